@@ -1,0 +1,69 @@
+# What a person types. Everything is built once, in the release profile, and shared by all targets.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WHEELS := target/wheels
+CARGO := cargo
+NATIVE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
+PYTHON_SOURCES := $(shell find python -name '*.py' -o -name '*.pyi')
+
+.PHONY: help build demo test test-rust test-python test-peers lint format bench bench-check audit clean
+
+help: ## what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
+
+$(VENV)/.tools: requirements/dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade -r requirements/dev.txt
+	touch $@
+
+$(VENV)/.built: $(VENV)/.tools $(NATIVE_SOURCES) $(PYTHON_SOURCES)
+	rm -f $(WHEELS)/*.whl
+	$(BIN)/maturin build --quiet --release --locked --compatibility linux -o $(WHEELS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
+	touch $@
+
+build: $(VENV)/.built ## a release build, installed in .venv
+
+demo: build ## connections of every kind over loopback, as a table
+	$(BIN)/python -m polytls demo
+
+test: test-rust test-python ## everything that needs Rust and Python alone
+
+test-rust:
+	$(CARGO) test --quiet --release --locked --workspace
+
+# Every CPython from 3.11 on that can be run here; each gets the one wheel in an environment of its own.
+test-python: build
+	$(BIN)/python tools/pythons.py test -- -q tests -m "not peers"
+
+test-peers: build ## against OpenSSL, curl and others, which it installs (Debian packages)
+	sh tools/install-peers.sh
+	$(BIN)/python -m pytest -q tests/interop -m peers
+
+lint: build ## what CI checks before it tests
+	$(CARGO) fmt --check
+	$(CARGO) clippy --quiet --release --locked --workspace --all-targets -- -D warnings
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	cd tests && ../$(BIN)/python -m mypy.stubtest polytls._native --mypy-config-file ../pyproject.toml
+
+format:
+	$(CARGO) fmt
+	$(BIN)/ruff check --fix --quiet
+	$(BIN)/ruff format
+
+bench: build ## figures, as ratios to `ssl` in the same run
+	$(BIN)/python benches/bench.py
+
+bench-check: build ## the same; fails below a mark
+	$(BIN)/python benches/bench.py --check
+
+audit: ## licences, bans and sources of all crates (advisories need a network: SECURITY.md)
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --root .tools cargo-deny@0.18.6
+	PATH="$$PWD/.tools/bin:$$PATH" $(CARGO) deny --locked check licenses bans sources
+
+clean:
+	rm -rf target .venv .venvs .tools
