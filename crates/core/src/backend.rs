@@ -1,0 +1,79 @@
+//! How a TLS library is reached: one descriptor, which makes engines, which make sessions.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::capabilities::Capabilities;
+use crate::config::{ClientConfig, ServerConfig, Version};
+use crate::error::Error;
+use crate::host::HostName;
+use crate::session::Session;
+
+/// One TLS library.
+pub trait Backend: Send + Sync {
+    /// The id by which it is asked for.
+    fn id(&self) -> &'static str;
+
+    /// The library and its version, for people.
+    fn version(&self) -> String;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Parses and checks everything, once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] naming the field.
+    fn client(&self, config: &ClientConfig) -> Result<Arc<dyn ClientEngine>, Error>;
+
+    /// Parses and checks everything, once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] naming the field.
+    fn server(&self, config: &ServerConfig) -> Result<Arc<dyn ServerEngine>, Error>;
+}
+
+/// What a configuration came down to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// The versions that may be negotiated.
+    pub versions: Vec<Version>,
+    /// The cipher suites that may be negotiated, in order.
+    pub cipher_suites: Vec<u16>,
+    /// The key exchange groups that may be negotiated, in order.
+    pub groups: Vec<u16>,
+}
+
+/// Everything client connections of one configuration share; immutable.
+pub trait ClientEngine: fmt::Debug + Send + Sync {
+    /// One side of a new connection to `host`. The name is verified and sent as SNI unless it is an
+    /// address; `None` only where names are not verified. Sessions are remembered by `host` and
+    /// `port`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] without a name that has to be verified, [`Error::Internal`].
+    fn session(
+        &self,
+        host: Option<&HostName>,
+        port: Option<u16>,
+    ) -> Result<Box<dyn Session>, Error>;
+
+    /// What the configuration came down to.
+    fn effective(&self) -> &Effective;
+}
+
+/// Everything server connections of one configuration share; immutable.
+pub trait ServerEngine: fmt::Debug + Send + Sync {
+    /// One side of a new connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`].
+    fn session(&self) -> Result<Box<dyn Session>, Error>;
+
+    /// What the configuration came down to.
+    fn effective(&self) -> &Effective;
+}

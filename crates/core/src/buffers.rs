@@ -1,0 +1,353 @@
+//! The buffers of a connection. Each keeps its bytes in one allocation, between `head` and `tail`.
+//!
+//! A connection at rest holds no memory but a small allocation: one that has become empty goes
+//! back to a few spares of the thread, from where the next connection that has something to do
+//! takes it. So a busy thread works in memory that is warm, however many connections it serves.
+
+use std::cell::RefCell;
+
+use crate::record::{self, Front};
+
+/// An empty buffer keeps at most this much memory.
+const KEPT_WHEN_EMPTY: usize = 1024;
+/// A thread keeps at most so many spare allocations ...
+const SPARES: usize = 6;
+/// ... of at most this size each.
+const LARGEST_SPARE: usize = 512 * 1024;
+
+thread_local! {
+    /// Allocations that are initialised in full; what they hold is of no meaning.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Memory of at least `room` initialised bytes. The smallest spare that has room, or a new one.
+fn allocate(room: usize) -> Vec<u8> {
+    let spare = SPARE.with_borrow_mut(|spares| {
+        let fitting = spares
+            .iter()
+            .enumerate()
+            .filter(|(_, spare)| spare.len() >= room);
+        let (index, _) = fitting.min_by_key(|(_, spare)| spare.len())?;
+        Some(spares.swap_remove(index))
+    });
+    spare.unwrap_or_else(|| vec![0; room])
+}
+
+/// Takes back what [`allocate`] gave; the smallest is dropped if there are too many.
+fn release(mut memory: Vec<u8>) {
+    if memory.capacity() > LARGEST_SPARE || memory.len() <= KEPT_WHEN_EMPTY {
+        return;
+    }
+    // A thread that ends has no spares any more.
+    let _ = SPARE.try_with(|spares| {
+        let mut spares = spares.borrow_mut();
+        if spares.len() == SPARES {
+            let smallest = spares.iter_mut().min_by_key(|spare| spare.len());
+            if let Some(smallest) = smallest.filter(|smallest| smallest.len() < memory.len()) {
+                std::mem::swap(smallest, &mut memory);
+            }
+        } else {
+            spares.push(memory);
+        }
+    });
+}
+
+/// Bytes between `head` and `tail` of one allocation; what lies behind `tail` is initialised
+/// memory that is free to be written to.
+#[derive(Debug, Default)]
+struct Window {
+    bytes: Vec<u8>,
+    head: usize,
+    tail: usize,
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        release(std::mem::take(&mut self.bytes));
+    }
+}
+
+impl Window {
+    const fn len(&self) -> usize {
+        self.tail - self.head
+    }
+
+    fn filled(&self) -> &[u8] {
+        &self.bytes[self.head..self.tail]
+    }
+
+    fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.head..self.tail]
+    }
+
+    /// At least `room` bytes to write to, behind what is there.
+    fn space(&mut self, room: usize) -> &mut [u8] {
+        if self.bytes.len() - self.tail < room {
+            self.make_room(room);
+        }
+        &mut self.bytes[self.tail..]
+    }
+
+    /// Moves what is there to the front, of a larger allocation if need be.
+    fn make_room(&mut self, room: usize) {
+        let needed = self.len() + room;
+        if needed > self.bytes.len() {
+            // Doubled, so that many small additions cost no more than one large one.
+            let mut larger = allocate(needed.max(2 * self.len()));
+            larger[..self.len()].copy_from_slice(self.filled());
+            release(std::mem::replace(&mut self.bytes, larger));
+        } else {
+            self.bytes.copy_within(self.head..self.tail, 0);
+        }
+        self.tail -= self.head;
+        self.head = 0;
+    }
+
+    /// Declares `written` bytes of the last [`Self::space`] to be filled.
+    fn commit(&mut self, written: usize) {
+        assert!(
+            written <= self.bytes.len() - self.tail,
+            "committed more than was there"
+        );
+        self.tail += written;
+    }
+
+    fn extend(&mut self, data: &[u8]) {
+        self.space(data.len())[..data.len()].copy_from_slice(data);
+        self.commit(data.len());
+    }
+
+    fn consume(&mut self, taken: usize) {
+        assert!(taken <= self.len(), "consumed more than was there");
+        self.head += taken;
+        if self.head == self.tail {
+            self.head = 0;
+            self.tail = 0;
+            if self.bytes.len() > KEPT_WHEN_EMPTY {
+                release(std::mem::take(&mut self.bytes));
+            }
+        }
+    }
+}
+
+/// Ciphertext from the peer, cut into records.
+#[derive(Debug, Default)]
+pub(crate) struct Inbound {
+    window: Window,
+    /// How much of the front the session has been shown and not consumed: a handshake message
+    /// that began there goes on in the next record.
+    offered: usize,
+    /// Whether a record was ever found: before that, what came may be no TLS at all.
+    seen_record: bool,
+}
+
+/// What the session can be given next.
+pub(crate) enum Next<'a> {
+    /// Whole records from the front.
+    Records(&'a mut [u8]),
+    /// The next record is not there yet.
+    Partial,
+    /// Not a record. `true`: the first thing that came on this connection.
+    Malformed(&'a mut [u8], bool),
+}
+
+impl Inbound {
+    pub(crate) const fn len(&self) -> usize {
+        self.window.len()
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.window.filled()
+    }
+
+    pub(crate) fn space(&mut self, room: usize) -> &mut [u8] {
+        self.window.space(room)
+    }
+
+    pub(crate) fn commit(&mut self, written: usize) {
+        self.window.commit(written);
+    }
+
+    pub(crate) fn extend(&mut self, data: &[u8]) {
+        self.window.extend(data);
+    }
+
+    /// The records shown before and not consumed.
+    pub(crate) fn shown(&mut self) -> &mut [u8] {
+        &mut self.window.filled_mut()[..self.offered]
+    }
+
+    /// The records shown before and not consumed, and one more.
+    pub(crate) fn next(&mut self) -> Next<'_> {
+        match record::front(&self.window.filled()[self.offered..]) {
+            Front::Partial => Next::Partial,
+            Front::Record(length) => {
+                self.seen_record = true;
+                self.offered += length;
+                Next::Records(&mut self.window.filled_mut()[..self.offered])
+            }
+            Front::Malformed => Next::Malformed(self.window.filled_mut(), !self.seen_record),
+        }
+    }
+
+    /// The session is done with `taken` bytes of what it was shown.
+    pub(crate) fn consume(&mut self, taken: usize) {
+        self.offered -= taken;
+        self.window.consume(taken);
+    }
+}
+
+/// Ciphertext for the peer.
+#[derive(Debug, Default)]
+pub struct Outbound(Window);
+
+impl Outbound {
+    /// How many bytes wait to be sent.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing waits to be sent.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+
+    /// What waits to be sent.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.0.filled()
+    }
+
+    /// At least `room` bytes for a session to seal into; [`Self::commit`] then says how many it used.
+    pub fn space(&mut self, room: usize) -> &mut [u8] {
+        self.0.space(room)
+    }
+
+    /// Declares `written` bytes of the last [`Self::space`] to be ciphertext.
+    pub fn commit(&mut self, written: usize) {
+        self.0.commit(written);
+    }
+
+    pub(crate) fn consume(&mut self, taken: usize) {
+        self.0.consume(taken);
+    }
+}
+
+/// Plaintext that was opened and did not fit into the caller's buffer: at most what one call of
+/// the session opened.
+#[derive(Debug, Default)]
+pub(crate) struct Rest(Window);
+
+impl Rest {
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+
+    pub(crate) fn take(&mut self, into: &mut [u8]) -> usize {
+        let taken = self.0.len().min(into.len());
+        into[..taken].copy_from_slice(&self.0.filled()[..taken]);
+        self.0.consume(taken);
+        taken
+    }
+}
+
+/// Where a session puts opened plaintext: the caller's buffer first, then the connection's own.
+#[derive(Debug)]
+pub struct Sink<'a> {
+    into: &'a mut [u8],
+    filled: usize,
+    rest: &'a mut Rest,
+}
+
+impl<'a> Sink<'a> {
+    pub(crate) const fn new(into: &'a mut [u8], rest: &'a mut Rest) -> Self {
+        Self {
+            into,
+            filled: 0,
+            rest,
+        }
+    }
+
+    /// Hands over the plaintext of one record.
+    pub fn put(&mut self, plaintext: &[u8]) {
+        let room = if self.rest.is_empty() {
+            (self.into.len() - self.filled).min(plaintext.len())
+        } else {
+            0
+        };
+        let (now, later) = plaintext.split_at(room);
+        self.into[self.filled..][..room].copy_from_slice(now);
+        self.filled += room;
+        if !later.is_empty() {
+            self.rest.0.extend(later);
+        }
+    }
+
+    pub(crate) const fn filled(&self) -> usize {
+        self.filled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_in_comes_out_whatever_the_pieces() {
+        let mut window = Window::default();
+        let mut expected = Vec::new();
+        let mut taken = Vec::new();
+        for step in 1_u8..=200 {
+            let piece = vec![step; usize::from(step)];
+            expected.extend_from_slice(&piece);
+            if step % 2 == 0 {
+                window.extend(&piece);
+            } else {
+                window.space(piece.len())[..piece.len()].copy_from_slice(&piece);
+                window.commit(piece.len());
+            }
+            let some = window.len() / 3;
+            taken.extend_from_slice(&window.filled()[..some]);
+            window.consume(some);
+        }
+        taken.extend_from_slice(window.filled());
+        window.consume(window.len());
+        assert_eq!(taken, expected);
+        assert!(window.bytes.capacity() <= KEPT_WHEN_EMPTY);
+    }
+
+    #[test]
+    fn spares_are_few_and_small() {
+        let mut windows: Vec<Window> = (0..20).map(|_| Window::default()).collect();
+        for (index, window) in windows.iter_mut().enumerate() {
+            window.extend(&vec![1; 100_000 * index]);
+        }
+        drop(windows);
+        SPARE.with_borrow(|spares| {
+            assert!(spares.len() <= SPARES);
+            assert!(spares.iter().all(|spare| spare.len() <= LARGEST_SPARE));
+        });
+        assert_eq!(allocate(50_000).len(), 100_000);
+    }
+
+    #[test]
+    fn plaintext_beyond_the_callers_buffer_is_kept_in_order() {
+        let mut rest = Rest::default();
+        let mut buffer = [0; 4];
+        let mut sink = Sink::new(&mut buffer, &mut rest);
+        sink.put(b"ab");
+        sink.put(b"cdef");
+        sink.put(b"gh");
+        assert_eq!(sink.filled(), 4);
+        assert_eq!(&buffer, b"abcd");
+        let mut later = [0; 8];
+        assert_eq!(rest.take(&mut later), 4);
+        assert_eq!(&later[..4], b"efgh");
+    }
+}

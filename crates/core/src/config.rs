@@ -1,0 +1,139 @@
+//! What a connection shall be like, as plain values. Files have been read and encodings parsed
+//! by the time they stand here; whether a library can do it is judged when an engine is made.
+
+use std::sync::Arc;
+
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::clock::{Clock, SystemClock};
+
+/// A protocol version that may be spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+impl Version {
+    /// The number on the wire.
+    #[must_use]
+    pub const fn wire(self) -> u16 {
+        match self {
+            Self::Tls12 => 0x0303,
+            Self::Tls13 => 0x0304,
+        }
+    }
+}
+
+/// What client and server configurations have in common.
+#[derive(Clone, Debug)]
+pub struct Common {
+    /// Versions that may be spoken.
+    pub versions: Vec<Version>,
+    /// Cipher suites by IANA number, an upper bound in the order of preference; `None`: the
+    /// library's own choice.
+    pub cipher_suites: Option<Vec<u16>>,
+    /// Key exchange groups by IANA number, likewise.
+    pub groups: Option<Vec<u16>>,
+    /// Application protocols in the order of preference.
+    pub alpn: Vec<Vec<u8>>,
+    /// How many sessions to remember; `None`: no resumption.
+    pub sessions: Option<usize>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            versions: vec![Version::Tls12, Version::Tls13],
+            cipher_suites: None,
+            groups: None,
+            alpn: Vec::new(),
+            sessions: Some(256),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// A chain and the key of its leaf.
+#[derive(Debug)]
+pub struct Identity {
+    /// Leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The leaf's private key; its `Debug` shows no key bytes.
+    pub key: PrivateKeyDer<'static>,
+}
+
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        Self {
+            chain: self.chain.clone(),
+            key: self.key.clone_key(),
+        }
+    }
+}
+
+/// Whose certificates are accepted.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// The operating system's choice.
+    System,
+    /// Paths to these, and these themselves.
+    Certificates(Vec<CertificateDer<'static>>),
+}
+
+/// How much of the peer's certificate is checked. Less than [`Self::Full`] is asked for through
+/// `polytls.insecure` alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verification {
+    /// Path, validity, purpose and host name.
+    #[default]
+    Full,
+    /// All but the host name.
+    AnyName,
+    /// Nothing but the handshake's own signature.
+    Nothing,
+}
+
+/// Whether a server asks for the client's certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// It does not.
+    #[default]
+    None,
+    /// It does, and goes on without.
+    Optional,
+    /// It does, and refuses a client without.
+    Required,
+}
+
+/// A client's configuration.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// What servers have too.
+    pub common: Common,
+    /// What the client presents if asked.
+    pub identity: Option<Identity>,
+    /// Whom it trusts.
+    pub trust: Trust,
+    /// How much it checks.
+    pub verification: Verification,
+}
+
+/// A server's configuration.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// What clients have too.
+    pub common: Common,
+    /// What the server presents; the first one by default, the others by name.
+    pub identities: Vec<Identity>,
+    /// Whether it asks for the client's certificate.
+    pub client_authentication: ClientAuthentication,
+    /// Whom it trusts, if it asks.
+    pub trust: Option<Trust>,
+    /// How much it checks.
+    pub verification: Verification,
+}

@@ -1,0 +1,428 @@
+//! One side of one connection, in memory: a [`Session`] and the rules that no library may change.
+//!
+//! 1. Ciphertext is taken in until [`INCOMING_LIMIT`] is reached on entry; then it is refused
+//!    whole, so a caller never has to find out how much was taken.
+//! 2. The session sees one new record at a time. Bytes behind the peer's close_notify are never
+//!    shown to it.
+//! 3. Plaintext that was authenticated is delivered before the error or the end that follows it.
+//! 4. A fatal error is latched: every later call but those that drain output gives it again.
+//! 5. A panic of the session is such an error: the connection is of no more use, the process is.
+//! 6. Close is per direction in TLS 1.3, and mutual in TLS 1.2 (RFC 8446 section 6.1).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::buffers::{Inbound, Next, Outbound, Rest, Sink};
+use crate::error::Error;
+use crate::record::{self, MAX_FRAGMENT};
+use crate::session::{Facts, Session};
+
+/// Ciphertext is refused while this many bytes wait to be opened.
+pub const INCOMING_LIMIT: usize = 128 * 1024;
+/// Plaintext is refused while this many bytes of ciphertext wait to be sent.
+pub const OUTGOING_LIMIT: usize = 256 * 1024;
+
+/// Why [`Connection::process_incoming`] did not take what it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The buffer is at its limit; reading makes room.
+    Full,
+    /// The end of the transport was declared before.
+    Ended,
+}
+
+/// Which side of the connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The side that sends ClientHello.
+    Client,
+    /// The side that is connected to.
+    Server,
+}
+
+/// A session with its buffers.
+pub struct Connection {
+    session: Box<dyn Session>,
+    role: Role,
+    inbound: Inbound,
+    outbound: Outbound,
+    rest: Rest,
+    /// Whether the session has been called: a client makes its first flight unasked.
+    started: bool,
+    transport_ended: bool,
+    peer_closed: bool,
+    closed: bool,
+    failure: Option<Error>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("role", &self.role)
+            .field("incoming", &self.inbound.len())
+            .field("outgoing", &self.outbound.len())
+            .field("failure", &self.failure)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// A connection at its beginning.
+    #[must_use]
+    pub fn new(session: Box<dyn Session>, role: Role) -> Self {
+        Self {
+            session,
+            role,
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+            rest: Rest::default(),
+            started: role == Role::Server,
+            transport_ended: false,
+            peer_closed: false,
+            closed: false,
+            failure: None,
+        }
+    }
+
+    // --- ciphertext in ---
+
+    /// Stores a copy of `data`; all of it or, at the limit, nothing. Empty data declares the end
+    /// of the transport.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]; never a protocol error.
+    pub fn process_incoming(&mut self, data: &[u8]) -> Result<(), Refused> {
+        if data.is_empty() {
+            self.transport_ended = true;
+            return Ok(());
+        }
+        self.may_receive()?;
+        self.inbound.extend(data);
+        Ok(())
+    }
+
+    /// At least `room` bytes for ciphertext, in place; [`Self::commit`] says how many came.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::process_incoming`].
+    pub fn space(&mut self, room: usize) -> Result<&mut [u8], Refused> {
+        self.may_receive()?;
+        Ok(self.inbound.space(room))
+    }
+
+    /// Declares `received` bytes of the last [`Self::space`] to have come from the peer; 0 is the
+    /// end of the transport.
+    pub fn commit(&mut self, received: usize) {
+        if received == 0 {
+            self.transport_ended = true;
+        }
+        self.inbound.commit(received);
+    }
+
+    const fn may_receive(&self) -> Result<(), Refused> {
+        if self.transport_ended {
+            Err(Refused::Ended)
+        } else if self.inbound.len() >= INCOMING_LIMIT {
+            Err(Refused::Full)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// How many bytes of ciphertext wait to be opened.
+    #[must_use]
+    pub const fn incoming_len(&self) -> usize {
+        self.inbound.len()
+    }
+
+    // --- ciphertext out ---
+
+    /// What has to be sent to the peer.
+    #[must_use]
+    pub fn outgoing(&self) -> &[u8] {
+        self.outbound.bytes()
+    }
+
+    /// The first `sent` bytes of [`Self::outgoing`] are on their way.
+    pub fn consume_outgoing(&mut self, sent: usize) {
+        self.outbound.consume(sent);
+    }
+
+    // --- the handshake ---
+
+    /// Goes on with the handshake as far as what came in allows. It may succeed with its last
+    /// flight still to be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WantRead`] until it is complete; [`Error::WantWrite`] at the output limit; fatal
+    /// ones as found.
+    pub fn do_handshake(&mut self) -> Result<(), Error> {
+        self.check()?;
+        while !self.started || self.session.is_handshaking() {
+            if self.outbound.len() >= OUTGOING_LIMIT {
+                return Err(Error::WantWrite);
+            }
+            if !self.step(&mut [])?.1 {
+                return Err(if self.transport_ended {
+                    self.fail(Error::RaggedEof {
+                        during_handshake: true,
+                    })
+                } else {
+                    Error::WantRead
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the handshake has not been completed.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        !self.started || self.session.is_handshaking()
+    }
+
+    /// What the handshake agreed on; `None` until it is complete.
+    #[must_use]
+    pub fn facts(&self) -> Option<Facts> {
+        (!self.is_handshaking()).then(|| self.session.facts())
+    }
+
+    // --- plaintext ---
+
+    /// Opens into `into` as much as is there and fits; the count is 0 only for an empty `into`
+    /// and after the peer's close_notify. Drives the handshake first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WantRead`] if nothing is there; [`Error::RaggedEof`] for ever once the transport
+    /// ended without close_notify; fatal ones as found, after all data before them.
+    pub fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        let mut filled = self.rest.take(into);
+        if filled == 0 {
+            self.do_handshake()?;
+        }
+        while filled < into.len() && self.rest.is_empty() && !self.peer_closed {
+            if filled > 0 && self.failure.is_some() {
+                break;
+            }
+            match self.step(&mut into[filled..]) {
+                Ok((opened, true)) => filled += opened,
+                Ok((_, false)) if filled > 0 => break,
+                Ok((_, false)) => {
+                    return Err(if self.transport_ended {
+                        Error::RaggedEof {
+                            during_handshake: false,
+                        }
+                    } else {
+                        Error::WantRead
+                    });
+                }
+                // It is latched: the next call gives it.
+                Err(_) if filled > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// How many bytes of plaintext a read gives without more from the peer.
+    #[must_use]
+    pub const fn pending(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// At most this much plaintext can come of what is there now.
+    #[must_use]
+    pub const fn readable_bound(&self) -> usize {
+        self.rest.len() + self.inbound.len()
+    }
+
+    /// Seals as much of `from` as the output limit allows, at least a record's worth, and says how
+    /// much that was. Drives the handshake first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WantRead`] until the handshake is complete, [`Error::WantWrite`] at the output
+    /// limit: nothing was taken then. [`Error::Misuse`] after our close. Fatal ones as found.
+    pub fn write(&mut self, from: &[u8]) -> Result<usize, Error> {
+        self.do_handshake()?;
+        if self.closed {
+            return Err(Error::Misuse(
+                "this side of the connection has been shut down",
+            ));
+        }
+        let room = OUTGOING_LIMIT.saturating_sub(self.outbound.len());
+        if room == 0 {
+            return Err(Error::WantWrite);
+        }
+        let taken = from.len().min(room.max(MAX_FRAGMENT));
+        if taken > 0
+            && let Err(error) = guarded(|| {
+                self.session
+                    .seal(self.inbound.shown(), &from[..taken], &mut self.outbound)
+            })
+        {
+            return Err(self.fail(error));
+        }
+        Ok(taken)
+    }
+
+    // --- the end ---
+
+    /// Queues close_notify, once, and looks for the peer's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WantRead`] until the peer's close_notify has come (data before it must be read
+    /// first), [`Error::RaggedEof`] if the transport ended without it, [`Error::Misuse`] while
+    /// the handshake is not complete.
+    pub fn shutdown(&mut self) -> Result<(), Error> {
+        self.send_close_notify()?;
+        while !self.peer_closed && self.rest.is_empty() {
+            if !self.step(&mut [])?.1 {
+                return Err(if self.transport_ended {
+                    Error::RaggedEof {
+                        during_handshake: false,
+                    }
+                } else {
+                    Error::WantRead
+                });
+            }
+        }
+        if self.peer_closed && self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::WantRead)
+        }
+    }
+
+    /// Queues close_notify, once, and asks nothing of the peer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] while the handshake is not complete; fatal ones as latched.
+    pub fn send_close_notify(&mut self) -> Result<(), Error> {
+        self.check()?;
+        if self.is_handshaking() {
+            return Err(Error::Misuse(
+                "the handshake is not complete: there is no TLS session to shut down",
+            ));
+        }
+        if !self.closed {
+            self.closed = true;
+            let closed = guarded(|| self.session.close(self.inbound.shown(), &mut self.outbound));
+            if let Err(error) = closed {
+                return Err(self.fail(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the peer's close_notify has been seen.
+    #[must_use]
+    pub const fn peer_has_closed(&self) -> bool {
+        self.peer_closed
+    }
+
+    /// Whether our close_notify has been queued.
+    #[must_use]
+    pub const fn has_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The error that ended this connection, if one did.
+    #[must_use]
+    pub const fn failure(&self) -> Option<&Error> {
+        self.failure.as_ref()
+    }
+
+    /// Ends the connection with an error of the caller's, the same way one of ours would.
+    pub fn poison(&mut self, error: Error) {
+        self.fail(error);
+    }
+
+    // --- inside ---
+
+    fn check(&self) -> Result<(), Error> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        debug_assert!(error.is_fatal());
+        self.failure.get_or_insert(error).clone()
+    }
+
+    /// Shows the session one more record. Says how much plaintext it put into `into`, and whether
+    /// there was anything to do.
+    fn step(&mut self, into: &mut [u8]) -> Result<(usize, bool), Error> {
+        self.check()?;
+        let mut sink = Sink::new(into, &mut self.rest);
+        let mut malformed = false;
+        let records = match self.inbound.next() {
+            // A server waits for ClientHello; a client begins.
+            _ if !self.started => &mut [][..],
+            Next::Records(records) => records,
+            Next::Partial => return self.starved(),
+            Next::Malformed(bytes, first) => {
+                if first && let Some(what) = record::describe_foreign(bytes) {
+                    return Err(self.fail(Error::NotTls(what)));
+                }
+                malformed = true;
+                bytes
+            }
+        };
+        self.started = true;
+        match guarded(|| self.session.receive(records, &mut sink, &mut self.outbound)) {
+            Ok(_) if malformed => Err(self.fail(Error::PeerMisbehaved(
+                "a record header that is none".to_owned(),
+            ))),
+            Ok(received) => {
+                let filled = sink.filled();
+                self.inbound.consume(received.consumed);
+                if received.peer_closed {
+                    self.peer_closed = true;
+                    // TLS 1.2: answer, and write no more (RFC 5246 section 7.2.1).
+                    if !self.closed && !self.session.facts().is_tls13() {
+                        self.send_close_notify()?;
+                    }
+                }
+                Ok((filled, true))
+            }
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// No whole record is there. If none can ever be, that is the peer's fault.
+    fn starved(&mut self) -> Result<(usize, bool), Error> {
+        if self.inbound.len() >= INCOMING_LIMIT {
+            return Err(self.fail(Error::PeerMisbehaved(
+                "a handshake message in too many pieces".to_owned(),
+            )));
+        }
+        Ok((0, false))
+    }
+
+    /// What came behind the peer's close_notify and belongs to whoever uses the transport next.
+    #[must_use]
+    pub fn unprocessed(&self) -> &[u8] {
+        self.inbound.bytes()
+    }
+}
+
+/// Runs a call of the session; a panic becomes an error. What the panic left half-done is never
+/// looked at again: the error is latched, and no session is called after it.
+fn guarded<R>(call: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let what = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Err(Error::Internal(format!("the TLS library panicked: {what}")))
+    })
+}

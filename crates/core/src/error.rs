@@ -1,0 +1,154 @@
+//! Errors that carry blame: each variant says who has to act.
+
+use std::fmt;
+
+use crate::alert::Alert;
+
+/// Why a call did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// Nothing can go on before more ciphertext has come in.
+    WantRead,
+    /// Nothing can go on before ciphertext has been taken out.
+    WantWrite,
+    /// The call came at the wrong time; the connection is as it was.
+    Misuse(&'static str),
+    /// Our own configuration is at fault.
+    Configuration {
+        /// The field of the configuration, by its public name.
+        field: &'static str,
+        /// What was wrong and what to do.
+        message: String,
+    },
+    /// The peer's certificate was not accepted.
+    Certificate(Box<CertificateFailure>),
+    /// The peer broke the protocol.
+    PeerMisbehaved(String),
+    /// What the peer sent is no TLS at all.
+    NotTls(String),
+    /// The peer keeps to the protocol, and there is nothing both sides can do.
+    PeerIncompatible(String),
+    /// The peer refused us with a fatal alert.
+    AlertReceived(Alert),
+    /// The transport ended without the peer's close_notify.
+    RaggedEof {
+        /// Whether the handshake was still going on.
+        during_handshake: bool,
+    },
+    /// A fault of ours or of the TLS library.
+    Internal(String),
+}
+
+/// Why, and which, certificate was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFailure {
+    /// The closed list of reasons.
+    pub reason: VerificationFailure,
+    /// What was found, in one sentence.
+    pub message: String,
+    /// The name the certificate should have been valid for.
+    pub hostname: Option<String>,
+    /// The chain as the peer presented it, leaf first, DER.
+    pub chain: Vec<Vec<u8>>,
+}
+
+/// Why a certificate is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VerificationFailure {
+    /// No path leads to a trusted certificate.
+    UnknownIssuer,
+    /// Past its notAfter.
+    Expired,
+    /// Before its notBefore.
+    NotYetValid,
+    /// Not valid for the host name.
+    HostnameMismatch,
+    /// The peer presented none, and one was required.
+    NoCertificate,
+    /// Revoked by its issuer.
+    Revoked,
+    /// A signature in the chain is wrong.
+    BadSignature,
+    /// Not a certificate, or not one that can be read.
+    BadEncoding,
+    /// Not meant for this use (basic constraints, key usage, extended key usage).
+    InvalidPurpose,
+    /// Outside a name constraint of an issuer.
+    NameConstraintViolation,
+    /// A path length constraint, or the limit on work done for one chain.
+    PathTooLong,
+    /// Signed with an algorithm that is not accepted.
+    UnsupportedSignatureAlgorithm,
+    /// A critical extension nobody here understands.
+    UnhandledCriticalExtension,
+    /// Anything else; the message says what.
+    Other,
+}
+
+impl VerificationFailure {
+    /// The name of the reason in the public enumeration of the same name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownIssuer => "UNKNOWN_ISSUER",
+            Self::Expired => "EXPIRED",
+            Self::NotYetValid => "NOT_YET_VALID",
+            Self::HostnameMismatch => "HOSTNAME_MISMATCH",
+            Self::NoCertificate => "NO_CERTIFICATE",
+            Self::Revoked => "REVOKED",
+            Self::BadSignature => "BAD_SIGNATURE",
+            Self::BadEncoding => "BAD_ENCODING",
+            Self::InvalidPurpose => "INVALID_PURPOSE",
+            Self::NameConstraintViolation => "NAME_CONSTRAINT_VIOLATION",
+            Self::PathTooLong => "PATH_TOO_LONG",
+            Self::UnsupportedSignatureAlgorithm => "UNSUPPORTED_SIGNATURE_ALGORITHM",
+            Self::UnhandledCriticalExtension => "UNHANDLED_CRITICAL_EXTENSION",
+            Self::Other => "OTHER",
+        }
+    }
+}
+
+impl Error {
+    /// A [`Error::Configuration`].
+    pub fn configuration(field: &'static str, message: impl Into<String>) -> Self {
+        Self::Configuration {
+            field,
+            message: message.into(),
+        }
+    }
+
+    /// Whether nothing but draining what is left to send is possible after this error.
+    #[must_use]
+    pub const fn is_fatal(&self) -> bool {
+        !matches!(self, Self::WantRead | Self::WantWrite | Self::Misuse(_))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WantRead => f.write_str("more data from the peer is needed first"),
+            Self::WantWrite => f.write_str("data for the peer has to be sent first"),
+            Self::Misuse(why) => f.write_str(why),
+            Self::Configuration { field, message } => write!(f, "{field}: {message}"),
+            Self::Certificate(failure) => f.write_str(&failure.message),
+            Self::PeerMisbehaved(why) => write!(f, "the peer broke the protocol: {why}"),
+            Self::NotTls(why) => f.write_str(why),
+            Self::PeerIncompatible(why) => write!(f, "nothing in common with the peer: {why}"),
+            Self::AlertReceived(alert) if alert.rejects_certificate() => {
+                write!(f, "the peer refused our certificate: {alert}")
+            }
+            Self::AlertReceived(alert) => write!(f, "the peer sent a fatal alert: {alert}"),
+            Self::RaggedEof {
+                during_handshake: true,
+            } => f.write_str("the peer ended the connection inside the handshake"),
+            Self::RaggedEof {
+                during_handshake: false,
+            } => f.write_str("the peer ended the connection without close_notify"),
+            Self::Internal(why) => write!(f, "internal error: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,40 @@
+//! What a TLS engine is, whatever library does the cryptography.
+//!
+//! This crate holds what every implementation shares: configuration values ([`config`]), what a
+//! library can do ([`capabilities`]), errors that carry blame ([`Error`]), the [`Session`] trait a
+//! library implements, and the [`Connection`] around it, which owns the buffers and every rule
+//! that must not differ between libraries (limits, latched errors, close, the end of the
+//! transport).
+//!
+//! ```text
+//!  ciphertext in --> [ Inbound ] --> Session::receive --> caller's buffer (or Rest)
+//!                                         |
+//!  ciphertext out <-- [ Outbound ] <------+-------------- Session::seal <-- plaintext
+//! ```
+//!
+//! It knows no TLS library, no Python, no socket and no file; time comes through one injected
+//! [`clock::Clock`].
+
+pub mod alert;
+pub mod backend;
+mod buffers;
+pub mod capabilities;
+pub mod clock;
+pub mod config;
+mod connection;
+mod error;
+mod host;
+pub mod pem;
+mod record;
+mod session;
+pub mod sni;
+
+pub use alert::Alert;
+pub use backend::{Backend, ClientEngine, Effective, ServerEngine};
+pub use buffers::{Outbound, Sink};
+pub use connection::{Connection, INCOMING_LIMIT, OUTGOING_LIMIT, Refused, Role};
+pub use error::{CertificateFailure, Error, VerificationFailure};
+pub use host::{HostName, InvalidHostName};
+pub use record::{MAX_FRAGMENT, MAX_RECORD};
+pub use rustls_pki_types as pki_types;
+pub use session::{Facts, Received, Session};

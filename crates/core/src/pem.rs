@@ -1,0 +1,203 @@
+//! Certificates and keys out of bytes: PEM or DER, told apart by the preamble (PEP 748,
+//! «Certificates»).
+
+use std::fmt;
+
+use rustls_pki_types::pem::{self, PemObject, SectionKind};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Why bytes hold no usable certificate or key. The text says what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed(String);
+
+impl Malformed {
+    fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// A section of a PEM file of any kind.
+struct Section(SectionKind, Vec<u8>);
+
+impl PemObject for Section {
+    fn from_pem(kind: SectionKind, der: Vec<u8>) -> Option<Self> {
+        Some(Self(kind, der))
+    }
+}
+
+const ENCRYPTED: &str = "the private key is encrypted; decrypt it first, for instance with \
+                         `openssl pkey -in key.pem -out plain.pem`, and pass the result";
+
+/// All certificates in `bytes`: every CERTIFICATE section of a PEM file, or one in DER.
+///
+/// Text between sections and sections of other kinds are passed over.
+///
+/// # Errors
+///
+/// [`Malformed`] if there is none, or if a section is broken.
+pub fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Malformed> {
+    if bytes.is_empty() {
+        return Err(Malformed::new("no data where a certificate should be"));
+    }
+    if let Some(length) = der_sequence(bytes) {
+        return match length {
+            Some(length) if length == bytes.len() => Ok(vec![bytes.to_vec().into()]),
+            Some(length) if length < bytes.len() => Err(Malformed::new(format!(
+                "{} bytes of something else follow the DER certificate",
+                bytes.len() - length
+            ))),
+            _ => Err(Malformed::new("the DER certificate is cut short")),
+        };
+    }
+    let found: Vec<CertificateDer<'static>> = sections(bytes)?
+        .into_iter()
+        .filter(|section| section.0 == SectionKind::Certificate)
+        .map(|section| section.1.into())
+        .collect();
+    if found.is_empty() {
+        return Err(Malformed::new(
+            "neither PEM with a CERTIFICATE section nor a certificate in DER",
+        ));
+    }
+    Ok(found)
+}
+
+/// The one private key in `bytes`: PKCS#8, PKCS#1 or SEC1, in PEM (other sections are passed
+/// over, so a file may hold the certificate too) or DER.
+///
+/// # Errors
+///
+/// [`Malformed`] if there is none or more than one, or if it is encrypted.
+pub fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Malformed> {
+    if bytes.is_empty() {
+        return Err(Malformed::new("no data where a private key should be"));
+    }
+    if der_sequence(bytes).is_some() {
+        // EncryptedPrivateKeyInfo (RFC 5958 section 3) begins with an AlgorithmIdentifier, which
+        // is a sequence; the plain forms begin with a version, which is an integer.
+        if first_inside(bytes) == Some(0x30) {
+            return Err(Malformed::new(ENCRYPTED));
+        }
+        return PrivateKeyDer::try_from(bytes.to_vec())
+            .map_err(|_| Malformed::new("not a private key in PKCS#8, PKCS#1 or SEC1 DER"));
+    }
+    if contains(bytes, b"-----BEGIN ENCRYPTED PRIVATE KEY") || contains(bytes, b"4,ENCRYPTED") {
+        return Err(Malformed::new(ENCRYPTED));
+    }
+    let mut keys = sections(bytes)?
+        .into_iter()
+        .filter_map(|section| PrivateKeyDer::from_pem(section.0, section.1));
+    match (keys.next(), keys.next()) {
+        (Some(key), None) => Ok(key),
+        (Some(_), Some(_)) => Err(Malformed::new("more than one private key")),
+        (None, _) => Err(Malformed::new(
+            "no private key: neither PEM with a PRIVATE KEY section (PKCS#8, PKCS#1, SEC1) nor DER",
+        )),
+    }
+}
+
+fn sections(bytes: &[u8]) -> Result<Vec<Section>, Malformed> {
+    Section::pem_slice_iter(bytes)
+        .map(|section| {
+            section.map_err(|error| {
+                Malformed::new(match error {
+                    pem::Error::MissingSectionEnd { .. } => {
+                        "a PEM section without its END line: the file is cut short".to_owned()
+                    }
+                    pem::Error::Base64Decode(_) => {
+                        "a PEM section that is not valid base64".to_owned()
+                    }
+                    pem::Error::IllegalSectionStart { .. } => {
+                        "a PEM section with a broken BEGIN line".to_owned()
+                    }
+                    other => other.to_string(),
+                })
+            })
+        })
+        .collect()
+}
+
+/// Whether `bytes` begin like a DER sequence; then its whole length, if the header is there.
+fn der_sequence(bytes: &[u8]) -> Option<Option<usize>> {
+    (bytes.first() == Some(&0x30)).then(|| header(bytes).map(|(start, length)| start + length))
+}
+
+/// The tag of the first element inside a DER sequence.
+fn first_inside(bytes: &[u8]) -> Option<u8> {
+    header(bytes).and_then(|(start, _)| bytes.get(start).copied())
+}
+
+/// Where the content of the first DER element starts, and how long it is.
+fn header(bytes: &[u8]) -> Option<(usize, usize)> {
+    match *bytes.get(1)? {
+        short @ 0..=0x7f => Some((2, usize::from(short))),
+        long @ 0x81..=0x84 => {
+            let count = usize::from(long & 0x7f);
+            let digits = bytes.get(2..2 + count)?;
+            let length = digits
+                .iter()
+                .fold(0_usize, |sum, digit| (sum << 8) | usize::from(*digit));
+            Some((2 + count, length))
+        }
+        _ => None,
+    }
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (bytes, part) in [
+            (&b""[..], "no data"),
+            (b"garbage", "neither PEM"),
+            (b"\x30\x82\x01", "cut short"),
+            (b"\x30\x02\x05\x00junk", "4 bytes of something else"),
+            (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "END line"),
+            (
+                b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
+                "base64",
+            ),
+        ] {
+            let error = certificates(bytes).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn encrypted_keys_are_named_as_such() {
+        for bytes in [
+            &b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"
+                [..],
+            b"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n",
+            b"\x30\x06\x30\x01\x00\x04\x01\x00",
+        ] {
+            assert_eq!(private_key(bytes).unwrap_err().to_string(), ENCRYPTED);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let certificates = certificates(&bytes);
+            let key = private_key(&bytes);
+            prop_assert!(certificates.is_err() || bytes.first() == Some(&0x30));
+            prop_assert!(key.is_err() || bytes.first() == Some(&0x30));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What a TLS library provides for one side of one connection.
+
+use crate::buffers::{Outbound, Sink};
+use crate::error::Error;
+
+/// One side of one connection, as a TLS library implements it: records in, records out.
+///
+/// [`crate::Connection`] is the only caller. It owns the buffers, never calls again after a fatal
+/// error, and calls [`Self::seal`] and [`Self::close`] only once [`Self::is_handshaking`] is
+/// false.
+pub trait Session: Send {
+    /// Whether the handshake is not complete yet, the peer's certificate not judged included.
+    fn is_handshaking(&self) -> bool;
+
+    /// Goes on with what `records` holds: whole records from the front of what the peer sent, the
+    /// last one new, the others shown before and not consumed. Empty at the start, which is how a
+    /// client makes its first flight. The bytes may be changed (opened in place).
+    ///
+    /// Plaintext goes to `plaintext`, whatever has to be answered to `out`.
+    ///
+    /// # Errors
+    ///
+    /// Fatal ones only; the alert that goes with it has then been put into `out`.
+    fn receive(
+        &mut self,
+        records: &mut [u8],
+        plaintext: &mut Sink<'_>,
+        out: &mut Outbound,
+    ) -> Result<Received, Error>;
+
+    /// Seals all of `plaintext` into as many records as it takes. `shown`: the records shown to
+    /// [`Self::receive`] and not consumed, as a library may want to see them at every call.
+    ///
+    /// # Errors
+    ///
+    /// Fatal ones only (keys exhausted).
+    fn seal(&mut self, shown: &mut [u8], plaintext: &[u8], out: &mut Outbound)
+    -> Result<(), Error>;
+
+    /// Puts close_notify into `out`. Called once. `shown`: as for [`Self::seal`].
+    ///
+    /// # Errors
+    ///
+    /// Fatal ones only.
+    fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error>;
+
+    /// What was agreed. Called after the handshake only.
+    fn facts(&self) -> Facts;
+}
+
+/// What [`Session::receive`] did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Received {
+    /// How many bytes of the records it is done with, from the front.
+    pub consumed: usize,
+    /// Whether the peer's close_notify was among them.
+    pub peer_closed: bool,
+}
+
+/// What the handshake agreed on. Numbers are those of the IANA TLS registries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The protocol version as on the wire: 0x0303 or 0x0304.
+    pub version: u16,
+    /// The cipher suite.
+    pub cipher: u16,
+    /// The key exchange group; `None` where none took part or the library cannot tell.
+    pub group: Option<u16>,
+    /// The application protocol.
+    pub alpn: Option<Vec<u8>>,
+    /// On a client the name asked for, on a server the name in ClientHello.
+    pub server_name: Option<String>,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// The certificates the peer presented, leaf first, DER; empty if none.
+    pub peer_chain: Vec<Vec<u8>>,
+}
+
+impl Facts {
+    /// Whether TLS 1.3 was agreed, where each direction is closed on its own
+    /// (RFC 8446 section 6.1).
+    #[must_use]
+    pub const fn is_tls13(&self) -> bool {
+        self.version == 0x0304
+    }
+}
