@@ -1,0 +1,127 @@
+//! Client engines.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use polytls_core::config::{ClientConfig, Verification};
+use polytls_core::{ClientEngine, Effective, Error, HostName, Session};
+use rustls::client::UnbufferedClientConnection;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
+
+use crate::identity::certified_key;
+use crate::observe::{Observed, SessionKey, observing};
+use crate::provider::Selection;
+use crate::session::RustlsSession;
+use crate::trust::Anchors;
+use crate::verifier::ServerJudge;
+use crate::{resumption, server};
+
+/// Everything the connections of one client context share.
+#[derive(Debug)]
+pub(crate) struct Client {
+    config: Arc<rustls::ClientConfig>,
+    effective: Effective,
+    names_are_checked: bool,
+}
+
+impl Client {
+    pub(crate) fn new(config: &ClientConfig) -> Result<Self, Error> {
+        let Selection {
+            provider,
+            versions,
+            effective,
+        } = Selection::new(&config.common)?;
+        let verifier = verifier(config, &provider)?;
+        let builder = rustls::ClientConfig::builder_with_details(
+            Arc::clone(&provider),
+            Arc::new(server::Time(Arc::clone(&config.common.clock))),
+        )
+        .with_protocol_versions(&versions)
+        .map_err(|error| Error::configuration("ciphers", error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+        let mut built = match &config.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
+                certified_key(identity, &provider)?,
+            ))),
+        };
+        built.alpn_protocols.clone_from(&config.common.alpn);
+        built.resumption = resumption::of_client(config.common.sessions)?;
+        Ok(Self {
+            config: Arc::new(built),
+            effective,
+            names_are_checked: config.verification == Verification::Full,
+        })
+    }
+}
+
+/// The platform's verifier where trust is a verifier there, ours elsewhere and for all that the
+/// platform's cannot.
+fn verifier(
+    config: &ClientConfig,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    #[cfg(any(target_os = "macos", windows))]
+    if matches!(config.trust, polytls_core::config::Trust::System)
+        && config.verification == Verification::Full
+    {
+        return rustls_platform_verifier::Verifier::new(Arc::clone(provider))
+            .map(|verifier| Arc::new(verifier) as Arc<dyn ServerCertVerifier>)
+            .map_err(|error| Error::configuration("trust_store", error.to_string()));
+    }
+    let anchors = if config.verification == Verification::Nothing {
+        Arc::new(Anchors::default())
+    } else {
+        #[cfg(any(target_os = "macos", windows))]
+        if matches!(config.trust, polytls_core::config::Trust::System) {
+            return Err(Error::configuration(
+                "trust_store",
+                "the platform's verifier cannot leave the host name unchecked; pass the \
+                 certificates to trust in a trust_store",
+            ));
+        }
+        Anchors::new(&config.trust)?
+    };
+    Ok(Arc::new(ServerJudge::new(
+        anchors,
+        config.verification,
+        provider,
+    )))
+}
+
+impl ClientEngine for Client {
+    fn session(
+        &self,
+        host: Option<&HostName>,
+        port: Option<u16>,
+    ) -> Result<Box<dyn Session>, Error> {
+        if host.is_none() && self.names_are_checked {
+            return Err(Error::Misuse(
+                "a server_hostname is needed: the name to verify",
+            ));
+        }
+        // rustls wants a name; an address never goes into SNI, so nothing is made up for the peer.
+        let name = host.map_or(
+            ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()),
+            |host| host.as_server_name().clone(),
+        );
+        let mut observed = Some(Box::new(Observed {
+            server_name: host.map(ToString::to_string),
+            session_key: host.map(|_| SessionKey(port)),
+            refusal: None,
+        }));
+        let connection = observing(&mut observed, || {
+            UnbufferedClientConnection::new(Arc::clone(&self.config), name)
+        })
+        .map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(Box::new(RustlsSession::new(connection, observed)))
+    }
+
+    fn effective(&self) -> &Effective {
+        &self.effective
+    }
+}

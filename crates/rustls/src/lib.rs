@@ -1,0 +1,66 @@
+//! polytls-core on rustls and aws-lc-rs: the default implementation.
+//!
+//! Reading order: [`Rustls`] (here) makes engines; `client` and `server` build rustls's
+//! configurations from ours, with the parts that `provider` (suites, groups, versions), `identity`
+//! (chains and keys), `trust` (whose certificates), `verifier` (the judgement) and `resumption`
+//! (sessions) prepare; `session` runs one connection over rustls's unbuffered API; `error` says
+//! whose fault it was.
+//!
+//! rustls gives a verifier and a session store no way to tell which connection calls them, and no
+//! way to hand more than its own error to the caller. `observe` is the way around: what they see
+//! and need for one call of the engine stands in a scope of the calling thread.
+
+mod client;
+mod error;
+mod identity;
+mod observe;
+mod provider;
+mod resumption;
+mod server;
+mod session;
+mod trust;
+mod verifier;
+
+use std::sync::Arc;
+
+use polytls_core::capabilities::Capabilities;
+use polytls_core::config::{ClientConfig, ServerConfig, Version};
+use polytls_core::{Backend, ClientEngine, Error, ServerEngine};
+
+/// The descriptor of this backend.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rustls;
+
+impl Backend for Rustls {
+    fn id(&self) -> &'static str {
+        "rustls"
+    }
+
+    fn version(&self) -> String {
+        // The versions of the lock file, which this crate's build is bound to.
+        concat!(
+            "rustls ",
+            env!("POLYTLS_RUSTLS_VERSION"),
+            ", aws-lc-rs ",
+            env!("POLYTLS_AWS_LC_RS_VERSION")
+        )
+        .to_owned()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            versions: vec![Version::Tls12, Version::Tls13],
+            cipher_suites: provider::all_suites(),
+            groups: provider::all_groups(),
+            system_trust_on_servers: cfg!(not(any(target_os = "macos", windows))),
+        }
+    }
+
+    fn client(&self, config: &ClientConfig) -> Result<Arc<dyn ClientEngine>, Error> {
+        Ok(Arc::new(client::Client::new(config)?))
+    }
+
+    fn server(&self, config: &ServerConfig) -> Result<Arc<dyn ServerEngine>, Error> {
+        Ok(Arc::new(server::Server::new(config)?))
+    }
+}

@@ -1,0 +1,122 @@
+//! Cipher suites, groups and versions: what aws-lc-rs offers, narrowed to what was asked for.
+
+use std::sync::Arc;
+
+use polytls_core::config::{Common, Version};
+use polytls_core::{Effective, Error};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
+use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
+
+/// Every suite there is, in rustls's order.
+pub(crate) fn all_suites() -> Vec<u16> {
+    aws_lc_rs::ALL_CIPHER_SUITES.iter().map(number).collect()
+}
+
+/// Every group there is: the default ones in their order, then those that must be asked for.
+pub(crate) fn all_groups() -> Vec<u16> {
+    let mut groups: Vec<u16> = Vec::new();
+    for group in aws_lc_rs::DEFAULT_KX_GROUPS
+        .iter()
+        .chain(aws_lc_rs::ALL_KX_GROUPS)
+    {
+        let number = u16::from(group.name());
+        if !groups.contains(&number) {
+            groups.push(number);
+        }
+    }
+    groups
+}
+
+fn number(suite: &SupportedCipherSuite) -> u16 {
+    u16::from(suite.suite())
+}
+
+fn version_of(suite: &SupportedCipherSuite) -> Version {
+    match suite {
+        SupportedCipherSuite::Tls13(_) => Version::Tls13,
+        SupportedCipherSuite::Tls12(_) => Version::Tls12,
+    }
+}
+
+/// The cryptography one engine uses.
+pub(crate) struct Selection {
+    pub(crate) provider: Arc<CryptoProvider>,
+    pub(crate) versions: Vec<&'static SupportedProtocolVersion>,
+    pub(crate) effective: Effective,
+}
+
+impl Selection {
+    /// Lists given are upper bounds: what the library does not know narrows them, and nothing
+    /// left is an error. Suites bound the versions.
+    pub(crate) fn new(common: &Common) -> Result<Self, Error> {
+        let mut provider = aws_lc_rs::default_provider();
+        if let Some(wanted) = &common.cipher_suites {
+            provider.cipher_suites = pick(wanted, aws_lc_rs::ALL_CIPHER_SUITES, number);
+        }
+        provider
+            .cipher_suites
+            .retain(|suite| common.versions.contains(&version_of(suite)));
+        if provider.cipher_suites.is_empty() {
+            return Err(Error::configuration(
+                "ciphers",
+                "rustls has none of these cipher suites for the versions allowed; leave ciphers \
+                 out for its own choice",
+            ));
+        }
+        if let Some(wanted) = &common.groups {
+            provider.kx_groups = pick(
+                wanted,
+                aws_lc_rs::ALL_KX_GROUPS,
+                |group: &&dyn SupportedKxGroup| u16::from(group.name()),
+            );
+            if provider.kx_groups.is_empty() {
+                return Err(Error::configuration(
+                    "groups",
+                    "rustls has none of these key exchange groups; leave groups out for its own \
+                     choice",
+                ));
+            }
+        }
+        let versions: Vec<Version> = [Version::Tls12, Version::Tls13]
+            .into_iter()
+            .filter(|version| {
+                provider
+                    .cipher_suites
+                    .iter()
+                    .any(|suite| version_of(suite) == *version)
+            })
+            .collect();
+        Ok(Self {
+            effective: Effective {
+                cipher_suites: provider.cipher_suites.iter().map(number).collect(),
+                groups: provider
+                    .kx_groups
+                    .iter()
+                    .map(|group| u16::from(group.name()))
+                    .collect(),
+                versions: versions.clone(),
+            },
+            versions: versions
+                .into_iter()
+                .map(|version| match version {
+                    Version::Tls12 => &version::TLS12,
+                    Version::Tls13 => &version::TLS13,
+                })
+                .collect(),
+            provider: Arc::new(provider),
+        })
+    }
+}
+
+/// Those of `known` that are wanted, in the order they are wanted in, each once.
+fn pick<T: Copy>(wanted: &[u16], known: &[T], number: impl Fn(&T) -> u16) -> Vec<T> {
+    let mut picked: Vec<T> = Vec::new();
+    for id in wanted {
+        if let Some(item) = known.iter().find(|item| number(item) == *id)
+            && !picked.iter().any(|other| number(other) == *id)
+        {
+            picked.push(*item);
+        }
+    }
+    picked
+}

@@ -1,0 +1,118 @@
+//! Server engines.
+
+use std::sync::Arc;
+
+use polytls_core::clock::Clock;
+use polytls_core::config::{ClientAuthentication, ServerConfig, Trust, Verification};
+use polytls_core::{Effective, Error, ServerEngine, Session};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::UnixTime;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{UnbufferedServerConnection, WebPkiClientVerifier};
+use rustls::time_provider::TimeProvider;
+
+use crate::identity::{Chooser, certified_key};
+use crate::provider::Selection;
+use crate::resumption;
+use crate::session::RustlsSession;
+use crate::trust::Anchors;
+use crate::verifier::ClientJudge;
+
+/// Our clock in rustls's terms.
+#[derive(Debug)]
+pub(crate) struct Time(pub(crate) Arc<dyn Clock>);
+
+impl TimeProvider for Time {
+    fn current_time(&self) -> Option<UnixTime> {
+        self.0.now()
+    }
+}
+
+/// Everything the connections of one server context share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    config: Arc<rustls::ServerConfig>,
+    effective: Effective,
+}
+
+impl Server {
+    pub(crate) fn new(config: &ServerConfig) -> Result<Self, Error> {
+        let Selection {
+            provider,
+            versions,
+            effective,
+        } = Selection::new(&config.common)?;
+        if config.identities.is_empty() {
+            return Err(Error::configuration(
+                "certificate_chain",
+                "a server needs at least one signing chain",
+            ));
+        }
+        let keys = config
+            .identities
+            .iter()
+            .map(|identity| certified_key(identity, &provider))
+            .collect::<Result<Vec<_>, _>>()?;
+        let verifier = verifier(config, &provider)?;
+        let mut built = rustls::ServerConfig::builder_with_details(
+            Arc::clone(&provider),
+            Arc::new(Time(Arc::clone(&config.common.clock))),
+        )
+        .with_protocol_versions(&versions)
+        .map_err(|error| Error::configuration("ciphers", error.to_string()))?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(Chooser::new(keys)?));
+        // An order that was asked for is kept.
+        built.ignore_client_order = config.common.cipher_suites.is_some();
+        built.alpn_protocols.clone_from(&config.common.alpn);
+        resumption::of_server(&mut built, config.common.sessions)?;
+        Ok(Self {
+            config: Arc::new(built),
+            effective,
+        })
+    }
+}
+
+fn verifier(
+    config: &ServerConfig,
+    provider: &CryptoProvider,
+) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    if config.client_authentication == ClientAuthentication::None {
+        return Ok(WebPkiClientVerifier::no_client_auth());
+    }
+    let anchors = match &config.trust {
+        _ if config.verification == Verification::Nothing => Arc::new(Anchors::default()),
+        None => {
+            return Err(Error::configuration(
+                "client_authentication",
+                "client certificates are asked for, and there is no trust_store to judge them by",
+            ));
+        }
+        Some(Trust::System) if cfg!(any(target_os = "macos", windows)) => {
+            return Err(Error::configuration(
+                "trust_store",
+                "the platform's verifier judges servers only; pass the certificates to trust in a \
+                 trust_store",
+            ));
+        }
+        Some(trust) => Anchors::new(trust)?,
+    };
+    Ok(Arc::new(ClientJudge::new(
+        anchors,
+        config.verification,
+        config.client_authentication,
+        provider,
+    )))
+}
+
+impl ServerEngine for Server {
+    fn session(&self) -> Result<Box<dyn Session>, Error> {
+        let connection = UnbufferedServerConnection::new(Arc::clone(&self.config))
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(Box::new(RustlsSession::new(connection, None)))
+    }
+
+    fn effective(&self) -> &Effective {
+        &self.effective
+    }
+}

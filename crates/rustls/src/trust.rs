@@ -1,0 +1,97 @@
+//! Whose certificates are accepted: trust anchors, from the system or given.
+
+use std::collections::{HashMap, HashSet};
+use std::env;
+use std::ffi::OsString;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use polytls_core::Error;
+use polytls_core::config::Trust;
+use rustls::DistinguishedName;
+use rustls::pki_types::{CertificateDer, TrustAnchor};
+
+/// Certificates in the form path building uses.
+#[derive(Debug, Default)]
+pub(crate) struct Anchors {
+    pub(crate) roots: Vec<TrustAnchor<'static>>,
+    /// Given certificates themselves: a leaf that is one of them needs no path. It is how a
+    /// self-signed device is trusted; webpki alone refuses such leaves (CaUsedAsEndEntity).
+    pub(crate) exact: HashSet<CertificateDer<'static>>,
+    /// What a server sends to clients as a hint which certificates it accepts
+    /// (RFC 8446 section 4.2.4).
+    pub(crate) subjects: Vec<DistinguishedName>,
+}
+
+impl Anchors {
+    pub(crate) fn new(trust: &Trust) -> Result<Arc<Self>, Error> {
+        match trust {
+            Trust::System => system(),
+            Trust::Certificates(certificates) => given(certificates).map(Arc::new),
+        }
+    }
+
+    fn add(&mut self, certificate: &CertificateDer<'_>) -> Result<(), webpki::Error> {
+        let root = webpki::anchor_from_trusted_cert(certificate)?.to_owned();
+        self.subjects
+            .push(DistinguishedName::in_sequence(&root.subject));
+        self.roots.push(root);
+        Ok(())
+    }
+}
+
+fn given(certificates: &[CertificateDer<'static>]) -> Result<Anchors, Error> {
+    let mut anchors = Anchors::default();
+    for (index, certificate) in certificates.iter().enumerate() {
+        anchors.add(certificate).map_err(|error| {
+            Error::configuration(
+                "trust_store",
+                format!("certificate {index} of the trust store cannot be read: {error}"),
+            )
+        })?;
+        anchors.exact.insert(certificate.clone());
+    }
+    if anchors.roots.is_empty() {
+        return Err(Error::configuration(
+            "trust_store",
+            "the trust store holds no certificate",
+        ));
+    }
+    Ok(anchors)
+}
+
+/// The variables the platform's own tools read; they choose other files, so they choose the entry.
+type Origin = [Option<OsString>; 2];
+
+/// The system's roots, parsed once a process for each value of the variables. Roots that cannot be
+/// read are passed over: one odd certificate must not take all trust away.
+fn system() -> Result<Arc<Anchors>, Error> {
+    static PARSED: Mutex<Option<HashMap<Origin, Arc<Anchors>>>> = Mutex::new(None);
+    let origin = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(env::var_os);
+    let mut parsed = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
+    let parsed = parsed.get_or_insert_default();
+    if let Some(anchors) = parsed.get(&origin) {
+        return Ok(Arc::clone(anchors));
+    }
+    let loaded = rustls_native_certs::load_native_certs();
+    let mut anchors = Anchors::default();
+    let mut unreadable = 0;
+    for certificate in &loaded.certs {
+        unreadable += usize::from(anchors.add(certificate).is_err());
+    }
+    if anchors.roots.is_empty() {
+        let reasons: Vec<String> = loaded.errors.iter().map(ToString::to_string).collect();
+        return Err(Error::configuration(
+            "trust_store",
+            format!(
+                "the system's trust store holds no usable certificate ({unreadable} unreadable{}{}); \
+                 install the system's CA certificates (ca-certificates on Debian), point \
+                 SSL_CERT_FILE to a bundle, or pass a trust_store",
+                if reasons.is_empty() { "" } else { "; " },
+                reasons.join("; "),
+            ),
+        ));
+    }
+    let anchors = Arc::new(anchors);
+    parsed.insert(origin, Arc::clone(&anchors));
+    Ok(anchors)
+}
