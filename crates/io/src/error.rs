@@ -1,0 +1,80 @@
+//! Why a call on a socket did not do what was asked.
+
+use std::{fmt, io};
+
+use polytls_core as core;
+
+/// One enumeration for the whole crate, so that there is one mapping outside.
+#[derive(Debug)]
+pub enum Error {
+    /// TLS's own; never one of its `Want` errors.
+    Tls(core::Error),
+    /// The operating system's, with its own number in [`io::Error::raw_os_error`].
+    Io(io::Error),
+    /// The time of this call is over. The connection is as it was, but for [`crate::connect`] and
+    /// [`crate::Stream::close`], which end it.
+    TimedOut,
+    /// Non-blocking: try again once the descriptor can be read.
+    WantRead,
+    /// Non-blocking: try again once the descriptor can be written.
+    WantWrite,
+    /// A signal came and the caller's [`crate::Interrupt`] said to stop.
+    Interrupted,
+    /// It has been closed, before or during the call.
+    Closed,
+}
+
+impl Error {
+    /// A panic in a session left the lock poisoned.
+    pub(crate) fn poisoned() -> Self {
+        Self::Tls(core::Error::Internal(
+            "a panic has left this connection unusable".to_owned(),
+        ))
+    }
+}
+
+impl From<core::Error> for Error {
+    fn from(error: core::Error) -> Self {
+        match error {
+            core::Error::WantRead => Self::WantRead,
+            core::Error::WantWrite => Self::WantWrite,
+            error => Self::Tls(error),
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<rustix::io::Errno> for Error {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Self::Io(errno.into())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::WantRead => f.write_str("the socket has to become readable first"),
+            Self::WantWrite => f.write_str("the socket has to become writable first"),
+            Self::Interrupted => f.write_str("interrupted by a signal"),
+            Self::Closed => f.write_str("the socket has been closed"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Tls(error) => Some(error),
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}

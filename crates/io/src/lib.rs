@@ -1,0 +1,63 @@
+//! The socket driver: TLS over TCP for any [`polytls_core::Session`].
+//!
+//! It owns descriptors, waiting, time and threads, and nothing else: what a record means, when an
+//! error is latched and how much is buffered is [`polytls_core::Connection`]'s; names are resolved,
+//! exceptions are made and signal handlers are run by whoever calls.
+//!
+//! ```text
+//!  connect ----> Stream <---- Listener (pool of handshakes in progress)
+//!                  |
+//!                turns      one lock; who waits for the kernel, and who waits for that thread
+//!                  |
+//!              transport    Connection + descriptor: non-blocking system calls only
+//!                  |
+//!            socket, wait   one file a platform difference can stand in; poll(2)
+//! ```
+//!
+//! Rules:
+//!
+//! 1. Descriptors are non-blocking inside, whatever the [`Timeout`]; a wait is poll(2) with no lock
+//!    held. Under the lock there are system calls that return at once, and the work of at most 16
+//!    full records.
+//! 2. Ciphertext is sent in the order in which it was sealed, by whichever call comes next. A call
+//!    that timed out or was interrupted loses none of it.
+//! 3. What the peer said before it went away is read before the error that says it went away.
+//! 4. Every method may be called from any thread at any time; each says what happens to calls that
+//!    wait when it ends the connection.
+//! 5. Waits that signals interrupt ask the caller's [`Interrupt`], without a lock.
+//!
+//! Linux and macOS; on other platforms this crate is empty.
+
+#[cfg(unix)]
+mod close;
+#[cfg(unix)]
+mod connect;
+#[cfg(unix)]
+mod deadline;
+#[cfg(unix)]
+mod error;
+#[cfg(unix)]
+mod listener;
+#[cfg(unix)]
+mod pool;
+#[cfg(unix)]
+mod socket;
+#[cfg(unix)]
+mod stream;
+#[cfg(unix)]
+mod transport;
+#[cfg(unix)]
+mod turns;
+#[cfg(unix)]
+mod wait;
+
+#[cfg(unix)]
+pub use self::{
+    close::{CLOSE_TIMEOUT, LINGER},
+    connect::connect,
+    deadline::Timeout,
+    error::Error,
+    listener::{Listener, ListenerSettings},
+    stream::Stream,
+    wait::Interrupt,
+};

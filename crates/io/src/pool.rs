@@ -1,0 +1,283 @@
+//! The connections a listener has in hand: handshakes in progress, those that are finished, and
+//! failed ones that are still told why.
+//!
+//! Under one lock, with no waiting. Who moves what:
+//!
+//! ```text
+//!  accept(2) -> ready -> (a worker, without the lock) -> finished -> returned by accept
+//!                 ^                |          |
+//!                 +--- waiting <---+          +-> leaving -> dropped
+//! ```
+//!
+//! Only the leader, the one thread that polls, takes from `waiting` and `leaving`; others put in at
+//! the end. So what the leader polled is found again by its index.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::PollFlags;
+
+use crate::close::LINGER;
+use crate::deadline::Deadline;
+use crate::error::Error;
+use crate::stream::Stream;
+use crate::wait::{Bell, Interest};
+
+/// A connection that waits for its peer.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    stream: Stream,
+    interest: Interest,
+    deadline: Instant,
+}
+
+/// What a worker made of a handshake.
+pub(crate) enum Step {
+    Finished,
+    Again(Interest),
+    Failed(Error),
+}
+
+impl Pending {
+    pub(crate) fn new(stream: Stream, time: Duration) -> Self {
+        Self {
+            stream,
+            interest: Interest::READ,
+            deadline: later(time),
+        }
+    }
+
+    /// Goes on with the handshake, without waiting.
+    pub(crate) fn step(&self) -> Step {
+        match self.stream.handshake(Deadline::NonBlocking, &mut || false) {
+            Ok(()) => Step::Finished,
+            Err(Error::WantRead | Error::WantWrite) if Instant::now() >= self.deadline => {
+                Step::Failed(Error::TimedOut)
+            }
+            Err(Error::WantRead) => Step::Again(Interest::READ),
+            Err(Error::WantWrite) => Step::Again(Interest::WRITE),
+            Err(error) => Step::Failed(error),
+        }
+    }
+
+    pub(crate) const fn peer(&self) -> SocketAddr {
+        self.stream.peer_address()
+    }
+
+    pub(crate) fn into_stream(self) -> Stream {
+        self.stream
+    }
+}
+
+/// As late as the clock can tell, if need be.
+fn later(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time)
+        .unwrap_or_else(|| now + Duration::from_secs(365 * 24 * 3600))
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// The listening socket; `None` once closed.
+    pub(crate) socket: Option<Arc<OwnedFd>>,
+    pub(crate) finished: VecDeque<Stream>,
+    pub(crate) ready: VecDeque<Pending>,
+    waiting: Vec<Pending>,
+    leaving: Vec<Pending>,
+    /// Handshakes some thread works on without the lock.
+    working: usize,
+    /// Whether some thread polls.
+    pub(crate) led: bool,
+    /// Whether it does so without the listening socket, because of the limit.
+    full: bool,
+    /// Acceptors that have nothing to do while another one polls.
+    pub(crate) followers: VecDeque<Arc<Bell>>,
+    acceptors: usize,
+    /// Since when nobody accepts.
+    unattended: Option<Instant>,
+}
+
+/// What a leader polls.
+pub(crate) struct Watch {
+    pub(crate) listener: Option<Arc<OwnedFd>>,
+    pub(crate) sockets: Vec<(Arc<OwnedFd>, PollFlags)>,
+    /// How many of them, from the first, are handshakes.
+    waiting: usize,
+    /// When something expires.
+    pub(crate) soonest: Option<Instant>,
+}
+
+impl Pool {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket: Some(Arc::new(socket)),
+            finished: VecDeque::new(),
+            ready: VecDeque::new(),
+            waiting: Vec::new(),
+            leaving: Vec::new(),
+            working: 0,
+            led: false,
+            full: false,
+            followers: VecDeque::new(),
+            acceptors: 0,
+            unattended: None,
+        }
+    }
+
+    // --- acceptors ---
+
+    /// An acceptor comes. The clock of a handshake stands still while nobody accepts: the peer may
+    /// have answered long ago, and it is not its fault that nobody looked.
+    pub(crate) fn enter(&mut self) {
+        self.acceptors += 1;
+        if let Some(since) = self.unattended.take() {
+            let gap = since.elapsed();
+            for pending in self.waiting.iter_mut().chain(&mut self.ready) {
+                pending.deadline += gap;
+            }
+        }
+    }
+
+    /// An acceptor leaves; another one goes on with what it leaves behind.
+    pub(crate) fn leave(&mut self) {
+        self.acceptors -= 1;
+        if self.acceptors == 0 {
+            self.unattended = Some(Instant::now());
+        }
+        self.pass_on();
+    }
+
+    /// Wakes one follower, if there is something to do for it.
+    fn pass_on(&mut self) {
+        if (!self.led || !self.ready.is_empty() || !self.finished.is_empty())
+            && let Some(follower) = self.followers.pop_front()
+        {
+            follower.ring();
+        }
+    }
+
+    // --- handshakes ---
+
+    /// How many connections count against the limit.
+    fn in_hand(&self) -> usize {
+        self.finished.len() + self.ready.len() + self.waiting.len() + self.working
+    }
+
+    pub(crate) fn room(&self, limit: usize) -> usize {
+        limit.saturating_sub(self.in_hand())
+    }
+
+    /// The handshake to work on next; [`Self::done`] takes the outcome.
+    pub(crate) fn begin_work(&mut self) -> Option<Pending> {
+        let pending = self.ready.pop_front()?;
+        self.working += 1;
+        self.pass_on();
+        Some(pending)
+    }
+
+    /// Puts a handshake where its outcome belongs. `true`: the leader has to look again.
+    pub(crate) fn done(&mut self, mut pending: Pending, step: &Step, limit: usize) -> bool {
+        self.working -= 1;
+        match step {
+            Step::Finished => self.finished.push_back(pending.stream),
+            Step::Again(interest) => {
+                pending.interest = *interest;
+                self.waiting.push(pending);
+                return self.led;
+            }
+            Step::Failed(_) => {
+                if self.leaving.len() < limit
+                    && let Some(interest) = pending.stream.farewell()
+                {
+                    pending.interest = interest;
+                    pending.deadline = later(LINGER);
+                    self.leaving.push(pending);
+                    return self.led;
+                }
+            }
+        }
+        self.has_room()
+    }
+
+    /// Says whether a leader that does not poll the listening socket should do so now.
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.led && std::mem::take(&mut self.full)
+    }
+
+    /// One of the handshakes, at whatever stage, for a caller that drives it itself.
+    pub(crate) fn take_unfinished(&mut self) -> Option<Stream> {
+        self.finished
+            .pop_front()
+            .or_else(|| self.ready.pop_front().map(Pending::into_stream))
+            .or_else(|| {
+                let free = !self.led && !self.waiting.is_empty();
+                free.then(|| self.waiting.remove(0).into_stream())
+            })
+    }
+
+    // --- the leader ---
+
+    pub(crate) fn watch(&mut self, limit: usize) -> Watch {
+        self.full = self.room(limit) == 0;
+        let all = || self.waiting.iter().chain(&self.leaving);
+        Watch {
+            listener: if self.full { None } else { self.socket.clone() },
+            // Nobody outside has these streams, so none is closed, and the order is kept.
+            sockets: all()
+                .filter_map(|pending| Some((pending.stream.socket()?, pending.interest.flags())))
+                .collect(),
+            waiting: self.waiting.len(),
+            soonest: all().map(|pending| pending.deadline).min(),
+        }
+    }
+
+    /// Moves on what was found ready; gives back the handshakes that are out of time.
+    pub(crate) fn sort(&mut self, watch: &Watch, ready: &[bool]) -> Vec<Pending> {
+        let now = Instant::now();
+        let mut expired = Vec::new();
+        let mut ready = ready.iter();
+        let waiting = self.waiting.drain(..watch.waiting);
+        let mut still = Vec::new();
+        for (pending, &ready) in waiting.zip(&mut ready) {
+            if ready {
+                self.ready.push_back(pending);
+            } else if now >= pending.deadline {
+                expired.push(pending);
+            } else {
+                still.push(pending);
+            }
+        }
+        self.waiting.splice(..0, still);
+        self.leaving.retain_mut(|pending| {
+            // Those that came meanwhile were not polled.
+            let done = ready.next().is_some_and(|&ready| {
+                ready
+                    && match pending.stream.farewell() {
+                        Some(interest) => {
+                            pending.interest = interest;
+                            false
+                        }
+                        None => true,
+                    }
+            });
+            !done && now < pending.deadline
+        });
+        expired
+    }
+
+    /// Drops everything and wakes every follower.
+    pub(crate) fn close(&mut self) {
+        self.socket = None;
+        self.finished.clear();
+        self.ready.clear();
+        self.waiting.clear();
+        self.leaving.clear();
+        for follower in self.followers.drain(..) {
+            follower.ring();
+        }
+    }
+}

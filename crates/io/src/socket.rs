@@ -1,0 +1,158 @@
+//! The system calls on TCP sockets, and the differences between platforms.
+//!
+//! Every descriptor is non-blocking, not inherited by programs that are started, and raises no
+//! SIGPIPE. `TCP_NODELAY` is on: TLS hands over whole records, and Nagle's algorithm would hold
+//! the last part of each message back until the peer's delayed acknowledgement.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use rustix::io::{Errno, Result, retry_on_intr};
+use rustix::net::{
+    self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketType, ipproto, sockopt,
+};
+
+#[cfg(not(target_vendor = "apple"))]
+const SEND: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const SEND: SendFlags = SendFlags::empty();
+
+#[cfg(not(target_vendor = "apple"))]
+fn create(family: AddressFamily) -> Result<OwnedFd> {
+    let flags = net::SocketFlags::NONBLOCK | net::SocketFlags::CLOEXEC;
+    net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))
+}
+
+#[cfg(target_vendor = "apple")]
+fn create(family: AddressFamily) -> Result<OwnedFd> {
+    let socket = net::socket(family, SocketType::STREAM, Some(ipproto::TCP))?;
+    prepare(&socket)?;
+    Ok(socket)
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn accept_prepared(listener: &OwnedFd) -> Result<(OwnedFd, Option<net::SocketAddrAny>)> {
+    let flags = net::SocketFlags::NONBLOCK | net::SocketFlags::CLOEXEC;
+    net::acceptfrom_with(listener, flags)
+}
+
+#[cfg(target_vendor = "apple")]
+fn accept_prepared(listener: &OwnedFd) -> Result<(OwnedFd, Option<net::SocketAddrAny>)> {
+    let (socket, peer) = net::acceptfrom(listener)?;
+    // EINVAL: the peer has gone already.
+    prepare(&socket).map_err(|_| Errno::CONNABORTED)?;
+    Ok((socket, peer))
+}
+
+#[cfg(target_vendor = "apple")]
+fn prepare(socket: &OwnedFd) -> Result<()> {
+    rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(socket, true)?;
+    sockopt::set_socket_nosigpipe(socket, true)
+}
+
+const fn family(address: &SocketAddr) -> AddressFamily {
+    match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    }
+}
+
+/// Begins to connect. `false`: it is under way, the descriptor becomes writable once it is decided.
+pub(crate) fn connect(address: &SocketAddr) -> Result<(OwnedFd, bool)> {
+    let socket = create(family(address))?;
+    let _ = sockopt::set_tcp_nodelay(&socket, true);
+    match net::connect(&socket, address) {
+        Ok(()) => Ok((socket, true)),
+        // An interrupted connect(2) goes on by itself.
+        Err(Errno::INPROGRESS | Errno::INTR) => Ok((socket, false)),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// What became of a connect that was under way.
+pub(crate) fn connected(socket: &OwnedFd) -> Result<()> {
+    sockopt::socket_error(socket)?
+}
+
+/// A socket that listens at `address`. `SO_REUSEADDR` is on, so that a server can be started
+/// again while old connections are in TIME_WAIT; an IPv6 address means IPv6 alone, whatever the
+/// system's default, so that `::` and `0.0.0.0` can be bound side by side.
+pub(crate) fn listen_at(address: &SocketAddr, backlog: i32) -> Result<OwnedFd> {
+    let socket = create(family(address))?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    net::bind(&socket, address)?;
+    listen(&socket, backlog)?;
+    Ok(socket)
+}
+
+pub(crate) fn listen(socket: &OwnedFd, backlog: i32) -> Result<()> {
+    net::listen(socket, backlog)
+}
+
+/// The next connection; `None`: none is there, or the one that was has gone.
+///
+/// # Errors
+///
+/// Those that are the listener's or the process's; what befell one connection is passed over
+/// (accept(2), "Error handling").
+pub(crate) fn accept(listener: &OwnedFd) -> Result<Option<(OwnedFd, SocketAddr)>> {
+    loop {
+        return match accept_prepared(listener) {
+            Ok((socket, peer)) => {
+                let Some(Ok(peer)) = peer.map(SocketAddr::try_from) else {
+                    continue;
+                };
+                let _ = sockopt::set_tcp_nodelay(&socket, true);
+                Ok(Some((socket, peer)))
+            }
+            Err(Errno::AGAIN) => Ok(None),
+            Err(errno) if is_one_connections(errno) => continue,
+            Err(errno) => Err(errno),
+        };
+    }
+}
+
+fn is_one_connections(errno: Errno) -> bool {
+    #[cfg(target_os = "linux")]
+    if matches!(errno, Errno::NONET | Errno::PERM) {
+        return true;
+    }
+    matches!(
+        errno,
+        Errno::INTR
+            | Errno::CONNABORTED
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::NETDOWN
+            | Errno::NETUNREACH
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
+            | Errno::TIMEDOUT
+    )
+}
+
+pub(crate) fn send(socket: &OwnedFd, bytes: &[u8]) -> Result<usize> {
+    retry_on_intr(|| net::send(socket, bytes, SEND))
+}
+
+pub(crate) fn receive(socket: &OwnedFd, into: &mut [u8]) -> Result<usize> {
+    retry_on_intr(|| net::recv(socket, &mut *into, RecvFlags::empty()).map(|(count, _)| count))
+}
+
+/// Ends our side of the TCP connection.
+pub(crate) fn end_writing(socket: &OwnedFd) {
+    let _ = net::shutdown(socket, Shutdown::Write);
+}
+
+/// Wakes every thread that polls the socket.
+pub(crate) fn end(socket: &OwnedFd) {
+    let _ = net::shutdown(socket, Shutdown::Both);
+}
+
+pub(crate) fn local_address(socket: &OwnedFd) -> Result<SocketAddr> {
+    SocketAddr::try_from(net::getsockname(socket)?)
+}

@@ -1,0 +1,315 @@
+//! A connection and its descriptor, under the stream's lock: system calls that return at once, and
+//! what they found out about the transport.
+//!
+//! 1. The first fault in each direction is latched. A fault in sending does not stop receiving:
+//!    what the peer said before it went away, an alert above all, is still there to be read.
+//! 2. While a thread waits for one direction of the descriptor (`led`), nobody else uses that
+//!    direction: what a second thread took away, the first would wait for in vain. See `turns.rs`.
+//! 3. Waiting is not done here.
+
+use std::collections::VecDeque;
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use polytls_core::{Connection, Error, INCOMING_LIMIT, MAX_FRAGMENT};
+use rustix::io::Errno;
+
+use crate::socket;
+use crate::wait::{Bell, Interest};
+
+/// Sealed and sent at a time: enough to make system calls rare, little enough to stay in the cache.
+const CHUNK: usize = 4 * MAX_FRAGMENT;
+/// Sealed under one hold of the lock: 16 records.
+const BATCH: usize = 16 * MAX_FRAGMENT;
+
+/// Room for ciphertext asked for where little is expected, and where the last receive filled it.
+const LITTLE_ROOM: usize = 4 * 1024;
+const MUCH_ROOM: usize = 64 * 1024;
+
+/// How far a failed connection has come in telling the peer why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    NotBegun,
+    /// The alert is still to be sent.
+    Alert,
+    /// It is sent, our side of TCP is ended; what the peer still sends is read, so that the kernel
+    /// does not answer it with a reset, which would overtake the alert.
+    Drain,
+    Done,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    pub(crate) connection: Connection,
+    /// `None` once closed. Threads that wait hold it, too: the number cannot be given to another
+    /// socket before all of them have woken.
+    pub(crate) socket: Option<Arc<OwnedFd>>,
+    /// The directions some thread waits for in poll(2).
+    pub(crate) led: Interest,
+    /// Threads that wait for one of those threads.
+    pub(crate) bystanders: Vec<Arc<Bell>>,
+    /// Ciphertext handed to the kernel since the beginning.
+    pub(crate) sent: u64,
+    /// An orderly close has begun: what waits to be sent matters more than what may come.
+    pub(crate) closing: bool,
+    /// A forced close has said that it would block.
+    pub(crate) close_tried: bool,
+    receive_fault: Option<Errno>,
+    send_fault: Option<Errno>,
+    /// Plaintext opened before anybody asked for it.
+    ahead: VecDeque<u8>,
+    room: usize,
+    farewell: Farewell,
+}
+
+impl Transport {
+    pub(crate) fn new(connection: Connection, socket: OwnedFd) -> Self {
+        Self {
+            connection,
+            socket: Some(Arc::new(socket)),
+            led: Interest::default(),
+            bystanders: Vec::new(),
+            sent: 0,
+            closing: false,
+            close_tried: false,
+            receive_fault: None,
+            send_fault: None,
+            ahead: VecDeque::new(),
+            room: LITTLE_ROOM,
+            farewell: Farewell::NotBegun,
+        }
+    }
+
+    // --- ciphertext ---
+
+    /// Whether there is something the kernel may take one day.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.send_fault.is_none() && !self.connection.outgoing().is_empty()
+    }
+
+    pub(crate) const fn send_fault(&self) -> Option<Errno> {
+        self.send_fault
+    }
+
+    /// What [`Self::sent`] will be once all that is sealed now is sent.
+    pub(crate) fn sealed(&self) -> u64 {
+        self.sent + self.connection.outgoing().len() as u64
+    }
+
+    /// Sends as much of what is sealed as the kernel takes; nothing while another thread waits to
+    /// do so.
+    ///
+    /// # Errors
+    ///
+    /// The fault that ended sending, again and again.
+    pub(crate) fn flush(&mut self) -> Result<(), Errno> {
+        if self.led.write {
+            return self.send_fault.map_or(Ok(()), Err);
+        }
+        self.flush_now()
+    }
+
+    fn flush_now(&mut self) -> Result<(), Errno> {
+        if let Some(fault) = self.send_fault {
+            return Err(fault);
+        }
+        let socket = self.socket.as_ref().ok_or(Errno::BADF)?;
+        while !self.connection.outgoing().is_empty() {
+            match socket::send(socket, self.connection.outgoing()) {
+                Ok(count) => {
+                    self.connection.consume_outgoing(count);
+                    self.sent += count as u64;
+                }
+                Err(Errno::AGAIN) => break,
+                Err(fault) => {
+                    self.send_fault = Some(fault);
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in what the kernel has, once. `true`: there is news, the end included. `false`:
+    /// nothing is there, or another thread waits for it.
+    ///
+    /// # Errors
+    ///
+    /// The fault that ended receiving, again and again.
+    pub(crate) fn receive(&mut self) -> Result<bool, Errno> {
+        if self.led.read {
+            return self.receive_fault.map_or(Ok(false), Err);
+        }
+        self.receive_now()
+    }
+
+    fn receive_now(&mut self) -> Result<bool, Errno> {
+        if let Some(fault) = self.receive_fault {
+            return Err(fault);
+        }
+        let socket = self.socket.as_ref().ok_or(Errno::BADF)?;
+        // Refused: it is full or has ended, and the session has something to do.
+        let Ok(space) = self.connection.space(self.room) else {
+            return Ok(false);
+        };
+        let asked = space.len().min(MUCH_ROOM);
+        match socket::receive(socket, &mut space[..asked]) {
+            // A reset is told once, and was told to a send.
+            Ok(0) if self.send_fault == Some(Errno::CONNRESET) => {
+                self.receive_fault = self.send_fault;
+                Err(Errno::CONNRESET)
+            }
+            Ok(count) => {
+                self.connection.commit(count);
+                if count == asked {
+                    self.room = MUCH_ROOM;
+                } else if count < LITTLE_ROOM {
+                    self.room = LITTLE_ROOM;
+                }
+                Ok(true)
+            }
+            Err(Errno::AGAIN) => Ok(false),
+            Err(fault) => {
+                self.receive_fault = Some(fault);
+                Err(fault)
+            }
+        }
+    }
+
+    // --- plaintext ---
+
+    /// As [`Connection::read`].
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        match self.ahead.read(into) {
+            Ok(0) | Err(_) => self.connection.read(into),
+            Ok(count) => {
+                if self.ahead.is_empty() {
+                    self.ahead = VecDeque::new();
+                }
+                Ok(count)
+            }
+        }
+    }
+
+    /// Seals of `from` as much as the kernel takes at once, at least a chunk and at most a batch.
+    /// Nothing is taken while earlier ciphertext waits, so that a peer that does not read is
+    /// noticed, and memory stays bounded.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::write`]; a fault in sending shows as [`Error::WantWrite`].
+    pub(crate) fn take(&mut self, from: &[u8]) -> Result<usize, Error> {
+        self.connection.do_handshake()?;
+        if self.connection.has_closed() {
+            // Says so, with no need to wait for anything.
+            return self.connection.write(&[]);
+        }
+        if self.flush().is_err() || self.has_unsent() {
+            return Err(Error::WantWrite);
+        }
+        let mut taken = 0;
+        for chunk in from[..from.len().min(BATCH)].chunks(CHUNK) {
+            match self.connection.write(chunk) {
+                Ok(count) => taken += count,
+                Err(error) if taken == 0 => return Err(error),
+                // It is latched.
+                Err(_) => break,
+            }
+            if self.flush().is_err() || self.has_unsent() {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// How much plaintext there is without the kernel's help. Opens a record if that takes one:
+    /// who asks is about to wait for the descriptor, which knows nothing of records we hold.
+    pub(crate) fn pending(&mut self) -> usize {
+        if self.ahead.is_empty()
+            && self.connection.pending() == 0
+            && self.connection.incoming_len() > 0
+            && !self.connection.is_handshaking()
+        {
+            // The end or an error is for the next read to tell.
+            let _ = self.open_ahead();
+        }
+        self.ahead.len() + self.connection.pending()
+    }
+
+    /// Opens a record's worth before it is asked for; 0 at the end.
+    fn open_ahead(&mut self) -> Result<usize, Error> {
+        let mut record = vec![0; MAX_FRAGMENT];
+        let count = self.connection.read(&mut record)?;
+        self.ahead.extend(&record[..count]);
+        Ok(count)
+    }
+
+    /// After a fault in sending: looks through all that has come for an alert that says why. Data
+    /// before it stays readable. It is of no interest here whether another thread waits to
+    /// receive: the fault has woken it.
+    pub(crate) fn look_for_alert(&mut self) {
+        while self.ahead.len() < INCOMING_LIMIT {
+            match self.open_ahead() {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(Error::WantRead) if matches!(self.receive_now(), Ok(true)) => {}
+                Err(_) => break,
+            }
+        }
+    }
+
+    // --- after a fatal error ---
+
+    /// Whether there is an alert to be sent, which is known once.
+    pub(crate) fn begin_farewell(&mut self) -> bool {
+        let first = self.farewell == Farewell::NotBegun;
+        if first {
+            self.farewell = if self.has_unsent() {
+                Farewell::Alert
+            } else {
+                Farewell::Done
+            };
+        }
+        first
+    }
+
+    /// Goes on telling the peer why; says what it waits for, `None` when it is done.
+    pub(crate) fn farewell(&mut self) -> Option<Interest> {
+        if self.farewell == Farewell::Alert {
+            // Other threads that wait for the descriptor are woken by its end.
+            let sent = self.flush_now();
+            if self.has_unsent() {
+                return Some(Interest::WRITE);
+            }
+            if let Some(socket) = &self.socket {
+                socket::end_writing(socket);
+            }
+            self.farewell = if sent.is_ok() {
+                Farewell::Drain
+            } else {
+                Farewell::Done
+            };
+        }
+        if self.farewell == Farewell::Drain {
+            match self.discard() {
+                Ok(true) | Err(Errno::AGAIN) => return Some(Interest::READ),
+                Ok(false) | Err(_) => self.farewell = Farewell::Done,
+            }
+        }
+        None
+    }
+
+    /// Reads some of what the kernel has for nobody; `false` at the end.
+    pub(crate) fn discard(&self) -> Result<bool, Errno> {
+        let socket = self.socket.as_ref().ok_or(Errno::BADF)?;
+        let mut scratch = [0; 8 * 1024];
+        for _ in 0..16 {
+            if socket::receive(socket, &mut scratch)? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,222 @@
+//! Waiting: poll(2) with a deadline and with signals, and a bell by which one thread wakes another
+//! out of it.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{self, PollFd, PollFlags, Timespec};
+
+use crate::error::Error;
+
+/// Asked whenever a signal has interrupted a wait, on the thread that waits, with no lock held.
+///
+/// Any `FnMut() -> bool` is one. A caller for whom signals mean nothing passes `&mut || false`.
+pub trait Interrupt {
+    /// Runs what is to be run for signals. `true` ends the call with [`Error::Interrupted`];
+    /// `false` lets it wait on, for what is left of its time.
+    fn should_stop(&mut self) -> bool;
+}
+
+impl<F: FnMut() -> bool> Interrupt for F {
+    fn should_stop(&mut self) -> bool {
+        self()
+    }
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+impl Interest {
+    pub(crate) const READ: Self = Self {
+        read: true,
+        write: false,
+    };
+    pub(crate) const WRITE: Self = Self {
+        read: false,
+        write: true,
+    };
+
+    pub(crate) const fn is_none(self) -> bool {
+        !self.read && !self.write
+    }
+
+    pub(crate) fn flags(self) -> PollFlags {
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, self.read);
+        flags.set(PollFlags::OUT, self.write);
+        flags
+    }
+}
+
+/// No single poll(2) takes longer: some systems count milliseconds in 31 bits.
+const LONGEST_POLL: Duration = Duration::from_secs(24 * 3600);
+
+/// Waits until one of `fds` is ready, whatever for: errors and hang-ups count, the system call that
+/// follows says which. `false`: `until` has come before that. Asks the kernel at least once.
+///
+/// # Errors
+///
+/// [`Error::Interrupted`], and what poll(2) gives.
+pub(crate) fn poll_until(
+    fds: &mut [PollFd<'_>],
+    until: Option<Instant>,
+    interrupt: &mut dyn Interrupt,
+) -> Result<bool, Error> {
+    poll_with(event::poll, fds, until, interrupt)
+}
+
+fn poll_with(
+    mut poll: impl FnMut(&mut [PollFd<'_>], Option<&Timespec>) -> rustix::io::Result<usize>,
+    fds: &mut [PollFd<'_>],
+    until: Option<Instant>,
+    interrupt: &mut dyn Interrupt,
+) -> Result<bool, Error> {
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timespec = left.map(|left| Timespec {
+            tv_sec: left.min(LONGEST_POLL).as_secs().try_into().unwrap_or(0),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        match poll(fds, timespec.as_ref()) {
+            Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(false),
+            Ok(0) => {}
+            Ok(_) => return Ok(true),
+            Err(rustix::io::Errno::INTR) if interrupt.should_stop() => {
+                return Err(Error::Interrupted);
+            }
+            // A signal that stopped nothing; or the kernel was short of memory, for now.
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Wakes a thread out of poll(2). At most one byte is ever in the pipe, so ringing never blocks.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    reader: io::PipeReader,
+    writer: io::PipeWriter,
+    rung: AtomicBool,
+}
+
+impl Bell {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        Ok(Self {
+            reader,
+            writer,
+            rung: AtomicBool::new(false),
+        })
+    }
+
+    /// Makes the bell readable until [`Self::hush`].
+    pub(crate) fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // Both ends are ours and open, and there is room for a byte.
+            let _ = (&self.writer).write_all(&[0]);
+        }
+    }
+
+    pub(crate) fn hush(&self) {
+        if self.rung.swap(false, Ordering::AcqRel) {
+            // If the byte is not there yet, it is about to be.
+            let _ = (&self.reader).read_exact(&mut [0]);
+        }
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    /// A poll(2) that gives these results one after the other and notes how long it should wait.
+    fn script(
+        results: &[rustix::io::Result<usize>],
+        asked: &mut Vec<Option<Duration>>,
+    ) -> impl FnMut(&mut [PollFd<'_>], Option<&Timespec>) -> rustix::io::Result<usize> {
+        let mut results = results.iter();
+        move |_, timespec| {
+            asked.push(timespec.map(|t| Duration::try_from(*t).unwrap()));
+            *results.next().unwrap()
+        }
+    }
+
+    #[test]
+    fn a_signal_stops_the_wait_only_if_the_caller_says_so() {
+        let mut asked = Vec::new();
+        let poll = script(&[Err(Errno::INTR), Err(Errno::INTR), Ok(1)], &mut asked);
+        let mut calls = 0;
+        let outcome = poll_with(poll, &mut [], None, &mut || {
+            calls += 1;
+            calls == 2
+        });
+        assert!(matches!(outcome, Err(Error::Interrupted)));
+        assert_eq!((calls, asked.len()), (2, 2));
+    }
+
+    #[test]
+    fn the_time_that_is_left_goes_down_over_interruptions() {
+        let mut asked = Vec::new();
+        let poll = script(&[Err(Errno::INTR), Err(Errno::INTR), Ok(1)], &mut asked);
+        let until = Instant::now() + Duration::from_secs(60);
+        let outcome = poll_with(poll, &mut [], Some(until), &mut || {
+            std::thread::sleep(Duration::from_millis(5));
+            false
+        });
+        assert!(outcome.unwrap());
+        assert!(asked[0] > asked[1] && asked[1] > asked[2]);
+    }
+
+    #[test]
+    fn a_poll_that_ends_early_is_done_again_and_one_at_the_deadline_is_not() {
+        let mut asked = Vec::new();
+        let mut poll = script(&[Ok(0), Ok(0)], &mut asked);
+        let until = Instant::now() + Duration::from_millis(20);
+        let outcome = poll_with(
+            move |fds, timespec| {
+                std::thread::sleep(Duration::from_millis(30));
+                poll(fds, timespec)
+            },
+            &mut [],
+            Some(until),
+            &mut || false,
+        );
+        assert!(!outcome.unwrap());
+        assert_eq!(asked[1], Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_bell_is_heard_until_it_is_hushed() {
+        let bell = Bell::new().unwrap();
+        let heard = || {
+            poll_until(
+                &mut [PollFd::new(&bell, PollFlags::IN)],
+                Some(Instant::now()),
+                &mut || false,
+            )
+            .unwrap()
+        };
+        assert!(!heard());
+        bell.ring();
+        bell.ring();
+        assert!(heard() && heard());
+        bell.hush();
+        assert!(!heard());
+        bell.hush();
+        bell.ring();
+        assert!(heard());
+    }
+}
