@@ -1,0 +1,366 @@
+//! Backends and engines: configuration comes in here, as plain values.
+//!
+//! `polytls.implementations` has read files and checked what every implementation checks by then;
+//! here the rest is parsed and handed to the core.
+
+use std::sync::Arc;
+
+use polytls_core::config::{
+    ClientAuthentication, ClientConfig, Common, Identity, ServerConfig, Trust, Verification,
+    Version,
+};
+use polytls_core::{Connection, Effective, HostName, Role, pem};
+use polytls_rustls::Rustls;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::buffer::TlsBuffer;
+use crate::errors::{misconfigured, raised};
+use crate::socket::{self, Address, TlsSocket};
+use crate::{info, names};
+
+/// Certificate files of a chain, leaf first, and the file of the key if it is one of its own.
+type Chain = (Vec<Vec<u8>>, Option<Vec<u8>>);
+
+/// The backends built into this module.
+static BACKENDS: [&dyn polytls_core::Backend; 1] = [&Rustls];
+
+/// A TLS library.
+#[pyclass(frozen, module = "polytls._native")]
+pub(crate) struct Backend(&'static dyn polytls_core::Backend);
+
+/// The backend called `id`.
+///
+/// Raises ValueError for one that is not built in.
+#[pyfunction]
+pub(crate) fn backend(id: &str) -> PyResult<Backend> {
+    BACKENDS
+        .iter()
+        .find(|backend| backend.id() == id)
+        .map(|backend| Backend(*backend))
+        .ok_or_else(|| PyValueError::new_err(format!("no backend {id:?} is built in")))
+}
+
+fn versions(names: &[String]) -> PyResult<Vec<Version>> {
+    names
+        .iter()
+        .map(|name| match name.as_str() {
+            "TLSv1.2" => Ok(Version::Tls12),
+            "TLSv1.3" => Ok(Version::Tls13),
+            _ => Err(PyValueError::new_err(format!(
+                "versions: no version {name:?}"
+            ))),
+        })
+        .collect()
+}
+
+fn verification(name: &str) -> PyResult<Verification> {
+    match name {
+        "full" => Ok(Verification::Full),
+        "any name" => Ok(Verification::AnyName),
+        "nothing" => Ok(Verification::Nothing),
+        _ => Err(PyValueError::new_err(format!(
+            "verification: no such thing as {name:?}"
+        ))),
+    }
+}
+
+impl Backend {
+    /// Sections of `chain`'s files, put together (SEMANTICS: the first file's first certificate is
+    /// the leaf, its further ones come next; without a key file the key stands in the first).
+    fn identity(&self, py: Python<'_>, (files, key): &Chain) -> PyResult<Identity> {
+        let wrong = |message: String| misconfigured(py, self.0.id(), "certificate_chain", message);
+        let mut chain = Vec::new();
+        for file in files {
+            chain.extend(pem::certificates(file).map_err(|error| wrong(error.to_string()))?);
+        }
+        let key = match (key, files.first()) {
+            (Some(key), _) => pem::private_key(key).map_err(|error| wrong(error.to_string()))?,
+            (None, Some(leaf)) => pem::private_key(leaf).map_err(|error| {
+                wrong(format!(
+                    "no key was given, and the leaf's own data holds none that can be used: {error}"
+                ))
+            })?,
+            (None, None) => return Err(wrong("a chain without a certificate".to_owned())),
+        };
+        Ok(Identity { chain, key })
+    }
+
+    fn trust(&self, py: Python<'_>, store: Option<Vec<u8>>) -> PyResult<Trust> {
+        store.map_or(Ok(Trust::System), |bytes| {
+            pem::certificates(&bytes)
+                .map(Trust::Certificates)
+                .map_err(|error| misconfigured(py, self.0.id(), "trust_store", error.to_string()))
+        })
+    }
+}
+
+#[pymethods]
+impl Backend {
+    /// The id by which it is asked for.
+    #[getter]
+    fn id(&self) -> &'static str {
+        self.0.id()
+    }
+
+    /// The library and its version.
+    #[getter]
+    fn version(&self) -> String {
+        self.0.version()
+    }
+
+    /// Cipher suites by IANA number, in the library's order.
+    #[getter]
+    fn cipher_suites(&self) -> Vec<u16> {
+        self.0.capabilities().cipher_suites
+    }
+
+    /// Key exchange groups by IANA number, in the library's order.
+    #[getter]
+    fn groups(&self) -> Vec<u16> {
+        self.0.capabilities().groups
+    }
+
+    /// An engine for client connections. `trust`: a PEM bundle or a DER certificate; None is the
+    /// system's store. `sessions`: how many servers to remember.
+    ///
+    /// Raises ConfigurationError, naming the field.
+    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, chain, trust, verification))]
+    #[allow(clippy::too_many_arguments, reason = "keyword-only: one per field")]
+    fn client(
+        &self,
+        py: Python<'_>,
+        versions: Vec<String>,
+        ciphers: Option<Vec<u16>>,
+        groups: Option<Vec<u16>>,
+        alpn: Vec<Vec<u8>>,
+        sessions: Option<usize>,
+        chain: Option<Chain>,
+        trust: Option<Vec<u8>>,
+        verification: &str,
+    ) -> PyResult<ClientEngine> {
+        let config = ClientConfig {
+            common: Common {
+                versions: self::versions(&versions)?,
+                cipher_suites: ciphers,
+                groups,
+                alpn,
+                sessions,
+                ..Common::default()
+            },
+            identity: chain
+                .as_ref()
+                .map(|chain| self.identity(py, chain))
+                .transpose()?,
+            trust: self.trust(py, trust)?,
+            verification: self::verification(verification)?,
+        };
+        let engine = py
+            .detach(|| self.0.client(&config))
+            .map_err(|error| raised(py, self.0.id(), &error))?;
+        Ok(ClientEngine {
+            engine,
+            implementation: self.0.id(),
+        })
+    }
+
+    /// An engine for server connections. `trust`: as for clients, None only without client
+    /// authentication or with `system_trust`.
+    ///
+    /// Raises ConfigurationError, naming the field.
+    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, chains, client_authentication, trust, system_trust, verification))]
+    #[allow(clippy::too_many_arguments, reason = "keyword-only: one per field")]
+    fn server(
+        &self,
+        py: Python<'_>,
+        versions: Vec<String>,
+        ciphers: Option<Vec<u16>>,
+        groups: Option<Vec<u16>>,
+        alpn: Vec<Vec<u8>>,
+        sessions: Option<usize>,
+        chains: Vec<Chain>,
+        client_authentication: &str,
+        trust: Option<Vec<u8>>,
+        system_trust: bool,
+        verification: &str,
+    ) -> PyResult<ServerEngine> {
+        let config = ServerConfig {
+            common: Common {
+                versions: self::versions(&versions)?,
+                cipher_suites: ciphers,
+                groups,
+                alpn,
+                sessions,
+                ..Common::default()
+            },
+            identities: chains
+                .iter()
+                .map(|chain| self.identity(py, chain))
+                .collect::<PyResult<_>>()?,
+            client_authentication: match client_authentication {
+                "none" => ClientAuthentication::None,
+                "optional" => ClientAuthentication::Optional,
+                "required" => ClientAuthentication::Required,
+                other => {
+                    return Err(PyValueError::new_err(format!(
+                        "client_authentication: no such thing as {other:?}"
+                    )));
+                }
+            },
+            trust: if trust.is_some() || system_trust {
+                Some(self.trust(py, trust)?)
+            } else {
+                None
+            },
+            verification: self::verification(verification)?,
+        };
+        let engine = py
+            .detach(|| self.0.server(&config))
+            .map_err(|error| raised(py, self.0.id(), &error))?;
+        Ok(ServerEngine {
+            engine,
+            implementation: self.0.id(),
+        })
+    }
+}
+
+fn suites<'py>(py: Python<'py>, effective: &Effective) -> PyResult<Bound<'py, PyTuple>> {
+    let suites = effective.cipher_suites.iter();
+    let suites: Vec<_> = suites
+        .map(|suite| info::suite(py, *suite))
+        .collect::<PyResult<_>>()?;
+    PyTuple::new(py, suites)
+}
+
+fn groups<'py>(py: Python<'py>, effective: &Effective) -> PyResult<Bound<'py, PyTuple>> {
+    let groups = effective.groups.iter();
+    let groups: Vec<_> = groups
+        .map(|group| info::group(py, *group))
+        .collect::<PyResult<_>>()?;
+    PyTuple::new(py, groups)
+}
+
+/// What all connections of a client context share.
+#[pyclass(frozen, module = "polytls._native")]
+pub(crate) struct ClientEngine {
+    engine: Arc<dyn polytls_core::ClientEngine>,
+    implementation: &'static str,
+}
+
+impl ClientEngine {
+    fn connection(
+        &self,
+        py: Python<'_>,
+        host: Option<&HostName>,
+        port: Option<u16>,
+    ) -> PyResult<Connection> {
+        self.engine
+            .session(host, port)
+            .map(|session| Connection::new(session, Role::Client))
+            .map_err(|error| raised(py, self.implementation, &error))
+    }
+}
+
+fn host(server_hostname: Option<&str>) -> PyResult<Option<HostName>> {
+    server_hostname
+        .map(|name| names::parse(name, "server_hostname"))
+        .transpose()
+}
+
+#[pymethods]
+impl ClientEngine {
+    /// The suites that may be negotiated.
+    #[getter]
+    fn effective_ciphers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        suites(py, self.engine.effective())
+    }
+
+    /// The groups that may be negotiated.
+    #[getter]
+    fn effective_groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        groups(py, self.engine.effective())
+    }
+
+    /// A connection in memory, for `context`.
+    fn buffer(
+        &self,
+        py: Python<'_>,
+        context: Py<PyAny>,
+        server_hostname: Option<&str>,
+    ) -> PyResult<TlsBuffer> {
+        let connection = self.connection(py, host(server_hostname)?.as_ref(), None)?;
+        Ok(TlsBuffer::new(connection, context, self.implementation))
+    }
+
+    /// A connected socket, for `context`, its handshake done: the first of `addresses` that
+    /// answers. `timeout`: seconds for all of it, and per call afterwards; None waits for ever.
+    fn connect(
+        &self,
+        py: Python<'_>,
+        context: Py<PyAny>,
+        addresses: Vec<Address>,
+        server_hostname: Option<&str>,
+        timeout: Option<f64>,
+    ) -> PyResult<TlsSocket> {
+        let host = host(server_hostname)?;
+        let port = addresses.first().map(|address| address.1);
+        let make = || self.engine.session(host.as_ref(), port);
+        socket::connect(py, context, self.implementation, &addresses, timeout, make)
+    }
+}
+
+/// What all connections of a server context share.
+#[pyclass(frozen, module = "polytls._native")]
+pub(crate) struct ServerEngine {
+    engine: Arc<dyn polytls_core::ServerEngine>,
+    implementation: &'static str,
+}
+
+#[pymethods]
+impl ServerEngine {
+    /// The suites that may be negotiated.
+    #[getter]
+    fn effective_ciphers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        suites(py, self.engine.effective())
+    }
+
+    /// The groups that may be negotiated.
+    #[getter]
+    fn effective_groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        groups(py, self.engine.effective())
+    }
+
+    /// A connection in memory, for `context`.
+    fn buffer(&self, py: Python<'_>, context: Py<PyAny>) -> PyResult<TlsBuffer> {
+        let session = self
+            .engine
+            .session()
+            .map_err(|error| raised(py, self.implementation, &error))?;
+        let connection = Connection::new(session, Role::Server);
+        Ok(TlsBuffer::new(connection, context, self.implementation))
+    }
+
+    /// A listening socket, for `context`, bound to the first of `addresses` that can be.
+    /// `timeout`: how long `accept` waits, in seconds; None waits for ever.
+    fn listen(
+        &self,
+        py: Python<'_>,
+        context: Py<PyAny>,
+        addresses: Vec<Address>,
+        backlog: i32,
+        timeout: Option<f64>,
+    ) -> PyResult<TlsSocket> {
+        let engine = Arc::clone(&self.engine);
+        let make = move || engine.session();
+        socket::listen(
+            py,
+            context,
+            self.implementation,
+            &addresses,
+            backlog,
+            timeout,
+            make,
+        )
+    }
+}

@@ -1,0 +1,122 @@
+//! The one mapping from the core's errors to the exceptions of `polytls.errors`.
+
+use polytls_core::{Alert, Error};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
+
+/// A class or enumeration of the Python package, imported once.
+pub(crate) struct Imported {
+    module: &'static str,
+    name: &'static str,
+    cell: PyOnceLock<Py<PyType>>,
+}
+
+impl Imported {
+    pub(crate) const fn new(module: &'static str, name: &'static str) -> Self {
+        Self {
+            module,
+            name,
+            cell: PyOnceLock::new(),
+        }
+    }
+
+    pub(crate) fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyType>> {
+        self.cell.import(py, self.module, self.name)
+    }
+}
+
+macro_rules! exceptions {
+    ($($name:ident),+ $(,)?) => {
+        $(#[allow(non_upper_case_globals, reason = "the names are Python's")]
+        static $name: Imported = Imported::new("polytls.errors", stringify!($name));)+
+    };
+}
+
+exceptions!(
+    AlertReceived,
+    CertificateVerificationError,
+    ConfigurationError,
+    NotTLSError,
+    PeerIncompatible,
+    PeerMisbehaved,
+    PeerRejectedCertificate,
+    RaggedEOF,
+    TLSError,
+    VerificationFailure,
+    WantReadError,
+    WantWriteError,
+);
+
+static ALERTS: Imported = Imported::new("polytls.constants", "AlertDescription");
+
+/// The exception for `error`, raised on behalf of `implementation`.
+pub(crate) fn raised(py: Python<'_>, implementation: &str, error: &Error) -> PyErr {
+    exception(py, implementation, error).unwrap_or_else(|failed| failed)
+}
+
+fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<PyErr> {
+    let facts = PyDict::new(py);
+    let class = match error {
+        Error::WantRead => &WantReadError,
+        Error::WantWrite => &WantWriteError,
+        Error::Configuration { field, .. } => {
+            facts.set_item("field", field)?;
+            facts.set_item("implementation", implementation)?;
+            &ConfigurationError
+        }
+        Error::Certificate(failure) => {
+            let reason = VerificationFailure
+                .get(py)?
+                .getattr(failure.reason.name())?;
+            facts.set_item("reason", reason)?;
+            facts.set_item("hostname", &failure.hostname)?;
+            let chain = failure.chain.iter().map(|der| PyBytes::new(py, der));
+            facts.set_item("chain", PyTuple::new(py, chain)?)?;
+            &CertificateVerificationError
+        }
+        Error::PeerMisbehaved(_) => &PeerMisbehaved,
+        Error::NotTls(_) => &NotTLSError,
+        Error::PeerIncompatible(_) => &PeerIncompatible,
+        Error::AlertReceived(Alert(number)) => {
+            // An unassigned number stays one.
+            let alert = ALERTS.get(py)?.call1((*number,));
+            let alert = alert.or_else(|_| number.into_pyobject(py).map(Bound::into_any))?;
+            facts.set_item("alert", alert)?;
+            if Alert(*number).rejects_certificate() {
+                &PeerRejectedCertificate
+            } else {
+                &AlertReceived
+            }
+        }
+        Error::RaggedEof { during_handshake } => {
+            facts.set_item("during_handshake", during_handshake)?;
+            &RaggedEOF
+        }
+        // Misuse, our own faults, and whatever the core learns to say before this file does.
+        _ => &TLSError,
+    };
+    let message = match error {
+        Error::Configuration { .. } => format!("{implementation}: {error}"),
+        other => other.to_string(),
+    };
+    Ok(PyErr::from_value(
+        class.get(py)?.call((message,), Some(&facts))?,
+    ))
+}
+
+/// A ConfigurationError that names `field`.
+pub(crate) fn misconfigured(
+    py: Python<'_>,
+    implementation: &str,
+    field: &'static str,
+    message: impl Into<String>,
+) -> PyErr {
+    raised(py, implementation, &Error::configuration(field, message))
+}
+
+/// What a call gets when an earlier one panicked while it held the lock.
+pub(crate) fn poisoned(py: Python<'_>, implementation: &str) -> PyErr {
+    let error = Error::Internal("an earlier call on this connection panicked".to_owned());
+    raised(py, implementation, &error)
+}

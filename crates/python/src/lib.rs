@@ -1,0 +1,40 @@
+//! `polytls._native`: the one crate that knows Python.
+//!
+//! It converts and nothing else: configuration in ([`engine`]), connections in memory
+//! ([`buffer`]) and over sockets ([`socket`]), facts and errors out ([`info`], [`errors`]), host
+//! names ([`names`]), throw-away certificates ([`testing`]).
+//!
+//! Rules of every class here: frozen, with state behind a lock; an attached thread takes a lock only
+//! through `lock_py_attached`, which lets others run while it waits; no exception class is made
+//! here, they are those of `polytls.errors`.
+
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "arguments come from Python by value"
+)]
+
+mod buffer;
+mod bytes;
+mod engine;
+mod errors;
+mod info;
+mod names;
+mod socket;
+mod testing;
+
+use pyo3::prelude::*;
+
+/// The Rust core of polytls; its parts are reached through `polytls.implementations`.
+#[pymodule(gil_used = false)]
+mod _native {
+    #[pymodule_export]
+    use crate::buffer::TlsBuffer;
+    #[pymodule_export]
+    use crate::engine::{Backend, ClientEngine, ServerEngine, backend};
+    #[pymodule_export]
+    use crate::names::host_name;
+    #[pymodule_export]
+    use crate::socket::TlsSocket;
+    #[pymodule_export]
+    use crate::testing::{CertificateAuthority, self_signed};
+}

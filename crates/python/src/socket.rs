@@ -1,0 +1,475 @@
+//! `TLSSocket`: a connection over TCP, or a listener (PEP 748, section «Socket»).
+//!
+//! Every call that may touch the network runs detached. A wait that a signal interrupts attaches,
+//! runs Python's handlers and waits on, or ends with what a handler raised.
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::time::Duration;
+
+use polytls_core::{Error as TlsError, Facts, Session};
+use polytls_io::{Error, Interrupt, Listener, ListenerSettings, Stream, Timeout};
+use pyo3::exceptions::{PyOSError, PyOverflowError, PyTimeoutError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::bytes::{Destination, Source};
+use crate::errors::raised;
+use crate::info;
+
+/// IP, port, and for IPv6 flow label and scope: what `socket.getaddrinfo` gives.
+pub(crate) type Address = (String, u16, u32, u32);
+
+/// `recv` gives at most this much in one piece, whatever is asked for.
+const LARGEST_RECV: usize = 256 * 1024;
+
+enum Kind {
+    Stream(Stream),
+    Listener(Listener),
+}
+
+/// A TLS connection over TCP, or a listener for such. Made by `connect` of a context, and by
+/// `accept`.
+#[pyclass(frozen, module = "polytls._native", name = "TLSSocket")]
+pub(crate) struct TlsSocket {
+    kind: Kind,
+    context: Py<PyAny>,
+    implementation: &'static str,
+}
+
+/// Runs signal handlers for a call that waits; keeps what one of them raised.
+#[derive(Default)]
+struct Signals(Option<PyErr>);
+
+impl Interrupt for Signals {
+    fn should_stop(&mut self) -> bool {
+        Python::attach(|py| match py.check_signals() {
+            Ok(()) => false,
+            Err(error) => {
+                self.0 = Some(error);
+                true
+            }
+        })
+    }
+}
+
+fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) -> PyErr {
+    let os_error = |number: i32, message: String| PyOSError::new_err((number, message));
+    match error {
+        Error::Tls(error) => raised(py, implementation, &error),
+        Error::WantRead => raised(py, implementation, &TlsError::WantRead),
+        Error::WantWrite => raised(py, implementation, &TlsError::WantWrite),
+        Error::TimedOut => PyTimeoutError::new_err("timed out"),
+        Error::Closed => os_error(EBADF, "the socket has been closed".to_owned()),
+        Error::Interrupted => signals
+            .0
+            .unwrap_or_else(|| pyo3::exceptions::PyInterruptedError::new_err("interrupted")),
+        Error::Io(error) => match error.raw_os_error() {
+            // OSError picks its subclass by the number, as for plain sockets.
+            Some(number) => match strerror(py, number) {
+                Ok(message) => os_error(number, message),
+                Err(error) => error,
+            },
+            None => PyOSError::new_err(error.to_string()),
+        },
+    }
+}
+
+// The numbers of Linux and macOS alike.
+const EBADF: i32 = 9;
+const EINVAL: i32 = 22;
+
+fn strerror(py: Python<'_>, number: i32) -> PyResult<String> {
+    py.import("os")?
+        .call_method1("strerror", (number,))?
+        .extract()
+}
+
+fn socket_address(address: &Address) -> PyResult<SocketAddr> {
+    let (host, port, flow, scope) = address;
+    // The scope is there as a number; some platforms put it into the text too.
+    let host = host.split('%').next().unwrap_or_default();
+    let ip = host
+        .parse()
+        .map_err(|_| PyValueError::new_err(format!("{host:?} is no IP address")))?;
+    Ok(match ip {
+        IpAddr::V4(ip) => SocketAddrV4::new(ip, *port).into(),
+        IpAddr::V6(ip) => SocketAddrV6::new(ip, *port, *flow, *scope).into(),
+    })
+}
+
+fn socket_addresses(addresses: &[Address]) -> PyResult<Vec<SocketAddr>> {
+    addresses.iter().map(socket_address).collect()
+}
+
+/// (host, port) as PEP 748 has it for both families; a link-local host keeps its scope.
+fn python_address(address: SocketAddr) -> (String, u16) {
+    let host = match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        other => other.ip().to_string(),
+    };
+    (host, address.port())
+}
+
+fn timeout(seconds: Option<f64>) -> PyResult<Timeout> {
+    let Some(seconds) = seconds else {
+        return Ok(Timeout::Forever);
+    };
+    if seconds < 0.0 || seconds.is_nan() {
+        return Err(PyValueError::new_err("timeout must not be negative"));
+    }
+    // What is too small to count still is a timeout, not non-blocking.
+    let least = if seconds > 0.0 {
+        Duration::from_nanos(1)
+    } else {
+        Duration::ZERO
+    };
+    Duration::try_from_secs_f64(seconds)
+        .map(|duration| Timeout::from(Some(duration.max(least))))
+        .map_err(|_| PyOverflowError::new_err("timeout is too large"))
+}
+
+fn seconds(timeout: Timeout) -> Option<f64> {
+    match timeout {
+        Timeout::Forever => None,
+        Timeout::NonBlocking => Some(0.0),
+        Timeout::After(duration) => Some(duration.as_secs_f64()),
+    }
+}
+
+pub(crate) fn connect(
+    py: Python<'_>,
+    context: Py<PyAny>,
+    implementation: &'static str,
+    addresses: &[Address],
+    seconds: Option<f64>,
+    make: impl FnOnce() -> Result<Box<dyn Session>, TlsError> + Send,
+) -> PyResult<TlsSocket> {
+    let addresses = socket_addresses(addresses)?;
+    let timeout = timeout(seconds)?;
+    if timeout == Timeout::NonBlocking {
+        return Err(PyValueError::new_err(
+            "timeout: connecting takes time; give more than 0, and setblocking(False) afterwards",
+        ));
+    }
+    let mut signals = Signals::default();
+    let stream =
+        py.detach(|| polytls_io::connect(&addresses, timeout, timeout, make, &mut signals));
+    match stream {
+        Ok(stream) => Ok(TlsSocket {
+            kind: Kind::Stream(stream),
+            context,
+            implementation,
+        }),
+        Err(error) => Err(failed(py, implementation, error, signals)),
+    }
+}
+
+pub(crate) fn listen(
+    py: Python<'_>,
+    context: Py<PyAny>,
+    implementation: &'static str,
+    addresses: &[Address],
+    backlog: i32,
+    seconds: Option<f64>,
+    make: impl Fn() -> Result<Box<dyn Session>, TlsError> + Send + Sync + 'static,
+) -> PyResult<TlsSocket> {
+    let addresses = socket_addresses(addresses)?;
+    let timeout = timeout(seconds)?;
+    let mut settings = ListenerSettings::default();
+    settings.backlog = backlog;
+    match py.detach(|| Listener::bind(&addresses, settings, make)) {
+        Ok(listener) => {
+            listener.set_timeout(timeout);
+            Ok(TlsSocket {
+                kind: Kind::Listener(listener),
+                context,
+                implementation,
+            })
+        }
+        Err(error) => Err(failed(py, implementation, error, Signals::default())),
+    }
+}
+
+impl TlsSocket {
+    fn stream(&self) -> PyResult<&Stream> {
+        match &self.kind {
+            Kind::Stream(stream) => Ok(stream),
+            Kind::Listener(_) => Err(PyOSError::new_err((
+                EINVAL,
+                "this is a listener; accept() gives connections",
+            ))),
+        }
+    }
+
+    fn listener(&self) -> PyResult<&Listener> {
+        match &self.kind {
+            Kind::Listener(listener) => Ok(listener),
+            Kind::Stream(_) => Err(PyOSError::new_err((
+                EINVAL,
+                "this is a connection; connect() of a server context gives listeners",
+            ))),
+        }
+    }
+
+    /// Runs a call of the driver detached.
+    fn run<R: Send>(
+        &self,
+        py: Python<'_>,
+        call: impl FnOnce(&mut Signals) -> Result<R, Error> + Send,
+    ) -> PyResult<R> {
+        let mut signals = Signals::default();
+        py.detach(|| call(&mut signals))
+            .map_err(|error| failed(py, self.implementation, error, signals))
+    }
+
+    /// None for a listener, and before the handshake.
+    fn facts(&self, py: Python<'_>) -> Option<Facts> {
+        match &self.kind {
+            Kind::Stream(stream) => py.detach(|| stream.facts()),
+            Kind::Listener(_) => None,
+        }
+    }
+}
+
+#[pymethods]
+impl TlsSocket {
+    /// Receives up to `bufsize` bytes, waiting for the first.
+    fn recv<'py>(&self, py: Python<'py>, bufsize: isize) -> PyResult<Bound<'py, PyBytes>> {
+        let size = usize::try_from(bufsize)
+            .map_err(|_| PyValueError::new_err("bufsize must not be negative"))?;
+        let stream = self.stream()?;
+        let mut into = vec![0; size.min(LARGEST_RECV)];
+        let received = self.run(py, |signals| stream.recv(&mut into, signals))?;
+        Ok(PyBytes::new(py, &into[..received]))
+    }
+
+    /// Receives into `buffer`, up to `nbytes` (0: as many as fit), and gives the count.
+    #[pyo3(signature = (buffer, nbytes=0, /))]
+    fn recv_into(
+        &self,
+        py: Python<'_>,
+        buffer: &Bound<'_, PyAny>,
+        nbytes: isize,
+    ) -> PyResult<usize> {
+        let wanted = usize::try_from(nbytes)
+            .map_err(|_| PyValueError::new_err("nbytes must not be negative"))?;
+        let stream = self.stream()?;
+        let mut destination = Destination::new(buffer, "buffer")?;
+        let room = destination.len();
+        if wanted > room {
+            return Err(PyValueError::new_err("buffer is smaller than nbytes"));
+        }
+        let size = if wanted == 0 { room } else { wanted };
+        let mut signals = Signals::default();
+        destination
+            .detached(size, |into| stream.recv(into, &mut signals))
+            .map_err(|error| failed(py, self.implementation, error, signals))
+    }
+
+    /// Sends `bytes`, or a part of them, and gives the count.
+    fn send(&self, py: Python<'_>, bytes: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let stream = self.stream()?;
+        let source = Source::new(bytes, "bytes")?;
+        let mut signals = Signals::default();
+        source
+            .detached(|from| stream.send(from, &mut signals))
+            .map_err(|error| failed(py, self.implementation, error, signals))
+    }
+
+    /// Sends all of `data`.
+    #[pyo3(signature = (data, /))]
+    fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let stream = self.stream()?;
+        let source = Source::new(data, "data")?;
+        let mut signals = Signals::default();
+        source
+            .detached(|from| stream.send_all(from, &mut signals))
+            .map_err(|error| failed(py, self.implementation, error, signals))
+    }
+
+    /// Completes the handshake of a connection that was accepted without it.
+    fn do_handshake(&self, py: Python<'_>) -> PyResult<()> {
+        let stream = self.stream()?;
+        self.run(py, |signals| stream.do_handshake(signals))
+    }
+
+    /// Ends the connection: sends close_notify and, unless `force`, waits for the peer's. Closes
+    /// a listener, with the handshakes it has in progress.
+    #[pyo3(signature = (force=false))]
+    fn close(&self, py: Python<'_>, force: bool) -> PyResult<()> {
+        match &self.kind {
+            Kind::Stream(stream) => self.run(py, |signals| stream.close(force, signals)),
+            Kind::Listener(listener) => {
+                py.detach(|| listener.close());
+                Ok(())
+            }
+        }
+    }
+
+    /// Changes how many connections may wait to be accepted.
+    fn listen(&self, py: Python<'_>, backlog: i32) -> PyResult<()> {
+        let listener = self.listener()?;
+        self.run(py, |_| listener.listen(backlog))
+    }
+
+    /// Returns the next connection, its handshake done, and the client's address.
+    fn accept(&self, py: Python<'_>) -> PyResult<(Self, (String, u16))> {
+        let listener = self.listener()?;
+        let default: Option<f64> = py
+            .import("socket")?
+            .call_method0("getdefaulttimeout")?
+            .extract()?;
+        let timeout = timeout(default)?;
+        let stream = self.run(py, |signals| listener.accept(timeout, signals))?;
+        let address = python_address(stream.peer_address());
+        let accepted = Self {
+            kind: Kind::Stream(stream),
+            context: self.context.clone_ref(py),
+            implementation: self.implementation,
+        };
+        Ok((accepted, address))
+    }
+
+    /// The local address.
+    fn getsockname(&self, py: Python<'_>) -> PyResult<(String, u16)> {
+        self.run(py, |_| match &self.kind {
+            Kind::Stream(stream) => stream.local_address(),
+            Kind::Listener(listener) => listener.local_address(),
+        })
+        .map(python_address)
+    }
+
+    /// The peer's address.
+    fn getpeername(&self) -> PyResult<(String, u16)> {
+        Ok(python_address(self.stream()?.peer_address()))
+    }
+
+    /// The descriptor; -1 once closed.
+    fn fileno(&self) -> i32 {
+        match &self.kind {
+            Kind::Stream(stream) => stream.descriptor(),
+            Kind::Listener(listener) => listener.descriptor(),
+        }
+    }
+
+    /// Sets how long each call may wait: seconds, None for ever, 0 not at all.
+    #[pyo3(signature = (value, /))]
+    fn settimeout(&self, value: Option<f64>) -> PyResult<()> {
+        let timeout = timeout(value)?;
+        match &self.kind {
+            Kind::Stream(stream) => stream.set_timeout(timeout),
+            Kind::Listener(listener) => listener.set_timeout(timeout),
+        }
+        Ok(())
+    }
+
+    /// How long each call may wait.
+    fn gettimeout(&self) -> Option<f64> {
+        seconds(match &self.kind {
+            Kind::Stream(stream) => stream.timeout(),
+            Kind::Listener(listener) => listener.timeout(),
+        })
+    }
+
+    /// The same as `settimeout(None)` or `settimeout(0)`.
+    #[pyo3(signature = (flag, /))]
+    fn setblocking(&self, flag: bool) -> PyResult<()> {
+        self.settimeout(if flag { None } else { Some(0.0) })
+    }
+
+    /// Whether calls wait at all.
+    fn getblocking(&self) -> bool {
+        self.gettimeout() != Some(0.0)
+    }
+
+    /// How many bytes of plaintext can be received without the network.
+    fn pending(&self, py: Python<'_>) -> PyResult<usize> {
+        let stream = self.stream()?;
+        Ok(py.detach(|| stream.pending()))
+    }
+
+    /// How many bytes of ciphertext wait for the descriptor to be writable.
+    fn outgoing_bytes_buffered(&self, py: Python<'_>) -> PyResult<usize> {
+        let stream = self.stream()?;
+        Ok(py.detach(|| stream.outgoing_len()))
+    }
+
+    /// The peer's certificate as DER, None before the handshake or without one.
+    fn getpeercert<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.facts(py)
+            .and_then(|facts| info::peer_certificate(py, &facts))
+    }
+
+    /// The cipher suite agreed on.
+    fn cipher<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.facts(py)
+            .map(|facts| info::cipher(py, &facts))
+            .transpose()
+    }
+
+    /// The application protocol agreed on.
+    fn negotiated_protocol<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.facts(py)
+            .map_or(Ok(None), |facts| info::protocol(py, &facts))
+    }
+
+    /// The version agreed on.
+    #[getter]
+    fn negotiated_tls_version<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.facts(py)
+            .map(|facts| info::version(py, &facts))
+            .transpose()
+    }
+
+    /// All that is known of the connection.
+    #[getter]
+    fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        info::connection_info(py, self.implementation, self.facts(py).as_ref())
+    }
+
+    /// The context this socket was made by.
+    #[getter]
+    fn context(&self, py: Python<'_>) -> Py<PyAny> {
+        self.context.clone_ref(py)
+    }
+
+    /// How many clients of this listener failed in their handshakes.
+    #[getter]
+    fn failed_handshakes(&self) -> PyResult<u64> {
+        Ok(self.listener()?.failed_handshakes())
+    }
+
+    fn __enter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    /// Closes with `force`: close_notify is sent, and the peer's is not waited for.
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _kind: Py<PyAny>,
+        _value: Py<PyAny>,
+        _traceback: Py<PyAny>,
+    ) -> PyResult<()> {
+        self.close(py, true)
+    }
+
+    fn __repr__(&self) -> String {
+        let fd = self.fileno();
+        let (what, address) = match &self.kind {
+            Kind::Stream(stream) => ("connection with", Some(stream.peer_address())),
+            Kind::Listener(listener) => ("listener at", listener.local_address().ok()),
+        };
+        let address = address.map_or_else(String::new, |address| format!(" {address}"));
+        format!(
+            "<TLSSocket of {}: {what}{address}, fd={fd}>",
+            self.implementation
+        )
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        Err(PyTypeError::new_err(
+            "a TLS connection cannot be pickled or copied",
+        ))
+    }
+}

@@ -1,0 +1,88 @@
+"""Host names: what is verified, what is looked up, and where that leads.
+
+The rules (IDNA by UTS #46, addresses, the trailing dot) are the Rust core's; this is the thin side
+that implementations share.
+"""
+
+from __future__ import annotations
+
+from . import _native
+
+__all__ = ["Address", "host_of", "port_of", "resolve", "verified_name"]
+
+#: An address as the kernel takes it: IP, port, and for IPv6 flow label and scope.
+Address = tuple[str, int, int, int]
+
+
+def verified_name(name: object) -> str:
+    """Return `name` in the form TLS uses it.
+
+    Raises TypeError if it is no str, ValueError if it is no host name.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"server_hostname must be str, not {type(name).__name__}")
+    return _native.host_name(_without_zone(name))[0]
+
+
+def host_of(address: object) -> str | None:
+    """Return the host of an (host, port) pair; None is the machine itself.
+
+    Raises TypeError, naming what is wrong.
+    """
+    host = _pair(address)[0]
+    if host is not None and not isinstance(host, str):
+        raise TypeError(f"address: the host must be str or None, not {type(host).__name__}")
+    return host
+
+
+def port_of(address: object) -> int:
+    """Return the port of an (host, port) pair.
+
+    Raises TypeError if it is no int, ValueError if it is no port.
+    """
+    port = _pair(address)[1]
+    if not isinstance(port, int) or isinstance(port, bool):
+        raise TypeError(f"address: the port must be int, not {type(port).__name__}")
+    if not 0 <= port <= 65535:
+        raise ValueError(f"address: the port must be within 0 to 65535, not {port}")
+    return port
+
+
+def resolve(address: object, *, passive: bool = False) -> list[Address]:
+    """Return the addresses behind an (host, port) pair, in the order to try them.
+
+    `passive`: to be bound, so that no host means all interfaces.
+
+    Raises `socket.gaierror` if the name cannot be resolved; TypeError and ValueError for what is
+    no address.
+    """
+    # Costs milliseconds; buffers do without it.
+    import socket
+
+    host, port = host_of(address), port_of(address)
+    if host:
+        zone = host[len(_without_zone(host)) :]
+        host = _native.host_name(_without_zone(host), "address")[0] + zone
+    found = socket.getaddrinfo(
+        host or None,
+        port,
+        type=socket.SOCK_STREAM,
+        flags=socket.AI_PASSIVE if passive else 0,
+    )
+    return [
+        (str(rest[0]), int(rest[1]), *map(int, (*rest[2:], 0, 0)[:2]))  # type: ignore[misc]
+        for family, *_, rest in found
+        if family in (socket.AF_INET, socket.AF_INET6)
+    ]
+
+
+def _pair(address: object) -> tuple[object, object]:
+    if not isinstance(address, tuple | list) or len(address) < 2:
+        raise TypeError("address must be a (host, port) pair")
+    return address[0], address[1]
+
+
+def _without_zone(host: str) -> str:
+    """An IPv6 address without its zone (RFC 4007 11), which is this machine's business alone."""
+    before, percent, _ = host.partition("%")
+    return before if percent and ":" in before else host
