@@ -1,0 +1,381 @@
+"""What is wanted of a TLS connection: the two configurations (PEP 748, "Configuration").
+
+A configuration is data. The constructors check types and bring values into one form; whether an
+implementation can honour them is judged by `capabilities.check`, and by the context made from
+them. Sequences are kept as tuples, and known numbers and names as members of their enumerations,
+so that two ways to write the same wish compare and hash equal.
+
+The PEP's parameters come first, in the PEP's order; what polytls adds is keyword-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+
+from .constants import (
+    CipherSuite,
+    ClientAuthentication,
+    NamedGroup,
+    NextProtocol,
+    TLSVersion,
+    known,
+)
+from .errors import ConfigurationError
+from .identity import SigningChain, TrustStore, Value, instance_of, items_of
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["SessionCache", "TLSClientConfiguration", "TLSServerConfiguration"]
+
+#: Other names in use for the groups (NIST SP 800-186, ANSI X9.62), in lower case.
+_GROUP_ALIASES: Final = {
+    "p-256": NamedGroup.secp256r1,
+    "prime256v1": NamedGroup.secp256r1,
+    "p-384": NamedGroup.secp384r1,
+    "p-521": NamedGroup.secp521r1,
+}
+_GROUPS: Final = {group.name.lower(): group for group in NamedGroup} | _GROUP_ALIASES
+
+#: A `repr` shows so many items of a sequence.
+_SHOWN_ITEMS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCache:
+    """How a context remembers sessions, so that they can be resumed (RFC 8446 2.2).
+
+    Only the wish is stated here. Each context keeps a cache of its own, in this process; caches
+    are never shared between contexts, even of equal configurations, and what is in them is
+    opaque. A resumed session keeps every promise of the configuration it is resumed under.
+
+    `capacity`: how many peers are remembered, 1 to 1,000,000; the least recently used is
+    forgotten first. For no resumption at all, a configuration takes `sessions=None`.
+
+    Raises TypeError if the capacity is no integer.
+    """
+
+    capacity: int = 256
+
+    def __post_init__(self) -> None:
+        if isinstance(self.capacity, bool):
+            raise TypeError("capacity must be int, not bool")
+        instance_of("capacity", self.capacity, int)
+
+
+_DEFAULT_SESSIONS: Final = SessionCache()
+
+
+class _Configuration(Value):
+    """What both sides have in common."""
+
+    __slots__ = (
+        "_certificate_chain",
+        "_ciphers",
+        "_groups",
+        "_highest_supported_version",
+        "_inner_protocols",
+        "_lowest_supported_version",
+        "_sessions",
+        "_trust_store",
+    )
+
+    _fields: ClassVar[tuple[str, ...]] = (
+        "certificate_chain",
+        "ciphers",
+        "inner_protocols",
+        "lowest_supported_version",
+        "highest_supported_version",
+        "trust_store",
+        "sessions",
+        "groups",
+    )
+
+    _ciphers: tuple[CipherSuite | int, ...] | None
+    _inner_protocols: tuple[NextProtocol | bytes, ...]
+    _lowest_supported_version: TLSVersion | None
+    _highest_supported_version: TLSVersion | None
+    _trust_store: TrustStore | None
+    _sessions: SessionCache | None
+    _groups: tuple[NamedGroup | int, ...] | None
+
+    def _fill_shared(
+        self,
+        ciphers: object,
+        inner_protocols: object,
+        lowest_supported_version: object,
+        highest_supported_version: object,
+        trust_store: object,
+        sessions: object,
+        groups: object,
+    ) -> None:
+        self._fill(
+            ciphers=_ciphers_of(ciphers),
+            inner_protocols=_protocols_of(inner_protocols),
+            lowest_supported_version=_optional(
+                "lowest_supported_version", lowest_supported_version, TLSVersion
+            ),
+            highest_supported_version=_optional(
+                "highest_supported_version", highest_supported_version, TLSVersion
+            ),
+            trust_store=_optional("trust_store", trust_store, TrustStore),
+            sessions=_optional("sessions", sessions, SessionCache),
+            groups=_groups_of(groups),
+        )
+
+    @property
+    def ciphers(self) -> tuple[CipherSuite | int, ...] | None:
+        """The suites that may be used, the preferred first; None: the library's own choice.
+
+        An upper bound: suites that the library does not have narrow it.
+        """
+        return self._ciphers
+
+    @property
+    def inner_protocols(self) -> tuple[NextProtocol | bytes, ...]:
+        """The protocols for ALPN, the preferred first (RFC 7301); empty for no ALPN."""
+        return self._inner_protocols
+
+    @property
+    def lowest_supported_version(self) -> TLSVersion | None:
+        """The lowest version that may be used; None: TLS 1.2, or the library's lowest above."""
+        return self._lowest_supported_version
+
+    @property
+    def highest_supported_version(self) -> TLSVersion | None:
+        """The highest version that may be used; None: the library's highest."""
+        return self._highest_supported_version
+
+    @property
+    def trust_store(self) -> TrustStore | None:
+        """What peers are verified by; None: the system's on a client, nothing on a server."""
+        return self._trust_store
+
+    @property
+    def sessions(self) -> SessionCache | None:
+        """How sessions are remembered for resumption; None: no resumption."""
+        return self._sessions
+
+    @property
+    def groups(self) -> tuple[NamedGroup | int, ...] | None:
+        """The key exchange groups that may be used, the preferred first; None: the library's.
+
+        An upper bound, as the ciphers are.
+        """
+        return self._groups
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some parameters changed; the constructor's errors apply.
+
+        Raises TypeError for a name that is no parameter.
+        """
+        return type(self)(**{**self._values(), **changes})
+
+    #: `copy.replace` of Python 3.13 looks for this.
+    __replace__ = replace
+
+    def __repr__(self) -> str:
+        defaults: dict[str, object] = {"inner_protocols": (), "sessions": _DEFAULT_SESSIONS}
+        shown = [
+            f"{name}={_shown(value)}"
+            for name, value in self._values().items()
+            if value != defaults.get(name)
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class TLSClientConfiguration(_Configuration):
+    """What a client wants of its connections (PEP 748, "Configuration").
+
+    `certificate_chain`: what the client proves its identity with, if a server asks; None: nothing.
+    `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
+    `trust_store`, `sessions`, `groups`: as the properties of the same names say. Ciphers may be
+    plain integers; groups integers or names such as "x25519" or "P-256", in any case.
+
+    Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for the name
+    of a group that nobody knows. All else is judged by `validate_config` and by the context.
+    """
+
+    __slots__ = ()
+
+    _certificate_chain: SigningChain | None
+
+    def __init__(
+        self,
+        certificate_chain: SigningChain | None = None,
+        ciphers: Sequence[CipherSuite | int] | None = None,
+        inner_protocols: Sequence[NextProtocol | bytes] | None = None,
+        lowest_supported_version: TLSVersion | None = None,
+        highest_supported_version: TLSVersion | None = None,
+        trust_store: TrustStore | None = None,
+        *,
+        sessions: SessionCache | None = _DEFAULT_SESSIONS,
+        groups: Sequence[NamedGroup | str | int] | None = None,
+    ) -> None:
+        self._fill(
+            certificate_chain=_optional("certificate_chain", certificate_chain, SigningChain)
+        )
+        self._fill_shared(
+            ciphers,
+            inner_protocols,
+            lowest_supported_version,
+            highest_supported_version,
+            trust_store,
+            sessions,
+            groups,
+        )
+
+    @property
+    def certificate_chain(self) -> SigningChain | None:
+        """What the client proves its identity with, if a server asks; None: nothing."""
+        return self._certificate_chain
+
+
+class TLSServerConfiguration(_Configuration):
+    """What a server wants of its connections (PEP 748, "Configuration").
+
+    `certificate_chain`: one signing chain for each identity; the name that a client asks for
+    chooses between them, and the first serves when none fits.
+    `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
+    `trust_store`, `sessions`, `groups`: as the properties of the same names say. Ciphers may be
+    plain integers; groups integers or names such as "x25519" or "P-256", in any case.
+    `client_authentication`: whether clients are asked for a certificate; None: REQUIRED where
+    there is a trust store, NONE otherwise.
+
+    Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for the name
+    of a group that nobody knows. All else is judged by `validate_config` and by the context.
+    """
+
+    __slots__ = ("_client_authentication",)
+
+    _fields = (*_Configuration._fields, "client_authentication")
+
+    _certificate_chain: tuple[SigningChain, ...] | None
+    _client_authentication: ClientAuthentication | None
+
+    def __init__(
+        self,
+        certificate_chain: Sequence[SigningChain] | None = None,
+        ciphers: Sequence[CipherSuite | int] | None = None,
+        inner_protocols: Sequence[NextProtocol | bytes] | None = None,
+        lowest_supported_version: TLSVersion | None = None,
+        highest_supported_version: TLSVersion | None = None,
+        trust_store: TrustStore | None = None,
+        *,
+        sessions: SessionCache | None = _DEFAULT_SESSIONS,
+        groups: Sequence[NamedGroup | str | int] | None = None,
+        client_authentication: ClientAuthentication | None = None,
+    ) -> None:
+        self._fill(
+            certificate_chain=_chains_of(certificate_chain),
+            client_authentication=_optional(
+                "client_authentication", client_authentication, ClientAuthentication
+            ),
+        )
+        self._fill_shared(
+            ciphers,
+            inner_protocols,
+            lowest_supported_version,
+            highest_supported_version,
+            trust_store,
+            sessions,
+            groups,
+        )
+
+    @property
+    def certificate_chain(self) -> tuple[SigningChain, ...] | None:
+        """One signing chain for each identity of the server, the default first."""
+        return self._certificate_chain
+
+    @property
+    def client_authentication(self) -> ClientAuthentication | None:
+        """As it was given; `capabilities.effective_client_authentication` resolves None."""
+        return self._client_authentication
+
+
+def _optional(name: str, value: object, kind: type[Any]) -> object:
+    return None if value is None else instance_of(name, value, kind)
+
+
+def _chains_of(value: object) -> tuple[SigningChain, ...] | None:
+    if value is None:
+        return None
+    hint = " (a server takes a list of them)" if isinstance(value, SigningChain) else ""
+    chains = items_of("certificate_chain", value, "SigningChain", hint)
+    return tuple(
+        instance_of(f"certificate_chain[{index}]", item, SigningChain)
+        for index, item in enumerate(chains)
+    )
+
+
+def _ciphers_of(value: object) -> tuple[CipherSuite | int, ...] | None:
+    if value is None:
+        return None
+    suites: list[CipherSuite | int] = []
+    for index, item in enumerate(items_of("ciphers", value, "CipherSuite or int")):
+        if not isinstance(item, int) or isinstance(item, bool):
+            _wrong_item("ciphers", index, item, "CipherSuite or int")
+        suites.append(known(CipherSuite, item))
+    return tuple(suites)
+
+
+def _protocols_of(value: object) -> tuple[NextProtocol | bytes, ...]:
+    if value is None:
+        return ()
+    protocols: list[NextProtocol | bytes] = []
+    for index, item in enumerate(items_of("inner_protocols", value, "NextProtocol or bytes")):
+        if isinstance(item, NextProtocol):
+            protocols.append(item)
+            continue
+        if not isinstance(item, bytes | bytearray | memoryview):
+            _wrong_item("inner_protocols", index, item, "NextProtocol or bytes")
+        name = bytes(item)
+        try:
+            protocols.append(NextProtocol(name))
+        except ValueError:
+            protocols.append(name)
+    return tuple(protocols)
+
+
+def _groups_of(value: object) -> tuple[NamedGroup | int, ...] | None:
+    if value is None:
+        return None
+    groups: list[NamedGroup | int] = []
+    for index, item in enumerate(items_of("groups", value, "NamedGroup, str or int")):
+        if isinstance(item, str):
+            groups.append(_group_named(item))
+        elif isinstance(item, int) and not isinstance(item, bool):
+            groups.append(known(NamedGroup, item))
+        else:
+            _wrong_item("groups", index, item, "NamedGroup, str or int")
+    return tuple(groups)
+
+
+def _group_named(name: str) -> NamedGroup:
+    try:
+        return _GROUPS[name.lower()]
+    except KeyError:
+        names = ", ".join(group.name for group in NamedGroup)
+        raise ConfigurationError(
+            f"groups: no group is named {name!r}; known are {names} (or give its number)",
+            field="groups",
+        ) from None
+
+
+def _wrong_item(name: str, index: int, item: object, kind: str) -> NoReturn:
+    raise TypeError(f"{name}[{index}] must be {kind}, not {type(item).__name__}")
+
+
+def _shown(value: object) -> str:
+    """A value as a `repr` prints it: enumerations by name, long sequences cut short."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, tuple):
+        items = [_shown(item) for item in value[:_SHOWN_ITEMS]]
+        if len(value) > _SHOWN_ITEMS:
+            items.append(f"and {len(value) - _SHOWN_ITEMS} more")
+        return f"[{', '.join(items)}]"
+    return repr(value)

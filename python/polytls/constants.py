@@ -1,0 +1,174 @@
+"""The numbers and names of TLS that configurations and connections speak in.
+
+`CipherSuite`, `NextProtocol` and `TLSVersion` are PEP 748's, word for word. Wherever a suite, a
+group or an alert is expected or returned, a plain integer may stand for one without a name here.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import Final, TypeVar
+
+__all__ = [
+    "DEFAULT_CIPHER_LIST",
+    "AlertDescription",
+    "CipherSuite",
+    "ClientAuthentication",
+    "NamedGroup",
+    "NextProtocol",
+    "TLSVersion",
+    "known",
+]
+
+_Number = TypeVar("_Number", bound=IntEnum)
+
+
+class CipherSuite(IntEnum):
+    """Known cipher suites, by their IANA names and numbers (PEP 748, "Cipher Suites").
+
+    See <https://www.iana.org/assignments/tls-parameters/tls-parameters.xhtml>.
+    """
+
+    TLS_AES_128_GCM_SHA256 = 0x1301
+    TLS_AES_256_GCM_SHA384 = 0x1302
+    TLS_CHACHA20_POLY1305_SHA256 = 0x1303
+    TLS_AES_128_CCM_SHA256 = 0x1304
+    TLS_AES_128_CCM_8_SHA256 = 0x1305
+    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 = 0xC02B
+    TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 = 0xC02C
+    TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 = 0xC02F
+    TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 = 0xC030
+    TLS_ECDHE_ECDSA_WITH_AES_128_CCM = 0xC0AC
+    TLS_ECDHE_ECDSA_WITH_AES_256_CCM = 0xC0AD
+    TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8 = 0xC0AE
+    TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8 = 0xC0AF
+    TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 = 0xCCA8
+    TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 = 0xCCA9
+
+
+#: For those who want to name the suites themselves: the five of TLS 1.3, then those of TLS 1.2
+#: with AES-GCM or ChaCha20-Poly1305 (PEP 748, "Proposed Interface"). It is not what
+#: `ciphers=None` means: that leaves the choice to the library.
+DEFAULT_CIPHER_LIST: Final[tuple[CipherSuite, ...]] = (
+    CipherSuite.TLS_AES_128_GCM_SHA256,
+    CipherSuite.TLS_AES_256_GCM_SHA384,
+    CipherSuite.TLS_CHACHA20_POLY1305_SHA256,
+    CipherSuite.TLS_AES_128_CCM_SHA256,
+    CipherSuite.TLS_AES_128_CCM_8_SHA256,
+    CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    CipherSuite.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+)
+
+
+class NextProtocol(Enum):
+    """Well-known protocols for ALPN (RFC 7301; PEP 748, "Protocol Negotiation").
+
+    Any other protocol is given and returned as the bytes of its name.
+    """
+
+    H2 = b"h2"
+    H2C = b"h2c"
+    HTTP1 = b"http/1.1"
+    WEBRTC = b"webrtc"
+    C_WEBRTC = b"c-webrtc"
+    FTP = b"ftp"
+    STUN = b"stun.nat-discovery"
+    TURN = b"stun.turn"
+
+
+class TLSVersion(Enum):
+    """TLS versions (PEP 748, "TLS Versions").
+
+    `MINIMUM_SUPPORTED` and `MAXIMUM_SUPPORTED` are open ends: the lowest and the highest version
+    that the implementation has. The lowest is never below TLS 1.2.
+    """
+
+    MINIMUM_SUPPORTED = "MINIMUM_SUPPORTED"
+    TLSv1_2 = "TLSv1.2"
+    TLSv1_3 = "TLSv1.3"
+    MAXIMUM_SUPPORTED = "MAXIMUM_SUPPORTED"
+
+
+class ClientAuthentication(Enum):
+    """Whether a server asks its clients for a certificate (RFC 8446 4.3.2)."""
+
+    #: None is asked for.
+    NONE = "none"
+    #: One is asked for. A client may have none; one that is presented is verified.
+    OPTIONAL = "optional"
+    #: One is asked for. Without a valid one the handshake fails.
+    REQUIRED = "required"
+
+
+class NamedGroup(IntEnum):
+    """Key exchange groups, by their IANA names and numbers (RFC 8446 4.2.7).
+
+    The ML-KEM groups and their hybrids are those of the IANA registry "TLS Supported Groups".
+    """
+
+    secp256r1 = 0x0017
+    secp384r1 = 0x0018
+    secp521r1 = 0x0019
+    x25519 = 0x001D
+    x448 = 0x001E
+    MLKEM512 = 0x0200
+    MLKEM768 = 0x0201
+    MLKEM1024 = 0x0202
+    SecP256r1MLKEM768 = 0x11EB
+    X25519MLKEM768 = 0x11EC
+    SecP384r1MLKEM1024 = 0x11ED
+
+
+class AlertDescription(IntEnum):
+    """Alerts (RFC 8446 6), and those that only TLS 1.2 and older send (RFC 5246 7.2, RFC 6066 9).
+
+    The names are the RFCs', without the suffix `_RESERVED` that marks the historical ones.
+    """
+
+    close_notify = 0
+    unexpected_message = 10
+    bad_record_mac = 20
+    decryption_failed = 21
+    record_overflow = 22
+    decompression_failure = 30
+    handshake_failure = 40
+    no_certificate = 41
+    bad_certificate = 42
+    unsupported_certificate = 43
+    certificate_revoked = 44
+    certificate_expired = 45
+    certificate_unknown = 46
+    illegal_parameter = 47
+    unknown_ca = 48
+    access_denied = 49
+    decode_error = 50
+    decrypt_error = 51
+    export_restriction = 60
+    protocol_version = 70
+    insufficient_security = 71
+    internal_error = 80
+    inappropriate_fallback = 86
+    user_canceled = 90
+    no_renegotiation = 100
+    missing_extension = 109
+    unsupported_extension = 110
+    certificate_unobtainable = 111
+    unrecognized_name = 112
+    bad_certificate_status_response = 113
+    bad_certificate_hash_value = 114
+    unknown_psk_identity = 115
+    certificate_required = 116
+    no_application_protocol = 120
+    ech_required = 121
+
+
+def known(names: type[_Number], number: int) -> _Number | int:
+    """Return `number` as a member of `names` where it has a name there, else as a plain `int`."""
+    try:
+        return names(number)
+    except ValueError:
+        return int(number)

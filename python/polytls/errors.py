@@ -1,0 +1,247 @@
+"""What can go wrong, and whose doing it is.
+
+The first four classes are PEP 748's (section "Errors"); the others say who is to blame: the
+configuration, the peer's certificate, the peer's behaviour, or the peer's judgement of us.
+
+Rules of this file:
+
+- It imports nothing of polytls: every other module, and the Rust core, may raise from here.
+- An error takes one positional argument, its message. `TLSError` is an `OSError`, and an
+  `OSError` reads a second positional argument as «errno, text». Facts are therefore keyword-only
+  attributes, and they are the only state: copies and pickles keep them.
+- A `repr` shows the facts, never key material or certificate bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any, ClassVar
+
+__all__ = [
+    "AlertReceived",
+    "CertificateVerificationError",
+    "ConfigurationError",
+    "NotTLSError",
+    "PeerIncompatible",
+    "PeerMisbehaved",
+    "PeerRejectedCertificate",
+    "RaggedEOF",
+    "TLSError",
+    "VerificationFailure",
+    "WantReadError",
+    "WantWriteError",
+]
+
+
+class TLSError(OSError):
+    """The base of all TLS errors, whichever implementation raised them (PEP 748, "Errors").
+
+    It is an `OSError`, so that handlers written for network errors catch it; `errno` is None.
+    `str(error)` is the message.
+
+    Raised itself only for what no class below describes, such as an implementation's own fault.
+    The connection is then of no more use; nobody else is to blame.
+    """
+
+    #: Names of the keyword-only attributes that `repr` shows, in order.
+    _facts: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, message: str = "", /) -> None:
+        super().__init__(message)
+
+    def __repr__(self) -> str:
+        shown = [repr(argument) for argument in self.args]
+        shown += [f"{name}={_shown(getattr(self, name, None))}" for name in self._facts]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # OSError's own __reduce__ calls the class with the positional arguments alone, which
+        # fails where a fact is required. The facts travel in the instance's dictionary.
+        return _rebuild, (type(self), self.args), self.__dict__ or None
+
+
+def _rebuild(kind: type[TLSError], arguments: tuple[object, ...]) -> TLSError:
+    """Make a copied or unpickled error without its constructor; its state follows."""
+    error = kind.__new__(kind)
+    error.args = arguments
+    return error
+
+
+def _shown(fact: object) -> str:
+    """A fact as `repr` prints it: a chain by its length, an enumeration by its member's name."""
+    if isinstance(fact, tuple):
+        return f"<{len(fact)} certificate{'' if len(fact) == 1 else 's'}>"
+    return str(fact) if isinstance(fact, Enum) else repr(fact)
+
+
+class WantReadError(TLSError):
+    """More must come from the network before the call can go on (PEP 748, "Errors").
+
+    Raised by buffers, and by sockets in non-blocking mode, only when no progress at all was
+    possible. `TLSBuffer.process_incoming` raises it when its buffer is full: read, then repeat.
+
+    The connection is as good as before: receive, then repeat the call. Nobody is to blame.
+    """
+
+
+class WantWriteError(TLSError):
+    """More must go out to the network before the call can go on (PEP 748, "Errors").
+
+    Raised by buffers at their output limit, and by sockets in non-blocking mode, only when no
+    progress at all was possible.
+
+    The connection is as good as before: send what is waiting, then repeat the call. Nobody is to
+    blame.
+    """
+
+
+class RaggedEOF(TLSError):
+    """The transport ended without the peer's close_notify (RFC 8446 6.1; PEP 748, "Errors").
+
+    Raised when reading, after all data that came before the end was delivered, and at every read
+    thereafter. The data may have been cut short by anyone on the path; a protocol that marks its
+    own ends, such as HTTP, can tell.
+
+    Nothing can be read any more. Blames the peer or the network: there is no telling which.
+
+    `during_handshake`: the end came before the handshake was done; no data was ever exchanged.
+    """
+
+    _facts = ("during_handshake",)
+
+    def __init__(self, message: str = "", /, *, during_handshake: bool = False) -> None:
+        super().__init__(message)
+        self.during_handshake = during_handshake
+
+
+class ConfigurationError(TLSError):
+    """A configuration that this implementation cannot honour (PEP 748, "Errors").
+
+    Raised by `validate_config` for what can be known without opening a file, by a context's
+    constructor for the rest, and by the lookup of implementations. Nothing is ever ignored
+    silently.
+
+    No connection exists yet. Blames the caller's configuration, or this machine's outfit.
+
+    `field`: the configuration's parameter at fault, or None where there is no single one.
+    `implementation`: name of the implementation that refuses, or None where every one would.
+    """
+
+    _facts = ("field", "implementation")
+
+    def __init__(
+        self, message: str = "", /, *, field: str | None = None, implementation: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.field = field
+        self.implementation = implementation
+
+
+class VerificationFailure(Enum):
+    """Why a peer's certificate was refused: a closed list, the same for every implementation."""
+
+    UNKNOWN_ISSUER = "unknown issuer"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not yet valid"
+    HOSTNAME_MISMATCH = "hostname mismatch"
+    #: The peer presented none where one is required.
+    NO_CERTIFICATE = "no certificate"
+    REVOKED = "revoked"
+    BAD_SIGNATURE = "bad signature"
+    #: A certificate that is not well-formed DER or X.509.
+    BAD_ENCODING = "bad encoding"
+    #: Not meant for this use: extended key usage, key usage, or a CA where a leaf belongs.
+    INVALID_PURPOSE = "invalid purpose"
+    NAME_CONSTRAINT_VIOLATION = "name constraint violation"
+    #: A path length constraint, or a chain too deep or too costly to follow.
+    PATH_TOO_LONG = "path too long"
+    UNSUPPORTED_SIGNATURE_ALGORITHM = "unsupported signature algorithm"
+    UNHANDLED_CRITICAL_EXTENSION = "unhandled critical extension"
+    #: The library gave a reason that is none of these; the message has it.
+    OTHER = "other"
+
+
+class CertificateVerificationError(TLSError):
+    """The peer's certificate was refused by us (RFC 5280 6, RFC 9525).
+
+    Raised by the handshake, before any data or certificate of ours went out. The connection is of
+    no more use, but the alert that tells the peer is still to be sent. Blames the peer's
+    certificate, or the trust store it was judged by.
+
+    `reason`: the first thing found wrong.
+    `hostname`: the name or address that was expected, None on a server or where none was checked.
+    `chain`: the certificates as DER, leaf first, as the peer presented them; empty if there were
+    none.
+    """
+
+    _facts = ("reason", "hostname", "chain")
+
+    def __init__(
+        self,
+        message: str = "",
+        /,
+        *,
+        reason: VerificationFailure = VerificationFailure.OTHER,
+        hostname: str | None = None,
+        chain: Iterable[bytes] = (),
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.hostname = hostname
+        self.chain: tuple[bytes, ...] = tuple(chain)
+
+    def explain(self) -> str:
+        """Return the explanation meant for people: the reason and the message, in one line."""
+        return f"{self.reason.value}: {self}"
+
+
+class AlertReceived(TLSError):
+    """The peer sent a fatal alert (RFC 8446 6.2).
+
+    Raised by the call that read it, and by every later one. The connection is of no more use.
+    Blames nobody by itself: the peer objects to something, and `alert` says to what.
+
+    `alert`: the alert's number, 0 to 255; `polytls.AlertDescription` has the names.
+    """
+
+    _facts = ("alert",)
+
+    def __init__(self, message: str = "", /, *, alert: int) -> None:
+        super().__init__(message)
+        self.alert = alert
+
+
+class PeerRejectedCertificate(AlertReceived):
+    """The peer refused our certificate, or the lack of one (RFC 8446 6.2).
+
+    Raised by the handshake, and on a TLS 1.3 client by the first read or write after it: there
+    the handshake is done before the server judges the client's certificate.
+
+    The connection is of no more use. Blames our certificate, or the peer's trust store.
+    """
+
+
+class PeerIncompatible(TLSError):
+    """The peer keeps to the protocol, but the two sides have nothing in common.
+
+    Raised by the handshake when no version, cipher suite, group, signature algorithm or protocol
+    suits both. The connection is of no more use, but the alert is still to be sent. Blames the
+    difference between both configurations.
+    """
+
+
+class PeerMisbehaved(TLSError):
+    """The peer broke the protocol: a malformed, forged or unexpected message.
+
+    Raised by the call that processed it, and by every later one. The connection is of no more
+    use, but the alert is still to be sent. Blames the peer, or someone on the path.
+    """
+
+
+class NotTLSError(PeerMisbehaved):
+    """What the peer sent first is not TLS at all; plain HTTP, say, on a port without TLS.
+
+    Raised by the handshake. The connection is of no more use. Blames the address more often than
+    the peer: it is the wrong port, or the service expects another protocol first.
+    """

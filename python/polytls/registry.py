@@ -1,0 +1,188 @@
+"""Finds TLS implementations by name: the built-in ones, and those that other packages offer.
+
+A package offers one by an entry point of the group "polytls.implementations". Its name is the
+implementation's; its value is a `TLSImplementation`, or a module with the attribute
+`IMPLEMENTATION`, and `INSECURE_IMPLEMENTATION` if it has insecure contexts.
+
+Rules of this file:
+
+- An implementation is loaded when it is asked for, not before, and looked for in the built-in
+  table first. Installed packages are searched only for a name that is not built in, or when all
+  are listed; searching takes milliseconds.
+- The default is the first that can be used: the built-in ones in the table's order, then the
+  others by name.
+- A package may not take a built-in name: its offer is ignored, with a RuntimeWarning. When two
+  packages offer one name, neither is taken.
+- What was loaded is remembered. Failures are not, so that what was mended works at once.
+- No lock is held while a module is imported: that could deadlock with the import system's own
+  locks. Importing twice gives the same module, and the first to be remembered stays.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+# The package `implementations` and the function of that name below share one name in `polytls`.
+# Python sets the attribute to the package when that is first imported; done here, before
+# `polytls/__init__.py` sets it to the function, it cannot happen later.
+import polytls.implementations  # noqa: F401
+
+from .errors import ConfigurationError
+from .identity import instance_of
+from .interfaces import ClientContext, ServerContext, TLSImplementation
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from .insecure import InsecureClientContext, InsecureServerContext, InsecureTLSImplementation
+
+__all__ = ["implementation", "implementations", "insecure_implementation"]
+
+#: Name and module of each built-in implementation, the default first.
+_BUILT_IN: Mapping[str, str] = {"rustls": "polytls.implementations.rustls"}
+
+_GROUP: Final = "polytls.implementations"
+
+#: What was loaded, by name: a module or a TLSImplementation.
+_loaded: dict[str, object] = {}
+
+
+def implementations() -> tuple[str, ...]:
+    """Return the names of the implementations that can be used here, the default first."""
+    return tuple(name for name in _names() if _usable(name))
+
+
+def implementation(
+    name: str | None = None,
+) -> TLSImplementation[ClientContext, ServerContext]:
+    """Return the implementation called `name`, or the default (PEP 748, "Runtime Access").
+
+    Raises ConfigurationError if there is none of that name (the message lists the known ones), or
+    if it cannot be used here (the message says what is missing); TypeError if `name` is no str.
+    """
+    return _secure(_default() if name is None else instance_of("name", name, str))
+
+
+def insecure_implementation(
+    name: str | None = None,
+) -> InsecureTLSImplementation[
+    ClientContext, ServerContext, InsecureClientContext, InsecureServerContext
+]:
+    """Return the same with its insecure contexts, for `polytls.insecure`, which warns.
+
+    The default is that of `implementation`. Raises as that does, and ConfigurationError if the
+    implementation has no insecure contexts.
+    """
+    from .insecure import InsecureTLSImplementation
+
+    chosen = _default() if name is None else instance_of("name", name, str)
+    found = getattr(_load(chosen), "INSECURE_IMPLEMENTATION", None)
+    if not isinstance(found, InsecureTLSImplementation):
+        raise ConfigurationError(f"{chosen} has no insecure contexts", implementation=chosen)
+    return found
+
+
+def _names() -> Iterator[str]:
+    """The known names, the default first; lazily, as the latter half is slow to find."""
+    yield from _BUILT_IN
+    yield from sorted(_entry_points())
+
+
+def _default() -> str:
+    """The first name that can be used; where there is none, the first one's error."""
+    first: ConfigurationError | None = None
+    for name in _names():
+        try:
+            _secure(name)
+        except ConfigurationError as error:
+            first = first or error
+        else:
+            return name
+    raise first or ConfigurationError("there is no TLS implementation")
+
+
+def _usable(name: str) -> bool:
+    try:
+        _secure(name)
+    except ConfigurationError:
+        return False
+    return True
+
+
+def _secure(name: str) -> TLSImplementation[ClientContext, ServerContext]:
+    from .insecure import InsecureTLSImplementation
+
+    thing = _load(name)
+    found = getattr(thing, "IMPLEMENTATION", None) if isinstance(thing, ModuleType) else thing
+    # Insecure contexts are had through polytls.insecure only, even from an outside package.
+    if not isinstance(found, TLSImplementation) or isinstance(found, InsecureTLSImplementation):
+        raise ConfigurationError(
+            f"{name} cannot be used here: what is registered is no TLSImplementation, "
+            "nor a module with one as IMPLEMENTATION",
+            implementation=name,
+        )
+    return found
+
+
+def _load(name: str) -> object:
+    """Return the module or object registered under `name`."""
+    if name in _loaded:
+        return _loaded[name]
+    thing = _import_built_in(name) if name in _BUILT_IN else _import_offered(name)
+    return _loaded.setdefault(name, thing)
+
+
+def _import_built_in(name: str) -> object:
+    try:
+        return import_module(_BUILT_IN[name])
+    except (ImportError, ConfigurationError) as cause:
+        raise _unusable(name, cause) from cause
+
+
+def _import_offered(name: str) -> object:
+    offers = _entry_points()
+    if name not in offers:
+        names = ", ".join([*_BUILT_IN, *sorted(offers)])
+        raise ConfigurationError(f"no implementation is named {name!r}; known are: {names}")
+    entry_point, *others = offers[name]
+    if others:
+        values = " and ".join(offer.value for offer in offers[name])
+        raise ConfigurationError(
+            f"{name} is offered more than once, by {values}; uninstall all but one",
+            implementation=name,
+        )
+    try:
+        thing: object = entry_point.load()
+    except Exception as cause:  # Whatever a package's bug, it must not hide the other packages.
+        raise _unusable(name, cause) from cause
+    return thing
+
+
+def _unusable(name: str, cause: Exception) -> ConfigurationError:
+    said = str(cause) or type(cause).__name__
+    return ConfigurationError(f"{name} cannot be used here: {said}", implementation=name)
+
+
+def _entry_points() -> dict[str, list[EntryPoint]]:
+    """What installed packages offer, by name; each name's offers differ."""
+    # Slow to import, and not needed for what is built in.
+    from importlib.metadata import entry_points
+
+    offers: dict[str, list[EntryPoint]] = {}
+    for offer in entry_points(group=_GROUP):
+        if offer.name in _BUILT_IN:
+            if offer.value != _BUILT_IN[offer.name]:
+                warnings.warn(
+                    f"{offer.value} is offered under the built-in name {offer.name!r}: ignored",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            continue
+        known = offers.setdefault(offer.name, [])
+        if all(offer.value != other.value for other in known):
+            known.append(offer)
+    return offers

@@ -1,0 +1,129 @@
+"""The arrows of ARCHITECTURE.md: who may depend on whom. Everything else is refused."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "python" / "polytls"
+
+#: What each crate may depend on, of ours; dev-dependencies add `conformance`.
+CRATES = {
+    "polytls-core": set(),
+    "polytls-x509": set(),
+    "polytls-io": {"polytls-core"},
+    "polytls-rustls": {"polytls-core", "polytls-x509"},
+    "polytls-conformance": {"polytls-core"},
+    "polytls-python": {"polytls-core", "polytls-io", "polytls-rustls", "polytls-x509"},
+}
+
+VALUES = {"errors", "constants", "identity", "configuration", "info", "capabilities"}
+BELOW_DRIVERS = VALUES | {"interfaces"}
+
+#: What each module may import, of ours. Packages stand for all their modules.
+MODULES = {
+    "errors": set(),
+    "constants": {"errors"},
+    "identity": {"errors"},
+    "configuration": {"constants", "errors", "identity"},
+    "info": {"constants"},
+    "capabilities": VALUES - {"capabilities"},
+    "interfaces": VALUES,
+    "insecure": BELOW_DRIVERS | {"registry"},
+    "certificates": {"errors", "identity", "_native"},
+    "names": {"errors", "_native"},
+    "implementations": BELOW_DRIVERS | {"certificates", "names", "insecure", "_native"},
+    "registry": BELOW_DRIVERS | {"implementations", "insecure"},
+    "testing": BELOW_DRIVERS | {"registry", "_native"},
+    "cli": BELOW_DRIVERS | {"__init__", "registry", "testing"},
+    "__init__": BELOW_DRIVERS | {"registry"},
+    "__main__": {"cli"},
+}
+
+
+def module_of(path: Path) -> str:
+    """The module, or the package below `polytls`, that a file belongs to."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of ours that a file imports, anywhere in it."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = (node.module or "").split(".") if node.module else []
+            if node.level:
+                # The package that the dots lead to, as seen from `polytls`.
+                inner = path.relative_to(PACKAGE).parts[: depth - node.level]
+                base = ["polytls", *inner, *base]
+            names = [".".join([*base, alias.name]) for alias in node.names]
+        else:
+            continue
+        found |= {top(name) for name in names if name.split(".")[0] == "polytls"}
+    return found - {module_of(path)}
+
+
+def top(name: str) -> str:
+    """`polytls.testing.memory.tie` is of `testing`; a name of `polytls` itself is of `__init__`."""
+    part = (name.split(".") + [""])[1]
+    is_module = (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").exists()
+    return part if part and (is_module or part == "_native") else "__init__"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
+def test_modules_import_only_what_stands_below_them(path: Path) -> None:
+    allowed = MODULES[module_of(path)]
+    assert imported(path) <= allowed
+
+
+def test_every_module_has_its_place() -> None:
+    assert {module_of(path) for path in PACKAGE.rglob("*.py")} == set(MODULES)
+
+
+def test_only_the_door_to_insecurity_reaches_up_and_only_when_called() -> None:
+    tree = ast.parse((PACKAGE / "insecure.py").read_text())
+    at_top = [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]
+    assert "registry" not in at_top
+    assert "registry" in imported(PACKAGE / "insecure.py")
+
+
+def packages() -> dict[str, dict[str, list[str]]]:
+    """Each crate of the workspace with its dependencies, by kind."""
+    command = ["cargo", "metadata", "--format-version=1", "--no-deps", "--offline"]
+    answer = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return {
+        package["name"]: {
+            kind: [d["name"] for d in package["dependencies"] if (d["kind"] or "normal") == kind]
+            for kind in ("normal", "dev", "build")
+        }
+        for package in json.loads(answer.stdout)["packages"]
+    }
+
+
+def test_crates_depend_only_on_what_stands_below_them() -> None:
+    found = packages()
+    assert set(found) == set(CRATES)
+    for name, dependencies in found.items():
+        ours = {kind: set(names) & set(CRATES) for kind, names in dependencies.items()}
+        assert ours["normal"] <= CRATES[name], name
+        assert ours["dev"] <= CRATES[name] | {"polytls-conformance"}, name
+        assert not ours["build"], name
+
+
+def test_only_the_extension_module_knows_python() -> None:
+    users = {name for name, kinds in packages().items() if "pyo3" in sum(kinds.values(), [])}
+    assert users == {"polytls-python"}
+
+
+def test_no_tls_library_and_no_socket_stands_in_the_core() -> None:
+    outside = set(packages()["polytls-core"]["normal"])
+    assert outside == {"idna", "rustls-pki-types"}
