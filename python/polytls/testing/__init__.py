@@ -1,0 +1,9 @@
+"""Tools for testing code that uses TLS: throw-away certificates, connections in memory.
+
+Nothing here is fit for real use: keys live in memory, and certificates expire soon.
+"""
+
+from .certificates import CertificateAuthority, KeyType, self_signed
+from .memory import Pair, tie
+
+__all__ = ["CertificateAuthority", "KeyType", "Pair", "self_signed", "tie"]

@@ -1,0 +1,169 @@
+"""Throw-away certificates, made in memory by the Rust core (rcgen)."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import textwrap
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Final
+
+from .. import _native
+from ..identity import Certificate, PrivateKey, SigningChain, TrustStore
+
+__all__ = ["CertificateAuthority", "KeyType", "pem", "self_signed"]
+
+#: Certificates are valid from a day ago, so that clocks may differ, for this many days in all.
+_LIFETIME: Final = timedelta(days=8)
+_BEFORE_NOW: Final = timedelta(days=1)
+
+
+class KeyType(Enum):
+    """The kinds of keys that can be made."""
+
+    ECDSA_P256 = "ecdsa-p256"
+    ECDSA_P384 = "ecdsa-p384"
+    ED25519 = "ed25519"
+    RSA_2048 = "rsa-2048"
+
+
+class CertificateAuthority:
+    """A throw-away certificate authority: a new key, and a certificate signed by itself.
+
+    `common_name`: its name, by default one that no other authority has. `key_type`: the kind of
+    its key. `not_before`, `not_after`: its validity, aware datetimes; by default from yesterday
+    for eight days. `path_length`: how many
+    authorities may stand below it; None: any number. `permitted`: the DNS names, with all below
+    them, that it may issue for (RFC 5280 4.2.1.10); none given: all.
+
+    Raises ValueError for what rcgen cannot make.
+    """
+
+    def __init__(
+        self,
+        common_name: str | None = None,
+        *,
+        key_type: KeyType = KeyType.ECDSA_P256,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+        path_length: int | None = None,
+        permitted: tuple[str, ...] = (),
+        _parent: CertificateAuthority | None = None,
+    ) -> None:
+        start, end = _validity(not_before, not_after)
+        self._parent = _parent
+        self._authority: _native.CertificateAuthority = _native.CertificateAuthority(
+            common_name or f"polytls throw-away CA {secrets.token_hex(4)}",
+            key_type.value,
+            start,
+            end,
+            None if _parent is None else _parent._authority,
+            path_length,
+            list(permitted),
+        )
+
+    @property
+    def certificate_der(self) -> bytes:
+        """Its own certificate."""
+        return self._authority.certificate
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """Its own certificate, as PEM."""
+        return pem("CERTIFICATE", self.certificate_der)
+
+    @property
+    def certificate(self) -> Certificate:
+        """Its own certificate, for a chain."""
+        return Certificate.from_buffer(self.certificate_der)
+
+    def trust_store(self) -> TrustStore:
+        """Return a trust store with this authority alone."""
+        return TrustStore.from_buffer(self.certificate_pem)
+
+    def intermediate(
+        self,
+        common_name: str | None = None,
+        *,
+        key_type: KeyType = KeyType.ECDSA_P256,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+        path_length: int | None = None,
+        permitted: tuple[str, ...] = (),
+    ) -> CertificateAuthority:
+        """Return an authority below this one; chains that it issues include its certificate."""
+        return CertificateAuthority(
+            common_name,
+            key_type=key_type,
+            not_before=not_before,
+            not_after=not_after,
+            path_length=path_length,
+            permitted=permitted,
+            _parent=self,
+        )
+
+    def issue(
+        self,
+        *names: str,
+        common_name: str = "polytls throw-away certificate",
+        key_type: KeyType = KeyType.ECDSA_P256,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+        server: bool = True,
+        client: bool = True,
+    ) -> SigningChain:
+        """Return a certificate for `names` with a new key, and the intermediates above it.
+
+        `names`: DNS names (wildcards too) and IP addresses. `server`, `client`: what it may be
+        used for (extended key usage); neither: anything.
+
+        Raises ValueError for what rcgen cannot make.
+        """
+        start, end = _validity(not_before, not_after)
+        certificate, key = self._authority.issue(
+            list(names), common_name, key_type.value, start, end, server, client
+        )
+        above: list[Certificate] = []
+        authority = self
+        while authority._parent is not None:
+            above.append(authority.certificate)
+            authority = authority._parent
+        return SigningChain(
+            (Certificate.from_buffer(certificate), PrivateKey.from_buffer(key)), above
+        )
+
+
+def self_signed(
+    *names: str,
+    common_name: str = "polytls throw-away device",
+    key_type: KeyType = KeyType.ECDSA_P256,
+    not_before: datetime | None = None,
+    not_after: datetime | None = None,
+    authority: bool = False,
+) -> SigningChain:
+    """Return a self-signed certificate for `names`, as devices on a local network have them.
+
+    `authority`: it also claims to be a CA, as many do. Otherwise as `CertificateAuthority.issue`.
+    """
+    start, end = _validity(not_before, not_after)
+    certificate, key = _native.self_signed(
+        list(names), common_name, key_type.value, start, end, authority
+    )
+    return SigningChain((Certificate.from_buffer(certificate), PrivateKey.from_buffer(key)))
+
+
+def pem(label: str, der: bytes) -> bytes:
+    """Return `der` as a PEM section (RFC 7468)."""
+    lines = textwrap.wrap(base64.b64encode(der).decode(), 64)
+    return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""]).encode()
+
+
+def _validity(not_before: datetime | None, not_after: datetime | None) -> tuple[int, int]:
+    """Both ends in seconds since 1970."""
+    start = not_before or datetime.now(UTC) - _BEFORE_NOW
+    end = not_after or start + _LIFETIME
+    for name, moment in (("not_before", start), ("not_after", end)):
+        if moment.tzinfo is None:
+            raise ValueError(f"{name} must be an aware datetime, such as one in UTC")
+    return int(start.timestamp()), int(end.timestamp())
