@@ -23,6 +23,9 @@ use crate::stream::Stream;
 use crate::transport::Transport;
 use crate::wait::{Bell, Interest, Interrupt, poll_until};
 
+/// A call that must not wait receives at most this often.
+const MOST_ROUNDS: u32 = 16;
+
 pub(crate) type Guard<'a> = MutexGuard<'a, Transport>;
 
 impl Stream {
@@ -81,10 +84,18 @@ impl Stream {
         interrupt: &mut dyn Interrupt,
         mut attempt: impl FnMut(&mut Transport) -> Result<T, TlsError>,
     ) -> Result<(Guard<'a>, T), Error> {
+        let mut rounds = 0_u32;
         loop {
             let interest = match attempt(&mut transport) {
                 Ok(done) => return Ok((transport, done)),
+                // More may be there. A peer that sends what comes to nothing must not keep us.
+                Err(TlsError::WantRead)
+                    if rounds >= MOST_ROUNDS && deadline == Deadline::NonBlocking =>
+                {
+                    return Err(Error::WantRead);
+                }
                 Err(TlsError::WantRead) => {
+                    rounds = rounds.saturating_add(1);
                     // A fault is latched; what came before it is read first.
                     let _ = transport.flush();
                     if transport.receive()? {

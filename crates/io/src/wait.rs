@@ -12,7 +12,8 @@ use crate::error::Error;
 
 /// Asked whenever a signal has interrupted a wait, on the thread that waits, with no lock held.
 ///
-/// Any `FnMut() -> bool` is one. A caller for whom signals mean nothing passes `&mut || false`.
+/// It may take its time, and may use other connections; it must not panic: others may be waiting
+/// for this thread. Any `FnMut() -> bool` is one. A caller for whom signals mean nothing passes `&mut || false`.
 pub trait Interrupt {
     /// Runs what is to be run for signals. `true` ends the call with [`Error::Interrupted`];
     /// `false` lets it wait on, for what is left of its time.

@@ -1,0 +1,182 @@
+//! Several threads on one stream.
+
+use std::hash::{DefaultHasher, Hasher as _};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use polytls_io::{ListenerSettings, Stream};
+
+use crate::kit::*;
+use crate::plain;
+
+const MEBIBYTE: usize = 1 << 20;
+
+fn write_hashed(stream: &Arc<Stream>, mebibytes: usize, piece: usize) -> JoinHandle<u64> {
+    let stream = Arc::clone(stream);
+    thread::spawn(move || {
+        let data = pattern(mebibytes * MEBIBYTE);
+        let mut hash = DefaultHasher::new();
+        hash.write(&data);
+        for piece in data.chunks(piece) {
+            send_all(&stream, piece).unwrap();
+        }
+        stream.shutdown_write(&mut || false).unwrap();
+        hash.finish()
+    })
+}
+
+fn read_hashed(stream: &Arc<Stream>, room: usize) -> JoinHandle<u64> {
+    let stream = Arc::clone(stream);
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        let mut buffer = vec![0; room];
+        loop {
+            match stream.recv(&mut buffer, &mut || false).unwrap() {
+                0 => break,
+                count => all.extend_from_slice(&buffer[..count]),
+            }
+        }
+        // In one go: a hasher need not treat pieces as it treats the whole.
+        let mut hash = DefaultHasher::new();
+        hash.write(&all);
+        hash.finish()
+    })
+}
+
+#[test]
+fn fifty_mebibytes_go_each_way_at_once() {
+    within_limits(|| {
+        let (client, server) = pair();
+        let sent = [
+            write_hashed(&client, 50, MEBIBYTE),
+            write_hashed(&server, 50, 100_000),
+        ];
+        let read = [read_hashed(&server, 70_000), read_hashed(&client, MEBIBYTE)];
+        assert_eq!(
+            sent.map(|thread| thread.join().unwrap()),
+            read.map(|thread| thread.join().unwrap())
+        );
+        close(&client, false).unwrap();
+        close(&server, false).unwrap();
+    });
+}
+
+#[test]
+fn a_writer_that_is_stuck_does_not_stop_a_reader() {
+    within_limits(|| {
+        let (client, server) = pair();
+        fill(&client);
+        let stuck = {
+            let client = Arc::clone(&client);
+            thread::spawn(move || send_all(&client, &[7; 100]))
+        };
+        for round in 0..100_u8 {
+            send_all(&server, &[round]).unwrap();
+            assert_eq!(recv(&client, 10).unwrap(), [round]);
+        }
+        assert!(!stuck.is_finished());
+        let reader = thread::spawn(move || recv_all(&server));
+        stuck.join().unwrap().unwrap();
+        close(&client, true).unwrap();
+        reader.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_reader_takes_what_another_reader_received_and_left() {
+    within_limits(|| {
+        for _ in 0..50 {
+            let (client, server) = pair();
+            let readers = [(); 4].map(|()| {
+                let client = Arc::clone(&client);
+                // Each wants one byte, and all four come in one segment.
+                thread::spawn(move || recv(&client, 1).unwrap())
+            });
+            send_all(&server, b"abcd").unwrap();
+            let mut seen = readers.map(|reader| reader.join().unwrap());
+            seen.sort();
+            assert_eq!(seen.concat(), b"abcd");
+        }
+    });
+}
+
+#[test]
+fn a_reader_and_a_writer_share_the_handshake() {
+    within_limits(|| {
+        let mut settings = ListenerSettings::default();
+        settings.handshake_on_accept = false;
+        let listener = listener_with(settings);
+        let address = listener.local_address().unwrap();
+        for _ in 0..50 {
+            let client = thread::spawn(move || {
+                let client = dial(address).unwrap();
+                send_all(&client, b"ping").unwrap();
+                assert_eq!(recv(&client, 10).unwrap(), b"pong");
+            });
+            let server = Arc::new(accept(&listener).unwrap());
+            let writer = {
+                let server = Arc::clone(&server);
+                thread::spawn(move || send_all(&server, b"pong").unwrap())
+            };
+            assert_eq!(recv(&server, 10).unwrap(), b"ping");
+            writer.join().unwrap();
+            client.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn several_writers_and_readers_lose_nothing() {
+    const WRITERS: u8 = 4;
+    const PIECES: usize = 400;
+    const PIECE: usize = 10_000;
+    within_limits(|| {
+        let (client, server) = pair();
+        let readers = [(); 3].map(|()| {
+            let server = Arc::clone(&server);
+            thread::spawn(move || recv_all(&server).unwrap())
+        });
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let client = Arc::clone(&client);
+                thread::spawn(move || {
+                    for _ in 0..PIECES {
+                        send_all(&client, &[writer; PIECE]).unwrap();
+                    }
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        close(&client, true).unwrap();
+        let mut counts = [0; WRITERS as usize];
+        for reader in readers {
+            for byte in reader.join().unwrap() {
+                counts[usize::from(byte)] += 1;
+            }
+        }
+        assert_eq!(counts, [PIECES * PIECE; WRITERS as usize]);
+    });
+}
+
+#[test]
+fn a_panic_in_a_session_is_an_error_of_that_connection_for_everybody() {
+    within_limits(|| {
+        let (client, mut peer) = client_of_raw();
+        let record = plain::record(plain::DATA, plain::PANIC);
+        std::io::Write::write_all(&mut peer, &record).unwrap();
+        for _ in 0..2 {
+            for outcome in [recv(&client, 10).map(drop), send_all(&client, b"x")] {
+                assert!(
+                    matches!(
+                        outcome,
+                        Err(polytls_io::Error::Tls(polytls_core::Error::Internal(_)))
+                    ),
+                    "{outcome:?}"
+                );
+            }
+        }
+        close(&client, false).unwrap();
+    });
+}

@@ -1,0 +1,12 @@
+//! The driver over real sockets on loopback, with a session that hides nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod accepting;
+mod closing;
+mod connecting;
+mod duplex;
+mod faults;
+mod kit;
+mod modes;
+mod plain;

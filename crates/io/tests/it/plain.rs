@@ -1,0 +1,183 @@
+//! A session without cryptography: the shapes of TLS 1.3 (a handshake of three flights, records,
+//! alerts, close_notify, a ticket), nothing hidden.
+
+use std::time::Duration;
+
+use polytls_core::{Alert, Error, Facts, MAX_FRAGMENT, Outbound, Received, Session, Sink};
+
+pub(crate) const HANDSHAKE: u8 = 22;
+pub(crate) const DATA: u8 = 23;
+pub(crate) const ALERT: u8 = 21;
+
+const HELLO: &[u8] = b"hello";
+const FINISHED: &[u8] = b"finished";
+const TICKET: &[u8] = b"ticket";
+
+/// Data at which a session panics.
+pub(crate) const PANIC: &[u8] = b"please panic";
+
+/// One record.
+pub(crate) fn record(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut record = vec![kind, 3, 3, length[0], length[1]];
+    record.extend_from_slice(payload);
+    record
+}
+
+pub(crate) fn hello() -> Vec<u8> {
+    record(HANDSHAKE, HELLO)
+}
+
+pub(crate) fn finished() -> Vec<u8> {
+    record(HANDSHAKE, FINISHED)
+}
+
+pub(crate) fn close_notify() -> Vec<u8> {
+    record(ALERT, &[1, 0])
+}
+
+pub(crate) fn fatal_alert(alert: Alert) -> Vec<u8> {
+    record(ALERT, &[2, alert.0])
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaits {
+    /// A client that has not begun.
+    Nothing,
+    Hello,
+    Finished,
+    Data,
+}
+
+#[derive(Debug)]
+pub(crate) struct Plain {
+    client: bool,
+    awaits: Awaits,
+    /// The alert by which this server refuses every client at the end of the handshake.
+    refuses: Option<Alert>,
+    /// How long this side computes over the last message of a handshake.
+    thinks: Duration,
+}
+
+impl Plain {
+    pub(crate) fn client() -> Self {
+        Self {
+            client: true,
+            awaits: Awaits::Nothing,
+            refuses: None,
+            thinks: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn server() -> Self {
+        Self {
+            client: false,
+            awaits: Awaits::Hello,
+            refuses: None,
+            thinks: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn refusing(alert: Alert) -> Self {
+        Self {
+            refuses: Some(alert),
+            ..Self::server()
+        }
+    }
+
+    pub(crate) fn thinking(thinks: Duration) -> Self {
+        Self {
+            thinks,
+            ..Self::server()
+        }
+    }
+
+    pub(crate) fn boxed(self) -> Result<Box<dyn Session>, Error> {
+        Ok(Box::new(self))
+    }
+
+    fn fail(out: &mut Outbound, alert: Alert, why: &str) -> Error {
+        put(out, &fatal_alert(alert));
+        Error::PeerMisbehaved(why.to_owned())
+    }
+}
+
+fn put(out: &mut Outbound, bytes: &[u8]) {
+    out.space(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+    out.commit(bytes.len());
+}
+
+impl Session for Plain {
+    fn is_handshaking(&self) -> bool {
+        self.awaits != Awaits::Data
+    }
+
+    fn receive(
+        &mut self,
+        records: &mut [u8],
+        plaintext: &mut Sink<'_>,
+        out: &mut Outbound,
+    ) -> Result<Received, Error> {
+        if self.awaits == Awaits::Nothing {
+            put(out, &hello());
+            self.awaits = Awaits::Hello;
+            return Ok(Received::default());
+        }
+        let mut received = Received {
+            consumed: records.len(),
+            peer_closed: false,
+        };
+        let (header, payload) = records.split_at(5);
+        match (header[0], self.awaits) {
+            (ALERT, _) if payload[1] == 0 => received.peer_closed = true,
+            (ALERT, _) => return Err(Error::AlertReceived(Alert(payload[1]))),
+            (HANDSHAKE, Awaits::Hello) if payload == HELLO && self.client => {
+                put(out, &finished());
+                self.awaits = Awaits::Data;
+            }
+            (HANDSHAKE, Awaits::Hello) if payload == HELLO => {
+                put(out, &hello());
+                self.awaits = Awaits::Finished;
+            }
+            (HANDSHAKE, Awaits::Finished) if payload == FINISHED => {
+                std::thread::sleep(self.thinks);
+                if let Some(alert) = self.refuses {
+                    return Err(Self::fail(out, alert, "refused"));
+                }
+                put(out, &record(HANDSHAKE, TICKET));
+                self.awaits = Awaits::Data;
+            }
+            (HANDSHAKE, Awaits::Data) if payload == TICKET => {}
+            (DATA, Awaits::Data) => {
+                assert_ne!(payload, PANIC, "as asked for");
+                plaintext.put(payload);
+            }
+            _ => return Err(Self::fail(out, Alert(10), "unexpected message")),
+        }
+        Ok(received)
+    }
+
+    fn seal(
+        &mut self,
+        _shown: &mut [u8],
+        plaintext: &[u8],
+        out: &mut Outbound,
+    ) -> Result<(), Error> {
+        for fragment in plaintext.chunks(MAX_FRAGMENT) {
+            put(out, &record(DATA, fragment));
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, _shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
+        put(out, &close_notify());
+        Ok(())
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            version: 0x0304,
+            ..Facts::default()
+        }
+    }
+}
