@@ -289,6 +289,22 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// The caller's own memory for the next `length` bytes, to open a record into it;
+    /// [`Self::opened`] then says how much of it is plaintext. `None` if it is not that large, or
+    /// if something has to be delivered first.
+    pub fn direct(&mut self, length: usize) -> Option<&mut [u8]> {
+        if !self.rest.is_empty() {
+            return None;
+        }
+        self.into.get_mut(self.filled..)?.get_mut(..length)
+    }
+
+    /// The first `length` bytes of the last [`Self::direct`] are plaintext.
+    pub fn opened(&mut self, length: usize) {
+        assert!(length <= self.into.len() - self.filled, "opened more than was there");
+        self.filled += length;
+    }
+
     pub(crate) const fn filled(&self) -> usize {
         self.filled
     }

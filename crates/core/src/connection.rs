@@ -48,6 +48,8 @@ pub struct Connection {
     rest: Rest,
     /// Whether the session has been called: a client makes its first flight unasked.
     started: bool,
+    /// Whether the peer has sent data: then it has accepted us.
+    heard: bool,
     transport_ended: bool,
     peer_closed: bool,
     closed: bool,
@@ -76,6 +78,7 @@ impl Connection {
             outbound: Outbound::default(),
             rest: Rest::default(),
             started: role == Role::Server,
+            heard: false,
             transport_ended: false,
             peer_closed: false,
             closed: false,
@@ -256,6 +259,9 @@ impl Connection {
                 "this side of the connection has been shut down",
             ));
         }
+        // In TLS 1.3 a server refuses our certificate after the handshake has ended here: what came
+        // since then may be its alert.
+        while !self.heard && !self.peer_closed && self.step(&mut [])?.1 {}
         let room = OUTGOING_LIMIT.saturating_sub(self.outbound.len());
         if room == 0 {
             return Err(Error::WantWrite);
@@ -363,18 +369,21 @@ impl Connection {
         self.check()?;
         let mut sink = Sink::new(into, &mut self.rest);
         let mut malformed = false;
-        let records = match self.inbound.next() {
-            // A server waits for ClientHello; a client begins.
-            _ if !self.started => &mut [][..],
-            Next::Records(records) => records,
-            Next::Partial => return self.starved(),
-            Next::Malformed(bytes, first) => {
-                if first && let Some(what) = record::describe_foreign(bytes) {
-                    return Err(self.fail(Error::NotTls(what)));
+        // A server waits for ClientHello; a client begins, whatever has come by then.
+        let records = if self.started {
+            match self.inbound.next() {
+                Next::Records(records) => records,
+                Next::Partial => return self.starved(),
+                Next::Malformed(bytes, first) => {
+                    if first && let Some(what) = record::describe_foreign(bytes) {
+                        return Err(self.fail(Error::NotTls(what)));
+                    }
+                    malformed = true;
+                    bytes
                 }
-                malformed = true;
-                bytes
             }
+        } else {
+            &mut [][..]
         };
         self.started = true;
         match guarded(|| self.session.receive(records, &mut sink, &mut self.outbound)) {
@@ -383,6 +392,7 @@ impl Connection {
             ))),
             Ok(received) => {
                 let filled = sink.filled();
+                self.heard |= filled > 0 || !self.rest.is_empty();
                 self.inbound.consume(received.consumed);
                 if received.peer_closed {
                     self.peer_closed = true;

@@ -57,7 +57,7 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Malfor
             _ => Err(Malformed::new("the DER certificate is cut short")),
         };
     }
-    let found: Vec<CertificateDer<'static>> = sections(bytes)?
+    let found: Vec<CertificateDer<'static>> = sections(&only(bytes, b"CERTIFICATE-----"))?
         .into_iter()
         .filter(|section| section.0 == SectionKind::Certificate)
         .map(|section| section.1.into())
@@ -92,7 +92,7 @@ pub fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Malformed> {
     if contains(bytes, b"-----BEGIN ENCRYPTED PRIVATE KEY") || contains(bytes, b"4,ENCRYPTED") {
         return Err(Malformed::new(ENCRYPTED));
     }
-    let mut keys = sections(bytes)?
+    let mut keys = sections(&only(bytes, b"PRIVATE KEY-----"))?
         .into_iter()
         .filter_map(|section| PrivateKeyDer::from_pem(section.0, section.1));
     match (keys.next(), keys.next()) {
@@ -102,6 +102,24 @@ pub fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Malformed> {
             "no private key: neither PEM with a PRIVATE KEY section (PKCS#8, PKCS#1, SEC1) nor DER",
         )),
     }
+}
+
+/// The sections whose BEGIN line ends with `label`. Others may hold what is no PEM of today, such as
+/// keys with headers (RFC 1421), and are none of our business.
+fn only(bytes: &[u8], label: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(bytes.len());
+    let mut inside = false;
+    for line in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+        let text = line.trim_ascii();
+        if text.starts_with(b"-----BEGIN ") {
+            inside = text.ends_with(label);
+        }
+        if inside {
+            kept.extend_from_slice(line);
+        }
+        inside &= !text.starts_with(b"-----END ");
+    }
+    kept
 }
 
 fn sections(bytes: &[u8]) -> Result<Vec<Section>, Malformed> {
@@ -177,6 +195,15 @@ mod tests {
             let error = certificates(bytes).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn sections_of_other_kinds_are_passed_over() {
+        let file = b"notes\n-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\n!\n\
+            -----END RSA PRIVATE KEY-----\r\n-----BEGIN CERTIFICATE-----\r\nMAA=\r\n\
+            -----END CERTIFICATE-----\r\nmore notes";
+        assert_eq!(certificates(file).unwrap()[0].as_ref(), b"\x30\x00");
+        assert_eq!(private_key(file).unwrap_err().to_string(), ENCRYPTED);
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub struct Facts {
     pub group: Option<u16>,
     /// The application protocol.
     pub alpn: Option<Vec<u8>>,
-    /// On a client the name asked for, on a server the name in ClientHello.
+    /// The name in ClientHello (SNI), on either side; `None` if there was none, as with addresses.
     pub server_name: Option<String>,
     /// Whether an earlier session was resumed.
     pub resumed: bool,
