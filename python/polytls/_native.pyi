@@ -18,6 +18,7 @@ __all__ = [
     "backend",
     "host_name",
     "self_signed",
+    "use_record_layer",
 ]
 
 _Chain = tuple[list[bytes], bytes | None]
@@ -25,6 +26,7 @@ _Address = tuple[str, int, int, int]
 
 def backend(id: str) -> Backend: ...
 def host_name(text: str, parameter: str = "server_hostname") -> tuple[str, bool]: ...
+def use_record_layer(on: bool) -> None: ...
 def self_signed(
     names: list[str],
     common_name: str,

@@ -17,7 +17,8 @@ CRATES = {
     "polytls-core": set(),
     "polytls-x509": set(),
     "polytls-io": {"polytls-core"},
-    "polytls-rustls": {"polytls-core", "polytls-x509"},
+    "polytls-records": {"polytls-core"},
+    "polytls-rustls": {"polytls-core", "polytls-records", "polytls-x509"},
     "polytls-conformance": {"polytls-core"},
     "polytls-python": {"polytls-core", "polytls-io", "polytls-rustls", "polytls-x509"},
 }

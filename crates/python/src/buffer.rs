@@ -1,4 +1,7 @@
 //! `TLSBuffer`: a connection in memory (PEP 748, section «Buffer»).
+//!
+//! The lock is given back before an exception is made: that may run the garbage collector, and so
+//! code that uses this very buffer.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -98,7 +101,9 @@ impl TlsBuffer {
                 drop(connection);
                 destination.detached(amt, |into| self.locked(|connection| connection.read(into)))
             } else {
-                destination.attached(amt, |into| connection.read(into))
+                let opened = destination.attached(amt, |into| connection.read(into));
+                drop(connection);
+                opened
             }
             .map(|opened| opened.into_pyobject(py).map(Bound::into_any))
         } else {
@@ -108,7 +113,9 @@ impl TlsBuffer {
                 drop(connection);
                 py.detach(|| self.locked(|connection| connection.read(&mut into)))
             } else {
-                connection.read(&mut into)
+                let opened = connection.read(&mut into);
+                drop(connection);
+                opened
             }
             .map(|opened| Ok(PyBytes::new(py, &into[..opened]).into_any()))
         };
@@ -126,7 +133,9 @@ impl TlsBuffer {
             drop(connection);
             source.detached(|from| self.locked(|connection| connection.write(from)))
         } else {
-            source.attached(|from| connection.write(from))
+            let sealed = source.attached(|from| connection.write(from));
+            drop(connection);
+            sealed
         }
         .map_err(|error| self.raised(py, &error))
     }
@@ -149,14 +158,14 @@ impl TlsBuffer {
     ) -> PyResult<()> {
         let source = Source::new(data_from_network, "data_from_network")?;
         let mut connection = self.lock(py)?;
-        source
-            .attached(|data| connection.process_incoming(data))
-            .map_err(|refused| match refused {
-                Refused::Full => self.raised(py, &Error::WantRead),
-                Refused::Ended => PyValueError::new_err(
-                    "data_from_network: data after the end of the transport was declared",
-                ),
-            })
+        let taken = source.attached(|data| connection.process_incoming(data));
+        drop(connection);
+        taken.map_err(|refused| match refused {
+            Refused::Full => self.raised(py, &Error::WantRead),
+            Refused::Ended => PyValueError::new_err(
+                "data_from_network: data after the end of the transport was declared",
+            ),
+        })
     }
 
     /// How many bytes of ciphertext wait to be opened.

@@ -42,6 +42,13 @@ pub(crate) fn backend(id: &str) -> PyResult<Backend> {
         .ok_or_else(|| PyValueError::new_err(format!("no backend {id:?} is built in")))
 }
 
+/// Whether connections made from now on use polytls's own TLS 1.3 record layer, where a backend can
+/// go without it. On by default; off is for tests and for bisecting.
+#[pyfunction]
+pub(crate) fn use_record_layer(on: bool) {
+    polytls_rustls::use_record_layer(on);
+}
+
 fn versions(names: &[String]) -> PyResult<Vec<Version>> {
     names
         .iter()

@@ -30,7 +30,7 @@ mod _native {
     #[pymodule_export]
     use crate::buffer::TlsBuffer;
     #[pymodule_export]
-    use crate::engine::{Backend, ClientEngine, ServerEngine, backend};
+    use crate::engine::{Backend, ClientEngine, ServerEngine, backend, use_record_layer};
     #[pymodule_export]
     use crate::names::host_name;
     #[pymodule_export]

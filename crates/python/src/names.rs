@@ -3,6 +3,7 @@
 use polytls_core::HostName;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 /// Reads a host name argument.
 pub(crate) fn parse(text: &str, parameter: &str) -> PyResult<HostName> {
@@ -15,7 +16,10 @@ pub(crate) fn parse(text: &str, parameter: &str) -> PyResult<HostName> {
 /// Raises ValueError, naming `parameter`, for what is no host name.
 #[pyfunction]
 #[pyo3(signature = (text, parameter="server_hostname"))]
-pub(crate) fn host_name(text: &str, parameter: &str) -> PyResult<(String, bool)> {
+pub(crate) fn host_name(text: &Bound<'_, PyString>, parameter: &str) -> PyResult<(String, bool)> {
+    let text = text
+        .to_str()
+        .map_err(|_| PyValueError::new_err(format!("{parameter}: lone surrogates are no text")))?;
     let name = parse(text, parameter)?;
     Ok((name.to_string(), name.is_ip()))
 }

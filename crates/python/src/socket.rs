@@ -443,7 +443,7 @@ impl TlsSocket {
         this
     }
 
-    /// Closes with `force`: close_notify is sent, and the peer's is not waited for.
+    /// Closes with `force`: close_notify is sent, if it can be, and the peer's is not waited for.
     fn __exit__(
         &self,
         py: Python<'_>,
@@ -451,7 +451,14 @@ impl TlsSocket {
         _value: Py<PyAny>,
         _traceback: Py<PyAny>,
     ) -> PyResult<()> {
-        self.close(py, true)
+        let Kind::Stream(stream) = &self.kind else {
+            return self.close(py, true);
+        };
+        self.run(py, |signals| match stream.close(true, signals) {
+            // Non-blocking, and the kernel takes no more: a second time closes in any case.
+            Err(Error::WantWrite) => stream.close(true, signals),
+            outcome => outcome,
+        })
     }
 
     fn __repr__(&self) -> String {

@@ -50,6 +50,8 @@ impl Client {
             ))),
         };
         built.alpn_protocols.clone_from(&config.common.alpn);
+        // For our own record layer to take over after the handshake.
+        built.enable_secret_extraction = true;
         built.resumption = resumption::of_client(config.common.sessions)?;
         Ok(Self {
             config: Arc::new(built),
@@ -110,9 +112,10 @@ impl ClientEngine for Client {
             |host| host.as_server_name().clone(),
         );
         let mut observed = Some(Box::new(Observed {
-            server_name: host.map(ToString::to_string),
+            // What goes into SNI.
+            server_name: host.filter(|host| !host.is_ip()).map(ToString::to_string),
             session_key: host.map(|_| SessionKey(port)),
-            refusal: None,
+            ..Observed::default()
         }));
         let connection = observing(&mut observed, || {
             UnbufferedClientConnection::new(Arc::clone(&self.config), name)

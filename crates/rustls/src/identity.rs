@@ -90,7 +90,10 @@ impl ResolvesServerCert for Chooser {
             })
             // None fits: rustls then finds no signature scheme in common and says
             // handshake_failure, where returning nothing would become access_denied.
-            .or_else(|| candidates.first())
+            .or_else(|| {
+                observe::note(|seen| seen.no_key_fits = true);
+                candidates.first()
+            })
             .map(|index| Arc::clone(&self.keys[*index]))
     }
 }

@@ -3,8 +3,8 @@
 //! Reading order: [`Rustls`] (here) makes engines; `client` and `server` build rustls's
 //! configurations from ours, with the parts that `provider` (suites, groups, versions), `identity`
 //! (chains and keys), `trust` (whose certificates), `verifier` (the judgement) and `resumption`
-//! (sessions) prepare; `session` runs one connection over rustls's unbuffered API; `error` says
-//! whose fault it was.
+//! (sessions) prepare; `session` runs one connection over rustls's unbuffered API, and `kernel` hands
+//! it over to our record layer; `error` says whose fault it was.
 //!
 //! rustls gives a verifier and a session store no way to tell which connection calls them, and no
 //! way to hand more than its own error to the caller. `observe` is the way around: what they see
@@ -13,6 +13,7 @@
 mod client;
 mod error;
 mod identity;
+mod kernel;
 mod observe;
 mod provider;
 mod resumption;
@@ -26,6 +27,12 @@ use std::sync::Arc;
 use polytls_core::capabilities::Capabilities;
 use polytls_core::config::{ClientConfig, ServerConfig, Version};
 use polytls_core::{Backend, ClientEngine, Error, ServerEngine};
+
+/// Whether connections made from now on use our own record layer (the default). For tests and for
+/// bisecting.
+pub fn use_record_layer(on: bool) {
+    kernel::switch(on);
+}
 
 /// The descriptor of this backend.
 #[derive(Clone, Copy, Debug, Default)]

@@ -12,10 +12,12 @@ use polytls_core::CertificateFailure;
 /// goes to and fro with every record.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
-    /// The name in ClientHello (servers).
+    /// The name in ClientHello.
     pub(crate) server_name: Option<String>,
     /// Why the peer's certificate was refused.
     pub(crate) refusal: Option<CertificateFailure>,
+    /// The client verifies no signature that our keys can make (servers).
+    pub(crate) no_key_fits: bool,
     /// The port sessions are remembered by (clients); `None` keeps no session.
     pub(crate) session_key: Option<SessionKey>,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use polytls_core::config::{Common, Version};
 use polytls_core::{Effective, Error};
-use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
 
 /// Every suite there is, in rustls's order.
@@ -53,22 +53,10 @@ impl Selection {
         if let Some(wanted) = &common.cipher_suites {
             provider.cipher_suites = pick(wanted, aws_lc_rs::ALL_CIPHER_SUITES, number);
         }
-        provider
-            .cipher_suites
-            .retain(|suite| common.versions.contains(&version_of(suite)));
-        if provider.cipher_suites.is_empty() {
-            return Err(Error::configuration(
-                "ciphers",
-                "rustls has none of these cipher suites for the versions allowed; leave ciphers \
-                 out for its own choice",
-            ));
-        }
         if let Some(wanted) = &common.groups {
-            provider.kx_groups = pick(
-                wanted,
-                aws_lc_rs::ALL_KX_GROUPS,
-                |group: &&dyn SupportedKxGroup| u16::from(group.name()),
-            );
+            provider.kx_groups = pick(wanted, aws_lc_rs::ALL_KX_GROUPS, |group| {
+                u16::from(group.name())
+            });
             if provider.kx_groups.is_empty() {
                 return Err(Error::configuration(
                     "groups",
@@ -77,15 +65,39 @@ impl Selection {
                 ));
             }
         }
-        let versions: Vec<Version> = [Version::Tls12, Version::Tls13]
-            .into_iter()
-            .filter(|version| {
-                provider
-                    .cipher_suites
-                    .iter()
-                    .any(|suite| version_of(suite) == *version)
-            })
-            .collect();
+        // A version needs a suite and a group; a suite or group needs a version.
+        let mut versions = common.versions.clone();
+        versions.sort_unstable();
+        versions.dedup();
+        versions.retain(|version| {
+            let mut suites = provider.cipher_suites.iter();
+            suites.any(|suite| version_of(suite) == *version)
+        });
+        if versions.is_empty() {
+            return Err(Error::configuration(
+                "ciphers",
+                "rustls has none of these cipher suites for the versions allowed; leave ciphers \
+                 out for its own choice",
+            ));
+        }
+        versions.retain(|version| {
+            let mut groups = provider.kx_groups.iter();
+            groups.any(|group| group.usable_for_version(version.wire().into()))
+        });
+        if versions.is_empty() {
+            return Err(Error::configuration(
+                "groups",
+                "none of these key exchange groups serves the versions allowed; leave groups out \
+                 for rustls's own choice",
+            ));
+        }
+        provider
+            .cipher_suites
+            .retain(|suite| versions.contains(&version_of(suite)));
+        provider.kx_groups.retain(|group| {
+            let mut versions = versions.iter();
+            versions.any(|version| group.usable_for_version(version.wire().into()))
+        });
         Ok(Self {
             effective: Effective {
                 cipher_suites: provider.cipher_suites.iter().map(number).collect(),

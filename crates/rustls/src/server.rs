@@ -65,6 +65,8 @@ impl Server {
         // An order that was asked for is kept.
         built.ignore_client_order = config.common.cipher_suites.is_some();
         built.alpn_protocols.clone_from(&config.common.alpn);
+        // For our own record layer to take over after the handshake.
+        built.enable_secret_extraction = true;
         resumption::of_server(&mut built, config.common.sessions)?;
         Ok(Self {
             config: Arc::new(built),

@@ -1,11 +1,14 @@
-//! One connection over rustls's unbuffered API, which keeps no buffer of its own: records are
-//! opened where they lie, and sealed records go to where they are sent from.
+//! One connection: the handshake, and TLS 1.2 as a whole, over rustls's unbuffered API, which keeps
+//! no buffer of its own; after a TLS 1.3 handshake over our own record layer, which opens records
+//! into the caller's buffer and seals from it.
 
 use std::ops::DerefMut;
 
 use polytls_core::{Error, Facts, Outbound, Received, Session, Sink};
+use polytls_records::RecordLayer;
 use rustls::HandshakeKind;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
@@ -13,6 +16,7 @@ use rustls::unbuffered::{
 };
 
 use crate::error::blame;
+use crate::kernel::{self, Kernel};
 use crate::observe::{self, Observed};
 
 /// What sealing adds to a record at most: header, explicit nonce (TLS 1.2), content type, tag.
@@ -22,56 +26,162 @@ const QUEUED: usize = 256;
 
 /// The two kinds of connection, which rustls gives the same methods but no common trait.
 pub(crate) trait Side:
-    DerefMut<Target = UnbufferedConnectionCommon<Self::Data>> + Send
+    DerefMut<Target = UnbufferedConnectionCommon<Self::Data>> + Sized + Send
 {
     /// rustls's own name for the side.
-    type Data;
+    type Data: Send;
+
+    const IS_CLIENT: bool;
 
     fn process<'c, 'i>(&'c mut self, records: &'i mut [u8])
     -> UnbufferedStatus<'c, 'i, Self::Data>;
+
+    fn into_kernel(self) -> Result<kernel::Parts<Self>, rustls::Error>;
+
+    /// Keeps a ticket, given by the body of its message.
+    fn keep_ticket(
+        kernel: &mut KernelConnection<Self::Data>,
+        body: &[u8],
+    ) -> Result<(), rustls::Error>;
 }
 
 impl Side for UnbufferedClientConnection {
     type Data = ClientConnectionData;
+
+    const IS_CLIENT: bool = true;
 
     fn process<'c, 'i>(
         &'c mut self,
         records: &'i mut [u8],
     ) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(records)
+    }
+
+    fn into_kernel(self) -> Result<kernel::Parts<Self>, rustls::Error> {
+        self.dangerous_into_kernel_connection()
+    }
+
+    fn keep_ticket(
+        kernel: &mut KernelConnection<Self::Data>,
+        body: &[u8],
+    ) -> Result<(), rustls::Error> {
+        kernel.handle_new_session_ticket(body)
     }
 }
 
 impl Side for UnbufferedServerConnection {
     type Data = ServerConnectionData;
 
+    const IS_CLIENT: bool = false;
+
     fn process<'c, 'i>(
         &'c mut self,
         records: &'i mut [u8],
     ) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(records)
     }
+
+    fn into_kernel(self) -> Result<kernel::Parts<Self>, rustls::Error> {
+        self.dangerous_into_kernel_connection()
+    }
+
+    /// The record layer refuses tickets on servers before it comes to this.
+    fn keep_ticket(
+        _kernel: &mut KernelConnection<Self::Data>,
+        _body: &[u8],
+    ) -> Result<(), rustls::Error> {
+        Err(rustls::Error::General("a ticket for a server".to_owned()))
+    }
+}
+
+/// Who protects the records.
+enum Protection<S: Side> {
+    Rustls(S),
+    Ours {
+        layer: RecordLayer<Kernel<S>>,
+        /// What rustls knew when it handed over.
+        facts: Facts,
+    },
+    /// On the way from the one to the other; stays so only if that failed, which is fatal.
+    Moving,
 }
 
 /// A connection, and what its verifier and resolver saw.
-pub(crate) struct RustlsSession<S> {
-    connection: S,
+pub(crate) struct RustlsSession<S: Side> {
+    protection: Protection<S>,
     /// There but while it is lent.
     observed: Option<Box<Observed>>,
+    /// Whether to go without our own record layer.
+    stay_on_rustls: bool,
 }
 
 impl<S: Side> RustlsSession<S> {
-    pub(crate) const fn new(connection: S, observed: Option<Box<Observed>>) -> Self {
+    pub(crate) fn new(connection: S, observed: Option<Box<Observed>>) -> Self {
         Self {
-            connection,
+            protection: Protection::Rustls(connection),
             observed,
+            stay_on_rustls: kernel::is_switched_off(),
         }
     }
+
+    /// The error that ended the connection, `before` which so much was there to be sent.
+    fn ended(&mut self, error: rustls::Error, before: usize, out: &mut Outbound) -> Error {
+        let seen = self.observed.as_deref_mut();
+        let (refusal, no_key_fits) = seen.map_or((None, false), |seen| {
+            (seen.refusal.take(), seen.no_key_fits)
+        });
+        if no_key_fits && matches!(error, rustls::Error::General(_)) {
+            // rustls 0.23 says so in TLS 1.2 without an alert; nothing is encrypted by then.
+            if out.len() == before {
+                const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
+                out.space(HANDSHAKE_FAILURE.len())[..HANDSHAKE_FAILURE.len()]
+                    .copy_from_slice(&HANDSHAKE_FAILURE);
+                out.commit(HANDSHAKE_FAILURE.len());
+            }
+            return Error::PeerIncompatible("no signature scheme in common".to_owned());
+        }
+        blame(error, refusal)
+    }
+
+    /// Takes over from rustls, if the handshake is complete and everything it has to say is said.
+    fn take_over(&mut self) -> Result<(), Error> {
+        let Protection::Rustls(connection) = &self.protection else {
+            return Ok(());
+        };
+        if self.stay_on_rustls
+            || connection.is_handshaking()
+            || connection.wants_write()
+            || connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3)
+        {
+            return Ok(());
+        }
+        let facts = facts(&**connection, self.observed.as_deref());
+        let Protection::Rustls(connection) =
+            std::mem::replace(&mut self.protection, Protection::Moving)
+        else {
+            return Ok(());
+        };
+        let parts = connection
+            .into_kernel()
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        self.protection = Protection::Ours {
+            layer: kernel::record_layer(parts)?,
+            facts,
+        };
+        Ok(())
+    }
+}
+
+fn moving() -> Error {
+    Error::Internal("a connection that could not be handed over".to_owned())
 }
 
 impl<S: Side> Session for RustlsSession<S> {
     fn is_handshaking(&self) -> bool {
-        self.connection.is_handshaking()
+        match &self.protection {
+            Protection::Rustls(connection) => connection.is_handshaking(),
+            Protection::Ours { .. } | Protection::Moving => false,
+        }
     }
 
     fn receive(
@@ -80,18 +190,24 @@ impl<S: Side> Session for RustlsSession<S> {
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
     ) -> Result<Received, Error> {
-        let Self {
-            connection,
-            observed,
-        } = self;
-        observe::observing(observed, || process(connection, records, plaintext, out)).map_err(
-            |error| {
-                blame(
-                    error,
-                    self.observed.as_mut().and_then(|seen| seen.refusal.take()),
-                )
-            },
-        )
+        let before = out.len();
+        let received = match &mut self.protection {
+            Protection::Ours { layer, .. } => {
+                return observe::observing(&mut self.observed, || {
+                    layer.receive(records, plaintext, out)
+                });
+            }
+            Protection::Rustls(connection) => observe::observing(&mut self.observed, || {
+                process(connection, records, plaintext, out)
+            }),
+            Protection::Moving => return Err(moving()),
+        };
+        let received = received.map_err(|error| self.ended(error, before, out))?;
+        // rustls remembers where in the records an incomplete message began, so it goes on with it.
+        if received.consumed == records.len() && !received.peer_closed {
+            self.take_over()?;
+        }
+        Ok(received)
     }
 
     fn seal(
@@ -100,46 +216,61 @@ impl<S: Side> Session for RustlsSession<S> {
         plaintext: &[u8],
         out: &mut Outbound,
     ) -> Result<(), Error> {
-        let records = plaintext.len().div_ceil(polytls_core::MAX_FRAGMENT);
-        let room = plaintext.len() + records * OVERHEAD + QUEUED;
-        emit(&mut self.connection, shown, out, room, |traffic, space| {
-            traffic.encrypt(plaintext, space)
-        })
+        match &mut self.protection {
+            Protection::Ours { layer, .. } => layer.seal(plaintext, out),
+            Protection::Rustls(connection) => {
+                let records = plaintext.len().div_ceil(polytls_core::MAX_FRAGMENT);
+                let room = plaintext.len() + records * OVERHEAD + QUEUED;
+                emit(connection, shown, out, room, |traffic, space| {
+                    traffic.encrypt(plaintext, space)
+                })
+            }
+            Protection::Moving => Err(moving()),
+        }
     }
 
     fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
-        emit(
-            &mut self.connection,
-            shown,
-            out,
-            QUEUED,
-            |traffic, space| traffic.queue_close_notify(space),
-        )
+        match &mut self.protection {
+            Protection::Ours { layer, .. } => layer.close(out),
+            Protection::Rustls(connection) => {
+                emit(connection, shown, out, QUEUED, |traffic, space| {
+                    traffic.queue_close_notify(space)
+                })
+            }
+            Protection::Moving => Err(moving()),
+        }
     }
 
     fn facts(&self) -> Facts {
-        let connection = &*self.connection;
-        Facts {
-            version: connection.protocol_version().map_or(0, u16::from),
-            cipher: connection
-                .negotiated_cipher_suite()
-                .map_or(0, |suite| u16::from(suite.suite())),
-            group: connection
-                .negotiated_key_exchange_group()
-                .map(|group| u16::from(group.name())),
-            alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
-            server_name: self
-                .observed
-                .as_ref()
-                .and_then(|seen| seen.server_name.clone()),
-            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-            peer_chain: connection
-                .peer_certificates()
-                .unwrap_or_default()
-                .iter()
-                .map(|certificate| certificate.to_vec())
-                .collect(),
+        match &self.protection {
+            Protection::Rustls(connection) => facts(&**connection, self.observed.as_deref()),
+            Protection::Ours { facts, .. } => facts.clone(),
+            Protection::Moving => Facts::default(),
         }
+    }
+}
+
+fn facts<Data>(
+    connection: &UnbufferedConnectionCommon<Data>,
+    observed: Option<&Observed>,
+) -> Facts {
+    Facts {
+        version: connection.protocol_version().map_or(0, u16::from),
+        cipher: connection
+            .negotiated_cipher_suite()
+            .map_or(0, |suite| u16::from(suite.suite())),
+        group: connection
+            .negotiated_key_exchange_group()
+            .map(|group| u16::from(group.name())),
+        alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
+        server_name: observed.and_then(|seen| seen.server_name.clone()),
+        resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+        peer_chain: connection
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|certificate| certificate.to_vec())
+            .collect(),
     }
 }
 
@@ -270,3 +401,7 @@ fn emit<S: Side>(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "differential.rs"]
+mod differential;

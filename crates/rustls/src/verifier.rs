@@ -123,8 +123,11 @@ fn refuse(
         VerificationFailure::NotYetValid => CertificateError::NotValidYet,
         VerificationFailure::HostnameMismatch => CertificateError::NotValidForName,
         VerificationFailure::Revoked => CertificateError::Revoked,
-        VerificationFailure::BadSignature => CertificateError::BadSignature,
-        VerificationFailure::BadEncoding => CertificateError::BadEncoding,
+        // bad_certificate on the wire: «contained signatures that did not verify correctly» (RFC 8446
+        // section 6.2); rustls's own word for it becomes decrypt_error.
+        VerificationFailure::BadEncoding | VerificationFailure::BadSignature => {
+            CertificateError::BadEncoding
+        }
         VerificationFailure::UnhandledCriticalExtension => {
             CertificateError::UnhandledCriticalExtension
         }

@@ -1,0 +1,322 @@
+//! The state of both directions, and what each kind of record does to it.
+
+use polytls_core::{Alert, Error, MAX_FRAGMENT, Outbound, Received, Sink};
+
+use crate::keys::{
+    ALERT, APPLICATION_DATA, Direction, HANDSHAKE, HEADER, OVERHEAD, TAG, TrafficKeys,
+};
+use crate::messages::{Message, Messages};
+
+/// Records in a row that say nothing and are put up with.
+const EMPTY_RECORDS: u32 = 32;
+/// Key updates without data in between that are put up with, likewise.
+const KEY_UPDATES: u32 = 32;
+/// Ciphertext longer than this is refused (RFC 8446 section 5.2).
+const LONGEST_CIPHERTEXT: usize = MAX_FRAGMENT + 256;
+
+/// What the TLS library goes on to do after it has handed over the keys.
+pub trait KeySource: Send {
+    /// The next keys to send with (RFC 8446 section 7.2).
+    ///
+    /// # Errors
+    ///
+    /// Fatal ones of the library.
+    fn next_sending(&mut self) -> Result<TrafficKeys, Error>;
+
+    /// The next keys to receive with.
+    ///
+    /// # Errors
+    ///
+    /// Fatal ones of the library.
+    fn next_receiving(&mut self) -> Result<TrafficKeys, Error>;
+
+    /// Keeps a ticket, given by the body of its message. Called on clients only.
+    ///
+    /// # Errors
+    ///
+    /// What the library finds wrong with it.
+    fn ticket(&mut self, body: &[u8]) -> Result<(), Error>;
+}
+
+/// Something the peer did wrong: the alert that says so, and the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fault(u8, &'static str);
+
+impl Fault {
+    pub(crate) const BAD_RECORD: Self = Self(20, "a record that cannot be opened");
+    pub(crate) const OVERFLOW: Self = Self(22, "a record that is too long");
+    pub(crate) const ONLY_PADDING: Self = Self(10, "a record of nothing but padding");
+    pub(crate) const USED_UP: Self = Self(80, "more records under one key than can be numbered");
+    pub(crate) const UNEXPECTED_MESSAGE: Self = Self(10, "a message that may not come now");
+    pub(crate) const MESSAGE_TOO_LONG: Self = Self(50, "a handshake message that is too long");
+    pub(crate) const BAD_KEY_UPDATE: Self = Self(47, "a key update that asks for the unknown");
+    pub(crate) const MALFORMED_KEY_UPDATE: Self = Self(50, "a key update of the wrong length");
+    pub(crate) const DATA_BEHIND_KEY_UPDATE: Self =
+        Self(10, "something behind a key update in the same record");
+    const WRONG_TYPE: Self = Self(10, "a record of a type that may not come now");
+    const EMPTY: Self = Self(10, "an empty handshake or alert record");
+    const TOO_SHORT: Self = Self(20, "a record that is too short");
+    const EMPTY_FLOOD: Self = Self(10, "too many records that say nothing");
+    const KEY_UPDATE_FLOOD: Self = Self(10, "too many key updates");
+    const INTERLEAVED: Self = Self(10, "something else inside a handshake message");
+    const MALFORMED_HEADER: Self = Self(50, "a record header that is none");
+    const MALFORMED_ALERT: Self = Self(50, "an alert of the wrong length");
+}
+
+/// Why a record ends the connection, and the alert that tells the peer, if one does.
+struct Ending(Option<u8>, Error);
+
+impl From<Fault> for Ending {
+    fn from(Fault(alert, what): Fault) -> Self {
+        Self(Some(alert), Error::PeerMisbehaved(what.to_owned()))
+    }
+}
+
+/// Both directions of a TLS 1.3 connection after the handshake.
+pub struct RecordLayer<K> {
+    sending: Direction,
+    receiving: Direction,
+    source: K,
+    messages: Messages,
+    empty_records: u32,
+    key_updates: u32,
+    /// The peer asked for new keys of ours.
+    update_is_due: bool,
+    /// close_notify was sealed: nothing may follow it.
+    closed: bool,
+}
+
+impl<K: KeySource> RecordLayer<K> {
+    /// Goes on with the keys that the handshake arrived at.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] for keys that do not fit their cipher.
+    pub fn new(
+        source: K,
+        sending: &TrafficKeys,
+        receiving: &TrafficKeys,
+        is_client: bool,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            sending: Direction::new(sending)?,
+            receiving: Direction::new(receiving)?,
+            source,
+            messages: Messages::new(is_client),
+            empty_records: 0,
+            key_updates: 0,
+            update_is_due: false,
+            closed: false,
+        })
+    }
+
+    /// Opens one whole record. What is none, as it may come from [`polytls_core::Connection`], is
+    /// refused.
+    ///
+    /// # Errors
+    ///
+    /// Fatal ones only; the alert, if one is due, has then been put into `out`. Nothing may be
+    /// called after that.
+    pub fn receive(
+        &mut self,
+        record: &mut [u8],
+        plaintext: &mut Sink<'_>,
+        out: &mut Outbound,
+    ) -> Result<Received, Error> {
+        let consumed = record.len();
+        match self.open(record, plaintext) {
+            Ok(peer_closed) => Ok(Received {
+                consumed,
+                peer_closed,
+            }),
+            Err(Ending(alert, error)) => {
+                if let Some(alert) = alert.filter(|_| !self.closed) {
+                    self.seal_record(ALERT, &[2, alert], out)?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Seals `plaintext` into as many records as it takes.
+    ///
+    /// # Errors
+    ///
+    /// Fatal ones of the library that keys come from.
+    pub fn seal(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<(), Error> {
+        // Now, and not when it was asked for: a side that is silent answers many requests with one
+        // update (RFC 8446 section 4.6.3). Peers refuse a flood of answers with no data in between
+        // (rustls, BoringSSL), and whoever only reads need not write.
+        if self.update_is_due {
+            self.update_sending(false, out)?;
+        }
+        let records = plaintext.len().div_ceil(MAX_FRAGMENT);
+        // Room for all at once, so that what is there is moved once at most.
+        out.space(plaintext.len() + records * OVERHEAD);
+        for fragment in plaintext.chunks(MAX_FRAGMENT) {
+            if self.sending.is_used_up() {
+                self.update_sending(true, out)?;
+            }
+            self.seal_record(APPLICATION_DATA, fragment, out)?;
+        }
+        Ok(())
+    }
+
+    /// Seals close_notify.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::seal`].
+    pub fn close(&mut self, out: &mut Outbound) -> Result<(), Error> {
+        self.closed = true;
+        self.seal_record(ALERT, &[1, 0], out)
+    }
+
+    /// Sends a KeyUpdate and seals with new keys from then on (RFC 8446 section 4.6.3).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::seal`].
+    pub fn update_sending(&mut self, ask_peer: bool, out: &mut Outbound) -> Result<(), Error> {
+        self.seal_record(HANDSHAKE, &[24, 0, 0, 1, u8::from(ask_peer)], out)?;
+        self.sending = Direction::new(&self.source.next_sending()?)?;
+        self.update_is_due = false;
+        Ok(())
+    }
+
+    /// How many bytes of an incomplete handshake message are kept: less than 64 KiB and a header.
+    #[must_use]
+    pub const fn kept(&self) -> usize {
+        self.messages.len()
+    }
+
+    fn seal_record(&mut self, kind: u8, content: &[u8], out: &mut Outbound) -> Result<(), Error> {
+        let length = content.len() + OVERHEAD;
+        self.sending
+            .seal(kind, content, &mut out.space(length)[..length])?;
+        out.commit(length);
+        Ok(())
+    }
+
+    /// Opens a record and does what it says; gives whether it was the peer's close_notify.
+    fn open(&mut self, record: &mut [u8], plaintext: &mut Sink<'_>) -> Result<bool, Ending> {
+        let Some((&[kind, major, _, high, low], sealed)) = record.split_first_chunk::<HEADER>()
+        else {
+            return Err(Fault::MALFORMED_HEADER.into());
+        };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if kind != APPLICATION_DATA {
+            return Err(Fault::WRONG_TYPE.into());
+        }
+        // Judged by the header: of a record that is too long not everything need be there.
+        if length > LONGEST_CIPHERTEXT {
+            return Err(Fault::OVERFLOW.into());
+        }
+        if major != 3 || length != sealed.len() {
+            return Err(Fault::MALFORMED_HEADER.into());
+        }
+        let Some(inner) = length.checked_sub(TAG) else {
+            return Err(Fault::TOO_SHORT.into());
+        };
+        // The caller's buffer has to have room for the content type behind the content.
+        if let Some(into) = plaintext.direct(inner) {
+            let (kind, length) = self.receiving.open_into(record, into)?;
+            if kind == APPLICATION_DATA {
+                self.count_data(length).inspect_err(|_| into.fill(0))?;
+                plaintext.opened(length);
+                return Ok(false);
+            }
+            let content = into[..length].to_vec();
+            // Not for the caller to see.
+            into.fill(0);
+            return self.take_other(kind, &content);
+        }
+        let (kind, content) = self.receiving.open_in_place(record)?;
+        if kind == APPLICATION_DATA {
+            // First: what may not come must not be delivered, nor some of it be kept.
+            self.count_data(content.len())?;
+            plaintext.put(content);
+            return Ok(false);
+        }
+        let content = content.to_vec();
+        self.take_other(kind, &content)
+    }
+
+    fn count_data(&mut self, length: usize) -> Result<(), Fault> {
+        if self.messages.is_incomplete() {
+            return Err(Fault::INTERLEAVED);
+        }
+        if length == 0 {
+            return self.count_empty();
+        }
+        self.empty_records = 0;
+        self.key_updates = 0;
+        Ok(())
+    }
+
+    const fn count_empty(&mut self) -> Result<(), Fault> {
+        self.empty_records += 1;
+        if self.empty_records > EMPTY_RECORDS {
+            return Err(Fault::EMPTY_FLOOD);
+        }
+        Ok(())
+    }
+
+    fn take_other(&mut self, kind: u8, content: &[u8]) -> Result<bool, Ending> {
+        match kind {
+            HANDSHAKE | ALERT if content.is_empty() => Err(Fault::EMPTY.into()),
+            HANDSHAKE => {
+                for message in self.messages.take(content)? {
+                    self.take_message(message)?;
+                }
+                Ok(false)
+            }
+            ALERT if self.messages.is_incomplete() => Err(Fault::INTERLEAVED.into()),
+            ALERT => {
+                let closes = take_alert(content)?;
+                if !closes {
+                    self.count_empty()?;
+                }
+                Ok(closes)
+            }
+            _ => Err(Fault::WRONG_TYPE.into()),
+        }
+    }
+
+    fn take_message(&mut self, message: Message) -> Result<(), Ending> {
+        let ours = |error| Ending(Some(80), error);
+        match message {
+            Message::Ticket(body) => self.source.ticket(&body).map_err(|error| {
+                let alert = if matches!(error, Error::Internal(_)) {
+                    80
+                } else {
+                    50
+                };
+                Ending(Some(alert), error)
+            }),
+            Message::KeyUpdate(asks) => {
+                self.key_updates += 1;
+                if self.key_updates > KEY_UPDATES {
+                    return Err(Fault::KEY_UPDATE_FLOOD.into());
+                }
+                let keys = self.source.next_receiving().map_err(ours)?;
+                self.receiving = Direction::new(&keys).map_err(ours)?;
+                self.update_is_due |= asks;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Gives whether it was close_notify.
+fn take_alert(content: &[u8]) -> Result<bool, Ending> {
+    const CLOSE_NOTIFY: u8 = 0;
+    const USER_CANCELED: u8 = 90;
+    match content {
+        [_, CLOSE_NOTIFY] => Ok(true),
+        // Announces a close_notify, and means nothing by itself (RFC 8446 section 6.1).
+        [_, USER_CANCELED] => Ok(false),
+        [_, alert] => Err(Ending(None, Error::AlertReceived(Alert(*alert)))),
+        _ => Err(Fault::MALFORMED_ALERT.into()),
+    }
+}

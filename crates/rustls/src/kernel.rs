@@ -1,0 +1,76 @@
+//! What rustls goes on to do after our record layer has taken over: later keys, and tickets. rustls
+//! calls this a kernel connection, as it was made for TLS in the kernel.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use polytls_core::Error;
+use polytls_records::{Cipher, KeySource, RecordLayer, TrafficKeys};
+use rustls::kernel::KernelConnection;
+use rustls::{ConnectionTrafficSecrets, ExtractedSecrets};
+
+use crate::error::blame;
+use crate::session::Side;
+
+/// What rustls hands over.
+pub(crate) type Parts<S> = (ExtractedSecrets, KernelConnection<<S as Side>::Data>);
+
+/// For tests and for bisecting: connections made from now on go without our record layer.
+static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn is_switched_off() -> bool {
+    SWITCHED_OFF.load(Ordering::Relaxed)
+}
+
+pub(crate) fn switch(on: bool) {
+    SWITCHED_OFF.store(!on, Ordering::Relaxed);
+}
+
+/// The rest of a rustls connection.
+pub(crate) struct Kernel<S: Side>(KernelConnection<S::Data>);
+
+impl<S: Side> KeySource for Kernel<S> {
+    fn next_sending(&mut self) -> Result<TrafficKeys, Error> {
+        let secrets = self.0.update_tx_secret();
+        traffic_keys(&secrets.map_err(|error| blame(error, None))?)
+    }
+
+    fn next_receiving(&mut self) -> Result<TrafficKeys, Error> {
+        let secrets = self.0.update_rx_secret();
+        traffic_keys(&secrets.map_err(|error| blame(error, None))?)
+    }
+
+    fn ticket(&mut self, body: &[u8]) -> Result<(), Error> {
+        S::keep_ticket(&mut self.0, body).map_err(|error| blame(error, None))
+    }
+}
+
+/// The record layer that goes on where rustls stopped.
+pub(crate) fn record_layer<S: Side>(
+    (secrets, kernel): Parts<S>,
+) -> Result<RecordLayer<Kernel<S>>, Error> {
+    RecordLayer::new(
+        Kernel(kernel),
+        &traffic_keys(&secrets.tx)?,
+        &traffic_keys(&secrets.rx)?,
+        S::IS_CLIENT,
+    )
+}
+
+fn traffic_keys(
+    (sequence, secrets): &(u64, ConnectionTrafficSecrets),
+) -> Result<TrafficKeys, Error> {
+    use ConnectionTrafficSecrets as S;
+    let (cipher, key, iv) = match secrets {
+        S::Aes128Gcm { key, iv } => (Cipher::Aes128Gcm, key, iv),
+        S::Aes256Gcm { key, iv } => (Cipher::Aes256Gcm, key, iv),
+        S::Chacha20Poly1305 { key, iv } => (Cipher::Chacha20Poly1305, key, iv),
+        _ => return Err(Error::Internal("keys of an unknown cipher".to_owned())),
+    };
+    let iv = iv.as_ref().try_into();
+    Ok(TrafficKeys {
+        cipher,
+        key: key.as_ref().to_vec().into(),
+        iv: iv.map_err(|_| Error::Internal("an IV of the wrong length".to_owned()))?,
+        sequence: *sequence,
+    })
+}
