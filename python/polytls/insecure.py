@@ -59,8 +59,8 @@ class InsecureConfiguration:
     """Which protection to give up; compared by value.
 
     `disable_hostname_check`: a client accepts a valid certificate of any name.
-    `disable_verification`: any certificate is accepted, or on a server none. As a name from an
-    unverified certificate proves nothing, the first must be given along with it.
+    `disable_verification`: any certificate is accepted; a server that requires one still does. As
+    a name from an unverified certificate proves nothing, the first must be given along with it.
 
     Raises ValueError for the second without the first, TypeError for anything but bool. Issues a
     SecurityWarning.

@@ -182,19 +182,18 @@ class RustlsClientContext(_Context):
         Raises TimeoutError, `socket.gaierror`, other OSErrors as a plain socket does, and TLSError
         for what the handshake finds; ValueError for what is no host name.
         """
-        host = host_of(address)
-        name = host if server_hostname is None else server_hostname
-        verified = self._verified_name(name)
+        name = host_of(address) if server_hostname is None else server_hostname
+        verified = self._name_of(name)
         return self._engine.connect(self, resolve(address), verified, _timeout(timeout))
 
     def create_buffer(self, server_hostname: str) -> _native.TLSBuffer:
         """Return one side of a connection in memory, to the server of that name.
 
-        Raises ValueError for what is no host name.
+        Raises ValueError for what is no host name, TypeError for what is no str.
         """
-        return self._engine.buffer(self, self._verified_name(server_hostname))
+        return self._engine.buffer(self, verified_name(server_hostname))
 
-    def _verified_name(self, name: str | None) -> str | None:
+    def _name_of(self, name: str | None) -> str | None:
         if name is None:
             raise ValueError("server_hostname: there is no name to verify; give one")
         return verified_name(name)
@@ -288,13 +287,13 @@ class RustlsInsecureClientContext(RustlsClientContext):
     def create_buffer(self, server_hostname: str | None = None) -> _native.TLSBuffer:
         """As `RustlsClientContext.create_buffer`, with a warning."""
         warn("InsecureClientContext.create_buffer", stacklevel=2)
-        return self._engine.buffer(self, self._verified_name(server_hostname))
+        return self._engine.buffer(self, self._name_of(server_hostname))
 
-    def _verified_name(self, name: str | None) -> str | None:
+    def _name_of(self, name: str | None) -> str | None:
         # Where names are not checked none is needed; the server is then not told one either.
         if name is None and self._insecure_configuration.disable_hostname_check:
             return None
-        return super()._verified_name(name)
+        return super()._name_of(name)
 
 
 class RustlsInsecureServerContext(RustlsServerContext):

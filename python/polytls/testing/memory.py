@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import WantReadError
 from ..interfaces import TLSBuffer
@@ -23,16 +24,19 @@ class Pair:
     """A client's and a server's buffer, and the wire between them.
 
     `split` cuts what is on the wire into the pieces in which it arrives; by default it arrives
-    whole.
+    whole. What a side refuses, because its buffer is full, stays on the wire.
     """
 
     client: TLSBuffer
     server: TLSBuffer
     split: Split = _whole
+    _to_server: deque[bytes] = field(default_factory=deque, repr=False)
+    _to_client: deque[bytes] = field(default_factory=deque, repr=False)
 
     def transfer(self) -> int:
-        """Carry all that waits on either side over to the other; return how many bytes."""
-        return self._carry(self.client, self.server) + self._carry(self.server, self.client)
+        """Carry what waits on either side over to the other; return how many bytes arrived."""
+        there = self._carry(self.client, self._to_server, self.server)
+        return there + self._carry(self.server, self._to_client, self.client)
 
     def handshake(self) -> None:
         """Drive both sides until both are done.
@@ -71,11 +75,17 @@ class Pair:
                 continue
         return bytes(received)
 
-    def _carry(self, source: TLSBuffer, target: TLSBuffer) -> int:
-        data = source.process_outgoing(source.outgoing_bytes_buffered())
-        for piece in self.split(data) if data else ():
-            target.process_incoming(piece)
-        return len(data)
+    def _carry(self, source: TLSBuffer, wire: deque[bytes], target: TLSBuffer) -> int:
+        if data := source.process_outgoing(source.outgoing_bytes_buffered()):
+            wire.extend(self.split(data))
+        arrived = 0
+        while wire:
+            try:
+                target.process_incoming(wire[0])
+            except WantReadError:
+                break
+            arrived += len(wire.popleft())
+        return arrived
 
 
 def tie(client: TLSBuffer, server: TLSBuffer, split: Split = _whole) -> Pair:
