@@ -230,6 +230,12 @@ impl Outbound {
         self.0.commit(written);
     }
 
+    /// The last `length` bytes that wait to be sent, if there are as many.
+    pub fn tail_mut(&mut self, length: usize) -> Option<&mut [u8]> {
+        let start = self.len().checked_sub(length)?;
+        self.0.filled_mut().get_mut(start..)
+    }
+
     pub(crate) fn consume(&mut self, taken: usize) {
         self.0.consume(taken);
     }
@@ -301,7 +307,10 @@ impl<'a> Sink<'a> {
 
     /// The first `length` bytes of the last [`Self::direct`] are plaintext.
     pub fn opened(&mut self, length: usize) {
-        assert!(length <= self.into.len() - self.filled, "opened more than was there");
+        assert!(
+            length <= self.into.len() - self.filled,
+            "opened more than was there"
+        );
         self.filled += length;
     }
 

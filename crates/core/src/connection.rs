@@ -208,6 +208,7 @@ impl Connection {
         let mut filled = self.rest.take(into);
         if filled == 0 {
             self.do_handshake()?;
+            filled = self.rest.take(into);
         }
         while filled < into.len() && self.rest.is_empty() && !self.peer_closed {
             if filled > 0 && self.failure.is_some() {
@@ -261,7 +262,12 @@ impl Connection {
         }
         // In TLS 1.3 a server refuses our certificate after the handshake has ended here: what came
         // since then may be its alert.
-        while !self.heard && !self.peer_closed && self.step(&mut [])?.1 {}
+        while !self.heard && !self.peer_closed && !self.closed && self.step(&mut [])?.1 {}
+        if self.closed {
+            return Err(Error::Misuse(
+                "this side of the connection has been shut down",
+            ));
+        }
         let room = OUTGOING_LIMIT.saturating_sub(self.outbound.len());
         if room == 0 {
             return Err(Error::WantWrite);
@@ -397,13 +403,22 @@ impl Connection {
                 if received.peer_closed {
                     self.peer_closed = true;
                     // TLS 1.2: answer, and write no more (RFC 5246 section 7.2.1).
-                    if !self.closed && !self.session.facts().is_tls13() {
+                    if !self.closed && !self.is_handshaking() && !self.session.facts().is_tls13() {
                         self.send_close_notify()?;
                     }
                 }
                 Ok((filled, true))
             }
-            Err(error) => Err(self.fail(error)),
+            Err(error) => {
+                let filled = sink.filled();
+                let error = self.fail(error);
+                // What was opened before it is delivered before it.
+                if filled > 0 {
+                    Ok((filled, true))
+                } else {
+                    Err(error)
+                }
+            }
         }
     }
 

@@ -6,7 +6,6 @@ use std::ops::DerefMut;
 
 use polytls_core::{Error, Facts, Outbound, Received, Session, Sink};
 use polytls_records::RecordLayer;
-use rustls::HandshakeKind;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
@@ -14,6 +13,7 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
     UnbufferedConnectionCommon, UnbufferedStatus,
 };
+use rustls::{HandshakeKind, PeerIncompatible};
 
 use crate::error::blame;
 use crate::kernel::{self, Kernel};
@@ -97,13 +97,15 @@ impl Side for UnbufferedServerConnection {
 /// Who protects the records.
 enum Protection<S: Side> {
     Rustls(S),
-    Ours {
-        layer: RecordLayer<Kernel<S>>,
-        /// What rustls knew when it handed over.
-        facts: Facts,
-    },
+    Ours(Box<Own<S>>),
     /// On the way from the one to the other; stays so only if that failed, which is fatal.
     Moving,
+}
+
+/// Our record layer, and what rustls knew when it handed over.
+struct Own<S: Side> {
+    layer: RecordLayer<Kernel<S>>,
+    facts: Facts,
 }
 
 /// A connection, and what its verifier and resolver saw.
@@ -124,23 +126,33 @@ impl<S: Side> RustlsSession<S> {
         }
     }
 
-    /// The error that ended the connection, `before` which so much was there to be sent.
-    fn ended(&mut self, error: rustls::Error, before: usize, out: &mut Outbound) -> Error {
+    /// The error that ended the connection at `records`; so much as `before` was to be sent then.
+    fn ended(
+        &mut self,
+        error: rustls::Error,
+        records: &[u8],
+        before: usize,
+        out: &mut Outbound,
+    ) -> Error {
         let seen = self.observed.as_deref_mut();
         let (refusal, no_key_fits) = seen.map_or((None, false), |seen| {
             (seen.refusal.take(), seen.no_key_fits)
         });
-        if no_key_fits && matches!(error, rustls::Error::General(_)) {
-            // rustls 0.23 says so in TLS 1.2 without an alert; nothing is encrypted by then.
-            if out.len() == before {
-                const HANDSHAKE_FAILURE: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
-                out.space(HANDSHAKE_FAILURE.len())[..HANDSHAKE_FAILURE.len()]
-                    .copy_from_slice(&HANDSHAKE_FAILURE);
-                out.commit(HANDSHAKE_FAILURE.len());
+        match error {
+            // rustls 0.23 misses an extension that came with TLS 1.2 before it looks at the version.
+            rustls::Error::PeerIncompatible(
+                PeerIncompatible::SignatureAlgorithmsExtensionRequired,
+            ) if offers_at_most_tls11(records) => {
+                replace_alert(PROTOCOL_VERSION, before, out);
+                Error::PeerIncompatible("the client speaks TLS 1.1 or older".to_owned())
             }
-            return Error::PeerIncompatible("no signature scheme in common".to_owned());
+            // rustls 0.23 says so without an alert in TLS 1.2.
+            rustls::Error::General(_) if no_key_fits => {
+                replace_alert(HANDSHAKE_FAILURE, before, out);
+                Error::PeerIncompatible("no signature scheme in common".to_owned())
+            }
+            error => blame(error, refusal),
         }
-        blame(error, refusal)
     }
 
     /// Takes over from rustls, if the handshake is complete and everything it has to say is said.
@@ -164,10 +176,8 @@ impl<S: Side> RustlsSession<S> {
         let parts = connection
             .into_kernel()
             .map_err(|error| Error::Internal(error.to_string()))?;
-        self.protection = Protection::Ours {
-            layer: kernel::record_layer(parts)?,
-            facts,
-        };
+        let layer = kernel::record_layer(parts)?;
+        self.protection = Protection::Ours(Box::new(Own { layer, facts }));
         Ok(())
     }
 }
@@ -180,7 +190,7 @@ impl<S: Side> Session for RustlsSession<S> {
     fn is_handshaking(&self) -> bool {
         match &self.protection {
             Protection::Rustls(connection) => connection.is_handshaking(),
-            Protection::Ours { .. } | Protection::Moving => false,
+            Protection::Ours(_) | Protection::Moving => false,
         }
     }
 
@@ -192,9 +202,9 @@ impl<S: Side> Session for RustlsSession<S> {
     ) -> Result<Received, Error> {
         let before = out.len();
         let received = match &mut self.protection {
-            Protection::Ours { layer, .. } => {
+            Protection::Ours(own) => {
                 return observe::observing(&mut self.observed, || {
-                    layer.receive(records, plaintext, out)
+                    own.layer.receive(records, plaintext, out)
                 });
             }
             Protection::Rustls(connection) => observe::observing(&mut self.observed, || {
@@ -202,7 +212,7 @@ impl<S: Side> Session for RustlsSession<S> {
             }),
             Protection::Moving => return Err(moving()),
         };
-        let received = received.map_err(|error| self.ended(error, before, out))?;
+        let received = received.map_err(|error| self.ended(error, records, before, out))?;
         // rustls remembers where in the records an incomplete message began, so it goes on with it.
         if received.consumed == records.len() && !received.peer_closed {
             self.take_over()?;
@@ -217,7 +227,7 @@ impl<S: Side> Session for RustlsSession<S> {
         out: &mut Outbound,
     ) -> Result<(), Error> {
         match &mut self.protection {
-            Protection::Ours { layer, .. } => layer.seal(plaintext, out),
+            Protection::Ours(own) => own.layer.seal(plaintext, out),
             Protection::Rustls(connection) => {
                 let records = plaintext.len().div_ceil(polytls_core::MAX_FRAGMENT);
                 let room = plaintext.len() + records * OVERHEAD + QUEUED;
@@ -231,7 +241,7 @@ impl<S: Side> Session for RustlsSession<S> {
 
     fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
         match &mut self.protection {
-            Protection::Ours { layer, .. } => layer.close(out),
+            Protection::Ours(own) => own.layer.close(out),
             Protection::Rustls(connection) => {
                 emit(connection, shown, out, QUEUED, |traffic, space| {
                     traffic.queue_close_notify(space)
@@ -244,7 +254,7 @@ impl<S: Side> Session for RustlsSession<S> {
     fn facts(&self) -> Facts {
         match &self.protection {
             Protection::Rustls(connection) => facts(&**connection, self.observed.as_deref()),
-            Protection::Ours { facts, .. } => facts.clone(),
+            Protection::Ours(own) => own.facts.clone(),
             Protection::Moving => Facts::default(),
         }
     }
@@ -272,6 +282,28 @@ fn facts<Data>(
             .map(|certificate| certificate.to_vec())
             .collect(),
     }
+}
+
+const HANDSHAKE_FAILURE: u8 = 40;
+const PROTOCOL_VERSION: u8 = 70;
+
+/// Says goodbye in other words, or at all: what was put behind the first `before` bytes of `out` is an
+/// alert in the clear, as nothing was encrypted yet, or nothing.
+fn replace_alert(description: u8, before: usize, out: &mut Outbound) {
+    let alert = [21, 3, 3, 0, 2, 2, description];
+    if out.len() == before {
+        out.space(alert.len());
+        out.commit(alert.len());
+    }
+    if let Some(last) = out.tail_mut(alert.len()) {
+        last.copy_from_slice(&alert);
+    }
+}
+
+/// Whether a ClientHello, in its first record, has a version below TLS 1.2 where TLS 1.2 and 1.3 have
+/// theirs (RFC 8446 section 4.1.2).
+fn offers_at_most_tls11(records: &[u8]) -> bool {
+    matches!(records, [22, _, _, _, _, 1, _, _, _, 3, minor, ..] if *minor < 3)
 }
 
 /// Runs rustls until it wants more records.
