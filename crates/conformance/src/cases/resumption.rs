@@ -1,0 +1,216 @@
+//! Sessions: what is resumed, and above all what is not.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use polytls_core::clock::Clock;
+use polytls_core::config::ClientAuthentication;
+use polytls_core::pki_types::UnixTime;
+use polytls_core::{Error, Facts, Role};
+
+use crate::credentials::HOST;
+use crate::pair::{Cut, Pair};
+use crate::records;
+use crate::scene::{Engines, PORT, Scene};
+
+/// A connection that is used as connections are: data both ways, so that tickets are read.
+fn used(engines: &Engines, host: &str, port: u16) -> Pair {
+    let mut pair = engines.pair(host, port).connected();
+    let arrived = pair.exchange(b"ping", b"pong");
+    assert_eq!(arrived, (b"pong".to_vec(), b"ping".to_vec()));
+    assert_eq!(pair.read_all(Role::Client), Ok(Vec::new()));
+    let resumed = [Role::Client, Role::Server].map(|role| pair.facts(role).resumed);
+    assert_eq!(
+        resumed[0], resumed[1],
+        "both sides agree on whether it was resumed"
+    );
+    pair
+}
+
+fn resumed(engines: &Engines, host: &str, port: u16) -> bool {
+    used(engines, host, port).facts(Role::Client).resumed
+}
+
+pub(super) fn of_a_second_connection(scene: &Scene<'_>) {
+    let engines = scene.plain_engines();
+    assert!(!resumed(&engines, HOST, PORT));
+    for round in 0..4 {
+        assert!(resumed(&engines, HOST, PORT), "round {round}");
+    }
+}
+
+pub(super) fn keeps_the_facts(scene: &Scene<'_>) {
+    let mut client = scene.client_config();
+    let mut server = scene.asking_config(ClientAuthentication::Required);
+    client.identity = Some(scene.credentials.client.clone());
+    client.common.alpn = vec![b"h2".to_vec()];
+    server.common.alpn = vec![b"h2".to_vec()];
+    let engines = scene.engines(&client, &server);
+    let first = used(&engines, HOST, PORT);
+    let second = used(&engines, HOST, PORT);
+    for role in [Role::Client, Role::Server] {
+        let expected = Facts {
+            resumed: true,
+            // TLS 1.2 exchanges no keys when it resumes.
+            group: first.facts(role).group.filter(|_| scene.is_tls13()),
+            ..first.facts(role)
+        };
+        assert_eq!(second.facts(role), expected, "{role:?}");
+        assert_eq!(expected.peer_chain.len(), 1, "{role:?}");
+    }
+}
+
+pub(super) fn not_without_sessions_on_either_side(scene: &Scene<'_>) {
+    for (on_client, on_server) in [(None, Some(8)), (Some(8), None), (None, None)] {
+        let mut client = scene.client_config();
+        let mut server = scene.server_config();
+        client.common.sessions = on_client;
+        server.common.sessions = on_server;
+        let engines = scene.engines(&client, &server);
+        for _ in 0..3 {
+            assert!(
+                !resumed(&engines, HOST, PORT),
+                "{on_client:?} and {on_server:?}"
+            );
+        }
+    }
+}
+
+pub(super) fn not_for_another_name_or_port(scene: &Scene<'_>) {
+    let Scene { credentials, .. } = scene;
+    let server = scene.presenting_config(&[&credentials.server, &credentials.wildcard]);
+    let engines = scene.engines(&scene.client_config(), &server);
+    assert!(!resumed(&engines, HOST, PORT));
+    assert!(!resumed(&engines, HOST, PORT + 1));
+    assert!(!resumed(&engines, "mail.wild.example", PORT));
+    assert!(!resumed(&engines, "www.wild.example", PORT));
+    for (host, port) in [(HOST, PORT), (HOST, PORT + 1), ("www.wild.example", PORT)] {
+        assert!(resumed(&engines, host, port), "{host}:{port}");
+    }
+}
+
+pub(super) fn not_across_engines(scene: &Scene<'_>) {
+    let one = scene.plain_engines();
+    let two = scene.plain_engines();
+    assert!(!resumed(&one, HOST, PORT));
+    let new_client = Engines {
+        client: two.client.clone(),
+        server: one.server.clone(),
+    };
+    assert!(
+        !resumed(&new_client, HOST, PORT),
+        "what another client remembers"
+    );
+    let new_server = Engines {
+        client: one.client.clone(),
+        server: two.server.clone(),
+    };
+    assert!(
+        !resumed(&new_server, HOST, PORT),
+        "what another server gave"
+    );
+}
+
+/// A session that was made without a certificate must not open the door of a server that requires
+/// one, which a cache or ticket keys shared between the two would do.
+pub(super) fn not_around_required_authentication(scene: &Scene<'_>) {
+    let lax = scene.plain_engines();
+    let strict = scene.asking_config(ClientAuthentication::Required);
+    assert!(!resumed(&lax, HOST, PORT));
+    let mixed = Engines {
+        client: lax.client.clone(),
+        server: scene.backend.server(&strict).expect("a server engine"),
+    };
+    let (_, server) = mixed.pair(HOST, PORT).refused();
+    assert_is!(server, Error::Certificate(_));
+}
+
+/// A clock that a case moves.
+#[derive(Debug)]
+struct Hands(AtomicU64);
+
+impl Clock for Hands {
+    fn now(&self) -> Option<UnixTime> {
+        let seconds = self.0.load(Ordering::Relaxed);
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+    }
+}
+
+/// RFC 8446 section 4.6.1: clients must not keep tickets for more than seven days.
+pub(super) fn not_after_more_than_seven_days(scene: &Scene<'_>) {
+    let hands = Arc::new(Hands(AtomicU64::new(scene.credentials.now)));
+    let mut client = scene.client_config();
+    let mut server = scene.server_config();
+    client.common.clock = Arc::clone(&hands) as Arc<dyn Clock>;
+    server.common.clock = Arc::clone(&hands) as Arc<dyn Clock>;
+    let engines = scene.engines(&client, &server);
+    assert!(!resumed(&engines, HOST, PORT));
+    hands.0.fetch_add(60 * 60, Ordering::Relaxed);
+    assert!(resumed(&engines, HOST, PORT), "after an hour");
+    hands.0.fetch_add(8 * 24 * 60 * 60, Ordering::Relaxed);
+    assert!(!resumed(&engines, HOST, PORT), "after more than a week");
+}
+
+pub(super) fn not_beyond_what_is_remembered(scene: &Scene<'_>) {
+    let mut client = scene.client_config();
+    client.common.sessions = Some(1);
+    let engines = scene.engines(&client, &scene.server_config());
+    assert!(!resumed(&engines, HOST, PORT));
+    assert!(resumed(&engines, HOST, PORT));
+    assert!(!resumed(&engines, HOST, PORT + 1));
+    assert!(!resumed(&engines, HOST, PORT), "the only place was taken");
+}
+
+pub(super) fn needs_a_place_to_remember(scene: &Scene<'_>) {
+    let mut config = scene.client_config();
+    config.common.sessions = Some(0);
+    assert_eq!(scene.refused_field(&config), "sessions");
+    let mut config = scene.server_config();
+    config.common.sessions = Some(0);
+    assert_is!(
+        scene.backend.server(&config).err(),
+        Some(Error::Configuration {
+            field: "sessions",
+            ..
+        })
+    );
+}
+
+pub(super) fn carries_data_like_any_other(scene: &Scene<'_>) {
+    let engines = scene.plain_engines();
+    let _ = used(&engines, HOST, PORT);
+    let mut pair = engines.pair(HOST, PORT).cut(Cut::Bytes).connected();
+    assert!(pair.facts(Role::Client).resumed);
+    let data: Vec<u8> = (0..=255).cycle().take(70_000).collect();
+    assert!(pair.exchange(&data, &data) == (data.clone(), data));
+    assert_eq!(pair.client.shutdown(), Err(Error::WantRead));
+    pair.pass(Role::Client);
+    assert_eq!(pair.server.read(&mut [0; 1]), Ok(0));
+    assert_eq!(pair.server.shutdown(), Ok(()));
+    pair.pass(Role::Server);
+    assert_eq!(pair.client.shutdown(), Ok(()));
+}
+
+/// RFC 8446 appendix C.4: a ticket that is offered twice ties two connections together for anyone
+/// who watches.
+pub(super) fn uses_each_ticket_once(scene: &Scene<'_>) {
+    let engines = scene.plain_engines();
+    for _ in 0..3 {
+        let _ = used(&engines, HOST, PORT);
+    }
+    let mut seen = HashSet::new();
+    let mut without = 0;
+    for _ in 0..20 {
+        let mut pair = engines.pair(HOST, PORT);
+        assert_eq!(pair.client.do_handshake(), Err(Error::WantRead));
+        let offered = records::tickets_offered(&pair.take(Role::Client));
+        without += usize::from(offered.is_empty());
+        for ticket in offered {
+            assert!(seen.insert(ticket), "a ticket was offered twice");
+        }
+    }
+    assert!(!seen.is_empty(), "there was something to resume");
+    assert!(without > 0, "more tickets than any server gives");
+}
