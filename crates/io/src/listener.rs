@@ -61,8 +61,8 @@ type MakeSession = dyn Fn() -> Result<Box<dyn Session>, TlsError> + Send + Sync;
 /// closes it.
 pub struct Listener {
     pool: Mutex<Pool>,
-    /// Wakes the leader; after closing, whoever polls.
-    bell: Bell,
+    /// Wakes the leader, and at closing whoever polls; gone afterwards.
+    bell: Mutex<Option<Arc<Bell>>>,
     descriptor: AtomicI32,
     timeout: TimeoutCell,
     failed: AtomicU64,
@@ -103,7 +103,7 @@ impl Listener {
         Ok(Self {
             descriptor: AtomicI32::new(socket.as_raw_fd()),
             pool: Mutex::new(Pool::new(socket)),
-            bell: Bell::new()?,
+            bell: Mutex::new(Some(Arc::new(Bell::new()?))),
             timeout: TimeoutCell::new(Timeout::Forever),
             failed: AtomicU64::new(0),
             settings: ListenerSettings {
@@ -154,7 +154,7 @@ impl Listener {
         loop {
             if let Some(stream) = pool.finished.pop_front() {
                 if pool.has_room() {
-                    self.bell.ring();
+                    self.ring();
                 }
                 return Ok(stream);
             }
@@ -182,7 +182,7 @@ impl Listener {
                 let mut pool = self.lock()?;
                 if let Some(stream) = pool.take_unfinished() {
                     if pool.has_room() {
-                        self.bell.ring();
+                        self.ring();
                     }
                     return Ok(stream);
                 }
@@ -195,10 +195,8 @@ impl Listener {
                 return Err(Error::WantRead);
             }
             let flags = Interest::READ.flags();
-            let mut fds = [
-                PollFd::new(&*listener, flags),
-                PollFd::new(&self.bell, flags),
-            ];
+            let bell = self.bell()?;
+            let mut fds = [PollFd::new(&*listener, flags), PollFd::new(&*bell, flags)];
             if !poll_until(&mut fds, deadline.instant(), interrupt)? {
                 return Err(Error::TimedOut);
             }
@@ -218,7 +216,7 @@ impl Listener {
         }
         let mut pool = self.lock()?;
         if pool.done(pending, &step, self.settings.handshake_limit) {
-            self.bell.ring();
+            self.ring();
         }
         Ok(pool)
     }
@@ -254,6 +252,7 @@ impl Listener {
         deadline: Deadline,
         interrupt: &mut dyn Interrupt,
     ) -> Result<MutexGuard<'a, Pool>, Error> {
+        let bell = self.bell()?;
         pool.led = true;
         let watch = pool.watch(self.settings.handshake_limit);
         drop(pool);
@@ -262,7 +261,7 @@ impl Listener {
         for (socket, flags) in &watch.sockets {
             fds.push(PollFd::new(&**socket, *flags));
         }
-        fds.push(PollFd::new(&self.bell, Interest::READ.flags()));
+        fds.push(PollFd::new(&*bell, Interest::READ.flags()));
         if let Some(listener) = watch.listener.as_deref() {
             fds.push(PollFd::new(listener, Interest::READ.flags()));
         }
@@ -279,7 +278,7 @@ impl Listener {
             // The bell goes on ringing, for the next.
             return Err(Error::Closed);
         }
-        self.bell.hush();
+        bell.hush();
         outcome?;
         for pending in pool.sort(&watch, &ready[..watch.sockets.len()]) {
             self.note_failure(&pending, &Error::TimedOut);
@@ -324,7 +323,26 @@ impl Listener {
         let mut pool = self.lock_anyway();
         self.descriptor.store(-1, Ordering::Release);
         pool.close();
-        self.bell.ring();
+        drop(pool);
+        let bell = self
+            .bell
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(bell) = bell {
+            bell.ring();
+        }
+    }
+
+    fn ring(&self) {
+        if let Ok(bell) = self.bell() {
+            bell.ring();
+        }
+    }
+
+    fn bell(&self) -> Result<Arc<Bell>, Error> {
+        let bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
+        bell.clone().ok_or(Error::Closed)
     }
 
     /// How many handshakes did not succeed, those out of time included.
