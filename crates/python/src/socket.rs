@@ -3,6 +3,7 @@
 //! Every call that may touch the network runs detached. A wait that a signal interrupts attaches,
 //! runs Python's handlers and waits on, or ends with what a handler raised.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
 
@@ -37,15 +38,46 @@ pub(crate) struct TlsSocket {
 }
 
 /// Runs signal handlers for a call that waits; keeps what one of them raised.
-#[derive(Default)]
-struct Signals(Option<PyErr>);
+///
+/// Python runs handlers on its main thread alone, so the others need not attach for them.
+struct Signals {
+    on_main_thread: bool,
+    raised: Option<PyErr>,
+}
+
+impl Signals {
+    /// For a call from this thread.
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        thread_local! {
+            static IS_MAIN: Cell<Option<bool>> = const { Cell::new(None) };
+        }
+        let on_main_thread = match IS_MAIN.get() {
+            Some(known) => known,
+            None => {
+                let threading = py.import("threading")?;
+                let main = threading.call_method0("main_thread")?.getattr("ident")?;
+                let is_main = main.eq(threading.call_method0("get_ident")?)?;
+                // Only what stays so: a forked child's main thread may have been another before.
+                IS_MAIN.set(is_main.then_some(true));
+                is_main
+            }
+        };
+        Ok(Self {
+            on_main_thread,
+            raised: None,
+        })
+    }
+}
 
 impl Interrupt for Signals {
     fn should_stop(&mut self) -> bool {
+        if !self.on_main_thread {
+            return false;
+        }
         Python::attach(|py| match py.check_signals() {
             Ok(()) => false,
             Err(error) => {
-                self.0 = Some(error);
+                self.raised = Some(error);
                 true
             }
         })
@@ -61,7 +93,7 @@ fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) 
         Error::TimedOut => PyTimeoutError::new_err("timed out"),
         Error::Closed => os_error(EBADF, "the socket has been closed".to_owned()),
         Error::Interrupted => signals
-            .0
+            .raised
             .unwrap_or_else(|| pyo3::exceptions::PyInterruptedError::new_err("interrupted")),
         Error::Io(error) => match error.raw_os_error() {
             // OSError picks its subclass by the number, as for plain sockets.
@@ -151,7 +183,7 @@ pub(crate) fn connect(
             "timeout: connecting takes time; give more than 0, and setblocking(False) afterwards",
         ));
     }
-    let mut signals = Signals::default();
+    let mut signals = Signals::new(py)?;
     let stream =
         py.detach(|| polytls_io::connect(&addresses, timeout, timeout, make, &mut signals));
     match stream {
@@ -186,7 +218,7 @@ pub(crate) fn listen(
                 implementation,
             })
         }
-        Err(error) => Err(failed(py, implementation, error, Signals::default())),
+        Err(error) => Err(failed(py, implementation, error, Signals::new(py)?)),
     }
 }
 
@@ -217,7 +249,7 @@ impl TlsSocket {
         py: Python<'_>,
         call: impl FnOnce(&mut Signals) -> Result<R, Error> + Send,
     ) -> PyResult<R> {
-        let mut signals = Signals::default();
+        let mut signals = Signals::new(py)?;
         py.detach(|| call(&mut signals))
             .map_err(|error| failed(py, self.implementation, error, signals))
     }
@@ -260,7 +292,7 @@ impl TlsSocket {
             return Err(PyValueError::new_err("buffer is smaller than nbytes"));
         }
         let size = if wanted == 0 { room } else { wanted };
-        let mut signals = Signals::default();
+        let mut signals = Signals::new(py)?;
         destination
             .detached(size, |into| stream.recv(into, &mut signals))
             .map_err(|error| failed(py, self.implementation, error, signals))
@@ -270,7 +302,7 @@ impl TlsSocket {
     fn send(&self, py: Python<'_>, bytes: &Bound<'_, PyAny>) -> PyResult<usize> {
         let stream = self.stream()?;
         let source = Source::new(bytes, "bytes")?;
-        let mut signals = Signals::default();
+        let mut signals = Signals::new(py)?;
         source
             .detached(|from| stream.send(from, &mut signals))
             .map_err(|error| failed(py, self.implementation, error, signals))
@@ -281,7 +313,7 @@ impl TlsSocket {
     fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let stream = self.stream()?;
         let source = Source::new(data, "data")?;
-        let mut signals = Signals::default();
+        let mut signals = Signals::new(py)?;
         source
             .detached(|from| stream.send_all(from, &mut signals))
             .map_err(|error| failed(py, self.implementation, error, signals))

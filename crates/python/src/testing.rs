@@ -1,6 +1,7 @@
 //! Throw-away certificates for tests and demonstrations, made by rcgen. Public as
 //! `polytls.testing.CertificateAuthority`; never for real use: keys live in memory and expire soon.
 
+use aws_lc_rs::signature::Ed25519KeyPair;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -23,7 +24,7 @@ fn key(kind: &str) -> PyResult<KeyPair> {
     match kind {
         "ecdsa-p256" => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
         "ecdsa-p384" => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
-        "ed25519" => KeyPair::generate_for(&rcgen::PKCS_ED25519),
+        "ed25519" => return ed25519(),
         "rsa-2048" => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
         other => {
             return Err(PyValueError::new_err(format!(
@@ -33,6 +34,15 @@ fn key(kind: &str) -> PyResult<KeyPair> {
         }
     }
     .map_err(|error| failed(&error))
+}
+
+/// In PKCS#8 of the first version: OpenSSL before 3.2 reads no other (RFC 5958 section 2 puts the
+/// public key into the second).
+fn ed25519() -> PyResult<KeyPair> {
+    let none = |_| PyValueError::new_err("key_type: no Ed25519 key could be made");
+    let key = Ed25519KeyPair::generate().map_err(none)?;
+    let der = key.to_pkcs8v1().map_err(none)?;
+    KeyPair::try_from(der.as_ref()).map_err(|error| failed(&error))
 }
 
 fn moment(seconds: i64, parameter: &str) -> PyResult<OffsetDateTime> {
