@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,6 +78,18 @@ def environment(version: str, executable: str) -> str:
     return str(python)
 
 
+def test(version: str, executable: str, options: list[str]) -> subprocess.CompletedProcess[str]:
+    """One version's tests, with what they print."""
+    return subprocess.run(
+        [environment(version, executable), "-m", "pytest", *options],
+        cwd=ROOT,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def main(arguments: list[str]) -> int:
     found = interpreters()
     required = os.environ.get("POLYTLS_PYTHONS", "").split()
@@ -93,12 +106,17 @@ def main(arguments: list[str]) -> int:
         case _:
             print(__doc__, file=sys.stderr)
             return 2
-    failed = []
-    for version, executable in found.items():
-        print(f"CPython {version}: {executable}", flush=True)
-        python = environment(version, executable)
-        if subprocess.run([python, "-m", "pytest", *options], cwd=ROOT, check=False).returncode:
-            failed.append(version)
+    # Side by side: most tests that take long wait for a timeout.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = {
+            version: pool.submit(test, version, path, options) for version, path in found.items()
+        }
+        failed = []
+        for version, run in runs.items():
+            outcome = run.result()
+            print(f"CPython {version}: {found[version]}\n{outcome.stdout}", flush=True)
+            if outcome.returncode:
+                failed.append(version)
     if failed:
         print(f"tests failed under CPython {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -1,0 +1,381 @@
+"""The ends of a connection over a socket: orderly, forced, ragged; and what is left afterwards."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from polytls import RaggedEOF, TLSError, TLSVersion, WantReadError
+
+#: What no call of these tests may take, in seconds.
+PATIENCE = 20.0
+
+
+class RawPeer:
+    """The other side of a connection: a buffer over a plain socket, which we can break."""
+
+    def __init__(self, buffer: Any, plain: socket.socket) -> None:
+        self.buffer = buffer
+        self.plain = plain
+        plain.settimeout(PATIENCE)
+
+    def drive(self, call: Callable[..., Any], *given: Any) -> Any:
+        """Repeat `call` until it has what it needs from the network."""
+        while True:
+            try:
+                result = call(*given)
+            except WantReadError:
+                self.flush()
+                self.buffer.process_incoming(self.plain.recv(65536))
+            else:
+                self.flush()
+                return result
+
+    def flush(self) -> None:
+        if waiting := self.take():
+            self.plain.sendall(waiting)
+
+    def take(self) -> bytes:
+        """What would go out to the network now."""
+        return self.buffer.process_outgoing(self.buffer.outgoing_bytes_buffered())
+
+    def say_goodbye(self) -> None:
+        with pytest.raises(WantReadError):
+            self.buffer.shutdown()
+        self.flush()
+
+    def reset(self) -> None:
+        """End the connection with a reset instead of a FIN."""
+        self.plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.plain.close()
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads that are joined at the end of the test."""
+    with ThreadPoolExecutor() as executor:
+        yield executor
+
+
+@pytest.fixture
+def ends(lab: Any, version: TLSVersion, threads: ThreadPoolExecutor) -> Iterator[tuple[Any, Any]]:
+    """A client's socket and the one accepted for it."""
+    with ExitStack() as closing:
+        listener = closing.enter_context(lab.server().connect(("127.0.0.1", 0)))
+        listener.settimeout(PATIENCE)
+        accepting = threads.submit(listener.accept)
+        client = lab.client(version=version).connect(
+            listener.getsockname(), server_hostname=lab.host, timeout=PATIENCE
+        )
+        closing.enter_context(client)
+        accepted, _ = accepting.result()
+        closing.enter_context(accepted)
+        accepted.settimeout(PATIENCE)
+        yield client, accepted
+
+
+@pytest.fixture(params=["client", "server"])
+def one(
+    request: pytest.FixtureRequest, lab: Any, version: TLSVersion, threads: ThreadPoolExecutor
+) -> Iterator[tuple[Any, RawPeer]]:
+    """Our socket on either side, and a raw peer of it; the handshake is done."""
+    with ExitStack() as closing:
+        if request.param == "client":
+            there = closing.enter_context(socket.create_server(("127.0.0.1", 0)))
+            buffer = lab.server().create_buffer()
+            connecting = threads.submit(
+                lab.client(version=version).connect,
+                there.getsockname(),
+                server_hostname=lab.host,
+                timeout=PATIENCE,
+            )
+            peer = RawPeer(buffer, closing.enter_context(there.accept()[0]))
+            peer.drive(buffer.do_handshake)
+            ours = closing.enter_context(connecting.result())
+        else:
+            listener = closing.enter_context(lab.server().connect(("127.0.0.1", 0)))
+            listener.settimeout(PATIENCE)
+            accepting = threads.submit(listener.accept)
+            buffer = lab.client(version=version).create_buffer(lab.host)
+            plain = socket.create_connection(listener.getsockname())
+            peer = RawPeer(buffer, closing.enter_context(plain))
+            peer.drive(buffer.do_handshake)
+            ours = closing.enter_context(accepting.result()[0])
+            ours.settimeout(PATIENCE)
+        yield ours, peer
+
+
+def same_error(one: BaseException, other: BaseException) -> bool:
+    """Whether two errors are of one class with the same message and facts, yet not one object."""
+    return (
+        one is not other
+        and type(one) is type(other)
+        and str(one) == str(other)
+        and vars(one) == vars(other)
+    )
+
+
+def finished(task: Future[Any]) -> Any:
+    return task.result(PATIENCE)
+
+
+# --- close_notify ---
+
+
+def test_close_waits_for_the_peers_close_notify(ends: Any, threads: ThreadPoolExecutor) -> None:
+    client, accepted = ends
+    client.send(b"last words")
+    closing = threads.submit(client.close)
+    assert accepted.recv(100) == b"last words"
+    assert accepted.recv(100) == b""
+    if client.negotiated_tls_version is TLSVersion.TLSv1_3:
+        # In TLS 1.2 the answer goes out by itself (RFC 5246 7.2.1).
+        assert not closing.done()
+        assert client.fileno() != -1
+    accepted.close()
+    finished(closing)
+    assert client.fileno() == accepted.fileno() == -1
+
+
+def test_both_may_close_at_once(ends: Any, threads: ThreadPoolExecutor) -> None:
+    start = threading.Barrier(2)
+
+    def close(side: Any) -> None:
+        start.wait(PATIENCE)
+        side.close()
+
+    for task in [threads.submit(close, side) for side in ends]:
+        finished(task)
+
+
+def test_close_discards_data_that_comes_late(
+    ends: Any, threads: ThreadPoolExecutor, rng: Any
+) -> None:
+    client, accepted = ends
+    closing = threads.submit(client.close)
+    assert accepted.recv(100) == b""
+    if client.negotiated_tls_version is TLSVersion.TLSv1_3:
+        # TLS 1.2 wants an answer at once (RFC 5246 7.2.1), TLS 1.3 leaves the direction open.
+        accepted.sendall(rng.randbytes(3_000_000))
+    accepted.close()
+    finished(closing)
+
+
+def test_a_forced_close_waits_for_nobody_and_still_says_goodbye(one: Any) -> None:
+    ours, peer = one
+    ours.send(b"last words")
+    ours.close(force=True)
+    assert ours.fileno() == -1
+    assert peer.drive(peer.buffer.read, 100) == b"last words"
+    assert peer.drive(peer.buffer.read, 100) == b""
+
+
+def test_leaving_a_with_statement_waits_for_nobody_and_says_goodbye(one: Any) -> None:
+    ours, peer = one
+    with ours as same:
+        assert same is ours
+        ours.send(b"last words")
+    assert ours.fileno() == -1
+    assert peer.drive(peer.buffer.read, 100) == b"last words"
+    assert peer.drive(peer.buffer.read, 100) == b""
+
+
+def test_an_exception_passes_through_a_with_statement(ends: Any) -> None:
+    client, accepted = ends
+    with pytest.raises(ZeroDivisionError), client:
+        _ = 1 / 0
+    assert client.fileno() == -1
+    assert accepted.recv(1) == b""
+
+
+def test_data_before_the_end_is_delivered_and_then_the_end_for_ever(
+    ends: Any, threads: ThreadPoolExecutor, rng: Any
+) -> None:
+    client, accepted = ends
+    data = rng.randbytes(100_000)
+    client.sendall(data)
+    closing = threads.submit(client.close)
+    received = b""
+    while piece := accepted.recv(1000):
+        received += piece
+    assert received == data
+    room = bytearray(8)
+    for _ in range(3):
+        assert accepted.recv(100) == b""
+        assert accepted.recv_into(room) == 0
+    accepted.close()
+    finished(closing)
+
+
+def test_after_the_peers_close_notify_only_tls_1_3_goes_on_writing(one: Any) -> None:
+    ours, peer = one
+    peer.say_goodbye()
+    assert ours.recv(100) == b""
+    if ours.negotiated_tls_version is TLSVersion.TLSv1_3:
+        ours.sendall(b"still here")
+        assert peer.drive(peer.buffer.read, 100) == b"still here"
+        ours.close()
+        assert peer.drive(peer.buffer.read, 100) == b""
+    else:
+        # RFC 5246 7.2.1: the answer is a close_notify, at once.
+        assert peer.drive(peer.buffer.read, 100) == b""
+        with pytest.raises(TLSError):
+            ours.send(b"too late")
+        ours.close()
+
+
+def test_bytes_behind_close_notify_are_no_data(one: Any) -> None:
+    ours, peer = one
+    with pytest.raises(WantReadError):
+        peer.buffer.shutdown()
+    peer.plain.sendall(peer.take() + b"\x17\x03\x03\x00\x05hello")
+    assert ours.recv(100) == b""
+    assert ours.recv(100) == b""
+
+
+def test_closing_again_does_nothing(ends: Any) -> None:
+    client, _ = ends
+    client.close(force=True)
+    for force in (False, True):
+        assert client.close(force=force) is None
+
+
+# --- without close_notify ---
+
+
+def test_an_end_without_close_notify_is_told_after_all_data_and_for_ever(one: Any) -> None:
+    ours, peer = one
+    peer.drive(peer.buffer.write, b"0123456789")
+    peer.plain.shutdown(socket.SHUT_WR)
+    assert ours.recv(4) == b"0123"
+    assert ours.recv(100) == b"456789"
+    with pytest.raises(RaggedEOF) as first:
+        ours.recv(100)
+    assert first.value.during_handshake is False
+    with pytest.raises(RaggedEOF) as again:
+        ours.recv_into(bytearray(10))
+    assert same_error(first.value, again.value)
+
+
+def test_an_end_within_a_record_is_ragged(one: Any) -> None:
+    ours, peer = one
+    peer.buffer.write(b"whole")
+    whole = peer.take()
+    peer.buffer.write(b"cut short")
+    peer.plain.sendall(whole + peer.take()[:-1])
+    peer.plain.shutdown(socket.SHUT_WR)
+    assert ours.recv(100) == b"whole"
+    with pytest.raises(RaggedEOF):
+        ours.recv(100)
+
+
+def test_a_reset_stays_a_reset(one: Any) -> None:
+    ours, peer = one
+    peer.reset()
+    for _ in range(2):
+        with pytest.raises(ConnectionResetError) as caught:
+            ours.recv(100)
+        assert caught.value.errno == errno.ECONNRESET
+
+
+@pytest.mark.parametrize("how", ["end", "reset"])
+def test_the_descriptor_is_closed_even_if_the_peer_has_gone(one: Any, how: str) -> None:
+    ours, peer = one
+    if how == "end":
+        peer.plain.shutdown(socket.SHUT_WR)
+        with pytest.raises(RaggedEOF):
+            ours.close()
+    else:
+        peer.reset()
+        with pytest.raises(ConnectionError):
+            ours.close()
+    assert ours.fileno() == -1
+    assert ours.close() is None
+
+
+@pytest.mark.parametrize("how", ["end", "reset"])
+def test_a_forced_close_does_not_mind_that_the_peer_has_gone(one: Any, how: str) -> None:
+    ours, peer = one
+    if how == "end":
+        peer.plain.close()
+    else:
+        peer.reset()
+    ours.close(force=True)
+    assert ours.fileno() == -1
+
+
+def test_a_forged_record_is_told_for_ever_and_the_peer_is_told_why(one: Any) -> None:
+    ours, peer = one
+    peer.drive(peer.buffer.write, b"good")
+    peer.plain.sendall(b"\x17\x03\x03\x00\x40" + bytes(64))
+    assert ours.recv(100) == b"good"
+    with pytest.raises(TLSError) as first:
+        ours.recv(100)
+    for call, given in ((ours.recv, 100), (ours.send, b"x"), (ours.sendall, b"x")):
+        with pytest.raises(TLSError) as again:
+            call(given)
+        assert same_error(first.value, again.value)
+    with pytest.raises(TLSError) as told:
+        peer.drive(peer.buffer.read, 100)
+    assert told.value.alert.name == "bad_record_mac"
+
+
+# --- after close ---
+
+
+def test_calls_on_a_closed_socket_say_that_it_is_closed(ends: Any) -> None:
+    client, _ = ends
+    client.close(force=True)
+    assert client.fileno() == -1
+    for call in (
+        lambda: client.recv(1),
+        lambda: client.recv(0),
+        lambda: client.recv_into(bytearray(1)),
+        lambda: client.send(b"x"),
+        lambda: client.send(b""),
+        lambda: client.sendall(b"x"),
+        lambda: client.do_handshake(),
+        lambda: client.getsockname(),
+    ):
+        with pytest.raises(OSError, match="closed") as caught:
+            call()
+        assert caught.value.errno == errno.EBADF
+        assert not isinstance(caught.value, TLSError)
+
+
+def test_what_was_negotiated_is_known_after_the_close(ends: Any, version: TLSVersion) -> None:
+    for side in ends:
+        before = (side.info, side.cipher(), side.getpeercert())
+        side.close(force=True)
+        assert (side.info, side.cipher(), side.getpeercert()) == before
+        assert side.negotiated_tls_version is version
+        assert side.pending() == side.outgoing_bytes_buffered() == 0
+
+
+def test_the_descriptor_is_the_sockets_own(ends: Any) -> None:
+    client, _ = ends
+    with socket.socket(fileno=client.fileno()) as borrowed:
+        assert borrowed.getsockname() == client.getsockname()
+        assert borrowed.detach() == client.fileno()
+
+
+def test_a_socket_that_is_dropped_closes_its_descriptor_without_goodbye(lab: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there, ThreadPoolExecutor() as threads:
+        buffer = lab.server(sessions=None).create_buffer()
+        address = there.getsockname()
+        connecting = threads.submit(lab.client().connect, address, server_hostname=lab.host)
+        with there.accept()[0] as plain:
+            peer = RawPeer(buffer, plain)
+            peer.drive(buffer.do_handshake)
+            finished(connecting)
+            del connecting
+            with pytest.raises(RaggedEOF):
+                peer.drive(buffer.read, 100)
