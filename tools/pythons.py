@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> int:
             print(__doc__, file=sys.stderr)
             return 2
     # Side by side: most tests that take long wait for a timeout.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(len(found)) as pool:
         runs = {
             version: pool.submit(test, version, path, options) for version, path in found.items()
         }

@@ -47,9 +47,11 @@ impl Messages {
 
     /// Takes the content of one handshake record; gives the messages that it completes.
     pub(crate) fn take(&mut self, content: &[u8]) -> Result<Vec<Message>, Fault> {
-        self.partial.extend_from_slice(content);
+        // Put back if all is well: nothing is kept of what is refused.
+        let mut partial = std::mem::take(&mut self.partial);
+        partial.extend_from_slice(content);
         let mut complete = Vec::new();
-        let mut rest = self.partial.as_slice();
+        let mut rest = partial.as_slice();
         while let Some((&[kind, a, b, c], body)) = rest.split_first_chunk::<HEADER>() {
             let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);
             self.judge(kind, length)?;
@@ -64,11 +66,10 @@ impl Messages {
             complete.push(message);
             rest = behind;
         }
-        if rest.is_empty() {
-            self.partial = Vec::new();
-        } else {
-            let taken = self.partial.len() - rest.len();
-            self.partial.drain(..taken);
+        if !rest.is_empty() {
+            let taken = partial.len() - rest.len();
+            partial.drain(..taken);
+            self.partial = partial;
         }
         Ok(complete)
     }
