@@ -75,7 +75,7 @@ def imported(path: Path) -> set[str]:
 
 def top(name: str) -> str:
     """`polytls.testing.memory.tie` is of `testing`; a name of `polytls` itself is of `__init__`."""
-    part = (name.split(".") + [""])[1]
+    part = name.partition(".")[2].partition(".")[0]
     is_module = (PACKAGE / part).is_dir() or (PACKAGE / f"{part}.py").exists()
     return part if part and (is_module or part == "_native") else "__init__"
 
@@ -121,7 +121,9 @@ def test_crates_depend_only_on_what_stands_below_them() -> None:
 
 
 def test_only_the_extension_module_knows_python() -> None:
-    users = {name for name, kinds in packages().items() if "pyo3" in sum(kinds.values(), [])}
+    users = {
+        name for name, kinds in packages().items() if any("pyo3" in kind for kind in kinds.values())
+    }
     assert users == {"polytls-python"}
 
 

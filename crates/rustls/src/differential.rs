@@ -487,7 +487,7 @@ fn the_same_arrives_whoever_protects_the_records() {
 #[test]
 #[ignore = "minutes: make soak"]
 fn the_same_arrives_whoever_protects_the_records_again_and_again() {
-    traffic(1_000_000..1_060_000);
+    traffic(1_000_000..1_250_000);
 }
 
 /// As an answer would, which nobody waits for here: rustls takes no more than 32 without data.
@@ -814,7 +814,7 @@ fn what_a_peer_with_the_right_keys_sends_is_judged_alike() {
 #[test]
 #[ignore = "minutes: make soak"]
 fn what_a_peer_with_the_right_keys_sends_is_judged_alike_again_and_again() {
-    forgeries(1_000_000..1_100_000);
+    forgeries(1_000_000..1_400_000);
 }
 
 /// Where we keep to the letter of RFC 8446 and rustls 0.23 does not, or the other way round. If one
