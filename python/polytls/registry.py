@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 __all__ = ["implementation", "implementations", "insecure_implementation"]
 
 #: Name and module of each built-in implementation, the default first.
-_BUILT_IN: Mapping[str, str] = {"rustls": "polytls.implementations.rustls"}
+_BUILT_IN: Mapping[str, str] = {
+    "rustls": "polytls.implementations.rustls",
+    "stdlib": "polytls.implementations.stdlib",
+}
 
 _GROUP: Final = "polytls.implementations"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, TypedDict
 
 from .. import _native
+from ..arguments import DEFAULT, Default, seconds_of
 from ..capabilities import (
     Capabilities,
     check,
@@ -111,25 +112,6 @@ class _Context:
         return self._engine.effective_groups
 
 
-def _timeout(value: float | _Default | None) -> float | None:
-    """The timeout asked for, or `socket`'s default."""
-    if isinstance(value, _Default):
-        import socket
-
-        return socket.getdefaulttimeout()
-    return value
-
-
-class _Default:
-    """Stands for a parameter that was left out."""
-
-    def __repr__(self) -> str:
-        return "socket.getdefaulttimeout()"
-
-
-_DEFAULT: Final = _Default()
-
-
 class RustlsClientContext(_Context):
     """Makes client connections of one configuration; immutable, to be shared by threads.
 
@@ -171,7 +153,7 @@ class RustlsClientContext(_Context):
         address: tuple[str | None, int],
         *,
         server_hostname: str | None = None,
-        timeout: float | _Default | None = _DEFAULT,
+        timeout: float | Default | None = DEFAULT,
     ) -> _native.TLSSocket:
         """Resolve, connect and do the handshake; return the connected socket.
 
@@ -184,7 +166,7 @@ class RustlsClientContext(_Context):
         """
         name = host_of(address) if server_hostname is None else server_hostname
         verified = self._name_of(name)
-        return self._engine.connect(self, resolve(address), verified, _timeout(timeout))
+        return self._engine.connect(self, resolve(address), verified, seconds_of(timeout))
 
     def create_buffer(self, server_hostname: str) -> _native.TLSBuffer:
         """Return one side of a connection in memory, to the server of that name.
@@ -245,7 +227,7 @@ class RustlsServerContext(_Context):
         Raises OSError as `socket.bind` does.
         """
         addresses = resolve(address, passive=True)
-        return self._engine.listen(self, addresses, backlog, _timeout(_DEFAULT))
+        return self._engine.listen(self, addresses, backlog, seconds_of(DEFAULT))
 
     def create_buffer(self) -> _native.TLSBuffer:
         """Return one side of a connection in memory."""
@@ -278,7 +260,7 @@ class RustlsInsecureClientContext(RustlsClientContext):
         address: tuple[str | None, int],
         *,
         server_hostname: str | None = None,
-        timeout: float | _Default | None = _DEFAULT,
+        timeout: float | Default | None = DEFAULT,
     ) -> _native.TLSSocket:
         """As `RustlsClientContext.connect`, with a warning."""
         warn("InsecureClientContext.connect", stacklevel=2)
