@@ -28,6 +28,7 @@ BELOW_DRIVERS = VALUES | {"interfaces"}
 
 #: What each module may import, of ours. Packages stand for all their modules.
 MODULES = {
+    "arguments": set(),
     "errors": set(),
     "constants": {"errors"},
     "identity": {"errors"},
@@ -38,7 +39,8 @@ MODULES = {
     "insecure": BELOW_DRIVERS | {"registry"},
     "certificates": {"errors", "identity", "_native"},
     "names": {"errors", "_native"},
-    "implementations": BELOW_DRIVERS | {"certificates", "names", "insecure", "_native"},
+    "implementations": BELOW_DRIVERS
+    | {"arguments", "certificates", "names", "insecure", "_native"},
     "registry": BELOW_DRIVERS | {"implementations", "insecure"},
     "testing": BELOW_DRIVERS | {"registry", "_native"},
     "cli": BELOW_DRIVERS | {"__init__", "registry", "testing"},
