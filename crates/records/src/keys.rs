@@ -8,7 +8,7 @@ use aws_lc_rs::aead::{
 use polytls_core::{Error, MAX_FRAGMENT};
 use zeroize::Zeroizing;
 
-use crate::layer::Fault;
+use crate::fault::Fault;
 
 /// Length of a record's header.
 pub(crate) const HEADER: usize = 5;

@@ -2,6 +2,7 @@
 
 use polytls_core::{Alert, Error, MAX_FRAGMENT, Outbound, Received, Sink};
 
+use crate::fault::{Ending, Fault};
 use crate::keys::{
     ALERT, APPLICATION_DATA, Direction, HANDSHAKE, HEADER, OVERHEAD, TAG, TrafficKeys,
 };
@@ -36,40 +37,6 @@ pub trait KeySource: Send {
     ///
     /// What the library finds wrong with it.
     fn ticket(&mut self, body: &[u8]) -> Result<(), Error>;
-}
-
-/// Something the peer did wrong: the alert that says so, and the words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fault(u8, &'static str);
-
-impl Fault {
-    pub(crate) const BAD_RECORD: Self = Self(20, "a record that cannot be opened");
-    pub(crate) const OVERFLOW: Self = Self(22, "a record that is too long");
-    pub(crate) const ONLY_PADDING: Self = Self(10, "a record of nothing but padding");
-    pub(crate) const USED_UP: Self = Self(80, "more records under one key than can be numbered");
-    pub(crate) const UNEXPECTED_MESSAGE: Self = Self(10, "a message that may not come now");
-    pub(crate) const MESSAGE_TOO_LONG: Self = Self(50, "a handshake message that is too long");
-    pub(crate) const BAD_KEY_UPDATE: Self = Self(47, "a key update that asks for the unknown");
-    pub(crate) const MALFORMED_KEY_UPDATE: Self = Self(50, "a key update of the wrong length");
-    pub(crate) const DATA_BEHIND_KEY_UPDATE: Self =
-        Self(10, "something behind a key update in the same record");
-    const WRONG_TYPE: Self = Self(10, "a record of a type that may not come now");
-    const EMPTY: Self = Self(10, "an empty handshake or alert record");
-    const TOO_SHORT: Self = Self(20, "a record that is too short");
-    const EMPTY_FLOOD: Self = Self(10, "too many records that say nothing");
-    const KEY_UPDATE_FLOOD: Self = Self(10, "too many key updates");
-    const INTERLEAVED: Self = Self(10, "something else inside a handshake message");
-    const MALFORMED_HEADER: Self = Self(50, "a record header that is none");
-    const MALFORMED_ALERT: Self = Self(50, "an alert of the wrong length");
-}
-
-/// Why a record ends the connection, and the alert that tells the peer, if one does.
-struct Ending(Option<u8>, Error);
-
-impl From<Fault> for Ending {
-    fn from(Fault(alert, what): Fault) -> Self {
-        Self(Some(alert), Error::PeerMisbehaved(what.to_owned()))
-    }
 }
 
 /// Both directions of a TLS 1.3 connection after the handshake.

@@ -25,6 +25,7 @@
 //! | nothing is sent after close_notify; data may still be received (6.1) | `polytls_core::Connection` |
 //! | a fatal error of ours is told by an alert (6.2) | `layer` |
 
+mod fault;
 mod keys;
 mod layer;
 mod messages;

@@ -1,6 +1,6 @@
 //! Handshake messages after the handshake, put together from the records they come in.
 
-use crate::layer::Fault;
+use crate::fault::Fault;
 
 /// Length of a handshake message's header (RFC 8446 section 4).
 const HEADER: usize = 4;

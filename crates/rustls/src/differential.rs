@@ -21,7 +21,8 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::ConnectionState;
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite};
 
-use super::{Protection, RustlsSession, Side, encode};
+use super::{Protection, RustlsSession};
+use crate::unbuffered::{Side, encode};
 
 const HOST: &str = "server.example";
 const HEADER: usize = 5;

@@ -9,7 +9,7 @@ use rustls::kernel::KernelConnection;
 use rustls::{ConnectionTrafficSecrets, ExtractedSecrets};
 
 use crate::error::blame;
-use crate::session::Side;
+use crate::unbuffered::Side;
 
 /// What rustls hands over.
 pub(crate) type Parts<S> = (ExtractedSecrets, KernelConnection<<S as Side>::Data>);

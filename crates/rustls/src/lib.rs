@@ -3,8 +3,8 @@
 //! Reading order: [`Rustls`] (here) makes engines; `client` and `server` build rustls's
 //! configurations from ours, with the parts that `provider` (suites, groups, versions), `identity`
 //! (chains and keys), `trust` (whose certificates), `verifier` (the judgement) and `resumption`
-//! (sessions) prepare; `session` runs one connection over rustls's unbuffered API, and `kernel` hands
-//! it over to our record layer; `error` says whose fault it was.
+//! (sessions) prepare; `session` runs one connection, first over rustls's `unbuffered` API, then, where
+//! `kernel` hands it over, on our record layer; `error` says whose fault it was.
 //!
 //! rustls gives a verifier and a session store no way to tell which connection calls them, and no
 //! way to hand more than its own error to the caller. `observe` is the way around: what they see
@@ -20,6 +20,7 @@ mod resumption;
 mod server;
 mod session;
 mod trust;
+mod unbuffered;
 mod verifier;
 
 use std::sync::Arc;

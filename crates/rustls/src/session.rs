@@ -1,98 +1,15 @@
-//! One connection: the handshake, and TLS 1.2 as a whole, over rustls's unbuffered API, which keeps
-//! no buffer of its own; after a TLS 1.3 handshake over our own record layer, which opens records
-//! into the caller's buffer and seals from it.
-
-use std::ops::DerefMut;
+//! One connection: the handshake, and TLS 1.2 as a whole, on rustls; after a TLS 1.3 handshake on our
+//! own record layer, which opens records into the caller's buffer and seals from it.
 
 use polytls_core::{Error, Facts, Outbound, Received, Session, Sink};
 use polytls_records::RecordLayer;
-use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
-use rustls::kernel::KernelConnection;
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
-    UnbufferedConnectionCommon, UnbufferedStatus,
-};
+use rustls::unbuffered::UnbufferedConnectionCommon;
 use rustls::{HandshakeKind, PeerIncompatible};
 
 use crate::error::blame;
 use crate::kernel::{self, Kernel};
 use crate::observe::{self, Observed};
-
-/// What sealing adds to a record at most: header, explicit nonce (TLS 1.2), content type, tag.
-const OVERHEAD: usize = 5 + 8 + 1 + 16;
-/// Room for what is queued before data: key updates, tickets, alerts.
-const QUEUED: usize = 256;
-
-/// The two kinds of connection, which rustls gives the same methods but no common trait.
-pub(crate) trait Side:
-    DerefMut<Target = UnbufferedConnectionCommon<Self::Data>> + Sized + Send
-{
-    /// rustls's own name for the side.
-    type Data: Send;
-
-    const IS_CLIENT: bool;
-
-    fn process<'c, 'i>(&'c mut self, records: &'i mut [u8])
-    -> UnbufferedStatus<'c, 'i, Self::Data>;
-
-    fn into_kernel(self) -> Result<kernel::Parts<Self>, rustls::Error>;
-
-    /// Keeps a ticket, given by the body of its message.
-    fn keep_ticket(
-        kernel: &mut KernelConnection<Self::Data>,
-        body: &[u8],
-    ) -> Result<(), rustls::Error>;
-}
-
-impl Side for UnbufferedClientConnection {
-    type Data = ClientConnectionData;
-
-    const IS_CLIENT: bool = true;
-
-    fn process<'c, 'i>(
-        &'c mut self,
-        records: &'i mut [u8],
-    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(records)
-    }
-
-    fn into_kernel(self) -> Result<kernel::Parts<Self>, rustls::Error> {
-        self.dangerous_into_kernel_connection()
-    }
-
-    fn keep_ticket(
-        kernel: &mut KernelConnection<Self::Data>,
-        body: &[u8],
-    ) -> Result<(), rustls::Error> {
-        kernel.handle_new_session_ticket(body)
-    }
-}
-
-impl Side for UnbufferedServerConnection {
-    type Data = ServerConnectionData;
-
-    const IS_CLIENT: bool = false;
-
-    fn process<'c, 'i>(
-        &'c mut self,
-        records: &'i mut [u8],
-    ) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(records)
-    }
-
-    fn into_kernel(self) -> Result<kernel::Parts<Self>, rustls::Error> {
-        self.dangerous_into_kernel_connection()
-    }
-
-    /// The record layer refuses tickets on servers before it comes to this.
-    fn keep_ticket(
-        _kernel: &mut KernelConnection<Self::Data>,
-        _body: &[u8],
-    ) -> Result<(), rustls::Error> {
-        Err(rustls::Error::General("a ticket for a server".to_owned()))
-    }
-}
+use crate::unbuffered::{self, Side};
 
 /// Who protects the records.
 enum Protection<S: Side> {
@@ -208,7 +125,7 @@ impl<S: Side> Session for RustlsSession<S> {
                 });
             }
             Protection::Rustls(connection) => observe::observing(&mut self.observed, || {
-                process(connection, records, plaintext, out)
+                unbuffered::process(connection, records, plaintext, out)
             }),
             Protection::Moving => return Err(moving()),
         };
@@ -228,13 +145,7 @@ impl<S: Side> Session for RustlsSession<S> {
     ) -> Result<(), Error> {
         match &mut self.protection {
             Protection::Ours(own) => own.layer.seal(plaintext, out),
-            Protection::Rustls(connection) => {
-                let records = plaintext.len().div_ceil(polytls_core::MAX_FRAGMENT);
-                let room = plaintext.len() + records * OVERHEAD + QUEUED;
-                emit(connection, shown, out, room, |traffic, space| {
-                    traffic.encrypt(plaintext, space)
-                })
-            }
+            Protection::Rustls(connection) => unbuffered::seal(connection, shown, plaintext, out),
             Protection::Moving => Err(moving()),
         }
     }
@@ -242,11 +153,7 @@ impl<S: Side> Session for RustlsSession<S> {
     fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
         match &mut self.protection {
             Protection::Ours(own) => own.layer.close(out),
-            Protection::Rustls(connection) => {
-                emit(connection, shown, out, QUEUED, |traffic, space| {
-                    traffic.queue_close_notify(space)
-                })
-            }
+            Protection::Rustls(connection) => unbuffered::close(connection, shown, out),
             Protection::Moving => Err(moving()),
         }
     }
@@ -304,134 +211,6 @@ fn replace_alert(description: u8, before: usize, out: &mut Outbound) {
 /// theirs (RFC 8446 section 4.1.2).
 fn offers_at_most_tls11(records: &[u8]) -> bool {
     matches!(records, [22, _, _, _, _, 1, _, _, _, 3, minor, ..] if *minor < 3)
-}
-
-/// Runs rustls until it wants more records.
-fn process<S: Side>(
-    connection: &mut S,
-    records: &mut [u8],
-    plaintext: &mut Sink<'_>,
-    out: &mut Outbound,
-) -> Result<Received, rustls::Error> {
-    let mut received = Received::default();
-    loop {
-        let UnbufferedStatus { mut discard, state } =
-            connection.process(&mut records[received.consumed..]);
-        let state = match state {
-            Ok(state) => state,
-            Err(error) => {
-                drain(connection, out);
-                return Err(error);
-            }
-        };
-        let more = match state {
-            ConnectionState::ReadTraffic(mut traffic) => {
-                while let Some(record) = traffic.next_record() {
-                    let record = record?;
-                    discard += record.discard;
-                    plaintext.put(record.payload);
-                }
-                true
-            }
-            ConnectionState::EncodeTlsData(message) => {
-                encode(message, out)?;
-                true
-            }
-            ConnectionState::TransmitTlsData(transmit) => {
-                transmit.done();
-                true
-            }
-            ConnectionState::PeerClosed => {
-                received.peer_closed = true;
-                false
-            }
-            ConnectionState::WriteTraffic(_)
-            | ConnectionState::BlockedHandshake
-            | ConnectionState::Closed => false,
-            // Early data is never enabled.
-            state => return Err(rustls::Error::General(format!("unexpected {state:?}"))),
-        };
-        received.consumed += discard;
-        if !more {
-            return Ok(received);
-        }
-    }
-}
-
-/// After an error: what is left to send is the alert. As long as something waits to be sent,
-/// rustls looks at nothing else, so it need not be shown the records again.
-fn drain<S: Side>(connection: &mut S, out: &mut Outbound) {
-    while connection.wants_write() {
-        match connection.process(&mut []).state {
-            Ok(ConnectionState::EncodeTlsData(message)) => {
-                if encode(message, out).is_err() {
-                    return;
-                }
-            }
-            _ => return,
-        }
-    }
-}
-
-fn encode<Data>(
-    mut message: EncodeTlsData<'_, Data>,
-    out: &mut Outbound,
-) -> Result<(), rustls::Error> {
-    let mut room = 0;
-    loop {
-        match message.encode(&mut out.space(room)[..room]) {
-            Ok(written) => {
-                out.commit(written);
-                return Ok(());
-            }
-            Err(EncodeError::InsufficientSize(InsufficientSizeError { required_size }))
-                if required_size > room =>
-            {
-                room = required_size;
-            }
-            Err(error) => return Err(rustls::Error::General(error.to_string())),
-        }
-    }
-}
-
-/// Gets rustls to the state in which it seals, and has it seal into `out`.
-///
-/// `shown` must be what it was shown and did not consume: it remembers where in there a handshake
-/// message began, and panics where that is missing.
-fn emit<S: Side>(
-    connection: &mut S,
-    shown: &mut [u8],
-    out: &mut Outbound,
-    mut room: usize,
-    seal: impl Fn(
-        &mut rustls::unbuffered::WriteTraffic<'_, S::Data>,
-        &mut [u8],
-    ) -> Result<usize, EncryptError>,
-) -> Result<(), Error> {
-    loop {
-        match connection.process(shown).state {
-            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                match seal(&mut traffic, out.space(room)) {
-                    Ok(written) => {
-                        out.commit(written);
-                        return Ok(());
-                    }
-                    Err(EncryptError::InsufficientSize(InsufficientSizeError {
-                        required_size,
-                    })) if required_size > room => room = required_size,
-                    Err(error) => return Err(Error::Internal(error.to_string())),
-                }
-            }
-            Ok(ConnectionState::EncodeTlsData(message)) => {
-                encode(message, out).map_err(|error| blame(error, None))?;
-            }
-            Ok(ConnectionState::TransmitTlsData(transmit)) => transmit.done(),
-            Ok(state) => {
-                return Err(Error::Internal(format!("rustls cannot seal in {state:?}")));
-            }
-            Err(error) => return Err(blame(error, None)),
-        }
-    }
 }
 
 #[cfg(test)]
