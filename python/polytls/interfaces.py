@@ -353,7 +353,8 @@ class SupportsRecvInto(Protocol):
     def recv_into(self, buffer: Buffer, nbytes: int = 0, /) -> int:
         """Fill `buffer` with at most `nbytes` bytes (0: as many as fit), as `recv` would.
 
-        Returns how many there were, 0 at the end of the peer's data.
+        Returns how many there were, 0 at the end of the peer's data. What stands in `buffer` behind
+        them may have been written to as well.
         """
         ...
 

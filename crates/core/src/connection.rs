@@ -432,10 +432,15 @@ impl Connection {
         Ok((0, false))
     }
 
-    /// What came behind the peer's close_notify and belongs to whoever uses the transport next.
+    /// What came behind the peer's close_notify and belongs to whoever uses the transport next;
+    /// nothing before that, and nothing of a connection that failed.
     #[must_use]
     pub fn unprocessed(&self) -> &[u8] {
-        self.inbound.bytes()
+        if self.peer_closed && self.failure.is_none() {
+            self.inbound.bytes()
+        } else {
+            &[]
+        }
     }
 }
 
