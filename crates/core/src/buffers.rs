@@ -172,6 +172,11 @@ impl Inbound {
         self.window.extend(data);
     }
 
+    /// Gives the memory back if there is nothing in it.
+    pub(crate) fn give_back(&mut self) {
+        self.window.consume(0);
+    }
+
     /// The records shown before and not consumed.
     pub(crate) fn shown(&mut self) -> &mut [u8] {
         &mut self.window.filled_mut()[..self.offered]

@@ -123,6 +123,11 @@ impl Connection {
         self.inbound.commit(received);
     }
 
+    /// Nothing came: a connection that waits for its peer keeps no memory for what may come.
+    pub fn give_back_space(&mut self) {
+        self.inbound.give_back();
+    }
+
     const fn may_receive(&self) -> Result<(), Refused> {
         if self.transport_ended {
             Err(Refused::Ended)

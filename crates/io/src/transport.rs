@@ -170,7 +170,10 @@ impl Transport {
                 }
                 Ok(true)
             }
-            Err(Errno::AGAIN) => Ok(false),
+            Err(Errno::AGAIN) => {
+                self.connection.give_back_space();
+                Ok(false)
+            }
             Err(fault) => {
                 self.receive_fault = Some(fault);
                 Err(fault)
