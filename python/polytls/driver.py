@@ -1,0 +1,414 @@
+"""The state of one connection, without any I/O: what stands between a `TLSBuffer` and a transport.
+
+Rules of this file:
+
+- It knows no socket, no thread, no clock and no event loop. Streams, and the drivers for asyncio
+  and anyio, carry the bytes and hold the locks; whoever calls sees to it that there is one call at
+  a time.
+- It sees the interface alone, so that any implementation works under it.
+- What is needed is returned as a value, a `Need`. What ends a connection is raised.
+- The state changes in `_happened` alone, by the table.
+
+Theory of operation. A `TLSBuffer` knows all of TLS, but tells its state only through what it
+raises. The driver listens to that: each call on the buffer ends in a result or an error, each
+of those is an `Event`, and the table says which `State` comes of it. What the transport delivers is
+no event by itself. Bytes wait in the buffer, and the end of the transport behind them, until a
+call comes to them; so everything that arrived in time is read before what went wrong after it.
+
+The two directions end one by one (RFC 8446 6.1). We close with `close`; the peer's end shows when
+a read finds it: as close_notify, or, if the transport just ended, as RaggedEOF. After that the peer
+may still read (TLS 1.3). TLS 1.2 closes both directions at once (RFC 5246 7.2.1): its buffers
+answer the peer's close_notify with their own, so that both events happen.
+
+A buffer that has said that it needs more is not asked again before it has got more.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Final, Protocol, TypeVar, runtime_checkable
+
+from .constants import TLSVersion
+from .errors import RaggedEOF, TLSError, WantReadError, WantWriteError
+from .interfaces import SupportsPending, TLSBuffer
+
+__all__ = ["CountsOutgoing", "Driver", "Event", "Need", "State"]
+
+_T = TypeVar("_T")
+
+
+class State(Enum):
+    """How far a connection has come."""
+
+    #: Nothing has been done yet.
+    OPEN = auto()
+    HANDSHAKING = auto()
+    #: Data flows both ways.
+    CONNECTED = auto()
+    #: We have sent close_notify; the peer's data still comes.
+    CLOSING_BY_US = auto()
+    #: The peer has ended its direction; ours is open.
+    CLOSING_BY_PEER = auto()
+    #: Both directions are at their end, in order or not.
+    CLOSED = auto()
+    #: A fatal error, which every later call raises again.
+    FAILED = auto()
+
+
+class Event(Enum):
+    """What happens to a connection, in the order of the table's columns."""
+
+    STARTED = auto()
+    #: The handshake is done, the peer verified.
+    ESTABLISHED = auto()
+    #: Our close_notify is queued.
+    CLOSE_SENT = auto()
+    #: A read came to the peer's close_notify,
+    PEER_CLOSED = auto()
+    #: or to the end of the transport in its place.
+    TRANSPORT_ENDED = auto()
+    #: A fatal error, of our finding or of the peer's telling.
+    ERROR = auto()
+    #: The caller has given up; nothing is sent any more.
+    ABORTED = auto()
+
+
+class Need(Enum):
+    """What has to be done before a call can go on."""
+
+    #: Bring more from the peer; first send what waits, as the peer may wait for that.
+    READ = auto()
+    #: Send what waits.
+    WRITE = auto()
+
+
+_OPEN, _SHAKING, _BOTH, _US, _PEER, _CLOSED, _FAILED = State
+_NEVER: Final = None
+
+#: Rows: the state before. Columns: the event, in the order of `Event`. `_NEVER`: cannot happen.
+_TABLE: Final[dict[State, tuple[State | None, ...]]] = {
+    # before   STARTED   ESTABL.  CLOSE_SENT  PEER_CL.  ENDED    ERROR    ABORTED
+    _OPEN:    (_SHAKING, _NEVER,  _NEVER,     _NEVER,   _NEVER,  _NEVER,  _CLOSED),
+    _SHAKING: (_SHAKING, _BOTH,   _NEVER,     _NEVER,   _NEVER,  _FAILED, _CLOSED),
+    _BOTH:    (_NEVER,   _BOTH,   _US,        _PEER,    _PEER,   _FAILED, _CLOSED),
+    _US:      (_NEVER,   _US,     _US,        _CLOSED,  _CLOSED, _FAILED, _CLOSED),
+    _PEER:    (_NEVER,   _PEER,   _CLOSED,    _PEER,    _PEER,   _FAILED, _CLOSED),
+    _CLOSED:  (_NEVER,   _CLOSED, _CLOSED,    _CLOSED,  _CLOSED, _FAILED, _CLOSED),
+    _FAILED:  (_NEVER,   _NEVER,  _FAILED,    _FAILED,  _FAILED, _FAILED, _FAILED),
+}  # fmt: skip
+
+_COLUMNS: Final = {event: column for column, event in enumerate(Event)}
+_WE_HAVE_CLOSED: Final = frozenset({State.CLOSING_BY_US, State.CLOSED})
+
+#: Plaintext that is opened ahead at a time: a record's worth (RFC 8446 5.1).
+_RECORD: Final = 1 << 14
+
+
+@runtime_checkable
+class CountsOutgoing(Protocol):
+    """A buffer that counts what goes out from the beginning, and keeps it until it has gone.
+
+    An exception that a signal's handler raises can come between the return of a call and the use of
+    its result. What `process_outgoing` has given is then lost; here it is only asked for again.
+    """
+
+    @property
+    @abstractmethod
+    def outgoing_end(self) -> int:
+        """How many bytes there were to be sent from the beginning."""
+        ...
+
+    @abstractmethod
+    def outgoing_from(self, position: int, /) -> bytes:
+        """Return all from `position` on, and forget what comes before it."""
+        ...
+
+
+class Driver:
+    """One connection's state over its buffer. Not to be called by two threads at once."""
+
+    __slots__ = (
+        "_aborted",
+        "_ahead",
+        "_buffer",
+        "_counted",
+        "_established",
+        "_held",
+        "_outgoing",
+        "_starved",
+        "_state",
+        "_transport_ended",
+        "sent",
+    )
+
+    def __init__(self, buffer: TLSBuffer) -> None:
+        self._buffer = buffer
+        self._state = State.OPEN
+        self._established = self._transport_ended = self._aborted = False
+        #: Whether the buffer has said that it needs more, and has got nothing since.
+        self._starved = False
+        #: What came from the peer while the buffer was full; None: nothing did.
+        self._held: bytes | None = None
+        #: Plaintext opened before anybody asked for it.
+        self._ahead = bytearray()
+        #: The buffer, if it counts; None if it does not.
+        self._counted = buffer if isinstance(buffer, CountsOutgoing) else None
+        #: What was taken out of the buffer last, and how much had been sent before.
+        self._outgoing = 0, b""
+        #: How many bytes were sent since the beginning.
+        self.sent = 0
+
+    @property
+    def buffer(self) -> TLSBuffer:
+        """The buffer; to be asked for facts, never to be read or written past the driver."""
+        return self._buffer
+
+    @property
+    def state(self) -> State:
+        """How far the connection has come."""
+        return self._state
+
+    @property
+    def established(self) -> bool:
+        """Whether the handshake was completed, whatever happened since."""
+        return self._established
+
+    # --- the transport's side ---
+
+    def receive(self, data: bytes) -> None:
+        """Take in what came from the peer; `b""` is the transport's end. Call if `receptive`."""
+        if self._transport_ended:
+            return
+        self._starved = False
+        self._transport_ended = not data
+        try:
+            self._buffer.process_incoming(data)
+        except WantReadError:
+            self._held = data
+
+    @property
+    def receptive(self) -> bool:
+        """Whether more can be taken in; otherwise something is to be read first, or it is over."""
+        return self._held is None and not self._transport_ended
+
+    def to_send(self) -> memoryview:
+        """Return bytes to be sent next, empty if none wait. Who has sent adds to `sent`."""
+        start, data = self._outgoing
+        if self.sent - start == len(data) and not self._aborted:
+            start = self.sent
+            if self._counted is not None:
+                self._outgoing = start, self._counted.outgoing_from(start)
+            elif waiting := self._buffer.outgoing_bytes_buffered():
+                self._outgoing = start, self._buffer.process_outgoing(waiting)
+            start, data = self._outgoing
+        return memoryview(data)[self.sent - start :]
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait to be sent."""
+        if self._aborted:
+            return 0
+        if self._counted is not None:
+            return self._counted.outgoing_end - self.sent
+        start, data = self._outgoing
+        return start + len(data) - self.sent + self._buffer.outgoing_bytes_buffered()
+
+    # --- the application's side ---
+
+    def handshake(self) -> Need | None:
+        """Go on with the handshake; None: it is done, though its last bytes may be unsent.
+
+        Raises what `TLSBuffer.do_handshake` raises, but for the two of `Need`.
+        """
+        self._refuse_after_abort()
+        if self._established:
+            if self._state is State.FAILED:
+                self._ask(self._buffer.do_handshake)
+            return None
+        if self._state is State.OPEN:
+            self._happened(Event.STARTED)
+        need = self._ask(self._buffer.do_handshake)
+        if need is None:
+            self._established = True
+            self._happened(Event.ESTABLISHED)
+        return need
+
+    def read(self, amount: int) -> bytes | Need:
+        """Return up to `amount` bytes of data, b"" at the end; do the handshake first.
+
+        Raises what `TLSBuffer.read` raises, but for the two of `Need`.
+        """
+        if self._ahead or not amount:
+            data = bytes(self._ahead[:amount])
+            del self._ahead[:amount]
+            return data
+        return self._get_ready() or self._read(amount)
+
+    def read_into(self, view: memoryview) -> int | Need:
+        """Fill `view` and return how much of it was filled, 0 at the end; otherwise as `read`."""
+        if self._ahead or not view:
+            count = min(len(view), len(self._ahead))
+            view[:count] = self._ahead[:count]
+            del self._ahead[:count]
+            return count
+        need = self._get_ready()
+        if need is not None:
+            return need
+        filled = self._ask(lambda: self._buffer.read(len(view), view))
+        if filled == 0:
+            self._peer_has_closed()
+        return filled  # type: ignore[return-value]  # With a buffer it is the count.
+
+    def write(self, data: memoryview) -> int | Need:
+        """Take some of `data` and return how much; do the handshake first.
+
+        Raises what `TLSBuffer.write` raises, but for the two of `Need`; TLSError after `close`.
+        """
+        need = self._get_ready()
+        if need is not None:
+            return need
+        if self._state in _WE_HAVE_CLOSED:
+            raise TLSError("this side of the connection has been shut down")
+        if not data and self._state is not State.FAILED:
+            return 0
+        return self._ask(lambda: self._buffer.write(data), reads=False)
+
+    def close(self) -> None:
+        """Queue close_notify, once. The peer's is found by reading on.
+
+        Raises TLSError before the handshake is done, and the error of a connection that failed.
+        """
+        self._refuse_after_abort()
+        if not self._established:
+            raise TLSError("the handshake is not complete: there is no TLS session to shut down")
+        if self._state in _WE_HAVE_CLOSED:
+            return
+        self._happened(Event.CLOSE_SENT)
+        self._look_for_the_end()
+
+    def _look_for_the_end(self) -> None:
+        try:
+            self._buffer.shutdown()
+        except WantReadError:
+            # It may be data that has to be read first, so this does not mean that it is starved.
+            if self._offer_held():
+                self._look_for_the_end()
+            return
+        except TLSError as error:
+            # What was opened ahead comes before it, and the buffer will say it again.
+            if self._ahead:
+                return
+            self._went_wrong(error)
+            if not isinstance(error, RaggedEOF):  # That is for those who read.
+                raise
+        else:
+            if not self._ahead:
+                self._happened(Event.PEER_CLOSED)
+
+    def abort(self) -> None:
+        """Give up: nothing more is to be read, written or sent."""
+        self._aborted = True
+        self._happened(Event.ABORTED)
+        self._outgoing = self.sent, b""
+        self._ahead.clear()
+
+    # --- reading ahead ---
+
+    def pending(self) -> int:
+        """Return how much data can be read without the transport's help.
+
+        Opens some if that takes it: who asks is about to wait for a descriptor, which knows
+        nothing of what the buffer holds.
+        """
+        if not self._ahead and self._buffer.incoming_bytes_buffered():
+            self.look_ahead()
+        more = self._buffer.pending() if isinstance(self._buffer, SupportsPending) else 0
+        return len(self._ahead) + more
+
+    def look_ahead(self) -> bool:
+        """Open data before it is asked for; False if there is none. The next reads get it.
+
+        Errors, the end and `Need`s stay where they are, for those reads; the state tells.
+        """
+        if not self._established or self._aborted:
+            return False
+        try:
+            data = self._read(_RECORD)
+        except TLSError:
+            return False
+        if isinstance(data, Need):
+            return False
+        self._ahead += data
+        return bool(data)
+
+    @property
+    def ahead(self) -> int:
+        """How much data was opened ahead."""
+        return len(self._ahead)
+
+    # --- inside ---
+
+    def _get_ready(self) -> Need | None:
+        self._refuse_after_abort()
+        return None if self._established else self.handshake()
+
+    def _read(self, amount: int) -> bytes | Need:
+        data = self._ask(lambda: self._buffer.read(amount))
+        if data == b"":
+            self._peer_has_closed()
+        return data  # type: ignore[return-value]  # Without a buffer it is bytes.
+
+    def _ask(self, call: Callable[[], _T], *, reads: bool = True) -> _T | Need:
+        """Call the buffer; what it raises becomes a need, or an event and an error."""
+        while not (reads and self._starved and self._state is not State.FAILED):
+            try:
+                result = call()
+            except WantReadError:
+                # It has emptied itself: there is room for what it did not take.
+                self._starved = True
+                if not self._offer_held():
+                    return Need.READ
+            except WantWriteError:
+                return Need.WRITE
+            except TLSError as error:
+                self._went_wrong(error)
+                raise
+            else:
+                self._offer_held()
+                return result
+        return Need.READ
+
+    def _offer_held(self) -> bool:
+        if self._held is None:
+            return False
+        try:
+            self._buffer.process_incoming(self._held)
+        except WantReadError:
+            return False
+        self._held = None
+        self._starved = False
+        return True
+
+    def _went_wrong(self, error: TLSError) -> None:
+        if self._established and isinstance(error, RaggedEOF) and not error.during_handshake:
+            self._happened(Event.TRANSPORT_ENDED)
+        elif type(error) is not TLSError or not self._established:
+            # After the handshake the base class alone is for calls at the wrong time.
+            self._happened(Event.ERROR)
+
+    def _peer_has_closed(self) -> None:
+        self._happened(Event.PEER_CLOSED)
+        if self._buffer.negotiated_tls_version is TLSVersion.TLSv1_2:
+            self._happened(Event.CLOSE_SENT)
+
+    def _refuse_after_abort(self) -> None:
+        if self._aborted:
+            raise TLSError("the connection was given up")
+
+    def _happened(self, event: Event) -> None:
+        after = _TABLE[self._state][_COLUMNS[event]]
+        if after is None:
+            raise RuntimeError(f"{event} cannot happen in {self._state}")
+        self._state = after

@@ -1,0 +1,188 @@
+"""The surface of TLS sockets: what connections and listeners have in common.
+
+Both are a `TLSSocket`; the methods that belong to the other kind raise OSError, as they do on the
+native sockets.
+"""
+# ruff: noqa: ARG002 - what is refused is refused whatever it is given
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, NoReturn
+
+from ..arguments import seconds_of
+from ..constants import CipherSuite, NextProtocol, TLSVersion
+from ..errors import WantReadError, WantWriteError
+from ..info import ConnectionInfo
+from ..interfaces import ClientContext, ServerContext
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from typing_extensions import Buffer
+
+    from .connection import StreamSocket
+
+__all__ = ["SocketBase", "closed", "host_and_port", "shown", "want_read", "want_write"]
+
+
+class SocketBase:
+    """A socket that is neither a connection nor a listener yet."""
+
+    __slots__ = ("__weakref__", "_context", "_timeout")
+
+    #: What it is, and where the other kind comes from.
+    _kind: str
+
+    def __init__(self, context: ClientContext | ServerContext, timeout: float | None) -> None:
+        self._context = context
+        self._timeout = timeout
+
+    @property
+    def context(self) -> ClientContext | ServerContext:
+        """The context this socket was made by."""
+        return self._context
+
+    def settimeout(self, value: float | None, /) -> None:
+        """Set how long each call may wait: seconds, None for ever, 0 not at all."""
+        self._timeout = seconds_of(value)
+
+    def gettimeout(self) -> float | None:
+        """Return how long each call may wait."""
+        return self._timeout
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Do the same as `settimeout(None)` or `settimeout(0)`."""
+        self._timeout = None if flag else 0.0
+
+    def getblocking(self) -> bool:
+        """Return whether calls wait at all."""
+        return self._timeout != 0
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 once closed."""
+        raise NotImplementedError
+
+    def getsockname(self) -> tuple[str, int]:
+        """Return the local address."""
+        raise NotImplementedError
+
+    def close(self, force: bool = False) -> None:
+        """Close it."""
+        raise NotImplementedError
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """All that is known of the connection."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close with `force`: close_notify is sent, if it can be; the peer's is not waited for."""
+        try:
+            self.close(force=True)
+        except WantWriteError:
+            # Non-blocking, and the system takes no more: a second time closes in any case.
+            self.close(force=True)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a TLS connection cannot be pickled or copied")
+
+    def _refuse(self) -> NoReturn:
+        raise OSError(errno.EINVAL, f"this is a {self._kind}")
+
+    # --- of connections alone ---
+
+    def recv(self, bufsize: int) -> bytes:
+        """Receive up to `bufsize` bytes, waiting for the first."""
+        self._refuse()
+
+    def recv_into(self, buffer: Buffer, nbytes: int = 0, /) -> int:
+        """Receive into `buffer`, up to `nbytes` (0: as many as fit), and give the count."""
+        self._refuse()
+
+    def send(self, bytes: Buffer) -> int:
+        """Send `bytes`, or a part of them, and give the count."""
+        self._refuse()
+
+    def sendall(self, data: Buffer, /) -> None:
+        """Send all of `data`."""
+        self._refuse()
+
+    def do_handshake(self) -> None:
+        """Complete the handshake of a connection that was accepted without it."""
+        self._refuse()
+
+    def pending(self) -> int:
+        """Return how many bytes of plaintext can be received without the network."""
+        self._refuse()
+
+    def outgoing_bytes_buffered(self) -> int:
+        """Return how many bytes of ciphertext wait for the descriptor to be writable."""
+        self._refuse()
+
+    def getpeername(self) -> tuple[str, int]:
+        """Return the peer's address."""
+        self._refuse()
+
+    def getpeercert(self) -> bytes | None:
+        """Return the peer's certificate as DER, None before the handshake or without one."""
+        return None
+
+    def cipher(self) -> CipherSuite | int | None:
+        """Return the cipher suite agreed on."""
+        return None
+
+    def negotiated_protocol(self) -> NextProtocol | bytes | None:
+        """Return the application protocol agreed on."""
+        return None
+
+    @property
+    def negotiated_tls_version(self) -> TLSVersion | None:
+        """The version agreed on."""
+        return None
+
+    # --- of listeners alone ---
+
+    def listen(self, backlog: int) -> None:
+        """Change how many connections may wait to be accepted."""
+        self._refuse()
+
+    def accept(self) -> tuple[StreamSocket, tuple[str, int]]:
+        """Return the next connection, its handshake done, and the client's address."""
+        self._refuse()
+
+    @property
+    def failed_handshakes(self) -> int:
+        """How many clients failed in their handshakes."""
+        self._refuse()
+
+
+def host_and_port(address: tuple[object, ...]) -> tuple[str, int]:
+    """Return an address as PEP 748 has it for both families; a link-local host keeps its scope."""
+    host = str(address[0]).partition("%")[0]
+    scope = address[3] if len(address) > 3 else 0
+    return (f"{host}%{scope}" if scope else host), int(str(address[1]))
+
+
+def shown(address: tuple[str, int]) -> str:
+    """Return an address for people."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def want_read() -> WantReadError:
+    """Return the error of a call that must not wait to receive."""
+    return WantReadError("the socket has to become readable first")
+
+
+def want_write() -> WantWriteError:
+    """Return the error of a call that must not wait to send."""
+    return WantWriteError("the socket has to become writable first")
+
+
+def closed() -> OSError:
+    """Return the error of a call on a socket that has been closed."""
+    return OSError(errno.EBADF, "the socket has been closed")

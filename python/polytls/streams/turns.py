@@ -1,0 +1,244 @@
+"""Who may do what when: the lock, the turns, waiting without either, and the last words.
+
+See the package for why there are turns. Lock order: the turn to receive, the turn to send, the
+lock. Only the lock protects; it is held for moments, and never while anything is waited for.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, TypeVar
+
+from ..driver import Driver, Need
+from ..errors import TLSError, WantReadError, WantWriteError
+from .sockets import closed, want_read, want_write
+from .transport import ByteStream, Transport, again, close_stream
+from .waiting import AT_ONCE, READ, WRITE, Deadline, Interest, wait_for
+
+__all__ = ["LINGER", "Turns"]
+
+_T = TypeVar("_T")
+
+#: How long the peer is read from, at most, after a fatal alert was sent to it: if there is
+#: something unread, closing sends a reset, and that overtakes the alert.
+LINGER: Final = 2.0
+
+#: A call that must not wait receives at most this often.
+_MOST_ROUNDS: Final = 16
+
+
+class Turns:
+    """The calls of several threads on one connection."""
+
+    __slots__ = (
+        "_leaving",
+        "_receive_turn",
+        "_send_turn",
+        "_waiters",
+        "closing",
+        "driver",
+        "lock",
+        "transport",
+    )
+
+    def __init__(self, driver: Driver, stream: ByteStream) -> None:
+        self.driver = driver
+        self.transport = Transport(driver, stream)
+        #: Over the driver and the transport.
+        self.lock = threading.Lock()
+        self._receive_turn = threading.Lock()
+        self._send_turn = threading.Lock()
+        #: An orderly close has begun: what waits to be sent matters more than what may come.
+        self.closing = False
+        #: Threads that wait; the last one closes what was closed meanwhile, so that its
+        #: descriptor's number is not given to another while somebody waits for it.
+        self._waiters = 0
+        self._leaving: ByteStream | None = None
+
+    # --- turns ---
+
+    @contextmanager
+    def to_receive(self, deadline: Deadline) -> Iterator[None]:
+        """Have the turn to receive, waiting for it as one waits for the network."""
+        take(self._receive_turn, deadline, READ)
+        try:
+            yield
+        finally:
+            self._receive_turn.release()
+
+    @contextmanager
+    def to_send(self, deadline: Deadline) -> Iterator[None]:
+        """Have the turn to seal and to wait for sending."""
+        take(self._send_turn, deadline, WRITE)
+        try:
+            yield
+        finally:
+            self._send_turn.release()
+
+    def drive(
+        self, attempt: Callable[[], _T | Need], deadline: Deadline, *, sends: bool = False
+    ) -> _T:
+        """Call `attempt` until it succeeds or fails, receiving and sending for it in between.
+
+        The caller has the turn of whatever `attempt` may need; `sends`: that to send, too.
+        """
+        rounds = 0
+        while True:
+            try:
+                with self.lock:
+                    self.transport.check_open()
+                    result = attempt()
+                    if not isinstance(result, Need):
+                        self._flush_aside(sends)
+                        return result
+                    interest = self._help(result, rounds, deadline, sends)
+            except (WantReadError, WantWriteError):
+                raise
+            except TLSError as error:
+                raise self.told(error, deadline) from None
+            if result is Need.WRITE and self.transport.send_fault is not None:
+                raise self.broken(deadline) from None
+            if interest is not None:
+                self.wait(interest, deadline)
+            elif deadline.passed:  # A peer that keeps us busy does not prolong the call.
+                raise TimeoutError("timed out")
+            rounds += 1
+
+    def hand_over(self, deadline: Deadline) -> bool:
+        """Send all that is sealed now; False if there was no time for that."""
+        transport = self.transport
+        goal: int | None = None
+        while True:
+            try:
+                with self.lock:
+                    transport.flush()
+                    if goal is None:
+                        goal = self.driver.sent + self.driver.unsent
+                    if transport.failed:
+                        self.driver.handshake()  # Raises what a thread that reads has found.
+                    if transport.send_fault is None and self.driver.sent >= goal:
+                        return True
+            except TLSError as error:
+                raise self.told(error, deadline) from None
+            if transport.send_fault is not None:
+                raise self.broken(deadline) from None
+            try:
+                self.wait(WRITE, deadline)
+            except (TimeoutError, WantWriteError):
+                return False
+
+    def _help(self, need: Need, rounds: int, deadline: Deadline, sends: bool) -> Interest | None:
+        """Do what is needed; return what has to be waited for, None if it may have been enough."""
+        transport = self.transport
+        if need is Need.WRITE:
+            transport.flush()
+            return WRITE if transport.has_unsent else None
+        if deadline.non_blocking and rounds >= _MOST_ROUNDS:
+            raise want_read()
+        self._flush_aside(sends)
+        if transport.receive():
+            return None
+        return Interest(read=True, write=transport.has_unsent and self._may_send(sends))
+
+    def _may_send(self, sends: bool) -> bool:
+        return sends or not self._send_turn.locked()
+
+    def _flush_aside(self, sends: bool) -> None:
+        """Send what waits, unless another thread is about to."""
+        if self.transport.has_unsent and self._may_send(sends):
+            self.transport.flush()
+
+    # --- waiting ---
+
+    def wait(self, interest: Interest, deadline: Deadline) -> None:
+        """Wait for the descriptor.
+
+        Raises TimeoutError; where nothing may be waited for, WantReadError or WantWriteError at
+        once; and OSError if it is closed.
+        """
+        if deadline.non_blocking:
+            # A handshake and a close go on when the peer has got what we said. Otherwise reading
+            # needs no writing.
+            going_on = self.closing or not self.driver.established
+            write_first = interest.write and (going_on or not interest.read)
+            raise want_write() if write_first else want_read()
+        with self.lock:
+            descriptor = self.transport.check_open().fileno()
+            self._waiters += 1
+        try:
+            ready = wait_for([(descriptor, interest)], deadline)
+        finally:
+            with self.lock:
+                self._waiters -= 1
+                if self._leaving is not None and not self._waiters:
+                    close_stream(self._leaving)
+                    self._leaving = None
+        if not ready:
+            raise TimeoutError("timed out")
+
+    def release(self) -> bool:
+        """Close the descriptor and wake everybody who waits; False if it is closed already."""
+        with self.lock:
+            stream = self.transport.stream
+            if stream is None:
+                return False
+            # Unread data (tickets that nobody has read for, say) would turn the end into a reset,
+            # and on some systems that takes from the peer what it has not read yet.
+            with suppress(OSError):
+                self.transport.discard()
+            if self._waiters:
+                self.transport.end(socket.SHUT_RDWR)
+                self._leaving = stream
+            else:
+                close_stream(stream)
+            self.transport.stream = None
+            return True
+
+    # --- last words ---
+
+    def told(self, error: TLSError, deadline: Deadline) -> TLSError:
+        """Give `error` back; if it is one that ends the connection, tell the peer before."""
+        if not self.transport.failed:
+            return error
+        # The peer may be in the middle of sending its first data, and only a handshake is worth
+        # waiting for: later it has the alert in its stream of records anyway.
+        in_handshake = not self.driver.established
+        # Later calls only try.
+        limit = AT_ONCE if self.transport.farewell_begun else deadline.at_most(LINGER)
+        with suppress(OSError):
+            while (interest := self.farewell()) and not limit.passed:
+                if interest.read and not in_handshake:
+                    break
+                self.wait(interest, limit)
+        return error
+
+    def farewell(self) -> Interest | None:
+        """Go on telling the peer of a failure; return what that waits for, None when it is done."""
+        with self.lock:
+            return self.transport.farewell()
+
+    def broken(self, deadline: Deadline) -> OSError:
+        """Return the error of a call that cannot send: the peer's reason, if it gave one."""
+        try:
+            with self.lock:
+                self.transport.look_for_alert()
+                if self.transport.failed:
+                    self.driver.handshake()
+        except TLSError as error:
+            return self.told(error, deadline)
+        fault = self.transport.send_fault
+        return closed() if fault is None else again(fault)
+
+
+def take(turn: threading.Lock, deadline: Deadline, interest: Interest) -> None:
+    """Acquire a lock that somebody may hold while waiting for the network."""
+    if turn.acquire(blocking=False):
+        return
+    if deadline.non_blocking:
+        raise want_read() if interest.read else want_write()
+    left = deadline.left()
+    if not turn.acquire(timeout=-1 if left is None else min(left, threading.TIMEOUT_MAX)):
+        raise TimeoutError("timed out")

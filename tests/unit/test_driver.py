@@ -1,0 +1,520 @@
+"""The driver's state machine: against a model with random events, and its promises one by one."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polytls import (
+    PeerMisbehaved,
+    RaggedEOF,
+    TLSBuffer,
+    TLSError,
+    TLSVersion,
+    WantReadError,
+    WantWriteError,
+)
+from polytls.driver import _TABLE, Driver, Event, Need, State
+
+V12, V13 = TLSVersion.TLSv1_2, TLSVersion.TLSv1_3
+
+# What the peer can say to a fake buffer, each in one byte. Two STEPs make a handshake; later ones
+# come to nothing, as tickets do.
+STEP, DATA, CLOSE, BREACH = b"h", b"d", b"c", b"x"
+STEPS = 2
+INCOMING, OUTGOING = 4, 6
+
+
+class FakeBuffer:
+    """A `TLSBuffer` of a protocol in which each message is one byte."""
+
+    context: Any = None
+
+    def __init__(self, version: TLSVersion = V13) -> None:
+        self.version = version
+        self.incoming: deque[bytes] = deque()
+        self.outgoing = b""
+        self.steps = self.calls = 0
+        self.failed = self.ended = self.closed = self.peer_closed = False
+
+    @property
+    def done(self) -> bool:
+        return self.steps == STEPS
+
+    def next(self) -> bytes:
+        """The next message for a reader; raises where there is none, or a breach."""
+        while self.done and self.incoming and self.incoming[0] == STEP:
+            self.incoming.popleft()
+        if not self.incoming:
+            if self.ended:
+                self.failed |= not self.done
+                raise RaggedEOF("over", during_handshake=not self.done)
+            raise WantReadError
+        if self.incoming[0] == BREACH or (not self.done and self.incoming[0] != STEP):
+            self.failed = True
+            self.check()
+        return self.incoming[0]
+
+    def check(self) -> None:
+        if self.failed:
+            raise (
+                PeerMisbehaved("a breach")
+                if self.incoming
+                else RaggedEOF("over", during_handshake=True)
+            )
+
+    def do_handshake(self) -> None:
+        self.calls += 1
+        self.check()
+        while not self.done:
+            self.next()
+            self.incoming.popleft()
+            self.steps += 1
+            self.outgoing += STEP
+
+    def read(self, amt: int, buffer: Any = None) -> bytes | int:
+        self.do_handshake()
+        data = b""
+        amt = amt if buffer is None else min(amt, len(buffer))
+        while len(data) < amt and not self.peer_closed:
+            try:
+                message = self.next() if not data else self.incoming[0]
+            except IndexError:
+                break
+            if message == CLOSE and not data:
+                self.incoming.popleft()
+                self.peer_closed = True
+                self.closed |= self.version is V12
+            elif message == DATA:
+                data += self.incoming.popleft()
+            else:
+                break
+        if buffer is None:
+            return data
+        buffer[: len(data)] = data
+        return len(data)
+
+    def write(self, buf: Any) -> int:
+        self.do_handshake()
+        if self.closed:
+            raise TLSError("shut down")
+        room = OUTGOING - len(self.outgoing)
+        if room <= 0:
+            raise WantWriteError
+        taken = min(room, len(buf))
+        self.outgoing += DATA * taken
+        return taken
+
+    def shutdown(self) -> None:
+        self.calls += 1
+        self.check()
+        if not self.closed:
+            self.outgoing += CLOSE
+            self.closed = True
+        while not self.peer_closed:
+            if self.next() == DATA:
+                raise WantReadError
+            self.incoming.popleft()
+            self.peer_closed = True
+
+    def process_incoming(self, data_from_network: Any) -> None:
+        if len(self.incoming) >= INCOMING:
+            raise WantReadError
+        assert not self.ended, "the driver gave data after the end"
+        self.ended = not data_from_network
+        self.incoming.extend(bytes([byte]) for byte in data_from_network)
+
+    def incoming_bytes_buffered(self) -> int:
+        return len(self.incoming)
+
+    def process_outgoing(self, amount_bytes_for_network: int) -> bytes:
+        taken = self.outgoing[:amount_bytes_for_network]
+        self.outgoing = self.outgoing[amount_bytes_for_network:]
+        return taken
+
+    def outgoing_bytes_buffered(self) -> int:
+        return len(self.outgoing)
+
+    def cipher(self) -> None:
+        return None
+
+    def negotiated_protocol(self) -> None:
+        return None
+
+    @property
+    def negotiated_tls_version(self) -> TLSVersion | None:
+        return self.version if self.done else None
+
+    def getpeercert(self) -> None:
+        return None
+
+
+def driver(version: TLSVersion = V13, said: bytes = b"") -> tuple[Driver, FakeBuffer]:
+    buffer = FakeBuffer(version)
+    made = Driver(buffer)
+    if said:
+        made.receive(said)
+    return made, buffer
+
+
+def connected(version: TLSVersion = V13) -> tuple[Driver, FakeBuffer]:
+    made, buffer = driver(version, STEP * STEPS)
+    assert made.handshake() is None
+    return made, buffer
+
+
+class Model:
+    """What a driver should do, told by what was said and done and not by states: no limits on what
+    comes in, one list of messages, one flag for each fact."""
+
+    def __init__(self, version: TLSVersion) -> None:
+        self.version = version
+        self.said: list[bytes] = []
+        self.steps = 0
+        self.sealed = 0
+        self.over = self.begun = self.aborted = self.we_closed = False
+        self.peer_closed = self.ragged = False
+        self.failure: type[TLSError] | None = None
+
+    @property
+    def state(self) -> State:
+        if self.failure:
+            return State.FAILED
+        if self.aborted:
+            return State.CLOSED
+        if self.steps < STEPS:
+            return State.HANDSHAKING if self.begun else State.OPEN
+        return {
+            (False, False): State.CONNECTED,
+            (True, False): State.CLOSING_BY_US,
+            (False, True): State.CLOSING_BY_PEER,
+            (True, True): State.CLOSED,
+        }[self.we_closed, self.peer_closed or self.ragged]
+
+    def fail(self, kind: type[TLSError]) -> type[TLSError]:
+        self.failure = kind
+        return kind
+
+    def handshake(self) -> Any:
+        if self.aborted:
+            return TLSError
+        if self.failure:
+            return self.failure
+        if self.steps < STEPS:
+            self.begun = True
+        while self.steps < STEPS:
+            if not self.said:
+                return self.fail(RaggedEOF) if self.over else Need.READ
+            if self.said[0] != STEP:
+                return self.fail(PeerMisbehaved)
+            self.said.pop(0)
+            self.steps += 1
+            self.sealed += 1
+        return None
+
+    def read(self, amount: int) -> Any:
+        if not amount:
+            return b""
+        if (need := self.handshake()) is not None:
+            return need
+        if self.peer_closed:
+            return b""
+        while self.said and self.said[0] == STEP:
+            del self.said[0]
+        data = b""
+        while self.said and self.said[0] == DATA and len(data) < amount:
+            data += self.said.pop(0)
+        if data:
+            return data
+        if not self.said:
+            self.ragged |= self.over
+            return RaggedEOF if self.over else Need.READ
+        if self.said[0] == BREACH:
+            return self.fail(PeerMisbehaved)
+        del self.said[0]
+        self.peer_closed = True
+        self.we_closed |= self.version is V12
+        return b""
+
+    def unread(self, data: bytes) -> None:
+        self.said[:0] = [bytes([byte]) for byte in data]
+
+    def look(self) -> None:
+        """What is found by who looks for data without taking it."""
+        if self.steps == STEPS and not self.aborted and self.said:
+            found = self.read(1)
+            if isinstance(found, bytes):
+                self.unread(found)
+
+    def write(self, amount: int) -> Any:
+        if (need := self.handshake()) is not None:
+            return need
+        if self.we_closed:
+            return TLSError
+        if not amount:
+            return 0
+        taken = min(amount, max(0, OUTGOING - self.sealed))
+        self.sealed += taken
+        return taken or Need.WRITE
+
+    def close(self) -> Any:
+        if self.aborted or self.steps < STEPS:
+            return TLSError
+        if self.failure:
+            return self.failure
+        if self.we_closed:
+            return None
+        self.we_closed = True
+        self.sealed += 1
+        while self.said and self.said[0] == STEP:
+            del self.said[0]
+        if self.peer_closed:
+            return None
+        if self.said and self.said[0] == CLOSE:
+            del self.said[0]
+            self.peer_closed = True
+        elif self.said and self.said[0] == BREACH:
+            return self.fail(PeerMisbehaved)
+        elif not self.said and self.over:
+            self.ragged = True
+        return None
+
+
+def outcome(call: Callable[..., Any], *arguments: Any) -> Any:
+    """What a call gives: its result, or the class of its error."""
+    try:
+        return call(*arguments)
+    except TLSError as error:
+        return type(error)
+
+
+def compare_reading(model: Model, amount: int, given: Any) -> None:
+    """Less data than is there may be given, but not none."""
+    expected = model.read(amount)
+    if isinstance(expected, bytes) and isinstance(given, bytes) and given:
+        model.unread(expected.removeprefix(given))
+        expected = expected[: len(given)]
+    assert given == expected
+
+
+messages = st.lists(st.sampled_from([STEP, DATA, CLOSE, BREACH]), max_size=3).map(b"".join)
+handshakes = st.just(STEP * STEPS)
+events = st.one_of(
+    st.tuples(st.just("receive"), st.one_of(messages, handshakes, st.just(DATA * 5))),
+    st.tuples(st.sampled_from(["handshake", "close", "abort", "drain", "end", "pending"])),
+    st.tuples(st.sampled_from(["read", "read_into", "write"]), st.integers(0, 4)),
+)
+
+
+#: Half of the scripts begin behind the handshake, where most can happen.
+prefixes = st.sampled_from([(), (("receive", STEP * STEPS), ("handshake",))])
+
+
+@settings(max_examples=2000, deadline=None)
+@given(version=st.sampled_from([V12, V13]), prefix=prefixes, script=st.lists(events, max_size=15))
+def test_the_driver_does_what_the_model_says(
+    version: TLSVersion, prefix: tuple[Any, ...], script: list[tuple[Any, ...]]
+) -> None:
+    made, _ = driver(version)
+    model = Model(version)
+    for name, *arguments in [*prefix, *script]:
+        if name == "receive":
+            if made.receptive and arguments[0]:
+                made.receive(arguments[0])
+                model.said += [bytes([byte]) for byte in arguments[0]]
+            continue
+        if name == "end":
+            if made.receptive:
+                made.receive(b"")
+                model.over = True
+            continue
+        if name == "drain":
+            sent = len(made.to_send())
+            assert sent == (0 if model.aborted else model.sealed)
+            made.sent += sent
+            model.sealed = 0
+            continue
+        if name == "pending":
+            if not made.ahead:
+                model.look()
+            assert made.pending() <= model.said.count(DATA)
+        elif name == "abort":
+            made.abort()
+            model.aborted = True
+        elif name == "read":
+            given = outcome(made.read, arguments[0])
+            compare_reading(model, arguments[0], given)
+        elif name == "read_into":
+            view = memoryview(bytearray(arguments[0]))
+            given = outcome(made.read_into, view)
+            given = bytes(view[:given]) if isinstance(given, int) else given
+            compare_reading(model, arguments[0], given)
+        elif name == "write":
+            given = outcome(made.write, memoryview(bytes(arguments[0])))
+            assert given == model.write(arguments[0])
+        else:
+            assert outcome(getattr(made, name)) == getattr(model, name)()
+        assert made.state is model.state
+        assert made.established is (model.steps == STEPS)
+
+
+def test_the_fake_buffer_is_one() -> None:
+    assert isinstance(FakeBuffer(), TLSBuffer)
+
+
+# --- the table ---
+
+
+def test_the_table_has_a_cell_for_every_event_in_every_state() -> None:
+    assert set(_TABLE) == set(State)
+    assert {len(row) for row in _TABLE.values()} == {len(Event)}
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.CLOSED])
+def test_there_is_no_way_back_from_the_end(state: State) -> None:
+    assert set(_TABLE[state]) <= {state, State.FAILED, None}
+
+
+def test_every_state_can_be_reached_and_ended() -> None:
+    reached = {State.OPEN}
+    while True:
+        more = {after for state in reached for after in _TABLE[state] if after} - reached
+        if not more:
+            break
+        reached |= more
+    assert reached == set(State)
+    column = list(Event).index(Event.ABORTED)
+    assert {row[column] for row in _TABLE.values()} == {State.CLOSED, State.FAILED}
+
+
+# --- promises ---
+
+
+def test_a_buffer_that_needs_more_is_not_asked_again_before_it_gets_more() -> None:
+    made, buffer = connected()
+    assert made.read(1) is Need.READ
+    calls = buffer.calls
+    assert made.read(1) is Need.READ
+    assert made.read_into(memoryview(bytearray(1))) is Need.READ
+    assert buffer.calls == calls
+    made.receive(DATA)
+    assert made.read(1) == DATA
+
+
+def test_writing_goes_on_while_reading_needs_more() -> None:
+    made, _ = connected()
+    assert made.read(1) is Need.READ
+    assert made.write(memoryview(b"ab")) == 2
+    assert bytes(made.to_send()) == STEP * STEPS + DATA * 2
+
+
+def test_what_a_full_buffer_refuses_is_kept_and_given_to_it_later() -> None:
+    made, buffer = connected()
+    for _ in range(INCOMING + 1):
+        assert made.receptive
+        made.receive(DATA)
+    assert not made.receptive
+    assert buffer.incoming_bytes_buffered() == INCOMING
+    assert made.read(100) == DATA * INCOMING
+    assert made.receptive
+    assert made.read(100) == DATA
+    assert made.read(100) is Need.READ
+
+
+def test_the_end_of_the_transport_can_wait_for_room_too() -> None:
+    made, _ = connected()
+    made.receive(DATA * INCOMING)
+    made.receive(DATA)
+    assert not made.receptive
+    assert made.read(INCOMING) == DATA * INCOMING
+    made.receive(b"")
+    made.receive(DATA)  # The transport is over: this can only be a mistake, and is dropped.
+    assert made.read(9) == DATA
+    with pytest.raises(RaggedEOF):
+        made.read(9)
+
+
+def test_what_waits_is_sent_in_order_whatever_pieces_it_goes_in() -> None:
+    made, _ = connected()
+    made.write(memoryview(b"xy"))
+    expected = STEP * STEPS + DATA * 2
+    sent = b""
+    while waiting := made.to_send():
+        assert made.unsent == len(expected) - len(sent)
+        sent += bytes(waiting[:1])
+        made.sent += 1
+        if len(sent) == 3:
+            made.write(memoryview(b"z"))
+            expected += DATA
+    assert sent == expected
+    assert made.unsent == 0
+
+
+def test_an_error_is_raised_again_and_what_waits_can_still_be_sent() -> None:
+    made, _ = connected()
+    made.receive(BREACH)
+    for call in (lambda: made.read(1), lambda: made.write(memoryview(b"x")), made.handshake):
+        with pytest.raises(PeerMisbehaved):
+            call()
+        assert made.state is State.FAILED
+    assert bytes(made.to_send()) == STEP * STEPS
+
+
+def test_data_is_opened_ahead_in_search_of_what_stands_behind_it() -> None:
+    made, _ = connected()
+    made.receive(DATA * 2 + BREACH)
+    assert made.look_ahead()
+    assert made.ahead == 2
+    assert not made.look_ahead()
+    assert made.state is State.FAILED
+    assert made.read(1) == DATA
+    assert made.read_into(memoryview(bytearray(5))) == 1
+    with pytest.raises(PeerMisbehaved):
+        made.read(1)
+
+
+def test_pending_opens_what_a_descriptor_does_not_tell_of() -> None:
+    made, _ = connected()
+    assert made.pending() == 0
+    made.receive(DATA * 3)
+    assert made.pending() == 3
+    assert made.read(2) == DATA * 2
+    assert made.pending() == 1
+
+
+def test_nothing_is_opened_ahead_before_the_handshake() -> None:
+    made, buffer = driver(said=STEP)
+    assert made.pending() == 0
+    assert not made.look_ahead()
+    assert buffer.calls == 0
+    assert made.state is State.OPEN
+
+
+def test_tls_1_2_closes_both_directions_at_once() -> None:
+    for version, state in ((V12, State.CLOSED), (V13, State.CLOSING_BY_PEER)):
+        made, _ = connected(version)
+        made.receive(CLOSE)
+        assert made.read(1) == b""
+        assert made.state is state
+    assert made.write(memoryview(b"x")) == 1
+
+
+def test_after_giving_up_nothing_is_done_any_more() -> None:
+    made, buffer = connected()
+    made.write(memoryview(b"x"))
+    made.abort()
+    assert made.state is State.CLOSED
+    calls = buffer.calls
+    for call in (lambda: made.read(1), lambda: made.write(memoryview(b"")), made.handshake):
+        with pytest.raises(TLSError, match="given up"):
+            call()
+    with pytest.raises(TLSError, match="given up"):
+        made.close()
+    assert buffer.calls == calls
+    assert not made.to_send()
+    assert made.unsent == 0
