@@ -1,0 +1,484 @@
+"""One side of one connection on `ssl`, in memory: an `SSLObject` and the rules that hold for all.
+
+The rules are those of the core's `Connection` (crates/core/src/connection.rs). What `ssl` and
+OpenSSL need for it:
+
+- OpenSSL is fed one whole record at a time, when it has none left. So bytes behind close_notify
+  are never shown to it, and its own buffer for ciphertext is empty whenever it is called.
+- Errors are latched here. After a fatal alert OpenSSL takes the connection for closed, and reads
+  give b"" (SSL_get_shutdown(3)).
+- `unwrap` is called once. It sends close_notify and then reads, where data is an error
+  (APPLICATION_DATA_AFTER_CLOSE_NOTIFY, SSL_shutdown(3)): so what is left of the last record is
+  taken out before. With nothing to be read it raises SSLWantReadError; reading goes on as before.
+- The end of the transport is never shown to OpenSSL: what it means is decided here.
+- What `ssl` tells of the handshake is read once, when that is done.
+"""
+
+from __future__ import annotations
+
+import copy
+import ssl
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from ..arguments import amount_of, view_of
+from ..constants import CipherSuite, NextProtocol, TLSVersion
+from ..errors import (
+    NotTLSError,
+    PeerMisbehaved,
+    RaggedEOF,
+    TLSError,
+    WantReadError,
+    WantWriteError,
+)
+from ..info import ConnectionInfo
+from ..interfaces import ClientContext, ServerContext
+from .records import MALFORMED, MAX_FRAGMENT, describe_foreign, front, plain_alert
+from .stdlib_credentials import NAME
+from .stdlib_engine import Established, Session, Side
+from .stdlib_errors import blame
+from .stdlib_facts import facts_of, presented_chain
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["StdlibBuffer"]
+
+#: Ciphertext is refused while this many bytes wait to be opened.
+_INCOMING_LIMIT: Final = 128 * 1024
+#: Plaintext is refused while this many bytes of ciphertext wait to be sent.
+_OUTGOING_LIMIT: Final = 256 * 1024
+
+#: Where this much of the incoming bytes is used up, they are moved together.
+_USED_UP: Final = 64 * 1024
+
+
+class StdlibBuffer:
+    """One side of a TLS connection, in memory. Made by `create_buffer` of a context."""
+
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_context",
+        "_done",
+        "_ended",
+        "_failure",
+        "_head",
+        "_heard",
+        "_hidden",
+        "_inbound",
+        "_info",
+        "_lock",
+        "_outbound",
+        "_outgone",
+        "_peer_closed",
+        "_record",
+        "_remembered",
+        "_rest",
+        "_seen_record",
+        "_side",
+        "_started",
+        "_tls",
+        "_torn",
+    )
+
+    def __init__(self, context: ClientContext | ServerContext, side: Side) -> None:
+        self._context = context
+        self._side = side
+        self._tls: Session = side.tls
+        self._lock = threading.Lock()
+        self._info = ConnectionInfo(implementation=NAME)
+        #: Ciphertext from `_head` on waits to be opened.
+        self._inbound = bytearray()
+        self._head = 0
+        #: Ciphertext taken out of OpenSSL, and how much went out before it.
+        self._outbound = bytearray()
+        self._outgone = 0
+        #: Plaintext that was opened and not asked for yet, and whether OpenSSL has more of it.
+        self._rest = bytearray()
+        self._hidden = False
+        #: The record that OpenSSL was fed last.
+        self._record: bytearray | None = None
+        self._seen_record = False
+        #: Whether the peer has sent data: then it has accepted us.
+        self._heard = False
+        #: The id of the session that was remembered last.
+        self._remembered = b""
+        #: A client makes its first flight unasked; a server waits for ClientHello.
+        self._started = side.server
+        self._done = self._ended = self._peer_closed = self._closed = False
+        self._failure: TLSError | None = None
+        #: A record is being opened. Left so by an exception that came from outside.
+        self._torn = False
+
+    # --- plaintext ---
+
+    def read(self, amt: int, buffer: Buffer | None = None) -> bytes | int:
+        """Read up to `amt` bytes of plaintext: as bytes, or into `buffer`, giving the count."""
+        amount = amount_of("amt", amt)
+        if buffer is None:
+            with self._lock:
+                return self._read(amount)
+        with view_of("buffer", buffer, writable=True) as view, self._lock:
+            data = self._read(min(amount, len(view)))
+            if data:
+                view[: len(data)] = data
+            return len(data)
+
+    def write(self, buf: Buffer) -> int:
+        """Seal `buf`, or as much of it as the output limit allows, and give the count."""
+        with view_of("buf", buf) as view, self._lock:
+            self._handshake()
+            if self._closed:
+                raise _shut_down()
+            # In TLS 1.3 a server refuses our certificate after the handshake has ended here: what
+            # came since then may be its alert.
+            while not self._heard:
+                data = self._open(MAX_FRAGMENT)
+                if not data:
+                    break
+                self._rest += data
+            if self._closed:
+                raise _shut_down()
+            room = _OUTGOING_LIMIT - self._waiting()
+            if room <= 0:
+                raise _want_write()
+            taken = min(len(view), max(room, MAX_FRAGMENT))
+            if not taken:
+                return 0
+            try:
+                return self._tls.write(view[:taken])
+            except ssl.SSLError as error:
+                self._fail(blame(error))
+
+    def pending(self) -> int:
+        """Return how many bytes of plaintext can be read without anything from the peer."""
+        with self._lock:
+            return len(self._rest) + (self._tls.pending() if self._hidden else 0)
+
+    # --- the handshake, and the end ---
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake."""
+        with self._lock:
+            self._handshake()
+
+    def shutdown(self) -> None:
+        """Send close_notify, once, and look for the peer's."""
+        with self._lock:
+            self._send_close_notify()
+            while not (self._peer_closed or self._rest or self._hidden):
+                data = self._open(MAX_FRAGMENT)
+                if data is None:
+                    raise self._starved()
+                self._rest += data
+            if self._rest or self._hidden:
+                raise _want_read()
+
+    # --- ciphertext ---
+
+    def process_incoming(self, data_from_network: Buffer) -> None:
+        """Take in ciphertext; `b""` is the end of the transport."""
+        with view_of("data_from_network", data_from_network) as view, self._lock:
+            if not len(view):
+                self._ended = True
+            elif self._ended:
+                raise ValueError(
+                    "data_from_network: data after the end of the transport was declared"
+                )
+            elif len(self._inbound) - self._head >= _INCOMING_LIMIT:
+                raise _want_read()
+            else:
+                self._inbound += view
+
+    def incoming_bytes_buffered(self) -> int:
+        """Return how many bytes of ciphertext wait to be opened."""
+        with self._lock:
+            return len(self._inbound) - self._head
+
+    def process_outgoing(self, amount_bytes_for_network: int) -> bytes:
+        """Return up to so many bytes of ciphertext to be sent."""
+        amount = amount_of("amount_bytes_for_network", amount_bytes_for_network)
+        with self._lock:
+            self._gather()
+            data = bytes(self._outbound[:amount])
+            self._forget(self._outgone + len(data))
+            return data
+
+    def outgoing_bytes_buffered(self) -> int:
+        """Return how many bytes of ciphertext wait to be sent."""
+        with self._lock:
+            return self._waiting()
+
+    @property
+    def outgoing_end(self) -> int:
+        """How many bytes of ciphertext there were from the beginning (`driver.CountsOutgoing`)."""
+        with self._lock:
+            return self._outgone + self._waiting()
+
+    def outgoing_from(self, position: int, /) -> bytes:
+        """Return all ciphertext from `position` on, and forget what comes before it."""
+        with self._lock:
+            self._gather()
+            self._forget(position)
+            return bytes(self._outbound)
+
+    # --- what was agreed on ---
+
+    @property
+    def context(self) -> ClientContext | ServerContext:
+        """The context this buffer was made by."""
+        return self._context
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """All that is known of the connection."""
+        return self._info
+
+    @property
+    def negotiated_tls_version(self) -> TLSVersion | None:
+        """The version agreed on."""
+        return self._info.version
+
+    def cipher(self) -> CipherSuite | int | None:
+        """Return the cipher suite agreed on."""
+        return self._info.cipher
+
+    def negotiated_protocol(self) -> NextProtocol | bytes | None:
+        """Return the application protocol agreed on."""
+        return self._info.alpn
+
+    def getpeercert(self) -> bytes | None:
+        """Return the peer's certificate as DER, None before the handshake or without one."""
+        chain = self._info.peer_chain
+        return chain[0] if chain else None
+
+    # --- inside; the lock is held ---
+
+    def _read(self, amount: int) -> bytes:
+        if not amount:
+            return b""
+        pieces: list[bytes] = []
+        filled = 0
+        if self._rest:
+            pieces.append(bytes(self._rest[:amount]))
+            filled = len(pieces[0])
+            del self._rest[:filled]
+        elif not self._hidden:
+            self._handshake()
+        while filled < amount and not (pieces and self._failure):
+            try:
+                piece = self._open(amount - filled)
+            except TLSError:
+                if pieces:
+                    break  # It is latched: the next call gives it.
+                raise
+            if piece is None:
+                if not pieces:
+                    raise self._starved()
+                break
+            if not piece:
+                break
+            pieces.append(piece)
+            filled += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _open(self, amount: int) -> bytes | None:
+        """At most so much plaintext of one record; None if there is none, b"" at the end."""
+        if self._peer_closed:
+            return b""
+        self._check()
+        while self._hidden or self._feed():
+            self._torn = True
+            try:
+                data = self._tls.read(min(amount, MAX_FRAGMENT))
+            except ssl.SSLWantReadError:
+                self._hidden = self._torn = False
+                self._remember()
+                continue
+            except ssl.SSLZeroReturnError:  # Once we have closed, too; b"" otherwise.
+                data = b""
+            except ssl.SSLError as error:
+                self._blame(error)
+            self._torn = False
+            if not data:
+                self._see_close()
+                return b""
+            self._hidden = self._tls.pending() > 0
+            self._heard = True
+            return data
+        return None
+
+    def _handshake(self) -> None:
+        self._check()
+        while not self._done:
+            if self._waiting() >= _OUTGOING_LIMIT:
+                raise _want_write()
+            if self._started and not self._feed():
+                raise self._starved()
+            self._started = self._torn = True
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._torn = False
+                continue
+            except ssl.SSLZeroReturnError:
+                # close_notify instead of an answer. OpenSSL goes no further.
+                self._fail(_ragged(during_handshake=True))
+            except ssl.SSLError as error:
+                self._blame(error)
+            self._torn = False
+            self._done = True
+            self._info = facts_of(self._side)
+            self._remember()
+
+    def _feed(self) -> bool:
+        """Show OpenSSL one more record; False if no whole one is there."""
+        length = front(self._inbound, self._head)
+        if length == MALFORMED:
+            self._refuse_record()
+        if not length:
+            return False
+        self._torn = True
+        self._record = record = self._inbound[self._head : self._head + length]
+        self._seen_record = True
+        self._head += length
+        if self._head == len(self._inbound):
+            self._inbound.clear()
+            self._head = 0
+        elif self._head >= _USED_UP:
+            del self._inbound[: self._head]
+            self._head = 0
+        self._side.incoming.write(record)
+        return True
+
+    def _refuse_record(self) -> NoReturn:
+        data = self._inbound[self._head :]
+        if not self._seen_record and (what := describe_foreign(data)):
+            self._fail(NotTLSError(what))
+        # It puts the alert into the outgoing bytes.
+        self._side.incoming.write(data)
+        self._started = True
+        with suppress(ssl.SSLError):
+            if self._done:
+                self._tls.read(1)
+            else:
+                self._tls.do_handshake()
+        self._fail(PeerMisbehaved("the peer broke the protocol: a record header that is none"))
+
+    def _waiting(self) -> int:
+        return len(self._outbound) + self._side.outgoing.pending
+
+    def _gather(self) -> None:
+        # `ssl` seals into the MemoryBIO without the interpreter's lock, so ours is needed. A loop
+        # takes what a call returns without looking for signals in between, so that nothing is
+        # lost, whatever a handler raises.
+        for data in map(self._side.outgoing.read, (-1,)):
+            self._outbound += data
+
+    def _forget(self, position: int) -> None:
+        """Drop ciphertext that comes before; no call, so nothing happens in between."""
+        del self._outbound[: position - self._outgone]
+        self._outgone = position
+
+    def _see_close(self) -> None:
+        self._peer_closed = True
+        # TLS 1.2: answer, and write no more (RFC 5246 7.2.1).
+        if not self._closed and self._info.version is TLSVersion.TLSv1_2:
+            self._send_close_notify()
+
+    def _send_close_notify(self) -> None:
+        self._check()
+        if not self._done:
+            raise TLSError("the handshake is not complete: there is no TLS session to shut down")
+        if self._closed:
+            return
+        while self._hidden:
+            self._rest += self._tls.read(MAX_FRAGMENT)
+            self._hidden = self._tls.pending() > 0
+        self._closed = True
+        try:
+            self._tls.unwrap()
+        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            pass
+        except ssl.SSLError as error:
+            self._fail(blame(error))
+
+    def _starved(self) -> TLSError:
+        """The error where more must come from the peer."""
+        if not self._ended:
+            return _want_read()
+        if self._done:
+            return _ragged(during_handshake=False)
+        self._failure = _ragged(during_handshake=True)
+        return copy.copy(self._failure)
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise copy.copy(self._failure)
+        if self._torn:
+            self._fail(TLSError("internal error: a signal's handler has raised amid a call"))
+
+    def _fail(self, failure: TLSError) -> NoReturn:
+        self._failure = failure
+        self._torn = False
+        raise copy.copy(failure) from None
+
+    def _blame(self, error: ssl.SSLError) -> NoReturn:
+        record = self._record
+        self._fail(
+            blame(
+                error,
+                alert=None if record is None else plain_alert(record),
+                hostname=self._side.host if self._side.checks_name else None,
+                chain=presented_chain(self._tls),
+            )
+        )
+
+    def _remember(self) -> None:
+        """Keep the session for later, if there is a new one (in TLS 1.3 that comes after)."""
+        remember = self._side.remember
+        if remember is None or not self._done:
+            return
+        session = self._tls.session
+        if session is None or session.id == self._remembered or not session.id:
+            return
+        once = self._info.version is TLSVersion.TLSv1_3
+        if once and not session.has_ticket:
+            return
+        self._remembered = session.id
+        remember(Established(session, self._info.peer_chain or (), once))
+
+    # --- the object ---
+
+    def __repr__(self) -> str:
+        if self._failure is not None:
+            state = "failed"
+        elif not self._done:
+            state = "handshaking"
+        elif self._closed == self._peer_closed:
+            state = "closed" if self._closed else "connected"
+        else:
+            state = "half-closed"
+        return f"<TLSBuffer of {NAME}: {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a TLS connection cannot be pickled or copied")
+
+
+def _shut_down() -> TLSError:
+    return TLSError("this side of the connection has been shut down")
+
+
+def _want_read() -> WantReadError:
+    return WantReadError("more data from the peer is needed first")
+
+
+def _want_write() -> WantWriteError:
+    return WantWriteError("data for the peer has to be sent first")
+
+
+def _ragged(*, during_handshake: bool) -> RaggedEOF:
+    where = "inside the handshake" if during_handshake else "without close_notify"
+    return RaggedEOF(f"the peer ended the connection {where}", during_handshake=during_handshake)

@@ -1,0 +1,254 @@
+"""What the connections of one context share: `ssl.SSLContext`s, the choice of chains, sessions.
+
+A server has one SSLContext for each set of chains that can answer to one name, with the keys of
+all their types: `ssl` cannot see in its callback what a client can verify, but OpenSSL chooses
+among the types by that.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ..configuration import TLSClientConfiguration, TLSServerConfiguration
+from ..constants import CipherSuite, NamedGroup, TLSVersion, known
+from ..insecure import InsecureConfiguration
+from .openssl_names import GROUPS, suites
+from .stdlib_credentials import identity_of
+from .stdlib_settings import Settings, new_context
+
+__all__ = ["ClientEngine", "Established", "ServerEngine", "Session", "Side"]
+
+
+class Session(ssl.SSLObject):
+    """One side of one connection, as `ssl` makes it; it remembers what its callback was told."""
+
+    #: The name in ClientHello, on a server that got one.
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """A session that can be resumed, and what it does not keep of its handshake."""
+
+    session: ssl.SSLSession
+    peer_chain: tuple[bytes, ...]
+    #: A ticket of TLS 1.3 is used once (RFC 8446 C.4).
+    once: bool
+
+
+@dataclass(slots=True)
+class Side:
+    """What a buffer gets of its context."""
+
+    tls: Session
+    incoming: ssl.MemoryBIO
+    outgoing: ssl.MemoryBIO
+    server: bool
+    #: The name to be verified and asked for, on a client that has one.
+    host: str | None = None
+    #: Whether the peer's certificate must be valid for that name.
+    checks_name: bool = False
+    #: The session that is offered to the server.
+    offered: Established | None = None
+    #: Keeps a session for later connections; None: sessions are not kept.
+    remember: Callable[[Established], None] | None = None
+    #: The one group there is to use; None: there are several.
+    only_group: NamedGroup | None = None
+
+
+def _only_group(settings: Settings) -> NamedGroup | None:
+    if settings.groups is None or len(settings.groups) > 1:
+        return None
+    return next(group for group, name in GROUPS.items() if name == settings.groups[0])
+
+
+def _enabled(
+    settings: Settings, context: ssl.SSLContext, asked: Sequence[int] | None
+) -> tuple[CipherSuite | int, ...]:
+    """The suites that can be negotiated, in the order asked for, else in OpenSSL's."""
+    served = {version is TLSVersion.TLSv1_3 for version in settings.versions}
+    enabled = [
+        suite.number
+        for suite in suites(context)
+        if suite.is_tls13 in served and (suite.can_be_served or not settings.server)
+    ]
+    if asked is not None:
+        enabled = [number for number in dict.fromkeys(asked) if number in enabled]
+    return tuple(known(CipherSuite, number) for number in enabled)
+
+
+class ClientEngine:
+    """Everything the connections of one client context share.
+
+    Raises ConfigurationError.
+    """
+
+    def __init__(
+        self, configuration: TLSClientConfiguration, insecure: InsecureConfiguration | None
+    ) -> None:
+        self._settings = Settings.of(configuration, insecure)
+        chain = configuration.certificate_chain
+        identities = [] if chain is None else [identity_of(chain)]
+        self._context = new_context(self._settings, identities)
+        self._context.sslobject_class = Session
+        self._only_group = _only_group(self._settings)
+        sessions = configuration.sessions
+        self._sessions = None if sessions is None else _Sessions(sessions.capacity)
+        self.effective_ciphers = _enabled(self._settings, self._context, configuration.ciphers)
+
+    def begin(self, host: str | None, port: int | None) -> Side:
+        """Return a new connection to `host`, a name as `polytls.names` gives it."""
+        key, sessions = (host, port), self._sessions if host is not None else None
+        offered = None if sessions is None else sessions.take(key)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self._context.wrap_bio(
+            incoming,
+            outgoing,
+            server_side=False,
+            server_hostname=host,
+            session=None if offered is None else offered.session,
+        )
+        return Side(
+            tls=tls,  # type: ignore[arg-type]  # Of `sslobject_class`.
+            incoming=incoming,
+            outgoing=outgoing,
+            server=False,
+            host=host,
+            checks_name=self._settings.check_hostname,
+            offered=offered,
+            remember=None if sessions is None else lambda found: sessions.keep(key, found),
+            only_group=self._only_group,
+        )
+
+
+class ServerEngine:
+    """Everything the connections of one server context share.
+
+    Raises ConfigurationError.
+    """
+
+    def __init__(
+        self, configuration: TLSServerConfiguration, insecure: InsecureConfiguration | None
+    ) -> None:
+        settings = self._settings = Settings.of(configuration, insecure)
+        identities = [identity_of(chain) for chain in configuration.certificate_chain or ()]
+        self._names = _NameTable([identity.names for identity in identities])
+        self._contexts = {
+            chosen: new_context(settings, [identities[index] for index in chosen])
+            for chosen in self._names.choices()
+        }
+        default = self._default = self._contexts[self._names.fallback]
+        self._receive_clients(default)
+        self._only_group = _only_group(settings)
+        # Without tickets OpenSSL still resumes TLS 1.2 from a cache that `ssl` cannot switch off
+        # (SSL_CTX_set_session_cache_mode(3)). Sessions belong to the SSLContext that a connection
+        # began with; so each begins with one of its own, and the callback switches from there.
+        self._begins_anew = not settings.resumption and TLSVersion.TLSv1_2 in settings.versions
+        self.effective_ciphers = _enabled(settings, default, configuration.ciphers)
+
+    def begin(self) -> Side:
+        """Return a new connection with whatever client."""
+        context = self._default
+        if self._begins_anew:
+            context = new_context(replace(self._settings, trust=None))
+            self._receive_clients(context)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        return Side(
+            tls=context.wrap_bio(incoming, outgoing, server_side=True),  # type: ignore[arg-type]
+            incoming=incoming,
+            outgoing=outgoing,
+            server=True,
+            only_group=self._only_group,
+        )
+
+    def _receive_clients(self, context: ssl.SSLContext) -> None:
+        """Have OpenSSL ask for the chain, by the name in ClientHello or for want of one."""
+        names, contexts = self._names, self._contexts
+
+        def choose(tls: Session, name: str | None, current: ssl.SSLContext) -> None:
+            tls.server_name = name
+            chosen = contexts[names.candidates(name)]
+            if chosen is not current:
+                tls.context = chosen
+
+        context.sslobject_class = Session
+        context.sni_callback = choose  # type: ignore[assignment]
+
+
+class _NameTable:
+    """The DNS names of several chains, looked up by the name in ClientHello.
+
+    The rules are the core's (crates/core/src/sni.rs): the very name, else a wildcard for it, else
+    the first chain and those with just its names.
+    """
+
+    def __init__(self, chains: Iterable[Iterable[str]]) -> None:
+        self._exact: dict[str, tuple[int, ...]] = {}
+        #: By what follows "*.".
+        self._wildcard: dict[str, tuple[int, ...]] = {}
+        self.fallback: tuple[int, ...] = ()
+        first: set[str] | None = None
+        for index, given in enumerate(chains):
+            names = {name.lower() for name in given}
+            for name in names:
+                table = self._wildcard if name.startswith("*.") else self._exact
+                key = name.removeprefix("*.")
+                table[key] = (*table.get(key, ()), index)
+            first = names if first is None else first
+            if names == first:
+                self.fallback = (*self.fallback, index)
+
+    def candidates(self, name: str | None) -> tuple[int, ...]:
+        """Return the chains that answer to `name`, the preferred first."""
+        if name is None:
+            return self.fallback
+        name = name.removesuffix(".").lower()
+        found = self._exact.get(name) or self._wildcard.get(name.partition(".")[2])
+        return found or self.fallback
+
+    def choices(self) -> set[tuple[int, ...]]:
+        """Return all that `candidates` can give."""
+        return {self.fallback, *self._exact.values(), *self._wildcard.values()}
+
+
+#: Tickets kept for each server.
+_TICKETS: Final = 8
+
+_Key = tuple[str | None, int | None]
+
+
+class _Sessions:
+    """What one client context remembers, by host and port; the oldest is forgotten first."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._servers: OrderedDict[_Key, list[Established]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(self, key: _Key, found: Established) -> None:
+        with self._lock:
+            known_ones = self._servers.setdefault(key, [])
+            if not found.once:
+                known_ones[:] = [each for each in known_ones if each.once]
+                known_ones.insert(0, found)
+            else:
+                known_ones.append(found)
+                if len(known_ones) > _TICKETS:
+                    del known_ones[0]
+            self._servers.move_to_end(key)
+            while len(self._servers) > self._capacity:
+                self._servers.popitem(last=False)
+
+    def take(self, key: _Key) -> Established | None:
+        """Return the newest; a ticket of TLS 1.3 is then gone."""
+        with self._lock:
+            known_ones = self._servers.get(key)
+            if not known_ones:
+                return None
+            self._servers.move_to_end(key)
+            return known_ones.pop() if known_ones[-1].once else known_ones[-1]

@@ -1,0 +1,95 @@
+"""What `ssl` can tell of a connection, once its handshake is done."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import Any, Final
+
+from ..constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion, known
+from ..info import ConnectionInfo
+from .openssl_names import GROUPS, suites
+from .stdlib_credentials import NAME
+from .stdlib_engine import Session, Side
+
+__all__ = ["facts_of", "presented_chain"]
+
+_VERSIONS: Final = {"TLSv1.2": TLSVersion.TLSv1_2, "TLSv1.3": TLSVersion.TLSv1_3}
+_NUMBERS: Final = {suite.name: suite.number for suite in suites()}
+_GROUPS: Final = {name.lower(): group for group, name in GROUPS.items()} | {
+    group.name.lower(): group for group in GROUPS
+}
+
+
+def facts_of(side: Side) -> ConnectionInfo:
+    """Return the facts of a handshake that is done."""
+    tls = side.tls
+    name, version, _ = tls.cipher() or ("", "", 0)
+    resumed = bool(tls.session_reused)
+    protocol = tls.selected_alpn_protocol()
+    return ConnectionInfo(
+        implementation=NAME,
+        version=_VERSIONS[tls.version() or version],
+        cipher=known(CipherSuite, _NUMBERS[name]),
+        group=_group(side, name, resumed),
+        alpn=None if protocol is None else _protocol(protocol.encode()),
+        server_name=tls.server_name if side.server else _asked_for(side.host),
+        resumed=resumed,
+        peer_chain=_peer_chain(side, resumed) or None,
+        verified_chain=_verified_chain(tls) or None,
+    )
+
+
+def presented_chain(tls: Session) -> tuple[bytes, ...]:
+    """Return what the peer presented, leaf first, as far as `ssl` tells.
+
+    On a client OpenSSL 3 keeps it even if it was refused; on a server, and where the session was
+    resumed from a ticket, it does not (SSL_get_peer_cert_chain(3)).
+    """
+    # Python 3.13 has a public method (gh-109109), which fails where the chain holds None: on
+    # servers whose client presented nothing. What it calls, the inner object has had since 3.10.
+    inner: Any = getattr(tls, "_sslobj", None)
+    found = getattr(inner, "get_unverified_chain", lambda: None)()
+    return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in found or () if each)
+
+
+def _peer_chain(side: Side, resumed: bool) -> tuple[bytes, ...]:
+    if resumed and side.offered is not None:
+        return side.offered.peer_chain
+    chain = presented_chain(side.tls)
+    if not chain and (leaf := side.tls.getpeercert(True)):
+        return (leaf,)
+    return chain
+
+
+def _verified_chain(tls: Session) -> tuple[bytes, ...]:
+    method: Callable[[], Sequence[bytes]] | None = getattr(tls, "get_verified_chain", None)
+    if method is None or tls.context.verify_mode is ssl.CERT_NONE:
+        return ()
+    return tuple(method())
+
+
+def _group(side: Side, suite: str, resumed: bool) -> NamedGroup | int | None:
+    tls: Any = side.tls
+    if hasattr(tls, "group"):  # Python 3.15 (gh-136306).
+        return _GROUPS.get(str(tls.group()).lower())
+    # TLS 1.3 always exchanges keys, as `ssl` uses it; TLS 1.2 by ECDHE, unless it is resumed.
+    exchanged = suite.startswith("TLS_") or ("ECDHE" in suite and not resumed)
+    return side.only_group if exchanged else None
+
+
+def _protocol(name: bytes) -> NextProtocol | bytes:
+    try:
+        return NextProtocol(name)
+    except ValueError:
+        return name
+
+
+def _asked_for(host: str | None) -> str | None:
+    """The name in ClientHello: addresses are never asked for (RFC 6066 3)."""
+    try:
+        ip_address(host or "::")
+    except ValueError:
+        return host
+    return None

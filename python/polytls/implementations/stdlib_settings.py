@@ -1,0 +1,245 @@
+"""What a configuration comes to in terms of `ssl`, and how an `ssl.SSLContext` is made of it.
+
+Rules of this file:
+
+- What the running `ssl` and its OpenSSL offer is asked of them, not read from a version number.
+- Everything that `ssl` cannot do as asked is refused here, with the field at fault.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..capabilities import (
+    Capabilities,
+    check,
+    effective_ciphers,
+    effective_client_authentication,
+    effective_groups,
+    effective_versions,
+)
+from ..configuration import TLSClientConfiguration, TLSServerConfiguration
+from ..constants import ClientAuthentication, NextProtocol, TLSVersion
+from ..insecure import InsecureConfiguration
+from .openssl_names import GROUPS, suites
+from .stdlib_credentials import NAME, Identity, Trust, load_identity, load_trust, refuse, trust_of
+
+__all__ = ["CAPABILITIES", "Settings", "new_context", "validate"]
+
+Configuration = TLSClientConfiguration | TLSServerConfiguration
+
+#: Python 3.15 and later: TLS 1.3 suites and lists of groups can be chosen (gh-137197, gh-136306).
+_CHOOSES_SUITES: Final = hasattr(ssl.SSLContext, "set_ciphersuites")
+_CHOOSES_GROUPS: Final = hasattr(ssl.SSLContext, "set_groups")
+
+_SUITES: Final = suites()
+
+_VERSIONS: Final = {
+    TLSVersion.TLSv1_2: (ssl.HAS_TLSv1_2, ssl.TLSVersion.TLSv1_2),
+    TLSVersion.TLSv1_3: (ssl.HAS_TLSv1_3, ssl.TLSVersion.TLSv1_3),
+}
+
+
+def _choosable_groups() -> Iterator[int]:
+    scratch: Any = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    choose = scratch.set_groups if _CHOOSES_GROUPS else scratch.set_ecdh_curve
+    for group, name in GROUPS.items():
+        try:
+            choose(name)
+        except (ValueError, ssl.SSLError):
+            continue
+        yield group
+
+
+CAPABILITIES: Final = Capabilities(
+    trust_sources=frozenset({"system", "buffer", "file"}),
+    certificate_sources=frozenset({"buffer", "file"}),
+    key_sources=frozenset({"buffer", "file"}),
+    versions=tuple(version for version, (there, _) in _VERSIONS.items() if there),
+    cipher_suites=tuple(suite.number for suite in _SUITES),
+    cipher_choice="exact" if _CHOOSES_SUITES else "families",
+    groups=tuple(_choosable_groups()),
+    client_authentication=True,
+    sni_selection=ssl.HAS_SNI,
+    resumption=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `ssl.SSLContext`s of one polytls context have in common."""
+
+    server: bool
+    versions: tuple[TLSVersion, ...]
+    #: OpenSSL's lists of suites, for TLS 1.2 and for TLS 1.3; None: as they are.
+    ciphers: str | None
+    ciphersuites: str | None
+    groups: tuple[str, ...] | None
+    protocols: tuple[str, ...]
+    resumption: bool
+    verify_mode: ssl.VerifyMode
+    check_hostname: bool
+    trust: Trust | None
+
+    @classmethod
+    def of(cls, configuration: Configuration, insecure: InsecureConfiguration | None) -> Settings:
+        """Read what `configuration` asks for, its trust store included.
+
+        Raises ConfigurationError.
+        """
+        validate(configuration, insecure)
+        server = isinstance(configuration, TLSServerConfiguration)
+        versions = effective_versions(configuration, CAPABILITIES)
+        old, new = _cipher_lists(configuration)
+        mode = _verify_mode(configuration, insecure)
+        groups = effective_groups(configuration, CAPABILITIES)
+        return cls(
+            server=server,
+            versions=versions,
+            ciphers=old,
+            ciphersuites=new,
+            groups=None
+            if configuration.groups is None
+            else tuple(GROUPS[group] for group in groups),  # type: ignore[index]
+            protocols=tuple(_protocol_names(configuration)),
+            resumption=configuration.sessions is not None,
+            verify_mode=mode,
+            check_hostname=not server and not (insecure and insecure.disable_hostname_check),
+            trust=None if mode is ssl.CERT_NONE else trust_of(configuration.trust_store),
+        )
+
+
+def validate(configuration: Configuration, insecure: InsecureConfiguration | None = None) -> None:
+    """Refuse what `ssl` cannot honour, as far as is known without files.
+
+    Raises ConfigurationError with the field, TypeError if the configuration is none.
+    """
+    verified = not (insecure and insecure.disable_verification)
+    check(configuration, CAPABILITIES, NAME, verification=verified)
+    _cipher_lists(configuration)
+    for name in _protocol_names(configuration):
+        # `set_alpn_protocols` takes ASCII, and `selected_alpn_protocol` decodes.
+        if not name.isascii():
+            raise refuse("inner_protocols", "the ssl module takes ASCII names alone")
+    if not _CHOOSES_GROUPS and configuration.groups is not None:
+        chosen = effective_groups(configuration, CAPABILITIES)
+        if len(chosen) > 1:
+            raise refuse(
+                "groups",
+                "this Python's ssl module can choose one group alone "
+                "(SSLContext.set_groups comes with Python 3.15); give one, or leave it None",
+            )
+    if (
+        not verified
+        and isinstance(configuration, TLSServerConfiguration)
+        and effective_client_authentication(configuration) is not ClientAuthentication.NONE
+    ):
+        raise refuse(
+            "client_authentication",
+            "the ssl module cannot ask for a certificate without verifying it; set it to NONE",
+        )
+
+
+def new_context(settings: Settings, identities: Iterable[Identity] = ()) -> ssl.SSLContext:
+    """Return a context that presents `identities`: one for each type of key, the first of a type.
+
+    Raises ConfigurationError.
+    """
+    protocol = ssl.PROTOCOL_TLS_SERVER if settings.server else ssl.PROTOCOL_TLS_CLIENT
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = _VERSIONS[settings.versions[0]][1]
+    context.maximum_version = _VERSIONS[settings.versions[-1]][1]
+    context.check_hostname = settings.check_hostname
+    context.verify_mode = settings.verify_mode
+    if ssl.HAS_NEVER_CHECK_COMMON_NAME:
+        context.hostname_checks_common_name = False
+    # Every certificate that was given is an anchor, not only the self-signed ones.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    if not settings.resumption:
+        context.options |= ssl.OP_NO_TICKET
+        if settings.server:
+            context.num_tickets = 0
+    if settings.protocols:
+        context.set_alpn_protocols(settings.protocols)
+    _choose_algorithms(context, settings)
+    if settings.trust is not None:
+        load_trust(context, settings.trust)
+    # Of two with keys of one type, OpenSSL keeps the one that was loaded last.
+    for identity in reversed([*identities]):
+        load_identity(context, identity)
+    return context
+
+
+# --- algorithms ---
+
+
+def _cipher_lists(configuration: Configuration) -> tuple[str | None, str | None]:
+    """OpenSSL's lists for TLS 1.2 and TLS 1.3; None where its own is to stay."""
+    if configuration.ciphers is None:
+        return None, None
+    versions = effective_versions(configuration, CAPABILITIES)
+    by_number = {suite.number: suite for suite in _SUITES}
+    asked = [by_number[number] for number in effective_ciphers(configuration, CAPABILITIES)]
+    if isinstance(configuration, TLSServerConfiguration):
+        asked = [suite for suite in asked if suite.can_be_served]
+        if TLSVersion.TLSv1_2 in versions and all(suite.is_tls13 for suite in asked):
+            raise refuse(
+                "ciphers",
+                "a server needs parameters for finite-field Diffie-Hellman, which the ssl module "
+                "takes from files alone; add a suite of TLS 1.2 with ECDHE",
+            )
+    old = ":".join(suite.name for suite in asked if not suite.is_tls13)
+    new = ":".join(suite.name for suite in asked if suite.is_tls13)
+    if TLSVersion.TLSv1_3 in versions and not _CHOOSES_SUITES:
+        missing = [suite.name for suite in _SUITES if suite.is_tls13 and suite not in asked]
+        if missing:
+            raise refuse(
+                "ciphers",
+                "this Python's ssl module cannot choose among the suites of TLS 1.3 "
+                f"(SSLContext.set_ciphersuites comes with Python 3.15); add {', '.join(missing)}, "
+                "or set highest_supported_version to TLSv1_2",
+            )
+        new = ""
+    return (
+        old if TLSVersion.TLSv1_2 in versions else None,
+        new if TLSVersion.TLSv1_3 in versions and new else None,
+    )
+
+
+def _choose_algorithms(context: Any, settings: Settings) -> None:
+    if settings.ciphers is not None:
+        context.set_ciphers(settings.ciphers)
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    if settings.ciphersuites is not None:
+        context.set_ciphersuites(settings.ciphersuites)
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    if settings.groups is None:
+        return
+    if _CHOOSES_GROUPS:
+        context.set_groups(":".join(settings.groups))
+    else:
+        context.set_ecdh_curve(settings.groups[0])
+
+
+def _protocol_names(configuration: Configuration) -> Iterator[str]:
+    for protocol in configuration.inner_protocols:
+        name = protocol.value if isinstance(protocol, NextProtocol) else protocol
+        yield name.decode("latin-1")
+
+
+def _verify_mode(
+    configuration: Configuration, insecure: InsecureConfiguration | None
+) -> ssl.VerifyMode:
+    if insecure and insecure.disable_verification:
+        return ssl.CERT_NONE
+    if isinstance(configuration, TLSClientConfiguration):
+        return ssl.CERT_REQUIRED
+    return {
+        ClientAuthentication.NONE: ssl.CERT_NONE,
+        ClientAuthentication.OPTIONAL: ssl.CERT_OPTIONAL,
+        ClientAuthentication.REQUIRED: ssl.CERT_REQUIRED,
+    }[effective_client_authentication(configuration)]
