@@ -17,11 +17,19 @@ _INDENT = 26
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this command's options: none."""
+    """Add this command's options."""
+    parser.add_argument(
+        "--markdown",
+        action="store_true",
+        help="a table of what depends on the library alone, not on its version, for the pages",
+    )
 
 
-def run(_arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Print every implementation, the default first."""
+    if arguments.markdown:
+        print("\n".join(_table()))
+        return 0
     for number, name in enumerate(registry.implementations()):
         implementation = registry.implementation(name)
         default = " (default)" if number == 0 else ""
@@ -40,7 +48,13 @@ def _facts(can: Capabilities) -> Iterator[tuple[str, str]]:
     yield "cipher suites", _list(_name(known(CipherSuite, suite)) for suite in can.cipher_suites)
     yield "cipher choice", can.cipher_choice
     yield "groups", _list(_name(known(NamedGroup, group)) for group in can.groups)
-    flags = {
+    flags = _flags(can)
+    yield "can", _list(what for what, able in flags.items() if able)
+    yield "cannot", _list(what for what, able in flags.items() if not able)
+
+
+def _flags(can: Capabilities) -> dict[str, bool]:
+    return {
         "client authentication": can.client_authentication,
         "choice of chain by name": can.sni_selection,
         "resumption": can.resumption,
@@ -50,8 +64,23 @@ def _facts(can: Capabilities) -> Iterator[tuple[str, str]]:
         "early data": can.early_data,
         "encrypted client hello": can.ech,
     }
-    yield "can", _list(what for what, able in flags.items() if able)
-    yield "cannot", _list(what for what, able in flags.items() if not able)
+
+
+def _table() -> Iterator[str]:
+    """A column for each implementation; suites and groups, which come and go, are left out."""
+    columns: dict[str, dict[str, str]] = {}
+    for name in registry.implementations():
+        can = registry.implementation(name).capabilities
+        if can is not None:
+            columns[name] = {
+                what: value
+                for what, value in _facts(can)
+                if what not in ("cipher suites", "groups", "can", "cannot")
+            } | {what: "yes" if able else "no" for what, able in _flags(can).items()}
+    yield f"| | {' | '.join(columns)} |"
+    yield f"| --- |{' --- |' * len(columns)}"
+    for what in next(iter(columns.values()), {}):
+        yield f"| {what} | {' | '.join(column[what] for column in columns.values())} |"
 
 
 def _list(items: Iterable[str]) -> str:
