@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WHEELS := target/wheels
 CARGO := cargo
 NATIVE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
-PYTHON_SOURCES := $(shell find python -name '*.py' -o -name '*.pyi')
+PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
 .PHONY: help build demo test test-rust test-python test-peers lint format bench bench-check audit clean
 
@@ -35,6 +35,7 @@ test-rust:
 	$(CARGO) test --quiet --release --locked --workspace
 
 # Every CPython from 3.11 on that can be run here; each gets the one wheel in an environment of its own.
+# After these tests come those of the conformance kit, once for each implementation.
 test-python: build
 	$(BIN)/python tools/pythons.py test -- -q tests -m "not peers"
 

@@ -3,6 +3,7 @@
     tools/pythons.py list
     tools/pythons.py test -- PYTEST ARGUMENTS
 
+After the run that the arguments ask for comes one of the conformance kit for each implementation.
 Interpreters are found by running candidates, never by name alone: a name on the PATH may be a shim
 that fails. Each version gets an environment of its own under .venvs/ with the pinned test tools
 and the one wheel. POLYTLS_PYTHONS, such as "3.11 3.12 3.13", names versions that must be there.
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / ".venvs"
 WHEELS = ROOT / "target" / "wheels"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
+KIT = ("-q", "--pyargs", "polytls.testing.conformance")
 OLDEST = (3, 11)
 NEWEST = (3, 14)
 PROBE = (
@@ -78,16 +80,25 @@ def environment(version: str, executable: str) -> str:
     return str(python)
 
 
-def test(version: str, executable: str, options: list[str]) -> subprocess.CompletedProcess[str]:
-    """One version's tests, with what they print."""
-    return subprocess.run(
-        [environment(version, executable), "-m", "pytest", *options],
-        cwd=ROOT,
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def test(version: str, executable: str, options: list[str]) -> tuple[bool, str]:
+    """Whether one version's tests pass, and what they print."""
+    python = environment(version, executable)
+    listing = "import polytls; print(*polytls.implementations())"
+    asked = subprocess.run([python, "-c", listing], capture_output=True, text=True, check=True)
+    runs = [options, *([*KIT, "--implementation", name] for name in asked.stdout.split())]
+    passed, printed = True, ""
+    for run in runs:
+        done = subprocess.run(
+            [python, "-m", "pytest", *run],
+            cwd=ROOT,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        passed = passed and done.returncode == 0
+        printed += done.stdout
+    return passed, printed
 
 
 def main(arguments: list[str]) -> int:
@@ -113,9 +124,9 @@ def main(arguments: list[str]) -> int:
         }
         failed = []
         for version, run in runs.items():
-            outcome = run.result()
-            print(f"CPython {version}: {found[version]}\n{outcome.stdout}", flush=True)
-            if outcome.returncode:
+            passed, printed = run.result()
+            print(f"CPython {version}: {found[version]}\n{printed}", flush=True)
+            if not passed:
                 failed.append(version)
     if failed:
         print(f"tests failed under CPython {', '.join(failed)}", file=sys.stderr)

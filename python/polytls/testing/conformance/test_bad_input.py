@@ -81,7 +81,7 @@ def refused(
             {"lowest_supported_version": MINIMUM, "highest_supported_version": MINIMUM},
             "MINIMUM_SUPPORTED is no upper end",
         ),
-        ("ciphers", {"ciphers": [0x00FF, 0xC013]}, "none of these suites"),
+        ("ciphers", {"ciphers": [0x00FF, 0xFEFE]}, "none of these suites"),
         ("ciphers", {"ciphers": []}, "empty"),
         ("ciphers", {"ciphers": [65_536]}, "65536 is no 16-bit number"),
         ("ciphers", {"ciphers": [-1]}, "-1 is no 16-bit number"),

@@ -15,6 +15,7 @@ from polytls import (
     WantReadError,
 )
 from polytls.testing import Pair
+from polytls.testing.conformance.lab import same_error
 
 V12, V13 = TLSVersion.TLSv1_2, TLSVersion.TLSv1_3
 
@@ -26,16 +27,6 @@ def sides(request: pytest.FixtureRequest, connected: Pair) -> tuple[Any, Any]:
     """The one that closes, and the other."""
     both = (connected.client, connected.server)
     return both if request.param == "client" else both[::-1]
-
-
-def same_error(one: BaseException, other: BaseException) -> bool:
-    """Whether two errors are of one class with the same message and facts, yet not one object."""
-    return (
-        one is not other
-        and type(one) is type(other)
-        and str(one) == str(other)
-        and vars(one) == vars(other)
-    )
 
 
 def carry(pair: Pair) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import pickle
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from polytls import SupportsInfo, SupportsPending, TLSBuffer, TLSVersion
 from polytls.testing import Pair
+from polytls.testing.conformance.target import Target
 
 DATA = b"the quick brown fox jumps over the lazy dog"
 
@@ -78,11 +80,12 @@ def test_contexts_live_as_long_as_their_buffers(lab: Any, version: TLSVersion) -
 
 
 @pytest.mark.parametrize("case", ["echo", "refused and written", "read and asked"])
-def test_threads_may_share_a_buffer(lab: Any, version: TLSVersion, case: str) -> None:
+def test_threads_may_share_a_buffer(target: Target, version: TLSVersion, case: str) -> None:
     # In a process of its own: a deadlock that holds the interpreter's lock stops every thread.
     script = Path(__file__).parent / "two_threads.py"
     done = subprocess.run(
-        [sys.executable, script, lab.implementation.name, version.name, case],
+        [sys.executable, script, target.name, version.name, case],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         timeout=10,

@@ -1,6 +1,6 @@
 """Certificates, keys and trust stores in every encoding, and in none.
 
-What `tests/certs` holds is described in its README; the rest is made by the lab's authority.
+What `certs` holds is described in its README; the rest is made by the lab's authority.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from polytls import (
 from polytls.testing import CertificateAuthority, KeyType
 from polytls.testing.certificates import pem
 
-CERTS = Path(__file__).parent.parent / "certs"
+CERTS = Path(__file__).parent / "certs"
 
 KEYS = [
     "ec.pkcs8.pem",

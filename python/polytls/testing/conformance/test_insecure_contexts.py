@@ -19,6 +19,9 @@ from polytls import (
     insecure,
 )
 from polytls.testing import CertificateAuthority, Pair, self_signed
+from polytls.testing.conformance.selection import needs
+
+pytestmark = needs("insecure contexts")
 
 VERIFY_ALL: dict[str, bool] = {}
 ANY_NAME = {"disable_hostname_check": True}
@@ -30,23 +33,22 @@ NOW = datetime.now(UTC)
 class Door:
     """Insecure contexts of one implementation; all that is done through it is silent."""
 
-    def __init__(self, lab: Any) -> None:
+    def __init__(self, lab: Any, implementation: Any) -> None:
         self.lab = lab
+        self.implementation = implementation
 
     def client(self, switches: dict[str, bool], **given: Any) -> Any:
         given.setdefault("trust_store", self.lab.ca.trust_store())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", insecure.SecurityWarning)
-            made = insecure.implementation(self.lab.implementation.name)
-            return made.insecure_client_context(
+            return self.implementation.insecure_client_context(
                 TLSClientConfiguration(**given), insecure.InsecureConfiguration(**switches)
             )
 
     def server(self, switches: dict[str, bool], **given: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", insecure.SecurityWarning)
-            made = insecure.implementation(self.lab.implementation.name)
-            return made.insecure_server_context(
+            return self.implementation.insecure_server_context(
                 TLSServerConfiguration([self.lab.chain()], **given),
                 insecure.InsecureConfiguration(**switches),
             )
@@ -58,14 +60,14 @@ class Door:
 
 
 @pytest.fixture
-def door(lab: Any) -> Door:
-    return Door(lab)
+def door(lab: Any, insecure_implementation: Any) -> Door:
+    return Door(lab, insecure_implementation)
 
 
 def test_every_step_warns_once_and_blames_the_caller(
-    lab: Any, recwarn: pytest.WarningsRecorder
+    lab: Any, insecure_implementation: Any, recwarn: pytest.WarningsRecorder
 ) -> None:
-    made = insecure.implementation(lab.implementation.name)
+    made = insecure_implementation
     switches = insecure.InsecureConfiguration(**NOTHING)
     client = made.insecure_client_context(
         TLSClientConfiguration(trust_store=lab.ca.trust_store()), switches
@@ -78,7 +80,6 @@ def test_every_step_warns_once_and_blames_the_caller(
     assert {warning.filename for warning in recwarn} == {__file__}
     steps = [str(warning.message).partition(":")[0] for warning in recwarn]
     assert steps == [
-        "polytls.insecure.implementation",
         "InsecureConfiguration",
         "InsecureClientContext",
         "InsecureServerContext",
@@ -89,8 +90,7 @@ def test_every_step_warns_once_and_blames_the_caller(
 
 
 def test_the_secure_contexts_behind_the_door_are_silent_and_verify(door: Door, lab: Any) -> None:
-    with pytest.warns(insecure.SecurityWarning):
-        made = insecure.implementation(lab.implementation.name)
+    made = door.implementation
     assert made.client_context is lab.implementation.client_context
     client = made.client_context(TLSClientConfiguration(trust_store=lab.ca.trust_store()))
     outcome = lab.settle(lab.pair(client, name="other.example"))
@@ -239,9 +239,9 @@ def test_a_server_with_its_switches_off_verifies_its_clients(
 
 @pytest.mark.parametrize("wrong", [None, {}, (True, True)])
 def test_a_wrong_insecure_configuration_is_a_type_error(
-    lab: Any, wrong: Any, recwarn: pytest.WarningsRecorder
+    lab: Any, insecure_implementation: Any, wrong: Any, recwarn: pytest.WarningsRecorder
 ) -> None:
-    made = insecure.implementation(lab.implementation.name)
+    made = insecure_implementation
     with pytest.raises(TypeError, match="insecure_configuration"):
         made.insecure_client_context(TLSClientConfiguration(), wrong)
     with pytest.raises(TypeError, match="insecure_configuration"):

@@ -16,6 +16,9 @@ from polytls import (
     WantReadError,
 )
 from polytls.testing import CertificateAuthority
+from polytls.testing.conformance.selection import needs
+
+pytestmark = needs("resumption", "client authentication")
 
 
 def visit(lab: Any, client: Any, server: Any, name: str | None = None) -> Any:

@@ -19,6 +19,7 @@ from polytls import (
     WantReadError,
 )
 from polytls.testing import KeyType, self_signed
+from polytls.testing.conformance.selection import needs
 
 ECDSA = CipherSuite.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
 RSA = CipherSuite.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
@@ -178,6 +179,7 @@ def chains(lab: Any) -> dict[str, Any]:
         ("198.51.100.1", "default"),
     ],
 )
+@needs("selection by name")
 def test_the_chain_is_chosen_by_the_name_asked_for(
     lab: Any, version: TLSVersion, chains: dict[str, Any], asked: str, expected: str
 ) -> None:
@@ -188,6 +190,7 @@ def test_the_chain_is_chosen_by_the_name_asked_for(
 
 
 @pytest.mark.parametrize("asked", ["unknown.example", "a.b.site.example", "192.0.2.77"])
+@needs("selection by name")
 def test_the_first_chain_serves_where_none_fits(
     lab: Any, chains: dict[str, Any], asked: str
 ) -> None:
@@ -199,6 +202,7 @@ def test_the_first_chain_serves_where_none_fits(
 @pytest.mark.parametrize(
     ("suite", "expected"), [(ECDSA, KeyType.ECDSA_P256), (RSA, KeyType.RSA_2048)]
 )
+@needs("selection by name")
 def test_of_chains_for_one_name_the_client_gets_one_that_it_can_verify(
     lab: Any, first: KeyType, suite: CipherSuite, expected: KeyType
 ) -> None:
@@ -236,14 +240,20 @@ def verifying_only(hello: bytes, scheme: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("key_type", "scheme"),
+    ("version", "key_type", "scheme"),
     [
-        (KeyType.ECDSA_P256, 0x0401),  # rsa_pkcs1_sha256
-        (KeyType.ECDSA_P256, 0x0503),  # ecdsa_secp384r1_sha384
-        (KeyType.RSA_2048, 0x0403),  # ecdsa_secp256r1_sha256
-        (KeyType.ED25519, 0x0403),
+        (version, key_type, scheme)
+        for version in (TLSVersion.TLSv1_2, TLSVersion.TLSv1_3)
+        for key_type, scheme in (
+            (KeyType.ECDSA_P256, 0x0401),  # rsa_pkcs1_sha256
+            (KeyType.ECDSA_P256, 0x0503),  # ecdsa_secp384r1_sha384
+            (KeyType.RSA_2048, 0x0403),  # ecdsa_secp256r1_sha256
+            (KeyType.ED25519, 0x0403),
+        )
+        # In TLS 1.2 it means ECDSA with SHA-384, on any curve (RFC 8446 4.2.3).
+        if (version, scheme) != (TLSVersion.TLSv1_2, 0x0503)
     ],
-    ids=lambda value: value.value if isinstance(value, KeyType) else hex(value),
+    ids=lambda value: hex(value) if isinstance(value, int) else value.value,
 )
 def test_a_client_that_verifies_no_scheme_of_the_servers_key_is_incompatible(
     lab: Any, version: TLSVersion, key_type: KeyType, scheme: int
@@ -261,6 +271,7 @@ def test_a_client_that_verifies_no_scheme_of_the_servers_key_is_incompatible(
         assert caught.value.alert is AlertDescription.handshake_failure
 
 
+@needs("selection by name")
 def test_chains_of_different_issuers_bring_their_own_intermediates(lab: Any) -> None:
     intermediate = lab.ca.intermediate()
     plain, below = lab.chain("a.example"), intermediate.issue("b.example")

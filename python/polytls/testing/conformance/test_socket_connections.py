@@ -20,10 +20,9 @@ from polytls import (
     TLSVersion,
     VerificationFailure,
 )
+from polytls.testing.conformance.lab import PATIENCE
 
 LOOPBACK = "127.0.0.1"
-#: What no call of these tests may take, in seconds.
-PATIENCE = 20.0
 
 
 @pytest.fixture

@@ -5,35 +5,14 @@ from __future__ import annotations
 import array
 import hashlib
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from polytls import TLSVersion
+from polytls.testing.conformance.lab import PATIENCE
 
-#: What no call of these tests may take, in seconds.
-PATIENCE = 30.0
 MIB = 1 << 20
-
-
-@pytest.fixture
-def ends(lab: Any, version: TLSVersion) -> Iterator[tuple[Any, Any]]:
-    """A client's socket and the one accepted for it."""
-    with ThreadPoolExecutor() as threads, ExitStack() as closing:
-        listener = closing.enter_context(lab.server().connect(("127.0.0.1", 0)))
-        listener.settimeout(PATIENCE)
-        accepting = threads.submit(listener.accept)
-        client = lab.client(version=version).connect(
-            listener.getsockname(), server_hostname=lab.host, timeout=PATIENCE
-        )
-        closing.enter_context(client)
-        accepted, _ = accepting.result()
-        closing.enter_context(accepted)
-        accepted.settimeout(PATIENCE)
-        yield client, accepted
 
 
 def received(side: Any, length: int) -> bytes:

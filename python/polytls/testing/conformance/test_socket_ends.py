@@ -14,9 +14,7 @@ from typing import Any
 import pytest
 
 from polytls import RaggedEOF, TLSError, TLSVersion, WantReadError
-
-#: What no call of these tests may take, in seconds.
-PATIENCE = 20.0
+from polytls.testing.conformance.lab import PATIENCE, same_error
 
 
 class RawPeer:
@@ -58,30 +56,6 @@ class RawPeer:
         self.plain.close()
 
 
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads that are joined at the end of the test."""
-    with ThreadPoolExecutor() as executor:
-        yield executor
-
-
-@pytest.fixture
-def ends(lab: Any, version: TLSVersion, threads: ThreadPoolExecutor) -> Iterator[tuple[Any, Any]]:
-    """A client's socket and the one accepted for it."""
-    with ExitStack() as closing:
-        listener = closing.enter_context(lab.server().connect(("127.0.0.1", 0)))
-        listener.settimeout(PATIENCE)
-        accepting = threads.submit(listener.accept)
-        client = lab.client(version=version).connect(
-            listener.getsockname(), server_hostname=lab.host, timeout=PATIENCE
-        )
-        closing.enter_context(client)
-        accepted, _ = accepting.result()
-        closing.enter_context(accepted)
-        accepted.settimeout(PATIENCE)
-        yield client, accepted
-
-
 @pytest.fixture(params=["client", "server"])
 def one(
     request: pytest.FixtureRequest, lab: Any, version: TLSVersion, threads: ThreadPoolExecutor
@@ -111,16 +85,6 @@ def one(
             ours = closing.enter_context(accepting.result()[0])
             ours.settimeout(PATIENCE)
         yield ours, peer
-
-
-def same_error(one: BaseException, other: BaseException) -> bool:
-    """Whether two errors are of one class with the same message and facts, yet not one object."""
-    return (
-        one is not other
-        and type(one) is type(other)
-        and str(one) == str(other)
-        and vars(one) == vars(other)
-    )
 
 
 def finished(task: Future[Any]) -> Any:

@@ -14,16 +14,7 @@ import pytest
 
 from polytls import AlertDescription, TLSError, TLSVersion, WantReadError, WantWriteError
 from polytls.testing import CertificateAuthority
-
-#: What no call of these tests may take, in seconds.
-PATIENCE = 20.0
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads that are joined at the end of the test."""
-    with ThreadPoolExecutor() as executor:
-        yield executor
+from polytls.testing.conformance.lab import PATIENCE, same_error
 
 
 @contextmanager
@@ -56,16 +47,6 @@ def drive(side: Any, call: Callable[..., Any], *given: Any) -> Any:
             ready(side, selectors.EVENT_READ)
         except WantWriteError:
             ready(side, selectors.EVENT_WRITE)
-
-
-def same_error(one: BaseException, other: BaseException) -> bool:
-    """Whether two errors are of one class with the same message and facts, yet not one object."""
-    return (
-        one is not other
-        and type(one) is type(other)
-        and str(one) == str(other)
-        and vars(one) == vars(other)
-    )
 
 
 def abandon(side: Any) -> None:

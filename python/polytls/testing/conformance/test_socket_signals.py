@@ -12,15 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from polytls import TLSVersion
+from polytls.testing.conformance.lab import PATIENCE
 
-#: What no call of these tests may take, in seconds.
-PATIENCE = 20.0
 #: When the first signal comes: the call waits by then. If it should not, its handler runs all the
 #: same, and the test holds.
 SOON = 0.1
@@ -37,30 +35,6 @@ def handler() -> Iterator[Callable[[Any], None]]:
     yield lambda handler: signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads that are joined at the end of the test."""
-    with ThreadPoolExecutor() as executor:
-        yield executor
-
-
-@pytest.fixture
-def ends(lab: Any, version: TLSVersion, threads: ThreadPoolExecutor) -> Iterator[tuple[Any, Any]]:
-    """A client's socket and the one accepted for it."""
-    with ExitStack() as closing:
-        listener = closing.enter_context(lab.server().connect(("127.0.0.1", 0)))
-        listener.settimeout(PATIENCE)
-        accepting = threads.submit(listener.accept)
-        client = lab.client(version=version).connect(
-            listener.getsockname(), server_hostname=lab.host, timeout=PATIENCE
-        )
-        closing.enter_context(client)
-        accepted, _ = accepting.result()
-        closing.enter_context(accepted)
-        accepted.settimeout(PATIENCE)
-        yield client, accepted
 
 
 def stop(*_: Any) -> None:

@@ -14,9 +14,7 @@ from typing import Any
 import pytest
 
 from polytls import TLSVersion, WantWriteError
-
-#: What no call of these tests may take, in seconds.
-PATIENCE = 20.0
+from polytls.testing.conformance.lab import PATIENCE
 
 # Linux alone tells from outside whether a thread waits. Elsewhere the call may only just have
 # begun; what it must do is the same.
@@ -51,13 +49,6 @@ class Waiting:
         error = self.task.exception(PATIENCE)
         assert type(error) is OSError
         assert error.errno == errno.EBADF
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads that are joined at the end of the test."""
-    with ThreadPoolExecutor() as executor:
-        yield executor
 
 
 @pytest.fixture

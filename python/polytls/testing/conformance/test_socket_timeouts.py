@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from polytls import TLSError, TLSVersion, WantReadError, WantWriteError
+from polytls.testing.conformance.lab import PATIENCE
 
-#: What no call of these tests may take, in seconds.
-PATIENCE = 20.0
 #: The timeout that is waited for, and the time it must not exceed on the busiest machine.
 SHORT, LONG = 0.2, 4.0
 
@@ -27,23 +26,6 @@ def times_out(after: float = SHORT, before: float = LONG) -> Iterator[None]:
         yield
     assert after - 0.01 <= time.monotonic() - start < before
     assert not isinstance(caught.value, TLSError)
-
-
-@pytest.fixture
-def ends(lab: Any, version: TLSVersion) -> Iterator[tuple[Any, Any]]:
-    """A client's socket and the one accepted for it."""
-    with ThreadPoolExecutor() as threads, ExitStack() as closing:
-        listener = closing.enter_context(lab.server().connect(("127.0.0.1", 0)))
-        listener.settimeout(PATIENCE)
-        accepting = threads.submit(listener.accept)
-        client = lab.client(version=version).connect(
-            listener.getsockname(), server_hostname=lab.host, timeout=PATIENCE
-        )
-        closing.enter_context(client)
-        accepted, _ = accepting.result()
-        closing.enter_context(accepted)
-        accepted.settimeout(PATIENCE)
-        yield client, accepted
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from polytls import (
     WantReadError,
 )
 from polytls.testing import CertificateAuthority, self_signed
+from polytls.testing.conformance.selection import needs
 
 NOW = datetime.now(UTC)
 LAST_YEAR = {"not_before": NOW - timedelta(days=366), "not_after": NOW - timedelta(days=1)}
@@ -272,9 +273,11 @@ def test_neither_data_nor_a_client_certificate_goes_out_to_a_server_that_is_refu
 # --- the system's store ---
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="SSL_CERT_FILE is for Linux")
+system_trust = needs("system trust")
 
 
 @linux
+@system_trust
 @pytest.mark.parametrize("store", [None, TrustStore.system()], ids=["None", "system"])
 def test_the_systems_store_is_the_one_that_its_own_tools_read(
     lab: Any, store: TrustStore | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -292,6 +295,7 @@ def test_the_systems_store_is_the_one_that_its_own_tools_read(
 
 
 @linux
+@system_trust
 def test_roots_of_the_system_that_cannot_be_read_are_passed_over(
     lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -303,6 +307,7 @@ def test_roots_of_the_system_that_cannot_be_read_are_passed_over(
 
 
 @linux
+@system_trust
 def test_a_system_without_roots_is_refused_with_advice(
     lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,8 +12,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
-import polytls
 from polytls import (
     TLSClientConfiguration,
     TLSServerConfiguration,
@@ -21,14 +21,15 @@ from polytls import (
     WantReadError,
     WantWriteError,
 )
-from polytls.testing import CertificateAuthority, Pair, tie
+from polytls.testing import CertificateAuthority, tie
+from polytls.testing.conformance.target import load
 
 #: How long the cases that only repeat themselves go on, in seconds.
 DURATION = 0.3
 
 
-def connection(name: str, version: TLSVersion) -> Pair:
-    made, ca = polytls.implementation(name), CertificateAuthority()
+def connection(name: str, version: TLSVersion) -> Any:
+    made, ca = load(name).implementation, CertificateAuthority()
     client = made.client_context(
         TLSClientConfiguration(
             trust_store=ca.trust_store(),
@@ -69,7 +70,7 @@ def repeat(work: Callable[[], None]) -> Callable[[], None]:
     return repeated
 
 
-def echo(pair: Pair) -> None:
+def echo(pair: Any) -> None:
     """One thread writes, one reads; the main thread is network and server."""
     data = random.Random(1).randbytes(2_000_000)
     received = bytearray()
@@ -103,7 +104,7 @@ def echo(pair: Pair) -> None:
     assert received == data
 
 
-def refused_and_written(pair: Pair) -> None:
+def refused_and_written(pair: Any) -> None:
     """One thread is told that the buffer is full while another writes."""
     pair.server.write(bytes(200_000))
     pair.client.process_incoming(pair.server.process_outgoing(1_000_000))
@@ -123,7 +124,7 @@ def refused_and_written(pair: Pair) -> None:
     assert pair.client.read(1_000_000) == bytes(200_000)
 
 
-def read_and_asked(pair: Pair) -> None:
+def read_and_asked(pair: Any) -> None:
     """One thread reads in vain while another asks for facts, and a third writes."""
 
     def read() -> None:

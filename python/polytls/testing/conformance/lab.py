@@ -1,0 +1,125 @@
+"""What cases are written with: contexts of one implementation, and connections between them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from polytls import (
+    SigningChain,
+    TLSClientConfiguration,
+    TLSError,
+    TLSImplementation,
+    TLSServerConfiguration,
+    TLSVersion,
+    WantReadError,
+)
+from polytls.testing import CertificateAuthority, KeyType, Pair
+
+__all__ = ["HOST", "PATIENCE", "Lab", "Outcome", "same_error"]
+
+#: What the default server of these tests is called.
+HOST = "server.example"
+
+#: What no call of a case may take, in seconds.
+PATIENCE = 30.0
+
+
+@dataclass
+class Outcome:
+    """How both sides' handshakes ended: with an error, or None if they are done or wait."""
+
+    client: TLSError | None = None
+    server: TLSError | None = None
+
+
+class Lab:
+    """Contexts of one implementation, and connections between them in memory."""
+
+    host = HOST
+
+    def __init__(
+        self, implementation: TLSImplementation[Any, Any], ca: CertificateAuthority
+    ) -> None:
+        self.implementation = implementation
+        self.ca = ca
+
+    @functools.cache  # noqa: B019 - lives as long as the session
+    def chain(
+        self, *names: str, key_type: KeyType = KeyType.ECDSA_P256, **given: Any
+    ) -> SigningChain:
+        """A chain that `ca` issued for `names` (HOST by default), the same for the same wish."""
+        return self.ca.issue(*(names or (HOST,)), key_type=key_type, **given)
+
+    def client(self, *, version: TLSVersion | None = None, **given: Any) -> Any:
+        """A client's context; it trusts `ca` if nothing else is said."""
+        given.setdefault("trust_store", self.ca.trust_store())
+        configuration = TLSClientConfiguration(**_only(version), **given)
+        return self.implementation.client_context(configuration)
+
+    def server(self, *chains: SigningChain, version: TLSVersion | None = None, **given: Any) -> Any:
+        """A server's context; it is HOST if nothing else is said."""
+        configuration = TLSServerConfiguration(chains or [self.chain()], **_only(version), **given)
+        return self.implementation.server_context(configuration)
+
+    def pair(self, client: Any = None, server: Any = None, name: str = HOST, **given: Any) -> Pair:
+        """Two buffers whose handshake has not begun."""
+        client, server = client or self.client(), server or self.server()
+        return Pair(client.create_buffer(name), server.create_buffer(), **given)
+
+    def connect(
+        self, client: Any = None, server: Any = None, name: str = HOST, **given: Any
+    ) -> Pair:
+        """Two buffers whose handshake is done on both sides."""
+        pair = self.pair(client, server, name, **given)
+        pair.handshake()
+        return pair
+
+    @staticmethod
+    def settle(pair: Pair) -> Outcome:
+        """Drive both sides until nothing moves, whatever either finds."""
+        outcome = Outcome()
+        while True:
+            for side in ("client", "server"):
+                try:
+                    getattr(pair, side).do_handshake()
+                except WantReadError:
+                    continue
+                except TLSError as error:
+                    setattr(outcome, side, error)
+            if not pair.transfer():
+                return outcome
+
+    @staticmethod
+    def drain(side: Any, amount: int = 65536) -> bytes:
+        """All that `side` can read now; it must not have come to its end."""
+        data = bytearray()
+        while True:
+            try:
+                piece = side.read(amount)
+            except WantReadError:
+                return bytes(data)
+            assert piece, "the peer has sent close_notify"
+            data += piece
+
+    @staticmethod
+    def outgoing(side: Any) -> bytes:
+        """All that `side` has for the network."""
+        return bytes(side.process_outgoing(side.outgoing_bytes_buffered()))
+
+
+def _only(version: TLSVersion | None) -> dict[str, Any]:
+    if version is None:
+        return {}
+    return {"lowest_supported_version": version, "highest_supported_version": version}
+
+
+def same_error(one: BaseException, other: BaseException) -> bool:
+    """Whether two errors are of one class with the same message and facts, yet not one object."""
+    return (
+        one is not other
+        and type(one) is type(other)
+        and str(one) == str(other)
+        and vars(one) == vars(other)
+    )

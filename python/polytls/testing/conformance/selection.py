@@ -1,0 +1,54 @@
+"""Cases that are asked only of implementations which can do what they are about.
+
+A case says what it needs with `@needs(...)`. Cases that an implementation cannot be asked, by the
+capabilities it publishes itself, are deselected; that it refuses such wishes is a case as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import pytest
+
+from polytls import TLSVersion
+
+from .target import Target
+
+__all__ = ["NEEDS", "needs", "wanting"]
+
+#: What a case may need, and how to tell whether it is there.
+NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
+    "exact ciphers": lambda target: target.capabilities.cipher_choice == "exact",
+    "groups": lambda target: bool(target.capabilities.groups),
+    "client authentication": lambda target: target.capabilities.client_authentication,
+    "selection by name": lambda target: target.capabilities.sni_selection,
+    "resumption": lambda target: target.capabilities.resumption,
+    "system trust": lambda target: "system" in target.capabilities.trust_sources,
+    "all versions": lambda target: len(target.capabilities.versions) > 1,
+    "insecure contexts": lambda target: target.insecure is not None,
+}
+
+
+def needs(*what: str) -> pytest.MarkDecorator:
+    """Ask a case only of implementations that have all of `what`, keys of `NEEDS`."""
+    assert set(what) <= set(NEEDS)
+    return pytest.mark.needs(*what)
+
+
+def wanting(item: pytest.Item, target: Target) -> str | None:
+    """Return what `target` lacks for this case, None if nothing."""
+    for mark in item.iter_markers("needs"):
+        for what in mark.args:
+            if not NEEDS[what](target):
+                return str(what)
+    callspec = getattr(item, "callspec", None)
+    for value in callspec.params.values() if callspec else ():
+        if isinstance(value, TLSVersion) and value not in _known(target):
+            return value.value
+    return None
+
+
+def _known(target: Target) -> set[TLSVersion]:
+    open_ended = {TLSVersion.MINIMUM_SUPPORTED, TLSVersion.MAXIMUM_SUPPORTED}
+    return {*target.capabilities.versions, *open_ended}
