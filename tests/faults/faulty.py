@@ -1,0 +1,1086 @@
+"""Implementations with one fault each, to prove the conformance kit by.
+
+Each is rustls's implementation wrapped in Python, honest but for the one thing that its description
+says. With this folder on the path the kit takes them as `--implementation faulty:SKIPS_HOST_NAMES`.
+`HONEST` is the wrapper without any fault. `FAULTS` has the others by name; each knows the case of
+the kit that must fail on it.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+import threading
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any, Final
+
+from polytls import (
+    AlertReceived,
+    CertificateVerificationError,
+    ClientAuthentication,
+    ConnectionInfo,
+    NextProtocol,
+    NotTLSError,
+    PeerMisbehaved,
+    RaggedEOF,
+    SessionCache,
+    TLSError,
+    TLSImplementation,
+    VerificationFailure,
+    WantReadError,
+    WantWriteError,
+)
+from polytls.capabilities import effective_client_authentication
+from polytls.implementations.rustls import INSECURE_IMPLEMENTATION as RUSTLS
+from polytls.insecure import InsecureConfiguration, SecurityWarning
+
+# --- the honest wrapper ---
+
+
+def _through(name: str) -> Any:
+    def call(self: Any, *given: Any, **named: Any) -> Any:
+        return getattr(self.inner, name)(*given, **named)
+
+    call.__name__ = name
+    return call
+
+
+def _fact(name: str) -> Any:
+    return property(lambda self: getattr(self.inner, name))
+
+
+@contextmanager
+def _quietly(insecure: object) -> Iterator[None]:
+    if insecure is None:  # Filters are shared by all threads: not without need.
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        yield
+
+
+class Connection:
+    """What buffers and sockets have in common."""
+
+    def __init__(self, inner: Any, context: Any) -> None:
+        self.inner = inner
+        self._context = context
+
+    @property
+    def context(self) -> Any:
+        return self._context
+
+    negotiated_tls_version = _fact("negotiated_tls_version")
+    info = _fact("info")
+    cipher = _through("cipher")
+    do_handshake = _through("do_handshake")
+    getpeercert = _through("getpeercert")
+    negotiated_protocol = _through("negotiated_protocol")
+    outgoing_bytes_buffered = _through("outgoing_bytes_buffered")
+    pending = _through("pending")
+
+    def __repr__(self) -> str:
+        return repr(self.inner)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a connection cannot be pickled")
+
+
+class Buffer(Connection):
+    read = _through("read")
+    write = _through("write")
+    shutdown = _through("shutdown")
+    process_incoming = _through("process_incoming")
+    incoming_bytes_buffered = _through("incoming_bytes_buffered")
+    process_outgoing = _through("process_outgoing")
+
+
+class Socket(Connection):
+    failed_handshakes = _fact("failed_handshakes")
+    close = _through("close")
+    fileno = _through("fileno")
+    getblocking = _through("getblocking")
+    getpeername = _through("getpeername")
+    getsockname = _through("getsockname")
+    gettimeout = _through("gettimeout")
+    listen = _through("listen")
+    recv = _through("recv")
+    recv_into = _through("recv_into")
+    send = _through("send")
+    sendall = _through("sendall")
+    setblocking = _through("setblocking")
+    settimeout = _through("settimeout")
+
+    def accept(self) -> Any:
+        accepted, address = self.inner.accept()
+        return type(self)(accepted, self.context), address
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.inner.__exit__(*raised)
+
+
+class Context:
+    """What both sides' contexts have in common."""
+
+    kind: str
+    buffer: type[Buffer] = Buffer
+    socket: type[Socket] = Socket
+    #: What the inner context does not verify, if it is an insecure one.
+    unverified: dict[str, bool] | None = None
+
+    def __init__(self, configuration: Any) -> None:
+        self.inner = self.make_inner(configuration)
+        self._configuration = configuration
+
+    @property
+    def configuration(self) -> Any:
+        return self._configuration
+
+    effective_ciphers = _fact("effective_ciphers")
+    effective_groups = _fact("effective_groups")
+
+    def changed(self, configuration: Any) -> Any:
+        """The configuration that the inner context gets."""
+        return configuration
+
+    def make_inner(self, configuration: Any) -> Any:
+        configuration = self.changed(configuration)
+        if self.unverified is None:
+            return getattr(RUSTLS, f"{self.kind}_context")(configuration)
+        with _quietly(self.unverified):
+            insecure = InsecureConfiguration(**self.unverified)
+            return getattr(RUSTLS, f"insecure_{self.kind}_context")(configuration, insecure)
+
+    def connect(self, *given: Any, **named: Any) -> Any:
+        with _quietly(self.unverified):
+            return self.socket(self.inner.connect(*given, **named), self)
+
+
+class Client(Context):
+    kind = "client"
+
+    def create_buffer(self, server_hostname: str) -> Any:
+        with _quietly(self.unverified):
+            return self.buffer(self.inner.create_buffer(server_hostname), self)
+
+
+class Server(Context):
+    kind = "server"
+
+    def create_buffer(self) -> Any:
+        with _quietly(self.unverified):
+            return self.buffer(self.inner.create_buffer(), self)
+
+
+class Faulty(TLSImplementation[Any, Any]):
+    """An implementation with a fault, and the case of the kit that must catch it."""
+
+    def __init__(
+        self,
+        description: str,
+        caught_by: str,
+        *,
+        client: type[Client] = Client,
+        server: type[Server] = Server,
+        buffer: type[Buffer] = Buffer,
+        socket: type[Socket] = Socket,
+        validate_config: Any = RUSTLS.validate_config,
+    ) -> None:
+        def with_these(context: Any) -> Any:
+            own = {
+                name: kind
+                for name, kind, honest in (("buffer", buffer, Buffer), ("socket", socket, Socket))
+                if kind is not honest
+            }
+            return type(context.__name__, (context,), own)
+
+        super().__init__(
+            with_these(client),
+            with_these(server),
+            validate_config,
+            name=RUSTLS.name,
+            version=RUSTLS.version,
+            capabilities=RUSTLS.capabilities,
+        )
+        self.description = description
+        self.caught_by = caught_by
+
+
+HONEST: Final = Faulty("has no fault", "")
+
+
+def _nothing(buffer: Any) -> Any:
+    """What `read` returns at the end."""
+    return b"" if buffer is None else 0
+
+
+def _either(**members: Any) -> dict[str, Any]:
+    """Both sides' contexts with these members."""
+    return {
+        "client": type("Client", (Client,), members),
+        "server": type("Server", (Server,), members),
+    }
+
+
+def _with(**changes: Any) -> dict[str, Any]:
+    """Both sides' contexts, with other configurations inside."""
+    return _either(changed=lambda self, configuration: configuration.replace(**changes))
+
+
+# --- verification ---
+
+
+class _AnyName(Client):
+    unverified = {"disable_hostname_check": True}  # noqa: RUF012
+
+
+class _AnyServer(Client):
+    unverified = {"disable_hostname_check": True, "disable_verification": True}  # noqa: RUF012
+
+
+class _AnyClient(Server):
+    unverified = _AnyServer.unverified
+
+    def make_inner(self, configuration: Any) -> Any:
+        asked = effective_client_authentication(configuration)
+        if asked is ClientAuthentication.NONE:
+            return RUSTLS.server_context(configuration)
+        return super().make_inner(configuration)
+
+
+def _common_names(certificate: bytes) -> list[bytes]:
+    """The common names in a certificate, the issuer's first: all that these faults look at."""
+    found = re.finditer(rb"\x06\x03\x55\x04\x03[\x0c\x13](.)", certificate, re.DOTALL)
+    return [certificate[match.end() : match.end() + match[1][0]] for match in found]
+
+
+class _VerifiesLate(Buffer):
+    def _verify(self) -> None:
+        presented = self.inner.info.peer_chain
+        if presented is None:
+            return
+        trusted = self.context.configuration.trust_store.buffer.decode()
+        anchors = _common_names(ssl.PEM_cert_to_DER_cert(trusted))
+        if not any(_common_names(certificate)[0] in anchors for certificate in presented):
+            raise CertificateVerificationError(
+                "an unknown issuer",
+                reason=VerificationFailure.UNKNOWN_ISSUER,
+                hostname=self.inner.info.server_name,
+                chain=presented,
+            )
+
+    def read(self, *given: Any, **named: Any) -> Any:
+        self._verify()
+        return self.inner.read(*given, **named)
+
+    def write(self, *given: Any, **named: Any) -> Any:
+        self._verify()
+        return self.inner.write(*given, **named)
+
+
+class _VerifiesLateClient(_AnyServer):
+    buffer = _VerifiesLate
+
+
+class _MakesUpAName(Client):
+    def create_buffer(self, server_hostname: str) -> Any:
+        try:
+            address = ip_address(server_hostname)
+        except ValueError:
+            return super().create_buffer(server_hostname)
+        name = f"{address.packed.hex()}.made-up.example"
+        return self.buffer(_AnyName(self.configuration).create_buffer(name).inner, self)
+
+
+class _TellsAnAddress(Buffer):
+    name: str | None = None
+
+    @property
+    def info(self) -> ConnectionInfo:
+        told = self.inner.info
+        return told if told.version is None else replace(told, server_name=self.name)
+
+
+class _TellsAnAddressClient(Client):
+    buffer = _TellsAnAddress
+
+    def create_buffer(self, server_hostname: str) -> Any:
+        made = super().create_buffer(server_hostname)
+        made.name = server_hostname
+        return made
+
+
+class _OtherRefusal(Buffer):
+    def do_handshake(self) -> None:
+        try:
+            self.inner.do_handshake()
+        except CertificateVerificationError as error:
+            raise self.instead_of(error) from None
+
+    def instead_of(self, error: CertificateVerificationError) -> OSError:
+        return OSError(str(error))
+
+
+class _NoReason(_OtherRefusal):
+    def instead_of(self, error: CertificateVerificationError) -> OSError:
+        error.reason = VerificationFailure.OTHER
+        return error
+
+
+SKIPS_HOST_NAMES: Final = Faulty(
+    "accepts a valid certificate of any name",
+    "test_server_names::test_a_name_that_the_certificate_does_not_have_is_refused",
+    client=_AnyName,
+)
+SKIPS_VERIFICATION: Final = Faulty(
+    "accepts any certificate of a server",
+    "test_verification::test_an_unknown_authority_is_refused",
+    client=_AnyServer,
+)
+VERIFIES_AFTER_THE_HANDSHAKE: Final = Faulty(
+    "verifies the server at the first read or write, when the client's certificate is out",
+    "test_verification::"
+    "test_neither_data_nor_a_client_certificate_goes_out_to_a_server_that_is_refused",
+    client=_VerifiesLateClient,
+)
+RAISES_PLAIN_OS_ERRORS: Final = Faulty(
+    "raises a plain OSError where a certificate is refused",
+    "test_verification::test_an_unknown_authority_is_refused",
+    buffer=_OtherRefusal,
+)
+GIVES_NO_REASON: Final = Faulty(
+    "refuses every certificate for the reason OTHER",
+    "test_verification::test_a_certificate_outside_its_time_is_refused",
+    buffer=_NoReason,
+)
+MAKES_UP_A_SERVER_NAME: Final = Faulty(
+    "asks for a made-up name where an address was dialled",
+    "test_server_names::test_an_address_is_verified_but_never_asked_for",
+    client=_MakesUpAName,
+)
+TELLS_AN_ADDRESS_AS_SERVER_NAME: Final = Faulty(
+    "says that an address was sent as the server's name",
+    "test_more::test_an_address_is_told_by_neither_side_as_a_server_name",
+    client=_TellsAnAddressClient,
+)
+
+
+# --- client authentication ---
+
+
+class _Lenient(Server):
+    def changed(self, configuration: Any) -> Any:
+        if effective_client_authentication(configuration) is ClientAuthentication.REQUIRED:
+            return configuration.replace(client_authentication=ClientAuthentication.OPTIONAL)
+        return configuration
+
+
+class _AsksOnlyOnce(Buffer):
+    def do_handshake(self) -> None:
+        self.inner.do_handshake()
+        asked = effective_client_authentication(self.context.configuration)
+        if (
+            asked is ClientAuthentication.REQUIRED
+            and self.inner.getpeercert() is None
+            and not self.inner.info.resumed
+        ):
+            raise CertificateVerificationError(
+                "no certificate", reason=VerificationFailure.NO_CERTIFICATE
+            )
+
+
+class _OneCacheForAll(Server):
+    buffer = _AsksOnlyOnce
+    made: dict[Any, Any] = {}  # noqa: RUF012
+
+    def make_inner(self, configuration: Any) -> Any:
+        if configuration.trust_store is None:
+            return super().make_inner(configuration)
+        lax = configuration.replace(client_authentication=ClientAuthentication.OPTIONAL)
+        if lax not in self.made:
+            self.made[lax] = super().make_inner(lax)
+        return self.made[lax]
+
+
+def _shared(self: Any, configuration: Any) -> Any:
+    key = (type(self), configuration)
+    if key not in _MADE:
+        _MADE[key] = Context.make_inner(self, configuration)
+    return _MADE[key]
+
+
+_MADE: Final[dict[Any, Any]] = {}
+
+ACCEPTS_NO_CLIENT_CERTIFICATE: Final = Faulty(
+    "accepts a client without a certificate under REQUIRED",
+    "test_client_authentication::test_a_client_is_asked_as_configured",
+    server=_Lenient,
+)
+ACCEPTS_ANY_CLIENT_CERTIFICATE: Final = Faulty(
+    "accepts whatever certificate a client presents",
+    "test_client_authentication::test_a_certificate_that_is_presented_is_verified",
+    server=_AnyClient,
+)
+ACCEPTS_TICKETS_OF_LAXER_SERVERS: Final = Faulty(
+    "resumes a session of a NONE context under REQUIRED without asking for a certificate",
+    "test_resumption::test_a_session_of_a_laxer_server_does_not_open_a_stricter_one",
+    server=_OneCacheForAll,
+)
+
+
+# --- sessions ---
+
+SHARES_SESSIONS_BETWEEN_CONTEXTS: Final = Faulty(
+    "resumes sessions of other contexts",
+    "test_resumption::test_each_context_remembers_for_itself",
+    **_either(make_inner=_shared),
+)
+NEVER_RESUMES: Final = Faulty(
+    "resumes nothing, though its capabilities say that it does",
+    "test_resumption::test_the_second_connection_is_resumed_by_default",
+    **_with(sessions=None),
+)
+RESUMES_AGAINST_ITS_ORDERS: Final = Faulty(
+    "resumes sessions where sessions=None forbids it",
+    "test_resumption::test_without_sessions_on_either_side_nothing_is_resumed",
+    **_with(sessions=SessionCache()),
+)
+
+
+# --- configuration ---
+
+
+class _FirstChain(Server):
+    def changed(self, configuration: Any) -> Any:
+        return configuration.replace(certificate_chain=configuration.certificate_chain[:1])
+
+
+class _Backwards(Server):
+    def changed(self, configuration: Any) -> Any:
+        return configuration.replace(inner_protocols=configuration.inner_protocols[::-1])
+
+
+class _InventsAProtocol(Buffer):
+    def negotiated_protocol(self) -> Any:
+        return self.info.alpn
+
+    @property
+    def info(self) -> ConnectionInfo:
+        told = self.inner.info
+        if told.version is None or told.alpn is not None:
+            return told
+        return replace(told, alpn=NextProtocol.HTTP1)
+
+
+def _any_cipher(self: Any, configuration: Any) -> Any:
+    return configuration.replace(ciphers=None)
+
+
+def _wished_ciphers(self: Any) -> Any:
+    """What was asked for, as if it had taken effect."""
+    return self.configuration.ciphers or self.inner.effective_ciphers
+
+
+def _sorted_ciphers(self: Any, configuration: Any) -> Any:
+    ciphers = configuration.ciphers
+    return configuration.replace(ciphers=None if ciphers is None else sorted(ciphers))
+
+
+def _no_ids(self: Any, configuration: Any) -> Any:
+    store = configuration.trust_store
+    if store is None or store.source != "id":
+        return configuration
+    return configuration.replace(trust_store=None)
+
+
+class _ReadsFilesAgain(Client):
+    def create_buffer(self, server_hostname: str) -> Any:
+        self.inner = self.make_inner(self.configuration)
+        return super().create_buffer(server_hostname)
+
+
+def _shows_everything(self: Any) -> str:
+    chains = self.configuration.certificate_chain or ()
+    chains = chains if isinstance(chains, tuple) else (chains,)
+    keys = [chain.leaf[1] and chain.leaf[1].buffer for chain in chains]
+    return f"<{type(self).__name__} keys={keys!r}>"
+
+
+IGNORES_THE_VERSION_FLOOR: Final = Faulty(
+    "ignores lowest_supported_version",
+    "test_handshake::test_without_a_common_version_both_sides_learn_why",
+    **_with(lowest_supported_version=None),
+)
+IGNORES_THE_VERSION_CAP: Final = Faulty(
+    "ignores highest_supported_version",
+    "test_handshake::test_the_highest_version_that_both_allow_is_used",
+    **_with(highest_supported_version=None),
+)
+IGNORES_CIPHERS: Final = Faulty(
+    "ignores ciphers, and says that they are in effect",
+    "test_handshake::test_a_suite_asked_for_is_used_or_refused",
+    **_either(changed=_any_cipher, effective_ciphers=property(_wished_ciphers)),
+)
+IGNORES_THE_ORDER_OF_CIPHERS: Final = Faulty(
+    "sorts ciphers by number",
+    "test_handshake::test_the_servers_order_of_suites_decides_where_it_gave_one",
+    **_either(changed=_sorted_ciphers, effective_ciphers=property(_wished_ciphers)),
+)
+IGNORES_GROUPS: Final = Faulty(
+    "ignores groups",
+    "test_handshake::test_a_group_asked_for_is_used_or_refused",
+    **_with(groups=None),
+)
+IGNORES_PROTOCOLS: Final = Faulty(
+    "ignores inner_protocols, so that peers without a common one get on",
+    "test_handshake::test_without_a_common_protocol_the_handshake_fails",
+    **_with(inner_protocols=None),
+)
+IGNORES_THE_ORDER_OF_PROTOCOLS: Final = Faulty(
+    "prefers the server's last protocol",
+    "test_handshake::test_the_servers_preferred_common_protocol_is_agreed_on",
+    server=_Backwards,
+)
+INVENTS_A_PROTOCOL: Final = Faulty(
+    "tells of HTTP/1.1 where no protocol was agreed on",
+    "test_handshake::test_the_servers_preferred_common_protocol_is_agreed_on",
+    buffer=_InventsAProtocol,
+)
+KNOWS_ONE_CHAIN_ONLY: Final = Faulty(
+    "answers with its first chain whatever name is asked for",
+    "test_server_names::test_the_chain_is_chosen_by_the_name_asked_for",
+    server=_FirstChain,
+)
+VALIDATES_NOTHING: Final = Faulty(
+    "has a validate_config that accepts everything, ids too",
+    "test_bad_input::test_ids_are_refused",
+    validate_config=lambda configuration: None,
+)
+TAKES_AN_ID_FOR_THE_SYSTEM: Final = Faulty(
+    "silently trusts the system where a trust store's id is given",
+    "test_bad_input::test_a_wish_that_cannot_be_granted_is_refused_on_both_sides",
+    **_either(changed=_no_ids),
+)
+READS_FILES_AGAIN: Final = Faulty(
+    "reads its files for each connection",
+    "test_verification::test_a_store_is_read_once_when_the_context_is_made",
+    client=_ReadsFilesAgain,
+)
+SHOWS_KEYS: Final = Faulty(
+    "has contexts whose repr shows the private key",
+    "test_more::test_a_context_shows_no_key",
+    **_either(__repr__=_shows_everything),
+)
+
+
+# --- data ---
+
+
+class _LosesAByteAtASplit(Buffer):
+    def process_incoming(self, data_from_network: Any) -> None:
+        data = bytes(data_from_network)
+        self.inner.process_incoming(data[1:] if 1 < len(data) < 5 else data)
+
+
+class _LosesWhatWasNotAskedFor(Buffer):
+    def read(self, amt: int, buffer: Any = None) -> Any:
+        found = self.inner.read(amt) if buffer is None else self.inner.read(amt, buffer)
+        if rest := self.inner.pending():
+            self.inner.read(rest)
+        return found
+
+
+class _TakesNegativeAmounts(Buffer):
+    def read(self, amt: Any, buffer: Any = None) -> Any:
+        amt = 1 << 30 if isinstance(amt, int) and amt < 0 else amt
+        return self.inner.read(amt) if buffer is None else self.inner.read(amt, buffer)
+
+
+class _SaysAllWasTaken(Buffer):
+    def write(self, buf: Any) -> int:
+        self.inner.write(buf)
+        return memoryview(buf).nbytes
+
+
+class _WritesTooEarly(Buffer):
+    def write(self, buf: Any) -> int:
+        try:
+            return self.inner.write(buf)
+        except WantReadError:
+            return memoryview(buf).nbytes
+
+
+class _RefusesMuchAtOnce(Buffer):
+    def process_incoming(self, data_from_network: Any) -> None:
+        if memoryview(data_from_network).nbytes > 65_536:
+            raise WantReadError("too much at once")
+        self.inner.process_incoming(data_from_network)
+
+
+class _Queue(Buffer):
+    """Keeps what comes in until it is needed."""
+
+    def __init__(self, inner: Any, context: Any) -> None:
+        super().__init__(inner, context)
+        self.queue: deque[Any] = deque()
+
+    def _feed(self) -> None:
+        while self.queue:
+            try:
+                self.inner.process_incoming(self.queue[0])
+            except WantReadError:
+                return
+            self.queue.popleft()
+
+    def do_handshake(self) -> None:
+        self._feed()
+        self.inner.do_handshake()
+
+    def read(self, *given: Any, **named: Any) -> Any:
+        self._feed()
+        return self.inner.read(*given, **named)
+
+    def write(self, buf: Any) -> int:
+        self._feed()
+        return self.inner.write(buf)
+
+    def shutdown(self) -> None:
+        self._feed()
+        self.inner.shutdown()
+
+    def incoming_bytes_buffered(self) -> int:
+        queued = sum(memoryview(piece).nbytes for piece in self.queue)
+        return self.inner.incoming_bytes_buffered() + queued
+
+
+class _NeverFull(_Queue):
+    def process_incoming(self, data_from_network: Any) -> None:
+        self.queue.append(bytes(data_from_network))
+        self._feed()
+
+
+class _KeepsNoCopy(_Queue):
+    def process_incoming(self, data_from_network: Any) -> None:
+        self.queue.append(data_from_network)
+
+
+class _TellsTooEarly(Buffer):
+    def getpeercert(self) -> Any:
+        return self.inner.getpeercert() or b""
+
+
+class _ShowsData(Buffer):
+    last: Any = b""
+
+    def read(self, *given: Any, **named: Any) -> Any:
+        self.last = self.inner.read(*given, **named)
+        return self.last
+
+    def write(self, buf: Any) -> int:
+        self.last = bytes(buf)
+        return self.inner.write(buf)
+
+    def __repr__(self) -> str:
+        return f"{self.inner!r} {self.last!r}"
+
+
+LOSES_A_BYTE_AT_A_SPLIT: Final = Faulty(
+    "loses a byte where the transport delivers two to four at once",
+    "test_buffer::test_a_connection_works_however_its_bytes_are_cut",
+    buffer=_LosesAByteAtASplit,
+)
+LOSES_WHAT_WAS_NOT_ASKED_FOR: Final = Faulty(
+    "loses the rest of a record that was not read whole",
+    "test_buffer::test_read_gives_up_to_so_many_bytes",
+    buffer=_LosesWhatWasNotAskedFor,
+)
+TAKES_NEGATIVE_AMOUNTS: Final = Faulty(
+    "reads all there is where the amount is negative",
+    "test_buffer::test_read_refuses_what_it_cannot_do_and_loses_nothing",
+    buffer=_TakesNegativeAmounts,
+)
+SAYS_THAT_ALL_WAS_TAKEN: Final = Faulty(
+    "says that all was written when part of it was",
+    "test_buffer::test_write_takes_less_at_the_limit_then_asks_to_be_drained",
+    buffer=_SaysAllWasTaken,
+)
+WRITES_BEFORE_THE_HANDSHAKE: Final = Faulty(
+    "takes data before the handshake is done, and drops it",
+    "test_buffer::test_nothing_is_written_or_read_before_the_handshake",
+    buffer=_WritesTooEarly,
+)
+REFUSES_MUCH_AT_ONCE: Final = Faulty(
+    "refuses a chunk that is larger than its limit for ever",
+    "test_buffer::test_below_the_limit_any_amount_is_taken_at_once",
+    buffer=_RefusesMuchAtOnce,
+)
+HAS_NO_LIMIT: Final = Faulty(
+    "stores what comes in without a limit",
+    "test_buffer::test_incoming_bytes_are_refused_whole_at_the_limit_and_taken_after_reading",
+    buffer=_NeverFull,
+)
+KEEPS_NO_COPY: Final = Faulty(
+    "keeps the caller's memory where it should copy what came in",
+    "test_buffer::test_process_incoming_takes_any_buffer_and_keeps_a_copy",
+    buffer=_KeepsNoCopy,
+)
+TELLS_A_CERTIFICATE_TOO_EARLY: Final = Faulty(
+    "tells of an empty certificate before the handshake",
+    "test_handshake::test_nothing_is_told_before_the_handshake_is_done",
+    buffer=_TellsTooEarly,
+)
+SHOWS_DATA: Final = Faulty(
+    "has buffers whose repr shows data",
+    "test_buffer_objects::test_a_repr_is_short_and_tells_no_data",
+    buffer=_ShowsData,
+)
+
+
+# --- ends and errors ---
+
+
+class _SwallowsRaggedEnds(Buffer):
+    def read(self, amt: int, buffer: Any = None) -> Any:
+        try:
+            return self.inner.read(amt) if buffer is None else self.inner.read(amt, buffer)
+        except RaggedEOF:
+            return _nothing(buffer)
+
+
+class _ForgetsRaggedEnds(Buffer):
+    told = False
+
+    def read(self, amt: int, buffer: Any = None) -> Any:
+        try:
+            return self.inner.read(amt) if buffer is None else self.inner.read(amt, buffer)
+        except RaggedEOF:
+            if self.told:
+                return _nothing(buffer)
+            self.told = True
+            raise
+
+
+class _EndsBeforeItsData(Buffer):
+    ended = False
+
+    def process_incoming(self, data_from_network: Any) -> None:
+        self.inner.process_incoming(data_from_network)
+        self.ended |= not memoryview(data_from_network).nbytes
+
+    def read(self, amt: int, buffer: Any = None) -> Any:
+        if self.ended and self.inner.cipher() is not None:
+            raise RaggedEOF("the transport ended")
+        return self.inner.read(amt) if buffer is None else self.inner.read(amt, buffer)
+
+
+class _DoesNotSeeTheEnd(Buffer):
+    def process_incoming(self, data_from_network: Any) -> None:
+        if memoryview(data_from_network).nbytes:
+            self.inner.process_incoming(data_from_network)
+
+
+class _HidesAlerts(Buffer):
+    def read(self, amt: int, buffer: Any = None) -> Any:
+        try:
+            return self.inner.read(amt) if buffer is None else self.inner.read(amt, buffer)
+        except AlertReceived:
+            return _nothing(buffer)
+
+
+class _ForgetsErrors(Buffer):
+    failed = False
+
+    def read(self, amt: int, buffer: Any = None) -> Any:
+        if self.failed:
+            return _nothing(buffer)
+        try:
+            return self.inner.read(amt) if buffer is None else self.inner.read(amt, buffer)
+        except (WantReadError, RaggedEOF):
+            raise
+        except TLSError:
+            self.failed = True
+            raise
+
+
+class _OneError(Buffer):
+    error: TLSError | None = None
+
+    def _once(self, call: Any, *given: Any, **named: Any) -> Any:
+        try:
+            return call(*given, **named)
+        except (WantReadError, WantWriteError):
+            raise
+        except TLSError as error:
+            if self.error is None:
+                self.error = error
+        raise self.error
+
+    def do_handshake(self) -> None:
+        self._once(self.inner.do_handshake)
+
+    def read(self, *given: Any, **named: Any) -> Any:
+        return self._once(self.inner.read, *given, **named)
+
+    def write(self, *given: Any, **named: Any) -> Any:
+        return self._once(self.inner.write, *given, **named)
+
+
+class _SendsNoAlert(Buffer):
+    failed = False
+
+    def do_handshake(self) -> None:
+        try:
+            self.inner.do_handshake()
+        except WantReadError:
+            raise
+        except TLSError:
+            self.failed = True
+            raise
+
+    def process_outgoing(self, amount_bytes_for_network: int) -> bytes:
+        found = self.inner.process_outgoing(amount_bytes_for_network)
+        return b"" if self.failed else found
+
+
+class _DoesNotNameHTTP(Buffer):
+    def do_handshake(self) -> None:
+        try:
+            self.inner.do_handshake()
+        except NotTLSError as error:
+            raise PeerMisbehaved(str(error)) from None
+
+
+class _LosesDataBeforeTheEnd(Buffer):
+    """Looks for close_notify first, as one that handles a whole flight at once might."""
+
+    ended = False
+    found = b""
+
+    def read(self, amt: int, buffer: Any = None) -> Any:
+        try:
+            while not self.ended and amt and (piece := self.inner.read(65_536)):
+                self.found += piece
+            self.ended |= amt > 0
+        except WantReadError:
+            if not self.found:
+                raise
+        if self.ended:
+            return _nothing(buffer)
+        given, self.found = self.found[:amt], self.found[amt:]
+        if buffer is None:
+            return given
+        memoryview(buffer).cast("B")[: len(given)] = given
+        return len(given)
+
+
+class _LosesWhatFollows(Buffer):
+    ended = False
+
+    def read(self, amt: int, buffer: Any = None) -> Any:
+        found = self.inner.read(amt) if buffer is None else self.inner.read(amt, buffer)
+        self.ended |= amt > 0 and not found
+        return found
+
+    def incoming_bytes_buffered(self) -> int:
+        return 0 if self.ended else self.inner.incoming_bytes_buffered()
+
+
+class _DoesNotWaitForGoodbye(Buffer):
+    def shutdown(self) -> None:
+        try:
+            self.inner.shutdown()
+        except WantReadError:
+            return
+
+
+class _WritesTooLate(Buffer):
+    over = False
+
+    def shutdown(self) -> None:
+        self.over = True
+        self.inner.shutdown()
+
+    def write(self, buf: Any) -> int:
+        return memoryview(buf).nbytes if self.over else self.inner.write(buf)
+
+
+SWALLOWS_RAGGED_ENDS: Final = Faulty(
+    "tells a ragged end as an orderly one",
+    "test_buffer_end::test_a_ragged_end_is_told_after_all_data_before_it_and_for_ever",
+    buffer=_SwallowsRaggedEnds,
+)
+FORGETS_RAGGED_ENDS: Final = Faulty(
+    "tells a ragged end once, and then an orderly one",
+    "test_buffer_end::test_a_ragged_end_is_told_after_all_data_before_it_and_for_ever",
+    buffer=_ForgetsRaggedEnds,
+)
+TELLS_RAGGED_ENDS_BEFORE_DATA: Final = Faulty(
+    "tells a ragged end before the data that came first",
+    "test_buffer_end::test_a_ragged_end_is_told_after_all_data_before_it_and_for_ever",
+    buffer=_EndsBeforeItsData,
+)
+DOES_NOT_SEE_THE_END: Final = Faulty(
+    "does not take process_incoming(b'') for the transport's end",
+    "test_buffer_end::test_an_end_inside_the_handshake_says_so",
+    buffer=_DoesNotSeeTheEnd,
+)
+TURNS_ALERTS_INTO_ENDS: Final = Faulty(
+    "reads a fatal alert as an orderly end",
+    "test_hostile_peers::test_a_fatal_alert_in_the_handshake_is_told_by_its_number",
+    buffer=_HidesAlerts,
+)
+FORGETS_ERRORS: Final = Faulty(
+    "reads b'' for ever after a fatal error",
+    "test_buffer_end::test_misconduct_is_told_after_earlier_data_and_by_every_later_call",
+    buffer=_ForgetsErrors,
+)
+RAISES_ONE_ERROR_OBJECT: Final = Faulty(
+    "raises one and the same object for a fatal error in every call",
+    "test_buffer_end::test_a_refused_certificate_is_told_by_every_later_call",
+    buffer=_OneError,
+)
+SENDS_NO_ALERT: Final = Faulty(
+    "has nothing for the peer after a fatal error",
+    "test_buffer_end::test_the_alert_can_be_drained_after_the_error",
+    buffer=_SendsNoAlert,
+)
+DOES_NOT_NAME_HTTP: Final = Faulty(
+    "takes plain HTTP for broken TLS",
+    "test_hostile_peers::test_what_is_not_tls_is_named",
+    buffer=_DoesNotNameHTTP,
+)
+LOSES_DATA_BEFORE_THE_END: Final = Faulty(
+    "loses data that came together with close_notify",
+    "test_buffer_end::test_data_before_close_notify_is_delivered_first",
+    buffer=_LosesDataBeforeTheEnd,
+)
+LOSES_WHAT_FOLLOWS_THE_END: Final = Faulty(
+    "loses the bytes that follow close_notify",
+    "test_buffer_end::test_bytes_behind_close_notify_are_not_touched",
+    buffer=_LosesWhatFollows,
+)
+DOES_NOT_WAIT_FOR_GOODBYE: Final = Faulty(
+    "returns from shutdown before the peer's close_notify has come",
+    "test_buffer_end::test_closing_takes_close_notify_in_both_directions",
+    buffer=_DoesNotWaitForGoodbye,
+)
+WRITES_AFTER_SHUTDOWN: Final = Faulty(
+    "takes data after shutdown, and drops it",
+    "test_buffer_end::test_reading_goes_on_after_shutdown_and_writing_does_not",
+    buffer=_WritesTooLate,
+)
+
+
+# --- sockets ---
+
+
+class _SwallowsRaggedEndsOfSockets(Socket):
+    def recv(self, bufsize: int) -> bytes:
+        try:
+            return self.inner.recv(bufsize)
+        except RaggedEOF:
+            return b""
+
+
+class _WantsInsteadOfTime(Socket):
+    def recv(self, bufsize: int) -> bytes:
+        try:
+            return self.inner.recv(bufsize)
+        except TimeoutError as error:
+            raise WantReadError(str(error)) from None
+
+
+class _AlwaysForces(Socket):
+    def close(self, force: bool = False) -> None:
+        self.inner.close(force=True)
+
+
+class _StopsAtABadClient(Socket):
+    seen = 0
+
+    def accept(self) -> Any:
+        accepted = super().accept()
+        if self.inner.failed_handshakes > self.seen:
+            accepted[0].close(force=True)
+            self.seen = self.inner.failed_handshakes
+            raise TLSError("a client failed")
+        return accepted
+
+
+class _OneAtATime(Socket):
+    """Gives up where it would hang, so that nobody needs to wait for it."""
+
+    def __init__(self, inner: Any, context: Any) -> None:
+        super().__init__(inner, context)
+        self.lock = threading.Lock()
+
+    def _alone(self, call: Any, *given: Any) -> Any:
+        if not self.lock.acquire(timeout=0.2):
+            raise TLSError("another thread waits here")
+        try:
+            return call(*given)
+        finally:
+            self.lock.release()
+
+    def recv(self, bufsize: int) -> bytes:
+        return self._alone(self.inner.recv, bufsize)
+
+    def send(self, bytes: Any) -> int:
+        return self._alone(self.inner.send, bytes)
+
+    def sendall(self, data: Any) -> None:
+        self._alone(self.inner.sendall, data)
+
+
+class _VerifiesTheHostDialled(Client):
+    def connect(self, address: Any, **named: Any) -> Any:
+        named.pop("server_hostname", None)
+        return super().connect(address, **named)
+
+
+SWALLOWS_RAGGED_ENDS_OF_SOCKETS: Final = Faulty(
+    "tells a ragged end of a socket as an orderly one",
+    "test_socket_ends::test_an_end_without_close_notify_is_told_after_all_data_and_for_ever",
+    socket=_SwallowsRaggedEndsOfSockets,
+)
+WANTS_INSTEAD_OF_TIME: Final = Faulty(
+    "raises WantReadError where a blocking socket runs out of time",
+    "test_socket_timeouts::test_recv_waits_no_longer_and_loses_nothing",
+    socket=_WantsInsteadOfTime,
+)
+CLOSES_WITHOUT_WAITING: Final = Faulty(
+    "closes a socket before the peer's close_notify has come",
+    "test_socket_nonblocking::test_close_raises_until_the_peer_has_answered",
+    socket=_AlwaysForces,
+)
+STOPS_AT_A_BAD_CLIENT: Final = Faulty(
+    "lets one bad client's failure out of accept",
+    "test_socket_listeners::test_a_bad_client_is_counted_and_the_next_one_is_served",
+    socket=_StopsAtABadClient,
+)
+ONE_THREAD_AT_A_TIME: Final = Faulty(
+    "holds the connection's lock while it waits for the network",
+    "test_socket_threads::test_a_thread_that_waits_to_receive_does_not_hold_up_one_that_sends",
+    socket=_OneAtATime,
+)
+VERIFIES_THE_HOST_DIALLED: Final = Faulty(
+    "ignores server_hostname, and verifies the host that it dialled",
+    "test_socket_connections::test_the_name_to_verify_may_be_another_than_the_host_dialled",
+    client=_VerifiesTheHostDialled,
+)
+
+
+#: Every fault by the name that the kit takes after `faulty:`.
+FAULTS: Final[dict[str, Faulty]] = {
+    name: value
+    for name, value in list(globals().items())
+    if isinstance(value, Faulty) and value is not HONEST
+}

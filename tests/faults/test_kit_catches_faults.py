@@ -1,0 +1,138 @@
+"""The conformance kit itself is proved: each faulty implementation fails the case made for it.
+
+`faulty.py` has the faults, and says which case of the kit catches which. The kit runs as its users
+run it, in a process of its own for each fault.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polytls.testing import conformance
+
+HERE = Path(__file__).parent
+KIT_NAME = conformance.__name__
+KIT = Path(conformance.__file__).parent
+
+#: How long the kit may take for one fault, in seconds. Some faults might make it wait for ever.
+PATIENCE = 60.0
+
+#: How many processes run at once.
+AT_ONCE = 2
+
+#: Failures that tell of a mistake in `faulty.py` rather than of a fault that was caught.
+MISTAKES = ("AttributeError", "ImportError", "NameError")
+
+
+def _faults() -> dict[str, Any]:
+    """`FAULTS` of `faulty.py`, which is in no package."""
+    spec = util.spec_from_file_location("faulty", HERE / "faulty.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.FAULTS
+
+
+FAULTS = _faults()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of some cases of the kit."""
+
+    status: int
+    passed: frozenset[str]
+    failed: dict[str, str]
+    broken: frozenset[str]
+    output: str
+
+
+def run(name: str, cases: list[str], folder: Path) -> Run:
+    """Run `cases` of the kit, `module::name` each, on an implementation of `faulty.py`."""
+    folder.mkdir()
+    report = folder / "report.xml"
+    options = [
+        *("-q", "--maxfail=1", "--pyargs", "-c", os.devnull, "--rootdir", KIT),
+        *("-p", "no:cacheprovider", "-p", "polytls.testing.pytest_plugin"),
+        *(f"--junitxml={report}", "--implementation", f"faulty:{name}"),
+    ]
+    # Other plugins take longer to import than a case takes to run.
+    own = {
+        "PYTHONPATH": str(HERE),
+        "PYTEST_ADDOPTS": "",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *(f"{KIT_NAME}.{case}" for case in cases)],
+            cwd=folder,
+            env=os.environ | own,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired as error:
+        return Run(-1, frozenset(), {}, frozenset(), f"it hung: {error.output!r}")
+    passed, failed, broken = set(), {}, set()
+    for case in ElementTree.parse(report).iter("testcase") if report.exists() else ():
+        module = case.get("classname", "").rpartition(".")[2]  # Cases are named from `KIT`.
+        title = f"{module}::{case.get('name', '').partition('[')[0]}"
+        failure = case.find("failure")
+        if case.find("error") is not None:
+            broken.add(title)
+        elif failure is not None:
+            failed[title] = failure.get("message", "")
+        else:
+            passed.add(title)
+    return Run(done.returncode, frozenset(passed), failed, frozenset(broken), done.stdout)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Every fault's case on its implementation, and all of these cases on the honest one."""
+    folder = tmp_path_factory.mktemp("kit")
+    wanted = {name: [fault.caught_by] for name, fault in FAULTS.items()}
+    every = sorted({case for cases in wanted.values() for case in cases})
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        tasks = {
+            name: threads.submit(run, name, cases, folder / name)
+            for name, cases in {"HONEST": every, **wanted}.items()
+        }
+        return {name: task.result() for name, task in tasks.items()}
+
+
+def caught(name: str, runs: dict[str, Run]) -> bool:
+    """Whether that case, and nothing but that case, failed on this implementation."""
+    result = runs[name]
+    honestly = not any(message.startswith(MISTAKES) for message in result.failed.values())
+    return result.status == 1 and set(result.failed) == {FAULTS[name].caught_by} and honestly
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_caught(runs: dict[str, Run], name: str) -> None:
+    assert caught(name, runs), f"{FAULTS[name].description}:\n{runs[name].output}"
+
+
+def test_the_same_wrapper_without_a_fault_passes(runs: dict[str, Run]) -> None:
+    honest = runs["HONEST"]
+    assert (honest.status, honest.failed, honest.broken) == (0, {}, frozenset()), honest.output
+    assert honest.passed == {fault.caught_by for fault in FAULTS.values()}
+
+
+def test_all_faults_are_caught(runs: dict[str, Run], capsys: pytest.CaptureFixture[str]) -> None:
+    number = sum(caught(name, runs) for name in FAULTS)
+    with capsys.disabled():
+        print(f"\nfaults: {number} of {len(FAULTS)} caught by the conformance kit")
+    assert number == len(FAULTS) >= 20
