@@ -8,7 +8,7 @@ CARGO := cargo
 NATIVE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help build demo test test-rust test-python test-peers lint format bench bench-check audit clean
+.PHONY: help build demo test test-rust test-python test-peers lint format bench bench-check soak audit clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench: build ## figures, as ratios to `ssl` in the same run
 
 bench-check: build ## the same; fails below a mark
 	$(BIN)/python benches/bench.py --check
+
+soak: ## minutes of random traffic and forgeries against rustls's own record layer
+	$(CARGO) test --release --locked -p polytls-records -p polytls-rustls -- --ignored
 
 audit: ## licences, bans and sources of all crates (advisories need a network: SECURITY.md)
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --root .tools cargo-deny@0.18.6

@@ -8,6 +8,7 @@ native sockets.
 from __future__ import annotations
 
 import errno
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NoReturn
 
 from ..arguments import seconds_of
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["SocketBase", "closed", "host_and_port", "shown", "want_read", "want_write"]
 
 
-class SocketBase:
+class SocketBase(ABC):
     """A socket that is neither a connection nor a listener yet."""
 
     __slots__ = ("__weakref__", "_context", "_timeout")
@@ -59,22 +60,22 @@ class SocketBase:
         """Return whether calls wait at all."""
         return self._timeout != 0
 
+    @abstractmethod
     def fileno(self) -> int:
         """Return the descriptor, -1 once closed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def getsockname(self) -> tuple[str, int]:
         """Return the local address."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self, force: bool = False) -> None:
         """Close it."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def info(self) -> ConnectionInfo:
         """All that is known of the connection."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self
