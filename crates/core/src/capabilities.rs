@@ -12,6 +12,4 @@ pub struct Capabilities {
     pub cipher_suites: Vec<u16>,
     /// Key exchange groups by IANA number, those it offers by default first.
     pub groups: Vec<u16>,
-    /// Whether the operating system's trust can be used for client certificates too.
-    pub system_trust_on_servers: bool,
 }

@@ -60,7 +60,6 @@ impl Backend for Rustls {
             versions: vec![Version::Tls12, Version::Tls13],
             cipher_suites: provider::all_suites(),
             groups: provider::all_groups(),
-            system_trust_on_servers: cfg!(not(any(target_os = "macos", windows))),
         }
     }
 
