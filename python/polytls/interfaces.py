@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
+from typing import IO, TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from .capabilities import Capabilities
 from .configuration import TLSClientConfiguration, TLSServerConfiguration
@@ -31,18 +31,31 @@ from .constants import CipherSuite, NextProtocol, TLSVersion
 from .info import ConnectionInfo
 
 if TYPE_CHECKING:
+    import socket
+
     from typing_extensions import Buffer
 
 __all__ = [
+    "ByteStream",
     "ClientContext",
     "ServerContext",
+    "SupportsClientWrapSocket",
+    "SupportsDetach",
+    "SupportsDoHandshake",
     "SupportsEffectiveCiphers",
     "SupportsFileno",
     "SupportsInfo",
+    "SupportsKeyUpdate",
+    "SupportsMakefile",
     "SupportsPending",
     "SupportsRecvInto",
     "SupportsSendall",
+    "SupportsSendfile",
+    "SupportsServerWrapSocket",
+    "SupportsShutdown",
+    "SupportsSocketOptions",
     "SupportsTimeout",
+    "SupportsUnwrap",
     "TLSBuffer",
     "TLSImplementation",
     "TLSSocket",
@@ -345,6 +358,239 @@ class ServerContext(Protocol):
         ...
 
 
+class ByteStream(Protocol):
+    """What TLS can be carried over: a connected socket, a TLS socket, a pipe pair, an SSH channel.
+
+    `recv` gives `b""` at the stream's end. A stream that can be told not to wait (`setblocking` or
+    `settimeout`) and that a selector can wait for (`fileno`) gives the connection on top of it
+    timeouts and the non-blocking mode; over any other, calls block as the stream does.
+    """
+
+    @abstractmethod
+    def recv(self, bufsize: int, /) -> bytes:
+        """Return up to `bufsize` bytes, `b""` at the end."""
+        ...
+
+    @abstractmethod
+    def send(self, data: bytes, /) -> int:
+        """Send some of `data`, and return how much."""
+        ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the stream up."""
+        ...
+
+
+@runtime_checkable
+class SupportsClientWrapSocket(Protocol):
+    """A client's context that can begin TLS on a connection that exists: STARTTLS, HTTP CONNECT."""
+
+    @abstractmethod
+    def wrap_socket(
+        self,
+        sock: socket.socket | ByteStream,
+        server_hostname: str,
+        *,
+        leftover: Buffer = b"",
+        do_handshake_on_connect: bool = True,
+    ) -> TLSSocket:
+        """Take over the connected `sock`, do the handshake, and return the TLS socket.
+
+        It has the timeout that `sock` had, and the handshake has to be done within it; on a
+        non-blocking one, or without `do_handshake_on_connect`, `do_handshake`, `recv` or `send`
+        does it. A plain socket is detached; another stream belongs to the connection, and is
+        closed with it. After an error `sock` is closed, except where it was not taken at all: for
+        arguments that are wrong in themselves (TypeError, ValueError) and for a socket that has no
+        peer (OSError, ENOTCONN).
+
+        The client speaks first, so nothing received before the ClientHello can be TLS. If
+        `leftover` (what the caller has received and not used) is not empty, or the socket has
+        something to be received, that is plaintext of an attacker or of a server that has not
+        waited (CVE-2021-23222 and its kin): PeerMisbehaved, and `sock` is closed.
+
+        Raises what `ClientContext.connect` raises.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsServerWrapSocket(Protocol):
+    """A server's context that can begin TLS on a connection that exists."""
+
+    @abstractmethod
+    def wrap_socket(
+        self,
+        sock: socket.socket | ByteStream,
+        *,
+        leftover: Buffer = b"",
+        do_handshake_on_connect: bool = True,
+    ) -> TLSSocket:
+        """Take over the connected `sock`, do the handshake, and return the TLS socket.
+
+        As a client's `wrap_socket`, but for `leftover`: here it may be the beginning of the
+        client's handshake, which came together with the last plaintext. What cannot begin a
+        ClientHello raises NotTLSError, and `sock` is closed.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsUnwrap(Protocol):
+    """Can end TLS and go on in plaintext: FTP's CCC."""
+
+    @abstractmethod
+    def unwrap(self) -> socket.socket:
+        """End TLS in both directions, and give back what is below it, with not a byte lost.
+
+        Sends close_notify and waits for the peer's (RFC 8446 6.1) within the timeout, then gives
+        the plain socket, with this socket's timeout, or the stream that was wrapped. This socket
+        is closed by then. If plaintext of the peer's came together with its close_notify, the
+        object that is given back yields that first; a selector does not see it.
+
+        All data must have been received before. Raises TLSError, and discards nothing, if there
+        is some left: `recv` it, and repeat the call. Non-blocking: WantReadError, WantWriteError;
+        repeat the call. Any other error leaves the connection as it is, to be closed.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsShutdown(Protocol):
+    """Can end one direction of a connection."""
+
+    @abstractmethod
+    def shutdown(self, how: int, /) -> None:
+        """End sending, receiving, or both: `socket.SHUT_WR`, `SHUT_RD`, `SHUT_RDWR`.
+
+        SHUT_WR sends close_notify: the peer reads to the end of our data, and may go on sending
+        in TLS 1.3 (RFC 8446 6.1); the TCP connection stays open in both directions. After
+        SHUT_RD `recv` gives `b""`, in threads that wait in it too. SHUT_RDWR does both and ends the
+        TCP connection in both directions, as for a plain socket; the descriptor stays.
+
+        Raises OSError (ENOTCONN) before the handshake is done or on a socket that has no peer,
+        WantWriteError if it is non-blocking and close_notify could not be sent whole: it follows
+        with any later call. A second time is no error.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsDoHandshake(Protocol):
+    """A socket whose handshake can be done by itself."""
+
+    @abstractmethod
+    def do_handshake(self) -> None:
+        """Complete the handshake, as `TLSBuffer.do_handshake` does, within the timeout.
+
+        Needed only to do it now: `recv` and `send` do it otherwise.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsMakefile(Protocol):
+    """Can be read and written as a file."""
+
+    @abstractmethod
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[Any]:
+        """Return a file object over the connection, as `socket.socket.makefile` does.
+
+        The connection stays open until the socket and all its files are closed. A file whose read
+        timed out cannot be read from again.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsSendfile(Protocol):
+    """Can send a file."""
+
+    @abstractmethod
+    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
+        """Send `file` from `offset`, all of it or `count` bytes; return how many were sent.
+
+        As `socket.socket.sendfile`: `file` is open for reading bytes, and stands behind the last
+        byte that was sent, after an error as well. The timeout is for the whole.
+
+        Raises ValueError on a non-blocking socket, for a text file, and for a `count` that is not
+        positive.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsDetach(Protocol):
+    """Can give its descriptor away."""
+
+    @abstractmethod
+    def detach(self) -> int:
+        """Return the descriptor and let go of it, with nothing said to the peer.
+
+        The TLS connection cannot go on; this socket is closed.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsSocketOptions(Protocol):
+    """Has the options and the kind of the socket below."""
+
+    @property
+    @abstractmethod
+    def family(self) -> int:
+        """The address family, as `socket.socket.family`."""
+        ...
+
+    @property
+    @abstractmethod
+    def type(self) -> int:
+        """The kind of socket: `socket.SOCK_STREAM`."""
+        ...
+
+    @property
+    @abstractmethod
+    def proto(self) -> int:
+        """The protocol's number."""
+        ...
+
+    @abstractmethod
+    def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
+        """Return an option, as `socket.socket.getsockopt`."""
+        ...
+
+    @abstractmethod
+    def setsockopt(
+        self, level: int, optname: int, value: int | Buffer | None, optlen: int = 0, /
+    ) -> None:
+        """Set an option, as `socket.socket.setsockopt`."""
+        ...
+
+
+@runtime_checkable
+class SupportsKeyUpdate(Protocol):
+    """Can change the keys of a connection that lives long."""
+
+    @abstractmethod
+    def update_keys(self) -> None:
+        """Change the keys for sending, and ask the peer to do the same (RFC 8446 4.6.3).
+
+        Not needed for safety: connections do so by themselves long before a key has been used
+        too much (RFC 8446 5.5).
+
+        Raises TLSError before the handshake is done, after closing, and in TLS 1.2, which cannot.
+        """
+        ...
+
+
 @runtime_checkable
 class SupportsRecvInto(Protocol):
     """Can receive into memory of the caller's."""
@@ -389,6 +635,11 @@ class SupportsTimeout(Protocol):
     @abstractmethod
     def setblocking(self, flag: bool, /) -> None:
         """Make it blocking without a timeout, or non-blocking."""
+        ...
+
+    @abstractmethod
+    def getblocking(self) -> bool:
+        """Return whether calls wait at all."""
         ...
 
     @abstractmethod
