@@ -47,8 +47,10 @@ __all__ = [
     "SupportsInfo",
     "SupportsKeyUpdate",
     "SupportsMakefile",
+    "SupportsOpen",
     "SupportsPending",
     "SupportsRecvInto",
+    "SupportsSeal",
     "SupportsSendall",
     "SupportsSendfile",
     "SupportsServerWrapSocket",
@@ -625,6 +627,52 @@ class SupportsPending(Protocol):
     @abstractmethod
     def pending(self) -> int:
         """Return how many bytes of decrypted data wait to be read."""
+        ...
+
+
+@runtime_checkable
+class SupportsOpen(Protocol):
+    """A buffer that takes in ciphertext and gives plaintext in one call, and raises for no data.
+
+    For drivers, which do both for all that comes: `process_incoming` and `read` in one.
+    """
+
+    @abstractmethod
+    def open(
+        self, data_from_network: Buffer | None, amt: int, buffer: Buffer | None = None, /
+    ) -> bytes | int | None:
+        """Take in `data_from_network`, then read as `TLSBuffer.read` does; None if nothing is there.
+
+        `data_from_network` is None if nothing came, and empty at the end of the transport. It is
+        opened from where it lies, and must not change during the call; what `amt` has no room for
+        is kept, so read on with None until that returns None. `amt` 0 only takes in. Drives the
+        handshake if that is not done. What stands in `buffer` behind the count, up to `amt`, may have
+        been written to.
+
+        Raises WantReadError, and takes nothing, if `process_incoming` would have done so: read on
+        with None first. ValueError for data after the end, or a negative `amt`. Otherwise what
+        `read` raises, after all data before it; `data_from_network` has been taken then.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsSeal(Protocol):
+    """A buffer that takes plaintext and gives ciphertext in one call.
+
+    For drivers, which send what they write: `write` and `process_outgoing` in one.
+    """
+
+    @abstractmethod
+    def seal(self, buf: Buffer, /) -> bytes:
+        """Protect all of `buf`, and return all that has to be sent by now, in order.
+
+        There is no limit: the result is as long as what waited before, and `buf` with 22 bytes or
+        so for each 16 KiB. An empty `buf` only drains.
+
+        Raises WantReadError, and takes nothing, until the handshake is done, and what else `write`
+        raises but WantWriteError. What has to be sent then, as an alert, is for `process_outgoing`.
+        """
         ...
 
 

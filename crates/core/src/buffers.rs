@@ -91,8 +91,9 @@ impl Window {
     /// Moves what is there to the front, of a larger allocation if need be.
     fn make_room(&mut self, room: usize) {
         let needed = self.len() + room;
-        if needed > self.bytes.len() {
-            // Doubled, so that many small additions cost no more than one large one.
+        // Whatever is moved makes way for at least as much again, so that no order of small
+        // additions and removals moves a byte more than twice on average.
+        if needed > self.bytes.len() || self.len() > self.head {
             let mut larger = allocate(needed.max(2 * self.len()));
             larger[..self.len()].copy_from_slice(self.filled());
             release(std::mem::replace(&mut self.bytes, larger));
@@ -195,6 +196,36 @@ impl Inbound {
         }
     }
 
+    /// Copies from the front of `behind` what the next record lacks, or as much of that as there is.
+    pub(crate) fn complete_from(&mut self, behind: &mut &[u8]) {
+        loop {
+            let lacking = record::lacking(&self.window.filled()[self.offered..]);
+            if lacking == 0 || behind.is_empty() {
+                return;
+            }
+            let (taken, rest) = behind.split_at(lacking.min(behind.len()));
+            self.window.extend(taken);
+            *behind = rest;
+        }
+    }
+
+    /// The lengths of the whole records that were not shown yet, and of those `behind` them.
+    pub(crate) fn lengths_with(&self, behind: &[u8]) -> impl Iterator<Item = usize> {
+        let ours = &self.window.filled()[self.offered..];
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let high = record::HEADER - 2;
+            let byte = |index: usize| match index.checked_sub(ours.len()) {
+                None => ours.get(index),
+                Some(index) => behind.get(index),
+            };
+            let length = u16::from_be_bytes([*byte(at + high)?, *byte(at + high + 1)?]);
+            let length = record::HEADER + usize::from(length);
+            at += length;
+            (at <= ours.len() + behind.len()).then_some(length)
+        })
+    }
+
     /// The session is done with `taken` bytes of what it was shown.
     pub(crate) fn consume(&mut self, taken: usize) {
         self.offered -= taken;
@@ -256,6 +287,11 @@ impl Rest {
         self.0.len()
     }
 
+    /// Gives the memory back if there is nothing in it.
+    pub(crate) fn give_back(&mut self) {
+        self.0.consume(0);
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.0.len() == 0
     }
@@ -268,18 +304,86 @@ impl Rest {
     }
 }
 
+/// Memory lent by the caller for plaintext.
+#[derive(Debug)]
+pub struct Room<'a> {
+    memory: &'a mut [u8],
+    /// How much of it is for plaintext; what lies behind is scratch.
+    limit: usize,
+}
+
+impl<'a> Room<'a> {
+    /// All of `memory` is for plaintext.
+    #[must_use]
+    pub const fn new(memory: &'a mut [u8]) -> Self {
+        Self {
+            limit: memory.len(),
+            memory,
+        }
+    }
+
+    /// The last byte of `memory` is scratch: a record that fills the rest can then be opened where it
+    /// shall stand, as its content type follows its content (RFC 8446 section 5.2).
+    #[must_use]
+    pub const fn with_scratch(memory: &'a mut [u8]) -> Self {
+        Self {
+            limit: memory.len().saturating_sub(1),
+            memory,
+        }
+    }
+
+    /// How much plaintext goes into it.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.limit
+    }
+
+    /// Whether no plaintext goes into it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.limit == 0
+    }
+
+    pub(crate) fn content(&mut self) -> &mut [u8] {
+        &mut self.memory[..self.limit]
+    }
+
+    /// The memory that is for plaintext.
+    #[must_use]
+    pub fn into_bytes(self) -> &'a mut [u8] {
+        &mut self.memory[..self.limit]
+    }
+
+    /// What is left behind the first `filled` bytes.
+    pub(crate) fn behind(&mut self, filled: usize) -> Room<'_> {
+        Room {
+            memory: &mut self.memory[filled..],
+            limit: self.limit - filled,
+        }
+    }
+
+    /// No room at all.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            memory: &mut [],
+            limit: 0,
+        }
+    }
+}
+
 /// Where a session puts opened plaintext: the caller's buffer first, then the connection's own.
 #[derive(Debug)]
 pub struct Sink<'a> {
-    into: &'a mut [u8],
+    room: Room<'a>,
     filled: usize,
     rest: &'a mut Rest,
 }
 
 impl<'a> Sink<'a> {
-    pub(crate) const fn new(into: &'a mut [u8], rest: &'a mut Rest) -> Self {
+    pub(crate) const fn new(room: Room<'a>, rest: &'a mut Rest) -> Self {
         Self {
-            into,
+            room,
             filled: 0,
             rest,
         }
@@ -288,35 +392,49 @@ impl<'a> Sink<'a> {
     /// Hands over the plaintext of one record.
     pub fn put(&mut self, plaintext: &[u8]) {
         let room = if self.rest.is_empty() {
-            (self.into.len() - self.filled).min(plaintext.len())
+            (self.room.len() - self.filled).min(plaintext.len())
         } else {
             0
         };
         let (now, later) = plaintext.split_at(room);
-        self.into[self.filled..][..room].copy_from_slice(now);
+        self.room.content()[self.filled..][..room].copy_from_slice(now);
         self.filled += room;
         if !later.is_empty() {
             self.rest.0.extend(later);
         }
     }
 
-    /// The caller's own memory for the next `length` bytes, to open a record into it;
-    /// [`Self::opened`] then says how much of it is plaintext. `None` if it is not that large, or
-    /// if something has to be delivered first.
-    pub fn direct(&mut self, length: usize) -> Option<&mut [u8]> {
-        if !self.rest.is_empty() {
-            return None;
+    /// Memory of `length` bytes to open a record into whose content is shorter than that: the
+    /// caller's own if there is as much, and nothing to be delivered first. [`Self::opened`] then
+    /// says how long the content is; without that, none of it is delivered.
+    pub fn memory(&mut self, length: usize) -> &mut [u8] {
+        if self.is_direct(length) {
+            &mut self.room.memory[self.filled..][..length]
+        } else {
+            &mut self.rest.0.space(length)[..length]
         }
-        self.into.get_mut(self.filled..)?.get_mut(..length)
     }
 
-    /// The first `length` bytes of the last [`Self::direct`] are plaintext.
-    pub fn opened(&mut self, length: usize) {
-        assert!(
-            length <= self.into.len() - self.filled,
-            "opened more than was there"
-        );
-        self.filled += length;
+    /// The first `content` bytes of the last [`Self::memory`], which had `length`, are plaintext.
+    pub fn opened(&mut self, length: usize, content: usize) {
+        assert!(content < length, "a record holds its content type as well");
+        if self.is_direct(length) {
+            self.filled += content;
+            return;
+        }
+        let came_first = self.rest.is_empty();
+        self.rest.0.commit(content);
+        if came_first {
+            let filled = self.filled;
+            self.filled += self.rest.take(&mut self.room.content()[filled..]);
+        }
+    }
+
+    /// A content is shorter than `length`, so one byte of scratch is enough.
+    fn is_direct(&self, length: usize) -> bool {
+        self.rest.is_empty()
+            && length <= self.room.memory.len() - self.filled
+            && length <= self.room.len() - self.filled + 1
     }
 
     pub(crate) const fn filled(&self) -> usize {
@@ -370,7 +488,7 @@ mod tests {
     fn plaintext_beyond_the_callers_buffer_is_kept_in_order() {
         let mut rest = Rest::default();
         let mut buffer = [0; 4];
-        let mut sink = Sink::new(&mut buffer, &mut rest);
+        let mut sink = Sink::new(Room::new(&mut buffer), &mut rest);
         sink.put(b"ab");
         sink.put(b"cdef");
         sink.put(b"gh");

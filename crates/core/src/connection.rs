@@ -11,10 +11,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::buffers::{Inbound, Next, Outbound, Rest, Sink};
+use crate::buffers::{Inbound, Next, Outbound, Rest, Room, Sink};
 use crate::error::Error;
-use crate::record::{self, MAX_FRAGMENT};
-use crate::session::{Facts, Session};
+use crate::record::{self, Front, MAX_FRAGMENT};
+use crate::session::{Facts, Received, Session};
 
 /// Ciphertext is refused while this many bytes wait to be opened.
 pub const INCOMING_LIMIT: usize = 128 * 1024;
@@ -138,6 +138,12 @@ impl Connection {
         }
     }
 
+    /// Whether the end of the transport was declared.
+    #[must_use]
+    pub const fn transport_has_ended(&self) -> bool {
+        self.transport_ended
+    }
+
     /// How many bytes of ciphertext wait to be opened.
     #[must_use]
     pub const fn incoming_len(&self) -> usize {
@@ -172,7 +178,7 @@ impl Connection {
             if self.outbound.len() >= OUTGOING_LIMIT {
                 return Err(Error::WantWrite);
             }
-            if !self.step(&mut [])?.1 {
+            if !self.step_alone()?.1 {
                 return Err(if self.transport_ended {
                     self.fail(Error::RaggedEof {
                         during_handshake: true,
@@ -207,19 +213,64 @@ impl Connection {
     /// [`Error::WantRead`] if nothing is there; [`Error::RaggedEof`] for ever once the transport
     /// ended without close_notify; fatal ones as found, after all data before them.
     pub fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        self.read_into(Room::new(into))
+    }
+
+    /// As [`Self::read`], into any kind of memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn read_into(&mut self, into: Room<'_>) -> Result<usize, Error> {
+        self.open_from(&mut &[][..], into)
+    }
+
+    /// [`Self::process_incoming`] and [`Self::read`] in one: records of `data` are opened from where
+    /// they lie, and a copy is stored of what is left of it, whatever the read came to. `data` is
+    /// `None` if nothing came, and empty at the end of the transport; the result is `None` if there
+    /// is nothing to be read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WantRead`] if the buffer is at its limit, and [`Error::Misuse`] after the end of the
+    /// transport: `data` was not looked at. Others as [`Self::read`].
+    pub fn receive(&mut self, data: Option<&[u8]>, into: Room<'_>) -> Result<Option<usize>, Error> {
+        match data {
+            None => {}
+            Some([]) => self.transport_ended = true,
+            Some(_) => self.may_receive().map_err(|refused| match refused {
+                Refused::Full => Error::WantRead,
+                Refused::Ended => Error::Misuse("the transport has ended: no data can follow"),
+            })?,
+        }
+        let mut behind = data.unwrap_or_default();
+        let opened = self.open_from(&mut behind, into);
+        self.inbound.extend(behind);
+        match opened {
+            Err(Error::WantRead) => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
+    /// A read of what came, and of what is `behind` it.
+    fn open_from(&mut self, behind: &mut &[u8], mut into: Room<'_>) -> Result<usize, Error> {
         if into.is_empty() {
             return Ok(0);
         }
-        let mut filled = self.rest.take(into);
+        let mut filled = self.rest.take(into.content());
         if filled == 0 {
-            self.do_handshake()?;
-            filled = self.rest.take(into);
+            if self.is_handshaking() {
+                self.inbound.extend(std::mem::take(behind));
+                self.do_handshake()?;
+            }
+            self.check()?;
+            filled = self.rest.take(into.content());
         }
         while filled < into.len() && self.rest.is_empty() && !self.peer_closed {
             if filled > 0 && self.failure.is_some() {
                 break;
             }
-            match self.step(&mut into[filled..]) {
+            match self.step(behind, into.behind(filled)) {
                 Ok((opened, true)) => filled += opened,
                 Ok((_, false)) if filled > 0 => break,
                 Ok((_, false)) => {
@@ -245,10 +296,23 @@ impl Connection {
         self.rest.len()
     }
 
-    /// At most this much plaintext can come of what is there now.
+    /// No more plaintext than this comes of what is there now and of what is `behind` it; exactly
+    /// this much if all of it is data that is not padded. Beyond `enough` it is not counted.
     #[must_use]
-    pub const fn readable_bound(&self) -> usize {
-        self.rest.len() + self.inbound.len()
+    pub fn readable_bound(&self, behind: &[u8], enough: usize) -> usize {
+        let mut bound = self.rest.len();
+        let overhead = if self.is_handshaking() {
+            0
+        } else {
+            self.session.overhead()
+        };
+        let mut records = self.inbound.lengths_with(behind);
+        while bound < enough
+            && let Some(length) = records.next()
+        {
+            bound += length.saturating_sub(overhead);
+        }
+        bound.min(enough)
     }
 
     /// Seals as much of `from` as the output limit allows, at least a record's worth, and says how
@@ -259,34 +323,81 @@ impl Connection {
     /// [`Error::WantRead`] until the handshake is complete, [`Error::WantWrite`] at the output
     /// limit: nothing was taken then. [`Error::Misuse`] after our close. Fatal ones as found.
     pub fn write(&mut self, from: &[u8]) -> Result<usize, Error> {
-        self.do_handshake()?;
-        if self.closed {
-            return Err(Error::Misuse(
-                "this side of the connection has been shut down",
-            ));
-        }
-        // In TLS 1.3 a server refuses our certificate after the handshake has ended here: what came
-        // since then may be its alert.
-        while !self.heard && !self.peer_closed && !self.closed && self.step(&mut [])?.1 {}
-        if self.closed {
-            return Err(Error::Misuse(
-                "this side of the connection has been shut down",
-            ));
-        }
+        self.get_ready_to_write()?;
         let room = OUTGOING_LIMIT.saturating_sub(self.outbound.len());
         if room == 0 {
             return Err(Error::WantWrite);
         }
         let taken = from.len().min(room.max(MAX_FRAGMENT));
-        if taken > 0
-            && let Err(error) = guarded(|| {
-                self.session
-                    .seal(self.inbound.shown(), &from[..taken], &mut self.outbound)
-            })
-        {
-            return Err(self.fail(error));
-        }
+        self.seal(&from[..taken])?;
         Ok(taken)
+    }
+
+    /// Seals all of `from`, whatever the output limit, for a caller who drains at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`], but for the limit.
+    pub fn write_all(&mut self, from: &[u8]) -> Result<(), Error> {
+        self.get_ready_to_write()?;
+        self.seal(from)
+    }
+
+    /// How many bytes [`Self::outgoing`] would be if `plaintext` bytes were written now, exactly.
+    /// `None`: that cannot be told.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`], but for the limit.
+    pub fn sealed_len(&mut self, plaintext: usize) -> Result<Option<usize>, Error> {
+        self.get_ready_to_write()?;
+        let sealed = self.session.sealed_len(plaintext);
+        Ok(sealed.map(|length| self.outbound.len() + length))
+    }
+
+    /// [`Self::write_all`], and a drain of all that is outgoing, into memory of exactly
+    /// [`Self::sealed_len`] bytes. `false`: it is of another length by now, and nothing was done.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`], but for the limit. What waited to be sent still waits then.
+    pub fn write_into(&mut self, from: &[u8], into: &mut [u8]) -> Result<bool, Error> {
+        if self.sealed_len(from.len())? != Some(into.len()) {
+            return Ok(false);
+        }
+        let waiting = self.outbound.len();
+        let sealed = guarded(|| self.session.seal_into(from, &mut into[waiting..]));
+        sealed.map_err(|error| self.fail(error))?;
+        into[..waiting].copy_from_slice(self.outbound.bytes());
+        self.outbound.consume(waiting);
+        Ok(true)
+    }
+
+    /// What has to be so before anything is sealed.
+    fn get_ready_to_write(&mut self) -> Result<(), Error> {
+        const CLOSED: Error = Error::Misuse("this side of the connection has been shut down");
+        self.do_handshake()?;
+        if self.closed {
+            return Err(CLOSED);
+        }
+        // In TLS 1.3 a server refuses our certificate after the handshake has ended here: what came
+        // since then may be its alert.
+        while !self.heard && !self.peer_closed && !self.closed && self.step_alone()?.1 {}
+        if self.closed {
+            return Err(CLOSED);
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, plaintext: &[u8]) -> Result<(), Error> {
+        if plaintext.is_empty() {
+            return Ok(());
+        }
+        let sealed = guarded(|| {
+            self.session
+                .seal(self.inbound.shown(), plaintext, &mut self.outbound)
+        });
+        sealed.map_err(|error| self.fail(error))
     }
 
     // --- the end ---
@@ -301,7 +412,7 @@ impl Connection {
     pub fn shutdown(&mut self) -> Result<(), Error> {
         self.send_close_notify()?;
         while !self.peer_closed && self.rest.is_empty() {
-            if !self.step(&mut [])?.1 {
+            if !self.step_alone()?.1 {
                 return Err(if self.transport_ended {
                     Error::RaggedEof {
                         during_handshake: false,
@@ -374,11 +485,35 @@ impl Connection {
         self.failure.get_or_insert(error).clone()
     }
 
-    /// Shows the session one more record. Says how much plaintext it put into `into`, and whether
-    /// there was anything to do.
-    fn step(&mut self, into: &mut [u8]) -> Result<(usize, bool), Error> {
+    /// A step with no more than what came, and no room for plaintext but our own.
+    fn step_alone(&mut self) -> Result<(usize, bool), Error> {
+        self.step(&mut &[][..], Room::none())
+    }
+
+    /// Shows the session one more record, of what came or of what is `behind` it. Says how much
+    /// plaintext it put into `into`, and whether there was anything to do.
+    fn step(&mut self, behind: &mut &[u8], into: Room<'_>) -> Result<(usize, bool), Error> {
         self.check()?;
         let mut sink = Sink::new(into, &mut self.rest);
+        if !behind.is_empty() {
+            if self.inbound.len() == 0
+                && let Front::Record(length) = record::front(behind)
+            {
+                let (record, after) = behind.split_at(length);
+                let received = guarded(|| {
+                    self.session
+                        .receive_shared(record, &mut sink, &mut self.outbound)
+                        .transpose()
+                });
+                if let Some(received) = received.transpose() {
+                    *behind = after;
+                    let filled = sink.filled();
+                    return self.stepped(received, filled);
+                }
+            }
+            // One record at a time: the next may again be opened from where it lies.
+            self.inbound.complete_from(behind);
+        }
         let mut malformed = false;
         // A server waits for ClientHello; a client begins, whatever has come by then.
         let records = if self.started {
@@ -397,14 +532,29 @@ impl Connection {
             &mut [][..]
         };
         self.started = true;
-        match guarded(|| self.session.receive(records, &mut sink, &mut self.outbound)) {
-            Ok(_) if malformed => Err(self.fail(Error::PeerMisbehaved(
+        let received = guarded(|| self.session.receive(records, &mut sink, &mut self.outbound));
+        let filled = sink.filled();
+        if malformed && received.is_ok() {
+            return Err(self.fail(Error::PeerMisbehaved(
                 "a record header that is none".to_owned(),
-            ))),
+            )));
+        }
+        if let Ok(received) = &received {
+            self.inbound.consume(received.consumed);
+        }
+        self.stepped(received, filled)
+    }
+
+    /// What comes of a call of the session that put `filled` bytes of plaintext into the room.
+    fn stepped(
+        &mut self,
+        received: Result<Received, Error>,
+        filled: usize,
+    ) -> Result<(usize, bool), Error> {
+        self.rest.give_back();
+        match received {
             Ok(received) => {
-                let filled = sink.filled();
                 self.heard |= filled > 0 || !self.rest.is_empty();
-                self.inbound.consume(received.consumed);
                 if received.peer_closed {
                     self.peer_closed = true;
                     // TLS 1.2: answer, and write no more (RFC 5246 section 7.2.1).
@@ -415,7 +565,6 @@ impl Connection {
                 Ok((filled, true))
             }
             Err(error) => {
-                let filled = sink.filled();
                 let error = self.fail(error);
                 // What was opened before it is delivered before it.
                 if filled > 0 {

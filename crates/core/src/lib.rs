@@ -31,7 +31,7 @@ pub mod sni;
 
 pub use alert::Alert;
 pub use backend::{Backend, ClientEngine, Effective, ServerEngine};
-pub use buffers::{Outbound, Sink};
+pub use buffers::{Outbound, Room, Sink};
 pub use connection::{Connection, INCOMING_LIMIT, OUTGOING_LIMIT, Refused, Role};
 pub use error::{CertificateFailure, Error, VerificationFailure};
 pub use host::{HostName, InvalidHostName};

@@ -32,6 +32,15 @@ pub(crate) fn front(bytes: &[u8]) -> Front {
     }
 }
 
+/// How much has to follow `bytes` until the header, or else the record that it begins, is whole.
+pub(crate) fn lacking(bytes: &[u8]) -> usize {
+    let length = match bytes.first_chunk::<HEADER>() {
+        Some(&[.., high, low]) => HEADER + usize::from(u16::from_be_bytes([high, low])),
+        None => HEADER,
+    };
+    length.saturating_sub(bytes.len())
+}
+
 /// Says what `bytes`, which came first on a connection and do not begin a record, look like.
 /// `None`: it is TLS, only wrong.
 pub(crate) fn describe_foreign(bytes: &[u8]) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use crate::buffers::{Outbound, Sink};
 use crate::error::Error;
+use crate::record;
 
 /// One side of one connection, as a TLS library implements it: records in, records out.
 ///
@@ -36,6 +37,44 @@ pub trait Session: Send {
     /// Fatal ones only (keys exhausted).
     fn seal(&mut self, shown: &mut [u8], plaintext: &[u8], out: &mut Outbound)
     -> Result<(), Error>;
+
+    /// As [`Self::receive`], for one whole record which comes behind all that was shown before, and
+    /// which stays as it is. `None`: records have to be shown to [`Self::receive`] now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::receive`].
+    fn receive_shared(
+        &mut self,
+        _record: &[u8],
+        _plaintext: &mut Sink<'_>,
+        _out: &mut Outbound,
+    ) -> Option<Result<Received, Error>> {
+        None
+    }
+
+    /// How much longer a record of data is than its content, header included, at the least. Called
+    /// after the handshake only.
+    fn overhead(&self) -> usize {
+        record::HEADER + 16
+    }
+
+    /// How many bytes [`Self::seal`] would make of so much plaintext now, exactly. `None`: that
+    /// cannot be told, and [`Self::seal_into`] must not be called.
+    fn sealed_len(&self, _plaintext: usize) -> Option<usize> {
+        None
+    }
+
+    /// As [`Self::seal`], into memory of exactly [`Self::sealed_len`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::seal`].
+    fn seal_into(&mut self, _plaintext: &[u8], _into: &mut [u8]) -> Result<(), Error> {
+        Err(Error::Internal(
+            "this library seals into its own memory only".to_owned(),
+        ))
+    }
 
     /// Puts close_notify into `out`. Called once. `shown`: as for [`Self::seal`].
     ///

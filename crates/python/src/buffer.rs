@@ -5,13 +5,13 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use polytls_core::{Connection, Error, Facts, Refused};
+use polytls_core::{Connection, Error, Facts, Refused, Room};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
-use crate::bytes::{DETACH_FROM, Destination, Source};
+use crate::bytes::{DETACH_FROM, Destination, Fresh, Source};
 use crate::errors::{poisoned, raised};
 use crate::info;
 
@@ -68,10 +68,67 @@ impl TlsBuffer {
         }
     }
 
+    /// Takes in `data`, if any came, and reads; None if there is nothing to be read.
+    fn receive<'py>(
+        &self,
+        py: Python<'py>,
+        data: Option<&Source<'_, 'py>>,
+        amt: usize,
+        buffer: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let mut destination = buffer
+            .map(|buffer| Destination::new(buffer, "buffer"))
+            .transpose()?;
+        let amt = destination.as_ref().map_or(amt, |into| amt.min(into.len()));
+        let data = data.map(Source::bytes);
+        let mut connection = self.lock(py)?;
+        if connection.transport_has_ended() && data.is_some_and(|data| !data.is_empty()) {
+            return Err(PyValueError::new_err(AFTER_THE_END));
+        }
+        // What is there decides how much memory and whether to detach: a handshake always does.
+        let bound = connection.readable_bound(data.unwrap_or_default(), amt);
+        let detach = connection.is_handshaking() || bound >= DETACH_FROM;
+        let locked = |into: Room<'_>| self.locked(|connection| connection.receive(data, into));
+        let received = if let Some(destination) = &mut destination {
+            if detach {
+                drop(connection);
+                destination.detached(amt, locked)
+            } else {
+                let received = destination.attached(amt, |into| connection.receive(data, into));
+                drop(connection);
+                received
+            }
+            .map(|count| count.map(|count| count.into_pyobject(py).map(Bound::into_any)))
+        } else if amt == 0 {
+            let received = connection.receive(data, Room::none());
+            drop(connection);
+            received.map(|count| count.map(|_| Ok(PyBytes::new(py, b"").into_any())))
+        } else {
+            // A byte of room even if nothing is there: asking tells the end and errors.
+            let mut into = Fresh::new(py, bound.max(1))?;
+            if detach {
+                drop(connection);
+                into.detached(locked)
+            } else {
+                let received = into.attached(|into| connection.receive(data, into));
+                drop(connection);
+                received
+            }
+            .map(|count| count.map(|count| Ok(into.filled(count).into_any())))
+        };
+        match received {
+            Ok(Some(object)) => Ok(Some(object?)),
+            Ok(None) => Ok(None),
+            Err(error) => Err(self.raised(py, &error)),
+        }
+    }
+
     fn facts(&self, py: Python<'_>) -> PyResult<Option<Facts>> {
         Ok(self.lock(py)?.facts())
     }
 }
+
+const AFTER_THE_END: &str = "data_from_network: data after the end of the transport was declared";
 
 fn count(amount: isize, parameter: &str) -> PyResult<usize> {
     usize::try_from(amount)
@@ -88,41 +145,65 @@ impl TlsBuffer {
         amt: isize,
         buffer: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let amt = count(amt, "amt")?;
-        let mut destination = buffer
-            .map(|buffer| Destination::new(buffer, "buffer"))
-            .transpose()?;
-        let mut connection = self.lock(py)?;
-        // What is there decides how much memory and whether to detach: a handshake always does.
-        let bound = connection.readable_bound();
-        let detach = connection.is_handshaking() || amt.min(bound) >= DETACH_FROM;
-        let opened = if let Some(destination) = &mut destination {
-            if detach {
-                drop(connection);
-                destination.detached(amt, |into| self.locked(|connection| connection.read(into)))
-            } else {
-                let opened = destination.attached(amt, |into| connection.read(into));
-                drop(connection);
-                opened
-            }
-            .map(|opened| opened.into_pyobject(py).map(Bound::into_any))
-        } else {
-            // One byte of room even if nothing is there: asking tells the end and errors.
-            let mut into = vec![0; amt.min(bound.max(1))];
-            if detach {
-                drop(connection);
-                py.detach(|| self.locked(|connection| connection.read(&mut into)))
-            } else {
-                let opened = connection.read(&mut into);
-                drop(connection);
-                opened
-            }
-            .map(|opened| Ok(PyBytes::new(py, &into[..opened]).into_any()))
-        };
-        match opened {
-            Ok(object) => Ok(object?),
-            Err(error) => Err(self.raised(py, &error)),
+        match self.receive(py, None, count(amt, "amt")?, buffer)? {
+            Some(read) => Ok(read),
+            None => Err(self.raised(py, &Error::WantRead)),
         }
+    }
+
+    /// Takes in ciphertext, if any came, and reads: None if there is nothing to be read.
+    #[pyo3(signature = (data_from_network, amt, buffer=None, /))]
+    fn open<'py>(
+        &self,
+        py: Python<'py>,
+        data_from_network: Option<&Bound<'py, PyAny>>,
+        amt: isize,
+        buffer: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let data = data_from_network
+            .map(|data| Source::new(data, "data_from_network"))
+            .transpose()?;
+        self.receive(py, data.as_ref(), count(amt, "amt")?, buffer)
+    }
+
+    /// Seals all of `buf`, and gives all that is to be sent.
+    #[pyo3(signature = (buf, /))]
+    fn seal<'py>(&self, py: Python<'py>, buf: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        let source = Source::new(buf, "buf")?;
+        let mut connection = self.lock(py)?;
+        if connection.is_handshaking() {
+            drop(connection);
+            self.detached(py, Connection::do_handshake)?;
+            connection = self.lock(py)?;
+        }
+        let length = match connection.sealed_len(source.len()) {
+            Ok(length) => length,
+            Err(error) => {
+                drop(connection);
+                return Err(self.raised(py, &error));
+            }
+        };
+        if let Some(length) = length.filter(|length| *length > 0) {
+            let mut sealed = Fresh::new(py, length)?;
+            let into = sealed.bytes();
+            let done = if source.len() >= DETACH_FROM {
+                drop(connection);
+                source.detached(|from| self.locked(|connection| connection.write_into(from, into)))
+            } else {
+                let done = connection.write_into(source.bytes(), into);
+                drop(connection);
+                done
+            };
+            if done.map_err(|error| self.raised(py, &error))? {
+                return Ok(sealed.filled(length));
+            }
+        } else {
+            drop(connection);
+        }
+        source
+            .detached(|from| self.locked(|connection| connection.write_all(from)))
+            .map_err(|error| self.raised(py, &error))?;
+        self.process_outgoing(py, isize::MAX)
     }
 
     /// Seals `buf`, or as much of it as the output limit allows, and gives the count.
@@ -133,7 +214,7 @@ impl TlsBuffer {
             drop(connection);
             source.detached(|from| self.locked(|connection| connection.write(from)))
         } else {
-            let sealed = source.attached(|from| connection.write(from));
+            let sealed = connection.write(source.bytes());
             drop(connection);
             sealed
         }
@@ -158,13 +239,11 @@ impl TlsBuffer {
     ) -> PyResult<()> {
         let source = Source::new(data_from_network, "data_from_network")?;
         let mut connection = self.lock(py)?;
-        let taken = source.attached(|data| connection.process_incoming(data));
+        let taken = connection.process_incoming(source.bytes());
         drop(connection);
         taken.map_err(|refused| match refused {
             Refused::Full => self.raised(py, &Error::WantRead),
-            Refused::Ended => PyValueError::new_err(
-                "data_from_network: data after the end of the transport was declared",
-            ),
+            Refused::Ended => PyValueError::new_err(AFTER_THE_END),
         })
     }
 

@@ -7,14 +7,18 @@
 //! contract as `socket.recv_into`).
 #![allow(unsafe_code)]
 
+use std::ptr;
+
+use polytls_core::Room;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+use pyo3::{ffi, intern};
 
-/// Calls that touch less than this stay attached: detaching costs about as much as the cipher
-/// takes for a few kilobytes.
-pub(crate) const DETACH_FROM: usize = 8 * 1024;
+/// Calls that touch less than this stay attached: to detach costs 40 ns or so, and waiting for the
+/// GIL afterwards more; the cipher takes 2 us for a record of 16 KiB.
+pub(crate) const DETACH_FROM: usize = 16 * 1024;
 
 fn view(object: &Bound<'_, PyAny>, parameter: &str) -> PyResult<PyUntypedBuffer> {
     let view = PyUntypedBuffer::get(object).map_err(|_| {
@@ -33,23 +37,33 @@ fn view(object: &Bound<'_, PyAny>, parameter: &str) -> PyResult<PyUntypedBuffer>
 }
 
 /// A bytes-like argument to read from.
-pub(crate) struct Source<'py> {
+pub(crate) struct Source<'a, 'py> {
     view: PyUntypedBuffer,
-    /// Whether nobody can change it, attached or not.
-    immutable: bool,
-    py: Python<'py>,
+    object: &'a Bound<'py, PyAny>,
 }
 
-impl<'py> Source<'py> {
-    pub(crate) fn new(object: &Bound<'py, PyAny>, parameter: &str) -> PyResult<Self> {
+impl<'a, 'py> Source<'a, 'py> {
+    pub(crate) fn new(object: &'a Bound<'py, PyAny>, parameter: &str) -> PyResult<Self> {
         Ok(Self {
             view: view(object, parameter)?,
-            immutable: object.is_exact_instance_of::<PyBytes>(),
-            py: object.py(),
+            object,
         })
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// Whether nobody can change the bytes, attached or not: they are, or lie inside, an exact
+    /// `bytes` object.
+    fn is_immutable(&self) -> bool {
+        let is_bytes = |object: &Bound<'py, PyAny>| object.is_exact_instance_of::<PyBytes>();
+        is_bytes(self.object)
+            || self.object.is_exact_instance_of::<PyMemoryView>()
+                && self
+                    .object
+                    .getattr(intern!(self.object.py(), "obj"))
+                    .is_ok_and(|owner| is_bytes(&owner))
+    }
+
+    /// The bytes, for use while attached, or while the caller lends them.
+    pub(crate) fn bytes(&self) -> &[u8] {
         let length = self.view.len_bytes();
         if length == 0 {
             return &[];
@@ -59,21 +73,16 @@ impl<'py> Source<'py> {
         unsafe { std::slice::from_raw_parts(self.view.buf_ptr().cast(), length) }
     }
 
-    /// Runs `call` on the bytes while attached.
-    pub(crate) fn attached<R>(&self, call: impl FnOnce(&[u8]) -> R) -> R {
-        call(self.bytes())
-    }
-
     /// Runs `call` on the bytes while detached; bytes that others could change are copied first.
     pub(crate) fn detached<R: Send>(&self, call: impl FnOnce(&[u8]) -> R + Send) -> R {
         let copy;
-        let bytes = if self.immutable {
+        let bytes = if self.is_immutable() {
             self.bytes()
         } else {
             copy = self.bytes().to_vec();
             &copy
         };
-        self.py.detach(|| call(bytes))
+        self.object.py().detach(|| call(bytes))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -84,6 +93,7 @@ impl<'py> Source<'py> {
 /// A writable bytes-like argument, lent for the call.
 pub(crate) struct Destination<'py> {
     view: PyUntypedBuffer,
+    is_bytearray: bool,
     py: Python<'py>,
 }
 
@@ -97,6 +107,7 @@ impl<'py> Destination<'py> {
         }
         Ok(Self {
             view,
+            is_bytearray: object.is_exact_instance_of::<PyByteArray>(),
             py: object.py(),
         })
     }
@@ -105,30 +116,118 @@ impl<'py> Destination<'py> {
         self.view.len_bytes()
     }
 
-    /// The first `length` bytes, or as many as there are.
-    fn bytes(&mut self, length: usize) -> &mut [u8] {
+    /// Room for `length` bytes, or for as many as there are.
+    fn lend(&mut self, length: usize) -> Lent<'_> {
         let length = length.min(self.len());
         if length == 0 {
-            return &mut [];
+            return Lent::default();
         }
+        let scratch = usize::from(length < self.len() || self.is_bytearray);
         // SAFETY: the view pins at least `length` contiguous, writable bytes, initialised as all
-        // memory behind Python's buffers is. The caller lends them for the call.
-        unsafe { std::slice::from_raw_parts_mut(self.view.buf_ptr().cast(), length) }
+        // memory behind Python's buffers is; one more if there are more, or if it is a bytearray,
+        // behind whose bytes there always is a null byte (PyByteArray_AsString). The caller lends
+        // them for the call.
+        let memory =
+            unsafe { std::slice::from_raw_parts_mut(self.view.buf_ptr().cast(), length + scratch) };
+        Lent { memory, length }
     }
 
-    /// Runs `call` on the first `length` bytes while attached.
-    pub(crate) fn attached<R>(&mut self, length: usize, call: impl FnOnce(&mut [u8]) -> R) -> R {
-        call(self.bytes(length))
+    /// Runs `call` on room for `length` bytes, or for as many as there are, while attached.
+    pub(crate) fn attached<R>(&mut self, length: usize, call: impl FnOnce(Room<'_>) -> R) -> R {
+        self.lend(length).run(call)
     }
 
-    /// Runs `call` on the first `length` bytes while detached.
+    /// As [`Self::attached`], while detached.
     pub(crate) fn detached<R: Send>(
         &mut self,
         length: usize,
-        call: impl FnOnce(&mut [u8]) -> R + Send,
+        call: impl FnOnce(Room<'_>) -> R + Send,
     ) -> R {
         let py = self.py;
-        let bytes = self.bytes(length);
-        py.detach(|| call(bytes))
+        let lent = self.lend(length);
+        py.detach(|| lent.run(call))
+    }
+}
+
+/// Memory to be filled, and perhaps a byte of scratch behind.
+#[derive(Default)]
+struct Lent<'a> {
+    memory: &'a mut [u8],
+    length: usize,
+}
+
+impl Lent<'_> {
+    fn run<R>(self, call: impl FnOnce(Room<'_>) -> R) -> R {
+        let Some(scratch) = self.memory.get(self.length).copied() else {
+            return call(Room::new(self.memory));
+        };
+        let result = call(Room::with_scratch(self.memory));
+        self.memory[self.length] = scratch;
+        result
+    }
+}
+
+/// A `bytes` object that nobody else has seen, to be filled.
+pub(crate) struct Fresh<'py> {
+    object: Bound<'py, PyBytes>,
+    length: usize,
+}
+
+impl<'py> Fresh<'py> {
+    /// One of so many bytes, not 0. Cheap enough to be made under the connection's lock, and runs
+    /// no code of Python's.
+    pub(crate) fn new(py: Python<'py>, length: usize) -> PyResult<Self> {
+        debug_assert!(length > 0, "the empty bytes object is shared");
+        let size = ffi::Py_ssize_t::try_from(length)?;
+        // SAFETY: a null pointer asks for bytes that the caller fills; what is returned is a new
+        // reference to a bytes object, or null with an exception set.
+        let object = unsafe {
+            Bound::from_owned_ptr_or_err(py, ffi::PyBytes_FromStringAndSize(ptr::null(), size))?
+                .cast_into_unchecked()
+        };
+        Ok(Self { object, length })
+    }
+
+    /// Its memory and the null byte behind.
+    fn memory(&mut self) -> &mut [u8] {
+        // SAFETY: `length` bytes and a null byte belong to the object (PyBytes_FromStringAndSize),
+        // which has no other owner until `filled` gives it away. They come from C's allocator:
+        // whatever stands in them are bytes to Rust. They are written before they are read.
+        unsafe {
+            let start = ffi::PyBytes_AsString(self.object.as_ptr()).cast();
+            std::slice::from_raw_parts_mut(start, self.length + 1)
+        }
+    }
+
+    fn lend(&mut self) -> Lent<'_> {
+        let length = self.length;
+        let memory = self.memory();
+        Lent { memory, length }
+    }
+
+    /// Runs `call` on all of it as room, while attached.
+    pub(crate) fn attached<R>(&mut self, call: impl FnOnce(Room<'_>) -> R) -> R {
+        self.lend().run(call)
+    }
+
+    /// As [`Self::attached`], while detached.
+    pub(crate) fn detached<R: Send>(&mut self, call: impl FnOnce(Room<'_>) -> R + Send) -> R {
+        let py = self.object.py();
+        let lent = self.lend();
+        py.detach(|| lent.run(call))
+    }
+
+    /// Its bytes, all of which have to be written.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
+        let length = self.length;
+        &mut self.memory()[..length]
+    }
+
+    /// The object, whose first `length` bytes have been filled.
+    pub(crate) fn filled(self, length: usize) -> Bound<'py, PyBytes> {
+        if length == self.length {
+            return self.object;
+        }
+        PyBytes::new(self.object.py(), &self.object.as_bytes()[..length])
     }
 }

@@ -294,7 +294,7 @@ impl TlsSocket {
         let size = if wanted == 0 { room } else { wanted };
         let mut signals = Signals::new(py)?;
         destination
-            .detached(size, |into| stream.recv(into, &mut signals))
+            .detached(size, |into| stream.recv(into.into_bytes(), &mut signals))
             .map_err(|error| failed(py, self.implementation, error, signals))
     }
 

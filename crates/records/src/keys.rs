@@ -14,8 +14,8 @@ use crate::fault::Fault;
 pub(crate) const HEADER: usize = 5;
 /// Length of the tag of all three ciphers.
 pub(crate) const TAG: usize = 16;
-/// What sealing adds: header, content type, tag.
-pub(crate) const OVERHEAD: usize = HEADER + 1 + TAG;
+/// How many bytes sealing adds to a record's content: header, content type, tag.
+pub const OVERHEAD: usize = HEADER + 1 + TAG;
 
 /// The content types that may stand inside a record after the handshake.
 pub(crate) const ALERT: u8 = 21;
@@ -96,6 +96,12 @@ impl Direction {
         self.sequence.saturating_add(1) >= self.limit
     }
 
+    /// Whether it can seal so many records of data more before it is used up.
+    pub(crate) fn has_left(&self, records: usize) -> bool {
+        let records = u64::try_from(records).unwrap_or(u64::MAX);
+        self.sequence.saturating_add(records) < self.limit
+    }
+
     /// The nonce of the next record; each is given once.
     fn next_nonce(&mut self) -> Option<Nonce> {
         let number = self.sequence;
@@ -154,21 +160,6 @@ impl Direction {
             into.fill(0);
         }
         found
-    }
-
-    /// Opens one record where it lies; otherwise as [`Self::open_into`], with the content as well.
-    pub(crate) fn open_in_place<'a>(
-        &mut self,
-        record: &'a mut [u8],
-    ) -> Result<(u8, &'a mut [u8]), Fault> {
-        let nonce = self.next_nonce().ok_or(Fault::USED_UP)?;
-        let (header, sealed) = record.split_at_mut(HEADER);
-        let inner = self
-            .key
-            .open_in_place(nonce, Aad::from(&*header), sealed)
-            .map_err(|_| Fault::BAD_RECORD)?;
-        let (kind, length) = content(inner)?;
-        Ok((kind, &mut inner[..length]))
     }
 }
 

@@ -77,7 +77,7 @@ impl<K: KeySource> RecordLayer<K> {
         })
     }
 
-    /// Opens one whole record. What is none, as it may come from [`polytls_core::Connection`], is
+    /// Opens one whole record from where it lies. What is none, as it may come from [`polytls_core::Connection`], is
     /// refused.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl<K: KeySource> RecordLayer<K> {
     /// called after that.
     pub fn receive(
         &mut self,
-        record: &mut [u8],
+        record: &[u8],
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
     ) -> Result<Received, Error> {
@@ -129,6 +129,35 @@ impl<K: KeySource> RecordLayer<K> {
         Ok(())
     }
 
+    /// How many bytes [`Self::seal`] would make of so many, exactly; `None` if a KeyUpdate has to come
+    /// before or among them.
+    #[must_use]
+    pub fn sealed_len(&self, plaintext: usize) -> Option<usize> {
+        let records = plaintext.div_ceil(MAX_FRAGMENT);
+        let fits = !self.update_is_due && self.sending.has_left(records);
+        fits.then(|| plaintext + records * OVERHEAD)
+    }
+
+    /// As [`Self::seal`], into memory of exactly [`Self::sealed_len`] bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] for memory of another length.
+    pub fn seal_into(&mut self, plaintext: &[u8], into: &mut [u8]) -> Result<(), Error> {
+        if self.sealed_len(plaintext.len()) != Some(into.len()) {
+            return Err(Error::Internal(
+                "memory of the wrong length to seal into".to_owned(),
+            ));
+        }
+        let mut rest = into;
+        for fragment in plaintext.chunks(MAX_FRAGMENT) {
+            let (record, behind) = rest.split_at_mut(fragment.len() + OVERHEAD);
+            self.sending.seal(APPLICATION_DATA, fragment, record)?;
+            rest = behind;
+        }
+        Ok(())
+    }
+
     /// Seals close_notify.
     ///
     /// # Errors
@@ -166,7 +195,7 @@ impl<K: KeySource> RecordLayer<K> {
     }
 
     /// Opens a record and does what it says; gives whether it was the peer's close_notify.
-    fn open(&mut self, record: &mut [u8], plaintext: &mut Sink<'_>) -> Result<bool, Ending> {
+    fn open(&mut self, record: &[u8], plaintext: &mut Sink<'_>) -> Result<bool, Ending> {
         let Some((&[kind, major, _, high, low], sealed)) = record.split_first_chunk::<HEADER>()
         else {
             return Err(Fault::MALFORMED_HEADER.into());
@@ -185,27 +214,17 @@ impl<K: KeySource> RecordLayer<K> {
         let Some(inner) = length.checked_sub(TAG) else {
             return Err(Fault::TOO_SHORT.into());
         };
-        // The caller's buffer has to have room for the content type behind the content.
-        if let Some(into) = plaintext.direct(inner) {
-            let (kind, length) = self.receiving.open_into(record, into)?;
-            if kind == APPLICATION_DATA {
-                self.count_data(length).inspect_err(|_| into.fill(0))?;
-                plaintext.opened(length);
-                return Ok(false);
-            }
-            let content = into[..length].to_vec();
-            // Not for the caller to see.
-            into.fill(0);
-            return self.take_other(kind, &content);
-        }
-        let (kind, content) = self.receiving.open_in_place(record)?;
+        let into = plaintext.memory(inner);
+        let (kind, length) = self.receiving.open_into(record, into)?;
         if kind == APPLICATION_DATA {
             // First: what may not come must not be delivered, nor some of it be kept.
-            self.count_data(content.len())?;
-            plaintext.put(content);
+            self.count_data(length).inspect_err(|_| into.fill(0))?;
+            plaintext.opened(inner, length);
             return Ok(false);
         }
-        let content = content.to_vec();
+        let content = into[..length].to_vec();
+        // Not for the caller to see.
+        into.fill(0);
         self.take_other(kind, &content)
     }
 

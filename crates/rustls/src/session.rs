@@ -150,6 +150,42 @@ impl<S: Side> Session for RustlsSession<S> {
         }
     }
 
+    fn receive_shared(
+        &mut self,
+        record: &[u8],
+        plaintext: &mut Sink<'_>,
+        out: &mut Outbound,
+    ) -> Option<Result<Received, Error>> {
+        let Protection::Ours(own) = &mut self.protection else {
+            return None;
+        };
+        Some(observe::observing(&mut self.observed, || {
+            own.layer.receive(record, plaintext, out)
+        }))
+    }
+
+    fn overhead(&self) -> usize {
+        match &self.protection {
+            Protection::Ours(_) => polytls_records::OVERHEAD,
+            // TLS 1.2 with ChaCha20, or TLS 1.3.
+            Protection::Rustls(_) | Protection::Moving => 5 + 16,
+        }
+    }
+
+    fn sealed_len(&self, plaintext: usize) -> Option<usize> {
+        match &self.protection {
+            Protection::Ours(own) => own.layer.sealed_len(plaintext),
+            Protection::Rustls(_) | Protection::Moving => None,
+        }
+    }
+
+    fn seal_into(&mut self, plaintext: &[u8], into: &mut [u8]) -> Result<(), Error> {
+        match &mut self.protection {
+            Protection::Ours(own) => own.layer.seal_into(plaintext, into),
+            Protection::Rustls(_) | Protection::Moving => Err(moving()),
+        }
+    }
+
     fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
         match &mut self.protection {
             Protection::Ours(own) => own.layer.close(out),

@@ -6,12 +6,14 @@ capabilities it publishes itself, are deselected; that it refuses such wishes is
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Final
 
 import pytest
 
-from polytls import TLSVersion
+from polytls import SupportsOpen, SupportsSeal, TLSClientConfiguration, TLSVersion
+from polytls.testing import CertificateAuthority
 
 from .target import Target
 
@@ -27,6 +29,7 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "system trust": lambda target: "system" in target.capabilities.trust_sources,
     "all versions": lambda target: len(target.capabilities.versions) > 1,
     "insecure contexts": lambda target: target.insecure is not None,
+    "fused calls": lambda target: _has_fused_calls(target),
 }
 
 
@@ -47,6 +50,14 @@ def wanting(item: pytest.Item, target: Target) -> str | None:
         if isinstance(value, TLSVersion) and value not in _known(target):
             return value.value
     return None
+
+
+@functools.cache
+def _has_fused_calls(target: Target) -> bool:
+    """Whether its buffers offer calls that do two steps in one."""
+    configuration = TLSClientConfiguration(trust_store=CertificateAuthority().trust_store())
+    buffer = target.implementation.client_context(configuration).create_buffer("server.example")
+    return isinstance(buffer, SupportsOpen) or isinstance(buffer, SupportsSeal)
 
 
 def _known(target: Target) -> set[TLSVersion]:
