@@ -1,0 +1,84 @@
+"""What the machine does without Python and without us: `crates/rustls/examples/floors.rs`, asked in
+every round, on the core that the measured code runs on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from .machine import Cores
+
+__all__ = ["Floors", "Run"]
+
+#: Does something so many times, and returns the seconds that it took.
+Run = Callable[[int], float]
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+class Floors:
+    """The program, built and started when it is first asked."""
+
+    def __init__(self, cores: Cores) -> None:
+        self._cores = cores
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Floors:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            self._process.communicate()
+
+    def aead(self, size: int) -> Run:
+        """Seal and open records of `size` bytes."""
+        return self._run(f"aead {size}")
+
+    def copy(self, size: int) -> Run:
+        """Copy `size` bytes."""
+        return self._run(f"copy {size}")
+
+    def handshakes(self, groups: str, kind: str) -> Run:
+        """Handshakes of rustls with itself; `kind` is full or resumed."""
+        return self._run(f"handshake {groups} {kind}")
+
+    def _run(self, request: str) -> Run:
+        def run(count: int) -> float:
+            process = self._process = self._process or self._start()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(f"{request} {count}\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+            if not answer:
+                raise RuntimeError(f"the floors' program ended at {request!r}: see its error above")
+            return float(answer)
+
+        return run
+
+    def _start(self) -> subprocess.Popen[str]:
+        with self._cores.released():
+            program = _build()
+        process = subprocess.Popen(
+            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._cores.pin(process.pid, -1)
+        return process
+
+
+def _build() -> str:
+    """Build with the features of the whole workspace, so that nothing is built twice."""
+    command = ["cargo", "build", "--quiet", "--release", "--locked", "--workspace"]
+    command += ["--example", "floors", "--message-format=json"]
+    answer = subprocess.run(command, cwd=_ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    messages = [json.loads(line) for line in answer.stdout.splitlines()]
+    programs: list[str] = [m["executable"] for m in messages if m.get("executable")]
+    return programs[-1]

@@ -1,0 +1,223 @@
+"""Cases over loopback: a client here, a server in a process of its own, on a core of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .floors import Run
+from .in_memory import at_once
+from .loops import Link
+from .peers import Contexts, Library, Setting, Unable
+from .peers.plain import PlainTcp
+from .rounds import Bench, Case, Sample, check_hellos
+from .server import ECHO, MESSAGE, SEND, Request, receive_exactly
+
+__all__ = ["CASES"]
+
+_PLAIN = PlainTcp()
+_SETTING = Setting()
+_BUFFER = 256 * 1024
+#: Connections of one measurement: each leaves its port unusable for a while.
+_CONNECTIONS = 1000
+#: Seconds until a server must have seen the last of them.
+_PATIENCE = 10
+
+
+@dataclass
+class Server(AbstractContextManager["Server"]):
+    """A server's process, and contexts here to dial it with."""
+
+    process: subprocess.Popen[str]
+    contexts: Contexts
+    answering: int
+    counting: int
+
+    @classmethod
+    def start(cls, bench: Bench, library: Library) -> Server:
+        """Start it, and be sure that it is what was meant."""
+        contexts = bench.contexts(library, _SETTING)
+        if library is not _PLAIN:
+            link = Link.make(contexts)
+            link.client.check(resumed=False)
+            check_hellos([link.flight], Setting("default"), resumed=False)
+        command = [sys.executable, "-m", "benches", "--serve", library.name]
+        process = subprocess.Popen(
+            command,
+            cwd=Path(__file__).resolve().parents[1],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        bench.cores.pin(process.pid, -1)
+        process.stdin.write(bench.credentials.to_json() + "\n")
+        process.stdin.flush()
+        ports = process.stdout.readline().split()
+        if len(ports) != 2:
+            raise RuntimeError(f"the server of {library.name} did not start: see its error above")
+        return cls(process, contexts, *map(int, ports))
+
+    def tally(self) -> tuple[int, int]:
+        """How many connections it has counted, and how many failed."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        served, failed = map(int, self.process.stdout.readline().split())
+        return served, failed
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.process.communicate()
+
+
+def _server(bench: Bench, library: Library) -> Server:
+    """One for each library and run."""
+    key = ("server", library.name)
+    if key not in bench.kept:
+        bench.kept[key] = bench.stack.enter_context(Server.start(bench, library))
+    server = bench.kept[key]
+    assert isinstance(server, Server)
+    return server
+
+
+def _connection(bench: Bench, library: Library) -> Any:
+    server = _server(bench, library)
+    connection = server.contexts.dial(server.answering)
+    bench.stack.callback(server.contexts.close, connection)
+    return connection
+
+
+def _download(connection: Any) -> Run:
+    """So many times 256 KiB into one buffer."""
+    into = bytearray(_BUFFER)
+
+    def run(count: int) -> float:
+        left = count * _BUFFER
+        began = time.perf_counter()
+        connection.sendall(Request(SEND, left).to_bytes())
+        while left:
+            received = connection.recv_into(into)
+            if not received:
+                raise EOFError("the server hung up")
+            left -= received
+        return time.perf_counter() - began
+
+    return run
+
+
+def _echo(connection: Any) -> Run:
+    message = bytes(range(MESSAGE))
+
+    def run(count: int) -> float:
+        began = time.perf_counter()
+        connection.sendall(Request(ECHO, count).to_bytes())
+        for _ in range(count):
+            connection.sendall(message)
+            answer = receive_exactly(connection, MESSAGE)
+        took = time.perf_counter() - began
+        assert answer == message
+        return took
+
+    return run
+
+
+def _connects(server: Server) -> Run:
+    dial, close, port = server.contexts.dial, server.contexts.close, server.counting
+
+    def run(count: int) -> float:
+        before = server.tally()
+        began = time.perf_counter()
+        for _ in range(count):
+            close(dial(port))
+        took = time.perf_counter() - began
+        _check_tally(server, sum(before) + count)
+        return took
+
+    return run
+
+
+def _check_tally(server: Server, expected: int) -> None:
+    """The server has seen all connections through; raises Unable if some failed there."""
+    deadline = time.monotonic() + _PATIENCE
+    while sum(tally := server.tally()) < expected:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"a server saw {tally} connections, not {expected}")
+        time.sleep(0.001)
+    if tally[1]:
+        raise Unable(f"its server failed {tally[1]} of {sum(tally)} handshakes")
+
+
+def _on_client_core(bench: Bench, sample: Sample) -> Sample:
+    def placed() -> float:
+        with bench.cores.on(-2):
+            return sample()
+
+    return placed
+
+
+def _kept(make: Callable[[Any], Run], amount: float) -> Callable[[Bench, Library], Sample]:
+    """A case on one connection that stays open."""
+
+    def prepare(bench: Bench, library: Library) -> Sample:
+        with bench.cores.on(-2):
+            sample = bench.rate(make(_connection(bench, library)), amount)
+        return _on_client_core(bench, sample)
+
+    return prepare
+
+
+def _connecting(bench: Bench, library: Library) -> Sample:
+    with bench.cores.on(-2):
+        sample = bench.rate(_connects(_server(bench, library)), most=_CONNECTIONS)
+    return _on_client_core(bench, sample)
+
+
+def _two_downloads(bench: Bench, library: Library) -> Sample:
+    """How many times as much two connections on two threads get as one after the other does."""
+    if bench.cores.count < 2:
+        raise Unable("there is one core")
+    server = _server(bench, library)
+    runs = [_download(_connection(bench, library)) for _ in range(2)]
+    count = 1
+    while runs[0](count) + runs[1](count) < bench.target:
+        count *= 2
+
+    def sample() -> float:
+        with bench.cores.released(), bench.cores.lent(server.process.pid):
+            return sum(run(count) for run in runs) / at_once(runs, count)
+
+    return sample
+
+
+def _tcp(prepare: Callable[[Bench, Library], Sample]) -> tuple[str, Callable[[Bench], Sample]]:
+    return _PLAIN.name, partial(_prepare_plain, prepare)
+
+
+def _prepare_plain(prepare: Callable[[Bench, Library], Sample], bench: Bench) -> Sample:
+    return prepare(bench, _PLAIN)
+
+
+_DOWNLOAD = _kept(_download, _BUFFER / 1e6)
+_ECHO = _kept(_echo, 1.0)
+
+CASES: list[Case] = [
+    Case("loopback download", "MB/s", _DOWNLOAD, floor=_tcp(_DOWNLOAD)),
+    Case("loopback echo 100 B", "1/s", _ECHO, floor=_tcp(_ECHO)),
+    Case("loopback connects", "1/s", _connecting, floor=_tcp(_connecting)),
+    Case("two threads, downloads", "times", _two_downloads, floor=_tcp(_two_downloads)),
+]

@@ -1,0 +1,71 @@
+"""What polytls is held to: `make bench-check` fails below a mark. Ratios are those of one run, with
+the default implementation; machines that are busy with something else prove nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .rounds import Figures
+
+__all__ = ["MARKS", "Mark"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A bound for one case."""
+
+    case: str
+    #: Of what: the ratio to `ssl`, the share of the floor, or the figure itself.
+    of: Literal["ssl", "floor", "figure"]
+    bound: float
+    #: Whether it is a least or a most.
+    least: bool = True
+
+    def value(self, figures: Figures, name: str, base: str) -> float | None:
+        """What is held against it; None where it was not measured."""
+        if self.of == "figure":
+            return figures.median(name)
+        if self.of == "ssl":
+            return figures.ratio(name, base)
+        return None if figures.case.floor is None else figures.ratio(name, figures.case.floor[0])
+
+    def met(self, figures: Figures, name: str, base: str) -> bool:
+        """Whether it holds; what could not be measured does not."""
+        value = self.value(figures, name, base)
+        return value is not None and (value >= self.bound if self.least else value <= self.bound)
+
+    def __str__(self) -> str:
+        bound = f"{self.bound:.0%}" if self.of == "floor" else f"{self.bound:g}"
+        what = {"ssl": "", "floor": " of floor", "figure": " itself"}[self.of]
+        return f"{'≥' if self.least else '≤'} {bound}{what}"
+
+
+MARKS: list[Mark] = [
+    Mark("bulk 1,400 B, methods", "ssl", 2.2),
+    *(
+        mark
+        for size in ("16 KiB", "256 KiB")
+        for mark in (
+            Mark(f"bulk {size}, methods", "ssl", 2.4),
+            Mark(f"bulk {size}, methods", "floor", 0.55),
+            Mark(f"bulk {size}, fused", "ssl", 3.4),
+            Mark(f"bulk {size}, fused", "floor", 0.75),
+        )
+    ),
+    Mark("ping-pong 100 B, methods", "ssl", 2.2),
+    Mark("full handshakes, X25519", "ssl", 2.6),
+    Mark("full handshakes, X25519", "floor", 0.85),
+    Mark("full handshakes, default group", "ssl", 2.0),
+    Mark("full handshakes, default group", "floor", 0.85),
+    Mark("resumed handshakes, X25519", "ssl", 3.0),
+    Mark("two threads, bulk 256 KiB", "figure", 1.8),
+    Mark("loopback download", "ssl", 1.3),
+    Mark("loopback download", "floor", 0.70),
+    Mark("loopback echo 100 B", "ssl", 1.05),
+    Mark("loopback echo 100 B", "floor", 0.90),
+    Mark("loopback connects", "ssl", 1.8),
+    Mark("memory of an idle pair", "ssl", 0.4, least=False),
+    Mark("import", "ssl", 1.5, least=False),
+    Mark("second client context, system's trust", "figure", 0.2, least=False),
+]

@@ -1,0 +1,137 @@
+"""polytls, through PEP 748's interface; one library for each implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import polytls
+
+from ..credentials import HOST, Credentials
+from . import SUITE, Contexts, Fused, Library, Listener, Setting, Side, Unable
+
+__all__ = ["FUSED", "Pep748"]
+
+#: Buffers that fuse calls: what such a buffer has, and its two calls. The first that fits is used.
+FUSED: list[tuple[tuple[str, ...], Callable[[Any], Fused]]] = []
+
+
+class Buffer:
+    """A TLSBuffer as a side."""
+
+    want: type[Exception] = polytls.WantReadError
+
+    def __init__(self, buffer: Any) -> None:
+        self.buffer = buffer
+        self.write: Callable[[memoryview], int] = buffer.write
+        self.incoming: Callable[[bytes], object] = buffer.process_incoming
+        self.outgoing: Callable[[], bytes] = partial(buffer.process_outgoing, 1 << 30)
+        self.read: Callable[[int], bytes] = self.buffer.read
+        self._read: Callable[[int, bytearray], int] = self.buffer.read
+
+    def read_into(self, buffer: bytearray) -> int:
+        return self._read(len(buffer), buffer)
+
+    def handshake(self) -> bool:
+        try:
+            self.buffer.do_handshake()
+        except polytls.WantReadError:
+            return False
+        return True
+
+    def check(self, *, resumed: bool) -> None:
+        info = self.buffer.info
+        assert info.resumed is resumed
+        assert info.version is polytls.TLSVersion.TLSv1_3
+        assert info.cipher is polytls.CipherSuite[SUITE]
+
+    def fused(self) -> Fused:
+        for needs, make in FUSED:
+            if all(hasattr(self.buffer, name) for name in needs):
+                return make(self.buffer)
+        raise Unable("its buffers have no fused calls")
+
+
+class Listening:
+    """A server's socket as a listener."""
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        self.port: int = socket.getsockname()[1]
+
+    def accept(self) -> Any:
+        return self._socket.accept()[0]
+
+
+class Pep748Contexts:
+    """Two contexts of one implementation."""
+
+    ended: tuple[type[BaseException], ...] = (OSError,)
+
+    def __init__(self, name: str, credentials: Credentials, setting: Setting) -> None:
+        implementation = polytls.implementation(name)
+        capabilities = implementation.capabilities
+        common: dict[str, Any] = {}
+        if not setting.sessions:
+            common["sessions"] = None
+        # What cannot be chosen is checked after the handshake.
+        if capabilities is not None and capabilities.cipher_choice == "exact":
+            common["ciphers"] = [polytls.CipherSuite[SUITE]]
+        if setting.groups == "x25519":
+            common["groups"] = ["x25519"]
+        chain = polytls.SigningChain(
+            (
+                polytls.Certificate.from_buffer(credentials.certificate.encode()),
+                polytls.PrivateKey.from_buffer(credentials.key.encode()),
+            )
+        )
+        trust = polytls.TrustStore.from_buffer(credentials.authority.encode())
+        try:
+            self._server: Any = implementation.server_context(
+                polytls.TLSServerConfiguration(certificate_chain=[chain], **common)
+            )
+            self._client: Any = implementation.client_context(
+                polytls.TLSClientConfiguration(trust_store=trust, **common)
+            )
+        except polytls.ConfigurationError as error:
+            raise Unable(str(error)) from error
+
+    def pair(self) -> tuple[Side, Side]:
+        return Buffer(self._client.create_buffer(HOST)), Buffer(self._server.create_buffer())
+
+    def remember(self, client: Side) -> None:
+        """Contexts keep sessions."""
+
+    def dial(self, port: int) -> Any:
+        return self._client.connect(("127.0.0.1", port), server_hostname=HOST)
+
+    def listen(self) -> Listener:
+        return Listening(self._server.connect(("127.0.0.1", 0)))
+
+    def close(self, connection: Any) -> None:
+        connection.close(force=True)
+
+
+class Pep748:
+    """One implementation of polytls."""
+
+    importing = "import polytls"
+    note = ""
+
+    def __init__(self, implementation: str) -> None:
+        self._implementation = implementation
+        self.name = f"polytls/{implementation}"
+        self.creating = (
+            f"polytls.implementation({implementation!r})"
+            ".client_context(polytls.TLSClientConfiguration())"
+        )
+
+    def version(self) -> str:
+        return polytls.implementation(self._implementation).version or "unknown"
+
+    def contexts(self, credentials: Credentials, setting: Setting) -> Contexts:
+        return Pep748Contexts(self._implementation, credentials, setting)
+
+
+_: Library = Pep748("rustls")
