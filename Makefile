@@ -56,11 +56,16 @@ format:
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format
 
-bench: build ## figures, as ratios to `ssl` in the same run
-	$(BIN)/python benches/bench.py
+$(VENV)/.bench: $(VENV)/.tools requirements/bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt
+	touch $@
 
-bench-check: build ## the same; fails below a mark
-	$(BIN)/python benches/bench.py --check
+# Options: `make bench BENCH="--only handshakes --rounds 3"`; all of them: docs/performance.md.
+bench: build $(VENV)/.bench ## figures, as ratios to `ssl` in the same run
+	$(BIN)/python -m benches $(BENCH)
+
+bench-check: build $(VENV)/.bench ## the same; fails below a mark
+	$(BIN)/python -m benches --check $(BENCH)
 
 soak: ## minutes of random traffic and forgeries against rustls's own record layer
 	$(CARGO) test --release --locked -p polytls-records -p polytls-rustls -- --ignored

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from .floors import Run
-from .peers import Contexts, Side
+from .peers import Contexts, Fused, Open, Seal, Side
 
 __all__ = ["Link", "Way", "bulk", "handshakes", "making", "ping_pong"]
 
@@ -41,6 +41,11 @@ class Link:
                 flight = flight or data
                 client.incoming(data)
         return cls(client, server, flight)
+
+    def fused(self) -> tuple[Fused, Fused] | None:
+        """Both sides' fused calls."""
+        client, server = self.client.fused(), self.server.fused()
+        return (client, server) if client and server else None
 
     def settle(self) -> None:
         """Let the client take the tickets that wait for it."""
@@ -77,7 +82,10 @@ class Link:
 
 def bulk(link: Link, piece: int, way: Way) -> Run:
     """Client to server, `piece` bytes a write, into one buffer of the same size."""
-    return (_bulk_methods if way == "methods" else _bulk_fused)(link, piece)
+    if way == "methods" or not (fused := link.fused()):
+        return _bulk_methods(link, piece)
+    client, server = fused
+    return _bulk_fused(client[0], server[1], piece)
 
 
 def _bulk_methods(link: Link, piece: int) -> Run:
@@ -104,22 +112,19 @@ def _bulk_methods(link: Link, piece: int) -> Run:
     return run
 
 
-def _bulk_fused(link: Link, piece: int) -> Run:
-    seal, _ = link.client.fused()
-    _, unseal = link.server.fused()
+def _bulk_fused(seal: Seal, unseal: Open, piece: int) -> Run:
     data = memoryview(os.urandom(piece))
     into = bytearray(piece)
 
     def run(count: int) -> float:
         began = time.perf_counter()
         for _ in range(count):
-            sent = received = 0
-            while sent < piece:
-                taken, ciphertext = seal(data[sent:])
-                sent += taken
-                received += unseal(ciphertext, into)
-                while received < sent:
-                    received += unseal(b"", into)
+            received = unseal(seal(data), piece, into)
+            assert received is not None
+            while received < piece:
+                more = unseal(None, piece, into)
+                assert more is not None
+                received += more
         return time.perf_counter() - began
 
     return run
@@ -127,7 +132,9 @@ def _bulk_fused(link: Link, piece: int) -> Run:
 
 def ping_pong(link: Link, size: int, way: Way) -> Run:
     """There and back, `size` bytes each way."""
-    return (_ping_pong_methods if way == "methods" else _ping_pong_fused)(link, size)
+    if way == "methods" or not (fused := link.fused()):
+        return _ping_pong_methods(link, size)
+    return _ping_pong_fused(*fused, size)
 
 
 def _ping_pong_methods(link: Link, size: int) -> Run:
@@ -149,19 +156,18 @@ def _ping_pong_methods(link: Link, size: int) -> Run:
     return run
 
 
-def _ping_pong_fused(link: Link, size: int) -> Run:
-    client_seal, client_open = link.client.fused()
-    server_seal, server_open = link.server.fused()
+def _ping_pong_fused(client: Fused, server: Fused, size: int) -> Run:
+    client_seal, client_open = client
+    server_seal, server_open = server
     message = memoryview(os.urandom(size))
     into = bytearray(size)
+    view = memoryview(into)
 
     def run(count: int) -> float:
         began = time.perf_counter()
         for _ in range(count):
-            _, ciphertext = client_seal(message)
-            server_open(ciphertext, into)
-            _, ciphertext = server_seal(memoryview(into))
-            client_open(ciphertext, into)
+            server_open(client_seal(message), size, into)
+            client_open(server_seal(view), size, into)
         took = time.perf_counter() - began
         assert into == message
         return took

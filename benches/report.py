@@ -182,7 +182,7 @@ class Printer:
     def __init__(self, report: Report) -> None:
         self._report = report
         names = len(report.versions)
-        self._widths = [37, 6, *[15] * names, 7, 18, 21, 9, 24, 8]
+        self._widths = [39, 6, *[15] * names, 7, 18, 21, 9, 24, 8]
 
     def head(self) -> None:
         print(*self._report.header(), "", sep="\n")

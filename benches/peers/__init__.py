@@ -18,6 +18,8 @@ __all__ = [
     "Groups",
     "Library",
     "Listener",
+    "Open",
+    "Seal",
     "Setting",
     "Side",
     "Unable",
@@ -43,10 +45,11 @@ class Setting:
     sessions: bool = False
 
 
-#: Two calls that do what takes two each by the PEP's methods.
-Fused: TypeAlias = tuple[
-    Callable[[memoryview], tuple[int, bytes]], Callable[[bytes, bytearray], int]
-]
+#: `seal`: data in, ciphertext out. `open`: ciphertext in (None: nothing new), so much data into the
+#: buffer, how much it was (None: nothing). Each does what takes two calls by the PEP's methods.
+Seal: TypeAlias = Callable[[memoryview], bytes]
+Open: TypeAlias = Callable[[bytes | None, int, bytearray], int | None]
+Fused: TypeAlias = tuple[Seal, Open]
 
 
 class Side(Protocol):
@@ -72,9 +75,9 @@ class Side(Protocol):
         resumed or full."""
         ...
 
-    def fused(self) -> Fused:
-        """Data in, how much was taken and ciphertext out; ciphertext in, data into a buffer, how
-        much. Raises Unable."""
+    def fused(self) -> Fused | None:
+        """The calls that fuse two; None for libraries that have no such thing, whose own calls are
+        then what fused calls are compared with. Raises Unable where there should be some."""
         ...
 
 

@@ -11,10 +11,7 @@ import polytls
 from ..credentials import HOST, Credentials
 from . import SUITE, Contexts, Fused, Library, Listener, Setting, Side, Unable
 
-__all__ = ["FUSED", "Pep748"]
-
-#: Buffers that fuse calls: what such a buffer has, and its two calls. The first that fits is used.
-FUSED: list[tuple[tuple[str, ...], Callable[[Any], Fused]]] = []
+__all__ = ["Pep748"]
 
 
 class Buffer:
@@ -47,10 +44,10 @@ class Buffer:
         assert info.cipher is polytls.CipherSuite[SUITE]
 
     def fused(self) -> Fused:
-        for needs, make in FUSED:
-            if all(hasattr(self.buffer, name) for name in needs):
-                return make(self.buffer)
-        raise Unable("its buffers have no fused calls")
+        try:
+            return self.buffer.seal, self.buffer.open
+        except AttributeError as error:
+            raise Unable("its buffers have no fused calls") from error
 
 
 class Listening:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from typing import Any
 
@@ -10,6 +11,10 @@ from . import Contexts, Listener, Setting, Side, Unable
 from .ssl_shaped import Wrapping, dial
 
 __all__ = ["PlainTcp"]
+
+#: In place of a handshake: without it, clients are done before the server has seen them, and fill
+#: the queue of connections to accept.
+_GREETING = b"!"
 
 
 class PlainContexts:
@@ -24,10 +29,16 @@ class PlainContexts:
         raise Unable("it has no sessions")
 
     def dial(self, port: int) -> Any:
-        return dial(port)
+        connection = dial(port)
+        assert connection.recv(1) == _GREETING
+        return connection
 
     def listen(self) -> Listener:
-        return Wrapping(lambda plain: plain)
+        def greet(plain: socket.socket) -> socket.socket:
+            plain.sendall(_GREETING)
+            return plain
+
+        return Wrapping(greet)
 
     def close(self, connection: Any) -> None:
         connection.close()

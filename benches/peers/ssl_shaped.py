@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..credentials import HOST, Credentials
-from . import SUITE, Contexts, Fused, Listener, Setting, Side, Unable
+from . import SUITE, Contexts, Listener, Setting, Side, Unable
 
 __all__ = ["Rtls", "StandardLibrary", "Wrapping", "dial"]
 
@@ -44,8 +44,8 @@ class MemoryObject:
         assert self.object.cipher()[0] == self._suite
         assert self.object.version() == "TLSv1.3"
 
-    def fused(self) -> Fused:
-        raise Unable("it has no fused calls")
+    def fused(self) -> None:
+        """It has none."""
 
 
 class Wrapping:

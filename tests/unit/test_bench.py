@@ -1,0 +1,121 @@
+"""The benchmark works: every case in its smallest form, once. What it finds is nobody's test."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import polytls
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def benches() -> Iterator[None]:
+    """The package is importable: it is not part of what is installed."""
+    sys.path.insert(0, str(ROOT))
+    yield
+    sys.path.remove(str(ROOT))
+
+
+@pytest.fixture(scope="module")
+def bench(benches: None) -> Iterator[Any]:
+    made = import_module("benches.rounds").Bench(target=0)
+    with made.stack:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def peers(benches: None) -> list[Any]:
+    """The standard library and polytls: the others need not be here."""
+    found, _ = import_module("benches.cases").libraries(["rustls"])
+    return [peer for peer in found if peer.name in ("ssl", "polytls/rustls")]
+
+
+@pytest.fixture(scope="module")
+def report(bench: Any, peers: list[Any]) -> Any:
+    cases, rounds = import_module("benches.cases"), import_module("benches.rounds")
+    machine, module = import_module("benches.machine"), import_module("benches.report")
+    versions = {peer.name: peer.version() for peer in peers}
+    made = module.Report(machine.facts(bench.cores), versions, "polytls/rustls", 1)
+    made.figures = [rounds.measure(bench, case, peers, 1) for case in cases.CASES]
+    return made
+
+
+def test_every_case_gives_a_figure_for_both_and_its_floor(report: Any) -> None:
+    for figures in report.figures:
+        names = {"ssl", "polytls/rustls"} | (
+            {figures.case.floor[0]} if figures.case.floor else set()
+        )
+        assert set(figures.values) | set(figures.unable) == names, figures.case.name
+        assert all(len(values) == 1 for values in figures.values.values())
+        assert "ssl" in figures.values or "one core" in figures.unable["ssl"], figures.case.name
+
+
+def test_what_cannot_be_measured_is_told_with_its_reason(report: Any) -> None:
+    reasons = {reason for figures in report.figures for reason in figures.unable.values()}
+    assert reasons <= {"its buffers have no fused calls", "there is one core"}
+
+
+def test_a_report_survives_json_and_stands_on_a_page(report: Any, tmp_path: Path) -> None:
+    again = type(report).from_json(report.to_json())
+    assert again.markdown() == report.markdown()
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nafter\n")
+    again.write_page(page)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "| bulk 16 KiB, methods | MB/s |" in text
+
+
+def test_drawings_are_written(report: Any, tmp_path: Path) -> None:
+    drawings = import_module("benches.chart").draw(report, tmp_path)
+    assert all(drawing.read_text().startswith("<svg ") for drawing in drawings)
+
+
+def test_every_mark_is_of_a_case_that_can_have_it(report: Any) -> None:
+    cases = {figures.case.name: figures.case for figures in report.figures}
+    for mark in import_module("benches.marks").MARKS:
+        assert mark.case in cases
+        assert mark.of != "floor" or cases[mark.case].floor is not None
+
+
+def test_a_mark_is_missed_below_its_bound_and_where_nothing_was_measured(benches: None) -> None:
+    rounds, marks = import_module("benches.rounds"), import_module("benches.marks")
+    case = rounds.Case("bulk", "MB/s", None)
+    figures = rounds.Figures(case, {"ssl": [10.0, 20.0, 30.0], "polytls": [21.0, 40.0, 57.0]})
+    assert figures.ratio("polytls", "ssl") == 2.0
+    assert marks.Mark("bulk", "ssl", 2.0).met(figures, "polytls", "ssl")
+    assert not marks.Mark("bulk", "ssl", 2.01).met(figures, "polytls", "ssl")
+    assert marks.Mark("bulk", "ssl", 2.0, least=False).met(figures, "polytls", "ssl")
+    assert not marks.Mark("bulk", "floor", 0.1).met(figures, "polytls", "ssl")
+    assert not marks.Mark("bulk", "ssl", 0.1).met(figures, "other", "ssl")
+
+
+def test_the_wire_tells_resumed_handshakes_from_full_ones(bench: Any, peers: list[Any]) -> None:
+    loops, peer = import_module("benches.loops"), import_module("benches.peers")
+    wire = import_module("benches.wire")
+    for library in peers:
+        contexts = bench.contexts(library, peer.Setting(sessions=True))
+        found = []
+        for _ in range(2):
+            link = loops.Link.make(contexts)
+            link.settle()
+            contexts.remember(link.client)
+            found.append(wire.ServerHello.parse(link.flight))
+        assert [hello.resumed for hello in found] == [False, True]
+        assert {hello.suite for hello in found} == {
+            polytls.CipherSuite.TLS_AES_256_GCM_SHA384.value
+        }
+
+
+def test_costs_by_size_are_measured_in_the_same_way(bench: Any, peers: list[Any]) -> None:
+    for table in import_module("benches.scaling").tables(bench, peers):
+        assert all(set(row) == {"ssl", "polytls/rustls"} for row in table.rows.values())
