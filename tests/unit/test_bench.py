@@ -49,17 +49,19 @@ def report(bench: Any, peers: list[Any]) -> Any:
 
 def test_every_case_gives_a_figure_for_both_and_its_floor(report: Any) -> None:
     for figures in report.figures:
-        names = {"ssl", "polytls/rustls"} | (
-            {figures.case.floor[0]} if figures.case.floor else set()
-        )
+        names = {"ssl", "polytls/rustls"}
+        if figures.case.floor is not None and figures.values:
+            names.add(figures.case.floor[0])
         assert set(figures.values) | set(figures.unable) == names, figures.case.name
         assert all(len(values) == 1 for values in figures.values.values())
-        assert "ssl" in figures.values or "one core" in figures.unable["ssl"], figures.case.name
+        assert all(isinstance(value, float) for [value] in figures.values.values())
 
 
 def test_what_cannot_be_measured_is_told_with_its_reason(report: Any) -> None:
     reasons = {reason for figures in report.figures for reason in figures.unable.values()}
-    assert reasons <= {"its buffers have no fused calls", "there is one core"}
+    # `ssl` cannot choose its group before Python 3.15, and OpenSSL's first is another from 3.5 on.
+    known = ("there is one core", "it agreed on ")
+    assert all(reason.startswith(known) for reason in reasons), reasons
 
 
 def test_a_report_survives_json_and_stands_on_a_page(report: Any, tmp_path: Path) -> None:
