@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import in_memory, loopback, resident, starting
+from . import asynchronous, in_memory, loopback, resident, starting
 from .peers import Library
 from .peers.pep748 import Pep748
 from .peers.pyopenssl import PyOpenSSL
@@ -11,7 +11,13 @@ from .rounds import Case
 
 __all__ = ["BASE", "CASES", "libraries", "library"]
 
-CASES: list[Case] = [*in_memory.CASES, *loopback.CASES, *resident.CASES, *starting.CASES]
+CASES: list[Case] = [
+    *in_memory.CASES,
+    *loopback.CASES,
+    *asynchronous.CASES,
+    *resident.CASES,
+    *starting.CASES,
+]
 
 #: What ratios are taken to.
 BASE = StandardLibrary.name

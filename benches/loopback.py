@@ -18,10 +18,10 @@ from .in_memory import at_once
 from .loops import Link
 from .peers import Contexts, Library, Setting, Unable
 from .peers.plain import PlainTcp
+from .requests import ECHO, MESSAGE, SEND, Request, receive_exactly
 from .rounds import Bench, Case, Sample, check_hellos
-from .server import ECHO, MESSAGE, SEND, Request, receive_exactly
 
-__all__ = ["CASES"]
+__all__ = ["CASES", "Server", "connected_server", "on_client_core", "tcp"]
 
 _PLAIN = PlainTcp()
 _SETTING = Setting()
@@ -40,6 +40,8 @@ class Server(AbstractContextManager["Server"]):
     contexts: Contexts
     answering: int
     counting: int
+    #: Of event loops, in the order of `asynchronous.LOOPS`; 0 where there is none.
+    looping: list[int]
 
     @classmethod
     def start(cls, bench: Bench, library: Library) -> Server:
@@ -63,9 +65,10 @@ class Server(AbstractContextManager["Server"]):
         process.stdin.write(bench.credentials.to_json() + "\n")
         process.stdin.flush()
         ports = process.stdout.readline().split()
-        if len(ports) != 2:
+        if not ports:
             raise RuntimeError(f"the server of {library.name} did not start: see its error above")
-        return cls(process, contexts, *map(int, ports))
+        answering, counting, *looping = map(int, ports)
+        return cls(process, contexts, answering, counting, looping)
 
     def tally(self) -> tuple[int, int]:
         """How many connections it has counted, and how many failed."""
@@ -85,7 +88,7 @@ class Server(AbstractContextManager["Server"]):
         self.process.communicate()
 
 
-def _server(bench: Bench, library: Library) -> Server:
+def connected_server(bench: Bench, library: Library) -> Server:
     """One for each library and run."""
     key = ("server", library.name)
     if key not in bench.kept:
@@ -96,7 +99,7 @@ def _server(bench: Bench, library: Library) -> Server:
 
 
 def _connection(bench: Bench, library: Library) -> Any:
-    server = _server(bench, library)
+    server = connected_server(bench, library)
     connection = server.contexts.dial(server.answering)
     bench.stack.callback(server.contexts.close, connection)
     return connection
@@ -162,7 +165,7 @@ def _check_tally(server: Server, expected: int) -> None:
         raise Unable(f"its server failed {tally[1]} of {sum(tally)} handshakes")
 
 
-def _on_client_core(bench: Bench, sample: Sample) -> Sample:
+def on_client_core(bench: Bench, sample: Sample) -> Sample:
     def placed() -> float:
         with bench.cores.on(-2):
             return sample()
@@ -176,22 +179,22 @@ def _kept(make: Callable[[Any], Run], amount: float) -> Callable[[Bench, Library
     def prepare(bench: Bench, library: Library) -> Sample:
         with bench.cores.on(-2):
             sample = bench.rate(make(_connection(bench, library)), amount)
-        return _on_client_core(bench, sample)
+        return on_client_core(bench, sample)
 
     return prepare
 
 
 def _connecting(bench: Bench, library: Library) -> Sample:
     with bench.cores.on(-2):
-        sample = bench.rate(_connects(_server(bench, library)), most=_CONNECTIONS)
-    return _on_client_core(bench, sample)
+        sample = bench.rate(_connects(connected_server(bench, library)), most=_CONNECTIONS)
+    return on_client_core(bench, sample)
 
 
 def _two_downloads(bench: Bench, library: Library) -> Sample:
     """How many times as much two connections on two threads get as one after the other does."""
     if bench.cores.count < 2:
         raise Unable("there is one core")
-    server = _server(bench, library)
+    server = connected_server(bench, library)
     runs = []
     for _ in range(2):
         runs.append(_download(_connection(bench, library)))
@@ -208,7 +211,7 @@ def _two_downloads(bench: Bench, library: Library) -> Sample:
     return sample
 
 
-def _tcp(prepare: Callable[[Bench, Library], Sample]) -> tuple[str, Callable[[Bench], Sample]]:
+def tcp(prepare: Callable[[Bench, Library], Sample]) -> tuple[str, Callable[[Bench], Sample]]:
     return _PLAIN.name, partial(_prepare_plain, prepare)
 
 
@@ -220,8 +223,8 @@ _DOWNLOAD = _kept(_download, _BUFFER / 1e6)
 _ECHO = _kept(_echo, 1.0)
 
 CASES: list[Case] = [
-    Case("loopback download", "MB/s", _DOWNLOAD, floor=_tcp(_DOWNLOAD)),
-    Case("loopback echo 100 B", "1/s", _ECHO, floor=_tcp(_ECHO)),
-    Case("loopback connects", "1/s", _connecting, floor=_tcp(_connecting)),
-    Case("two threads, downloads", "times", _two_downloads, floor=_tcp(_two_downloads)),
+    Case("loopback download", "MB/s", _DOWNLOAD, floor=tcp(_DOWNLOAD)),
+    Case("loopback echo 100 B", "1/s", _ECHO, floor=tcp(_ECHO)),
+    Case("loopback connects", "1/s", _connecting, floor=tcp(_connecting)),
+    Case("two threads, downloads", "times", _two_downloads, floor=tcp(_two_downloads)),
 ]

@@ -49,14 +49,14 @@ class Bench:
     def rate(self, run: Run, amount: float = 1.0, most: int = _MOST) -> Sample:
         """A sample of `amount` a second for each time that `run` does it.
 
-        It is run to be warm, and as often as it takes to know how many times fill the target.
+        It is run to be warm, and as often as it takes to know how many times fill the target; the
+        better of two counts, as a stall would make all measurements short.
         """
         count = 1
         took = run(count)
-        while took < self.target / 4 and count < most:
-            count = min(count * 4, most)
-            took = run(count)
         if self.target:
+            while (took := min(run(count), run(count))) < self.target / 4 and count < most:
+                count = min(count * 4, most)
             count = max(1, min(most, round(count * self.target / took)))
         return lambda: amount * count / run(count)
 

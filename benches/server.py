@@ -1,45 +1,28 @@
 """The other process of the loopback cases: one library's server, until its standard input ends.
 
-It prints two ports. Connections to the first are served by a thread each: the client asks for
+It prints its ports. Connections to the first are served by a thread each: the client asks for
 something, in nine bytes (`Request`), and gets it, until it hangs up. Connections to the second are
-counted: one thread accepts each and waits for its end. For each further line of standard input it
+counted: one thread accepts each and waits for its end. Then come those of event loops
+(`asynchronous`). For each further line of standard input it
 prints how many of those it has served, and how many failed.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
+from .asynchronous import LOOPS, serve_in_thread
 from .credentials import Credentials
 from .peers import Contexts, Library, Listener, Setting
+from .requests import MESSAGE, PIECE, REQUEST, SEND, Request, receive_exactly
 
-__all__ = ["ECHO", "SEND", "Request", "receive_exactly", "serve"]
-
-#: Send so many bytes; send back what comes, so many times 100 bytes.
-SEND, ECHO = b"S", b"E"
-MESSAGE = 100
-_PIECE = bytes(256 * 1024)
-
-
-class Request(NamedTuple):
-    """What a client asks for."""
-
-    kind: bytes
-    amount: int
-
-    def to_bytes(self) -> bytes:
-        return struct.pack(">cQ", *self)
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Request:
-        return cls(*struct.unpack(">cQ", data))
+__all__ = ["serve"]
 
 
 @dataclass
@@ -48,17 +31,6 @@ class Tally:
 
     served: int = 0
     failed: int = 0
-
-
-def receive_exactly(connection: Any, count: int) -> bytes:
-    """Exactly `count` bytes; raises EOFError where there are fewer."""
-    data = b""
-    while len(data) < count:
-        more = connection.recv(count - len(data))
-        if not more:
-            raise EOFError("the peer hung up")
-        data += more
-    return data
 
 
 def serve(library: Library, setting: Setting) -> None:
@@ -71,7 +43,8 @@ def serve(library: Library, setting: Setting) -> None:
         partial(_one_by_one, contexts, counting, tally),
     ):
         threading.Thread(target=work, daemon=True).start()
-    print(answering.port, counting.port, flush=True)
+    looping = [serve_in_thread(contexts, name) for name in LOOPS]
+    print(answering.port, counting.port, *looping, flush=True)
     for _ in sys.stdin:
         print(tally.served, tally.failed, flush=True)
     # The threads are in the middle of waiting; there is nothing to tidy up for.
@@ -88,7 +61,7 @@ def _answer(contexts: Contexts, connection: Any) -> None:
     gone: tuple[type[BaseException], ...] = (EOFError, *contexts.ended)
     try:
         while True:
-            request = Request.from_bytes(receive_exactly(connection, 9))
+            request = Request.from_bytes(receive_exactly(connection, REQUEST))
             if request.kind == SEND:
                 _send(connection, request.amount)
             else:
@@ -98,10 +71,9 @@ def _answer(contexts: Contexts, connection: Any) -> None:
 
 
 def _send(connection: Any, count: int) -> None:
-    view = memoryview(_PIECE)
     while count:
-        piece = min(count, len(view))
-        connection.sendall(view[:piece])
+        piece = min(count, len(PIECE))
+        connection.sendall(PIECE[:piece])
         count -= piece
 
 

@@ -7,12 +7,14 @@ the library's own interface does not ask for: what an adapter costs is charged t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
 __all__ = [
     "SUITE",
+    "Asynchronous",
     "Contexts",
     "Fused",
     "Groups",
@@ -92,6 +94,17 @@ class Listener(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Asynchronous:
+    """How a library connects and listens in an event loop, over loopback, for a factory of
+    protocols."""
+
+    #: To a port: the transport and the protocol, handshake done.
+    connect: Callable[[Callable[[], Any], int], Awaitable[tuple[Any, Any]]]
+    #: On a port that is free: an asyncio.Server.
+    serve: Callable[[Callable[[], Any]], Coroutine[Any, Any, asyncio.Server]]
+
+
 class Contexts(Protocol):
     """Both contexts of one setting."""
 
@@ -114,6 +127,10 @@ class Contexts(Protocol):
 
     def listen(self) -> Listener:
         """Listen on loopback, on a port that is free."""
+        ...
+
+    def asynchronous(self) -> Asynchronous:
+        """How it is used with asyncio; raises Unable."""
         ...
 
     def close(self, connection: Any) -> None:

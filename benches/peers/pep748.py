@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import polytls
 
 from ..credentials import HOST, Credentials
-from . import SUITE, Contexts, Fused, Library, Listener, Setting, Side, Unable
+from . import SUITE, Asynchronous, Contexts, Fused, Library, Listener, Setting, Side, Unable
 
 __all__ = ["Pep748"]
 
@@ -105,6 +107,26 @@ class Pep748Contexts:
 
     def listen(self) -> Listener:
         return Listening(self._server.connect(("127.0.0.1", 0)))
+
+    def asynchronous(self) -> Asynchronous:
+        try:
+            module = import_module("polytls.asyncio")
+        except ImportError as error:
+            raise Unable("polytls.asyncio is not there") from error
+
+        async def connect(factory: Callable[[], Any], port: int) -> tuple[Any, Any]:
+            found: tuple[Any, Any] = await module.create_connection(
+                factory, "127.0.0.1", port, tls=self._client, server_hostname=HOST
+            )
+            return found
+
+        async def serve(factory: Callable[[], Any]) -> asyncio.Server:
+            server: asyncio.Server = await module.create_server(
+                factory, "127.0.0.1", 0, tls=self._server
+            )
+            return server
+
+        return Asynchronous(connect, serve)
 
     def close(self, connection: Any) -> None:
         connection.close(force=True)

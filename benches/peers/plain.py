@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from ..credentials import Credentials
-from . import Contexts, Listener, Setting, Side, Unable
+from . import Asynchronous, Contexts, Listener, Setting, Side, Unable
 from .ssl_shaped import Wrapping, dial
 
 __all__ = ["PlainTcp"]
@@ -39,6 +41,15 @@ class PlainContexts:
             return plain
 
         return Wrapping(greet)
+
+    def asynchronous(self) -> Asynchronous:
+        async def connect(factory: Callable[[], Any], port: int) -> tuple[Any, Any]:
+            return await asyncio.get_running_loop().create_connection(factory, "127.0.0.1", port)
+
+        async def serve(factory: Callable[[], Any]) -> asyncio.Server:
+            return await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
+
+        return Asynchronous(connect, serve)
 
     def close(self, connection: Any) -> None:
         connection.close()

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..credentials import HOST, Credentials
-from . import SUITE, Contexts, Listener, Setting, Side
+from . import SUITE, Asynchronous, Contexts, Listener, Setting, Side, Unable
 from .ssl_shaped import Wrapping, dial
 
 __all__ = ["PyOpenSSL"]
@@ -108,6 +108,9 @@ class PyOpenSSLContexts:
             return connection
 
         return Wrapping(wrap)
+
+    def asynchronous(self) -> Asynchronous:
+        raise Unable("it has nothing for asyncio")
 
     def close(self, connection: Any) -> None:
         connection.close()

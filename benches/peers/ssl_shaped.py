@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..credentials import HOST, Credentials
-from . import SUITE, Contexts, Listener, Setting, Side, Unable
+from . import SUITE, Asynchronous, Contexts, Listener, Setting, Side, Unable
 
 __all__ = ["Rtls", "StandardLibrary", "Wrapping", "dial"]
 
@@ -111,6 +112,19 @@ class SslContexts:
 
     def listen(self) -> Listener:
         return Wrapping(lambda plain: self._server.wrap_socket(plain, server_side=True))
+
+    def asynchronous(self) -> Asynchronous:
+        async def connect(factory: Callable[[], Any], port: int) -> tuple[Any, Any]:
+            loop = asyncio.get_running_loop()
+            return await loop.create_connection(
+                factory, "127.0.0.1", port, ssl=self._client, server_hostname=HOST
+            )
+
+        async def serve(factory: Callable[[], Any]) -> asyncio.Server:
+            loop = asyncio.get_running_loop()
+            return await loop.create_server(factory, "127.0.0.1", 0, ssl=self._server)
+
+        return Asynchronous(connect, serve)
 
     def close(self, connection: Any) -> None:
         connection.close()
