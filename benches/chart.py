@@ -28,8 +28,10 @@ _STYLE = """
   .s0 { fill: #4493f8 } .s1 { fill: #9198a1 } .s2 { fill: #d29922 } .s3 { fill: #ab7df8 }
  }
 """
-_WIDTH, _LEFT, _RIGHT = 860, 250, 60
+_WIDTH, _LEFT, _RIGHT = 900, 310, 70
 _BAR, _GAP, _TOP = 11, 9, 58
+#: Longer bars are cut: their value stands behind them.
+_MOST = 6.0
 
 
 class Row(NamedTuple):
@@ -87,7 +89,8 @@ def _bars(
 ) -> str:
     """Bars from the left, the mark as a red line, the reference as a grey one."""
     seen = [value for row in rows for value in (*row.values, row.mark) if value is not None]
-    scale = (_WIDTH - _LEFT - _RIGHT) / max([reference, *seen])
+    most = min(_MOST, max([reference, *seen]))
+    scale = (_WIDTH - _LEFT - _RIGHT) / most
     parts = [f'<text class="title" x="12" y="20">{escape(title)}</text>']
     x = 12
     for number, name in enumerate(series):
@@ -102,11 +105,12 @@ def _bars(
         for number, value in enumerate(row.values):
             if value is None:
                 continue
-            width = value * scale
+            width = min(value, most) * scale
+            label = told(value) if value <= most else f"… {told(value)}"
             parts.append(
                 f'<rect class="s{number}" x="{_LEFT}" y="{y}" width="{width:.1f}" '
                 f'height="{_BAR - 1}"/>'
-                f'<text class="value" x="{_LEFT + width + 5:.1f}" y="{y + 9}">{told(value)}</text>'
+                f'<text class="value" x="{_LEFT + width + 5:.1f}" y="{y + 9}">{label}</text>'
             )
             y += _BAR
         middle = (begin + y) / 2 + 4
@@ -114,7 +118,7 @@ def _bars(
             f'<text x="{_LEFT - 8}" y="{middle:.0f}" text-anchor="end">{escape(row.label)}</text>'
         )
         if row.mark is not None:
-            at = _LEFT + row.mark * scale
+            at = _LEFT + min(row.mark, most) * scale
             parts.append(
                 f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{begin - 2}" y2="{y + 1}"/>'
             )

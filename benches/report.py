@@ -80,8 +80,8 @@ class Report:
             case.name,
             case.unit,
             *(_number(figures.median(name)) for name in self.versions),
-            "–" if ratio is None else f"{ratio:.2f}",
-            "–" if spread is None else f"{spread[0]:.2f} to {spread[1]:.2f}",
+            _ratio(ratio),
+            "–" if spread is None else f"{_ratio(spread[0])} to {_ratio(spread[1])}",
             f"{_number(figures.median(floor))} {floor}" if floor else "–",
             "–" if share is None else f"{share:.0%}",
             ", ".join(map(str, marks)),
@@ -216,6 +216,12 @@ def _number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _ratio(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def _line(cells: list[str]) -> str:

@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -82,8 +83,12 @@ def test_a_report_survives_json_and_stands_on_a_page(report: Any, tmp_path: Path
 
 
 def test_drawings_are_written(report: Any, tmp_path: Path) -> None:
-    drawings = import_module("benches.chart").draw(report, tmp_path)
-    assert all(drawing.read_text().startswith("<svg ") for drawing in drawings)
+    for drawing in import_module("benches.chart").draw(report, tmp_path):
+        svg = ElementTree.fromstring(drawing.read_text())
+        *_, width, _ = (float(number) for number in svg.attrib["viewBox"].split())
+        bars = [it.attrib for it in svg.iter("{http://www.w3.org/2000/svg}rect")]
+        assert bars
+        assert all(float(bar["x"]) + float(bar["width"]) <= width for bar in bars)
 
 
 def test_every_mark_is_of_a_case_that_can_have_it(report: Any) -> None:
