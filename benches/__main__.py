@@ -46,7 +46,13 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--resident", help=argparse.SUPPRESS)
     add("--pairs", type=int, help=argparse.SUPPRESS)
     add("--moved", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args(argv)
+    wanted = parser.parse_args(argv)
+    if not any(wanted.only in case.name for case in CASES):
+        names = ", ".join(case.name for case in CASES)
+        parser.error(f"--only: no case has {wanted.only!r} in its name; there are: {names}")
+    if wanted.rounds < 1 or wanted.seconds <= 0:
+        parser.error("--rounds and --seconds must be positive")
+    return wanted
 
 
 def run(wanted: argparse.Namespace) -> Report:
