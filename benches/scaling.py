@@ -70,7 +70,7 @@ def tables(bench: Bench, libraries: list[Library]) -> list[Table]:
 
 def _bytes(size: int) -> str:
     for unit, name in ((1 << 30, "GiB"), (_MIB, "MiB"), (_KIB, "KiB")):
-        if size >= unit:
+        if size % unit == 0:
             return f"{size // unit:,} {name}"
     return f"{size:,} B"
 
