@@ -8,13 +8,19 @@ made by putting `InsecureClient` or `InsecureServer` before it among the bases.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..arguments import DEFAULT, Default, seconds_of
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..identity import instance_of
 from ..insecure import InsecureConfiguration, warn
+from ..interfaces import ByteStream, TLSSocket
 from ..names import Address, host_of, port_of, resolve, verified_name
+
+if TYPE_CHECKING:
+    import socket
+
+    from typing_extensions import Buffer
 
 __all__ = ["Client", "InsecureClient", "InsecureServer", "Server", "verification"]
 
@@ -55,6 +61,15 @@ class Client(ABC, Generic[_Buffer, _Socket]):
         self, addresses: list[Address], port: int, verified: str | None, timeout: float | None
     ) -> _Socket: ...
 
+    @abstractmethod
+    def _make_wrapped(
+        self,
+        sock: socket.socket | ByteStream,
+        verified: str | None,
+        leftover: Buffer,
+        do_handshake_on_connect: bool,
+    ) -> TLSSocket: ...
+
     @property
     def configuration(self) -> TLSClientConfiguration:
         """The configuration this context was made from."""
@@ -92,6 +107,18 @@ class Client(ABC, Generic[_Buffer, _Socket]):
                 "afterwards"
             )
         return self._make_connection(resolve(address), port_of(address), verified, seconds)
+
+    def wrap_socket(
+        self,
+        sock: socket.socket | ByteStream,
+        server_hostname: str,
+        *,
+        leftover: Buffer = b"",
+        do_handshake_on_connect: bool = True,
+    ) -> TLSSocket:
+        """Begin TLS on a connection that exists (`SupportsClientWrapSocket.wrap_socket`)."""
+        verified = verified_name(server_hostname)
+        return self._make_wrapped(sock, verified, leftover, do_handshake_on_connect)
 
     def create_buffer(self, server_hostname: str) -> _Buffer:
         """Return one side of a connection in memory, to the server of that name.
@@ -132,6 +159,11 @@ class Server(ABC, Generic[_Buffer, _Socket]):
         self, addresses: list[Address], backlog: int, timeout: float | None
     ) -> _Socket: ...
 
+    @abstractmethod
+    def _make_wrapped(
+        self, sock: socket.socket | ByteStream, leftover: Buffer, do_handshake_on_connect: bool
+    ) -> TLSSocket: ...
+
     @property
     def configuration(self) -> TLSServerConfiguration:
         """The configuration this context was made from."""
@@ -145,6 +177,16 @@ class Server(ABC, Generic[_Buffer, _Socket]):
         Raises OSError as `socket.bind` does.
         """
         return self._make_listener(resolve(address, passive=True), backlog, seconds_of(DEFAULT))
+
+    def wrap_socket(
+        self,
+        sock: socket.socket | ByteStream,
+        *,
+        leftover: Buffer = b"",
+        do_handshake_on_connect: bool = True,
+    ) -> TLSSocket:
+        """Begin TLS on a connection that exists (`SupportsServerWrapSocket.wrap_socket`)."""
+        return self._make_wrapped(sock, leftover, do_handshake_on_connect)
 
     def create_buffer(self) -> _Buffer:
         """Return one side of a connection in memory."""

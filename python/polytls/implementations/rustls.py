@@ -6,7 +6,7 @@ and sockets are the core's own classes.
 
 from __future__ import annotations
 
-from typing import Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from .. import _native
 from ..capabilities import (
@@ -19,9 +19,14 @@ from ..certificates import chain_data, trust_data
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
 from ..insecure import InsecureConfiguration, InsecureTLSImplementation
-from ..interfaces import TLSImplementation
+from ..interfaces import ByteStream, TLSImplementation, TLSSocket
 from ..names import Address
 from .contexts import Client, InsecureClient, InsecureServer, Server, verification
+
+if TYPE_CHECKING:
+    import socket
+
+    from typing_extensions import Buffer
 
 __all__ = [
     "CAPABILITIES",
@@ -135,6 +140,22 @@ class RustlsClientContext(_Effective, Client[_native.TLSBuffer, _native.TLSSocke
     ) -> _native.TLSSocket:
         return self._engine.connect(self, addresses, verified, timeout)
 
+    def _make_wrapped(
+        self,
+        sock: socket.socket | ByteStream,
+        verified: str | None,
+        leftover: Buffer,
+        do_handshake_on_connect: bool,
+    ) -> TLSSocket:
+        from ..streams import wrap
+
+        return wrap(
+            sock,
+            self._make_buffer(verified),
+            leftover=leftover,
+            do_handshake_on_connect=do_handshake_on_connect,
+        )
+
 
 class RustlsServerContext(_Effective, Server[_native.TLSBuffer, _native.TLSSocket]):
     __slots__ = ("_engine",)
@@ -161,6 +182,21 @@ class RustlsServerContext(_Effective, Server[_native.TLSBuffer, _native.TLSSocke
         self, addresses: list[Address], backlog: int, timeout: float | None
     ) -> _native.TLSSocket:
         return self._engine.listen(self, addresses, backlog, timeout)
+
+    def _make_wrapped(
+        self,
+        sock: socket.socket | ByteStream,
+        leftover: Buffer,
+        do_handshake_on_connect: bool,
+    ) -> TLSSocket:
+        from ..streams import wrap
+
+        return wrap(
+            sock,
+            self._make_buffer(),
+            leftover=leftover,
+            do_handshake_on_connect=do_handshake_on_connect,
+        )
 
 
 class RustlsInsecureClientContext(

@@ -13,7 +13,7 @@ from ..capabilities import effective_groups
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup
 from ..insecure import InsecureTLSImplementation
-from ..interfaces import TLSImplementation
+from ..interfaces import ByteStream, TLSImplementation, TLSSocket
 from ..names import Address
 from .contexts import Client, InsecureClient, InsecureServer, Server
 from .stdlib_buffer import StdlibBuffer
@@ -22,6 +22,10 @@ from .stdlib_engine import ClientEngine, ServerEngine
 from .stdlib_settings import CAPABILITIES, validate
 
 if TYPE_CHECKING:
+    import socket
+
+    from typing_extensions import Buffer
+
     from ..streams import StreamListener, StreamSocket
 
 __all__ = [
@@ -83,6 +87,22 @@ class StdlibClientContext(_Effective, Client[StdlibBuffer, "StreamSocket"]):
         deadline = Deadline.after(timeout)
         return connect(addresses, lambda: self._make_buffer(verified, port), timeout, deadline)
 
+    def _make_wrapped(
+        self,
+        sock: socket.socket | ByteStream,
+        verified: str | None,
+        leftover: Buffer,
+        do_handshake_on_connect: bool,
+    ) -> TLSSocket:
+        from ..streams import wrap
+
+        return wrap(
+            sock,
+            self._make_buffer(verified),
+            leftover=leftover,
+            do_handshake_on_connect=do_handshake_on_connect,
+        )
+
 
 class StdlibServerContext(_Effective, Server[StdlibBuffer, "StreamListener"]):
     __slots__ = ("_engine",)
@@ -108,6 +128,21 @@ class StdlibServerContext(_Effective, Server[StdlibBuffer, "StreamListener"]):
             implementation=NAME,
             backlog=backlog,
             timeout=timeout,
+        )
+
+    def _make_wrapped(
+        self,
+        sock: socket.socket | ByteStream,
+        leftover: Buffer,
+        do_handshake_on_connect: bool,
+    ) -> TLSSocket:
+        from ..streams import wrap
+
+        return wrap(
+            sock,
+            self._make_buffer(),
+            leftover=leftover,
+            do_handshake_on_connect=do_handshake_on_connect,
         )
 
 
