@@ -39,6 +39,10 @@ _PIECE: Final = 64 * 1024
 #: How long such a stream may wait at a time, in seconds. All threads share its one timeout, and a
 #: call that was given another's finds out after this long.
 _STEP: Final = 1.0
+#: How long a thread waits for one direction before it looks at the other.
+_TURN: Final = 0.05
+#: The shortest wait: 0 would mean something else, and not every stream has that.
+_MOMENT: Final = 0.001
 
 
 class Carrier(ABC):
@@ -266,10 +270,14 @@ class Unselectable(Carrier):
     def wait(self, interest: Interest, deadline: Deadline) -> bool:
         if not interest.read:
             return self._send(deadline)
+        if not interest.write or self._sending.locked() or not self._offered:
+            return self._receive(deadline)
         # The answer may depend on what is to be sent.
-        if interest.write and not self._sending.locked() and self._offered:
+        if not self.keeps_time:
             return self._send(deadline)
-        return self._receive(deadline)
+        # One after the other, as one thread cannot wait for both.
+        sent = self._send(deadline.at_most(_TURN))
+        return sent or self._receive(deadline.at_most(_TURN)) or not deadline.passed
 
     def _receive(self, deadline: Deadline) -> bool:
         if not _acquire(self._receiving, deadline):
@@ -316,8 +324,7 @@ class Unselectable(Carrier):
     def _let_wait(self, deadline: Deadline) -> None:
         if self.keeps_time:
             left = deadline.left()
-            # None at all would mean something else.
-            self.stream.settimeout(_STEP if left is None else min(max(left, 0.001), _STEP))
+            self.stream.settimeout(_STEP if left is None else min(max(left, _MOMENT), _STEP))
 
     def _is_late(self, fault: OSError) -> bool:
         return self.keeps_time and isinstance(fault, TimeoutError | BlockingIOError)
@@ -330,11 +337,11 @@ class Unselectable(Carrier):
             return True
         if not self.keeps_time:
             return False  # It could not be found out without waiting for it.
-        self.stream.settimeout(0.0)
+        self.stream.settimeout(_MOMENT)
         try:
             return bool(self.stream.recv(1))
         except OSError as fault:
-            if self._is_late(fault) or isinstance(fault, WantReadError | WantWriteError):
+            if self._is_late(fault):
                 return False
             raise
 

@@ -156,7 +156,7 @@ class StreamSocket(Endings):
         """
         deadline = Deadline.after(self._timeout)
         if deadline.non_blocking:
-            raise ValueError("sendfile needs a blocking socket, with a timeout or without")
+            raise ValueError("non-blocking sockets are not supported: sendfile waits")
         if "b" not in getattr(file, "mode", "b") or isinstance(file, io.TextIOBase):
             raise ValueError("file must be open for reading bytes")
         if count is not None and not amount_of("count", count):

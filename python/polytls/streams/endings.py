@@ -46,7 +46,7 @@ class Endings(SocketBase):
     _kind = "connection; connect() of a server context gives listeners"
 
     def __init__(self, carrier: Carrier, buffer: TLSBuffer, timeout: float | None) -> None:
-        super().__init__(buffer.context, timeout)
+        super().__init__(buffer.context, carrier.stream, timeout)
         self._driver = Driver(buffer)
         self._turns_there = Turns(self._driver, carrier)
         #: A forced close has said that it would block.
@@ -166,6 +166,8 @@ class Endings(SocketBase):
 
         SHUT_RDWR also ends the TCP connection.
         """
+        if not isinstance(how, int):
+            raise TypeError(f"how must be int, not {type(how).__name__}")
         if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
             raise ValueError("how must be SHUT_RD, SHUT_WR or SHUT_RDWR of socket")
         turns = self._turns
@@ -243,10 +245,15 @@ class Endings(SocketBase):
             raise TLSError("there is data that was not received yet: recv it, then unwrap again")
 
     def detach(self) -> int:
-        """Return the descriptor and let go of it, with nothing said to the peer."""
+        """Return the descriptor and let go of it, with nothing said to the peer; -1 once closed.
+
+        Calls that wait for the peer go on waiting for it, and then say that it is closed.
+        """
         turns = self._turns
         with turns.lock:
-            stream = turns.transport.check_open().stream
+            if turns.transport.carrier is None:
+                return -1
+            stream = turns.transport.carrier.stream
             if not hasattr(stream, "detach"):
                 raise OSError(errno.ENOTSOCK, "the stream below is no socket: no descriptor")
             stream.settimeout(self._timeout)
@@ -285,7 +292,9 @@ class Endings(SocketBase):
         carrier = None if turns is None else turns.transport.carrier
         if carrier is None:
             return
-        if not self._inherited:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-        if is_plain(carrier.stream):
-            carrier.stream.close()
+        try:
+            if not self._inherited:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+        finally:
+            if is_plain(carrier.stream):
+                carrier.stream.close()

@@ -149,7 +149,7 @@ class StreamListener(SocketBase):
         handshake_timeout: float | None,
         handshake_limit: int,
     ) -> None:
-        super().__init__(context, timeout)
+        super().__init__(context, listening, timeout)
         self._does_handshakes = do_handshake_on_accept
         self._timeout_of_handshakes = handshake_timeout
         self._limit = handshake_limit
@@ -401,16 +401,21 @@ class StreamListener(SocketBase):
                 self._accepting.release()
 
     def __del__(self) -> None:
-        if hasattr(self, "_unattended") and not self._closed:
+        if not hasattr(self, "_unattended") or self._closed:
+            return
+        try:
             if not self._inherited:
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+        finally:
             self._clear()
 
     def detach(self) -> int:
         """Return the descriptor and let go of it; handshakes in progress are dropped.
 
-        A thread that accepts gets OSError.
+        A thread that accepts gets OSError. -1 once closed.
         """
+        if self._closed:
+            return -1
         self._check_open()
         self._socket.settimeout(self._timeout)
         # What is closed with the listener is another socket then.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from abc import ABC, abstractmethod
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
@@ -43,13 +44,19 @@ __all__ = [
 class SocketBase(ABC):
     """A socket that is neither a connection nor a listener yet."""
 
-    __slots__ = ("__weakref__", "_context", "_generation", "_timeout")
+    __slots__ = ("__weakref__", "_context", "_generation", "_kind_below", "_timeout")
 
     #: What it is, and where the other kind comes from.
     _kind: str
 
-    def __init__(self, context: ClientContext | ServerContext, timeout: float | None) -> None:
+    def __init__(
+        self, context: ClientContext | ServerContext, stream: Any, timeout: float | None
+    ) -> None:
         self._context = context
+        self._kind_below = (
+            getattr(stream, "family", socket.AF_UNSPEC),
+            getattr(stream, "proto", 0),
+        )
         self._timeout = timeout
         #: Of the process that it was made in.
         self._generation = generation()
@@ -107,20 +114,27 @@ class SocketBase(ABC):
     def _below(self) -> Any:
         """What carries the bytes; raises OSError once closed."""
 
+    # Known after closing as well, as they are of plain sockets.
+
     @property
     def family(self) -> int:
-        """The address family, as `socket.socket.family`."""
-        return int(self._of_socket("family"))
+        """The address family, as `socket.socket.family`; AF_UNSPEC over what is no socket."""
+        return self._kind_below[0]
 
     @property
     def type(self) -> int:
         """The kind of socket: `socket.SOCK_STREAM`."""
-        return int(self._of_socket("type"))
+        return socket.SOCK_STREAM
 
     @property
     def proto(self) -> int:
-        """The protocol's number."""
-        return int(self._of_socket("proto"))
+        """The protocol's number; 0 over what is no socket."""
+        try:
+            # A socket made with 0, for the usual one, does not know better by itself.
+            number: int = self._below().getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
+        except (AttributeError, OSError):
+            number = self._kind_below[1]
+        return number
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
         """Return an option, as `socket.socket.getsockopt`."""
@@ -139,7 +153,7 @@ class SocketBase(ABC):
         try:
             return getattr(self._below(), name)
         except AttributeError:
-            raise OSError(errno.ENOTSOCK, f"the stream below is no socket: no {name}") from None
+            raise OSError(errno.ENOTSOCK, "the stream below is no socket") from None
 
     @property
     @abstractmethod

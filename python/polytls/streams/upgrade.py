@@ -82,10 +82,8 @@ def _take(
             raise TypeError(f"sock must have recv, send and close, not {type(sock).__name__}")
     if isinstance(sock, socket.socket) and sock.type != socket.SOCK_STREAM:
         raise ValueError(f"sock must be a stream socket, not {sock.type!r}")
-    if isinstance(timeout, Default) and hasattr(sock, "gettimeout"):
-        seconds = sock.gettimeout()
-    else:
-        seconds = None if isinstance(timeout, Default) else seconds_of(timeout)
+    before = sock.gettimeout() if hasattr(sock, "gettimeout") else None
+    seconds = before if isinstance(timeout, Default) else seconds_of(timeout)
     peer = peer_of(sock)
     if is_plain(sock):
         taken = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
@@ -95,6 +93,6 @@ def _take(
     try:
         carrier.check_timeout(seconds)
     except ValueError:
-        carrier.give_back(seconds, b"")
+        carrier.give_back(before, b"")
         raise
     return carrier, peer, seconds
