@@ -113,8 +113,10 @@ def test_tls_in_tls_carries_much_both_ways_at_once(
     with labs[outer].server().connect(("127.0.0.1", 0)) as listener:
         listener.settimeout(PATIENCE)
         accepting = threads.submit(listener.accept)
-        client = labs[outer].client().connect(
-            listener.getsockname(), server_hostname=HOST, timeout=PATIENCE
+        client = (
+            labs[outer]
+            .client()
+            .connect(listener.getsockname(), server_hostname=HOST, timeout=PATIENCE)
         )
         server = accepting.result(PATIENCE)[0]
         server.settimeout(PATIENCE)

@@ -353,9 +353,7 @@ def test_a_stream_that_is_given_back_is_itself_but_for_what_it_holds() -> None:
 
 
 def test_the_buffer_shows_what_it_has_not_processed(labs: dict[str, Lab]) -> None:
-    pair = tie(
-        labs["stdlib"].client().create_buffer(HOST), labs["stdlib"].server().create_buffer()
-    )
+    pair = tie(labs["stdlib"].client().create_buffer(HOST), labs["stdlib"].server().create_buffer())
     client: Any = pair.client
     server: Any = pair.server
     server.process_incoming(goodbye(client) + PLAIN)

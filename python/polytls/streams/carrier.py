@@ -37,8 +37,9 @@ __all__ = ["Carrier", "Selectable", "Unselectable", "carrier_of", "is_plain"]
 #: Handed at a time to a stream of which nothing is known.
 _PIECE: Final = 64 * 1024
 #: How long such a stream may wait at a time, in seconds. All threads share its one timeout, and a
-#: call that was given another's finds out after this long.
+#: call that was given another's finds out after this long. So do calls that nobody can wake.
 _STEP: Final = 1.0
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 #: How long a thread waits for one direction before it looks at the other.
 _TURN: Final = 0.05
 #: The shortest wait: 0 would mean something else, and not every stream has that.
@@ -149,6 +150,8 @@ class Selectable(Carrier):
         super().__init__(stream)
         self._descriptor = descriptor
         self._count_unsent = getattr(stream, "outgoing_bytes_buffered", None)
+        #: Whether receiving can be ended, which wakes who waits, and the peer knows nothing of it.
+        self._ends_halves = os.name == "posix" and getattr(stream, "family", None) in _TCP
         #: What the last refused call waits for, where that is not its own direction: TLS below.
         self._crossed: dict[Interest, Interest] = {}
         # The system's own: between the return of a function in C and the use of its result there is
@@ -182,7 +185,11 @@ class Selectable(Carrier):
             read = self._crossed.get(READ, READ) if interest.read else NOTHING
             write = self._crossed.get(WRITE, WRITE) if interest.write else NOTHING
             interest = Interest(read.read or write.read, read.write or write.write)
-        return bool(wait_for([(self._descriptor, interest)], deadline))
+        if self._ends_halves:
+            return bool(wait_for([(self._descriptor, interest)], deadline))
+        return bool(
+            wait_for([(self._descriptor, interest)], deadline.at_most(_STEP)) or not deadline.passed
+        )
 
     def fileno(self) -> int:
         return int(self.stream.fileno())
@@ -213,7 +220,9 @@ class Selectable(Carrier):
             if how == socket.SHUT_RDWR:
                 super().shutdown(how)
             return
-        super().shutdown(how)
+        # Elsewhere the peer could not send any more; those who wait look up now and then.
+        if how != socket.SHUT_RD or self._ends_halves:
+            super().shutdown(how)
         if how == socket.SHUT_RDWR and not is_plain(stream):
             # TLS below may have refused, for want of room for its own goodbye.
             with suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as lowest:

@@ -275,7 +275,8 @@ class StreamSocket(Endings):
 
     def __repr__(self) -> str:
         name, peer = self.info.implementation, shown(self._peer)
-        return f"<TLSSocket of {name}: connection with {peer}, fd={self._turns_there.fileno()}>"
+        descriptor = -1 if self._inherited else self._turns_there.fileno()
+        return f"<TLSSocket of {name}: connection with {peer}, fd={descriptor}>"
 
     # --- inside ---
 
