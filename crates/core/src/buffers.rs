@@ -226,6 +226,11 @@ impl Inbound {
         })
     }
 
+    /// How many bytes are missing of the next record, or of its header; at least 1.
+    pub(crate) fn needed(&self) -> usize {
+        record::lacking(&self.window.filled()[self.offered..]).max(1)
+    }
+
     /// The session is done with `taken` bytes of what it was shown.
     pub(crate) fn consume(&mut self, taken: usize) {
         self.offered -= taken;

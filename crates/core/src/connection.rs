@@ -86,6 +86,12 @@ impl Connection {
         }
     }
 
+    /// Which side of the connection this is.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
     // --- ciphertext in ---
 
     /// Stores a copy of `data`; all of it or, at the limit, nothing. Empty data declares the end
@@ -148,6 +154,13 @@ impl Connection {
     #[must_use]
     pub const fn incoming_len(&self) -> usize {
         self.inbound.len()
+    }
+
+    /// How many more bytes the next record takes to be whole: of its header first. Whoever receives
+    /// no more than that at a time leaves what stands behind the peer's close_notify alone.
+    #[must_use]
+    pub fn incoming_needed(&self) -> usize {
+        self.inbound.needed()
     }
 
     // --- ciphertext out ---
@@ -398,6 +411,40 @@ impl Connection {
                 .seal(self.inbound.shown(), plaintext, &mut self.outbound)
         });
         sealed.map_err(|error| self.fail(error))
+    }
+
+    /// Changes the keys for sending, and asks the peer to do the same (RFC 8446 section 4.6.3). The
+    /// message that says so is queued.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] while the handshake is not complete, after our close and in TLS 1.2;
+    /// [`Error::WantWrite`] at the output limit: nothing was done then. Fatal ones as found.
+    pub fn update_keys(&mut self) -> Result<(), Error> {
+        self.check()?;
+        if self.is_handshaking() {
+            return Err(Error::Misuse(
+                "the handshake is not complete: there are no keys to change",
+            ));
+        }
+        if self.closed {
+            return Err(Error::Misuse(
+                "this side of the connection has been shut down",
+            ));
+        }
+        if !self.session.facts().is_tls13() {
+            return Err(Error::Misuse("TLS 1.2 has no key updates"));
+        }
+        if self.outbound.len() >= OUTGOING_LIMIT {
+            return Err(Error::WantWrite);
+        }
+        match guarded(|| {
+            self.session
+                .update_keys(self.inbound.shown(), &mut self.outbound)
+        }) {
+            Err(error) if error.is_fatal() => Err(self.fail(error)),
+            outcome => outcome,
+        }
     }
 
     // --- the end ---

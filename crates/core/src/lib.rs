@@ -23,6 +23,7 @@ pub mod clock;
 pub mod config;
 mod connection;
 mod error;
+pub mod fork;
 mod host;
 pub mod pem;
 mod record;
