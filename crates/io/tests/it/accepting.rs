@@ -47,7 +47,7 @@ fn clients_that_stall_or_talk_nonsense_are_not_in_the_way() {
         half.write_all(&plain::hello()[7..]).unwrap();
         half.write_all(&plain::finished()).unwrap();
         let server = accept(&listener).unwrap();
-        assert_eq!(server.peer_address(), half.local_addr().unwrap());
+        assert_eq!(server.peer_address(), half.local_addr().unwrap().into());
         // A reset client may be gone before anybody sees it.
         assert!((3..=4).contains(&listener.failed_handshakes()));
 
@@ -231,7 +231,10 @@ fn a_handshake_that_one_acceptor_left_is_finished_by_another() {
             });
             slow.write_all(&plain::finished()).unwrap();
             let mut served = acceptors.map(|acceptor| acceptor.join().unwrap());
-            let mut expected = [client.local_address().unwrap(), slow.local_addr().unwrap()];
+            let mut expected = [
+                client.local_address().unwrap(),
+                slow.local_addr().unwrap().into(),
+            ];
             served.sort();
             expected.sort();
             assert_eq!(served, expected);

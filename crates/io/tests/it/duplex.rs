@@ -20,7 +20,9 @@ fn write_hashed(stream: &Arc<Stream>, mebibytes: usize, piece: usize) -> JoinHan
         for piece in data.chunks(piece) {
             send_all(&stream, piece).unwrap();
         }
-        stream.shutdown_write(&mut || false).unwrap();
+        stream
+            .shutdown(std::net::Shutdown::Write, &mut || false)
+            .unwrap();
         hash.finish()
     })
 }
