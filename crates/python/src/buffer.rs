@@ -226,6 +226,11 @@ impl TlsBuffer {
         self.detached(py, Connection::do_handshake)
     }
 
+    /// Changes the keys for sending, and asks the peer to do the same.
+    fn update_keys(&self, py: Python<'_>) -> PyResult<()> {
+        self.detached(py, Connection::update_keys)
+    }
+
     /// Sends close_notify and looks for the peer's.
     fn shutdown(&self, py: Python<'_>) -> PyResult<()> {
         self.detached(py, Connection::shutdown)
