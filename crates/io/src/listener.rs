@@ -91,6 +91,7 @@ pub struct Listener {
     descriptor: AtomicI32,
     timeout: TimeoutCell,
     failed: AtomicU64,
+    family: u16,
     settings: ListenerSettings,
     make: Box<MakeSession>,
 }
@@ -120,13 +121,16 @@ impl Listener {
         fork::watch_forks()?;
         let mut outcome = Err(Error::Tls(TlsError::Misuse("no address to listen at")));
         for address in addresses {
-            outcome = socket::listen_at(address, &settings).map_err(Error::from);
+            outcome = socket::listen_at(address, &settings)
+                .map(|socket| (socket, Address::Ip(*address).family()))
+                .map_err(Error::from);
             if outcome.is_ok() {
                 break;
             }
         }
-        let socket = outcome?;
+        let (socket, family) = outcome?;
         Ok(Self {
+            family,
             descriptor: AtomicI32::new(socket.as_raw_fd()),
             pool: Mutex::new(Pool::new(socket, Bell::new()?)),
             born: Born::here(),
@@ -444,8 +448,14 @@ impl Listener {
         let socket = self.lock()?.socket.clone().ok_or(Error::Closed)?;
         match socket::local_address(&socket)? {
             Address::Ip(address) => Ok(address),
-            Address::Other => Err(rustix::io::Errno::AFNOSUPPORT.into()),
+            Address::Other(_) => Err(rustix::io::Errno::AFNOSUPPORT.into()),
         }
+    }
+
+    /// The numbers of its address family and protocol; known after closing, too.
+    #[must_use]
+    pub const fn family_and_protocol(&self) -> (u16, u32) {
+        (self.family, socket::TCP)
     }
 
     /// The descriptor, for selectors; -1 once closed. Readable when a connection is there.

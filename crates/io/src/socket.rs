@@ -21,15 +21,28 @@ use crate::listener::ListenerSettings;
 pub enum Address {
     /// TCP.
     Ip(SocketAddr),
-    /// Another kind of stream socket, a local one (AF_UNIX) above all: it has no host and port.
-    Other,
+    /// Another kind of stream socket, with the number of its address family; a local one (AF_UNIX)
+    /// above all. It has no host and port.
+    Other(u16),
+}
+
+impl Address {
+    /// The number of the address family.
+    #[must_use]
+    pub const fn family(self) -> u16 {
+        match self {
+            Self::Ip(SocketAddr::V4(_)) => AddressFamily::INET.as_raw(),
+            Self::Ip(SocketAddr::V6(_)) => AddressFamily::INET6.as_raw(),
+            Self::Other(family) => family,
+        }
+    }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
-            Self::Other => f.write_str("a peer without an address"),
+            Self::Other(_) => f.write_str("a peer without an address"),
         }
     }
 }
@@ -42,7 +55,8 @@ impl From<SocketAddr> for Address {
 
 impl From<SocketAddrAny> for Address {
     fn from(address: SocketAddrAny) -> Self {
-        SocketAddr::try_from(address).map_or(Self::Other, Self::Ip)
+        let family = address.address_family().as_raw();
+        SocketAddr::try_from(address).map_or(Self::Other(family), Self::Ip)
     }
 }
 
@@ -205,6 +219,19 @@ pub(crate) fn take_over(socket: &OwnedFd) -> Result<Address> {
     // Not every socket is TCP.
     let _ = sockopt::set_tcp_nodelay(socket, true);
     Ok(peer.into())
+}
+
+/// The number of the protocol of our own sockets.
+pub(crate) const TCP: u32 = ipproto::TCP.as_raw().get();
+
+/// The number of the protocol of somebody else's socket; 0 where the system does not tell.
+pub(crate) fn protocol(socket: &OwnedFd) -> u32 {
+    #[cfg(target_os = "linux")]
+    if let Ok(Some(protocol)) = sockopt::socket_protocol(socket) {
+        return protocol.as_raw().get();
+    }
+    let _ = socket;
+    0
 }
 
 /// For whoever uses the descriptor next: calls on it wait, or do not.

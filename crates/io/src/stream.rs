@@ -41,6 +41,7 @@ pub struct Stream {
     pub(crate) descriptor: AtomicI32,
     timeout: TimeoutCell,
     peer: Address,
+    pub(crate) protocol: u32,
     born: Born,
 }
 
@@ -67,6 +68,7 @@ impl Stream {
             transport: Mutex::new(Transport::new(connection, socket)),
             timeout: TimeoutCell::new(timeout),
             peer,
+            protocol: socket::TCP,
             born: Born::here(),
         }
     }
@@ -334,6 +336,12 @@ impl Stream {
     #[must_use]
     pub const fn peer_address(&self) -> Address {
         self.peer
+    }
+
+    /// The numbers of its address family and protocol; known after closing, too.
+    #[must_use]
+    pub const fn family_and_protocol(&self) -> (u16, u32) {
+        (self.peer.family(), self.protocol)
     }
 
     /// The descriptor, for selectors; -1 once closed. Never waits for the lock.

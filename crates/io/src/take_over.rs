@@ -34,7 +34,9 @@ pub fn take_over(
 ) -> Result<Stream, Error> {
     fork::watch_forks()?;
     let peer = socket::take_over(&socket)?;
-    let stream = Stream::new(socket, connection, peer, timeout);
+    let protocol = socket::protocol(&socket);
+    let mut stream = Stream::new(socket, connection, peer, timeout);
+    stream.protocol = protocol;
     let mut transport = stream.lock()?;
     transport.speaks_first = transport.connection.role() == Role::Client;
     drop(transport);

@@ -5,14 +5,14 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use polytls_core::{Connection, Error, Facts, Refused, Room};
+use polytls_core::{Connection, Error, Facts, Refused, Room, fork};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
 use crate::bytes::{DETACH_FROM, Destination, Fresh, Source};
-use crate::errors::{poisoned, raised};
+use crate::errors::{INHERITED, poisoned, raised};
 use crate::info;
 
 /// One side of a TLS connection, in memory. Made by `create_buffer` of a context.
@@ -21,10 +21,12 @@ pub(crate) struct TlsBuffer {
     connection: Mutex<Connection>,
     context: Py<PyAny>,
     implementation: &'static str,
+    /// Of the process that it was made in.
+    generation: u32,
 }
 
 impl TlsBuffer {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         connection: Connection,
         context: Py<PyAny>,
         implementation: &'static str,
@@ -33,10 +35,22 @@ impl TlsBuffer {
             connection: Mutex::new(connection),
             context,
             implementation,
+            generation: fork::generation(),
+        }
+    }
+
+    /// Before the lock, which a thread of the parent process may hold for ever.
+    fn check_process(&self) -> Result<(), Error> {
+        if self.generation == fork::generation() {
+            Ok(())
+        } else {
+            Err(INHERITED)
         }
     }
 
     fn lock(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Connection>> {
+        self.check_process()
+            .map_err(|error| self.raised(py, &error))?;
         self.connection
             .lock_py_attached(py)
             .map_err(|_| poisoned(py, self.implementation))
@@ -60,6 +74,7 @@ impl TlsBuffer {
         &self,
         call: impl FnOnce(&mut Connection) -> Result<R, Error>,
     ) -> Result<R, Error> {
+        self.check_process()?;
         match self.connection.lock() {
             Ok(mut connection) => call(&mut connection),
             Err(_) => Err(Error::Internal(

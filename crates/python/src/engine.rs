@@ -378,15 +378,28 @@ impl ServerEngine {
         &self,
         py: Python<'_>,
         context: Py<PyAny>,
-        addresses: Vec<Address>,
+        mut addresses: Vec<Address>,
         timeout: Option<f64>,
         backlog: i32,
         reuse_port: bool,
         dual_stack: bool,
         do_handshake_on_accept: bool,
-        handshake_timeout: f64,
-        handshake_limit: usize,
+        handshake_timeout: Option<f64>,
+        handshake_limit: isize,
     ) -> PyResult<SocketHandle> {
+        let wrong = |message: &'static str| Err(PyValueError::new_err(message));
+        if handshake_limit < 1 {
+            return wrong("handshake_limit must be at least 1");
+        }
+        if handshake_timeout.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0) {
+            return wrong("handshake_timeout must be more than 0, or None");
+        }
+        if dual_stack {
+            addresses.retain(|(host, ..)| host.contains(':'));
+            if addresses.is_empty() {
+                return wrong("dual_stack needs an IPv6 address, such as ::");
+            }
+        }
         let engine = Arc::clone(&self.engine);
         let make = move || engine.session();
         let mut settings = ListenerSettings::default();
@@ -394,9 +407,10 @@ impl ServerEngine {
         settings.reuse_port = reuse_port;
         settings.dual_stack = dual_stack;
         settings.handshake_on_accept = do_handshake_on_accept;
-        settings.handshake_timeout = Duration::try_from_secs_f64(handshake_timeout)
-            .map_err(|error| PyValueError::new_err(format!("handshake_timeout: {error}")))?;
-        settings.handshake_limit = handshake_limit;
+        settings.handshake_timeout = handshake_timeout.map_or(Duration::MAX, |seconds| {
+            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+        });
+        settings.handshake_limit = handshake_limit.unsigned_abs();
         socket::listen(
             py,
             context,

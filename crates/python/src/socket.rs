@@ -21,7 +21,7 @@ use pyo3::types::PyBytes;
 
 use crate::bytes::{Destination, Source};
 use crate::descriptors;
-use crate::errors::raised;
+use crate::errors::{INHERITED, raised};
 use crate::info;
 
 /// IP, port, and for IPv6 flow label and scope: what `socket.getaddrinfo` gives.
@@ -124,8 +124,7 @@ fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) 
         Error::WantWrite => raised(py, implementation, &TlsError::WantWrite),
         Error::TimedOut => PyTimeoutError::new_err("timed out"),
         Error::Closed => os_error(EBADF, "the socket has been closed".to_owned()),
-        // A misuse, whose facts the message tells.
-        Error::Inherited => raised(py, implementation, &TlsError::Misuse(INHERITED)),
+        Error::Inherited => raised(py, implementation, &INHERITED),
         Error::Interrupted => signals
             .raised
             .unwrap_or_else(|| pyo3::exceptions::PyInterruptedError::new_err("interrupted")),
@@ -139,10 +138,6 @@ fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) 
         },
     }
 }
-
-const INHERITED: &str = "this socket was inherited through fork(), and its keys and locks belong to \
-    the process that made it: make connections in the child, and fork before the first accept() of \
-    a listener";
 
 // The numbers of Linux and macOS alike.
 const EBADF: i32 = 9;
@@ -489,6 +484,25 @@ impl TlsSocket {
             Kind::Listener(listener) => listener.detach(),
         });
         detached.map(descriptors::given)
+    }
+
+    /// Whether this process was forked from the one that it belongs to.
+    #[getter]
+    fn _inherited(&self) -> bool {
+        let checked = match &self.kind {
+            Kind::Stream(stream) => stream.check_process(),
+            Kind::Listener(listener) => listener.check_process(),
+        };
+        matches!(checked, Err(Error::Inherited))
+    }
+
+    /// The numbers of its address family and protocol; known after closing, too.
+    #[getter]
+    fn _family_and_protocol(&self) -> (u16, u32) {
+        match &self.kind {
+            Kind::Stream(stream) => stream.family_and_protocol(),
+            Kind::Listener(listener) => listener.family_and_protocol(),
+        }
     }
 
     /// Another descriptor of the same socket, for the caller to close.

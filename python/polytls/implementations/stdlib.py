@@ -13,9 +13,9 @@ from ..capabilities import effective_groups
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup
 from ..insecure import InsecureTLSImplementation
-from ..interfaces import ByteStream, TLSImplementation, TLSSocket
+from ..interfaces import ByteStream, TLSImplementation
 from ..names import Address
-from .contexts import Client, InsecureClient, InsecureServer, Server
+from .contexts import Client, InsecureClient, InsecureServer, Listening, Server
 from .stdlib_buffer import StdlibBuffer
 from .stdlib_credentials import NAME
 from .stdlib_engine import ClientEngine, ServerEngine
@@ -93,7 +93,7 @@ class StdlibClientContext(_Effective, Client[StdlibBuffer, "StreamSocket"]):
         verified: str | None,
         leftover: Buffer,
         do_handshake_on_connect: bool,
-    ) -> TLSSocket:
+    ) -> StreamSocket:
         from ..streams import wrap
 
         return wrap(
@@ -117,7 +117,7 @@ class StdlibServerContext(_Effective, Server[StdlibBuffer, "StreamListener"]):
         return StdlibBuffer(self, self._engine.begin())
 
     def _make_listener(
-        self, addresses: list[Address], backlog: int, timeout: float | None
+        self, addresses: list[Address], timeout: float | None, options: Listening
     ) -> StreamListener:
         from ..streams import listen
 
@@ -126,8 +126,8 @@ class StdlibServerContext(_Effective, Server[StdlibBuffer, "StreamListener"]):
             self,
             self._make_buffer,
             implementation=NAME,
-            backlog=backlog,
             timeout=timeout,
+            **options,
         )
 
     def _make_wrapped(
@@ -135,7 +135,7 @@ class StdlibServerContext(_Effective, Server[StdlibBuffer, "StreamListener"]):
         sock: socket.socket | ByteStream,
         leftover: Buffer,
         do_handshake_on_connect: bool,
-    ) -> TLSSocket:
+    ) -> StreamSocket:
         from ..streams import wrap
 
         return wrap(

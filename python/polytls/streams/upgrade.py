@@ -18,7 +18,7 @@ from .waiting import Deadline
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["begins_hello", "wrap"]
+__all__ = ["begins_hello", "check_leftover", "check_stream", "wrap"]
 
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
@@ -49,11 +49,7 @@ def wrap(
     carrier, peer, seconds = _take(sock, timeout)
     made: StreamSocket | None = None
     try:
-        if received and not serves:
-            raise spoke_too_soon()
-        if not begins_hello(received):
-            start = received[:8].hex(" ")
-            raise NotTLSError(f"leftover does not begin a ClientHello; its first bytes are {start}")
+        check_leftover(received, serves=serves)
         made = StreamSocket(carrier, buffer, peer, seconds, received=received, upgrade=not serves)
         if do_handshake_on_connect and seconds != 0:
             made.handshake(Deadline.after(seconds))
@@ -64,6 +60,24 @@ def wrap(
             made.abandon()
         raise
     return made
+
+
+def check_stream(sock: Any) -> None:
+    """Refuse what TLS cannot be carried over: TypeError, ValueError."""
+    for name in ("recv", "send", "close"):
+        if not callable(getattr(sock, name, None)):
+            raise TypeError(f"sock must have recv, send and close, not {type(sock).__name__}")
+    if isinstance(sock, socket.socket) and sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"sock must be a stream socket, not {sock.type!r}")
+
+
+def check_leftover(received: bytes, *, serves: bool) -> None:
+    """Refuse what the peer cannot have sent of TLS by then: PeerMisbehaved, NotTLSError."""
+    if received and not serves:
+        raise spoke_too_soon()
+    if not begins_hello(received):
+        start = received[:8].hex(" ")
+        raise NotTLSError(f"leftover does not begin a ClientHello; its first bytes are {start}")
 
 
 def begins_hello(data: bytes) -> bool:
@@ -77,11 +91,7 @@ def _take(
     sock: Any, timeout: float | Default | None
 ) -> tuple[Carrier, tuple[str, int] | None, float | None]:
     """Take the stream over: what carries the bytes, the peer's address, and the timeout."""
-    for name in ("recv", "send", "close"):
-        if not callable(getattr(sock, name, None)):
-            raise TypeError(f"sock must have recv, send and close, not {type(sock).__name__}")
-    if isinstance(sock, socket.socket) and sock.type != socket.SOCK_STREAM:
-        raise ValueError(f"sock must be a stream socket, not {sock.type!r}")
+    check_stream(sock)
     before = sock.gettimeout() if hasattr(sock, "gettimeout") else None
     seconds = before if isinstance(timeout, Default) else seconds_of(timeout)
     peer = peer_of(sock)
