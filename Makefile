@@ -67,8 +67,8 @@ bench: build $(VENV)/.bench ## figures, as ratios to `ssl` in the same run
 bench-check: build $(VENV)/.bench ## the same; fails below a mark
 	$(BIN)/python -m benches --check $(BENCH)
 
-soak: ## minutes of random traffic and forgeries against rustls's own record layer
-	$(CARGO) test --release --locked -p polytls-records -p polytls-rustls -- --ignored
+soak: ## minutes of random traffic and forgeries against rustls's own record layer, and of full duplex
+	$(CARGO) test --release --locked -p polytls-records -p polytls-rustls -p polytls-io -- --ignored
 
 audit: ## licences, bans and sources of all crates (advisories need a network: SECURITY.md)
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --root .tools cargo-deny@0.18.6

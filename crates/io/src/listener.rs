@@ -423,6 +423,16 @@ impl Listener {
         }
     }
 
+    /// There is no direction to end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::Io`] (ENOTCONN): always one of them.
+    pub fn shutdown(&self) -> Result<(), Error> {
+        drop(self.lock()?);
+        Err(rustix::io::Errno::NOTCONN.into())
+    }
+
     /// Another descriptor of the same socket, for what has to be asked of it.
     ///
     /// # Errors

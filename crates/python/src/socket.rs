@@ -453,7 +453,6 @@ impl TlsSocket {
     /// Ends one direction of a connection, or both, as the constants of `socket` say.
     #[pyo3(signature = (how, /))]
     fn shutdown(&self, py: Python<'_>, how: i32) -> PyResult<()> {
-        let stream = self.stream()?;
         let how = match how {
             0 => Shutdown::Read,
             1 => Shutdown::Write,
@@ -464,7 +463,10 @@ impl TlsSocket {
                 ));
             }
         };
-        self.run(py, |signals| stream.shutdown(how, signals))
+        self.run(py, |signals| match &self.kind {
+            Kind::Stream(stream) => stream.shutdown(how, signals),
+            Kind::Listener(listener) => listener.shutdown(),
+        })
     }
 
     /// Ends TLS in both directions; gives the descriptor, and what came behind the peer's end.

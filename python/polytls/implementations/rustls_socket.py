@@ -135,7 +135,7 @@ class RustlsSocket(_native.TLSSocket):
         be positioned.
         """
         if self.gettimeout() == 0:
-            raise ValueError("sendfile needs a blocking socket, with a timeout or without")
+            raise ValueError("sendfile takes its time: the socket must not be non-blocking")
         if "b" not in str(getattr(file, "mode", "b")) or isinstance(file, io.TextIOBase):
             raise ValueError("file must be open for reading bytes")
         if count is not None and not amount_of("count", count):

@@ -128,6 +128,44 @@ fn at_the_limit_others_wait_with_the_kernel_until_there_is_room() {
 }
 
 #[test]
+fn at_the_limit_the_oldest_handshake_gives_way() {
+    within_limits(|| {
+        let listener = listener_with(settings(|s| {
+            s.handshake_limit = 2;
+            s.handshake_timeout = LONG * 2;
+        }));
+        let mut silent = raw(&listener);
+        let mut dribbling = raw(&listener);
+        // They must be first in the kernel's queue.
+        thread::sleep(Duration::from_millis(50));
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let dribble = {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                for byte in plain::record(plain::HANDSHAKE, &[0; 10_000]) {
+                    if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                    let _ = dribbling.write_all(&[byte]);
+                    thread::sleep(Duration::from_millis(20));
+                }
+            })
+        };
+        let address = listener.local_address().unwrap();
+        for served in 1..=3 {
+            let client = thread::spawn(move || dial(address).unwrap());
+            accept(&listener).unwrap();
+            client.join().unwrap();
+            // One place is enough for those who do not stall.
+            assert_eq!(listener.failed_handshakes(), 1, "{served}");
+        }
+        assert_eq!(silent.read(&mut [0; 10]).unwrap(), 0);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        dribble.join().unwrap();
+    });
+}
+
+#[test]
 fn an_acceptor_at_the_limit_sees_when_another_one_makes_room() {
     within_limits(|| {
         let settings = settings(|s| s.handshake_limit = 1);
