@@ -3,7 +3,7 @@
 from socket import socket
 from typing import Self, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 from .constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
 from .info import ConnectionInfo
@@ -150,6 +150,7 @@ class TLSBuffer:
 @final
 class SocketHandle: ...
 
+@disjoint_base
 class TLSSocket:
     def __new__(cls, handle: SocketHandle) -> Self: ...
     @property

@@ -236,7 +236,7 @@ class Server(ABC, Generic[_Buffer, _Socket]):
         self._note_use("create_buffer")
         return self._make_buffer()
 
-    def _note_use(self, method: str) -> None:  # noqa: B027 - most have nothing to say
+    def _note_use(self, method: str) -> None:
         """Called by each public method, on behalf of its caller."""
 
 

@@ -7,7 +7,7 @@ are the core's own class, and sockets one made of it (`rustls_socket`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 
 from .. import _native
 from ..arguments import view_of
@@ -141,14 +141,15 @@ def _wrapped(
         )
     from .rustls_socket import RustlsSocket
 
+    plain = cast("socket.socket", sock)
     received = bytes(view_of("leftover", leftover))
-    check_stream(sock)
-    peer = sock.getpeername()
+    check_stream(plain)
+    peer = plain.getpeername()
     try:
         check_leftover(received, serves=serves)
-        made = RustlsSocket(native(sock, received, peer))
+        made = RustlsSocket(native(plain, received, peer))
     except BaseException:
-        sock.close()
+        plain.close()
         raise
     try:
         if do_handshake_on_connect and made.getblocking():

@@ -160,9 +160,7 @@ class RustlsSocket(_native.TLSSocket):
         sent = 0
         try:
             while count is None or sent < count:
-                view = memoryview(
-                    file.read(_PIECE if count is None else min(_PIECE, count - sent))
-                )
+                view = memoryview(file.read(_PIECE if count is None else min(_PIECE, count - sent)))
                 if not view:
                     break
                 while view:
