@@ -171,6 +171,9 @@ impl StoresServerSessions for ServerSessions {
     }
 }
 
+/// What a ticket holds at most: a session, with the client's certificates.
+const LONGEST_TICKET: usize = 32 * 1024;
+
 /// rustls's tickets, and how many threads use them right now: in a child none of those goes on, and
 /// the lock that they may have held is held for ever.
 #[derive(Debug)]
@@ -183,6 +186,9 @@ impl InUse {
     fn new() -> Result<Self, Error> {
         let made = Ticketer::new();
         let tickets = made.map_err(|error| Error::Internal(format!("no ticket keys: {error}")))?;
+        // rustls 0.23 opens no ticket that is longer than the longest it has made in this process,
+        // which would be none of another worker's.
+        let _ = tickets.encrypt(&[0; LONGEST_TICKET]);
         Ok(Self::of(tickets))
     }
 
