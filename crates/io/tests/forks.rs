@@ -30,10 +30,8 @@ fn in_child(child: impl FnOnce() -> i32) {
     }
     let mut status = 0;
     // SAFETY: the status is ours.
-    assert_eq!(
-        unsafe { libc::waitpid(process, &raw mut status, 0) },
-        process
-    );
+    let waited = unsafe { libc::waitpid(process, &raw mut status, 0) };
+    assert_eq!(waited, process);
     assert!(libc::WIFEXITED(status), "{status:#x}");
     assert_eq!(libc::WEXITSTATUS(status), 0, "which step failed");
 }

@@ -52,8 +52,8 @@ fn tls_begins_and_ends_between_plaintext() {
             send_all(&client, &[round]).unwrap();
             let (descriptor, behind) = client.unwrap(&mut || false).unwrap();
             one = descriptor.into();
-            let (descriptor, behind_there) = server.join().unwrap();
-            other = descriptor.into();
+            let behind_there;
+            (other, behind_there) = server.join().unwrap();
             assert!(behind.is_empty() && behind_there.is_empty());
             // Calls wait no longer than the timeout said: that one was not for ever.
             one.set_nonblocking(false).unwrap();
