@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from polytls import SupportsOpen, SupportsSeal, TLSClientConfiguration, TLSVersion
+from polytls import SupportsOpen, SupportsSeal, TLSClientConfiguration, TLSVersion, interfaces
 from polytls.testing import CertificateAuthority
 
 from .target import Target
@@ -30,6 +30,20 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "all versions": lambda target: len(target.capabilities.versions) > 1,
     "insecure contexts": lambda target: target.insecure is not None,
     "fused calls": lambda target: _has_fused_calls(target),
+    "wrap_socket": lambda target: target.contexts_offer(
+        interfaces.SupportsClientWrapSocket, interfaces.SupportsServerWrapSocket
+    ),
+    "unwrap": lambda target: target.sockets_offer(interfaces.SupportsUnwrap),
+    "shutdown": lambda target: target.sockets_offer(interfaces.SupportsShutdown),
+    "do_handshake": lambda target: target.sockets_offer(interfaces.SupportsDoHandshake),
+    "makefile": lambda target: target.sockets_offer(interfaces.SupportsMakefile),
+    "sendfile": lambda target: target.sockets_offer(interfaces.SupportsSendfile),
+    "detach": lambda target: target.sockets_offer(interfaces.SupportsDetach),
+    "socket options": lambda target: target.sockets_offer(interfaces.SupportsSocketOptions),
+    "key update": lambda target: target.sockets_offer(interfaces.SupportsKeyUpdate),
+    "reuse_port": lambda target: target.listeners_take("reuse_port"),
+    "dual_stack": lambda target: target.listeners_take("dual_stack"),
+    "do_handshake_on_accept": lambda target: target.listeners_take("do_handshake_on_accept"),
 }
 
 
