@@ -5,8 +5,8 @@ it, or brings a byte late and alone. After that each end has got what the other 
 beginning of it and one of the errors below. There is no wait for what will not come, no byte too
 many, and no end that looks orderly but was not.
 
-`make test` walks every offset with cuts and resets, every few with bytes that come late. With POLYTLS_SOAK,
-which `make soak` sets, all walk every offset.
+`make test` walks every offset with cuts and resets, and every few with bytes that come late. With
+POLYTLS_SOAK, which `make soak` sets, all walk every offset.
 """
 
 from __future__ import annotations
