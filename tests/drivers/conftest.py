@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Final, Self
+from importlib import util
+from pathlib import Path
+from typing import Any, Final, Self
 
 import pytest
 
@@ -183,13 +185,18 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield executor
 
 
+@pytest.fixture(scope="session")
+def forger() -> Any:
+    """The class of peers that seal whatever they are told to: `Forger` of `forgery.py`."""
+    spec = util.spec_from_file_location("forgery", Path(__file__).with_name("forgery.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Forger
+
+
 @pytest.fixture
 def outside() -> Callable[[], tuple[int, int]]:
     """A function that counts the open descriptors and the threads of this process."""
     return lambda: (len(os.listdir("/proc/self/fd")), threading.active_count())  # noqa: PTH208
-
-
-@pytest.fixture
-def patience() -> float:
-    """What no call may take."""
-    return PATIENCE
