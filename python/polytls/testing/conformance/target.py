@@ -18,6 +18,7 @@ from polytls import (
     TLSServerConfiguration,
     WantReadError,
     implementation,
+    interfaces,
 )
 from polytls.insecure import InsecureTLSImplementation
 from polytls.registry import insecure_implementation
@@ -49,13 +50,14 @@ class Target:
         return option in signature(self.implementation.server_context.connect).parameters
 
     def sockets_offer(self, protocol: type) -> bool:
-        """Whether a connection has what `protocol` says."""
-        return isinstance(self._connection, protocol)
+        """Whether a connection has what `protocol`, one of `polytls.interfaces`, says."""
+        return protocol in self._offered
 
     @cached_property
-    def _connection(self) -> Any:
-        """A closed connection, to look at; None if there is none to be had, which is a case."""
+    def _offered(self) -> frozenset[type]:
+        """What a connection offers; nothing if none is to be had, which is a case."""
         chain = CertificateAuthority().issue("server.example")
+        every = [getattr(interfaces, name) for name in interfaces.__all__]
         try:
             context = self.implementation.server_context(TLSServerConfiguration([chain]))
             with context.connect(("127.0.0.1", 0)) as listener:
@@ -64,9 +66,13 @@ class Target:
                     socket.create_connection(listener.getsockname()),
                     accepted(listener) as connection,
                 ):
-                    return connection
+                    return frozenset(
+                        each
+                        for each in every
+                        if each.__name__.startswith("Supports") and isinstance(connection, each)
+                    )
         except (AttributeError, NotImplementedError, TypeError, ValueError, OSError):
-            return None
+            return frozenset()
 
 
 def accepted(listener: Any) -> Any:

@@ -197,9 +197,10 @@ def test_shut_rdwr_wakes_a_thread_that_waits(ends: Any, threads: ThreadPoolExecu
 
 def test_what_is_no_direction_is_refused(ends: Any) -> None:
     client, accepted = ends
-    for how, error in ((7, (ValueError, OSError)), (-1, (ValueError, OSError)), ("1", TypeError)):
-        with pytest.raises(error):
+    for how in (7, -1, "1", None):
+        with pytest.raises((TypeError, ValueError, OSError)) as caught:
             client.shutdown(how)
+        assert not isinstance(caught.value, TLSError)
     client.send(b"as before")
     assert accepted.recv(100) == b"as before"
 
@@ -222,4 +223,5 @@ def test_without_a_peer_or_a_handshake_there_is_nothing_to_shut_down(lab: Any) -
                     for how in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
                         with pytest.raises(OSError, match=r".") as caught:
                             side.shutdown(how)
-                        assert caught.value.errno == errno.ENOTCONN
+                        expected = (errno.ENOTCONN, errno.EINVAL)[: 1 + (side is listener)]
+                        assert caught.value.errno in expected

@@ -198,7 +198,9 @@ def test_a_non_blocking_unwrap_raises_until_the_answer_is_there(one: Any) -> Non
                 continue
     with plain:
         assert plain.gettimeout() == 0.0
-        assert plain.recv(5) == b"plain"
+        plain.settimeout(PATIENCE)
+        assert exactly(plain, 5) == b"plain"
+        plain.setblocking(False)
         with pytest.raises(BlockingIOError):
             plain.recv(1)
 
