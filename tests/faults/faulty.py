@@ -102,23 +102,34 @@ class Buffer(Connection):
 
 class Socket(Connection):
     failed_handshakes = _fact("failed_handshakes")
+    family = _fact("family")
+    proto = _fact("proto")
+    type = _fact("type")
     close = _through("close")
+    detach = _through("detach")
     fileno = _through("fileno")
     getblocking = _through("getblocking")
     getpeername = _through("getpeername")
     getsockname = _through("getsockname")
+    getsockopt = _through("getsockopt")
     gettimeout = _through("gettimeout")
     listen = _through("listen")
+    makefile = _through("makefile")
     recv = _through("recv")
     recv_into = _through("recv_into")
     send = _through("send")
     sendall = _through("sendall")
+    sendfile = _through("sendfile")
     setblocking = _through("setblocking")
+    setsockopt = _through("setsockopt")
     settimeout = _through("settimeout")
+    shutdown = _through("shutdown")
+    unwrap = _through("unwrap")
+    update_keys = _through("update_keys")
 
     def accept(self) -> Any:
         accepted, address = self.inner.accept()
-        return type(self)(accepted, self.context), address
+        return self.__class__(accepted, self.context), address
 
     def __enter__(self) -> Any:
         return self
@@ -163,6 +174,10 @@ class Context:
         with _quietly(self.unverified):
             return self.socket(self.inner.connect(*given, **named), self)
 
+    def wrap_socket(self, sock: Any, *given: Any, **named: Any) -> Any:
+        with _quietly(self.unverified):
+            return self.socket(self.inner.wrap_socket(sock, *given, **named), self)
+
 
 class Client(Context):
     kind = "client"
@@ -174,6 +189,18 @@ class Client(Context):
 
 class Server(Context):
     kind = "server"
+
+    def connect(
+        self,
+        address: Any,
+        *,
+        reuse_port: bool = False,
+        dual_stack: bool = False,
+        do_handshake_on_accept: bool = True,
+        **named: Any,
+    ) -> Any:
+        named |= {"reuse_port": reuse_port, "dual_stack": dual_stack}
+        return super().connect(address, do_handshake_on_accept=do_handshake_on_accept, **named)
 
     def create_buffer(self) -> Any:
         with _quietly(self.unverified):

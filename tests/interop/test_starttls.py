@@ -303,10 +303,10 @@ def test_mail_goes_to_dovecot_and_comes_back_by_imap_and_pop3(
     imap.say(message)
     assert imap.line().startswith(b"a OK")
     imap.tagged(b"SELECT INBOX")
-    imap.say(b"a FETCH 1 (BODY[])")
+    imap.say(b"a FETCH 1 (BODY.PEEK[])")
     assert imap.line() == b"* 1 FETCH (BODY[] {%d}" % len(message)
     assert imap.exactly(len(message)) == message
-    assert imap.line().startswith((b")", b" FLAGS"))
+    assert imap.line() == b")"
     while not imap.line().startswith(b"a OK"):
         pass
     imap.tagged(b"LOGOUT")

@@ -44,6 +44,8 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "reuse_port": lambda target: target.listeners_take("reuse_port"),
     "dual_stack": lambda target: target.listeners_take("dual_stack"),
     "do_handshake_on_accept": lambda target: target.listeners_take("do_handshake_on_accept"),
+    "handshake_timeout": lambda target: target.listeners_take("handshake_timeout"),
+    "handshake_limit": lambda target: target.listeners_take("handshake_limit"),
 }
 
 

@@ -47,19 +47,24 @@ def test_a_binary_file_is_read_by_lines_and_amounts(ends: Any) -> None:
 @needs("makefile")
 def test_a_text_file_is_decoded_and_read_by_lines(ends: Any) -> None:
     client, accepted = ends
-    with (
-        accepted.makefile("r", encoding="utf-8") as file,
-        client.makefile("w", encoding="utf-8", newline="\r\n") as writing,
-    ):
+    with accepted.makefile("r", encoding="utf-8") as file:
         assert file.readable()
         assert not file.writable()
-        writing.write("größer\nschöner\n")
-        writing.flush()
+        client.sendall("größer\r\nschöner\n".encode())
         assert file.readline() == "größer\n"
         assert file.readline() == "schöner\n"
-        writing.close()
         client.close(force=True)
         assert [*file] == []
+
+
+@needs("makefile")
+def test_a_text_file_is_encoded(ends: Any) -> None:
+    client, accepted = ends
+    with client.makefile("w", encoding="utf-8", newline="\r\n") as file:
+        file.write("größer\nschöner\n")
+        file.flush()
+        expected = "größer\r\nschöner\r\n".encode()
+        assert received(accepted, len(expected)) == expected
 
 
 @needs("makefile")

@@ -8,6 +8,7 @@ import selectors
 import socket
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -17,6 +18,9 @@ from polytls.testing.conformance.lab import PATIENCE
 from polytls.testing.conformance.selection import needs
 
 V12, V13 = TLSVersion.TLSv1_2, TLSVersion.TLSv1_3
+
+#: The timeout that is waited for.
+SHORT = 0.3
 
 # --- options ---
 
@@ -319,3 +323,44 @@ def test_a_blocking_accept_can_leave_the_handshake_to_others(
                     with connecting.result(PATIENCE) as client:
                         client.send(b"hello")
                         assert accepted.recv(100) == b"hello"
+
+
+def assert_served(lab: Any, listener: Any, accepting: Any) -> None:
+    with (
+        lab.client().connect(
+            listener.getsockname(), server_hostname=lab.host, timeout=PATIENCE
+        ) as client,
+        accepting.result(PATIENCE)[0] as accepted,
+    ):
+        client.send(b"hello")
+        assert accepted.recv(100) == b"hello"
+
+
+@needs("handshake_timeout")
+def test_a_handshake_takes_no_longer_than_the_listener_was_told(
+    lab: Any, threads: ThreadPoolExecutor
+) -> None:
+    with lab.server().connect(("127.0.0.1", 0), handshake_timeout=SHORT) as listener:
+        accepting = threads.submit(listener.accept)
+        with socket.create_connection(listener.getsockname()) as silent:
+            silent.settimeout(PATIENCE / 6)
+            assert silent.recv(1) == b""
+        assert listener.failed_handshakes == 1
+        assert_served(lab, listener, accepting)
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match="handshake_timeout"):
+            lab.server().connect(("127.0.0.1", 0), handshake_timeout=wrong)
+
+
+@needs("handshake_limit")
+def test_clients_that_stall_give_way_where_there_is_room_for_few(
+    lab: Any, threads: ThreadPoolExecutor
+) -> None:
+    with lab.server().connect(("127.0.0.1", 0), handshake_limit=2) as listener, ExitStack() as all_:
+        accepting = threads.submit(listener.accept)
+        for _ in range(5):
+            all_.enter_context(socket.create_connection(listener.getsockname()))
+        assert_served(lab, listener, accepting)
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match="handshake_limit"):
+            lab.server().connect(("127.0.0.1", 0), handshake_limit=wrong)
