@@ -19,6 +19,15 @@ from .target import Target
 
 __all__ = ["NEEDS", "needs", "wanting"]
 
+
+@functools.cache
+def _has_fused_calls(target: Target) -> bool:
+    """Whether its buffers offer calls that do two steps in one."""
+    configuration = TLSClientConfiguration(trust_store=CertificateAuthority().trust_store())
+    buffer = target.implementation.client_context(configuration).create_buffer("server.example")
+    return isinstance(buffer, SupportsOpen | SupportsSeal)
+
+
 #: What a case may need, and how to tell whether it is there.
 NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "exact ciphers": lambda target: target.capabilities.cipher_choice == "exact",
@@ -29,7 +38,7 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "system trust": lambda target: "system" in target.capabilities.trust_sources,
     "all versions": lambda target: len(target.capabilities.versions) > 1,
     "insecure contexts": lambda target: target.insecure is not None,
-    "fused calls": lambda target: _has_fused_calls(target),
+    "fused calls": _has_fused_calls,
     "wrap_socket": lambda target: target.contexts_offer(
         interfaces.SupportsClientWrapSocket, interfaces.SupportsServerWrapSocket
     ),
@@ -66,14 +75,6 @@ def wanting(item: pytest.Item, target: Target) -> str | None:
         if isinstance(value, TLSVersion) and value not in _known(target):
             return value.value
     return None
-
-
-@functools.cache
-def _has_fused_calls(target: Target) -> bool:
-    """Whether its buffers offer calls that do two steps in one."""
-    configuration = TLSClientConfiguration(trust_store=CertificateAuthority().trust_store())
-    buffer = target.implementation.client_context(configuration).create_buffer("server.example")
-    return isinstance(buffer, SupportsOpen) or isinstance(buffer, SupportsSeal)
 
 
 def _known(target: Target) -> set[TLSVersion]:
