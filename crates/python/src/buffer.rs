@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
-use crate::bytes::{DETACH_FROM, Destination, Fresh, Source};
+use crate::bytes::{DETACH_FROM, Destination, Fresh, Kept, Source, WHOLE_FROM};
 use crate::errors::{INHERITED, poisoned, raised};
 use crate::info;
 
@@ -225,11 +225,39 @@ impl TlsBuffer {
     fn write(&self, py: Python<'_>, buf: &Bound<'_, PyAny>) -> PyResult<usize> {
         let source = Source::new(buf, "buf")?;
         let mut connection = self.lock(py)?;
-        if connection.is_handshaking() || source.len() >= DETACH_FROM {
+        if connection.is_handshaking() {
             drop(connection);
-            source.detached(|from| self.locked(|connection| connection.write(from)))
+            return source
+                .detached(|from| self.locked(|connection| connection.write(from)))
+                .map_err(|error| self.raised(py, &error));
+        }
+        // Into bytes that are given away as they are, if nothing waits yet.
+        let memory = if source.len() < WHOLE_FROM {
+            Ok(None)
         } else {
-            let sealed = connection.write(source.bytes());
+            connection.memory_to_write(source.len())
+        };
+        let memory = match memory {
+            Ok(Some((taken, length))) => Some((taken, Fresh::new(py, length)?.into_memory())),
+            Ok(None) => None,
+            Err(error) => {
+                drop(connection);
+                return Err(self.raised(py, &error));
+            }
+        };
+        let write = |connection: &mut Connection, from: &[u8]| {
+            if let Some((taken, memory)) = memory
+                && connection.write_to(&from[..taken], memory)?
+            {
+                return Ok(taken);
+            }
+            connection.write(from)
+        };
+        if source.len() >= DETACH_FROM {
+            drop(connection);
+            source.detached(|from| self.locked(|connection| write(connection, from)))
+        } else {
+            let sealed = write(&mut connection, source.bytes());
             drop(connection);
             sealed
         }
@@ -259,7 +287,15 @@ impl TlsBuffer {
     ) -> PyResult<()> {
         let source = Source::new(data_from_network, "data_from_network")?;
         let mut connection = self.lock(py)?;
-        let taken = connection.process_incoming(source.bytes());
+        let kept = if source.len() < WHOLE_FROM {
+            None
+        } else {
+            Kept::of(source.object())
+        };
+        let taken = match kept {
+            Some(data) => connection.keep_incoming(data),
+            None => connection.process_incoming(source.bytes()),
+        };
         drop(connection);
         taken.map_err(|refused| match refused {
             Refused::Full => self.raised(py, &Error::WantRead),
@@ -280,16 +316,21 @@ impl TlsBuffer {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let amount = count(amount_bytes_for_network, "amount_bytes_for_network")?;
         let mut connection = self.lock(py)?;
-        let outgoing = connection.outgoing();
-        let taken = amount.min(outgoing.len());
-        let bytes = PyBytes::new(py, &outgoing[..taken]);
-        connection.consume_outgoing(taken);
-        Ok(bytes)
+        if let Some(whole) = connection.take_whole(amount).and_then(Kept::into_object) {
+            return Ok(whole.into_bound(py));
+        }
+        let taken = amount.min(connection.outgoing_len());
+        if taken == 0 {
+            return Ok(PyBytes::new(py, b""));
+        }
+        let mut bytes = Fresh::new(py, taken)?;
+        connection.drain_into(bytes.bytes());
+        Ok(bytes.filled(taken))
     }
 
     /// How many bytes of ciphertext wait to be sent.
     fn outgoing_bytes_buffered(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.lock(py)?.outgoing().len())
+        Ok(self.lock(py)?.outgoing_len())
     }
 
     /// How many bytes of plaintext can be read at once without anything from the peer.

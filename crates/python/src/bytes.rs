@@ -7,9 +7,10 @@
 //! contract as `socket.recv_into`).
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::ptr;
 
-use polytls_core::Room;
+use polytls_core::{Memory, Room};
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::prelude::*;
@@ -19,6 +20,9 @@ use pyo3::{ffi, intern};
 /// Calls that touch less than this stay attached: to detach costs 40 ns or so, and waiting for the
 /// GIL afterwards more; the cipher takes 2 us for a record of 16 KiB.
 pub(crate) const DETACH_FROM: usize = 16 * 1024;
+
+/// Less than this is copied: a small copy costs less than what it takes to go without.
+pub(crate) const WHOLE_FROM: usize = 1024;
 
 fn view(object: &Bound<'_, PyAny>, parameter: &str) -> PyResult<PyUntypedBuffer> {
     let view = PyUntypedBuffer::get(object).map_err(|_| {
@@ -83,6 +87,10 @@ impl<'a, 'py> Source<'a, 'py> {
             &copy
         };
         self.object.py().detach(|| call(bytes))
+    }
+
+    pub(crate) const fn object(&self) -> &'a Bound<'py, PyAny> {
+        self.object
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -223,11 +231,71 @@ impl<'py> Fresh<'py> {
         &mut self.memory()[..length]
     }
 
+    /// The object in the hands of a connection, to be filled there.
+    pub(crate) fn into_memory(mut self) -> Box<dyn Memory> {
+        let start = self.memory().as_mut_ptr();
+        Box::new(Kept {
+            start,
+            length: self.length,
+            writable: true,
+            object: self.object.unbind(),
+        })
+    }
+
     /// The object, whose first `length` bytes have been filled.
     pub(crate) fn filled(self, length: usize) -> Bound<'py, PyBytes> {
         if length == self.length {
             return self.object;
         }
         PyBytes::new(self.object.py(), &self.object.as_bytes()[..length])
+    }
+}
+
+/// A `bytes` object that a connection holds.
+pub(crate) struct Kept {
+    object: Py<PyBytes>,
+    start: *mut u8,
+    length: usize,
+    /// Nobody else has seen it.
+    writable: bool,
+}
+
+// SAFETY: the object is owned, so its memory stays where it is, and nobody changes it: it is a
+// `bytes` object that is complete, or one that has no other owner.
+unsafe impl Send for Kept {}
+
+impl Kept {
+    /// `object`, if it is an exact `bytes` object.
+    pub(crate) fn of(object: &Bound<'_, PyAny>) -> Option<Box<dyn Memory>> {
+        let object = object.cast_exact::<PyBytes>().ok()?;
+        let bytes = object.as_bytes();
+        Some(Box::new(Self {
+            start: bytes.as_ptr().cast_mut(),
+            length: bytes.len(),
+            writable: false,
+            object: object.clone().unbind(),
+        }))
+    }
+
+    /// The object that a connection gives back.
+    pub(crate) fn into_object(memory: Box<dyn Memory>) -> Option<Py<PyBytes>> {
+        let memory: Box<dyn Any> = memory;
+        memory.downcast().ok().map(|kept: Box<Self>| kept.object)
+    }
+}
+
+impl Memory for Kept {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: so much memory belongs to the object, which is owned. It does not change while it
+        // is shared: see `Send`.
+        unsafe { std::slice::from_raw_parts(self.start, self.length) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        if !self.writable {
+            return &mut [];
+        }
+        // SAFETY: as above, and there is no other owner.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.length) }
     }
 }
