@@ -290,7 +290,7 @@ impl TlsBuffer {
         let kept = if source.len() < WHOLE_FROM {
             None
         } else {
-            Kept::of(source.object())
+            source.kept()
         };
         let taken = match kept {
             Some(data) => connection.keep_incoming(data),

@@ -41,61 +41,70 @@ fn view(object: &Bound<'_, PyAny>, parameter: &str) -> PyResult<PyUntypedBuffer>
 }
 
 /// A bytes-like argument to read from.
-pub(crate) struct Source<'a, 'py> {
-    view: PyUntypedBuffer,
-    object: &'a Bound<'py, PyAny>,
+pub(crate) enum Source<'a, 'py> {
+    /// An exact `bytes` object: it needs no view, and nobody can change it.
+    Bytes(&'a Bound<'py, PyBytes>),
+    View(PyUntypedBuffer, &'a Bound<'py, PyAny>),
 }
 
 impl<'a, 'py> Source<'a, 'py> {
     pub(crate) fn new(object: &'a Bound<'py, PyAny>, parameter: &str) -> PyResult<Self> {
-        Ok(Self {
-            view: view(object, parameter)?,
-            object,
+        Ok(match object.cast_exact::<PyBytes>() {
+            Ok(bytes) => Self::Bytes(bytes),
+            Err(_) => Self::View(view(object, parameter)?, object),
         })
     }
 
-    /// Whether nobody can change the bytes, attached or not: they are, or lie inside, an exact
-    /// `bytes` object.
-    fn is_immutable(&self) -> bool {
-        let is_bytes = |object: &Bound<'py, PyAny>| object.is_exact_instance_of::<PyBytes>();
-        is_bytes(self.object)
-            || self.object.is_exact_instance_of::<PyMemoryView>()
-                && self
-                    .object
-                    .getattr(intern!(self.object.py(), "obj"))
-                    .is_ok_and(|owner| is_bytes(&owner))
+    pub(crate) fn len(&self) -> usize {
+        self.bytes().len()
     }
 
     /// The bytes, for use while attached, or while the caller lends them.
     pub(crate) fn bytes(&self) -> &[u8] {
-        let length = self.view.len_bytes();
+        let view = match self {
+            Self::Bytes(bytes) => return bytes.as_bytes(),
+            Self::View(view, _) => view,
+        };
+        let length = view.len_bytes();
         if length == 0 {
             return &[];
         }
         // SAFETY: the view pins `length` contiguous bytes, which are initialised as all memory
         // behind Python's buffers is. They do not change while this slice lives: see the module.
-        unsafe { std::slice::from_raw_parts(self.view.buf_ptr().cast(), length) }
+        unsafe { std::slice::from_raw_parts(view.buf_ptr().cast(), length) }
     }
 
     /// Runs `call` on the bytes while detached; bytes that others could change are copied first.
     pub(crate) fn detached<R: Send>(&self, call: impl FnOnce(&[u8]) -> R + Send) -> R {
+        let (py, immutable) = match self {
+            Self::Bytes(bytes) => (bytes.py(), true),
+            Self::View(_, object) => (object.py(), is_view_of_bytes(object)),
+        };
         let copy;
-        let bytes = if self.is_immutable() {
+        let bytes = if immutable {
             self.bytes()
         } else {
             copy = self.bytes().to_vec();
             &copy
         };
-        self.object.py().detach(|| call(bytes))
+        py.detach(|| call(bytes))
     }
 
-    pub(crate) const fn object(&self) -> &'a Bound<'py, PyAny> {
-        self.object
+    /// For a connection to keep, if it never changes.
+    pub(crate) fn kept(&self) -> Option<Box<dyn Memory>> {
+        match self {
+            Self::Bytes(bytes) => Some(Box::new(Kept::of(bytes))),
+            Self::View(..) => None,
+        }
     }
+}
 
-    pub(crate) fn len(&self) -> usize {
-        self.view.len_bytes()
-    }
+/// Whether it is a `memoryview` of an exact `bytes` object, which nobody can change.
+fn is_view_of_bytes(object: &Bound<'_, PyAny>) -> bool {
+    object.is_exact_instance_of::<PyMemoryView>()
+        && object
+            .getattr(intern!(object.py(), "obj"))
+            .is_ok_and(|owner| owner.is_exact_instance_of::<PyBytes>())
 }
 
 /// A writable bytes-like argument, lent for the call.
@@ -265,16 +274,14 @@ pub(crate) struct Kept {
 unsafe impl Send for Kept {}
 
 impl Kept {
-    /// `object`, if it is an exact `bytes` object.
-    pub(crate) fn of(object: &Bound<'_, PyAny>) -> Option<Box<dyn Memory>> {
-        let object = object.cast_exact::<PyBytes>().ok()?;
+    fn of(object: &Bound<'_, PyBytes>) -> Self {
         let bytes = object.as_bytes();
-        Some(Box::new(Self {
+        Self {
             start: bytes.as_ptr().cast_mut(),
             length: bytes.len(),
             writable: false,
             object: object.clone().unbind(),
-        }))
+        }
     }
 
     /// The object that a connection gives back.
