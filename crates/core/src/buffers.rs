@@ -59,6 +59,9 @@ struct Window {
     bytes: Vec<u8>,
     head: usize,
     tail: usize,
+    /// How many bytes were moved to make room.
+    #[cfg(test)]
+    moved: usize,
 }
 
 impl Drop for Window {
@@ -90,6 +93,10 @@ impl Window {
 
     /// Moves what is there to the front, of a larger allocation if need be.
     fn make_room(&mut self, room: usize) {
+        #[cfg(test)]
+        {
+            self.moved += self.len();
+        }
         let needed = self.len() + room;
         // Whatever is moved makes way for at least as much again, so that no order of small
         // additions and removals moves a byte more than twice on average.
@@ -207,6 +214,11 @@ impl Inbound {
             self.window.extend(taken);
             *behind = rest;
         }
+    }
+
+    /// A record was found that never came here.
+    pub(crate) const fn saw_record(&mut self) {
+        self.seen_record = true;
     }
 
     /// The lengths of the whole records that were not shown yet, and of those `behind` them.
@@ -473,6 +485,28 @@ mod tests {
         window.consume(window.len());
         assert_eq!(taken, expected);
         assert!(window.bytes.capacity() <= KEPT_WHEN_EMPTY);
+    }
+
+    /// Counted, as time is no test: a backlog that stays, and small pieces behind and before it.
+    #[test]
+    fn no_order_of_additions_and_removals_moves_bytes_again_and_again() {
+        for (backlog, piece) in [(0, 1), (1, 1), (1000, 1), (130_000, 1), (130_000, 1448)] {
+            let mut window = Window::default();
+            window.extend(&vec![1; backlog]);
+            // A little room behind, once the front is used up.
+            window.consume(backlog / 100);
+            let mut added = backlog;
+            for _ in 0..300_000 / piece {
+                window.extend(&vec![2; piece]);
+                added += piece;
+                window.consume(piece);
+            }
+            assert!(
+                window.moved <= 2 * added,
+                "{backlog} bytes and {piece} at a time: {} moved of {added}",
+                window.moved
+            );
+        }
     }
 
     #[test]

@@ -537,6 +537,7 @@ impl Connection {
                         .transpose()
                 });
                 if let Some(received) = received.transpose() {
+                    self.inbound.saw_record();
                     *behind = after;
                     let filled = sink.filled();
                     return self.stepped(received, filled);

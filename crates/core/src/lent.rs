@@ -19,6 +19,16 @@ pub trait Memory: Any + Send {
     fn bytes_mut(&mut self) -> &mut [u8];
 }
 
+impl Memory for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
 /// Memory whose front is used up.
 pub(crate) struct Kept {
     memory: Box<dyn Memory>,
@@ -63,6 +73,9 @@ impl Connection {
             })?,
         }
         let mut behind = data.unwrap_or_default();
+        if !behind.is_empty() {
+            self.store_kept();
+        }
         let opened = self.open_from(&mut behind, into);
         self.inbound.extend(behind);
         match opened {
