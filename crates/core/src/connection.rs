@@ -11,9 +11,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::buffers::{Inbound, Next, Outbound, Rest, Room, Sink};
+use crate::buffers::{Inbound, Next, Outbound};
 use crate::error::Error;
 use crate::lent::Kept;
+use crate::plaintext::{Rest, Room, Sink};
 use crate::record::{self, Front, MAX_FRAGMENT};
 use crate::session::{Facts, Received, Session};
 

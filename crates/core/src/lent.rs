@@ -6,9 +6,9 @@
 
 use std::any::Any;
 
-use crate::buffers::Room;
 use crate::connection::{Connection, Refused, guarded};
 use crate::error::Error;
+use crate::plaintext::Room;
 
 /// Bytes that have one owner, and do not change but through it.
 pub trait Memory: Any + Send {

@@ -1,7 +1,8 @@
 //! What a TLS library provides for one side of one connection.
 
-use crate::buffers::{Outbound, Sink};
+use crate::buffers::Outbound;
 use crate::error::Error;
+use crate::plaintext::Sink;
 use crate::record;
 
 /// One side of one connection, as a TLS library implements it: records in, records out.
