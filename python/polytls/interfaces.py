@@ -650,8 +650,9 @@ class SupportsOpen(Protocol):
         have been written to.
 
         Raises WantReadError, and takes nothing, if `process_incoming` would have done so: read on
-        with None first. ValueError for data after the end, or a negative `amt`. Otherwise what
-        `read` raises, after all data before it; `data_from_network` has been taken then.
+        with None first. ValueError for data after the end, a negative `amt`, or one memory for
+        both. Otherwise what `read` raises, after all data before it; `data_from_network` has been
+        taken then.
         """
         ...
 

@@ -96,6 +96,13 @@ impl TlsBuffer {
             .transpose()?;
         let amt = destination.as_ref().map_or(amt, |into| amt.min(into.len()));
         let data = data.map(Source::bytes);
+        if let (Some(into), Some(data)) = (&destination, data)
+            && into.overlaps(data)
+        {
+            return Err(PyValueError::new_err(
+                "buffer must not be the memory of data_from_network",
+            ));
+        }
         let mut connection = self.lock(py)?;
         if connection.transport_has_ended() && data.is_some_and(|data| !data.is_empty()) {
             return Err(PyValueError::new_err(AFTER_THE_END));

@@ -4,7 +4,10 @@
 //! neither freed nor moved while the view lives; and nobody writes to it meanwhile as long as no
 //! other Python code runs, that is, while this thread stays attached, or if the object is an exact
 //! `bytes`, which never changes. A destination lent for the call is the caller's duty (the same
-//! contract as `socket.recv_into`).
+//! contract as `socket.recv_into`), and so is what `open` takes in.
+//!
+//! Bytes that are made here have no other owner until they are given away ([`Fresh`]); what a
+//! connection keeps for longer is such bytes, or an exact `bytes` object, owned ([`Kept`]).
 #![allow(unsafe_code)]
 
 use std::any::Any;
@@ -131,6 +134,13 @@ impl<'py> Destination<'py> {
 
     pub(crate) fn len(&self) -> usize {
         self.view.len_bytes()
+    }
+
+    /// Whether some of it is `data` as well.
+    pub(crate) fn overlaps(&self, data: &[u8]) -> bool {
+        let start = self.view.buf_ptr() as usize;
+        let other = data.as_ptr() as usize;
+        start < other + data.len() && other < start + self.len()
     }
 
     /// Room for `length` bytes, or for as many as there are.

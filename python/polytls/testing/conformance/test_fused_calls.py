@@ -316,6 +316,25 @@ def test_open_refuses_what_it_cannot_do_and_takes_nothing(
     assert opened(server, client.seal(DATA)) == DATA
 
 
+def test_open_refuses_to_write_to_what_it_reads(connected: Pair) -> None:
+    client: Any = connected.client
+    server: Any = connected.server
+    memory = bytearray(client.seal(DATA))
+    size = len(memory)
+    for data, buffer in (
+        (memory, memory),
+        (memory, memoryview(memory)[-1:]),
+        (memoryview(memory)[:1], memory),
+    ):
+        with pytest.raises(ValueError, match="buffer"):
+            server.open(data, 100, buffer)
+    assert server.incoming_bytes_buffered() == 0
+    memory += bytes(100)
+    view = memoryview(memory)
+    assert server.open(view[:size], 100, view[size:]) == len(DATA)
+    assert memory[size:].startswith(DATA)
+
+
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [("text", TypeError), (None, TypeError), (memoryview(DATA)[::2], BufferError)],
