@@ -367,7 +367,12 @@ impl Connection {
         }
         // In TLS 1.3 a server refuses our certificate after the handshake has ended here: what came
         // since then may be its alert.
-        while !self.heard && !self.peer_closed && !self.closed && self.step_alone()?.1 {}
+        while !self.heard
+            && self.incoming_len() > 0
+            && !self.peer_closed
+            && !self.closed
+            && self.step_alone()?.1
+        {}
         if self.closed {
             return Err(CLOSED);
         }
