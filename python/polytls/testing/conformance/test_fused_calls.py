@@ -319,18 +319,14 @@ def test_open_refuses_what_it_cannot_do_and_takes_nothing(
 def test_open_refuses_to_write_to_what_it_reads(connected: Pair) -> None:
     client: Any = connected.client
     server: Any = connected.server
-    memory = bytearray(client.seal(DATA))
-    size = len(memory)
-    for data, buffer in (
-        (memory, memory),
-        (memory, memoryview(memory)[-1:]),
-        (memoryview(memory)[:1], memory),
-    ):
+    sealed = client.seal(DATA)
+    size = len(sealed)
+    memory = bytearray(sealed + bytes(100))
+    view = memoryview(memory)
+    for data, buffer in ((memory, memory), (view[:size], view[size - 1 :]), (view[:1], memory)):
         with pytest.raises(ValueError, match="buffer"):
             server.open(data, 100, buffer)
     assert server.incoming_bytes_buffered() == 0
-    memory += bytes(100)
-    view = memoryview(memory)
     assert server.open(view[:size], 100, view[size:]) == len(DATA)
     assert memory[size:].startswith(DATA)
 
