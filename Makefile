@@ -69,7 +69,7 @@ bench-check: build $(VENV)/.bench ## the same; fails below a mark
 
 soak: build ## minutes of random traffic and forgeries, thousands of connections, faults at every byte
 	$(CARGO) test --release --locked -p polytls-records -p polytls-rustls -p polytls-io -- --ignored
-	POLYTLS_SOAK=1 $(BIN)/python -m pytest -q tests/drivers
+	POLYTLS_SOAK=1 $(BIN)/python -m pytest -q tests/drivers/test_every_offset.py tests/drivers/test_soak.py
 
 audit: ## licences, bans and sources of all crates (advisories need a network: SECURITY.md)
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --root .tools cargo-deny@0.18.6
