@@ -62,7 +62,7 @@ _LARGEST_CACHE: Final = 1_000_000
 class Capabilities:
     """What an implementation can do on this machine.
 
-    Raises ValueError for the name of a source that does not exist.
+    Raises ValueError for the name of a source or a binding that does not exist.
     """
 
     #: Where trust can come from: any of "system", "buffer", "file" and "id".
@@ -88,6 +88,8 @@ class Capabilities:
     resumption: bool
     #: Whether keying material can be exported (RFC 8446 7.5).
     exporter: bool = False
+    #: The channel bindings there are: any of "tls-exporter" and "tls-server-end-point".
+    channel_bindings: frozenset[str] = frozenset()
     #: Whether secrets can be logged for debugging (the NSS key log format).
     key_log: bool = False
     #: Whether certificate revocation lists are honoured (RFC 5280 5).
@@ -106,6 +108,8 @@ class Capabilities:
         ):
             if wrong := given - allowed:
                 raise ValueError(f"{name}: no such source: {', '.join(sorted(wrong))}")
+        if wrong := self.channel_bindings - {"tls-exporter", "tls-server-end-point"}:
+            raise ValueError(f"channel_bindings: no such binding: {', '.join(sorted(wrong))}")
 
 
 def refusal(implementation: str, field: str, message: str) -> ConfigurationError:

@@ -8,6 +8,7 @@ the kit that must fail on it.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 import threading
@@ -83,6 +84,8 @@ class Connection:
     negotiated_protocol = _through("negotiated_protocol")
     outgoing_bytes_buffered = _through("outgoing_bytes_buffered")
     pending = _through("pending")
+    export_keying_material = _through("export_keying_material")
+    channel_binding = _through("channel_binding")
 
     def __repr__(self) -> str:
         return repr(self.inner)
@@ -1075,6 +1078,54 @@ VERIFIES_THE_HOST_DIALLED: Final = Faulty(
     "ignores server_hostname, and verifies the host that it dialled",
     "test_socket_connections::test_the_name_to_verify_may_be_another_than_the_host_dialled",
     client=_VerifiesTheHostDialled,
+)
+
+
+# --- keying material ---
+
+
+class _IgnoresTheContext(Buffer):
+    def export_keying_material(self, label: Any, context: Any, length: int) -> bytes:
+        del context
+        return self.inner.export_keying_material(label, b"", length)
+
+
+class _ExportsOneSecret(Buffer):
+    def export_keying_material(self, label: Any, context: Any, length: int) -> bytes:
+        self.inner.export_keying_material(label, context, length)
+        if not isinstance(label, bytes):
+            label = label.encode()
+        return hashlib.shake_128(repr((label, context and bytes(context))).encode()).digest(length)
+
+
+class _BindsToItsOwnCertificate(Server):
+    def create_buffer(self) -> Any:
+        buffer = super().create_buffer()
+        leaf = self.configuration.certificate_chain[0].leaf[0].buffer
+        binding = buffer.channel_binding
+
+        def channel_binding(kind: str) -> bytes:
+            found = binding(kind)
+            return hashlib.sha256(leaf).digest() if kind == "tls-server-end-point" else found
+
+        buffer.channel_binding = channel_binding
+        return buffer
+
+
+IGNORES_THE_EXPORTERS_CONTEXT: Final = Faulty(
+    "exports the same whatever the context",
+    "test_exporters::test_label_context_and_connection_each_make_a_difference",
+    buffer=_IgnoresTheContext,
+)
+EXPORTS_THE_SAME_FROM_EVERY_CONNECTION: Final = Faulty(
+    "exports what does not depend on the connection",
+    "test_exporters::test_a_resumed_connection_exports_material_of_its_own",
+    buffer=_ExportsOneSecret,
+)
+BINDS_TO_THE_FIRST_CERTIFICATE: Final = Faulty(
+    "binds to the first certificate of a server that presents another",
+    "test_exporters::test_a_server_with_several_certificates_binds_to_the_one_that_it_presents",
+    server=_BindsToItsOwnCertificate,
 )
 
 

@@ -1,6 +1,7 @@
 //! What a connection shall be like, as plain values. Files have been read and encodings parsed
 //! by the time they stand here; whether a library can do it is judged when an engine is made.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -41,8 +42,17 @@ pub struct Common {
     pub alpn: Vec<Vec<u8>>,
     /// How many sessions to remember; `None`: no resumption.
     pub sessions: Option<usize>,
+    /// Who is told the secrets of every connection, for debugging; `None`: nobody.
+    pub key_log: Option<Arc<dyn KeyLog>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Is told secrets in the NSS key log format.
+pub trait KeyLog: fmt::Debug + Send + Sync {
+    /// `label` as in that format, such as `CLIENT_TRAFFIC_SECRET_0`. Called on the thread that calls
+    /// the connection.
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]);
 }
 
 impl Default for Common {
@@ -53,6 +63,7 @@ impl Default for Common {
             groups: None,
             alpn: Vec::new(),
             sessions: Some(256),
+            key_log: None,
             clock: Arc::new(SystemClock),
         }
     }

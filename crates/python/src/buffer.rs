@@ -13,6 +13,7 @@ use pyo3::types::PyBytes;
 
 use crate::bytes::{DETACH_FROM, Destination, Fresh, Source};
 use crate::errors::{poisoned, raised};
+use crate::exporter::{Binding, Wish};
 use crate::info;
 
 /// One side of a TLS connection, in memory. Made by `create_buffer` of a context.
@@ -309,6 +310,30 @@ impl TlsBuffer {
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         info::connection_info(py, self.implementation, self.facts(py)?.as_ref())
+    }
+
+    /// Exports keying material of this connection.
+    fn export_keying_material<'py>(
+        &self,
+        py: Python<'py>,
+        label: &Bound<'py, PyAny>,
+        context: Option<&Bound<'py, PyAny>>,
+        length: isize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let wish = Wish::new(label, context, length)?;
+        let exported = wish.of(&*self.lock(py)?);
+        exported
+            .map(|bytes| PyBytes::new(py, &bytes))
+            .map_err(|error| self.raised(py, &error))
+    }
+
+    /// What ties an exchange of the application's to this connection.
+    fn channel_binding<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let kind = Binding::named(kind)?;
+        let found = kind.of(&*self.lock(py)?);
+        found
+            .map(|bytes| PyBytes::new(py, &bytes))
+            .map_err(|error| self.raised(py, &error))
     }
 
     /// The context this buffer was made by.

@@ -2,7 +2,7 @@
 //!
 //! It converts and nothing else: configuration in ([`engine`]), connections in memory
 //! ([`buffer`]) and over sockets ([`socket`]), facts and errors out ([`info`], [`errors`]), host
-//! names ([`names`]), throw-away certificates ([`testing`]).
+//! names ([`names`]), keying material ([`exporter`]), throw-away certificates ([`testing`]).
 //!
 //! Rules of every class here: frozen, with state behind a lock; an attached thread takes a lock only
 //! through `lock_py_attached`, which lets others run while it waits; no exception class is made
@@ -17,6 +17,7 @@ mod buffer;
 mod bytes;
 mod engine;
 mod errors;
+mod exporter;
 mod info;
 mod names;
 mod socket;
@@ -31,6 +32,8 @@ mod _native {
     use crate::buffer::TlsBuffer;
     #[pymodule_export]
     use crate::engine::{Backend, ClientEngine, ServerEngine, backend, use_record_layer};
+    #[pymodule_export]
+    use crate::exporter::server_end_point;
     #[pymodule_export]
     use crate::names::host_name;
     #[pymodule_export]

@@ -15,6 +15,7 @@ use pyo3::types::PyBytes;
 
 use crate::bytes::{Destination, Source};
 use crate::errors::raised;
+use crate::exporter::{Binding, Wish};
 use crate::info;
 
 /// IP, port, and for IPv6 flow label and scope: what `socket.getaddrinfo` gives.
@@ -457,6 +458,30 @@ impl TlsSocket {
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         info::connection_info(py, self.implementation, self.facts(py).as_ref())
+    }
+
+    /// Exports keying material of this connection.
+    fn export_keying_material<'py>(
+        &self,
+        py: Python<'py>,
+        label: &Bound<'py, PyAny>,
+        context: Option<&Bound<'py, PyAny>>,
+        length: isize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let wish = Wish::new(label, context, length)?;
+        let stream = self.stream()?;
+        py.detach(|| stream.ask(|connection| wish.of(connection)))
+            .map(|bytes| PyBytes::new(py, &bytes))
+            .map_err(|error| raised(py, self.implementation, &error))
+    }
+
+    /// What ties an exchange of the application's to this connection.
+    fn channel_binding<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let kind = Binding::named(kind)?;
+        let stream = self.stream()?;
+        py.detach(|| stream.ask(|connection| kind.of(connection)))
+            .map(|bytes| PyBytes::new(py, &bytes))
+            .map_err(|error| raised(py, self.implementation, &error))
     }
 
     /// The context this socket was made by.

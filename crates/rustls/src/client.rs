@@ -17,7 +17,7 @@ use crate::provider::Selection;
 use crate::session::RustlsSession;
 use crate::trust::Anchors;
 use crate::verifier::ServerJudge;
-use crate::{resumption, server};
+use crate::{resumption, secrets, server};
 
 /// Everything the connections of one client context share.
 #[derive(Debug)]
@@ -52,6 +52,7 @@ impl Client {
         built.alpn_protocols.clone_from(&config.common.alpn);
         // For our own record layer to take over after the handshake.
         built.enable_secret_extraction = true;
+        built.key_log = Arc::new(secrets::Listener(config.common.key_log.clone()));
         built.resumption = resumption::of_client(config.common.sessions)?;
         Ok(Self {
             config: Arc::new(built),

@@ -94,6 +94,10 @@ impl ResolvesServerCert for Chooser {
                 observe::note(|seen| seen.no_key_fits = true);
                 candidates.first()
             })
-            .map(|index| Arc::clone(&self.keys[*index]))
+            .map(|index| {
+                let chosen = &self.keys[*index];
+                observe::note(|seen| seen.identity = Some(Arc::clone(chosen)));
+                Arc::clone(chosen)
+            })
     }
 }

@@ -13,10 +13,10 @@ use rustls::time_provider::TimeProvider;
 
 use crate::identity::{Chooser, certified_key};
 use crate::provider::Selection;
-use crate::resumption;
 use crate::session::RustlsSession;
 use crate::trust::Anchors;
 use crate::verifier::ClientJudge;
+use crate::{resumption, secrets};
 
 /// Our clock in rustls's terms.
 #[derive(Debug)]
@@ -67,6 +67,7 @@ impl Server {
         built.alpn_protocols.clone_from(&config.common.alpn);
         // For our own record layer to take over after the handshake.
         built.enable_secret_extraction = true;
+        built.key_log = Arc::new(secrets::Listener(config.common.key_log.clone()));
         resumption::of_server(&mut built, config.common.sessions)?;
         Ok(Self {
             config: Arc::new(built),

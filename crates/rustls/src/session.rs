@@ -9,6 +9,7 @@ use rustls::{HandshakeKind, PeerIncompatible};
 use crate::error::blame;
 use crate::kernel::{self, Kernel};
 use crate::observe::{self, Observed};
+use crate::secrets::ServerHello;
 use crate::unbuffered::{self, Side};
 
 /// Who protects the records.
@@ -72,6 +73,15 @@ impl<S: Side> RustlsSession<S> {
         }
     }
 
+    /// Looks for the ServerHello, which is first among what a server sends.
+    fn see_server_hello(&mut self, records: &[u8]) {
+        if let Some(seen) = &mut self.observed
+            && seen.server_hello.is_none()
+        {
+            seen.server_hello = ServerHello::of(records);
+        }
+    }
+
     /// Takes over from rustls, if the handshake is complete and everything it has to say is said.
     fn take_over(&mut self) -> Result<(), Error> {
         let Protection::Rustls(connection) = &self.protection else {
@@ -118,6 +128,9 @@ impl<S: Side> Session for RustlsSession<S> {
         out: &mut Outbound,
     ) -> Result<Received, Error> {
         let before = out.len();
+        if S::IS_CLIENT && self.is_handshaking() {
+            self.see_server_hello(records);
+        }
         let received = match &mut self.protection {
             Protection::Ours(own) => {
                 return observe::observing(&mut self.observed, || {
@@ -130,6 +143,9 @@ impl<S: Side> Session for RustlsSession<S> {
             Protection::Moving => return Err(moving()),
         };
         let received = received.map_err(|error| self.ended(error, records, before, out))?;
+        if !S::IS_CLIENT {
+            self.see_server_hello(&out.bytes()[before..]);
+        }
         // rustls remembers where in the records an incomplete message began, so it goes on with it.
         if received.consumed == records.len() && !received.peer_closed {
             self.take_over()?;
@@ -192,6 +208,26 @@ impl<S: Side> Session for RustlsSession<S> {
             Protection::Rustls(connection) => unbuffered::close(connection, shown, out),
             Protection::Moving => Err(moving()),
         }
+    }
+
+    fn export(&self, label: &[u8], context: Option<&[u8]>, into: &mut [u8]) -> Result<(), Error> {
+        let cipher = match &self.protection {
+            Protection::Rustls(connection) => connection
+                .negotiated_cipher_suite()
+                .map_or(0, |suite| u16::from(suite.suite())),
+            Protection::Ours(own) => own.facts.cipher,
+            Protection::Moving => return Err(moving()),
+        };
+        let seen = self.observed.as_deref();
+        let hello = seen.and_then(|seen| seen.server_hello.as_ref());
+        seen.and_then(|seen| seen.exporter.as_deref())
+            .ok_or_else(|| Error::Internal("rustls gave no exporter secret".to_owned()))?
+            .export(cipher, hello, label, context, into)
+    }
+
+    fn own_certificate(&self) -> Option<Vec<u8>> {
+        let identity = self.observed.as_ref()?.identity.as_ref()?;
+        identity.cert.first().map(|leaf| leaf.to_vec())
     }
 
     fn facts(&self) -> Facts {

@@ -2,11 +2,15 @@
 //!
 //! The parsing is `x509-parser`'s; nothing here decides whether a certificate is trusted.
 
+mod signature;
+
 use std::fmt;
 use std::net::IpAddr;
 
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+pub use signature::{SignatureHash, signature_hash};
 
 /// What a certificate says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

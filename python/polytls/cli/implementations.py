@@ -48,6 +48,7 @@ def _facts(can: Capabilities) -> Iterator[tuple[str, str]]:
     yield "cipher suites", _list(_name(known(CipherSuite, suite)) for suite in can.cipher_suites)
     yield "cipher choice", can.cipher_choice
     yield "groups", _list(_name(known(NamedGroup, group)) for group in can.groups)
+    yield "channel bindings", _list(sorted(can.channel_bindings))
     flags = _flags(can)
     yield "can", _list(what for what, able in flags.items() if able)
     yield "cannot", _list(what for what, able in flags.items() if not able)

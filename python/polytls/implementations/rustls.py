@@ -48,6 +48,8 @@ CAPABILITIES: Final = Capabilities(
     client_authentication=True,
     sni_selection=True,
     resumption=True,
+    exporter=True,
+    channel_bindings=frozenset({"tls-exporter", "tls-server-end-point"}),
 )
 
 

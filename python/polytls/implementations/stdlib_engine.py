@@ -10,8 +10,8 @@ from __future__ import annotations
 import ssl
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
@@ -59,6 +59,12 @@ class Side:
     remember: Callable[[Established], None] | None = None
     #: The one group there is to use; None: there are several.
     only_group: NamedGroup | None = None
+    #: The leaves of a server's contexts that present one chain alone, DER.
+    leaves: Mapping[ssl.SSLContext, bytes] = field(default_factory=dict)
+
+    def own_leaf(self) -> bytes | None:
+        """The certificate that a server presents; None where `ssl` does not tell which."""
+        return self.leaves.get(self.tls.context)
 
 
 def _only_group(settings: Settings) -> NamedGroup | None:
@@ -142,6 +148,11 @@ class ServerEngine:
             chosen: new_context(settings, [identities[index] for index in chosen])
             for chosen in self._names.choices()
         }
+        self._leaves = {
+            self._contexts[chosen]: identities[chosen[0]].leaf
+            for chosen in self._contexts
+            if len(chosen) == 1
+        }
         default = self._default = self._contexts[self._names.fallback]
         self._receive_clients(default)
         self._only_group = _only_group(settings)
@@ -164,6 +175,7 @@ class ServerEngine:
             outgoing=outgoing,
             server=True,
             only_group=self._only_group,
+            leaves=self._leaves,
         )
 
     def _receive_clients(self, context: ssl.SSLContext) -> None:

@@ -65,6 +65,7 @@ CAPABILITIES: Final = Capabilities(
     client_authentication=True,
     sni_selection=ssl.HAS_SNI,
     resumption=True,
+    channel_bindings=frozenset({"tls-server-end-point"}),
 )
 
 

@@ -28,6 +28,11 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "resumption": lambda target: target.capabilities.resumption,
     "system trust": lambda target: "system" in target.capabilities.trust_sources,
     "all versions": lambda target: len(target.capabilities.versions) > 1,
+    "exporter": lambda target: target.capabilities.exporter,
+    "no exporter": lambda target: not target.capabilities.exporter,
+    "end point binding": lambda target: (
+        "tls-server-end-point" in target.capabilities.channel_bindings
+    ),
     "insecure contexts": lambda target: target.insecure is not None,
     "fused calls": lambda target: _has_fused_calls(target),
 }
