@@ -9,6 +9,7 @@ need() { # PROGRAM PACKAGE
 
 need openssl openssl
 need curl curl
+need tshark tshark
 [ -z "$missing" ] && exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then

@@ -4,7 +4,12 @@ The public names, and nothing else; `polytls.insecure` is imported on its own.
 """
 
 from .capabilities import Capabilities
-from .configuration import SessionCache, TLSClientConfiguration, TLSServerConfiguration
+from .configuration import (
+    SessionCache,
+    TLSClientConfiguration,
+    TLSServerConfiguration,
+    key_log_from_environment,
+)
 from .constants import (
     DEFAULT_CIPHER_LIST,
     AlertDescription,
@@ -120,6 +125,7 @@ __all__ = [
     "__version__",
     "implementation",
     "implementations",
+    "key_log_from_environment",
 ]
 
 __version__ = "0.1.0"

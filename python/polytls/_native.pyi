@@ -1,5 +1,6 @@
 """The Rust core, as `polytls.implementations` and `polytls.testing` use it."""
 
+from collections.abc import Callable
 from typing import final
 
 from typing_extensions import Buffer
@@ -56,6 +57,7 @@ class Backend:
         groups: list[int] | None,
         alpn: list[bytes],
         sessions: int | None,
+        key_log: Callable[[str], object] | None,
         chain: _Chain | None,
         trust: bytes | None,
         verification: str,
@@ -68,6 +70,7 @@ class Backend:
         groups: list[int] | None,
         alpn: list[bytes],
         sessions: int | None,
+        key_log: Callable[[str], object] | None,
         chains: list[_Chain],
         client_authentication: str,
         trust: bytes | None,

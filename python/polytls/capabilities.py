@@ -145,6 +145,8 @@ def check(
     _check_groups(configuration, capabilities, refuse)
     _check_protocols(configuration, refuse)
     _check_sessions(configuration, refuse)
+    if configuration.key_log is not None and not capabilities.key_log:
+        raise refuse("key_log", "the library does not give its secrets away; leave it None")
     _check_chains(configuration, capabilities, refuse)
     _check_trust(configuration, capabilities, verification, refuse)
 

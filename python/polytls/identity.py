@@ -100,7 +100,7 @@ def _bytes_of(name: str, value: Buffer | None) -> bytes | None:
         raise TypeError(f"{name} must be a bytes-like object, not {wrong}") from None
 
 
-def _path_of(name: str, value: str | os.PathLike[str] | None) -> str | None:
+def path_of(name: str, value: object) -> str | None:
     """Return a path as `str`; refuse what is the contents of a file rather than its path."""
     if value is None:
         return None
@@ -136,7 +136,7 @@ class _Source(Value):
     ) -> None:
         self._fill(
             buffer=_bytes_of("buffer", buffer),
-            path=_path_of("path", path),
+            path=path_of("path", path),
             id=_bytes_of("id", id),
         )
         given = [name for name, value in self._values().items() if value is not None]

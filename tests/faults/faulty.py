@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Final
 
 from polytls import (
@@ -35,6 +36,7 @@ from polytls import (
     VerificationFailure,
     WantReadError,
     WantWriteError,
+    key_log_from_environment,
 )
 from polytls.capabilities import effective_client_authentication
 from polytls.implementations.rustls import INSECURE_IMPLEMENTATION as RUSTLS
@@ -1126,6 +1128,32 @@ BINDS_TO_THE_FIRST_CERTIFICATE: Final = Faulty(
     "binds to the first certificate of a server that presents another",
     "test_exporters::test_a_server_with_several_certificates_binds_to_the_one_that_it_presents",
     server=_BindsToItsOwnCertificate,
+)
+
+
+def _logs_as_the_environment_says(self: Any, configuration: Any) -> Any:
+    wish = configuration.key_log or key_log_from_environment()
+    with _quietly(wish):
+        return Context.make_inner(self, configuration.replace(key_log=wish))
+
+
+def _shows_its_key_log(self: Any, configuration: Any) -> Any:
+    path = configuration.key_log
+    made = Context.make_inner(self, configuration)
+    if isinstance(path, str):
+        Path(path).chmod(0o644)
+    return made
+
+
+LOGS_KEYS_UNASKED: Final = Faulty(
+    "writes its secrets to where SSLKEYLOGFILE says, though nobody asked for it",
+    "test_key_log::test_the_environment_alone_makes_nobody_write_secrets",
+    **_either(make_inner=_logs_as_the_environment_says),
+)
+SHOWS_ITS_KEY_LOG: Final = Faulty(
+    "writes its secrets to a file that everybody can read",
+    "test_key_log::test_nobody_but_its_owner_can_read_the_file",
+    **_either(make_inner=_shows_its_key_log),
 )
 
 

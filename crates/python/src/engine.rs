@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use polytls_core::config::{
-    ClientAuthentication, ClientConfig, Common, Identity, ServerConfig, Trust, Verification,
-    Version,
+    ClientAuthentication, ClientConfig, Common, Identity, KeyLog, ServerConfig, Trust,
+    Verification, Version,
 };
 use polytls_core::{Connection, Effective, HostName, Role, pem};
 use polytls_rustls::Rustls;
@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::buffer::TlsBuffer;
+use crate::callback::Lines;
 use crate::errors::{misconfigured, raised};
 use crate::socket::{self, Address, TlsSocket};
 use crate::{info, names};
@@ -130,10 +131,11 @@ impl Backend {
     }
 
     /// An engine for client connections. `trust`: a PEM bundle or a DER certificate; None is the
-    /// system's store. `sessions`: how many servers to remember.
+    /// system's store. `sessions`: how many servers to remember. `key_log`: takes each line of
+    /// the NSS key log format.
     ///
     /// Raises ConfigurationError, naming the field.
-    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, chain, trust, verification))]
+    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, key_log, chain, trust, verification))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only: one per field")]
     fn client(
         &self,
@@ -143,6 +145,7 @@ impl Backend {
         groups: Option<Vec<u16>>,
         alpn: Vec<Vec<u8>>,
         sessions: Option<usize>,
+        key_log: Option<Py<PyAny>>,
         chain: Option<Chain>,
         trust: Option<Vec<u8>>,
         verification: &str,
@@ -154,6 +157,7 @@ impl Backend {
                 groups,
                 alpn,
                 sessions,
+                key_log: key_log.map(|lines| Arc::new(Lines(lines)) as Arc<dyn KeyLog>),
                 ..Common::default()
             },
             identity: chain
@@ -176,7 +180,7 @@ impl Backend {
     /// authentication or with `system_trust`.
     ///
     /// Raises ConfigurationError, naming the field.
-    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, chains, client_authentication, trust, system_trust, verification))]
+    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, key_log, chains, client_authentication, trust, system_trust, verification))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only: one per field")]
     fn server(
         &self,
@@ -186,6 +190,7 @@ impl Backend {
         groups: Option<Vec<u16>>,
         alpn: Vec<Vec<u8>>,
         sessions: Option<usize>,
+        key_log: Option<Py<PyAny>>,
         chains: Vec<Chain>,
         client_authentication: &str,
         trust: Option<Vec<u8>>,
@@ -199,6 +204,7 @@ impl Backend {
                 groups,
                 alpn,
                 sessions,
+                key_log: key_log.map(|lines| Arc::new(Lines(lines)) as Arc<dyn KeyLog>),
                 ..Common::default()
             },
             identities: chains

@@ -15,6 +15,7 @@ from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..identity import instance_of
 from ..insecure import InsecureConfiguration, warn
 from ..names import Address, host_of, port_of, resolve, verified_name
+from .key_log import warn_of_key_log
 
 __all__ = ["Client", "InsecureClient", "InsecureServer", "Server", "verification"]
 
@@ -41,6 +42,7 @@ class Client(ABC, Generic[_Buffer, _Socket]):
     def __init__(self, configuration: TLSClientConfiguration) -> None:
         self._configuration = instance_of("configuration", configuration, TLSClientConfiguration)
         self._insecure: InsecureConfiguration | None = None
+        warn_of_key_log(self._configuration)
         self._open()
 
     @abstractmethod
@@ -118,6 +120,7 @@ class Server(ABC, Generic[_Buffer, _Socket]):
     def __init__(self, configuration: TLSServerConfiguration) -> None:
         self._configuration = instance_of("configuration", configuration, TLSServerConfiguration)
         self._insecure: InsecureConfiguration | None = None
+        warn_of_key_log(self._configuration)
         self._open()
 
     @abstractmethod
@@ -168,6 +171,7 @@ class InsecureClient(Client[_Buffer, _Socket]):
             "insecure_configuration", insecure_configuration, InsecureConfiguration
         )
         warn("InsecureClientContext", stacklevel=2)
+        warn_of_key_log(self._configuration)
         self._open()
 
     @property
@@ -216,6 +220,7 @@ class InsecureServer(Server[_Buffer, _Socket]):
             "insecure_configuration", insecure_configuration, InsecureConfiguration
         )
         warn("InsecureServerContext", stacklevel=2)
+        warn_of_key_log(self._configuration)
         self._open()
 
     @property

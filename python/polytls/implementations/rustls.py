@@ -6,6 +6,7 @@ and sockets are the core's own classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, TypedDict
 
 from .. import _native
@@ -22,6 +23,7 @@ from ..insecure import InsecureConfiguration, InsecureTLSImplementation
 from ..interfaces import TLSImplementation
 from ..names import Address
 from .contexts import Client, InsecureClient, InsecureServer, Server, verification
+from .key_log import writer
 
 __all__ = [
     "CAPABILITIES",
@@ -49,6 +51,7 @@ CAPABILITIES: Final = Capabilities(
     sni_selection=True,
     resumption=True,
     exporter=True,
+    key_log=True,
     channel_bindings=frozenset({"tls-exporter", "tls-server-end-point"}),
 )
 
@@ -69,6 +72,7 @@ class _Shared(TypedDict):
     groups: list[int] | None
     alpn: list[bytes]
     sessions: int | None
+    key_log: Callable[[str], object] | None
     verification: str
 
 
@@ -89,6 +93,7 @@ def _checked(
             for protocol in configuration.inner_protocols
         ],
         "sessions": None if sessions is None else sessions.capacity,
+        "key_log": writer(configuration.key_log, _NAME),
         "verification": mode,
     }
 

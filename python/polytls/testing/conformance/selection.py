@@ -30,6 +30,8 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "all versions": lambda target: len(target.capabilities.versions) > 1,
     "exporter": lambda target: target.capabilities.exporter,
     "no exporter": lambda target: not target.capabilities.exporter,
+    "key log": lambda target: target.capabilities.key_log,
+    "no key log": lambda target: not target.capabilities.key_log,
     "end point binding": lambda target: (
         "tls-server-end-point" in target.capabilities.channel_bindings
     ),
