@@ -11,13 +11,15 @@ use polytls_core::config::{
 };
 use polytls_core::{Connection, Effective, HostName, Role, pem};
 use polytls_rustls::Rustls;
+use pyo3::PyTraverseError;
 use pyo3::exceptions::PyValueError;
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::buffer::TlsBuffer;
-use crate::callback::Lines;
 use crate::errors::{misconfigured, raised};
+use crate::key_log::Lines;
 use crate::socket::{self, Address, TlsSocket};
 use crate::{info, names};
 
@@ -150,6 +152,7 @@ impl Backend {
         trust: Option<Vec<u8>>,
         verification: &str,
     ) -> PyResult<ClientEngine> {
+        let lines = key_log.map(Lines::new);
         let config = ClientConfig {
             common: Common {
                 versions: self::versions(&versions)?,
@@ -157,7 +160,7 @@ impl Backend {
                 groups,
                 alpn,
                 sessions,
-                key_log: key_log.map(|lines| Arc::new(Lines(lines)) as Arc<dyn KeyLog>),
+                key_log: lines.clone().map(|lines| lines as Arc<dyn KeyLog>),
                 ..Common::default()
             },
             identity: chain
@@ -172,6 +175,7 @@ impl Backend {
             .map_err(|error| raised(py, self.0.id(), &error))?;
         Ok(ClientEngine {
             engine,
+            lines,
             implementation: self.0.id(),
         })
     }
@@ -197,6 +201,7 @@ impl Backend {
         system_trust: bool,
         verification: &str,
     ) -> PyResult<ServerEngine> {
+        let lines = key_log.map(Lines::new);
         let config = ServerConfig {
             common: Common {
                 versions: self::versions(&versions)?,
@@ -204,7 +209,7 @@ impl Backend {
                 groups,
                 alpn,
                 sessions,
-                key_log: key_log.map(|lines| Arc::new(Lines(lines)) as Arc<dyn KeyLog>),
+                key_log: lines.clone().map(|lines| lines as Arc<dyn KeyLog>),
                 ..Common::default()
             },
             identities: chains
@@ -233,6 +238,7 @@ impl Backend {
             .map_err(|error| raised(py, self.0.id(), &error))?;
         Ok(ServerEngine {
             engine,
+            lines,
             implementation: self.0.id(),
         })
     }
@@ -258,6 +264,8 @@ fn groups<'py>(py: Python<'py>, effective: &Effective) -> PyResult<Bound<'py, Py
 #[pyclass(frozen, module = "polytls._native")]
 pub(crate) struct ClientEngine {
     engine: Arc<dyn polytls_core::ClientEngine>,
+    /// The key log that the engine has, for the garbage collector.
+    lines: Option<Arc<Lines>>,
     implementation: &'static str,
 }
 
@@ -321,12 +329,21 @@ impl ClientEngine {
         let make = || self.engine.session(host.as_ref(), port);
         socket::connect(py, context, self.implementation, &addresses, timeout, make)
     }
+
+    // A callback may well be a method of the object that keeps the context.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.lines
+            .as_ref()
+            .map_or(Ok(()), |lines| lines.traverse(&visit))
+    }
 }
 
 /// What all connections of a server context share.
 #[pyclass(frozen, module = "polytls._native")]
 pub(crate) struct ServerEngine {
     engine: Arc<dyn polytls_core::ServerEngine>,
+    /// The key log that the engine has, for the garbage collector.
+    lines: Option<Arc<Lines>>,
     implementation: &'static str,
 }
 
@@ -375,5 +392,12 @@ impl ServerEngine {
             timeout,
             make,
         )
+    }
+
+    // A callback may well be a method of the object that keeps the context.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.lines
+            .as_ref()
+            .map_or(Ok(()), |lines| lines.traverse(&visit))
     }
 }

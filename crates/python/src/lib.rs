@@ -2,7 +2,8 @@
 //!
 //! It converts and nothing else: configuration in ([`engine`]), connections in memory
 //! ([`buffer`]) and over sockets ([`socket`]), facts and errors out ([`info`], [`errors`]), host
-//! names ([`names`]), keying material ([`exporter`]), Python code that is called back ([`callback`]), throw-away certificates ([`testing`]).
+//! names ([`names`]), keying material ([`exporter`]), secrets for debugging ([`key_log`]; what
+//! callbacks must not touch: [`busy`]), throw-away certificates ([`testing`]).
 //!
 //! Rules of every class here: frozen, with state behind a lock; an attached thread takes a lock only
 //! through `lock_py_attached`, which lets others run while it waits; no exception class is made
@@ -14,12 +15,13 @@
 )]
 
 mod buffer;
+mod busy;
 mod bytes;
-mod callback;
 mod engine;
 mod errors;
 mod exporter;
 mod info;
+mod key_log;
 mod names;
 mod socket;
 mod testing;
