@@ -37,7 +37,7 @@ test-rust:
 # Every CPython from 3.11 on that can be run here; each gets the one wheel in an environment of its own.
 # After these tests come those of the conformance kit, once for each implementation.
 test-python: build
-	$(BIN)/python tools/pythons.py test -- -q tests -m "not peers"
+	$(BIN)/python tools/pythons.py test -- -q tests -m "not peers and not soak"
 
 test-peers: build ## against OpenSSL, curl and others, which it installs (Debian packages)
 	sh tools/install-peers.sh
@@ -67,8 +67,9 @@ bench: build $(VENV)/.bench ## figures, as ratios to `ssl` in the same run
 bench-check: build $(VENV)/.bench ## the same; fails below a mark
 	$(BIN)/python -m benches --check $(BENCH)
 
-soak: ## minutes of random traffic and forgeries against rustls's own record layer
+soak: build ## minutes of random traffic and forgeries, and the long forms of tests
 	$(CARGO) test --release --locked -p polytls-records -p polytls-rustls -- --ignored
+	$(BIN)/python -m pytest -q tests -m soak
 
 audit: ## licences, bans and sources of all crates (advisories need a network: SECURITY.md)
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --root .tools cargo-deny@0.18.6

@@ -34,7 +34,7 @@ from .errors import (
     WantWriteError,
 )
 from .identity import Certificate, PrivateKey, SigningChain, TrustStore
-from .info import ConnectionInfo
+from .info import ConnectionInfo, SessionStatistics
 from .interfaces import (
     ByteStream,
     ClientContext,
@@ -58,6 +58,7 @@ from .interfaces import (
     SupportsServerWrapSocket,
     SupportsShutdown,
     SupportsSocketOptions,
+    SupportsStatistics,
     SupportsTimeout,
     SupportsUnwrap,
     TLSBuffer,
@@ -65,6 +66,7 @@ from .interfaces import (
     TLSSocket,
 )
 from .registry import implementation, implementations
+from .tickets import TicketKeys
 
 __all__ = [
     "DEFAULT_CIPHER_LIST",
@@ -89,6 +91,7 @@ __all__ = [
     "RaggedEOF",
     "ServerContext",
     "SessionCache",
+    "SessionStatistics",
     "SigningChain",
     "SupportsChannelBinding",
     "SupportsClientWrapSocket",
@@ -109,6 +112,7 @@ __all__ = [
     "SupportsServerWrapSocket",
     "SupportsShutdown",
     "SupportsSocketOptions",
+    "SupportsStatistics",
     "SupportsTimeout",
     "SupportsUnwrap",
     "TLSBuffer",
@@ -118,6 +122,7 @@ __all__ = [
     "TLSServerConfiguration",
     "TLSSocket",
     "TLSVersion",
+    "TicketKeys",
     "TrustStore",
     "VerificationFailure",
     "WantReadError",

@@ -94,6 +94,8 @@ class Capabilities:
     key_log: bool = False
     #: Whether certificate revocation lists are honoured (RFC 5280 5).
     crl: bool = False
+    #: Whether servers can be given the keys of their tickets (RFC 5077).
+    ticket_keys: bool = False
     #: Whether early data can be sent and received (RFC 8446 2.3).
     early_data: bool = False
     #: Whether Encrypted Client Hello is available.
@@ -144,7 +146,7 @@ def check(
     _check_ciphers(configuration, capabilities, refuse)
     _check_groups(configuration, capabilities, refuse)
     _check_protocols(configuration, refuse)
-    _check_sessions(configuration, refuse)
+    _check_sessions(configuration, capabilities, refuse)
     if configuration.key_log is not None and not capabilities.key_log:
         raise refuse("key_log", "the library does not give its secrets away; leave it None")
     _check_chains(configuration, capabilities, refuse)
@@ -320,7 +322,9 @@ def _check_protocols(configuration: _Configuration, refuse: _Refuse) -> None:
         )
 
 
-def _check_sessions(configuration: _Configuration, refuse: _Refuse) -> None:
+def _check_sessions(
+    configuration: _Configuration, capabilities: Capabilities, refuse: _Refuse
+) -> None:
     sessions = configuration.sessions
     if sessions is not None and not 1 <= sessions.capacity <= _LARGEST_CACHE:
         raise refuse(
@@ -328,6 +332,12 @@ def _check_sessions(configuration: _Configuration, refuse: _Refuse) -> None:
             f"a capacity of {sessions.capacity} is not within 1 to {_LARGEST_CACHE}; "
             "sessions=None switches resumption off",
         )
+    if not isinstance(configuration, TLSServerConfiguration) or configuration.ticket_keys is None:
+        return
+    if not capabilities.ticket_keys:
+        raise refuse("ticket_keys", "the library makes its ticket keys itself; leave it None")
+    if sessions is None:
+        raise refuse("ticket_keys", "sessions=None switches resumption off; leave one of them out")
 
 
 def _check_chains(

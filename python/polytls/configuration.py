@@ -26,6 +26,7 @@ from .constants import (
 )
 from .errors import ConfigurationError
 from .identity import SigningChain, TrustStore, Value, instance_of, items_of, path_of
+from .tickets import TicketKeys
 
 if TYPE_CHECKING:
     from typing import Self
@@ -282,17 +283,19 @@ class TLSServerConfiguration(_Configuration):
     case.
     `client_authentication`: whether clients are asked for a certificate; None: REQUIRED where
     there is a trust store, NONE otherwise.
+    `ticket_keys`: as the property says.
 
     Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for the name
     of a group that nobody knows. All else is judged by `validate_config` and by the context.
     """
 
-    __slots__ = ("_client_authentication",)
+    __slots__ = ("_client_authentication", "_ticket_keys")
 
-    _fields = (*_Configuration._fields, "client_authentication")
+    _fields = (*_Configuration._fields, "client_authentication", "ticket_keys")
 
     _certificate_chain: tuple[SigningChain, ...] | None
     _client_authentication: ClientAuthentication | None
+    _ticket_keys: TicketKeys | None
 
     def __init__(
         self,
@@ -307,12 +310,14 @@ class TLSServerConfiguration(_Configuration):
         groups: Sequence[NamedGroup | str | int] | None = None,
         key_log: KeyLog | None = None,
         client_authentication: ClientAuthentication | None = None,
+        ticket_keys: TicketKeys | None = None,
     ) -> None:
         self._fill(
             certificate_chain=_chains_of(certificate_chain),
             client_authentication=_optional(
                 "client_authentication", client_authentication, ClientAuthentication
             ),
+            ticket_keys=_optional("ticket_keys", ticket_keys, TicketKeys),
         )
         self._fill_shared(
             ciphers,
@@ -334,6 +339,11 @@ class TLSServerConfiguration(_Configuration):
     def client_authentication(self) -> ClientAuthentication | None:
         """As it was given; `capabilities.effective_client_authentication` resolves None."""
         return self._client_authentication
+
+    @property
+    def ticket_keys(self) -> TicketKeys | None:
+        """The keys that tickets are sealed with; None: random ones, of each context alone."""
+        return self._ticket_keys
 
 
 def _optional(name: str, value: object, kind: type[Any]) -> object:

@@ -88,9 +88,9 @@ def items_of(name: str, value: object, kind: str, hint: str = "") -> tuple[objec
     return tuple(value)
 
 
-def _bytes_of(name: str, value: Buffer | None) -> bytes | None:
+def bytes_of(name: str, value: Buffer) -> bytes:
     """Return a copy of a bytes-like object as `bytes`."""
-    if value is None or type(value) is bytes:
+    if type(value) is bytes:
         return value
     try:
         # Not bytes(value): that would take an integer, and make so many zeros of it.
@@ -135,9 +135,9 @@ class _Source(Value):
         id: Buffer | None = None,
     ) -> None:
         self._fill(
-            buffer=_bytes_of("buffer", buffer),
+            buffer=None if buffer is None else bytes_of("buffer", buffer),
             path=path_of("path", path),
-            id=_bytes_of("id", id),
+            id=None if id is None else bytes_of("id", id),
         )
         given = [name for name, value in self._values().items() if value is not None]
         kind = type(self).__name__

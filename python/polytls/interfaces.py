@@ -28,7 +28,7 @@ from typing import IO, TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_c
 from .capabilities import Capabilities
 from .configuration import TLSClientConfiguration, TLSServerConfiguration
 from .constants import CipherSuite, NextProtocol, TLSVersion
-from .info import ConnectionInfo
+from .info import ConnectionInfo, SessionStatistics
 
 if TYPE_CHECKING:
     import socket
@@ -58,6 +58,7 @@ __all__ = [
     "SupportsServerWrapSocket",
     "SupportsShutdown",
     "SupportsSocketOptions",
+    "SupportsStatistics",
     "SupportsTimeout",
     "SupportsUnwrap",
     "TLSBuffer",
@@ -772,6 +773,17 @@ class SupportsChannelBinding(Protocol):
         have and which TLS 1.2 makes unique by luck, for a certificate that has no hash, and
         before the handshake is done; else what `SupportsExporter` raises.
         """
+        ...
+
+
+@runtime_checkable
+class SupportsStatistics(Protocol):
+    """A context that counts what it resumes."""
+
+    @property
+    @abstractmethod
+    def statistics(self) -> SessionStatistics:
+        """What has become of its connections and sessions so far, over sockets and buffers."""
         ...
 
 

@@ -31,6 +31,7 @@ from polytls import (
     PeerMisbehaved,
     RaggedEOF,
     SessionCache,
+    TicketKeys,
     TLSError,
     TLSImplementation,
     VerificationFailure,
@@ -41,6 +42,8 @@ from polytls import (
 from polytls.capabilities import effective_client_authentication
 from polytls.implementations.rustls import INSECURE_IMPLEMENTATION as RUSTLS
 from polytls.insecure import InsecureConfiguration, SecurityWarning
+from polytls.names import resolve
+from polytls.streams import Deadline, connect
 
 # --- the honest wrapper ---
 
@@ -151,6 +154,7 @@ class Context:
 
     effective_ciphers = _fact("effective_ciphers")
     effective_groups = _fact("effective_groups")
+    statistics = _fact("statistics")
 
     def changed(self, configuration: Any) -> Any:
         """The configuration that the inner context gets."""
@@ -1154,6 +1158,89 @@ SHOWS_ITS_KEY_LOG: Final = Faulty(
     "writes its secrets to a file that everybody can read",
     "test_key_log::test_nobody_but_its_owner_can_read_the_file",
     **_either(make_inner=_shows_its_key_log),
+)
+
+
+# --- resumption, once more ---
+
+
+class _CountsAllAsFull(Context):
+    @property
+    def statistics(self) -> Any:
+        counted = self.inner.statistics
+        return replace(counted, full=counted.full + counted.resumed, resumed=0)
+
+
+class _ForgetsThePort(Client):
+    def connect(self, address: Any, **named: Any) -> Any:
+        # A buffer is told no port.
+        host, timeout = named["server_hostname"], named["timeout"]
+        stream = connect(
+            resolve(address),
+            lambda: self.inner.create_buffer(host),
+            timeout,
+            Deadline.after(timeout),
+        )
+        return self.socket(stream, self)
+
+
+def _without_ticket_keys(self: Any, configuration: Any) -> Any:
+    return configuration.replace(ticket_keys=None) if self.kind == "server" else configuration
+
+
+def _without_the_secret_before(_self: Any, configuration: Any) -> Any:
+    keys = getattr(configuration, "ticket_keys", None)
+    return (
+        configuration.replace(ticket_keys=TicketKeys.from_secret(keys.secret))
+        if keys
+        else configuration
+    )
+
+
+def _for_a_week(_self: Any, configuration: Any) -> Any:
+    keys = getattr(configuration, "ticket_keys", None)
+    if keys is None:
+        return configuration
+    keys = TicketKeys.from_secret(keys.secret, lifetime=7 * 86400, previous=keys.previous)
+    return configuration.replace(ticket_keys=keys)
+
+
+def _with_one_secret(_self: Any, configuration: Any) -> Any:
+    keys = getattr(configuration, "ticket_keys", None)
+    if keys is None:
+        return configuration
+    return configuration.replace(ticket_keys=TicketKeys.from_secret(bytes(32)))
+
+
+COUNTS_RESUMED_AS_FULL: Final = Faulty(
+    "counts resumed handshakes as full ones",
+    "test_resumption::test_a_context_counts_what_it_resumes",
+    client=type("Client", (_CountsAllAsFull, Client), {}),
+)
+FORGETS_THE_PORT: Final = Faulty(
+    "resumes at one port what was begun at another",
+    "test_resumption::test_sessions_are_kept_for_each_port",
+    client=_ForgetsThePort,
+)
+KEEPS_ITS_OWN_TICKET_KEYS: Final = Faulty(
+    "ignores the ticket keys that it is given",
+    "test_fleets::test_servers_with_one_secret_resume_each_others_sessions",
+    **_either(changed=_without_ticket_keys),
+)
+FORGETS_THE_SECRET_BEFORE: Final = Faulty(
+    "accepts tickets of the present secret alone",
+    "test_fleets::test_a_secret_is_exchanged_without_a_session_lost",
+    **_either(changed=_without_the_secret_before),
+)
+ACCEPTS_OLD_TICKETS: Final = Faulty(
+    "accepts tickets beyond their lifetime",
+    "test_fleets::test_a_ticket_is_good_through_rotations_and_not_beyond_its_lifetime",
+    **_either(changed=_for_a_week),
+)
+HAS_ONE_SECRET_FOR_ALL: Final = Faulty(
+    "derives the same ticket keys from every secret",
+    "test_fleets::test_servers_with_different_secrets_do_not_and_nothing_fails",
+    **_either(changed=_with_one_secret),
 )
 
 

@@ -23,7 +23,7 @@ CRATES = {
     "polytls-python": {"polytls-core", "polytls-io", "polytls-rustls", "polytls-x509"},
 }
 
-VALUES = {"errors", "constants", "identity", "configuration", "info", "capabilities"}
+VALUES = {"errors", "constants", "identity", "configuration", "info", "capabilities", "tickets"}
 BELOW_DRIVERS = VALUES | {"interfaces"}
 
 #: What each module may import, of ours. Packages stand for all their modules.
@@ -32,8 +32,9 @@ MODULES = {
     "errors": set(),
     "constants": {"errors"},
     "identity": {"errors"},
-    "configuration": {"constants", "errors", "identity"},
+    "configuration": {"constants", "errors", "identity", "tickets"},
     "info": {"constants"},
+    "tickets": {"errors", "identity"},
     "capabilities": VALUES - {"capabilities"},
     "interfaces": VALUES,
     "insecure": BELOW_DRIVERS | {"registry"},

@@ -111,6 +111,7 @@ impl Scene<'_> {
             client_authentication: ClientAuthentication::None,
             trust: None,
             verification: Verification::Full,
+            ticket_keys: None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -147,4 +148,51 @@ pub struct ServerConfig {
     pub trust: Option<Trust>,
     /// How much it checks.
     pub verification: Verification,
+    /// The keys that tickets are sealed with; `None`: random ones of this engine alone.
+    pub ticket_keys: Option<TicketKeys>,
+}
+
+/// Ticket keys that several servers share.
+#[derive(Clone, Debug)]
+pub struct TicketKeys {
+    /// What keys are derived from.
+    pub secret: Secret,
+    /// A secret whose tickets are still accepted.
+    pub previous: Option<Secret>,
+    /// How long one key is used.
+    pub rotation: Duration,
+    /// How long a ticket is accepted.
+    pub lifetime: Duration,
+}
+
+/// Bytes that are not shown, and are wiped when they are dropped.
+#[derive(Clone)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Takes the bytes over.
+    #[must_use]
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        // So that the bytes count as used, and the wiping is not left out.
+        std::hint::black_box(&self.0);
+    }
 }

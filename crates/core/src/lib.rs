@@ -30,7 +30,7 @@ mod session;
 pub mod sni;
 
 pub use alert::Alert;
-pub use backend::{Backend, ClientEngine, Effective, ServerEngine};
+pub use backend::{Backend, ClientEngine, Effective, ServerEngine, Statistics};
 pub use buffers::{Outbound, Room, Sink};
 pub use connection::{Connection, INCOMING_LIMIT, OUTGOING_LIMIT, Refused, Role};
 pub use error::{CertificateFailure, Error, VerificationFailure};

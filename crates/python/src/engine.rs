@@ -4,18 +4,19 @@
 //! here the rest is parsed and handed to the core.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use polytls_core::config::{
-    ClientAuthentication, ClientConfig, Common, Identity, KeyLog, ServerConfig, Trust,
-    Verification, Version,
+    ClientAuthentication, ClientConfig, Common, Identity, KeyLog, Secret, ServerConfig, TicketKeys,
+    Trust, Verification, Version,
 };
-use polytls_core::{Connection, Effective, HostName, Role, pem};
+use polytls_core::{Connection, Effective, HostName, Role, Statistics, pem};
 use polytls_rustls::Rustls;
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::buffer::TlsBuffer;
 use crate::errors::{misconfigured, raised};
@@ -25,6 +26,9 @@ use crate::{info, names};
 
 /// Certificate files of a chain, leaf first, and the file of the key if it is one of its own.
 type Chain = (Vec<Vec<u8>>, Option<Vec<u8>>);
+
+/// The secret that ticket keys are derived from, the one before it, rotation and lifetime in seconds.
+type SharedKeys = (Vec<u8>, Option<Vec<u8>>, u64, u64);
 
 /// The backends built into this module.
 static BACKENDS: [&dyn polytls_core::Backend; 1] = [&Rustls];
@@ -184,7 +188,7 @@ impl Backend {
     /// authentication or with `system_trust`.
     ///
     /// Raises ConfigurationError, naming the field.
-    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, key_log, chains, client_authentication, trust, system_trust, verification))]
+    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, key_log, chains, client_authentication, ticket_keys, trust, system_trust, verification))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only: one per field")]
     fn server(
         &self,
@@ -197,6 +201,7 @@ impl Backend {
         key_log: Option<Py<PyAny>>,
         chains: Vec<Chain>,
         client_authentication: &str,
+        ticket_keys: Option<SharedKeys>,
         trust: Option<Vec<u8>>,
         system_trust: bool,
         verification: &str,
@@ -232,6 +237,12 @@ impl Backend {
                 None
             },
             verification: self::verification(verification)?,
+            ticket_keys: ticket_keys.map(|(secret, previous, rotation, lifetime)| TicketKeys {
+                secret: Secret::new(secret),
+                previous: previous.map(Secret::new),
+                rotation: Duration::from_secs(rotation),
+                lifetime: Duration::from_secs(lifetime),
+            }),
         };
         let engine = py
             .detach(|| self.0.server(&config))
@@ -258,6 +269,16 @@ fn groups<'py>(py: Python<'py>, effective: &Effective) -> PyResult<Bound<'py, Py
         .map(|group| info::group(py, *group))
         .collect::<PyResult<_>>()?;
     PyTuple::new(py, groups)
+}
+
+fn counts<'py>(py: Python<'py>, statistics: &Statistics) -> PyResult<Bound<'py, PyDict>> {
+    let counts = PyDict::new(py);
+    counts.set_item("full", statistics.full)?;
+    counts.set_item("resumed", statistics.resumed)?;
+    counts.set_item("stored", statistics.stored)?;
+    counts.set_item("hits", statistics.hits)?;
+    counts.set_item("misses", statistics.misses)?;
+    Ok(counts)
 }
 
 /// What all connections of a client context share.
@@ -301,6 +322,11 @@ impl ClientEngine {
     #[getter]
     fn effective_groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         groups(py, self.engine.effective())
+    }
+
+    /// What has become of its connections so far.
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        counts(py, &self.engine.statistics())
     }
 
     /// A connection in memory, for `context`.
@@ -359,6 +385,11 @@ impl ServerEngine {
     #[getter]
     fn effective_groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         groups(py, self.engine.effective())
+    }
+
+    /// What has become of its connections so far.
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        counts(py, &self.engine.statistics())
     }
 
     /// A connection in memory, for `context`.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use polytls_core::config::{ClientConfig, Verification};
-use polytls_core::{ClientEngine, Effective, Error, HostName, Session};
+use polytls_core::{ClientEngine, Effective, Error, HostName, Session, Statistics};
 use rustls::client::UnbufferedClientConnection;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
@@ -14,6 +14,7 @@ use rustls::sign::SingleCertAndKey;
 use crate::identity::certified_key;
 use crate::observe::{Observed, SessionKey, observing};
 use crate::provider::Selection;
+use crate::resumption::Counters;
 use crate::session::RustlsSession;
 use crate::trust::Anchors;
 use crate::verifier::ServerJudge;
@@ -24,6 +25,8 @@ use crate::{resumption, secrets, server};
 pub(crate) struct Client {
     config: Arc<rustls::ClientConfig>,
     effective: Effective,
+    counters: Arc<Counters>,
+    remembers: bool,
     names_are_checked: bool,
 }
 
@@ -53,10 +56,13 @@ impl Client {
         // For our own record layer to take over after the handshake.
         built.enable_secret_extraction = true;
         built.key_log = Arc::new(secrets::Listener(config.common.key_log.clone()));
-        built.resumption = resumption::of_client(config.common.sessions)?;
+        let counters = Arc::default();
+        built.resumption = resumption::of_client(config.common.sessions, &counters)?;
         Ok(Self {
             config: Arc::new(built),
             effective,
+            counters,
+            remembers: config.common.sessions.is_some(),
             names_are_checked: config.verification == Verification::Full,
         })
     }
@@ -116,16 +122,25 @@ impl ClientEngine for Client {
             // What goes into SNI.
             server_name: host.filter(|host| !host.is_ip()).map(ToString::to_string),
             session_key: host.map(|_| SessionKey(port)),
+            counters: Some(Arc::clone(&self.counters)),
             ..Observed::default()
         }));
         let connection = observing(&mut observed, || {
             UnbufferedClientConnection::new(Arc::clone(&self.config), name)
         })
         .map_err(|error| Error::Internal(error.to_string()))?;
+        if self.remembers && host.is_some() {
+            let offers = observed.as_ref().is_some_and(|seen| seen.offers_session);
+            self.counters.looked_for(offers);
+        }
         Ok(Box::new(RustlsSession::new(connection, observed)))
     }
 
     fn effective(&self) -> &Effective {
         &self.effective
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.counters.read()
     }
 }

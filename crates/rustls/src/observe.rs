@@ -11,6 +11,7 @@ use std::sync::Arc;
 use polytls_core::CertificateFailure;
 use rustls::sign::CertifiedKey;
 
+use crate::resumption::Counters;
 use crate::secrets::{Exporter, ServerHello};
 
 /// One connection's view, kept by its session and lent to the thread for each call; boxed, as it
@@ -25,6 +26,10 @@ pub(crate) struct Observed {
     pub(crate) no_key_fits: bool,
     /// The port sessions are remembered by (clients); `None` keeps no session.
     pub(crate) session_key: Option<SessionKey>,
+    /// There was a session to offer (clients).
+    pub(crate) offers_session: bool,
+    /// Where it is counted how the handshake ended; taken by then.
+    pub(crate) counters: Option<Arc<Counters>>,
     /// The chain that was chosen (servers).
     pub(crate) identity: Option<Arc<CertifiedKey>>,
     /// What keying material is exported from.

@@ -82,6 +82,17 @@ impl<S: Side> RustlsSession<S> {
         }
     }
 
+    /// Counts the handshake, once it is complete.
+    fn count(&mut self) {
+        if let Protection::Rustls(connection) = &self.protection
+            && !connection.is_handshaking()
+            && let Some(seen) = &mut self.observed
+            && let Some(counters) = seen.counters.take()
+        {
+            counters.finished(connection.handshake_kind() == Some(HandshakeKind::Resumed));
+        }
+    }
+
     /// Takes over from rustls, if the handshake is complete and everything it has to say is said.
     fn take_over(&mut self) -> Result<(), Error> {
         let Protection::Rustls(connection) = &self.protection else {
@@ -146,6 +157,7 @@ impl<S: Side> Session for RustlsSession<S> {
         if !S::IS_CLIENT {
             self.see_server_hello(&out.bytes()[before..]);
         }
+        self.count();
         // rustls remembers where in the records an incomplete message began, so it goes on with it.
         if received.consumed == records.len() && !received.peer_closed {
             self.take_over()?;

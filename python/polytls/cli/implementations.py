@@ -61,6 +61,7 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "resumption": can.resumption,
         "keying material exporter": can.exporter,
         "key log": can.key_log,
+        "ticket keys that servers share": can.ticket_keys,
         "revocation lists": can.crl,
         "early data": can.early_data,
         "encrypted client hello": can.ech,

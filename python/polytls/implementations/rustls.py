@@ -19,6 +19,7 @@ from ..capabilities import (
 from ..certificates import chain_data, trust_data
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
+from ..info import SessionStatistics
 from ..insecure import InsecureConfiguration, InsecureTLSImplementation
 from ..interfaces import TLSImplementation
 from ..names import Address
@@ -52,6 +53,7 @@ CAPABILITIES: Final = Capabilities(
     resumption=True,
     exporter=True,
     key_log=True,
+    ticket_keys=True,
     channel_bindings=frozenset({"tls-exporter", "tls-server-end-point"}),
 )
 
@@ -114,6 +116,11 @@ class _Effective:
         """The key exchange groups that may be negotiated, in order of preference."""
         return self._engine.effective_groups
 
+    @property
+    def statistics(self) -> SessionStatistics:
+        """What has become of its connections and sessions so far."""
+        return SessionStatistics(**self._engine.statistics())
+
 
 class RustlsClientContext(_Effective, Client[_native.TLSBuffer, _native.TLSSocket]):
     __slots__ = ("_engine",)
@@ -153,10 +160,14 @@ class RustlsServerContext(_Effective, Server[_native.TLSBuffer, _native.TLSSocke
         shared = _checked(configuration, self._insecure)
         store = configuration.trust_store
         chains = configuration.certificate_chain or ()
+        keys = configuration.ticket_keys
         self._engine = _BACKEND.server(
             chains=[chain_data(chain, _NAME) for chain in chains],
             client_authentication=effective_client_authentication(configuration).name.lower(),
             trust=trust_data(store, _NAME),
+            ticket_keys=None
+            if keys is None
+            else (keys.secret, keys.previous, keys.rotation, keys.lifetime),
             system_trust=store is not None and store.source == "system",
             **shared,
         )

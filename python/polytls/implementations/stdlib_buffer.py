@@ -364,6 +364,7 @@ class StdlibBuffer:
             self._torn = False
             self._done = True
             self._info = facts_of(self._side)
+            self._side.counters.count("resumed" if self._info.resumed else "full")
             self._remember()
 
     def _feed(self) -> bool:

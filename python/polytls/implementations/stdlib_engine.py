@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
 
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup, TLSVersion, known
+from ..info import SessionStatistics
 from ..insecure import InsecureConfiguration
 from .openssl_names import GROUPS, suites
 from .stdlib_credentials import identity_of
 from .stdlib_settings import Settings, new_context
 
-__all__ = ["ClientEngine", "Established", "ServerEngine", "Session", "Side"]
+__all__ = ["ClientEngine", "Counters", "Established", "ServerEngine", "Session", "Side"]
 
 
 class Session(ssl.SSLObject):
@@ -41,6 +42,29 @@ class Established:
     once: bool
 
 
+class Counters:
+    """What has become of the connections of one context."""
+
+    def __init__(self, *, server: bool) -> None:
+        self._server = server
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def count(self, what: str) -> None:
+        """Count one of what `SessionStatistics` has."""
+        with self._lock:
+            self._counts[what] += 1
+
+    def read(self) -> SessionStatistics:
+        """Return them as they are; `ssl` does not tell what becomes of a server's tickets."""
+        with self._lock:
+            counts = {each.name: self._counts[each.name] for each in fields(SessionStatistics)}
+        if self._server:
+            unknown: dict[str, Any] = dict.fromkeys(("stored", "hits", "misses"))
+            return SessionStatistics(**{**counts, **unknown})
+        return SessionStatistics(**counts)
+
+
 @dataclass(slots=True)
 class Side:
     """What a buffer gets of its context."""
@@ -49,6 +73,7 @@ class Side:
     incoming: ssl.MemoryBIO
     outgoing: ssl.MemoryBIO
     server: bool
+    counters: Counters
     #: The name to be verified and asked for, on a client that has one.
     host: str | None = None
     #: Whether the peer's certificate must be valid for that name.
@@ -105,12 +130,21 @@ class ClientEngine:
         self._only_group = _only_group(self._settings)
         sessions = configuration.sessions
         self._sessions = None if sessions is None else _Sessions(sessions.capacity)
+        self.counters = Counters(server=False)
         self.effective_ciphers = _enabled(self._settings, self._context, configuration.ciphers)
 
     def begin(self, host: str | None, port: int | None) -> Side:
         """Return a new connection to `host`, a name as `polytls.names` gives it."""
         key, sessions = (host, port), self._sessions if host is not None else None
         offered = None if sessions is None else sessions.take(key)
+        if sessions is not None:
+            self.counters.count("misses" if offered is None else "hits")
+
+        def remember(found: Established) -> None:
+            if sessions is not None:
+                sessions.keep(key, found)
+                self.counters.count("stored")
+
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = self._context.wrap_bio(
             incoming,
@@ -124,10 +158,11 @@ class ClientEngine:
             incoming=incoming,
             outgoing=outgoing,
             server=False,
+            counters=self.counters,
             host=host,
             checks_name=self._settings.check_hostname,
             offered=offered,
-            remember=None if sessions is None else lambda found: sessions.keep(key, found),
+            remember=None if sessions is None else remember,
             only_group=self._only_group,
         )
 
@@ -160,6 +195,7 @@ class ServerEngine:
         # (SSL_CTX_set_session_cache_mode(3)). Sessions belong to the SSLContext that a connection
         # began with; so each begins with one of its own, and the callback switches from there.
         self._begins_anew = not settings.resumption and TLSVersion.TLSv1_2 in settings.versions
+        self.counters = Counters(server=True)
         self.effective_ciphers = _enabled(settings, default, configuration.ciphers)
 
     def begin(self) -> Side:
@@ -174,6 +210,7 @@ class ServerEngine:
             incoming=incoming,
             outgoing=outgoing,
             server=True,
+            counters=self.counters,
             only_group=self._only_group,
             leaves=self._leaves,
         )

@@ -32,6 +32,8 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "no exporter": lambda target: not target.capabilities.exporter,
     "key log": lambda target: target.capabilities.key_log,
     "no key log": lambda target: not target.capabilities.key_log,
+    "ticket keys": lambda target: target.capabilities.ticket_keys,
+    "no ticket keys": lambda target: not target.capabilities.ticket_keys,
     "end point binding": lambda target: (
         "tls-server-end-point" in target.capabilities.channel_bindings
     ),
