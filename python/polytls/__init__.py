@@ -17,6 +17,7 @@ from .constants import (
     ClientAuthentication,
     NamedGroup,
     NextProtocol,
+    SignatureScheme,
     TLSVersion,
 )
 from .errors import (
@@ -33,7 +34,7 @@ from .errors import (
     WantReadError,
     WantWriteError,
 )
-from .identity import Certificate, PrivateKey, SigningChain, TrustStore
+from .identity import Certificate, PrivateKey, Signer, SigningChain, TrustStore
 from .info import ConnectionInfo, SessionStatistics
 from .interfaces import (
     ByteStream,
@@ -92,6 +93,8 @@ __all__ = [
     "ServerContext",
     "SessionCache",
     "SessionStatistics",
+    "SignatureScheme",
+    "Signer",
     "SigningChain",
     "SupportsChannelBinding",
     "SupportsClientWrapSocket",

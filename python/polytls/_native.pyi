@@ -6,6 +6,7 @@ from typing import final
 from typing_extensions import Buffer
 
 from .constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
+from .identity import Signer
 from .info import ConnectionInfo
 from .interfaces import ClientContext, ServerContext
 
@@ -18,16 +19,20 @@ __all__ = [
     "TLSSocket",
     "backend",
     "host_name",
+    "public_half",
     "self_signed",
     "server_end_point",
+    "sign",
     "use_record_layer",
 ]
 
-_Chain = tuple[list[bytes], bytes | None]
+_Chain = tuple[list[bytes], bytes | tuple[bytes, list[int], Signer] | None, bytes | None]
 _Address = tuple[str, int, int, int]
 
 def backend(id: str) -> Backend: ...
 def host_name(text: str, parameter: str = "server_hostname") -> tuple[str, bool]: ...
+def public_half(key: bytes) -> tuple[bytes, list[int]]: ...
+def sign(key: bytes, data: bytes, algorithm: int) -> bytes: ...
 def server_end_point(certificate: bytes, implementation: str) -> bytes: ...
 def use_record_layer(on: bool) -> None: ...
 def self_signed(
@@ -58,7 +63,7 @@ class Backend:
         alpn: list[bytes],
         sessions: int | None,
         key_log: Callable[[str], object] | None,
-        chain: _Chain | None,
+        chains: list[_Chain],
         trust: bytes | None,
         verification: str,
     ) -> ClientEngine: ...

@@ -69,7 +69,7 @@ class Capabilities:
     trust_sources: frozenset[str]
     #: Where certificates can come from: any of "buffer", "file" and "id".
     certificate_sources: frozenset[str]
-    #: Where private keys can come from: any of "buffer", "file" and "id".
+    #: Where private keys can come from: any of "buffer", "file", "id" and "signer".
     key_sources: frozenset[str]
     #: The versions, the lowest first; never the open-ended members of `TLSVersion`.
     versions: tuple[TLSVersion, ...]
@@ -96,6 +96,10 @@ class Capabilities:
     crl: bool = False
     #: Whether servers can be given the keys of their tickets (RFC 5077).
     ticket_keys: bool = False
+    #: Whether servers can pass on what issuers say of revocation (RFC 6066 8).
+    ocsp_stapling: bool = False
+    #: Whether clients can choose between several chains.
+    client_chain_selection: bool = False
     #: Whether early data can be sent and received (RFC 8446 2.3).
     early_data: bool = False
     #: Whether Encrypted Client Hello is available.
@@ -106,7 +110,7 @@ class Capabilities:
         for name, given, allowed in (
             ("trust_sources", self.trust_sources, sources | {"system"}),
             ("certificate_sources", self.certificate_sources, sources),
-            ("key_sources", self.key_sources, sources),
+            ("key_sources", self.key_sources, sources | {"signer"}),
         ):
             if wrong := given - allowed:
                 raise ValueError(f"{name}: no such source: {', '.join(sorted(wrong))}")
@@ -352,13 +356,23 @@ def _check_chains(
         if len(chains) > 1 and not capabilities.sni_selection:
             raise refuse(field, "the library cannot choose between chains by name; give one")
     elif configuration.certificate_chain is None:
+        if configuration.alternative_chains:
+            raise refuse(
+                "alternative_chains", "there is no certificate_chain that these are besides"
+            )
         return
     elif not capabilities.client_authentication:
         raise refuse(field, "the library has no client authentication; leave it None")
     else:
-        chains = (configuration.certificate_chain,)
+        chains = (configuration.certificate_chain, *configuration.alternative_chains)
+        if len(chains) > 1 and not capabilities.client_chain_selection:
+            raise refuse(
+                "alternative_chains", "the library cannot choose between chains; leave it empty"
+            )
     for signing in chains:
         certificate, key = signing.leaf
+        if signing.ocsp_response is not None and not capabilities.ocsp_stapling:
+            raise refuse(field, "the library cannot staple an ocsp_response; leave it None")
         for item in (certificate, *signing.chain):
             _check_source(item, capabilities.certificate_sources, "a certificate", field, refuse)
         if key is not None:
@@ -413,6 +427,7 @@ _SOURCES: Final = {
     "buffer": "a buffer",
     "file": "a file",
     "id": "an id",
+    "signer": "a signer",
     "system": "the system",
 }
 

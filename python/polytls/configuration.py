@@ -213,7 +213,11 @@ class _Configuration(Value):
     __replace__ = replace
 
     def __repr__(self) -> str:
-        defaults: dict[str, object] = {"inner_protocols": (), "sessions": _DEFAULT_SESSIONS}
+        defaults: dict[str, object] = {
+            "inner_protocols": (),
+            "alternative_chains": (),
+            "sessions": _DEFAULT_SESSIONS,
+        }
         shown = [
             f"{name}={_shown(value)}"
             for name, value in self._values().items()
@@ -226,6 +230,7 @@ class TLSClientConfiguration(_Configuration):
     """What a client wants of its connections (PEP 748, "Configuration").
 
     `certificate_chain`: what the client proves its identity with, if a server asks; None: nothing.
+    `alternative_chains`: as the property says.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
     `trust_store`, `sessions`, `groups`, `key_log`: as the properties of the same names say.
     Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
@@ -235,9 +240,12 @@ class TLSClientConfiguration(_Configuration):
     of a group that nobody knows. All else is judged by `validate_config` and by the context.
     """
 
-    __slots__ = ()
+    __slots__ = ("_alternative_chains",)
+
+    _fields = (*_Configuration._fields, "alternative_chains")
 
     _certificate_chain: SigningChain | None
+    _alternative_chains: tuple[SigningChain, ...]
 
     def __init__(
         self,
@@ -251,9 +259,11 @@ class TLSClientConfiguration(_Configuration):
         sessions: SessionCache | None = _DEFAULT_SESSIONS,
         groups: Sequence[NamedGroup | str | int] | None = None,
         key_log: KeyLog | None = None,
+        alternative_chains: Sequence[SigningChain] = (),
     ) -> None:
         self._fill(
-            certificate_chain=_optional("certificate_chain", certificate_chain, SigningChain)
+            certificate_chain=_optional("certificate_chain", certificate_chain, SigningChain),
+            alternative_chains=_chains_of("alternative_chains", alternative_chains) or (),
         )
         self._fill_shared(
             ciphers,
@@ -270,6 +280,15 @@ class TLSClientConfiguration(_Configuration):
     def certificate_chain(self) -> SigningChain | None:
         """What the client proves its identity with, if a server asks; None: nothing."""
         return self._certificate_chain
+
+    @property
+    def alternative_chains(self) -> tuple[SigningChain, ...]:
+        """Further chains, the preferred first, of which the server is shown one that suits it.
+
+        Of `certificate_chain` and these the first serves whose issuers the server names and whose
+        algorithms it can verify; if none does, the first that it can verify.
+        """
+        return self._alternative_chains
 
 
 class TLSServerConfiguration(_Configuration):
@@ -313,7 +332,7 @@ class TLSServerConfiguration(_Configuration):
         ticket_keys: TicketKeys | None = None,
     ) -> None:
         self._fill(
-            certificate_chain=_chains_of(certificate_chain),
+            certificate_chain=_chains_of("certificate_chain", certificate_chain),
             client_authentication=_optional(
                 "client_authentication", client_authentication, ClientAuthentication
             ),
@@ -350,14 +369,13 @@ def _optional(name: str, value: object, kind: type[Any]) -> object:
     return None if value is None else instance_of(name, value, kind)
 
 
-def _chains_of(value: object) -> tuple[SigningChain, ...] | None:
+def _chains_of(name: str, value: object) -> tuple[SigningChain, ...] | None:
     if value is None:
         return None
     hint = " (a server takes a list of them)" if isinstance(value, SigningChain) else ""
-    chains = items_of("certificate_chain", value, "SigningChain", hint)
+    chains = items_of(name, value, "SigningChain", hint)
     return tuple(
-        instance_of(f"certificate_chain[{index}]", item, SigningChain)
-        for index, item in enumerate(chains)
+        instance_of(f"{name}[{index}]", item, SigningChain) for index, item in enumerate(chains)
     )
 
 

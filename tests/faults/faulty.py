@@ -31,6 +31,7 @@ from polytls import (
     PeerMisbehaved,
     RaggedEOF,
     SessionCache,
+    SigningChain,
     TicketKeys,
     TLSError,
     TLSImplementation,
@@ -155,6 +156,7 @@ class Context:
     effective_ciphers = _fact("effective_ciphers")
     effective_groups = _fact("effective_groups")
     statistics = _fact("statistics")
+    handshake_may_block = _fact("handshake_may_block")
 
     def changed(self, configuration: Any) -> Any:
         """The configuration that the inner context gets."""
@@ -1241,6 +1243,57 @@ HAS_ONE_SECRET_FOR_ALL: Final = Faulty(
     "derives the same ticket keys from every secret",
     "test_fleets::test_servers_with_different_secrets_do_not_and_nothing_fails",
     **_either(changed=_with_one_secret),
+)
+
+
+# --- keys that are elsewhere, and chains ---
+
+
+class _LosesTheCause(Buffer):
+    def do_handshake(self) -> None:
+        try:
+            self.inner.do_handshake()
+        except TLSError as error:
+            error.__cause__ = None
+            raise
+
+
+class _NeverBlocks(Context):
+    @property
+    def handshake_may_block(self) -> bool:
+        return False
+
+
+def _with_the_first_chain_alone(self: Any, configuration: Any) -> Any:
+    return configuration.replace(alternative_chains=()) if self.kind == "client" else configuration
+
+
+def _without_staples(self: Any, configuration: Any) -> Any:
+    if self.kind == "client":
+        return configuration
+    chains = [SigningChain(each.leaf, each.chain) for each in configuration.certificate_chain]
+    return configuration.replace(certificate_chain=chains)
+
+
+LOSES_WHAT_THE_SIGNER_RAISED: Final = Faulty(
+    "does not tell what a signer has raised",
+    "test_signers::test_a_servers_signer_that_raises_ends_the_handshake_with_an_alert",
+    buffer=_LosesTheCause,
+)
+SAYS_THAT_SIGNERS_ARE_QUICK: Final = Faulty(
+    "says that no handshake takes long, though a signer may",
+    "test_signers::test_a_server_signs_with_a_key_that_is_elsewhere",
+    server=type("Server", (_NeverBlocks, Server), {}),
+)
+SHOWS_ITS_FIRST_CHAIN_ALONE: Final = Faulty(
+    "shows every server the same chain of several",
+    "test_signers::test_a_client_shows_the_chain_that_the_server_trusts",
+    **_either(changed=_with_the_first_chain_alone),
+)
+DROPS_STAPLES: Final = Faulty(
+    "drops the OCSP responses that it is given",
+    "test_signers::test_an_ocsp_response_is_passed_on_to_clients_that_ask",
+    **_either(changed=_without_staples),
 )
 
 

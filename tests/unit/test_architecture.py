@@ -31,7 +31,7 @@ MODULES = {
     "arguments": set(),
     "errors": set(),
     "constants": {"errors"},
-    "identity": {"errors"},
+    "identity": {"constants", "errors"},
     "configuration": {"constants", "errors", "identity", "tickets"},
     "info": {"constants"},
     "tickets": {"errors", "identity"},

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::clock::{Clock, SystemClock};
+use crate::error::Cause;
 
 /// A protocol version that may be spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,21 +72,57 @@ impl Default for Common {
 }
 
 /// A chain and the key of its leaf.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     /// Leaf first.
     pub chain: Vec<CertificateDer<'static>>,
     /// The leaf's private key; its `Debug` shows no key bytes.
-    pub key: PrivateKeyDer<'static>,
+    pub key: Key,
+    /// What the issuer says of the leaf's revocation (RFC 6960), for servers to pass on.
+    pub ocsp_response: Option<Vec<u8>>,
 }
 
-impl Clone for Identity {
+/// A private key.
+#[derive(Debug)]
+pub enum Key {
+    /// The key itself.
+    Der(PrivateKeyDer<'static>),
+    /// One that is elsewhere.
+    Signer(Arc<dyn Signer>),
+}
+
+impl Clone for Key {
     fn clone(&self) -> Self {
-        Self {
-            chain: self.chain.clone(),
-            key: self.key.clone_key(),
+        match self {
+            Self::Der(key) => Self::Der(key.clone_key()),
+            Self::Signer(signer) => Self::Signer(Arc::clone(signer)),
         }
     }
+}
+
+/// A private key that is elsewhere: in a token, an agent, another process.
+pub trait Signer: fmt::Debug + Send + Sync {
+    /// Its public key, as SubjectPublicKeyInfo in DER.
+    fn public_key(&self) -> &[u8];
+
+    /// The signature schemes it can do, by their numbers (RFC 8446 section 4.2.3), the preferred first.
+    fn schemes(&self) -> &[u16];
+
+    /// Signs `message`, which is not hashed yet. It may block.
+    ///
+    /// # Errors
+    ///
+    /// [`SignerFailure`]: the handshake fails.
+    fn sign(&self, message: &[u8], scheme: u16) -> Result<Vec<u8>, SignerFailure>;
+}
+
+/// Why a [`Signer`] has not signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignerFailure {
+    /// Why, in one line.
+    pub message: String,
+    /// What is behind it.
+    pub cause: Option<Cause>,
 }
 
 /// Whose certificates are accepted.
@@ -127,8 +164,8 @@ pub enum ClientAuthentication {
 pub struct ClientConfig {
     /// What servers have too.
     pub common: Common,
-    /// What the client presents if asked.
-    pub identity: Option<Identity>,
+    /// What the client presents if asked: the first one that the server can verify, as far as it says.
+    pub identities: Vec<Identity>,
     /// Whom it trusts.
     pub trust: Trust,
     /// How much it checks.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polytls_core::config::{
-    ClientAuthentication, ClientConfig, Common, Identity, KeyLog, Secret, ServerConfig, TicketKeys,
-    Trust, Verification, Version,
+    ClientAuthentication, ClientConfig, Common, Identity, Key, KeyLog, Secret, ServerConfig,
+    TicketKeys, Trust, Verification, Version,
 };
 use polytls_core::{Connection, Effective, HostName, Role, Statistics, pem};
 use polytls_rustls::Rustls;
@@ -21,11 +21,21 @@ use pyo3::types::{PyDict, PyTuple};
 use crate::buffer::TlsBuffer;
 use crate::errors::{misconfigured, raised};
 use crate::key_log::Lines;
+use crate::signer::PythonSigner;
 use crate::socket::{self, Address, TlsSocket};
 use crate::{info, names};
 
-/// Certificate files of a chain, leaf first, and the file of the key if it is one of its own.
-type Chain = (Vec<Vec<u8>>, Option<Vec<u8>>);
+/// Certificate files of a chain, leaf first, its key unless that is in the first of the files,
+/// and what is stapled to it.
+type Chain = (Vec<Vec<u8>>, Option<KeyData>, Option<Vec<u8>>);
+
+/// A private key as `polytls.certificates` hands it over.
+#[derive(FromPyObject)]
+pub(crate) enum KeyData {
+    File(Vec<u8>),
+    /// The public key, the numbers of the algorithms, what signs.
+    Signer((Vec<u8>, Vec<u16>, Py<PyAny>)),
+}
 
 /// The secret that ticket keys are derived from, the one before it, rotation and lifetime in seconds.
 type SharedKeys = (Vec<u8>, Option<Vec<u8>>, u64, u64);
@@ -83,22 +93,35 @@ fn verification(name: &str) -> PyResult<Verification> {
 impl Backend {
     /// Sections of `chain`'s files, put together (SEMANTICS: the first file's first certificate is
     /// the leaf, its further ones come next; without a key file the key stands in the first).
-    fn identity(&self, py: Python<'_>, (files, key): &Chain) -> PyResult<Identity> {
+    fn identity(&self, py: Python<'_>, (files, key, staple): &Chain) -> PyResult<Identity> {
         let wrong = |message: String| misconfigured(py, self.0.id(), "certificate_chain", message);
         let mut chain = Vec::new();
         for file in files {
             chain.extend(pem::certificates(file).map_err(|error| wrong(error.to_string()))?);
         }
         let key = match (key, files.first()) {
-            (Some(key), _) => pem::private_key(key).map_err(|error| wrong(error.to_string()))?,
-            (None, Some(leaf)) => pem::private_key(leaf).map_err(|error| {
+            (Some(KeyData::Signer((public_key, schemes, signer))), _) => {
+                Key::Signer(Arc::new(PythonSigner {
+                    public_key: public_key.clone(),
+                    schemes: schemes.clone(),
+                    signer: signer.clone_ref(py),
+                }))
+            }
+            (Some(KeyData::File(key)), _) => {
+                Key::Der(pem::private_key(key).map_err(|error| wrong(error.to_string()))?)
+            }
+            (None, Some(leaf)) => Key::Der(pem::private_key(leaf).map_err(|error| {
                 wrong(format!(
                     "no key was given, and the leaf's own data holds none that can be used: {error}"
                 ))
-            })?,
+            })?),
             (None, None) => return Err(wrong("a chain without a certificate".to_owned())),
         };
-        Ok(Identity { chain, key })
+        Ok(Identity {
+            chain,
+            key,
+            ocsp_response: staple.clone(),
+        })
     }
 
     fn trust(&self, py: Python<'_>, store: Option<Vec<u8>>) -> PyResult<Trust> {
@@ -141,7 +164,7 @@ impl Backend {
     /// the NSS key log format.
     ///
     /// Raises ConfigurationError, naming the field.
-    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, key_log, chain, trust, verification))]
+    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, key_log, chains, trust, verification))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only: one per field")]
     fn client(
         &self,
@@ -152,7 +175,7 @@ impl Backend {
         alpn: Vec<Vec<u8>>,
         sessions: Option<usize>,
         key_log: Option<Py<PyAny>>,
-        chain: Option<Chain>,
+        chains: Vec<Chain>,
         trust: Option<Vec<u8>>,
         verification: &str,
     ) -> PyResult<ClientEngine> {
@@ -167,10 +190,10 @@ impl Backend {
                 key_log: lines.clone().map(|lines| lines as Arc<dyn KeyLog>),
                 ..Common::default()
             },
-            identity: chain
-                .as_ref()
+            identities: chains
+                .iter()
                 .map(|chain| self.identity(py, chain))
-                .transpose()?,
+                .collect::<PyResult<_>>()?,
             trust: self.trust(py, trust)?,
             verification: self::verification(verification)?,
         };

@@ -2,8 +2,8 @@
 //!
 //! It converts and nothing else: configuration in ([`engine`]), connections in memory
 //! ([`buffer`]) and over sockets ([`socket`]), facts and errors out ([`info`], [`errors`]), host
-//! names ([`names`]), keying material ([`exporter`]), secrets for debugging ([`key_log`]; what
-//! callbacks must not touch: [`busy`]), throw-away certificates ([`testing`]).
+//! names ([`names`]), keying material ([`exporter`]), secrets for debugging ([`key_log`]), keys that are elsewhere ([`signer`]; what
+//! callbacks must not touch: [`busy`]), throw-away certificates ([`testing`], [`testing_signer`]).
 //!
 //! Rules of every class here: frozen, with state behind a lock; an attached thread takes a lock only
 //! through `lock_py_attached`, which lets others run while it waits; no exception class is made
@@ -23,8 +23,10 @@ mod exporter;
 mod info;
 mod key_log;
 mod names;
+mod signer;
 mod socket;
 mod testing;
+mod testing_signer;
 
 use pyo3::prelude::*;
 
@@ -43,4 +45,6 @@ mod _native {
     use crate::socket::TlsSocket;
     #[pymodule_export]
     use crate::testing::{CertificateAuthority, self_signed};
+    #[pymodule_export]
+    use crate::testing_signer::{public_half, sign};
 }

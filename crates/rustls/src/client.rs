@@ -9,9 +9,8 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
-use rustls::sign::SingleCertAndKey;
 
-use crate::identity::certified_key;
+use crate::identity::{ClientChooser, certified_key};
 use crate::observe::{Observed, SessionKey, observing};
 use crate::provider::Selection;
 use crate::resumption::Counters;
@@ -46,11 +45,15 @@ impl Client {
         .map_err(|error| Error::configuration("ciphers", error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-        let mut built = match &config.identity {
-            None => builder.with_no_client_auth(),
-            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
-                certified_key(identity, &provider)?,
-            ))),
+        let keys = config
+            .identities
+            .iter()
+            .map(|identity| certified_key(identity, &provider))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut built = if keys.is_empty() {
+            builder.with_no_client_auth()
+        } else {
+            builder.with_client_cert_resolver(Arc::new(ClientChooser::new(keys)?))
         };
         built.alpn_protocols.clone_from(&config.common.alpn);
         // For our own record layer to take over after the handshake.

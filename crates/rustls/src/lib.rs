@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`Rustls`] (here) makes engines; `client` and `server` build rustls's
 //! configurations from ours, with the parts that `provider` (suites, groups, versions), `identity`
-//! (chains and keys), `trust` (whose certificates), `verifier` (the judgement) and `resumption`
+//! (chains and keys; `signer`: keys that are elsewhere), `trust` (whose certificates), `verifier` (the judgement) and `resumption`
 //! (sessions), `tickets` (keys that servers share) prepare; `secrets` hears what rustls derives, for exporters and the key log; `session` runs one connection, first over rustls's `unbuffered` API, then, where
 //! `kernel` hands it over, on our record layer; `error` says whose fault it was.
 //!
@@ -20,6 +20,7 @@ mod resumption;
 mod secrets;
 mod server;
 mod session;
+mod signer;
 mod tickets;
 mod trust;
 mod unbuffered;

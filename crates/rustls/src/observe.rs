@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use polytls_core::CertificateFailure;
+use polytls_core::config::SignerFailure;
 use rustls::sign::CertifiedKey;
 
 use crate::resumption::Counters;
@@ -26,6 +27,8 @@ pub(crate) struct Observed {
     pub(crate) no_key_fits: bool,
     /// The port sessions are remembered by (clients); `None` keeps no session.
     pub(crate) session_key: Option<SessionKey>,
+    /// Why our key has not signed.
+    pub(crate) signer_failure: Option<SignerFailure>,
     /// There was a session to offer (clients).
     pub(crate) offers_session: bool,
     /// Where it is counted how the handshake ended; taken by then.

@@ -56,6 +56,16 @@ impl<S: Side> RustlsSession<S> {
         let (refusal, no_key_fits) = seen.map_or((None, false), |seen| {
             (seen.refusal.take(), seen.no_key_fits)
         });
+        if let Some(failure) = self
+            .observed
+            .as_mut()
+            .and_then(|seen| seen.signer_failure.take())
+        {
+            // rustls says nothing, and what it had prepared was not sent: nothing is encrypted yet
+            // that we send (RFC 8446 section 6.2).
+            append_alert(INTERNAL_ERROR, out);
+            return Error::Signer(failure);
+        }
         match error {
             // rustls 0.23 misses an extension that came with TLS 1.2 before it looks at the version.
             rustls::Error::PeerIncompatible(
@@ -276,19 +286,29 @@ fn facts<Data>(
 }
 
 const HANDSHAKE_FAILURE: u8 = 40;
+const INTERNAL_ERROR: u8 = 80;
 const PROTOCOL_VERSION: u8 = 70;
 
 /// Says goodbye in other words, or at all: what was put behind the first `before` bytes of `out` is an
 /// alert in the clear, as nothing was encrypted yet, or nothing.
 fn replace_alert(description: u8, before: usize, out: &mut Outbound) {
-    let alert = [21, 3, 3, 0, 2, 2, description];
+    let alert = alert(description);
     if out.len() == before {
-        out.space(alert.len());
-        out.commit(alert.len());
-    }
-    if let Some(last) = out.tail_mut(alert.len()) {
+        append_alert(description, out);
+    } else if let Some(last) = out.tail_mut(alert.len()) {
         last.copy_from_slice(&alert);
     }
+}
+
+fn append_alert(description: u8, out: &mut Outbound) {
+    let alert = alert(description);
+    out.space(alert.len())[..alert.len()].copy_from_slice(&alert);
+    out.commit(alert.len());
+}
+
+/// A fatal alert in a record of its own, in the clear.
+const fn alert(description: u8) -> [u8; 7] {
+    [21, 3, 3, 0, 2, 2, description]
 }
 
 /// Whether a ClientHello, in its first record, has a version below TLS 1.2 where TLS 1.2 and 1.3 have

@@ -28,7 +28,7 @@ fn tickets_with_long_client_chains_take_several_records() {
     let client = Rustls
         .client(&ClientConfig {
             common: common(vec![Version::Tls13]),
-            identity: Some(CREDENTIALS.long_client()),
+            identities: vec![CREDENTIALS.long_client()],
             trust: Trust::Certificates(vec![CREDENTIALS.root.clone()]),
             verification: Verification::Full,
         })

@@ -75,6 +75,18 @@ pub fn summarize(der: &[u8]) -> Result<Summary, NoCertificate> {
     })
 }
 
+/// The distinguished name of the issuer, DER, as servers hint which they accept (RFC 8446 section
+/// 4.2.4).
+///
+/// # Errors
+///
+/// [`NoCertificate`].
+pub fn issuer(der: &[u8]) -> Result<Vec<u8>, NoCertificate> {
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|error| NoCertificate(error.to_string()))?;
+    Ok(certificate.issuer().as_raw().to_vec())
+}
+
 /// An address as it stands in a certificate; of any other length it is none.
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {

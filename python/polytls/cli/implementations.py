@@ -61,6 +61,8 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "resumption": can.resumption,
         "keying material exporter": can.exporter,
         "key log": can.key_log,
+        "OCSP stapling": can.ocsp_stapling,
+        "choice among a client's chains": can.client_chain_selection,
         "ticket keys that servers share": can.ticket_keys,
         "revocation lists": can.crl,
         "early data": can.early_data,

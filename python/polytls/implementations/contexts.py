@@ -12,12 +12,19 @@ from typing import Generic, TypeVar
 
 from ..arguments import DEFAULT, Default, seconds_of
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
-from ..identity import instance_of
+from ..identity import SigningChain, instance_of
 from ..insecure import InsecureConfiguration, warn
 from ..names import Address, host_of, port_of, resolve, verified_name
 from .key_log import warn_of_key_log
 
-__all__ = ["Client", "InsecureClient", "InsecureServer", "Server", "verification"]
+__all__ = [
+    "Client",
+    "InsecureClient",
+    "InsecureServer",
+    "Server",
+    "signs_elsewhere",
+    "verification",
+]
 
 _Buffer = TypeVar("_Buffer")
 _Socket = TypeVar("_Socket")
@@ -28,6 +35,17 @@ def verification(insecure: InsecureConfiguration | None) -> str:
     if insecure is None or not insecure.disable_hostname_check:
         return "full"
     return "nothing" if insecure.disable_verification else "any name"
+
+
+def signs_elsewhere(configuration: TLSClientConfiguration | TLSServerConfiguration) -> bool:
+    """Return whether any of its private keys is a signer."""
+    chains: tuple[SigningChain | None, ...]
+    if isinstance(configuration, TLSServerConfiguration):
+        chains = configuration.certificate_chain or ()
+    else:
+        chains = (configuration.certificate_chain, *configuration.alternative_chains)
+    keys = (chain.leaf[1] for chain in chains if chain is not None)
+    return any(key is not None and key.signer is not None for key in keys)
 
 
 class Client(ABC, Generic[_Buffer, _Socket]):
@@ -61,6 +79,11 @@ class Client(ABC, Generic[_Buffer, _Socket]):
     def configuration(self) -> TLSClientConfiguration:
         """The configuration this context was made from."""
         return self._configuration
+
+    @property
+    def handshake_may_block(self) -> bool:
+        """Whether a step of a handshake may take long: a signer may have to be waited for."""
+        return signs_elsewhere(self._configuration)
 
     def connect(
         self,
@@ -139,6 +162,11 @@ class Server(ABC, Generic[_Buffer, _Socket]):
     def configuration(self) -> TLSServerConfiguration:
         """The configuration this context was made from."""
         return self._configuration
+
+    @property
+    def handshake_may_block(self) -> bool:
+        """Whether a step of a handshake may take long: a signer may have to be waited for."""
+        return signs_elsewhere(self._configuration)
 
     def connect(self, address: tuple[str | None, int], *, backlog: int = 128) -> _Socket:
         """Bind and listen; return the listening socket, whose `accept` gives connections.

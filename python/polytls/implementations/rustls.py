@@ -43,7 +43,7 @@ _NAME: Final = _BACKEND.id
 CAPABILITIES: Final = Capabilities(
     trust_sources=frozenset({"system", "buffer", "file"}),
     certificate_sources=frozenset({"buffer", "file"}),
-    key_sources=frozenset({"buffer", "file"}),
+    key_sources=frozenset({"buffer", "file", "signer"}),
     versions=(TLSVersion.TLSv1_2, TLSVersion.TLSv1_3),
     cipher_suites=tuple(_BACKEND.cipher_suites),
     cipher_choice="exact",
@@ -54,6 +54,8 @@ CAPABILITIES: Final = Capabilities(
     exporter=True,
     key_log=True,
     ticket_keys=True,
+    ocsp_stapling=True,
+    client_chain_selection=True,
     channel_bindings=frozenset({"tls-exporter", "tls-server-end-point"}),
 )
 
@@ -130,9 +132,10 @@ class RustlsClientContext(_Effective, Client[_native.TLSBuffer, _native.TLSSocke
     def _open(self) -> None:
         configuration = self._configuration
         shared = _checked(configuration, self._insecure)
-        chain = configuration.certificate_chain
+        first = configuration.certificate_chain
+        chains = () if first is None else (first, *configuration.alternative_chains)
         self._engine = _BACKEND.client(
-            chain=None if chain is None else chain_data(chain, _NAME),
+            chains=[chain_data(chain, _NAME) for chain in chains],
             trust=trust_data(configuration.trust_store, _NAME),
             **shared,
         )

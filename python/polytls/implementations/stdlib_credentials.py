@@ -161,7 +161,8 @@ def identity_of(chain: SigningChain) -> Identity:
     Raises ConfigurationError.
     """
     field = "certificate_chain"
-    files, key = chain_data(chain, NAME)
+    files, key, _ = chain_data(chain, NAME)
+    assert key is None or isinstance(key, bytes)  # noqa: S101 - `check` has refused signers
     try:
         found = [der for file in files for der in certificates(file)]
     except Malformed as error:

@@ -34,6 +34,12 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "no key log": lambda target: not target.capabilities.key_log,
     "ticket keys": lambda target: target.capabilities.ticket_keys,
     "no ticket keys": lambda target: not target.capabilities.ticket_keys,
+    "signers": lambda target: "signer" in target.capabilities.key_sources,
+    "no signers": lambda target: "signer" not in target.capabilities.key_sources,
+    "choice among chains": lambda target: target.capabilities.client_chain_selection,
+    "no choice among chains": lambda target: not target.capabilities.client_chain_selection,
+    "stapling": lambda target: target.capabilities.ocsp_stapling,
+    "no stapling": lambda target: not target.capabilities.ocsp_stapling,
     "end point binding": lambda target: (
         "tls-server-end-point" in target.capabilities.channel_bindings
     ),
