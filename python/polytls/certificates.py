@@ -5,10 +5,11 @@ Files are read here, once, when a context is made; encodings are the TLS library
 
 from __future__ import annotations
 
+from . import _native
 from .errors import ConfigurationError
 from .identity import Certificate, PrivateKey, Signer, SigningChain, TrustStore
 
-__all__ = ["Chain", "SignerData", "chain_data", "trust_data"]
+__all__ = ["Chain", "SignerData", "chain_data", "leaf_validity", "trust_data"]
 
 #: A key that is elsewhere: its public half, the numbers of its algorithms, what signs.
 SignerData = tuple[bytes, list[int], Signer]
@@ -37,6 +38,14 @@ def _key_data(key: PrivateKey | None, implementation: str) -> bytes | SignerData
         return _data(key, "certificate_chain", implementation)
     public_key, algorithms = key.signer.public_key, key.signer.algorithms
     return public_key, [int(algorithm) for algorithm in algorithms], key.signer
+
+
+def leaf_validity(data: bytes) -> tuple[int, int]:
+    """Return notBefore and notAfter of the first certificate there, in seconds since 1970.
+
+    Raises ValueError if there is none that can be read.
+    """
+    return _native.leaf_validity(data)
 
 
 def trust_data(store: TrustStore | None, implementation: str) -> bytes | None:

@@ -46,6 +46,7 @@ __all__ = [
     "SupportsEffectiveCiphers",
     "SupportsExporter",
     "SupportsFileno",
+    "SupportsHandshakeMayBlock",
     "SupportsInfo",
     "SupportsKeyUpdate",
     "SupportsMakefile",
@@ -784,6 +785,21 @@ class SupportsStatistics(Protocol):
     @abstractmethod
     def statistics(self) -> SessionStatistics:
         """What has become of its connections and sessions so far, over sockets and buffers."""
+        ...
+
+
+@runtime_checkable
+class SupportsHandshakeMayBlock(Protocol):
+    """A context that can tell whether its handshakes may take long on this side."""
+
+    @property
+    @abstractmethod
+    def handshake_may_block(self) -> bool:
+        """Whether a hook, a signer or the platform's trust may hold a handshake's step up.
+
+        Drivers that share a thread with others, as event loops do, then leave `do_handshake` to
+        a worker thread.
+        """
         ...
 
 

@@ -44,6 +44,7 @@ MODULES = {
     "streams": BELOW_DRIVERS | {"arguments", "driver"},
     "implementations": BELOW_DRIVERS
     | {"arguments", "certificates", "names", "insecure", "streams", "_native"},
+    "reload": BELOW_DRIVERS | {"arguments", "certificates", "names", "streams"},
     "registry": BELOW_DRIVERS | {"implementations", "insecure"},
     "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "_native"},
     "cli": BELOW_DRIVERS | {"__init__", "registry", "testing"},

@@ -36,7 +36,9 @@ mod _native {
     #[pymodule_export]
     use crate::buffer::TlsBuffer;
     #[pymodule_export]
-    use crate::engine::{Backend, ClientEngine, ServerEngine, backend, use_record_layer};
+    use crate::engine::{
+        Backend, ClientEngine, ServerEngine, backend, leaf_validity, use_record_layer,
+    };
     #[pymodule_export]
     use crate::exporter::server_end_point;
     #[pymodule_export]
