@@ -61,7 +61,7 @@ impl Wish {
         let context = context
             .map(|context| Source::new(context, "context"))
             .transpose()?
-            .map(|context| context.attached(<[u8]>::to_vec));
+            .map(|context| context.bytes().to_vec());
         if context
             .as_ref()
             .is_some_and(|context| context.len() > LONGEST_CONTEXT)
