@@ -252,6 +252,14 @@ impl<S: Side> Session for RustlsSession<S> {
         identity.cert.first().map(|leaf| leaf.to_vec())
     }
 
+    fn update_keys(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
+        match &mut self.protection {
+            Protection::Ours(own) => own.layer.update_sending(true, out),
+            Protection::Rustls(connection) => unbuffered::update_keys(connection, shown, out),
+            Protection::Moving => Err(moving()),
+        }
+    }
+
     fn facts(&self) -> Facts {
         match &self.protection {
             Protection::Rustls(connection) => facts(&**connection, self.observed.as_deref()),

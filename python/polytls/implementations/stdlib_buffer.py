@@ -33,6 +33,7 @@ from ..errors import (
     WantReadError,
     WantWriteError,
 )
+from ..fork import generation, inherited
 from ..info import ConnectionInfo
 from ..interfaces import ClientContext, ServerContext
 from .records import MALFORMED, MAX_FRAGMENT, describe_foreign, front, plain_alert
@@ -65,12 +66,13 @@ class StdlibBuffer:
         "_done",
         "_ended",
         "_failure",
+        "_generation",
         "_head",
         "_heard",
         "_hidden",
         "_inbound",
         "_info",
-        "_lock",
+        "_mutex",
         "_outbound",
         "_outgone",
         "_peer_closed",
@@ -88,7 +90,8 @@ class StdlibBuffer:
         self._context = context
         self._side = side
         self._tls: Session = side.tls
-        self._lock = threading.Lock()
+        self._generation = generation()
+        self._mutex = threading.Lock()
         self._info = ConnectionInfo(implementation=NAME)
         #: Ciphertext from `_head` on waits to be opened.
         self._inbound = bytearray()
@@ -198,6 +201,15 @@ class StdlibBuffer:
         with self._lock:
             return len(self._inbound) - self._head
 
+    @property
+    def unprocessed(self) -> bytes:
+        """Ciphertext that waits to be opened, and all that follows close_notify.
+
+        For the driver (`driver.KeepsIncoming`).
+        """
+        with self._lock:
+            return bytes(self._inbound[self._head :])
+
     def process_outgoing(self, amount_bytes_for_network: int) -> bytes:
         """Return up to so many bytes of ciphertext to be sent."""
         amount = amount_of("amount_bytes_for_network", amount_bytes_for_network)
@@ -286,6 +298,12 @@ class StdlibBuffer:
                 "with several chains for one name, the ssl module does not tell which was chosen",
             )
         return _native.server_end_point(leaf, NAME)
+
+    @property
+    def _lock(self) -> threading.Lock:
+        if self._generation != generation():
+            raise inherited("connection", "make a new one in this process")
+        return self._mutex
 
     # --- inside; the lock is held ---
 
