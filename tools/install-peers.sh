@@ -9,6 +9,7 @@ need() { # PROGRAM PACKAGE
 
 need openssl openssl
 need curl curl
+need tshark tshark
 need stunnel4 stunnel4
 PATH="$PATH:/usr/sbin" need dovecot dovecot-core
 need /usr/lib/dovecot/imap dovecot-imapd

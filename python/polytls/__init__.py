@@ -4,7 +4,12 @@ The public names, and nothing else; `polytls.insecure` is imported on its own.
 """
 
 from .capabilities import Capabilities
-from .configuration import SessionCache, TLSClientConfiguration, TLSServerConfiguration
+from .configuration import (
+    SessionCache,
+    TLSClientConfiguration,
+    TLSServerConfiguration,
+    key_log_from_environment,
+)
 from .constants import (
     DEFAULT_CIPHER_LIST,
     AlertDescription,
@@ -12,6 +17,7 @@ from .constants import (
     ClientAuthentication,
     NamedGroup,
     NextProtocol,
+    SignatureScheme,
     TLSVersion,
 )
 from .errors import (
@@ -28,17 +34,20 @@ from .errors import (
     WantReadError,
     WantWriteError,
 )
-from .identity import Certificate, PrivateKey, SigningChain, TrustStore
-from .info import ConnectionInfo
+from .identity import Certificate, PrivateKey, Signer, SigningChain, TrustStore
+from .info import ConnectionInfo, SessionStatistics
 from .interfaces import (
     ByteStream,
     ClientContext,
     ServerContext,
+    SupportsChannelBinding,
     SupportsClientWrapSocket,
     SupportsDetach,
     SupportsDoHandshake,
     SupportsEffectiveCiphers,
+    SupportsExporter,
     SupportsFileno,
+    SupportsHandshakeMayBlock,
     SupportsInfo,
     SupportsKeyUpdate,
     SupportsMakefile,
@@ -51,6 +60,7 @@ from .interfaces import (
     SupportsServerWrapSocket,
     SupportsShutdown,
     SupportsSocketOptions,
+    SupportsStatistics,
     SupportsTimeout,
     SupportsUnwrap,
     TLSBuffer,
@@ -58,6 +68,7 @@ from .interfaces import (
     TLSSocket,
 )
 from .registry import implementation, implementations
+from .tickets import TicketKeys
 
 __all__ = [
     "DEFAULT_CIPHER_LIST",
@@ -82,12 +93,18 @@ __all__ = [
     "RaggedEOF",
     "ServerContext",
     "SessionCache",
+    "SessionStatistics",
+    "SignatureScheme",
+    "Signer",
     "SigningChain",
+    "SupportsChannelBinding",
     "SupportsClientWrapSocket",
     "SupportsDetach",
     "SupportsDoHandshake",
     "SupportsEffectiveCiphers",
+    "SupportsExporter",
     "SupportsFileno",
+    "SupportsHandshakeMayBlock",
     "SupportsInfo",
     "SupportsKeyUpdate",
     "SupportsMakefile",
@@ -100,6 +117,7 @@ __all__ = [
     "SupportsServerWrapSocket",
     "SupportsShutdown",
     "SupportsSocketOptions",
+    "SupportsStatistics",
     "SupportsTimeout",
     "SupportsUnwrap",
     "TLSBuffer",
@@ -109,6 +127,7 @@ __all__ = [
     "TLSServerConfiguration",
     "TLSSocket",
     "TLSVersion",
+    "TicketKeys",
     "TrustStore",
     "VerificationFailure",
     "WantReadError",
@@ -116,6 +135,7 @@ __all__ = [
     "__version__",
     "implementation",
     "implementations",
+    "key_log_from_environment",
 ]
 
 __version__ = "0.1.0"

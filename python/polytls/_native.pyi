@@ -1,11 +1,13 @@
 """The Rust core, as `polytls.implementations` and `polytls.testing` use it."""
 
+from collections.abc import Callable
 from socket import socket
 from typing import Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
 from .constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
+from .identity import Signer
 from .info import ConnectionInfo
 from .interfaces import ClientContext, ServerContext
 
@@ -19,15 +21,23 @@ __all__ = [
     "TLSSocket",
     "backend",
     "host_name",
+    "leaf_validity",
+    "public_half",
     "self_signed",
+    "server_end_point",
+    "sign",
     "use_record_layer",
 ]
 
-_Chain = tuple[list[bytes], bytes | None]
+_Chain = tuple[list[bytes], bytes | tuple[bytes, list[int], Signer] | None, bytes | None]
 _Address = tuple[str, int, int, int]
 
 def backend(id: str) -> Backend: ...
 def host_name(text: str, parameter: str = "server_hostname") -> tuple[str, bool]: ...
+def leaf_validity(data: bytes) -> tuple[int, int]: ...
+def public_half(key: bytes) -> tuple[bytes, list[int]]: ...
+def sign(key: bytes, data: bytes, algorithm: int) -> bytes: ...
+def server_end_point(certificate: bytes, implementation: str) -> bytes: ...
 def use_record_layer(on: bool) -> None: ...
 def self_signed(
     names: list[str],
@@ -56,7 +66,8 @@ class Backend:
         groups: list[int] | None,
         alpn: list[bytes],
         sessions: int | None,
-        chain: _Chain | None,
+        key_log: Callable[[str], object] | None,
+        chains: list[_Chain],
         trust: bytes | None,
         verification: str,
     ) -> ClientEngine: ...
@@ -68,8 +79,10 @@ class Backend:
         groups: list[int] | None,
         alpn: list[bytes],
         sessions: int | None,
+        key_log: Callable[[str], object] | None,
         chains: list[_Chain],
         client_authentication: str,
+        ticket_keys: tuple[bytes, bytes | None, int, int] | None,
         trust: bytes | None,
         system_trust: bool,
         verification: str,
@@ -81,6 +94,7 @@ class ClientEngine:
     def effective_ciphers(self) -> tuple[CipherSuite | int, ...]: ...
     @property
     def effective_groups(self) -> tuple[NamedGroup | int, ...]: ...
+    def statistics(self) -> dict[str, int]: ...
     def buffer(self, context: ClientContext, server_hostname: str | None) -> TLSBuffer: ...
     def connect(
         self,
@@ -103,6 +117,7 @@ class ServerEngine:
     def effective_ciphers(self) -> tuple[CipherSuite | int, ...]: ...
     @property
     def effective_groups(self) -> tuple[NamedGroup | int, ...]: ...
+    def statistics(self) -> dict[str, int]: ...
     def buffer(self, context: ServerContext) -> TLSBuffer: ...
     def listen(
         self,
@@ -146,6 +161,10 @@ class TLSBuffer:
     def getpeercert(self) -> bytes | None: ...
     def cipher(self) -> CipherSuite | int | None: ...
     def negotiated_protocol(self) -> NextProtocol | bytes | None: ...
+    def export_keying_material(
+        self, label: str | bytes, context: Buffer | None, length: int
+    ) -> bytes: ...
+    def channel_binding(self, kind: str) -> bytes: ...
 
 @final
 class SocketHandle: ...
@@ -194,6 +213,10 @@ class TLSSocket:
     def getpeercert(self) -> bytes | None: ...
     def cipher(self) -> CipherSuite | int | None: ...
     def negotiated_protocol(self) -> NextProtocol | bytes | None: ...
+    def export_keying_material(
+        self, label: str | bytes, context: Buffer | None, length: int
+    ) -> bytes: ...
+    def channel_binding(self, kind: str) -> bytes: ...
 
 @final
 class CertificateAuthority:

@@ -62,14 +62,14 @@ _LARGEST_CACHE: Final = 1_000_000
 class Capabilities:
     """What an implementation can do on this machine.
 
-    Raises ValueError for the name of a source that does not exist.
+    Raises ValueError for the name of a source or a binding that does not exist.
     """
 
     #: Where trust can come from: any of "system", "buffer", "file" and "id".
     trust_sources: frozenset[str]
     #: Where certificates can come from: any of "buffer", "file" and "id".
     certificate_sources: frozenset[str]
-    #: Where private keys can come from: any of "buffer", "file" and "id".
+    #: Where private keys can come from: any of "buffer", "file", "id" and "signer".
     key_sources: frozenset[str]
     #: The versions, the lowest first; never the open-ended members of `TLSVersion`.
     versions: tuple[TLSVersion, ...]
@@ -88,10 +88,18 @@ class Capabilities:
     resumption: bool
     #: Whether keying material can be exported (RFC 8446 7.5).
     exporter: bool = False
+    #: The channel bindings there are: any of "tls-exporter" and "tls-server-end-point".
+    channel_bindings: frozenset[str] = frozenset()
     #: Whether secrets can be logged for debugging (the NSS key log format).
     key_log: bool = False
     #: Whether certificate revocation lists are honoured (RFC 5280 5).
     crl: bool = False
+    #: Whether servers can be given the keys of their tickets (RFC 5077).
+    ticket_keys: bool = False
+    #: Whether servers can pass on what issuers say of revocation (RFC 6066 8).
+    ocsp_stapling: bool = False
+    #: Whether clients can choose between several chains.
+    client_chain_selection: bool = False
     #: Whether early data can be sent and received (RFC 8446 2.3).
     early_data: bool = False
     #: Whether Encrypted Client Hello is available.
@@ -102,10 +110,12 @@ class Capabilities:
         for name, given, allowed in (
             ("trust_sources", self.trust_sources, sources | {"system"}),
             ("certificate_sources", self.certificate_sources, sources),
-            ("key_sources", self.key_sources, sources),
+            ("key_sources", self.key_sources, sources | {"signer"}),
         ):
             if wrong := given - allowed:
                 raise ValueError(f"{name}: no such source: {', '.join(sorted(wrong))}")
+        if wrong := self.channel_bindings - {"tls-exporter", "tls-server-end-point"}:
+            raise ValueError(f"channel_bindings: no such binding: {', '.join(sorted(wrong))}")
 
 
 def refusal(implementation: str, field: str, message: str) -> ConfigurationError:
@@ -140,7 +150,9 @@ def check(
     _check_ciphers(configuration, capabilities, refuse)
     _check_groups(configuration, capabilities, refuse)
     _check_protocols(configuration, refuse)
-    _check_sessions(configuration, refuse)
+    _check_sessions(configuration, capabilities, refuse)
+    if configuration.key_log is not None and not capabilities.key_log:
+        raise refuse("key_log", "the library does not give its secrets away; leave it None")
     _check_chains(configuration, capabilities, refuse)
     _check_trust(configuration, capabilities, verification, refuse)
 
@@ -314,7 +326,9 @@ def _check_protocols(configuration: _Configuration, refuse: _Refuse) -> None:
         )
 
 
-def _check_sessions(configuration: _Configuration, refuse: _Refuse) -> None:
+def _check_sessions(
+    configuration: _Configuration, capabilities: Capabilities, refuse: _Refuse
+) -> None:
     sessions = configuration.sessions
     if sessions is not None and not 1 <= sessions.capacity <= _LARGEST_CACHE:
         raise refuse(
@@ -322,6 +336,12 @@ def _check_sessions(configuration: _Configuration, refuse: _Refuse) -> None:
             f"a capacity of {sessions.capacity} is not within 1 to {_LARGEST_CACHE}; "
             "sessions=None switches resumption off",
         )
+    if not isinstance(configuration, TLSServerConfiguration) or configuration.ticket_keys is None:
+        return
+    if not capabilities.ticket_keys:
+        raise refuse("ticket_keys", "the library makes its ticket keys itself; leave it None")
+    if sessions is None:
+        raise refuse("ticket_keys", "sessions=None switches resumption off; leave one of them out")
 
 
 def _check_chains(
@@ -336,13 +356,23 @@ def _check_chains(
         if len(chains) > 1 and not capabilities.sni_selection:
             raise refuse(field, "the library cannot choose between chains by name; give one")
     elif configuration.certificate_chain is None:
+        if configuration.alternative_chains:
+            raise refuse(
+                "alternative_chains", "there is no certificate_chain that these are besides"
+            )
         return
     elif not capabilities.client_authentication:
         raise refuse(field, "the library has no client authentication; leave it None")
     else:
-        chains = (configuration.certificate_chain,)
+        chains = (configuration.certificate_chain, *configuration.alternative_chains)
+        if len(chains) > 1 and not capabilities.client_chain_selection:
+            raise refuse(
+                "alternative_chains", "the library cannot choose between chains; leave it empty"
+            )
     for signing in chains:
         certificate, key = signing.leaf
+        if signing.ocsp_response is not None and not capabilities.ocsp_stapling:
+            raise refuse(field, "the library cannot staple an ocsp_response; leave it None")
         for item in (certificate, *signing.chain):
             _check_source(item, capabilities.certificate_sources, "a certificate", field, refuse)
         if key is not None:
@@ -397,6 +427,7 @@ _SOURCES: Final = {
     "buffer": "a buffer",
     "file": "a file",
     "id": "an id",
+    "signer": "a signer",
     "system": "the system",
 }
 

@@ -5,14 +5,18 @@ Files are read here, once, when a context is made; encodings are the TLS library
 
 from __future__ import annotations
 
+from . import _native
 from .errors import ConfigurationError
-from .identity import Certificate, PrivateKey, SigningChain, TrustStore
+from .identity import Certificate, PrivateKey, Signer, SigningChain, TrustStore
 
-__all__ = ["Chain", "chain_data", "trust_data"]
+__all__ = ["Chain", "SignerData", "chain_data", "leaf_validity", "trust_data"]
 
-#: The data of a chain's certificates, leaf first, and of its key; the key is None where it
-#: stands in the leaf's data.
-Chain = tuple[list[bytes], bytes | None]
+#: A key that is elsewhere: its public half, the numbers of its algorithms, what signs.
+SignerData = tuple[bytes, list[int], Signer]
+
+#: The data of a chain's certificates, leaf first, of its key, and what is stapled to it; the key is
+#: None where it stands in the leaf's data.
+Chain = tuple[list[bytes], bytes | SignerData | None, bytes | None]
 
 
 def chain_data(chain: SigningChain, implementation: str) -> Chain:
@@ -24,7 +28,24 @@ def chain_data(chain: SigningChain, implementation: str) -> Chain:
     data = [
         _data(item, "certificate_chain", implementation) for item in (certificate, *chain.chain)
     ]
-    return data, None if key is None else _data(key, "certificate_chain", implementation)
+    return data, _key_data(key, implementation), chain.ocsp_response
+
+
+def _key_data(key: PrivateKey | None, implementation: str) -> bytes | SignerData | None:
+    if key is None:
+        return None
+    if key.signer is None:
+        return _data(key, "certificate_chain", implementation)
+    public_key, algorithms = key.signer.public_key, key.signer.algorithms
+    return public_key, [int(algorithm) for algorithm in algorithms], key.signer
+
+
+def leaf_validity(data: bytes) -> tuple[int, int]:
+    """Return notBefore and notAfter of the first certificate there, in seconds since 1970.
+
+    Raises ValueError if there is none that can be read.
+    """
+    return _native.leaf_validity(data)
 
 
 def trust_data(store: TrustStore | None, implementation: str) -> bytes | None:

@@ -10,10 +10,11 @@ The PEP's parameters come first, in the PEP's order; what polytls adds is keywor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeAlias
 
 from .constants import (
     CipherSuite,
@@ -24,12 +25,22 @@ from .constants import (
     known,
 )
 from .errors import ConfigurationError
-from .identity import SigningChain, TrustStore, Value, instance_of, items_of
+from .identity import SigningChain, TrustStore, Value, instance_of, items_of, path_of
+from .tickets import TicketKeys
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["SessionCache", "TLSClientConfiguration", "TLSServerConfiguration"]
+__all__ = [
+    "KeyLog",
+    "SessionCache",
+    "TLSClientConfiguration",
+    "TLSServerConfiguration",
+    "key_log_from_environment",
+]
+
+#: Where secrets go: a file, by its path, or a function that takes one line without its end.
+KeyLog: TypeAlias = str | os.PathLike[str] | Callable[[str], object]
 
 #: Other names in use for the groups (NIST SP 800-186, ANSI X9.62), in lower case.
 _GROUP_ALIASES: Final = {
@@ -69,6 +80,15 @@ class SessionCache:
 _DEFAULT_SESSIONS: Final = SessionCache()
 
 
+def key_log_from_environment() -> str | None:
+    """Return the path in SSLKEYLOGFILE for a configuration's `key_log`; None without one.
+
+    polytls reads that variable here and nowhere else: whoever starts a program must not be able
+    to make it give its secrets away unless it asks for that.
+    """
+    return os.environ.get("SSLKEYLOGFILE") or None
+
+
 class _Configuration(Value):
     """What both sides have in common."""
 
@@ -78,6 +98,7 @@ class _Configuration(Value):
         "_groups",
         "_highest_supported_version",
         "_inner_protocols",
+        "_key_log",
         "_lowest_supported_version",
         "_sessions",
         "_trust_store",
@@ -92,6 +113,7 @@ class _Configuration(Value):
         "trust_store",
         "sessions",
         "groups",
+        "key_log",
     )
 
     _ciphers: tuple[CipherSuite | int, ...] | None
@@ -101,6 +123,7 @@ class _Configuration(Value):
     _trust_store: TrustStore | None
     _sessions: SessionCache | None
     _groups: tuple[NamedGroup | int, ...] | None
+    _key_log: str | Callable[[str], object] | None
 
     def _fill_shared(
         self,
@@ -111,6 +134,7 @@ class _Configuration(Value):
         trust_store: object,
         sessions: object,
         groups: object,
+        key_log: object,
     ) -> None:
         self._fill(
             ciphers=_ciphers_of(ciphers),
@@ -124,6 +148,7 @@ class _Configuration(Value):
             trust_store=_optional("trust_store", trust_store, TrustStore),
             sessions=_optional("sessions", sessions, SessionCache),
             groups=_groups_of(groups),
+            key_log=_key_log_of(key_log),
         )
 
     @property
@@ -167,6 +192,16 @@ class _Configuration(Value):
         """
         return self._groups
 
+    @property
+    def key_log(self) -> str | Callable[[str], object] | None:
+        """Where the secrets of every connection are written, for debugging; None: nowhere.
+
+        A path, or a function that is called with each line of the NSS key log format, without
+        its end. Whoever reads them reads, and can change, all that the connections carry: a
+        context with a key log issues a SecurityWarning.
+        """
+        return self._key_log
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some parameters changed; the constructor's errors apply.
 
@@ -178,7 +213,11 @@ class _Configuration(Value):
     __replace__ = replace
 
     def __repr__(self) -> str:
-        defaults: dict[str, object] = {"inner_protocols": (), "sessions": _DEFAULT_SESSIONS}
+        defaults: dict[str, object] = {
+            "inner_protocols": (),
+            "alternative_chains": (),
+            "sessions": _DEFAULT_SESSIONS,
+        }
         shown = [
             f"{name}={_shown(value)}"
             for name, value in self._values().items()
@@ -191,17 +230,22 @@ class TLSClientConfiguration(_Configuration):
     """What a client wants of its connections (PEP 748, "Configuration").
 
     `certificate_chain`: what the client proves its identity with, if a server asks; None: nothing.
+    `alternative_chains`: as the property says.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`: as the properties of the same names say. Ciphers may be
-    plain integers; groups integers or names such as "x25519" or "P-256", in any case.
+    `trust_store`, `sessions`, `groups`, `key_log`: as the properties of the same names say.
+    Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
+    case.
 
     Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for the name
     of a group that nobody knows. All else is judged by `validate_config` and by the context.
     """
 
-    __slots__ = ()
+    __slots__ = ("_alternative_chains",)
+
+    _fields = (*_Configuration._fields, "alternative_chains")
 
     _certificate_chain: SigningChain | None
+    _alternative_chains: tuple[SigningChain, ...]
 
     def __init__(
         self,
@@ -214,9 +258,12 @@ class TLSClientConfiguration(_Configuration):
         *,
         sessions: SessionCache | None = _DEFAULT_SESSIONS,
         groups: Sequence[NamedGroup | str | int] | None = None,
+        key_log: KeyLog | None = None,
+        alternative_chains: Sequence[SigningChain] = (),
     ) -> None:
         self._fill(
-            certificate_chain=_optional("certificate_chain", certificate_chain, SigningChain)
+            certificate_chain=_optional("certificate_chain", certificate_chain, SigningChain),
+            alternative_chains=_chains_of("alternative_chains", alternative_chains) or (),
         )
         self._fill_shared(
             ciphers,
@@ -226,12 +273,22 @@ class TLSClientConfiguration(_Configuration):
             trust_store,
             sessions,
             groups,
+            key_log,
         )
 
     @property
     def certificate_chain(self) -> SigningChain | None:
         """What the client proves its identity with, if a server asks; None: nothing."""
         return self._certificate_chain
+
+    @property
+    def alternative_chains(self) -> tuple[SigningChain, ...]:
+        """Further chains, the preferred first, of which the server is shown one that suits it.
+
+        Of `certificate_chain` and these the first serves whose issuers the server names and whose
+        algorithms it can verify; if none does, the first that it can verify.
+        """
+        return self._alternative_chains
 
 
 class TLSServerConfiguration(_Configuration):
@@ -240,21 +297,24 @@ class TLSServerConfiguration(_Configuration):
     `certificate_chain`: one signing chain for each identity; the name that a client asks for
     chooses between them, and the first serves when none fits.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`: as the properties of the same names say. Ciphers may be
-    plain integers; groups integers or names such as "x25519" or "P-256", in any case.
+    `trust_store`, `sessions`, `groups`, `key_log`: as the properties of the same names say.
+    Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
+    case.
     `client_authentication`: whether clients are asked for a certificate; None: REQUIRED where
     there is a trust store, NONE otherwise.
+    `ticket_keys`: as the property says.
 
     Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for the name
     of a group that nobody knows. All else is judged by `validate_config` and by the context.
     """
 
-    __slots__ = ("_client_authentication",)
+    __slots__ = ("_client_authentication", "_ticket_keys")
 
-    _fields = (*_Configuration._fields, "client_authentication")
+    _fields = (*_Configuration._fields, "client_authentication", "ticket_keys")
 
     _certificate_chain: tuple[SigningChain, ...] | None
     _client_authentication: ClientAuthentication | None
+    _ticket_keys: TicketKeys | None
 
     def __init__(
         self,
@@ -267,13 +327,16 @@ class TLSServerConfiguration(_Configuration):
         *,
         sessions: SessionCache | None = _DEFAULT_SESSIONS,
         groups: Sequence[NamedGroup | str | int] | None = None,
+        key_log: KeyLog | None = None,
         client_authentication: ClientAuthentication | None = None,
+        ticket_keys: TicketKeys | None = None,
     ) -> None:
         self._fill(
-            certificate_chain=_chains_of(certificate_chain),
+            certificate_chain=_chains_of("certificate_chain", certificate_chain),
             client_authentication=_optional(
                 "client_authentication", client_authentication, ClientAuthentication
             ),
+            ticket_keys=_optional("ticket_keys", ticket_keys, TicketKeys),
         )
         self._fill_shared(
             ciphers,
@@ -283,6 +346,7 @@ class TLSServerConfiguration(_Configuration):
             trust_store,
             sessions,
             groups,
+            key_log,
         )
 
     @property
@@ -295,19 +359,23 @@ class TLSServerConfiguration(_Configuration):
         """As it was given; `capabilities.effective_client_authentication` resolves None."""
         return self._client_authentication
 
+    @property
+    def ticket_keys(self) -> TicketKeys | None:
+        """The keys that tickets are sealed with; None: random ones, of each context alone."""
+        return self._ticket_keys
+
 
 def _optional(name: str, value: object, kind: type[Any]) -> object:
     return None if value is None else instance_of(name, value, kind)
 
 
-def _chains_of(value: object) -> tuple[SigningChain, ...] | None:
+def _chains_of(name: str, value: object) -> tuple[SigningChain, ...] | None:
     if value is None:
         return None
     hint = " (a server takes a list of them)" if isinstance(value, SigningChain) else ""
-    chains = items_of("certificate_chain", value, "SigningChain", hint)
+    chains = items_of(name, value, "SigningChain", hint)
     return tuple(
-        instance_of(f"certificate_chain[{index}]", item, SigningChain)
-        for index, item in enumerate(chains)
+        instance_of(f"{name}[{index}]", item, SigningChain) for index, item in enumerate(chains)
     )
 
 
@@ -338,6 +406,12 @@ def _protocols_of(value: object) -> tuple[NextProtocol | bytes, ...]:
         except ValueError:
             protocols.append(name)
     return tuple(protocols)
+
+
+def _key_log_of(value: object) -> object:
+    if value is None or callable(value):
+        return value
+    return path_of("key_log", value)
 
 
 def _groups_of(value: object) -> tuple[NamedGroup | int, ...] | None:

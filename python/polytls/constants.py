@@ -16,6 +16,7 @@ __all__ = [
     "ClientAuthentication",
     "NamedGroup",
     "NextProtocol",
+    "SignatureScheme",
     "TLSVersion",
     "known",
 ]
@@ -121,6 +122,25 @@ class NamedGroup(IntEnum):
     SecP256r1MLKEM768 = 0x11EB
     X25519MLKEM768 = 0x11EC
     SecP384r1MLKEM1024 = 0x11ED
+
+
+class SignatureScheme(IntEnum):
+    """Signature algorithms, by their names and numbers in RFC 8446 4.2.3.
+
+    What is signed is hashed as part of it. Signatures are in DER for ECDSA (Ecdsa-Sig-Value).
+    """
+
+    rsa_pkcs1_sha256 = 0x0401
+    ecdsa_secp256r1_sha256 = 0x0403
+    rsa_pkcs1_sha384 = 0x0501
+    ecdsa_secp384r1_sha384 = 0x0503
+    rsa_pkcs1_sha512 = 0x0601
+    ecdsa_secp521r1_sha512 = 0x0603
+    rsa_pss_rsae_sha256 = 0x0804
+    rsa_pss_rsae_sha384 = 0x0805
+    rsa_pss_rsae_sha512 = 0x0806
+    ed25519 = 0x0807
+    ed448 = 0x0808
 
 
 class AlertDescription(IntEnum):

@@ -14,15 +14,18 @@ Rules of this file:
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+from .constants import SignatureScheme
 
 if TYPE_CHECKING:
     from typing import Self
 
     from typing_extensions import Buffer
 
-__all__ = ["Certificate", "PrivateKey", "SigningChain", "TrustStore"]
+__all__ = ["Certificate", "PrivateKey", "Signer", "SigningChain", "TrustStore"]
 
 _T = TypeVar("_T")
 
@@ -88,9 +91,9 @@ def items_of(name: str, value: object, kind: str, hint: str = "") -> tuple[objec
     return tuple(value)
 
 
-def _bytes_of(name: str, value: Buffer | None) -> bytes | None:
+def bytes_of(name: str, value: Buffer) -> bytes:
     """Return a copy of a bytes-like object as `bytes`."""
-    if value is None or type(value) is bytes:
+    if type(value) is bytes:
         return value
     try:
         # Not bytes(value): that would take an integer, and make so many zeros of it.
@@ -100,7 +103,7 @@ def _bytes_of(name: str, value: Buffer | None) -> bytes | None:
         raise TypeError(f"{name} must be a bytes-like object, not {wrong}") from None
 
 
-def _path_of(name: str, value: str | os.PathLike[str] | None) -> str | None:
+def path_of(name: str, value: object) -> str | None:
     """Return a path as `str`; refuse what is the contents of a file rather than its path."""
     if value is None:
         return None
@@ -121,7 +124,7 @@ class _Source(Value):
 
     __slots__ = ("_buffer", "_id", "_path")
 
-    _fields = ("buffer", "path", "id")
+    _fields: ClassVar[tuple[str, ...]] = ("buffer", "path", "id")
     _may_be_empty: ClassVar[bool] = False
 
     _buffer: bytes | None
@@ -135,9 +138,9 @@ class _Source(Value):
         id: Buffer | None = None,
     ) -> None:
         self._fill(
-            buffer=_bytes_of("buffer", buffer),
-            path=_path_of("path", path),
-            id=_bytes_of("id", id),
+            buffer=None if buffer is None else bytes_of("buffer", buffer),
+            path=path_of("path", path),
+            id=None if id is None else bytes_of("id", id),
         )
         given = [name for name, value in self._values().items() if value is not None]
         kind = type(self).__name__
@@ -197,11 +200,16 @@ class _Source(Value):
 
     def __repr__(self) -> str:
         shown = [
-            f"{name}={value!r}" if isinstance(value, str) else f"{name}=<{len(value)} bytes>"
-            for name, value in self._values().items()
-            if value is not None
+            f"{name}={_shown(value)}" for name, value in self._values().items() if value is not None
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _shown(value: object) -> str:
+    """Paths as they are, the size of what may be secret, the class of objects."""
+    if isinstance(value, str):
+        return repr(value)
+    return f"<{len(value)} bytes>" if isinstance(value, bytes) else f"<{type(value).__name__}>"
 
 
 def _given(name: str, value: _T) -> _T:
@@ -223,15 +231,82 @@ class Certificate(_Source):
     __slots__ = ()
 
 
+@runtime_checkable
+class Signer(Protocol):
+    """A private key that is elsewhere: in a token, an agent, another process."""
+
+    @property
+    @abstractmethod
+    def public_key(self) -> bytes:
+        """Its public key, as SubjectPublicKeyInfo in DER (RFC 5280 4.1); never changes."""
+        ...
+
+    @property
+    @abstractmethod
+    def algorithms(self) -> Sequence[SignatureScheme]:
+        """The algorithms that it can sign with, the preferred first; never changes.
+
+        They are all of one kind of key. RSA: rsa_pss_rsae for TLS 1.3, rsa_pkcs1 as well for old
+        peers of TLS 1.2.
+        """
+        ...
+
+    @abstractmethod
+    def sign(self, data: bytes, algorithm: SignatureScheme) -> bytes:
+        """Return the signature over `data`, which is not hashed yet, made with `algorithm`.
+
+        Called in the thread that does the handshake, by several at once, within the connection's
+        lock: the connection itself cannot be used. It may take long; how long the handshake has
+        taken is looked at when it returns. Whatever it raises ends the handshake: the peer gets
+        the alert internal_error, the caller a TLSError with the exception as its cause.
+        """
+        ...
+
+
 class PrivateKey(_Source):
-    """A private key, by its source (PEP 748, "Private Keys").
+    """A private key, by its source (PEP 748, "Private Keys"), or by what signs with it.
 
     Its contents are PEM, which begins with "-----BEGIN" and the key's type, or else DER.
 
     Exactly one parameter must be given: ValueError otherwise, TypeError for wrong types.
     """
 
-    __slots__ = ()
+    __slots__ = ("_signer",)
+
+    _fields = (*_Source._fields, "signer")
+
+    _signer: Signer | None
+
+    def __init__(
+        self,
+        buffer: Buffer | None = None,
+        path: str | os.PathLike[str] | None = None,
+        id: Buffer | None = None,
+        *,
+        signer: Signer | None = None,
+    ) -> None:
+        if signer is not None:
+            instance_of("signer", signer, Signer)  # type: ignore[type-abstract]
+        self._fill(signer=signer)
+        super().__init__(buffer, path, id)
+
+    @property
+    def signer(self) -> Signer | None:
+        """What signs with it; None if it has another source."""
+        return self._signer
+
+    @property
+    def source(self) -> str:
+        """How it was made: "buffer", "file", "id" or "signer", as `Capabilities` name them."""
+        return super().source if self._signer is None else "signer"
+
+    @classmethod
+    def from_signer(cls, signer: Signer) -> Self:
+        """Name it by what signs with it; keys so given are compared by that object.
+
+        Raises TypeError for anything that is no `Signer`.
+        """
+        return cls(signer=_given("signer", signer))
 
 
 class TrustStore(_Source):
@@ -266,21 +341,26 @@ class SigningChain(Value):
     `leaf`: a tuple of the certificate and its private key; None in place of the key if it is in
     the certificate's PEM.
     `chain`: the intermediate certificates, the leaf's issuer first; None for none.
+    `ocsp_response`: what the issuer says of the leaf's revocation (RFC 6960, DER), which a server
+    passes on to clients that ask (RFC 6066 8); as fresh as whoever gives it keeps it.
 
     Raises TypeError for anything else, naming the parameter.
     """
 
-    __slots__ = ("_chain", "_leaf")
+    __slots__ = ("_chain", "_leaf", "_ocsp_response")
 
-    _fields = ("leaf", "chain")
+    _fields = ("leaf", "chain", "ocsp_response")
 
     _leaf: tuple[Certificate, PrivateKey | None]
     _chain: tuple[Certificate, ...]
+    _ocsp_response: bytes | None
 
     def __init__(
         self,
         leaf: tuple[Certificate, PrivateKey | None],
         chain: Sequence[Certificate] | None = None,
+        *,
+        ocsp_response: Buffer | None = None,
     ) -> None:
         if not isinstance(leaf, tuple) or len(leaf) != 2:
             raise TypeError("leaf must be a tuple of a Certificate and a PrivateKey or None")
@@ -294,6 +374,9 @@ class SigningChain(Value):
                 instance_of(f"chain[{index}]", item, Certificate)
                 for index, item in enumerate(given)
             ),
+            ocsp_response=None
+            if ocsp_response is None
+            else bytes_of("ocsp_response", ocsp_response),
         )
 
     @property
@@ -306,6 +389,13 @@ class SigningChain(Value):
         """The intermediate certificates, the leaf's issuer first."""
         return self._chain
 
+    @property
+    def ocsp_response(self) -> bytes | None:
+        """What the leaf's issuer says of its revocation, DER."""
+        return self._ocsp_response
+
     def __repr__(self) -> str:
         more = f", chain=<{len(self._chain)}>" if self._chain else ""
+        if self._ocsp_response is not None:
+            more += f", ocsp_response=<{len(self._ocsp_response)} bytes>"
         return f"SigningChain(leaf={self._leaf!r}{more})"

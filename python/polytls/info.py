@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from .constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
 
-__all__ = ["ConnectionInfo"]
+__all__ = ["ConnectionInfo", "SessionStatistics"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,3 +36,22 @@ class ConnectionInfo:
     #: The path that was verified, from the leaf to the trust anchor, each as DER. None where
     #: nothing was verified, or where the library does not tell.
     verified_chain: tuple[bytes, ...] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStatistics:
+    """What has become of a context's connections and sessions so far: a snapshot.
+
+    None where the library cannot tell.
+    """
+
+    #: Handshakes that were done in full.
+    full: int
+    #: Handshakes that resumed a session.
+    resumed: int
+    #: Sessions that a client has kept; tickets that a server has given out.
+    stored: int | None
+    #: Connections that a client had a session for; tickets shown to a server that were good.
+    hits: int | None
+    #: Connections that a client had none for; tickets shown to a server that were of no use.
+    misses: int | None

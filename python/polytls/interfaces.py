@@ -28,7 +28,7 @@ from typing import IO, TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_c
 from .capabilities import Capabilities
 from .configuration import TLSClientConfiguration, TLSServerConfiguration
 from .constants import CipherSuite, NextProtocol, TLSVersion
-from .info import ConnectionInfo
+from .info import ConnectionInfo, SessionStatistics
 
 if TYPE_CHECKING:
     import socket
@@ -39,11 +39,14 @@ __all__ = [
     "ByteStream",
     "ClientContext",
     "ServerContext",
+    "SupportsChannelBinding",
     "SupportsClientWrapSocket",
     "SupportsDetach",
     "SupportsDoHandshake",
     "SupportsEffectiveCiphers",
+    "SupportsExporter",
     "SupportsFileno",
+    "SupportsHandshakeMayBlock",
     "SupportsInfo",
     "SupportsKeyUpdate",
     "SupportsMakefile",
@@ -56,6 +59,7 @@ __all__ = [
     "SupportsServerWrapSocket",
     "SupportsShutdown",
     "SupportsSocketOptions",
+    "SupportsStatistics",
     "SupportsTimeout",
     "SupportsUnwrap",
     "TLSBuffer",
@@ -731,6 +735,72 @@ class SupportsEffectiveCiphers(Protocol):
     @abstractmethod
     def effective_ciphers(self) -> tuple[CipherSuite | int, ...]:
         """The suites, in order of preference."""
+        ...
+
+
+@runtime_checkable
+class SupportsExporter(Protocol):
+    """A socket or buffer whose keys other protocols can derive keys of their own from."""
+
+    @abstractmethod
+    def export_keying_material(
+        self, label: str | bytes, context: Buffer | None, length: int
+    ) -> bytes:
+        """Return `length` bytes that both ends of this connection, and nobody else, can derive.
+
+        `label`: a registered one, or one that begins with "EXPORTER-" (RFC 5705 4), in ASCII.
+        `context`: bytes that both sides know. None and `b""` are the same in TLS 1.3 (RFC 8446
+        7.5), and two things in TLS 1.2. `length`: 1 to 8160.
+
+        Raises ValueError for what is none of that or belongs to TLS itself; TLSError before the
+        handshake is done, and in TLS 1.2 without extended master secret (RFC 7627 5.4);
+        ConfigurationError if the library cannot; the error of a connection that failed.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsChannelBinding(Protocol):
+    """A socket or buffer that can tie an exchange of the application's to itself (RFC 5056)."""
+
+    @abstractmethod
+    def channel_binding(self, kind: str) -> bytes:
+        """Return the channel binding of that registered name.
+
+        "tls-exporter": 32 bytes that belong to this connection alone (RFC 9266).
+        "tls-server-end-point": a hash of the server's certificate (RFC 5929 4), on a server of the
+        one that it has for this client.
+
+        Raises ValueError for any other name; TLSError for "tls-unique", which TLS 1.3 does not
+        have and which TLS 1.2 makes unique by luck, for a certificate that has no hash, and
+        before the handshake is done; else what `SupportsExporter` raises.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsStatistics(Protocol):
+    """A context that counts what it resumes."""
+
+    @property
+    @abstractmethod
+    def statistics(self) -> SessionStatistics:
+        """What has become of its connections and sessions so far, over sockets and buffers."""
+        ...
+
+
+@runtime_checkable
+class SupportsHandshakeMayBlock(Protocol):
+    """A context that can tell whether its handshakes may take long on this side."""
+
+    @property
+    @abstractmethod
+    def handshake_may_block(self) -> bool:
+        """Whether a hook, a signer or the platform's trust may hold a handshake's step up.
+
+        Drivers that share a thread with others, as event loops do, then leave `do_handshake` to
+        a worker thread.
+        """
         ...
 
 

@@ -8,6 +8,7 @@ the kit that must fail on it.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
 import threading
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Final
 
 from polytls import (
@@ -29,15 +31,20 @@ from polytls import (
     PeerMisbehaved,
     RaggedEOF,
     SessionCache,
+    SigningChain,
+    TicketKeys,
     TLSError,
     TLSImplementation,
     VerificationFailure,
     WantReadError,
     WantWriteError,
+    key_log_from_environment,
 )
 from polytls.capabilities import effective_client_authentication
 from polytls.implementations.rustls import INSECURE_IMPLEMENTATION as RUSTLS
 from polytls.insecure import InsecureConfiguration, SecurityWarning
+from polytls.names import resolve
+from polytls.streams import Deadline, connect
 
 # --- the honest wrapper ---
 
@@ -83,6 +90,8 @@ class Connection:
     negotiated_protocol = _through("negotiated_protocol")
     outgoing_bytes_buffered = _through("outgoing_bytes_buffered")
     pending = _through("pending")
+    export_keying_material = _through("export_keying_material")
+    channel_binding = _through("channel_binding")
 
     def __repr__(self) -> str:
         return repr(self.inner)
@@ -159,6 +168,8 @@ class Context:
 
     effective_ciphers = _fact("effective_ciphers")
     effective_groups = _fact("effective_groups")
+    statistics = _fact("statistics")
+    handshake_may_block = _fact("handshake_may_block")
 
     def changed(self, configuration: Any) -> Any:
         """The configuration that the inner context gets."""
@@ -1169,6 +1180,214 @@ VERIFIES_THE_HOST_DIALLED: Final = Faulty(
     "ignores server_hostname, and verifies the host that it dialled",
     "test_socket_connections::test_the_name_to_verify_may_be_another_than_the_host_dialled",
     client=_VerifiesTheHostDialled,
+)
+
+
+# --- keying material ---
+
+
+class _IgnoresTheContext(Buffer):
+    def export_keying_material(self, label: Any, context: Any, length: int) -> bytes:
+        del context
+        return self.inner.export_keying_material(label, b"", length)
+
+
+class _ExportsOneSecret(Buffer):
+    def export_keying_material(self, label: Any, context: Any, length: int) -> bytes:
+        self.inner.export_keying_material(label, context, length)
+        if not isinstance(label, bytes):
+            label = label.encode()
+        return hashlib.shake_128(repr((label, context and bytes(context))).encode()).digest(length)
+
+
+class _BindsToItsOwnCertificate(Server):
+    def create_buffer(self) -> Any:
+        buffer = super().create_buffer()
+        leaf = self.configuration.certificate_chain[0].leaf[0].buffer
+        binding = buffer.channel_binding
+
+        def channel_binding(kind: str) -> bytes:
+            found = binding(kind)
+            return hashlib.sha256(leaf).digest() if kind == "tls-server-end-point" else found
+
+        buffer.channel_binding = channel_binding
+        return buffer
+
+
+IGNORES_THE_EXPORTERS_CONTEXT: Final = Faulty(
+    "exports the same whatever the context",
+    "test_exporters::test_label_context_and_connection_each_make_a_difference",
+    buffer=_IgnoresTheContext,
+)
+EXPORTS_THE_SAME_FROM_EVERY_CONNECTION: Final = Faulty(
+    "exports what does not depend on the connection",
+    "test_exporters::test_a_resumed_connection_exports_material_of_its_own",
+    buffer=_ExportsOneSecret,
+)
+BINDS_TO_THE_FIRST_CERTIFICATE: Final = Faulty(
+    "binds to the first certificate of a server that presents another",
+    "test_exporters::test_a_server_with_several_certificates_binds_to_the_one_that_it_presents",
+    server=_BindsToItsOwnCertificate,
+)
+
+
+def _logs_as_the_environment_says(self: Any, configuration: Any) -> Any:
+    wish = configuration.key_log or key_log_from_environment()
+    with _quietly(wish):
+        return Context.make_inner(self, configuration.replace(key_log=wish))
+
+
+def _shows_its_key_log(self: Any, configuration: Any) -> Any:
+    path = configuration.key_log
+    made = Context.make_inner(self, configuration)
+    if isinstance(path, str):
+        Path(path).chmod(0o644)
+    return made
+
+
+LOGS_KEYS_UNASKED: Final = Faulty(
+    "writes its secrets to where SSLKEYLOGFILE says, though nobody asked for it",
+    "test_key_log::test_the_environment_alone_makes_nobody_write_secrets",
+    **_either(make_inner=_logs_as_the_environment_says),
+)
+SHOWS_ITS_KEY_LOG: Final = Faulty(
+    "writes its secrets to a file that everybody can read",
+    "test_key_log::test_nobody_but_its_owner_can_read_the_file",
+    **_either(make_inner=_shows_its_key_log),
+)
+
+
+# --- resumption, once more ---
+
+
+class _CountsAllAsFull(Context):
+    @property
+    def statistics(self) -> Any:
+        counted = self.inner.statistics
+        return replace(counted, full=counted.full + counted.resumed, resumed=0)
+
+
+class _ForgetsThePort(Client):
+    def connect(self, address: Any, **named: Any) -> Any:
+        # A buffer is told no port.
+        host, timeout = named["server_hostname"], named["timeout"]
+        stream = connect(
+            resolve(address),
+            lambda: self.inner.create_buffer(host),
+            timeout,
+            Deadline.after(timeout),
+        )
+        return self.socket(stream, self)
+
+
+def _without_ticket_keys(self: Any, configuration: Any) -> Any:
+    return configuration.replace(ticket_keys=None) if self.kind == "server" else configuration
+
+
+def _without_the_secret_before(_self: Any, configuration: Any) -> Any:
+    keys = getattr(configuration, "ticket_keys", None)
+    return (
+        configuration.replace(ticket_keys=TicketKeys.from_secret(keys.secret))
+        if keys
+        else configuration
+    )
+
+
+def _for_a_week(_self: Any, configuration: Any) -> Any:
+    keys = getattr(configuration, "ticket_keys", None)
+    if keys is None:
+        return configuration
+    keys = TicketKeys.from_secret(keys.secret, lifetime=7 * 86400, previous=keys.previous)
+    return configuration.replace(ticket_keys=keys)
+
+
+def _with_one_secret(_self: Any, configuration: Any) -> Any:
+    keys = getattr(configuration, "ticket_keys", None)
+    if keys is None:
+        return configuration
+    return configuration.replace(ticket_keys=TicketKeys.from_secret(bytes(32)))
+
+
+COUNTS_RESUMED_AS_FULL: Final = Faulty(
+    "counts resumed handshakes as full ones",
+    "test_resumption::test_a_context_counts_what_it_resumes",
+    client=type("Client", (_CountsAllAsFull, Client), {}),
+)
+FORGETS_THE_PORT: Final = Faulty(
+    "resumes at one port what was begun at another",
+    "test_resumption::test_sessions_are_kept_for_each_port",
+    client=_ForgetsThePort,
+)
+KEEPS_ITS_OWN_TICKET_KEYS: Final = Faulty(
+    "ignores the ticket keys that it is given",
+    "test_fleets::test_servers_with_one_secret_resume_each_others_sessions",
+    **_either(changed=_without_ticket_keys),
+)
+FORGETS_THE_SECRET_BEFORE: Final = Faulty(
+    "accepts tickets of the present secret alone",
+    "test_fleets::test_a_secret_is_exchanged_without_a_session_lost",
+    **_either(changed=_without_the_secret_before),
+)
+ACCEPTS_OLD_TICKETS: Final = Faulty(
+    "accepts tickets beyond their lifetime",
+    "test_fleets::test_a_ticket_is_good_through_rotations_and_not_beyond_its_lifetime",
+    **_either(changed=_for_a_week),
+)
+HAS_ONE_SECRET_FOR_ALL: Final = Faulty(
+    "derives the same ticket keys from every secret",
+    "test_fleets::test_servers_with_different_secrets_do_not_and_nothing_fails",
+    **_either(changed=_with_one_secret),
+)
+
+
+# --- keys that are elsewhere, and chains ---
+
+
+class _LosesTheCause(Buffer):
+    def do_handshake(self) -> None:
+        try:
+            self.inner.do_handshake()
+        except TLSError as error:
+            error.__cause__ = None
+            raise
+
+
+class _NeverBlocks(Context):
+    @property
+    def handshake_may_block(self) -> bool:
+        return False
+
+
+def _with_the_first_chain_alone(self: Any, configuration: Any) -> Any:
+    return configuration.replace(alternative_chains=()) if self.kind == "client" else configuration
+
+
+def _without_staples(self: Any, configuration: Any) -> Any:
+    if self.kind == "client":
+        return configuration
+    chains = [SigningChain(each.leaf, each.chain) for each in configuration.certificate_chain]
+    return configuration.replace(certificate_chain=chains)
+
+
+LOSES_WHAT_THE_SIGNER_RAISED: Final = Faulty(
+    "does not tell what a signer has raised",
+    "test_signers::test_a_servers_signer_that_raises_ends_the_handshake_with_an_alert",
+    buffer=_LosesTheCause,
+)
+SAYS_THAT_SIGNERS_ARE_QUICK: Final = Faulty(
+    "says that no handshake takes long, though a signer may",
+    "test_signers::test_a_server_signs_with_a_key_that_is_elsewhere",
+    server=type("Server", (_NeverBlocks, Server), {}),
+)
+SHOWS_ITS_FIRST_CHAIN_ALONE: Final = Faulty(
+    "shows every server the same chain of several",
+    "test_signers::test_a_client_shows_the_chain_that_the_server_trusts",
+    **_either(changed=_with_the_first_chain_alone),
+)
+DROPS_STAPLES: Final = Faulty(
+    "drops the OCSP responses that it is given",
+    "test_signers::test_an_ocsp_response_is_passed_on_to_clients_that_ask",
+    **_either(changed=_without_staples),
 )
 
 

@@ -125,6 +125,37 @@ def assert_echo(client: Any, word: bytes = b"first") -> None:
     client.expect(b"say " + word, after=before)
 
 
+# --- keying material ---
+
+
+def test_our_client_exports_what_openssls_server_exports(
+    s_server: Starter, connect: Starter, version: TLSVersion
+) -> None:
+    server, port = s_server(ONLY[version], *KEYING)
+    client = connect(port)
+    assert_talk(client, server)
+    assert server.expect(EXPORTED)[1] == exported(client)
+
+
+def test_our_server_exports_what_openssls_client_exports(
+    lab: Any, serve: Starter, s_client: Starter, version: TLSVersion
+) -> None:
+    served = serve(lab.server(), lambda connection: (exported(connection), connection.recv(1)))
+    client = s_client(served.port, ONLY[version], *KEYING)
+    printed = client.expect(EXPORTED)[1]
+    client.write(b"x\n")
+    assert served.outcome()[0] == printed
+
+
+#: What OpenSSL's programs export, and how they print it.
+KEYING = ("-keymatexport", "EXPORTER-interop", "-keymatexportlen", "40")
+EXPORTED = rb"Keying material: ([0-9A-F]{80})"
+
+
+def exported(side: Any) -> bytes:
+    return bytes(side.export_keying_material("EXPORTER-interop", None, 40).hex().upper(), "ascii")
+
+
 # --- handshakes ---
 
 

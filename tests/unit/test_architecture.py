@@ -23,7 +23,7 @@ CRATES = {
     "polytls-python": {"polytls-core", "polytls-io", "polytls-rustls", "polytls-x509"},
 }
 
-VALUES = {"errors", "constants", "identity", "configuration", "info", "capabilities"}
+VALUES = {"errors", "constants", "identity", "configuration", "info", "capabilities", "tickets"}
 BELOW_DRIVERS = VALUES | {"interfaces"}
 
 #: What each module may import, of ours. Packages stand for all their modules.
@@ -31,9 +31,10 @@ MODULES = {
     "arguments": set(),
     "errors": set(),
     "constants": {"errors"},
-    "identity": {"errors"},
-    "configuration": {"constants", "errors", "identity"},
+    "identity": {"constants", "errors"},
+    "configuration": {"constants", "errors", "identity", "tickets"},
     "info": {"constants"},
+    "tickets": {"errors", "identity"},
     "capabilities": VALUES - {"capabilities"},
     "interfaces": VALUES,
     "insecure": BELOW_DRIVERS | {"registry"},
@@ -44,6 +45,7 @@ MODULES = {
     "streams": BELOW_DRIVERS | {"arguments", "driver", "fork"},
     "implementations": BELOW_DRIVERS
     | {"arguments", "fork", "certificates", "names", "insecure", "streams", "_native"},
+    "reload": BELOW_DRIVERS | {"arguments", "certificates", "names", "streams"},
     "registry": BELOW_DRIVERS | {"implementations", "insecure"},
     "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "_native"},
     "cli": BELOW_DRIVERS | {"__init__", "registry", "testing"},

@@ -427,6 +427,8 @@ def test_what_passes_leaves_a_version_and_a_suite_and_what_leaves_none_is_refuse
 def test_a_record_with_a_source_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^trust_sources: no such source: path$"):
         library(trust_sources=frozenset({"path", "file"}))
+    with pytest.raises(ValueError, match=r"^channel_bindings: no such binding: tls-unique$"):
+        library(channel_bindings=frozenset({"tls-unique"}))
     with pytest.raises(ValueError, match=r"^key_sources: no such source: system$"):
         library(key_sources=frozenset({"system"}))
 

@@ -45,6 +45,7 @@ shared = st.fixed_dictionaries(
         | st.builds(TrustStore, st.binary()),
         "sessions": st.none() | st.builds(SessionCache, st.integers(1, 1000)),
         "groups": st.lists(st.sampled_from(NamedGroup) | st.integers(0, 65535)),
+        "key_log": st.none() | st.just("keys.log") | st.just(print),
     },
 )
 configurations = st.one_of(
@@ -203,6 +204,8 @@ def test_a_server_keeps_its_chains_as_a_tuple() -> None:
         ("groups", "x25519", "groups must be a sequence of NamedGroup, str or int, not str"),
         ("groups", [b"x25519"], r"groups\[0\] must be .*, not bytes"),
         ("groups", [None], r"groups\[0\] must be .*, not NoneType"),
+        ("key_log", 1, "key_log must be str or os.PathLike, not int"),
+        ("key_log", b"keys.log", "key_log must be str or os.PathLike, not bytes"),
     ],
 )
 def test_a_wrong_type_is_a_type_error_that_names_the_parameter(

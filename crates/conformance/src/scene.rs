@@ -98,7 +98,7 @@ impl Scene<'_> {
     pub(crate) fn client_config(&self) -> ClientConfig {
         ClientConfig {
             common: self.common(),
-            identity: None,
+            identities: Vec::new(),
             trust: trust(&self.credentials.root),
             verification: Verification::Full,
         }
@@ -111,6 +111,7 @@ impl Scene<'_> {
             client_authentication: ClientAuthentication::None,
             trust: None,
             verification: Verification::Full,
+            ticket_keys: None,
         }
     }
 

@@ -46,6 +46,21 @@ pub struct Effective {
     pub groups: Vec<u16>,
 }
 
+/// What has become of the connections of one engine, and of the sessions for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Handshakes that were done in full.
+    pub full: u64,
+    /// Handshakes that resumed a session.
+    pub resumed: u64,
+    /// Sessions kept by a client, tickets given out by a server.
+    pub stored: u64,
+    /// Connections for which a client had a session to offer; tickets that a server could use.
+    pub hits: u64,
+    /// Connections for which a client had none; tickets that a server could not use.
+    pub misses: u64,
+}
+
 /// Everything client connections of one configuration share; immutable.
 pub trait ClientEngine: fmt::Debug + Send + Sync {
     /// One side of a new connection to `host`. The name is verified and sent as SNI unless it is an
@@ -63,6 +78,9 @@ pub trait ClientEngine: fmt::Debug + Send + Sync {
 
     /// What the configuration came down to.
     fn effective(&self) -> &Effective;
+
+    /// What has become of its connections so far.
+    fn statistics(&self) -> Statistics;
 }
 
 /// Everything server connections of one configuration share; immutable.
@@ -76,4 +94,7 @@ pub trait ServerEngine: fmt::Debug + Send + Sync {
 
     /// What the configuration came down to.
     fn effective(&self) -> &Effective;
+
+    /// What has become of its connections so far.
+    fn statistics(&self) -> Statistics;
 }

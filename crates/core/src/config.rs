@@ -1,11 +1,14 @@
 //! What a connection shall be like, as plain values. Files have been read and encodings parsed
 //! by the time they stand here; whether a library can do it is judged when an engine is made.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::clock::{Clock, SystemClock};
+use crate::error::Cause;
 
 /// A protocol version that may be spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,8 +44,17 @@ pub struct Common {
     pub alpn: Vec<Vec<u8>>,
     /// How many sessions to remember; `None`: no resumption.
     pub sessions: Option<usize>,
+    /// Who is told the secrets of every connection, for debugging; `None`: nobody.
+    pub key_log: Option<Arc<dyn KeyLog>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+}
+
+/// Is told secrets in the NSS key log format.
+pub trait KeyLog: fmt::Debug + Send + Sync {
+    /// `label` as in that format, such as `CLIENT_TRAFFIC_SECRET_0`. Called on the thread that calls
+    /// the connection.
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]);
 }
 
 impl Default for Common {
@@ -53,27 +65,64 @@ impl Default for Common {
             groups: None,
             alpn: Vec::new(),
             sessions: Some(256),
+            key_log: None,
             clock: Arc::new(SystemClock),
         }
     }
 }
 
 /// A chain and the key of its leaf.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     /// Leaf first.
     pub chain: Vec<CertificateDer<'static>>,
     /// The leaf's private key; its `Debug` shows no key bytes.
-    pub key: PrivateKeyDer<'static>,
+    pub key: Key,
+    /// What the issuer says of the leaf's revocation (RFC 6960), for servers to pass on.
+    pub ocsp_response: Option<Vec<u8>>,
 }
 
-impl Clone for Identity {
+/// A private key.
+#[derive(Debug)]
+pub enum Key {
+    /// The key itself.
+    Der(PrivateKeyDer<'static>),
+    /// One that is elsewhere.
+    Signer(Arc<dyn Signer>),
+}
+
+impl Clone for Key {
     fn clone(&self) -> Self {
-        Self {
-            chain: self.chain.clone(),
-            key: self.key.clone_key(),
+        match self {
+            Self::Der(key) => Self::Der(key.clone_key()),
+            Self::Signer(signer) => Self::Signer(Arc::clone(signer)),
         }
     }
+}
+
+/// A private key that is elsewhere: in a token, an agent, another process.
+pub trait Signer: fmt::Debug + Send + Sync {
+    /// Its public key, as SubjectPublicKeyInfo in DER.
+    fn public_key(&self) -> &[u8];
+
+    /// The signature schemes it can do, by their numbers (RFC 8446 section 4.2.3), the preferred first.
+    fn schemes(&self) -> &[u16];
+
+    /// Signs `message`, which is not hashed yet. It may block.
+    ///
+    /// # Errors
+    ///
+    /// [`SignerFailure`]: the handshake fails.
+    fn sign(&self, message: &[u8], scheme: u16) -> Result<Vec<u8>, SignerFailure>;
+}
+
+/// Why a [`Signer`] has not signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignerFailure {
+    /// Why, in one line.
+    pub message: String,
+    /// What is behind it.
+    pub cause: Option<Cause>,
 }
 
 /// Whose certificates are accepted.
@@ -115,8 +164,8 @@ pub enum ClientAuthentication {
 pub struct ClientConfig {
     /// What servers have too.
     pub common: Common,
-    /// What the client presents if asked.
-    pub identity: Option<Identity>,
+    /// What the client presents if asked: the first one that the server can verify, as far as it says.
+    pub identities: Vec<Identity>,
     /// Whom it trusts.
     pub trust: Trust,
     /// How much it checks.
@@ -136,4 +185,51 @@ pub struct ServerConfig {
     pub trust: Option<Trust>,
     /// How much it checks.
     pub verification: Verification,
+    /// The keys that tickets are sealed with; `None`: random ones of this engine alone.
+    pub ticket_keys: Option<TicketKeys>,
+}
+
+/// Ticket keys that several servers share.
+#[derive(Clone, Debug)]
+pub struct TicketKeys {
+    /// What keys are derived from.
+    pub secret: Secret,
+    /// A secret whose tickets are still accepted.
+    pub previous: Option<Secret>,
+    /// How long one key is used.
+    pub rotation: Duration,
+    /// How long a ticket is accepted.
+    pub lifetime: Duration,
+}
+
+/// Bytes that are not shown, and are wiped when they are dropped.
+#[derive(Clone)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// Takes the bytes over.
+    #[must_use]
+    pub const fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.fill(0);
+        // So that the bytes count as used, and the wiping is not left out.
+        std::hint::black_box(&self.0);
+    }
 }

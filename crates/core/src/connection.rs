@@ -243,6 +243,48 @@ impl Connection {
         (!self.is_handshaking()).then(|| self.session.facts())
     }
 
+    /// Fills `into` with keying material of this connection (RFC 8446 section 7.5, RFC 5705).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] until the handshake is complete, and where the library or the connection
+    /// cannot; fatal ones as latched.
+    pub fn export(
+        &self,
+        label: &[u8],
+        context: Option<&[u8]>,
+        into: &mut [u8],
+    ) -> Result<(), Error> {
+        self.check()?;
+        if self.is_handshaking() {
+            return Err(Error::Misuse(
+                "the handshake is not complete: there is no keying material yet",
+            ));
+        }
+        self.session.export(label, context, into)
+    }
+
+    /// The server's certificate, on either side, as channel bindings need it (RFC 5929 section 4).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::export`].
+    pub fn server_certificate(&self) -> Result<Vec<u8>, Error> {
+        self.check()?;
+        if self.is_handshaking() {
+            return Err(Error::Misuse(
+                "the handshake is not complete: there is nothing to bind to yet",
+            ));
+        }
+        let found = match self.role {
+            Role::Client => self.session.facts().peer_chain.into_iter().next(),
+            Role::Server => self.session.own_certificate(),
+        };
+        found.ok_or(Error::Misuse(
+            "the library does not tell the server's certificate",
+        ))
+    }
+
     // --- plaintext ---
 
     /// Opens into `into` as much as is there and fits; the count is 0 only for an empty `into`

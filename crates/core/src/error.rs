@@ -1,8 +1,11 @@
 //! Errors that carry blame: each variant says who has to act.
 
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::alert::Alert;
+use crate::config::SignerFailure;
 
 /// Why a call did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub enum Error {
     },
     /// A fault of ours or of the TLS library.
     Internal(String),
+    /// Our private key, which is elsewhere, has not signed.
+    Signer(SignerFailure),
 }
 
 /// Why, and which, certificate was not accepted.
@@ -51,6 +56,24 @@ pub struct CertificateFailure {
     pub hostname: Option<String>,
     /// The chain as the peer presented it, leaf first, DER.
     pub chain: Vec<Vec<u8>>,
+}
+
+/// What made a callback fail, in a form that it alone knows.
+#[derive(Clone)]
+pub struct Cause(pub Arc<dyn Any + Send + Sync>);
+
+impl PartialEq for Cause {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Cause {}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cause")
+    }
 }
 
 /// Why a certificate is not accepted.
@@ -147,6 +170,7 @@ impl fmt::Display for Error {
                 during_handshake: false,
             } => f.write_str("the peer ended the connection without close_notify"),
             Self::Internal(why) => write!(f, "internal error: {why}"),
+            Self::Signer(failure) => write!(f, "the signer has not signed: {}", failure.message),
         }
     }
 }

@@ -98,6 +98,30 @@ pub trait Session: Send {
 
     /// What was agreed. Called after the handshake only.
     fn facts(&self) -> Facts;
+
+    /// Fills `into` with keying material of this connection (RFC 8446 section 7.5, RFC 5705). Called
+    /// after the handshake only; `into` is not empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`], which leaves the connection as it is, where this library or this
+    /// connection cannot.
+    fn export(
+        &self,
+        _label: &[u8],
+        _context: Option<&[u8]>,
+        _into: &mut [u8],
+    ) -> Result<(), Error> {
+        Err(Error::Misuse(
+            "this library does not export keying material",
+        ))
+    }
+
+    /// The certificate this side is known by on this connection, DER; `None` where the library
+    /// cannot tell. Called after the handshake only.
+    fn own_certificate(&self) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// What [`Session::receive`] did.

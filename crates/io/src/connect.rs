@@ -48,6 +48,10 @@ pub fn connect(
     let connection = Connection::new(make()?, Role::Client);
     let stream = Stream::new(socket, connection, peer.into(), stream_timeout);
     stream.handshake(deadline, interrupt)?;
+    // What is called back in the handshake, such as a signer, may have taken its time.
+    if deadline.has_passed() {
+        return Err(Error::TimedOut);
+    }
     Ok(stream)
 }
 

@@ -322,6 +322,11 @@ impl Stream {
         Ok(self.lock_anyway().connection.facts())
     }
 
+    /// What `ask` finds of the connection, also after closing.
+    pub fn ask<R>(&self, ask: impl FnOnce(&Connection) -> R) -> R {
+        ask(&self.lock_anyway().connection)
+    }
+
     /// The address of this end.
     ///
     /// # Errors

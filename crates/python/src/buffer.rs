@@ -6,14 +6,17 @@
 use std::sync::{Mutex, MutexGuard};
 
 use polytls_core::{Connection, Error, Facts, Refused, Room, fork};
+use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
 use crate::bytes::{DETACH_FROM, Destination, Fresh, Kept, Source, WHOLE_FROM};
 use crate::errors::{INHERITED, poisoned, raised};
-use crate::info;
+use crate::exporter::{Binding, Wish};
+use crate::{busy, info};
 
 /// One side of a TLS connection, in memory. Made by `create_buffer` of a context.
 #[pyclass(frozen, module = "polytls._native", name = "TLSBuffer")]
@@ -49,6 +52,7 @@ impl TlsBuffer {
     }
 
     fn lock(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Connection>> {
+        busy::check(self).map_err(|error| self.raised(py, &error))?;
         self.check_process()
             .map_err(|error| self.raised(py, &error))?;
         self.connection
@@ -75,6 +79,7 @@ impl TlsBuffer {
         call: impl FnOnce(&mut Connection) -> Result<R, Error>,
     ) -> Result<R, Error> {
         self.check_process()?;
+        let _entered = busy::enter(self)?;
         match self.connection.lock() {
             Ok(mut connection) => call(&mut connection),
             Err(_) => Err(Error::Internal(
@@ -379,6 +384,30 @@ impl TlsBuffer {
         info::connection_info(py, self.implementation, self.facts(py)?.as_ref())
     }
 
+    /// Exports keying material of this connection.
+    fn export_keying_material<'py>(
+        &self,
+        py: Python<'py>,
+        label: &Bound<'py, PyAny>,
+        context: Option<&Bound<'py, PyAny>>,
+        length: isize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let wish = Wish::new(label, context, length)?;
+        let exported = wish.of(&*self.lock(py)?);
+        exported
+            .map(|bytes| PyBytes::new(py, &bytes))
+            .map_err(|error| self.raised(py, &error))
+    }
+
+    /// What ties an exchange of the application's to this connection.
+    fn channel_binding<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let kind = Binding::named(kind)?;
+        let found = kind.of(&*self.lock(py)?);
+        found
+            .map(|bytes| PyBytes::new(py, &bytes))
+            .map_err(|error| self.raised(py, &error))
+    }
+
     /// The context this buffer was made by.
     #[getter]
     fn context(&self, py: Python<'_>) -> Py<PyAny> {
@@ -399,6 +428,10 @@ impl TlsBuffer {
             }
         };
         Ok(format!("<TLSBuffer of {}: {state}>", self.implementation))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.context)
     }
 
     fn __reduce__(&self) -> PyResult<()> {

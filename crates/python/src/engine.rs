@@ -7,23 +7,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polytls_core::config::{
-    ClientAuthentication, ClientConfig, Common, Identity, ServerConfig, Trust, Verification,
-    Version,
+    ClientAuthentication, ClientConfig, Common, Identity, Key, KeyLog, Secret, ServerConfig,
+    TicketKeys, Trust, Verification, Version,
 };
-use polytls_core::{Connection, Effective, HostName, Role, pem};
+use polytls_core::{Connection, Effective, HostName, Role, Statistics, pem};
 use polytls_io::ListenerSettings;
 use polytls_rustls::Rustls;
+use pyo3::PyTraverseError;
 use pyo3::exceptions::PyValueError;
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::buffer::TlsBuffer;
 use crate::errors::{misconfigured, raised};
+use crate::key_log::Lines;
+use crate::signer::PythonSigner;
 use crate::socket::{self, Address, SocketHandle};
 use crate::{info, names};
 
-/// Certificate files of a chain, leaf first, and the file of the key if it is one of its own.
-type Chain = (Vec<Vec<u8>>, Option<Vec<u8>>);
+/// Certificate files of a chain, leaf first, its key unless that is in the first of the files,
+/// and what is stapled to it.
+type Chain = (Vec<Vec<u8>>, Option<KeyData>, Option<Vec<u8>>);
+
+/// A private key as `polytls.certificates` hands it over.
+#[derive(FromPyObject)]
+pub(crate) enum KeyData {
+    File(Vec<u8>),
+    /// The public key, the numbers of the algorithms, what signs.
+    Signer((Vec<u8>, Vec<u16>, Py<PyAny>)),
+}
+
+/// The secret that ticket keys are derived from, the one before it, rotation and lifetime in seconds.
+type SharedKeys = (Vec<u8>, Option<Vec<u8>>, u64, u64);
 
 /// The backends built into this module.
 static BACKENDS: [&dyn polytls_core::Backend; 1] = [&Rustls];
@@ -49,6 +65,19 @@ pub(crate) fn backend(id: &str) -> PyResult<Backend> {
 #[pyfunction]
 pub(crate) fn use_record_layer(on: bool) {
     polytls_rustls::use_record_layer(on);
+}
+
+/// notBefore and notAfter of the first certificate in `data`, PEM or DER, in seconds since 1970.
+///
+/// Raises ValueError if there is none that can be read.
+#[pyfunction]
+pub(crate) fn leaf_validity(data: &[u8]) -> PyResult<(i64, i64)> {
+    let wrong = |error: String| PyValueError::new_err(format!("the certificate: {error}"));
+    let certificates = pem::certificates(data).map_err(|error| wrong(error.to_string()))?;
+    let leaf = certificates.first();
+    let leaf = leaf.ok_or_else(|| wrong("there is none".to_owned()))?;
+    let summary = polytls_x509::summarize(leaf).map_err(|error| wrong(error.to_string()))?;
+    Ok((summary.not_before, summary.not_after))
 }
 
 fn versions(names: &[String]) -> PyResult<Vec<Version>> {
@@ -78,22 +107,35 @@ fn verification(name: &str) -> PyResult<Verification> {
 impl Backend {
     /// Sections of `chain`'s files, put together (SEMANTICS: the first file's first certificate is
     /// the leaf, its further ones come next; without a key file the key stands in the first).
-    fn identity(&self, py: Python<'_>, (files, key): &Chain) -> PyResult<Identity> {
+    fn identity(&self, py: Python<'_>, (files, key, staple): &Chain) -> PyResult<Identity> {
         let wrong = |message: String| misconfigured(py, self.0.id(), "certificate_chain", message);
         let mut chain = Vec::new();
         for file in files {
             chain.extend(pem::certificates(file).map_err(|error| wrong(error.to_string()))?);
         }
         let key = match (key, files.first()) {
-            (Some(key), _) => pem::private_key(key).map_err(|error| wrong(error.to_string()))?,
-            (None, Some(leaf)) => pem::private_key(leaf).map_err(|error| {
+            (Some(KeyData::Signer((public_key, schemes, signer))), _) => {
+                Key::Signer(Arc::new(PythonSigner {
+                    public_key: public_key.clone(),
+                    schemes: schemes.clone(),
+                    signer: signer.clone_ref(py),
+                }))
+            }
+            (Some(KeyData::File(key)), _) => {
+                Key::Der(pem::private_key(key).map_err(|error| wrong(error.to_string()))?)
+            }
+            (None, Some(leaf)) => Key::Der(pem::private_key(leaf).map_err(|error| {
                 wrong(format!(
                     "no key was given, and the leaf's own data holds none that can be used: {error}"
                 ))
-            })?,
+            })?),
             (None, None) => return Err(wrong("a chain without a certificate".to_owned())),
         };
-        Ok(Identity { chain, key })
+        Ok(Identity {
+            chain,
+            key,
+            ocsp_response: staple.clone(),
+        })
     }
 
     fn trust(&self, py: Python<'_>, store: Option<Vec<u8>>) -> PyResult<Trust> {
@@ -132,10 +174,11 @@ impl Backend {
     }
 
     /// An engine for client connections. `trust`: a PEM bundle or a DER certificate; None is the
-    /// system's store. `sessions`: how many servers to remember.
+    /// system's store. `sessions`: how many servers to remember. `key_log`: takes each line of
+    /// the NSS key log format.
     ///
     /// Raises ConfigurationError, naming the field.
-    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, chain, trust, verification))]
+    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, key_log, chains, trust, verification))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only: one per field")]
     fn client(
         &self,
@@ -145,10 +188,12 @@ impl Backend {
         groups: Option<Vec<u16>>,
         alpn: Vec<Vec<u8>>,
         sessions: Option<usize>,
-        chain: Option<Chain>,
+        key_log: Option<Py<PyAny>>,
+        chains: Vec<Chain>,
         trust: Option<Vec<u8>>,
         verification: &str,
     ) -> PyResult<ClientEngine> {
+        let lines = key_log.map(Lines::new);
         let config = ClientConfig {
             common: Common {
                 versions: self::versions(&versions)?,
@@ -156,12 +201,13 @@ impl Backend {
                 groups,
                 alpn,
                 sessions,
+                key_log: lines.clone().map(|lines| lines as Arc<dyn KeyLog>),
                 ..Common::default()
             },
-            identity: chain
-                .as_ref()
+            identities: chains
+                .iter()
                 .map(|chain| self.identity(py, chain))
-                .transpose()?,
+                .collect::<PyResult<_>>()?,
             trust: self.trust(py, trust)?,
             verification: self::verification(verification)?,
         };
@@ -170,6 +216,7 @@ impl Backend {
             .map_err(|error| raised(py, self.0.id(), &error))?;
         Ok(ClientEngine {
             engine,
+            lines,
             implementation: self.0.id(),
         })
     }
@@ -178,7 +225,7 @@ impl Backend {
     /// authentication or with `system_trust`.
     ///
     /// Raises ConfigurationError, naming the field.
-    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, chains, client_authentication, trust, system_trust, verification))]
+    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, key_log, chains, client_authentication, ticket_keys, trust, system_trust, verification))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only: one per field")]
     fn server(
         &self,
@@ -188,12 +235,15 @@ impl Backend {
         groups: Option<Vec<u16>>,
         alpn: Vec<Vec<u8>>,
         sessions: Option<usize>,
+        key_log: Option<Py<PyAny>>,
         chains: Vec<Chain>,
         client_authentication: &str,
+        ticket_keys: Option<SharedKeys>,
         trust: Option<Vec<u8>>,
         system_trust: bool,
         verification: &str,
     ) -> PyResult<ServerEngine> {
+        let lines = key_log.map(Lines::new);
         let config = ServerConfig {
             common: Common {
                 versions: self::versions(&versions)?,
@@ -201,6 +251,7 @@ impl Backend {
                 groups,
                 alpn,
                 sessions,
+                key_log: lines.clone().map(|lines| lines as Arc<dyn KeyLog>),
                 ..Common::default()
             },
             identities: chains
@@ -223,12 +274,19 @@ impl Backend {
                 None
             },
             verification: self::verification(verification)?,
+            ticket_keys: ticket_keys.map(|(secret, previous, rotation, lifetime)| TicketKeys {
+                secret: Secret::new(secret),
+                previous: previous.map(Secret::new),
+                rotation: Duration::from_secs(rotation),
+                lifetime: Duration::from_secs(lifetime),
+            }),
         };
         let engine = py
             .detach(|| self.0.server(&config))
             .map_err(|error| raised(py, self.0.id(), &error))?;
         Ok(ServerEngine {
             engine,
+            lines,
             implementation: self.0.id(),
         })
     }
@@ -250,10 +308,22 @@ fn groups<'py>(py: Python<'py>, effective: &Effective) -> PyResult<Bound<'py, Py
     PyTuple::new(py, groups)
 }
 
+fn counts<'py>(py: Python<'py>, statistics: &Statistics) -> PyResult<Bound<'py, PyDict>> {
+    let counts = PyDict::new(py);
+    counts.set_item("full", statistics.full)?;
+    counts.set_item("resumed", statistics.resumed)?;
+    counts.set_item("stored", statistics.stored)?;
+    counts.set_item("hits", statistics.hits)?;
+    counts.set_item("misses", statistics.misses)?;
+    Ok(counts)
+}
+
 /// What all connections of a client context share.
 #[pyclass(frozen, module = "polytls._native")]
 pub(crate) struct ClientEngine {
     engine: Arc<dyn polytls_core::ClientEngine>,
+    /// The key log that the engine has, for the garbage collector.
+    lines: Option<Arc<Lines>>,
     implementation: &'static str,
 }
 
@@ -289,6 +359,11 @@ impl ClientEngine {
     #[getter]
     fn effective_groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         groups(py, self.engine.effective())
+    }
+
+    /// What has become of its connections so far.
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        counts(py, &self.engine.statistics())
     }
 
     /// A connection in memory, for `context`.
@@ -331,12 +406,21 @@ impl ClientEngine {
         let connection = self.connection(py, host(server_hostname)?.as_ref(), port)?;
         socket::take_over(py, context, self.implementation, socket, connection)
     }
+
+    // A callback may well be a method of the object that keeps the context.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.lines
+            .as_ref()
+            .map_or(Ok(()), |lines| lines.traverse(&visit))
+    }
 }
 
 /// What all connections of a server context share.
 #[pyclass(frozen, module = "polytls._native")]
 pub(crate) struct ServerEngine {
     engine: Arc<dyn polytls_core::ServerEngine>,
+    /// The key log that the engine has, for the garbage collector.
+    lines: Option<Arc<Lines>>,
     implementation: &'static str,
 }
 
@@ -361,6 +445,11 @@ impl ServerEngine {
     #[getter]
     fn effective_groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         groups(py, self.engine.effective())
+    }
+
+    /// What has become of its connections so far.
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        counts(py, &self.engine.statistics())
     }
 
     /// A connection in memory, for `context`.
@@ -437,5 +526,12 @@ impl ServerEngine {
             taken.map_err(|_| PyValueError::new_err("leftover: more than a handshake"))?;
         }
         socket::take_over(py, context, self.implementation, socket, connection)
+    }
+
+    // A callback may well be a method of the object that keeps the context.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.lines
+            .as_ref()
+            .map_or(Ok(()), |lines| lines.traverse(&visit))
     }
 }

@@ -1,6 +1,7 @@
 //! The one mapping from the core's errors to the exceptions of `polytls.errors`.
 
-use polytls_core::{Alert, Error};
+use polytls_core::{Alert, Cause, Error};
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
@@ -100,9 +101,17 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
         Error::Configuration { .. } => format!("{implementation}: {error}"),
         other => other.to_string(),
     };
-    Ok(PyErr::from_value(
-        class.get(py)?.call((message,), Some(&facts))?,
-    ))
+    let made = PyErr::from_value(class.get(py)?.call((message,), Some(&facts))?);
+    if let Error::Signer(failure) = error
+        && let Some(Cause(cause)) = &failure.cause
+        && let Some(exception) = cause.downcast_ref::<Py<PyBaseException>>()
+    {
+        made.set_cause(
+            py,
+            Some(PyErr::from_value(exception.bind(py).clone().into_any())),
+        );
+    }
+    Ok(made)
 }
 
 /// A ConfigurationError that names `field`.

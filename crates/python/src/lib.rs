@@ -2,7 +2,8 @@
 //!
 //! It converts and nothing else: configuration in ([`engine`]), connections in memory
 //! ([`buffer`]) and over sockets ([`socket`]), facts and errors out ([`info`], [`errors`]), host
-//! names ([`names`]), throw-away certificates ([`testing`]).
+//! names ([`names`]), keying material ([`exporter`]), secrets for debugging ([`key_log`]), keys that are elsewhere ([`signer`]; what
+//! callbacks must not touch: [`busy`]), throw-away certificates ([`testing`], [`testing_signer`]).
 //!
 //! Rules of every class here: frozen, with state behind a lock; an attached thread takes a lock only
 //! through `lock_py_attached`, which lets others run while it waits; no exception class is made
@@ -14,14 +15,19 @@
 )]
 
 mod buffer;
+mod busy;
 mod bytes;
 mod descriptors;
 mod engine;
 mod errors;
+mod exporter;
 mod info;
+mod key_log;
 mod names;
+mod signer;
 mod socket;
 mod testing;
+mod testing_signer;
 
 use pyo3::prelude::*;
 
@@ -31,13 +37,19 @@ mod _native {
     #[pymodule_export]
     use crate::buffer::TlsBuffer;
     #[pymodule_export]
-    use crate::engine::{Backend, ClientEngine, ServerEngine, backend, use_record_layer};
+    use crate::engine::{
+        Backend, ClientEngine, ServerEngine, backend, leaf_validity, use_record_layer,
+    };
+    #[pymodule_export]
+    use crate::exporter::server_end_point;
     #[pymodule_export]
     use crate::names::host_name;
     #[pymodule_export]
     use crate::socket::{SocketHandle, TlsSocket};
     #[pymodule_export]
     use crate::testing::{CertificateAuthority, self_signed};
+    #[pymodule_export]
+    use crate::testing_signer::{public_half, sign};
 
     use pyo3::prelude::*;
 

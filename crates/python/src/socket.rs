@@ -15,14 +15,17 @@ use std::time::Duration;
 
 use polytls_core::{Connection, Error as TlsError, Facts, Session};
 use polytls_io::{Address as Place, Error, Interrupt, Listener, ListenerSettings, Stream, Timeout};
+use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyOSError, PyOverflowError, PyTimeoutError, PyTypeError, PyValueError};
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::bytes::{Destination, Source};
 use crate::descriptors;
 use crate::errors::{INHERITED, raised};
-use crate::info;
+use crate::exporter::{Binding, Wish};
+use crate::{busy, info};
 
 /// IP, port, and for IPv6 flow label and scope: what `socket.getaddrinfo` gives.
 pub(crate) type Address = (String, u16, u32, u32);
@@ -106,7 +109,7 @@ impl Interrupt for Signals {
         if !self.on_main_thread {
             return false;
         }
-        Python::attach(|py| match py.check_signals() {
+        Python::attach(|py| match busy::outside(|| py.check_signals()) {
             Ok(()) => false,
             Err(error) => {
                 self.raised = Some(error);
@@ -308,12 +311,18 @@ impl TlsSocket {
         }
     }
 
+    /// Begins a call that takes the lock.
+    fn enter(&self, py: Python<'_>) -> PyResult<busy::Entered> {
+        busy::enter(self).map_err(|error| raised(py, self.implementation, &error))
+    }
+
     /// Runs a call of the driver detached.
     fn run<R: Send>(
         &self,
         py: Python<'_>,
         call: impl FnOnce(&mut Signals) -> Result<R, Error> + Send,
     ) -> PyResult<R> {
+        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         py.detach(|| call(&mut signals))
             .map_err(|error| failed(py, self.implementation, error, signals))
@@ -377,6 +386,7 @@ impl TlsSocket {
             return Err(PyValueError::new_err("buffer is smaller than nbytes"));
         }
         let size = if wanted == 0 { room } else { wanted };
+        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         destination
             .detached(size, |into| stream.recv(into.into_bytes(), &mut signals))
@@ -387,6 +397,7 @@ impl TlsSocket {
     fn send(&self, py: Python<'_>, bytes: &Bound<'_, PyAny>) -> PyResult<usize> {
         let stream = self.stream()?;
         let source = Source::new(bytes, "bytes")?;
+        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         source
             .detached(|from| stream.send(from, &mut signals))
@@ -398,6 +409,7 @@ impl TlsSocket {
     fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let stream = self.stream()?;
         let source = Source::new(data, "data")?;
+        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         source
             .detached(|from| stream.send_all(from, &mut signals))
@@ -522,10 +534,10 @@ impl TlsSocket {
     fn close(&self, py: Python<'_>, force: bool) -> PyResult<()> {
         match &self.kind {
             Kind::Stream(stream) => self.run(py, |signals| stream.close(force, signals)),
-            Kind::Listener(listener) => {
-                py.detach(|| listener.close());
+            Kind::Listener(listener) => self.run(py, |_| {
+                listener.close();
                 Ok(())
-            }
+            }),
         }
     }
 
@@ -653,6 +665,32 @@ impl TlsSocket {
         info::connection_info(py, self.implementation, self.facts(py)?.as_ref())
     }
 
+    /// Exports keying material of this connection.
+    fn export_keying_material<'py>(
+        &self,
+        py: Python<'py>,
+        label: &Bound<'py, PyAny>,
+        context: Option<&Bound<'py, PyAny>>,
+        length: isize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let wish = Wish::new(label, context, length)?;
+        let stream = self.stream()?;
+        let _entered = self.enter(py)?;
+        py.detach(|| stream.ask(|connection| wish.of(connection)))
+            .map(|bytes| PyBytes::new(py, &bytes))
+            .map_err(|error| raised(py, self.implementation, &error))
+    }
+
+    /// What ties an exchange of the application's to this connection.
+    fn channel_binding<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let kind = Binding::named(kind)?;
+        let stream = self.stream()?;
+        let _entered = self.enter(py)?;
+        py.detach(|| stream.ask(|connection| kind.of(connection)))
+            .map(|bytes| PyBytes::new(py, &bytes))
+            .map_err(|error| raised(py, self.implementation, &error))
+    }
+
     /// The context this socket was made by.
     #[getter]
     fn context(&self, py: Python<'_>) -> Py<PyAny> {
@@ -678,6 +716,10 @@ impl TlsSocket {
             "<TLSSocket of {}: {what}{address}, fd={fd}>",
             self.implementation
         )
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.context)
     }
 
     fn __reduce__(&self) -> PyResult<()> {

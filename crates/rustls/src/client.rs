@@ -4,26 +4,28 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use polytls_core::config::{ClientConfig, Verification};
-use polytls_core::{ClientEngine, Effective, Error, HostName, Session};
+use polytls_core::{ClientEngine, Effective, Error, HostName, Session, Statistics};
 use rustls::client::UnbufferedClientConnection;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
-use rustls::sign::SingleCertAndKey;
 
-use crate::identity::certified_key;
+use crate::identity::{ClientChooser, certified_key};
 use crate::observe::{Observed, SessionKey, observing};
 use crate::provider::Selection;
+use crate::resumption::Counters;
 use crate::session::RustlsSession;
 use crate::trust::Anchors;
 use crate::verifier::ServerJudge;
-use crate::{resumption, server};
+use crate::{resumption, secrets, server};
 
 /// Everything the connections of one client context share.
 #[derive(Debug)]
 pub(crate) struct Client {
     config: Arc<rustls::ClientConfig>,
     effective: Effective,
+    counters: Arc<Counters>,
+    remembers: bool,
     names_are_checked: bool,
 }
 
@@ -43,19 +45,27 @@ impl Client {
         .map_err(|error| Error::configuration("ciphers", error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
-        let mut built = match &config.identity {
-            None => builder.with_no_client_auth(),
-            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
-                certified_key(identity, &provider)?,
-            ))),
+        let keys = config
+            .identities
+            .iter()
+            .map(|identity| certified_key(identity, &provider))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut built = if keys.is_empty() {
+            builder.with_no_client_auth()
+        } else {
+            builder.with_client_cert_resolver(Arc::new(ClientChooser::new(keys)?))
         };
         built.alpn_protocols.clone_from(&config.common.alpn);
         // For our own record layer to take over after the handshake.
         built.enable_secret_extraction = true;
-        built.resumption = resumption::of_client(config.common.sessions)?;
+        built.key_log = Arc::new(secrets::Listener(config.common.key_log.clone()));
+        let counters = Arc::default();
+        built.resumption = resumption::of_client(config.common.sessions, &counters)?;
         Ok(Self {
             config: Arc::new(built),
             effective,
+            counters,
+            remembers: config.common.sessions.is_some(),
             names_are_checked: config.verification == Verification::Full,
         })
     }
@@ -115,16 +125,25 @@ impl ClientEngine for Client {
             // What goes into SNI.
             server_name: host.filter(|host| !host.is_ip()).map(ToString::to_string),
             session_key: host.map(|_| SessionKey(port)),
+            counters: Some(Arc::clone(&self.counters)),
             ..Observed::default()
         }));
         let connection = observing(&mut observed, || {
             UnbufferedClientConnection::new(Arc::clone(&self.config), name)
         })
         .map_err(|error| Error::Internal(error.to_string()))?;
+        if self.remembers && host.is_some() {
+            let offers = observed.as_ref().is_some_and(|seen| seen.offers_session);
+            self.counters.looked_for(offers);
+        }
         Ok(Box::new(RustlsSession::new(connection, observed)))
     }
 
     fn effective(&self) -> &Effective {
         &self.effective
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.counters.read()
     }
 }

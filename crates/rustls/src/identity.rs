@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use polytls_core::config::Identity;
+use polytls_core::config::{Identity, Key};
 use polytls_core::sni::NameTable;
 use polytls_core::{Error, pki_types};
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use rustls::{Error as TlsError, InconsistentKeys};
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::{Error as TlsError, InconsistentKeys, SignatureScheme};
 
 use crate::observe;
+use crate::signer::RemoteKey;
 
 /// Loads the key and holds it against the leaf.
 pub(crate) fn certified_key(
@@ -22,17 +24,24 @@ pub(crate) fn certified_key(
         polytls_x509::summarize(certificate)
             .map_err(|error| wrong(format!("certificate {index} of the chain is {error}")))?;
     }
-    let key = provider
-        .key_provider
-        .load_private_key(identity.key.clone_key())
-        .map_err(|_| {
-            wrong(format!(
-                "rustls cannot use this {} private key; it takes RSA of 2048 to 8192 bits, ECDSA \
-                 on P-256, P-384 and P-521, and Ed25519",
-                encoding(&identity.key)
-            ))
-        })?;
-    let certified = CertifiedKey::new(identity.chain.clone(), key);
+    let key: Arc<dyn SigningKey> = match (&identity.key, identity.chain.first()) {
+        (Key::Signer(signer), Some(leaf)) => {
+            Arc::new(RemoteKey::new(Arc::clone(signer), leaf.clone(), provider)?)
+        }
+        (Key::Signer(_), None) => return Err(wrong("a chain without a certificate".to_owned())),
+        (Key::Der(key), _) => provider
+            .key_provider
+            .load_private_key(key.clone_key())
+            .map_err(|_| {
+                wrong(format!(
+                    "rustls cannot use this {} private key; it takes RSA of 2048 to 8192 bits, \
+                     ECDSA on P-256, P-384 and P-521, and Ed25519",
+                    encoding(key)
+                ))
+            })?,
+    };
+    let mut certified = CertifiedKey::new(identity.chain.clone(), key);
+    certified.ocsp.clone_from(&identity.ocsp_response);
     match certified.keys_match() {
         Ok(()) => Ok(Arc::new(certified)),
         Err(TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(wrong(
@@ -94,6 +103,61 @@ impl ResolvesServerCert for Chooser {
                 observe::note(|seen| seen.no_key_fits = true);
                 candidates.first()
             })
-            .map(|index| Arc::clone(&self.keys[*index]))
+            .map(|index| {
+                let chosen = &self.keys[*index];
+                observe::note(|seen| seen.identity = Some(Arc::clone(chosen)));
+                Arc::clone(chosen)
+            })
+    }
+}
+
+/// A client's chains: chooses by what the server trusts, as far as it says, and can verify.
+#[derive(Debug)]
+pub(crate) struct ClientChooser {
+    /// Each with the names of all issuers in the chain, in DER.
+    keys: Vec<(Arc<CertifiedKey>, Vec<Vec<u8>>)>,
+}
+
+impl ClientChooser {
+    pub(crate) fn new(keys: Vec<Arc<CertifiedKey>>) -> Result<Self, Error> {
+        let with_issuers = |key: Arc<CertifiedKey>| {
+            let issuers = key.cert.iter().map(|certificate| {
+                polytls_x509::issuer(certificate)
+                    .map_err(|error| Error::configuration("certificate_chain", error.to_string()))
+            });
+            let issuers = issuers.collect::<Result<_, _>>()?;
+            Ok((key, issuers))
+        };
+        let keys = keys.into_iter().map(with_issuers);
+        Ok(Self {
+            keys: keys.collect::<Result<_, Error>>()?,
+        })
+    }
+}
+
+impl ResolvesClientCert for ClientChooser {
+    fn resolve(
+        &self,
+        root_hint_subjects: &[&[u8]],
+        sigschemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        let verifiable = |key: &CertifiedKey| key.key.choose_scheme(sigschemes).is_some();
+        let trusted = |issuers: &[Vec<u8>]| {
+            issuers
+                .iter()
+                .any(|issuer| root_hint_subjects.contains(&issuer.as_slice()))
+        };
+        let chosen = self
+            .keys
+            .iter()
+            .find(|(key, issuers)| trusted(issuers) && verifiable(key))
+            // The hint may be incomplete or missing (RFC 8446 section 4.2.4).
+            .or_else(|| self.keys.iter().find(|(key, _)| verifiable(key)))
+            .or_else(|| self.keys.first());
+        chosen.map(|(key, _)| Arc::clone(key))
+    }
+
+    fn has_certs(&self) -> bool {
+        !self.keys.is_empty()
     }
 }

@@ -6,7 +6,14 @@
 
 use std::cell::RefCell;
 
+use std::sync::Arc;
+
 use polytls_core::CertificateFailure;
+use polytls_core::config::SignerFailure;
+use rustls::sign::CertifiedKey;
+
+use crate::resumption::Counters;
+use crate::secrets::{Exporter, ServerHello};
 
 /// One connection's view, kept by its session and lent to the thread for each call; boxed, as it
 /// goes to and fro with every record.
@@ -20,6 +27,18 @@ pub(crate) struct Observed {
     pub(crate) no_key_fits: bool,
     /// The port sessions are remembered by (clients); `None` keeps no session.
     pub(crate) session_key: Option<SessionKey>,
+    /// Why our key has not signed.
+    pub(crate) signer_failure: Option<SignerFailure>,
+    /// There was a session to offer (clients).
+    pub(crate) offers_session: bool,
+    /// Where it is counted how the handshake ended; taken by then.
+    pub(crate) counters: Option<Arc<Counters>>,
+    /// The chain that was chosen (servers).
+    pub(crate) identity: Option<Arc<CertifiedKey>>,
+    /// What keying material is exported from.
+    pub(crate) exporter: Option<Box<Exporter>>,
+    /// What TLS 1.2 needs besides.
+    pub(crate) server_hello: Option<ServerHello>,
 }
 
 /// What besides the name sessions are remembered by.

@@ -7,12 +7,14 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
-use polytls_core::Error;
+use polytls_core::config::ServerConfig;
 use polytls_core::fork::PerProcess;
+use polytls_core::{Error, Statistics};
+use rustls::NamedGroup;
 use rustls::client::{
     ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
@@ -21,9 +23,9 @@ use rustls::pki_types::ServerName;
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
 };
-use rustls::{NamedGroup, ServerConfig};
 
 use crate::observe::{self, SessionKey};
+use crate::tickets::{Binding, FleetTicketer};
 
 /// Tickets kept per server; a TLS 1.3 ticket is used once (RFC 8446 appendix C.4).
 const TICKETS_PER_SERVER: usize = 8;
@@ -37,12 +39,81 @@ struct Remembered {
 
 type Key = (ServerName<'static>, SessionKey);
 
+/// What became of the connections of one engine, and of the sessions for them.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    full: AtomicU64,
+    resumed: AtomicU64,
+    stored: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl Counters {
+    /// A handshake is done.
+    pub(crate) fn finished(&self, resumed: bool) {
+        let counter = if resumed { &self.resumed } else { &self.full };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A session was looked for.
+    pub(crate) fn looked_for(&self, found: bool) {
+        let counter = if found { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn stored(&self) {
+        self.stored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Statistics {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Statistics {
+            full: read(&self.full),
+            resumed: read(&self.resumed),
+            stored: read(&self.stored),
+            hits: read(&self.hits),
+            misses: read(&self.misses),
+        }
+    }
+}
+
+/// A server's ticketer, counted.
+#[derive(Debug)]
+struct Counting {
+    ticketer: Arc<dyn ProducesTickets>,
+    counters: Arc<Counters>,
+}
+
+impl ProducesTickets for Counting {
+    fn enabled(&self) -> bool {
+        self.ticketer.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.ticketer.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let ticket = self.ticketer.encrypt(plain)?;
+        self.counters.stored();
+        Some(ticket)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        let session = self.ticketer.decrypt(cipher);
+        self.counters.looked_for(session.is_some());
+        session
+    }
+}
+
 /// What one client context remembers, by host and port; the oldest server is forgotten first.
 ///
 /// rustls asks by name alone; the port comes from the scope of the call.
 struct ClientSessions {
     servers: PerProcess<Mutex<LruCache<Key, Remembered>>>,
     limit: NonZeroUsize,
+    counters: Arc<Counters>,
 }
 
 impl fmt::Debug for ClientSessions {
@@ -52,10 +123,11 @@ impl fmt::Debug for ClientSessions {
 }
 
 impl ClientSessions {
-    fn new(limit: NonZeroUsize) -> Self {
+    fn new(limit: NonZeroUsize, counters: Arc<Counters>) -> Self {
         Self {
             servers: PerProcess::new(Mutex::new(LruCache::new(limit))),
             limit,
+            counters,
         }
     }
 
@@ -80,12 +152,14 @@ impl ClientSessionStore for ClientSessions {
     }
 
     fn set_tls12_session(&self, server_name: ServerName<'static>, value: Tls12ClientSessionValue) {
-        self.with(&server_name, |server| server.tls12 = Some(value));
+        let kept = self.with(&server_name, |server| server.tls12 = Some(value));
+        kept.inspect(|()| self.counters.stored());
     }
 
     fn tls12_session(&self, server_name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
         self.with(server_name, |server| server.tls12.clone())
             .flatten()
+            .inspect(|_| observe::note(|seen| seen.offers_session = true))
     }
 
     fn remove_tls12_session(&self, server_name: &ServerName<'static>) {
@@ -97,12 +171,13 @@ impl ClientSessionStore for ClientSessions {
         server_name: ServerName<'static>,
         value: Tls13ClientSessionValue,
     ) {
-        self.with(&server_name, |server| {
+        let kept = self.with(&server_name, |server| {
             if server.tls13.len() == TICKETS_PER_SERVER {
                 server.tls13.pop_front();
             }
             server.tls13.push_back(value);
         });
+        kept.inspect(|()| self.counters.stored());
     }
 
     fn take_tls13_ticket(
@@ -111,6 +186,7 @@ impl ClientSessionStore for ClientSessions {
     ) -> Option<Tls13ClientSessionValue> {
         self.with(server_name, |server| server.tls13.pop_back())
             .flatten()
+            .inspect(|_| observe::note(|seen| seen.offers_session = true))
     }
 }
 
@@ -125,10 +201,16 @@ fn limit(capacity: usize) -> Result<NonZeroUsize, Error> {
 }
 
 /// Resumption on clients.
-pub(crate) fn of_client(capacity: Option<usize>) -> Result<Resumption, Error> {
+pub(crate) fn of_client(
+    capacity: Option<usize>,
+    counters: &Arc<Counters>,
+) -> Result<Resumption, Error> {
     Ok(match capacity {
         None => Resumption::disabled(),
-        Some(capacity) => Resumption::store(Arc::new(ClientSessions::new(limit(capacity)?))),
+        Some(capacity) => Resumption::store(Arc::new(ClientSessions::new(
+            limit(capacity)?,
+            Arc::clone(counters),
+        ))),
     })
 }
 
@@ -263,17 +345,33 @@ impl ProducesTickets for Tickets {
     }
 }
 
-/// Resumption on servers: tickets under keys of this context alone, and a cache of its own for TLS
-/// 1.2 clients without tickets. So no session made under other settings is ever accepted.
-pub(crate) fn of_server(config: &mut ServerConfig, capacity: Option<usize>) -> Result<(), Error> {
-    match capacity {
+/// Resumption on servers: tickets under keys of this context alone or, if it shares them, of those
+/// that ask the same of their clients; and a cache of its own for TLS 1.2 clients without tickets. So
+/// no session made under other settings is ever accepted.
+pub(crate) fn of_server(
+    built: &mut rustls::ServerConfig,
+    config: &ServerConfig,
+    counters: &Arc<Counters>,
+) -> Result<(), Error> {
+    match config.common.sessions {
         None => {
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.send_tls13_tickets = 0;
+            built.session_storage = Arc::new(NoServerSessionStorage {});
+            built.send_tls13_tickets = 0;
         }
         Some(capacity) => {
-            config.session_storage = Arc::new(ServerSessions::new(limit(capacity)?));
-            config.ticketer = Arc::new(Tickets(PerProcess::new(InUse::new()?)));
+            built.session_storage = Arc::new(ServerSessions::new(limit(capacity)?));
+            let ticketer: Arc<dyn ProducesTickets> = match &config.ticket_keys {
+                Some(keys) => Arc::new(FleetTicketer::new(
+                    keys,
+                    &Binding::of(config)?,
+                    Arc::clone(&config.common.clock),
+                )?),
+                None => Arc::new(Tickets(PerProcess::new(InUse::new()?))),
+            };
+            built.ticketer = Arc::new(Counting {
+                ticketer,
+                counters: Arc::clone(counters),
+            });
         }
     }
     Ok(())

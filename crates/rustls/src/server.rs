@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use polytls_core::clock::Clock;
 use polytls_core::config::{ClientAuthentication, ServerConfig, Trust, Verification};
-use polytls_core::{Effective, Error, ServerEngine, Session};
+use polytls_core::{Effective, Error, ServerEngine, Session, Statistics};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
@@ -12,11 +12,13 @@ use rustls::server::{UnbufferedServerConnection, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
 
 use crate::identity::{Chooser, certified_key};
+use crate::observe::Observed;
 use crate::provider::Selection;
-use crate::resumption;
+use crate::resumption::Counters;
 use crate::session::RustlsSession;
 use crate::trust::Anchors;
 use crate::verifier::ClientJudge;
+use crate::{resumption, secrets};
 
 /// Our clock in rustls's terms.
 #[derive(Debug)]
@@ -33,6 +35,7 @@ impl TimeProvider for Time {
 pub(crate) struct Server {
     config: Arc<rustls::ServerConfig>,
     effective: Effective,
+    counters: Arc<Counters>,
 }
 
 impl Server {
@@ -67,10 +70,13 @@ impl Server {
         built.alpn_protocols.clone_from(&config.common.alpn);
         // For our own record layer to take over after the handshake.
         built.enable_secret_extraction = true;
-        resumption::of_server(&mut built, config.common.sessions)?;
+        built.key_log = Arc::new(secrets::Listener(config.common.key_log.clone()));
+        let counters = Arc::default();
+        resumption::of_server(&mut built, config, &counters)?;
         Ok(Self {
             config: Arc::new(built),
             effective,
+            counters,
         })
     }
 }
@@ -111,10 +117,21 @@ impl ServerEngine for Server {
     fn session(&self) -> Result<Box<dyn Session>, Error> {
         let connection = UnbufferedServerConnection::new(Arc::clone(&self.config))
             .map_err(|error| Error::Internal(error.to_string()))?;
-        Ok(Box::new(RustlsSession::new(connection, None)))
+        let observed = Observed {
+            counters: Some(Arc::clone(&self.counters)),
+            ..Observed::default()
+        };
+        Ok(Box::new(RustlsSession::new(
+            connection,
+            Some(Box::new(observed)),
+        )))
     }
 
     fn effective(&self) -> &Effective {
         &self.effective
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.counters.read()
     }
 }

@@ -9,6 +9,7 @@ use rustls::{HandshakeKind, PeerIncompatible};
 use crate::error::blame;
 use crate::kernel::{self, Kernel};
 use crate::observe::{self, Observed};
+use crate::secrets::ServerHello;
 use crate::unbuffered::{self, Side};
 
 /// Who protects the records.
@@ -55,6 +56,16 @@ impl<S: Side> RustlsSession<S> {
         let (refusal, no_key_fits) = seen.map_or((None, false), |seen| {
             (seen.refusal.take(), seen.no_key_fits)
         });
+        if let Some(failure) = self
+            .observed
+            .as_mut()
+            .and_then(|seen| seen.signer_failure.take())
+        {
+            // rustls says nothing, and what it had prepared was not sent: nothing is encrypted yet
+            // that we send (RFC 8446 section 6.2).
+            append_alert(INTERNAL_ERROR, out);
+            return Error::Signer(failure);
+        }
         match error {
             // rustls 0.23 misses an extension that came with TLS 1.2 before it looks at the version.
             rustls::Error::PeerIncompatible(
@@ -69,6 +80,26 @@ impl<S: Side> RustlsSession<S> {
                 Error::PeerIncompatible("no signature scheme in common".to_owned())
             }
             error => blame(error, refusal),
+        }
+    }
+
+    /// Looks for the ServerHello, which is first among what a server sends.
+    fn see_server_hello(&mut self, records: &[u8]) {
+        if let Some(seen) = &mut self.observed
+            && seen.server_hello.is_none()
+        {
+            seen.server_hello = ServerHello::of(records);
+        }
+    }
+
+    /// Counts the handshake, once it is complete.
+    fn count(&mut self) {
+        if let Protection::Rustls(connection) = &self.protection
+            && !connection.is_handshaking()
+            && let Some(seen) = &mut self.observed
+            && let Some(counters) = seen.counters.take()
+        {
+            counters.finished(connection.handshake_kind() == Some(HandshakeKind::Resumed));
         }
     }
 
@@ -118,6 +149,9 @@ impl<S: Side> Session for RustlsSession<S> {
         out: &mut Outbound,
     ) -> Result<Received, Error> {
         let before = out.len();
+        if S::IS_CLIENT && self.is_handshaking() {
+            self.see_server_hello(records);
+        }
         let received = match &mut self.protection {
             Protection::Ours(own) => {
                 return observe::observing(&mut self.observed, || {
@@ -130,6 +164,10 @@ impl<S: Side> Session for RustlsSession<S> {
             Protection::Moving => return Err(moving()),
         };
         let received = received.map_err(|error| self.ended(error, records, before, out))?;
+        if !S::IS_CLIENT {
+            self.see_server_hello(&out.bytes()[before..]);
+        }
+        self.count();
         // rustls remembers where in the records an incomplete message began, so it goes on with it.
         if received.consumed == records.len() && !received.peer_closed {
             self.take_over()?;
@@ -194,6 +232,26 @@ impl<S: Side> Session for RustlsSession<S> {
         }
     }
 
+    fn export(&self, label: &[u8], context: Option<&[u8]>, into: &mut [u8]) -> Result<(), Error> {
+        let cipher = match &self.protection {
+            Protection::Rustls(connection) => connection
+                .negotiated_cipher_suite()
+                .map_or(0, |suite| u16::from(suite.suite())),
+            Protection::Ours(own) => own.facts.cipher,
+            Protection::Moving => return Err(moving()),
+        };
+        let seen = self.observed.as_deref();
+        let hello = seen.and_then(|seen| seen.server_hello.as_ref());
+        seen.and_then(|seen| seen.exporter.as_deref())
+            .ok_or_else(|| Error::Internal("rustls gave no exporter secret".to_owned()))?
+            .export(cipher, hello, label, context, into)
+    }
+
+    fn own_certificate(&self) -> Option<Vec<u8>> {
+        let identity = self.observed.as_ref()?.identity.as_ref()?;
+        identity.cert.first().map(|leaf| leaf.to_vec())
+    }
+
     fn update_keys(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
         match &mut self.protection {
             Protection::Ours(own) => own.layer.update_sending(true, out),
@@ -236,19 +294,29 @@ fn facts<Data>(
 }
 
 const HANDSHAKE_FAILURE: u8 = 40;
+const INTERNAL_ERROR: u8 = 80;
 const PROTOCOL_VERSION: u8 = 70;
 
 /// Says goodbye in other words, or at all: what was put behind the first `before` bytes of `out` is an
 /// alert in the clear, as nothing was encrypted yet, or nothing.
 fn replace_alert(description: u8, before: usize, out: &mut Outbound) {
-    let alert = [21, 3, 3, 0, 2, 2, description];
+    let alert = alert(description);
     if out.len() == before {
-        out.space(alert.len());
-        out.commit(alert.len());
-    }
-    if let Some(last) = out.tail_mut(alert.len()) {
+        append_alert(description, out);
+    } else if let Some(last) = out.tail_mut(alert.len()) {
         last.copy_from_slice(&alert);
     }
+}
+
+fn append_alert(description: u8, out: &mut Outbound) {
+    let alert = alert(description);
+    out.space(alert.len())[..alert.len()].copy_from_slice(&alert);
+    out.commit(alert.len());
+}
+
+/// A fatal alert in a record of its own, in the clear.
+const fn alert(description: u8) -> [u8; 7] {
+    [21, 3, 3, 0, 2, 2, description]
 }
 
 /// Whether a ClientHello, in its first record, has a version below TLS 1.2 where TLS 1.2 and 1.3 have

@@ -13,7 +13,7 @@ use rustls::unbuffered::{
 };
 
 use crate::error::blame;
-use crate::kernel;
+use crate::{kernel, observe};
 
 /// What sealing adds to a record at most: header, explicit nonce (TLS 1.2), content type, tag.
 const OVERHEAD: usize = 5 + 8 + 1 + 16;
@@ -104,7 +104,10 @@ pub(crate) fn process<S: Side>(
         let state = match state {
             Ok(state) => state,
             Err(error) => {
-                drain(connection, out);
+                // Without a signature there is no alert, only the beginning of a flight.
+                if observe::look(|seen| seen.signer_failure.is_none()) != Some(false) {
+                    drain(connection, out);
+                }
                 return Err(error);
             }
         };

@@ -28,7 +28,7 @@ fn tickets_with_long_client_chains_take_several_records() {
     let client = Rustls
         .client(&ClientConfig {
             common: common(vec![Version::Tls13]),
-            identity: Some(CREDENTIALS.long_client()),
+            identities: vec![CREDENTIALS.long_client()],
             trust: Trust::Certificates(vec![CREDENTIALS.root.clone()]),
             verification: Verification::Full,
         })
@@ -40,6 +40,7 @@ fn tickets_with_long_client_chains_take_several_records() {
             client_authentication: ClientAuthentication::Required,
             trust: Some(Trust::Certificates(vec![CREDENTIALS.root.clone()])),
             verification: Verification::Full,
+            ticket_keys: None,
         })
         .unwrap();
     let host = HostName::parse(HOST).unwrap();

@@ -2,11 +2,15 @@
 //!
 //! The parsing is `x509-parser`'s; nothing here decides whether a certificate is trusted.
 
+mod signature;
+
 use std::fmt;
 use std::net::IpAddr;
 
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+pub use signature::{SignatureHash, signature_hash};
 
 /// What a certificate says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +73,18 @@ pub fn summarize(der: &[u8]) -> Result<Summary, NoCertificate> {
         not_before: certificate.validity().not_before.timestamp(),
         not_after: certificate.validity().not_after.timestamp(),
     })
+}
+
+/// The distinguished name of the issuer, DER, as servers hint which they accept (RFC 8446 section
+/// 4.2.4).
+///
+/// # Errors
+///
+/// [`NoCertificate`].
+pub fn issuer(der: &[u8]) -> Result<Vec<u8>, NoCertificate> {
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|error| NoCertificate(error.to_string()))?;
+    Ok(certificate.issuer().as_raw().to_vec())
 }
 
 /// An address as it stands in a certificate; of any other length it is none.

@@ -48,6 +48,7 @@ def _facts(can: Capabilities) -> Iterator[tuple[str, str]]:
     yield "cipher suites", _list(_name(known(CipherSuite, suite)) for suite in can.cipher_suites)
     yield "cipher choice", can.cipher_choice
     yield "groups", _list(_name(known(NamedGroup, group)) for group in can.groups)
+    yield "channel bindings", _list(sorted(can.channel_bindings))
     flags = _flags(can)
     yield "can", _list(what for what, able in flags.items() if able)
     yield "cannot", _list(what for what, able in flags.items() if not able)
@@ -60,6 +61,9 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "resumption": can.resumption,
         "keying material exporter": can.exporter,
         "key log": can.key_log,
+        "OCSP stapling": can.ocsp_stapling,
+        "choice among a client's chains": can.client_chain_selection,
+        "ticket keys that servers share": can.ticket_keys,
         "revocation lists": can.crl,
         "early data": can.early_data,
         "encrypted client hello": can.ech,

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from ..arguments import DEFAULT, Default, seconds_of
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
-from ..identity import instance_of
+from ..identity import SigningChain, instance_of
 from ..insecure import InsecureConfiguration, warn
 from ..interfaces import ByteStream
 from ..names import Address, host_of, port_of, resolve, verified_name
+from .key_log import warn_of_key_log
 
 if TYPE_CHECKING:
     import socket
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
 
     from ..streams import StreamSocket
 
-__all__ = ["Client", "InsecureClient", "InsecureServer", "Listening", "Server", "verification"]
+__all__ = [
+    "Client",
+    "InsecureClient",
+    "InsecureServer",
+    "Listening",
+    "Server",
+    "signs_elsewhere",
+    "verification",
+]
 
 _Buffer = TypeVar("_Buffer")
 _Socket = TypeVar("_Socket")
@@ -48,6 +57,17 @@ def verification(insecure: InsecureConfiguration | None) -> str:
     return "nothing" if insecure.disable_verification else "any name"
 
 
+def signs_elsewhere(configuration: TLSClientConfiguration | TLSServerConfiguration) -> bool:
+    """Return whether any of its private keys is a signer."""
+    chains: tuple[SigningChain | None, ...]
+    if isinstance(configuration, TLSServerConfiguration):
+        chains = configuration.certificate_chain or ()
+    else:
+        chains = (configuration.certificate_chain, *configuration.alternative_chains)
+    keys = (chain.leaf[1] for chain in chains if chain is not None)
+    return any(key is not None and key.signer is not None for key in keys)
+
+
 class Client(ABC, Generic[_Buffer, _Socket]):
     """Makes client connections of one configuration; immutable, to be shared by threads.
 
@@ -60,6 +80,7 @@ class Client(ABC, Generic[_Buffer, _Socket]):
     def __init__(self, configuration: TLSClientConfiguration) -> None:
         self._configuration = instance_of("configuration", configuration, TLSClientConfiguration)
         self._insecure: InsecureConfiguration | None = None
+        warn_of_key_log(self._configuration)
         self._open()
 
     @abstractmethod
@@ -87,6 +108,11 @@ class Client(ABC, Generic[_Buffer, _Socket]):
     def configuration(self) -> TLSClientConfiguration:
         """The configuration this context was made from."""
         return self._configuration
+
+    @property
+    def handshake_may_block(self) -> bool:
+        """Whether a step of a handshake may take long: a signer may have to be waited for."""
+        return signs_elsewhere(self._configuration)
 
     def connect(
         self,
@@ -158,6 +184,7 @@ class Server(ABC, Generic[_Buffer, _Socket]):
     def __init__(self, configuration: TLSServerConfiguration) -> None:
         self._configuration = instance_of("configuration", configuration, TLSServerConfiguration)
         self._insecure: InsecureConfiguration | None = None
+        warn_of_key_log(self._configuration)
         self._open()
 
     @abstractmethod
@@ -181,6 +208,11 @@ class Server(ABC, Generic[_Buffer, _Socket]):
     def configuration(self) -> TLSServerConfiguration:
         """The configuration this context was made from."""
         return self._configuration
+
+    @property
+    def handshake_may_block(self) -> bool:
+        """Whether a step of a handshake may take long: a signer may have to be waited for."""
+        return signs_elsewhere(self._configuration)
 
     def connect(
         self,
@@ -257,6 +289,7 @@ class InsecureClient(Client[_Buffer, _Socket]):
             "insecure_configuration", insecure_configuration, InsecureConfiguration
         )
         warn("InsecureClientContext", stacklevel=2)
+        warn_of_key_log(self._configuration)
         self._open()
 
     @property
@@ -318,6 +351,7 @@ class InsecureServer(Server[_Buffer, _Socket]):
             "insecure_configuration", insecure_configuration, InsecureConfiguration
         )
         warn("InsecureServerContext", stacklevel=2)
+        warn_of_key_log(self._configuration)
         self._open()
 
     @property

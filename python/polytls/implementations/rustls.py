@@ -20,10 +20,12 @@ from ..capabilities import (
 from ..certificates import chain_data, trust_data
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
+from ..info import SessionStatistics
 from ..insecure import InsecureConfiguration, InsecureTLSImplementation
 from ..interfaces import ByteStream, TLSImplementation
 from ..names import Address
 from .contexts import Client, InsecureClient, InsecureServer, Listening, Server, verification
+from .key_log import writer
 
 if TYPE_CHECKING:
     import socket
@@ -50,7 +52,7 @@ _NAME: Final = _BACKEND.id
 CAPABILITIES: Final = Capabilities(
     trust_sources=frozenset({"system", "buffer", "file"}),
     certificate_sources=frozenset({"buffer", "file"}),
-    key_sources=frozenset({"buffer", "file"}),
+    key_sources=frozenset({"buffer", "file", "signer"}),
     versions=(TLSVersion.TLSv1_2, TLSVersion.TLSv1_3),
     cipher_suites=tuple(_BACKEND.cipher_suites),
     cipher_choice="exact",
@@ -58,6 +60,12 @@ CAPABILITIES: Final = Capabilities(
     client_authentication=True,
     sni_selection=True,
     resumption=True,
+    exporter=True,
+    key_log=True,
+    ticket_keys=True,
+    ocsp_stapling=True,
+    client_chain_selection=True,
+    channel_bindings=frozenset({"tls-exporter", "tls-server-end-point"}),
 )
 
 
@@ -77,6 +85,7 @@ class _Shared(TypedDict):
     groups: list[int] | None
     alpn: list[bytes]
     sessions: int | None
+    key_log: Callable[[str], object] | None
     verification: str
 
 
@@ -97,6 +106,7 @@ def _checked(
             for protocol in configuration.inner_protocols
         ],
         "sessions": None if sessions is None else sessions.capacity,
+        "key_log": writer(configuration.key_log, _NAME),
         "verification": mode,
     }
 
@@ -116,6 +126,11 @@ class _Effective:
     def effective_groups(self) -> tuple[NamedGroup | int, ...]:
         """The key exchange groups that may be negotiated, in order of preference."""
         return self._engine.effective_groups
+
+    @property
+    def statistics(self) -> SessionStatistics:
+        """What has become of its connections and sessions so far."""
+        return SessionStatistics(**self._engine.statistics())
 
 
 def _wrapped(
@@ -168,9 +183,10 @@ class RustlsClientContext(_Effective, Client[_native.TLSBuffer, "RustlsSocket"])
     def _open(self) -> None:
         configuration = self._configuration
         shared = _checked(configuration, self._insecure)
-        chain = configuration.certificate_chain
+        first = configuration.certificate_chain
+        chains = () if first is None else (first, *configuration.alternative_chains)
         self._engine = _BACKEND.client(
-            chain=None if chain is None else chain_data(chain, _NAME),
+            chains=[chain_data(chain, _NAME) for chain in chains],
             trust=trust_data(configuration.trust_store, _NAME),
             **shared,
         )
@@ -217,10 +233,14 @@ class RustlsServerContext(_Effective, Server[_native.TLSBuffer, "RustlsSocket"])
         shared = _checked(configuration, self._insecure)
         store = configuration.trust_store
         chains = configuration.certificate_chain or ()
+        keys = configuration.ticket_keys
         self._engine = _BACKEND.server(
             chains=[chain_data(chain, _NAME) for chain in chains],
             client_authentication=effective_client_authentication(configuration).name.lower(),
             trust=trust_data(store, _NAME),
+            ticket_keys=None
+            if keys is None
+            else (keys.secret, keys.previous, keys.rotation, keys.lifetime),
             system_trust=store is not None and store.source == "system",
             **shared,
         )

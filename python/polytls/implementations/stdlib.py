@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..capabilities import effective_groups
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup
+from ..info import SessionStatistics
 from ..insecure import InsecureTLSImplementation
 from ..interfaces import ByteStream, TLSImplementation
 from ..names import Address
@@ -64,6 +65,11 @@ class _Effective:
     def effective_groups(self) -> tuple[NamedGroup | int, ...]:
         """The key exchange groups that may be negotiated and that `ssl` can choose."""
         return effective_groups(self._configuration, CAPABILITIES)
+
+    @property
+    def statistics(self) -> SessionStatistics:
+        """What has become of its connections and sessions so far."""
+        return self._engine.counters.read()
 
 
 class StdlibClientContext(_Effective, Client[StdlibBuffer, "StreamSocket"]):

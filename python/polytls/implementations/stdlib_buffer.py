@@ -22,6 +22,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from .. import _native
 from ..arguments import amount_of, view_of
 from ..constants import CipherSuite, NextProtocol, TLSVersion
 from ..errors import (
@@ -36,7 +37,7 @@ from ..fork import generation, inherited
 from ..info import ConnectionInfo
 from ..interfaces import ClientContext, ServerContext
 from .records import MALFORMED, MAX_FRAGMENT, describe_foreign, front, plain_alert
-from .stdlib_credentials import NAME
+from .stdlib_credentials import NAME, refuse
 from .stdlib_engine import Established, Session, Side
 from .stdlib_errors import blame
 from .stdlib_facts import facts_of, presented_chain
@@ -266,6 +267,38 @@ class StdlibBuffer:
         chain = self._info.peer_chain
         return chain[0] if chain else None
 
+    def export_keying_material(
+        self, label: str | bytes, context: Buffer | None, length: int
+    ) -> NoReturn:
+        """Not in `ssl`: raises ConfigurationError."""
+        del label, context, length
+        raise refuse("export_keying_material", "the ssl module exports no keying material")
+
+    def channel_binding(self, kind: str) -> bytes:
+        """Return "tls-server-end-point"; see `SupportsChannelBinding`."""
+        if kind == "tls-exporter":
+            raise refuse("channel_binding", "the ssl module exports no keying material")
+        if kind == "tls-unique":
+            raise TLSError(
+                "tls-unique does not exist in TLS 1.3 (RFC 9266 section 3) and is not unique in "
+                "TLS 1.2 without extended master secret; use tls-server-end-point"
+            )
+        if kind != "tls-server-end-point":
+            raise ValueError(
+                f'kind: no channel binding {kind!r}; there is "tls-server-end-point" here'
+            )
+        with self._lock:
+            self._check()
+            if not self._done:
+                raise TLSError("the handshake is not complete: there is nothing to bind to yet")
+            leaf = self._side.own_leaf() if self._side.server else self.getpeercert()
+        if leaf is None:
+            raise refuse(
+                "channel_binding",
+                "with several chains for one name, the ssl module does not tell which was chosen",
+            )
+        return _native.server_end_point(leaf, NAME)
+
     @property
     def _lock(self) -> threading.Lock:
         if self._generation != generation():
@@ -349,6 +382,7 @@ class StdlibBuffer:
             self._torn = False
             self._done = True
             self._info = facts_of(self._side)
+            self._side.counters.count("resumed" if self._info.resumed else "full")
             self._remember()
 
     def _feed(self) -> bool:

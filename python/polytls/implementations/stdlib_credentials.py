@@ -51,11 +51,12 @@ class Trust:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Identity:
-    """A chain and its key, each as PEM, and the DNS names of its leaf."""
+    """A chain and its key, each as PEM, and the DNS names of its leaf; the leaf as DER."""
 
     chain: bytes
     key: bytes
     names: tuple[str, ...]
+    leaf: bytes
 
 
 def trust_of(store: TrustStore | None) -> Trust:
@@ -160,7 +161,8 @@ def identity_of(chain: SigningChain) -> Identity:
     Raises ConfigurationError.
     """
     field = "certificate_chain"
-    files, key = chain_data(chain, NAME)
+    files, key, _ = chain_data(chain, NAME)
+    assert key is None or isinstance(key, bytes)  # noqa: S101 - `check` has refused signers
     try:
         found = [der for file in files for der in certificates(file)]
     except Malformed as error:
@@ -183,7 +185,7 @@ def identity_of(chain: SigningChain) -> Identity:
                 field,
                 f"certificate {index} of the chain is not a certificate that can be read: {error}",
             ) from None
-    identity = Identity(b"".join(pem("CERTIFICATE", der) for der in found), key, names)
+    identity = Identity(b"".join(pem("CERTIFICATE", der) for der in found), key, names, found[0])
     # By itself: in a context with several, a leaf could find the key of another one.
     load_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), identity)
     return identity

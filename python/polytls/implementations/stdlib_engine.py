@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
 
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup, TLSVersion, known
 from ..fork import renew_in_children
+from ..info import SessionStatistics
 from ..insecure import InsecureConfiguration
 from .openssl_names import GROUPS, suites
 from .stdlib_credentials import identity_of
 from .stdlib_settings import Settings, new_context
 
-__all__ = ["ClientEngine", "Established", "ServerEngine", "Session", "Side"]
+__all__ = ["ClientEngine", "Counters", "Established", "ServerEngine", "Session", "Side"]
 
 
 class Session(ssl.SSLObject):
@@ -42,6 +43,29 @@ class Established:
     once: bool
 
 
+class Counters:
+    """What has become of the connections of one context."""
+
+    def __init__(self, *, server: bool) -> None:
+        self._server = server
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def count(self, what: str) -> None:
+        """Count one of what `SessionStatistics` has."""
+        with self._lock:
+            self._counts[what] += 1
+
+    def read(self) -> SessionStatistics:
+        """Return them as they are; `ssl` does not tell what becomes of a server's tickets."""
+        with self._lock:
+            counts = {each.name: self._counts[each.name] for each in fields(SessionStatistics)}
+        if self._server:
+            unknown: dict[str, Any] = dict.fromkeys(("stored", "hits", "misses"))
+            return SessionStatistics(**{**counts, **unknown})
+        return SessionStatistics(**counts)
+
+
 @dataclass(slots=True)
 class Side:
     """What a buffer gets of its context."""
@@ -50,6 +74,7 @@ class Side:
     incoming: ssl.MemoryBIO
     outgoing: ssl.MemoryBIO
     server: bool
+    counters: Counters
     #: The name to be verified and asked for, on a client that has one.
     host: str | None = None
     #: Whether the peer's certificate must be valid for that name.
@@ -60,6 +85,12 @@ class Side:
     remember: Callable[[Established], None] | None = None
     #: The one group there is to use; None: there are several.
     only_group: NamedGroup | None = None
+    #: The leaves of a server's contexts that present one chain alone, DER.
+    leaves: Mapping[ssl.SSLContext, bytes] = field(default_factory=dict)
+
+    def own_leaf(self) -> bytes | None:
+        """The certificate that a server presents; None where `ssl` does not tell which."""
+        return self.leaves.get(self.tls.context)
 
 
 def _only_group(settings: Settings) -> NamedGroup | None:
@@ -100,12 +131,21 @@ class ClientEngine:
         self._only_group = _only_group(self._settings)
         sessions = configuration.sessions
         self._sessions = None if sessions is None else _Sessions(sessions.capacity)
+        self.counters = Counters(server=False)
         self.effective_ciphers = _enabled(self._settings, self._context, configuration.ciphers)
 
     def begin(self, host: str | None, port: int | None) -> Side:
         """Return a new connection to `host`, a name as `polytls.names` gives it."""
         key, sessions = (host, port), self._sessions if host is not None else None
         offered = None if sessions is None else sessions.take(key)
+        if sessions is not None:
+            self.counters.count("misses" if offered is None else "hits")
+
+        def remember(found: Established) -> None:
+            if sessions is not None:
+                sessions.keep(key, found)
+                self.counters.count("stored")
+
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = self._context.wrap_bio(
             incoming,
@@ -119,10 +159,11 @@ class ClientEngine:
             incoming=incoming,
             outgoing=outgoing,
             server=False,
+            counters=self.counters,
             host=host,
             checks_name=self._settings.check_hostname,
             offered=offered,
-            remember=None if sessions is None else lambda found: sessions.keep(key, found),
+            remember=None if sessions is None else remember,
             only_group=self._only_group,
         )
 
@@ -143,6 +184,11 @@ class ServerEngine:
             chosen: new_context(settings, [identities[index] for index in chosen])
             for chosen in self._names.choices()
         }
+        self._leaves = {
+            self._contexts[chosen]: identities[chosen[0]].leaf
+            for chosen in self._contexts
+            if len(chosen) == 1
+        }
         default = self._default = self._contexts[self._names.fallback]
         self._receive_clients(default)
         self._only_group = _only_group(settings)
@@ -150,6 +196,7 @@ class ServerEngine:
         # (SSL_CTX_set_session_cache_mode(3)). Sessions belong to the SSLContext that a connection
         # began with; so each begins with one of its own, and the callback switches from there.
         self._begins_anew = not settings.resumption and TLSVersion.TLSv1_2 in settings.versions
+        self.counters = Counters(server=True)
         self.effective_ciphers = _enabled(settings, default, configuration.ciphers)
 
     def begin(self) -> Side:
@@ -164,7 +211,9 @@ class ServerEngine:
             incoming=incoming,
             outgoing=outgoing,
             server=True,
+            counters=self.counters,
             only_group=self._only_group,
+            leaves=self._leaves,
         )
 
     def _receive_clients(self, context: ssl.SSLContext) -> None:

@@ -24,6 +24,7 @@ from ..capabilities import (
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import ClientAuthentication, NextProtocol, TLSVersion
 from ..insecure import InsecureConfiguration
+from .key_log import prepare
 from .openssl_names import GROUPS, suites
 from .stdlib_credentials import NAME, Identity, Trust, load_identity, load_trust, refuse, trust_of
 
@@ -65,6 +66,8 @@ CAPABILITIES: Final = Capabilities(
     client_authentication=True,
     sni_selection=ssl.HAS_SNI,
     resumption=True,
+    key_log=True,
+    channel_bindings=frozenset({"tls-server-end-point"}),
 )
 
 
@@ -83,6 +86,7 @@ class Settings:
     verify_mode: ssl.VerifyMode
     check_hostname: bool
     trust: Trust | None
+    key_log: str | None = None
 
     @classmethod
     def of(cls, configuration: Configuration, insecure: InsecureConfiguration | None) -> Settings:
@@ -109,6 +113,7 @@ class Settings:
             verify_mode=mode,
             check_hostname=not server and not (insecure and insecure.disable_hostname_check),
             trust=None if mode is ssl.CERT_NONE else trust_of(configuration.trust_store),
+            key_log=_key_log(configuration),
         )
 
 
@@ -120,6 +125,8 @@ def validate(configuration: Configuration, insecure: InsecureConfiguration | Non
     verified = not (insecure and insecure.disable_verification)
     check(configuration, CAPABILITIES, NAME, verification=verified)
     _cipher_lists(configuration)
+    if callable(configuration.key_log):
+        raise refuse("key_log", "the ssl module writes secrets to files alone; give a path")
     for name in _protocol_names(configuration):
         # `set_alpn_protocols` takes ASCII, and `selected_alpn_protocol` decodes.
         if not name.isascii():
@@ -159,6 +166,8 @@ def new_context(settings: Settings, identities: Iterable[Identity] = ()) -> ssl.
     # Every certificate that was given is an anchor, not only the self-signed ones.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.options |= ssl.OP_NO_RENEGOTIATION
+    if settings.key_log is not None:
+        context.keylog_filename = settings.key_log
     if not settings.resumption:
         context.options |= ssl.OP_NO_TICKET
         if settings.server:
@@ -229,6 +238,14 @@ def _protocol_names(configuration: Configuration) -> Iterator[str]:
     for protocol in configuration.inner_protocols:
         name = protocol.value if isinstance(protocol, NextProtocol) else protocol
         yield name.decode("latin-1")
+
+
+def _key_log(configuration: Configuration) -> str | None:
+    path = configuration.key_log
+    if not isinstance(path, str):
+        return None
+    prepare(path, NAME)  # OpenSSL would make it as the umask has it.
+    return path
 
 
 def _verify_mode(

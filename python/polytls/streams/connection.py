@@ -11,9 +11,9 @@ from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 from ..arguments import amount_of, view_of
 from ..constants import CipherSuite, NextProtocol, TLSVersion
 from ..driver import Need
-from ..errors import TLSError
+from ..errors import ConfigurationError, TLSError
 from ..info import ConnectionInfo
-from ..interfaces import SupportsInfo, TLSBuffer
+from ..interfaces import SupportsChannelBinding, SupportsExporter, SupportsInfo, TLSBuffer
 from .carrier import Carrier
 from .endings import Endings
 from .sockets import host_and_port, no_address, shown, spoke_too_soon, want_write
@@ -246,6 +246,22 @@ class StreamSocket(Endings):
     def negotiated_protocol(self) -> NextProtocol | bytes | None:
         """Return the application protocol agreed on."""
         return self._driver.buffer.negotiated_protocol()
+
+    def export_keying_material(
+        self, label: str | bytes, context: Buffer | None, length: int
+    ) -> bytes:
+        """Export keying material of this connection, where its library can."""
+        buffer = self._driver.buffer
+        if not isinstance(buffer, SupportsExporter):
+            raise ConfigurationError("export_keying_material: the library below has none")
+        return buffer.export_keying_material(label, context, length)
+
+    def channel_binding(self, kind: str) -> bytes:
+        """Return what ties an exchange of the application's to this connection."""
+        buffer = self._driver.buffer
+        if not isinstance(buffer, SupportsChannelBinding):
+            raise ConfigurationError("channel_binding: the library below has none")
+        return buffer.channel_binding(kind)
 
     @property
     def negotiated_tls_version(self) -> TLSVersion | None:

@@ -5,5 +5,6 @@ Nothing here is fit for real use: keys live in memory, and certificates expire s
 
 from .certificates import CertificateAuthority, KeyType, self_signed
 from .memory import Pair, tie
+from .signers import KeySigner
 
-__all__ = ["CertificateAuthority", "KeyType", "Pair", "self_signed", "tie"]
+__all__ = ["CertificateAuthority", "KeySigner", "KeyType", "Pair", "self_signed", "tie"]

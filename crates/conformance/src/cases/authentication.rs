@@ -15,7 +15,7 @@ const CERTIFICATE_REQUIRED: Alert = Alert(116);
 /// A client with a certificate of the known root, and one with a stranger's.
 fn presenting(scene: &Scene<'_>) -> [ClientConfig; 2] {
     [&scene.credentials.client, &scene.credentials.stranger].map(|identity| ClientConfig {
-        identity: Some(identity.clone()),
+        identities: vec![identity.clone()],
         ..scene.client_config()
     })
 }

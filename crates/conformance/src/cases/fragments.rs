@@ -90,7 +90,7 @@ pub(super) fn endless_messages_are_refused(scene: &Scene<'_>) {
 /// A client whose chain is long, and a server that wants it.
 fn long_engines(scene: &Scene<'_>) -> Engines {
     let mut client = scene.client_config();
-    client.identity = Some(scene.credentials.long_client());
+    client.identities = vec![scene.credentials.long_client()];
     scene.engines(
         &client,
         &scene.asking_config(ClientAuthentication::Required),

@@ -25,7 +25,7 @@ pub(super) fn completes_however_the_stream_is_cut(scene: &Scene<'_>) {
 pub(super) fn facts_are_right_on_both_sides(scene: &Scene<'_>) {
     let mut client = scene.client_config();
     let mut server = scene.asking_config(ClientAuthentication::Required);
-    client.identity = Some(scene.credentials.client.clone());
+    client.identities = vec![scene.credentials.client.clone()];
     client.common.alpn = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     server.common.alpn = vec![b"http/1.1".to_vec()];
     client.common.groups = Some(vec![X25519]);

@@ -44,7 +44,7 @@ pub(super) fn of_a_second_connection(scene: &Scene<'_>) {
 pub(super) fn keeps_the_facts(scene: &Scene<'_>) {
     let mut client = scene.client_config();
     let mut server = scene.asking_config(ClientAuthentication::Required);
-    client.identity = Some(scene.credentials.client.clone());
+    client.identities = vec![scene.credentials.client.clone()];
     client.common.alpn = vec![b"h2".to_vec()];
     server.common.alpn = vec![b"h2".to_vec()];
     let engines = scene.engines(&client, &server);

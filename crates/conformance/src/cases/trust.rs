@@ -165,7 +165,8 @@ pub(super) fn a_server_needs_an_identity(scene: &Scene<'_>) {
 pub(super) fn a_key_that_does_not_belong_to_the_leaf_is_refused(scene: &Scene<'_>) {
     let mixed = Identity {
         chain: scene.credentials.server.chain.clone(),
-        key: scene.credentials.exact.key.clone_key(),
+        key: scene.credentials.exact.key.clone(),
+        ocsp_response: None,
     };
     let config = scene.presenting_config(&[&mixed]);
     assert_is!(
@@ -176,6 +177,6 @@ pub(super) fn a_key_that_does_not_belong_to_the_leaf_is_refused(scene: &Scene<'_
         })
     );
     let mut config = scene.client_config();
-    config.identity = Some(mixed);
+    config.identities = vec![mixed];
     assert_eq!(scene.refused_field(&config), "certificate_chain");
 }

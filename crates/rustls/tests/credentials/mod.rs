@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use polytls_conformance::{ADDRESS, Credentials, DEVICE, EXACT_HOST, HOST, WILDCARD_HOST};
-use polytls_core::config::Identity;
+use polytls_core::config::{Identity, Key};
 use polytls_core::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair,
@@ -88,6 +88,7 @@ fn self_signed(is_ca: IsCa) -> Identity {
 fn identity(certificate: &Certificate, key: &KeyPair) -> Identity {
     Identity {
         chain: vec![certificate.der().clone()],
-        key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        key: Key::Der(PrivatePkcs8KeyDer::from(key.serialize_der()).into()),
+        ocsp_response: None,
     }
 }

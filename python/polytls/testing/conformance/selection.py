@@ -37,6 +37,21 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "resumption": lambda target: target.capabilities.resumption,
     "system trust": lambda target: "system" in target.capabilities.trust_sources,
     "all versions": lambda target: len(target.capabilities.versions) > 1,
+    "exporter": lambda target: target.capabilities.exporter,
+    "no exporter": lambda target: not target.capabilities.exporter,
+    "key log": lambda target: target.capabilities.key_log,
+    "no key log": lambda target: not target.capabilities.key_log,
+    "ticket keys": lambda target: target.capabilities.ticket_keys,
+    "no ticket keys": lambda target: not target.capabilities.ticket_keys,
+    "signers": lambda target: "signer" in target.capabilities.key_sources,
+    "no signers": lambda target: "signer" not in target.capabilities.key_sources,
+    "choice among chains": lambda target: target.capabilities.client_chain_selection,
+    "no choice among chains": lambda target: not target.capabilities.client_chain_selection,
+    "stapling": lambda target: target.capabilities.ocsp_stapling,
+    "no stapling": lambda target: not target.capabilities.ocsp_stapling,
+    "end point binding": lambda target: (
+        "tls-server-end-point" in target.capabilities.channel_bindings
+    ),
     "insecure contexts": lambda target: target.insecure is not None,
     "fused calls": _has_fused_calls,
     "wrap_socket": lambda target: target.contexts_offer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from polytls import (
     VerificationFailure,
     WantReadError,
 )
-from polytls.testing import CertificateAuthority
+from polytls.testing import CertificateAuthority, Pair
+from polytls.testing.conformance.lab import PATIENCE
 from polytls.testing.conformance.selection import needs
 
 pytestmark = needs("resumption", "client authentication")
@@ -132,6 +134,105 @@ def test_sessions_of_one_version_are_not_resumed_in_another(lab: Any) -> None:
         assert pair.client.negotiated_tls_version is (
             TLSVersion.TLSv1_2 if server is old else TLSVersion.TLSv1_3
         )
+
+
+def _offered_tickets(flight: bytes) -> list[bytes]:
+    """The identities in pre_shared_key of a ClientHello in one record (RFC 8446 4.2.11)."""
+    at = 5 + 4 + 2 + 32  # Record and handshake headers, version, random.
+    at += 1 + flight[at]
+    at += 2 + int.from_bytes(flight[at : at + 2], "big")
+    at += 1 + flight[at]
+    at += 2
+    found = []
+    while at < len(flight):
+        kind, length = (int.from_bytes(flight[at + i : at + i + 2], "big") for i in (0, 2))
+        if kind == 41:
+            identities = flight[at + 6 : at + 6 + int.from_bytes(flight[at + 4 : at + 6], "big")]
+            while identities:
+                size = int.from_bytes(identities[:2], "big")
+                found.append(identities[2 : 2 + size])
+                identities = identities[2 + size + 4 :]
+        at += 4 + length
+    return found
+
+
+def test_a_ticket_of_tls_1_3_is_offered_once(lab: Any) -> None:
+    client, server = lab.client(version=TLSVersion.TLSv1_3), lab.server()
+    for _ in range(3):
+        visit(lab, client, server)
+    offered: list[bytes] = []
+    for _ in range(12):
+        buffer = client.create_buffer(lab.host)
+        with pytest.raises(WantReadError):
+            buffer.do_handshake()
+        offered += _offered_tickets(lab.outgoing(buffer))
+    assert offered
+    assert len(offered) < 12, "more tickets than any server gives"
+    assert len(set(offered)) == len(offered)
+
+
+def test_nothing_is_kept_of_a_connection_whose_peer_was_refused(
+    lab: Any, version: TLSVersion
+) -> None:
+    other = CertificateAuthority("other").trust_store()
+    client, server = lab.client(version=version, trust_store=other), lab.server()
+    for _ in range(2):
+        buffer = client.create_buffer(lab.host)
+        with pytest.raises(WantReadError):
+            buffer.do_handshake()
+        flight = lab.outgoing(buffer)
+        assert _offered_tickets(flight) == []
+        pair = Pair(buffer, server.create_buffer())
+        pair.server.process_incoming(flight)
+        outcome = lab.settle(pair)
+        assert type(outcome.client) is CertificateVerificationError
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_a_context_counts_what_it_resumes(lab: Any, version: TLSVersion, side: str) -> None:
+    client, server = lab.client(version=version), lab.server()
+    context = client if side == "client" else server
+    before = context.statistics
+    assert (before.full, before.resumed) == (0, 0)
+    for _ in range(3):
+        visit(lab, client, server)
+    counted = context.statistics
+    assert (counted.full, counted.resumed) == (1, 2)
+    assert (before.full, before.resumed) == (0, 0), "a snapshot never changes"
+    for count, expected in ((counted.hits, 2), (counted.misses, 1 if side == "client" else 0)):
+        assert count in (None, expected)
+    assert counted.stored is None or counted.stored >= 1
+
+
+def test_sessions_are_kept_for_each_port(lab: Any, version: TLSVersion) -> None:
+    client, server = lab.client(version=version), lab.server()
+    with (
+        server.connect(("127.0.0.1", 0)) as one,
+        server.connect(("127.0.0.1", 0)) as two,
+        ThreadPoolExecutor() as threads,
+    ):
+
+        def visits(listener: Any) -> bool:
+            listener.settimeout(PATIENCE)
+
+            def answer() -> None:
+                accepted, _ = listener.accept()
+                with accepted:
+                    accepted.settimeout(PATIENCE)
+                    accepted.sendall(b"x")
+                    accepted.recv(1)
+
+            answering = threads.submit(answer)
+            with client.connect(
+                listener.getsockname(), server_hostname=lab.host, timeout=PATIENCE
+            ) as connection:
+                assert connection.recv(1) == b"x"
+                resumed: bool = connection.info.resumed
+            answering.result()
+            return resumed
+
+        assert [visits(port) for port in (one, two, one, two)] == [False, False, True, True]
+    assert client.statistics.resumed == 2
 
 
 # --- client authentication ---

@@ -1,0 +1,60 @@
+//! Private keys that Python code signs with.
+
+use std::sync::Arc;
+
+use polytls_core::Cause;
+use polytls_core::config::{Signer, SignerFailure};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::errors::Imported;
+
+static SCHEMES: Imported = Imported::new("polytls.constants", "SignatureScheme");
+
+/// A `polytls.Signer`. It is called attached, on the thread that does the handshake, which is detached
+/// otherwise.
+#[derive(Debug)]
+pub(crate) struct PythonSigner {
+    pub(crate) public_key: Vec<u8>,
+    pub(crate) schemes: Vec<u16>,
+    pub(crate) signer: Py<PyAny>,
+}
+
+impl PythonSigner {
+    fn call(&self, py: Python<'_>, message: &[u8], scheme: u16) -> PyResult<Vec<u8>> {
+        let scheme = SCHEMES.get(py)?.call1((scheme,))?;
+        let signed = self
+            .signer
+            .bind(py)
+            .call_method1("sign", (PyBytes::new(py, message), scheme))?;
+        Ok(signed.cast_into::<PyBytes>()?.as_bytes().to_vec())
+    }
+}
+
+impl Signer for PythonSigner {
+    fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    fn schemes(&self) -> &[u16] {
+        &self.schemes
+    }
+
+    fn sign(&self, message: &[u8], scheme: u16) -> Result<Vec<u8>, SignerFailure> {
+        Python::attach(|py| {
+            self.call(py, message, scheme).map_err(|error| {
+                let exception = error.into_value(py);
+                let kind = exception.bind(py).get_type();
+                let kind = kind.name().map_or_else(
+                    |_| "an exception".to_owned(),
+                    |name| name.to_string_lossy().into_owned(),
+                );
+                SignerFailure {
+                    // Its text may hold anything: it is in the cause.
+                    message: format!("it raised {kind}"),
+                    cause: Some(Cause(Arc::new(exception))),
+                }
+            })
+        })
+    }
+}

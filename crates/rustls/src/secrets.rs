@@ -1,0 +1,322 @@
+//! Secrets that rustls gives away while it makes them: for exporters (RFC 8446 section 7.5, RFC 5705),
+//! which its unbuffered API lacks, and for the key log, if there is one.
+//!
+//! They come through rustls's [`rustls::KeyLog`], which is called inside the scope of the connection
+//! (`observe`). What is kept is wiped when the connection goes, and never shown by `Debug`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use polytls_core::Error;
+use polytls_core::config::KeyLog;
+use rustls::crypto::aws_lc_rs;
+use rustls::crypto::tls13::{HkdfExpander, OkmBlock};
+use rustls::{SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
+
+use crate::observe;
+
+const EXPORTER_SECRET: &str = "EXPORTER_SECRET";
+const MASTER_SECRET: &str = "CLIENT_RANDOM";
+
+/// Sees every secret; keeps what exporters need, hands all to the key log.
+#[derive(Debug)]
+pub(crate) struct Listener(pub(crate) Option<Arc<dyn KeyLog>>);
+
+impl rustls::KeyLog for Listener {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        if (label == EXPORTER_SECRET || label == MASTER_SECRET)
+            && let Ok(client_random) = client_random.try_into()
+            && secret.len() <= OkmBlock::MAX_LEN
+        {
+            observe::note(|seen| {
+                seen.exporter = Some(Box::new(Exporter {
+                    secret: OkmBlock::new(secret),
+                    client_random,
+                }));
+            });
+        }
+        if let Some(key_log) = &self.0 {
+            key_log.log(label, client_random, secret);
+        }
+    }
+
+    fn will_log(&self, label: &str) -> bool {
+        self.0.is_some() || label == EXPORTER_SECRET || label == MASTER_SECRET
+    }
+}
+
+/// What keying material is exported from: the exporter master secret of TLS 1.3, the master secret of
+/// TLS 1.2.
+pub(crate) struct Exporter {
+    secret: OkmBlock,
+    client_random: [u8; 32],
+}
+
+impl fmt::Debug for Exporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Exporter")
+    }
+}
+
+impl Exporter {
+    /// Fills `into`; `cipher` is the suite agreed on.
+    pub(crate) fn export(
+        &self,
+        cipher: u16,
+        hello: Option<&ServerHello>,
+        label: &[u8],
+        context: Option<&[u8]>,
+        into: &mut [u8],
+    ) -> Result<(), Error> {
+        let suite = aws_lc_rs::ALL_CIPHER_SUITES
+            .iter()
+            .find(|suite| u16::from(suite.suite()) == cipher);
+        match suite {
+            Some(SupportedCipherSuite::Tls13(suite)) => {
+                self.export_tls13(suite, label, context, into)
+            }
+            Some(SupportedCipherSuite::Tls12(suite)) => {
+                self.export_tls12(suite, hello, label, context, into)
+            }
+            None => Err(Error::Internal("an unknown cipher suite".to_owned())),
+        }
+    }
+
+    /// RFC 8446 section 7.5.
+    fn export_tls13(
+        &self,
+        suite: &Tls13CipherSuite,
+        label: &[u8],
+        context: Option<&[u8]>,
+        into: &mut [u8],
+    ) -> Result<(), Error> {
+        let hash = suite.common.hash_provider;
+        let expander = suite.hkdf_provider.expander_for_okm(&self.secret);
+        let mut derived = [0; OkmBlock::MAX_LEN];
+        let derived = &mut derived[..hash.output_len()];
+        expand_label(&*expander, label, hash.hash(&[]).as_ref(), derived)?;
+        let secret = OkmBlock::new(derived);
+        derived.fill(0);
+        let expander = suite.hkdf_provider.expander_for_okm(&secret);
+        let context = hash.hash(context.unwrap_or_default());
+        expand_label(&*expander, b"exporter", context.as_ref(), into)
+    }
+
+    /// RFC 5705 section 4; without the extended master secret refused, as two connections may then have
+    /// one master secret (RFC 7627 section 5.4).
+    fn export_tls12(
+        &self,
+        suite: &Tls12CipherSuite,
+        hello: Option<&ServerHello>,
+        label: &[u8],
+        context: Option<&[u8]>,
+        into: &mut [u8],
+    ) -> Result<(), Error> {
+        let hello = hello.ok_or_else(|| Error::Internal("no ServerHello was seen".to_owned()))?;
+        if !hello.extended_master_secret {
+            return Err(Error::Misuse(
+                "TLS 1.2 without extended master secret has no keying material that is safe to \
+                 export (RFC 7627 section 5.4)",
+            ));
+        }
+        let mut seed = [self.client_random, hello.random].concat();
+        if let Some(context) = context {
+            let length = u16::try_from(context.len())
+                .map_err(|_| Error::Misuse("the context is longer than 65535 bytes"))?;
+            seed.extend(length.to_be_bytes());
+            seed.extend(context);
+        }
+        suite
+            .prf_provider
+            .for_secret(into, self.secret.as_ref(), label, &seed);
+        Ok(())
+    }
+}
+
+/// HKDF-Expand-Label (RFC 8446 section 7.1).
+fn expand_label(
+    expander: &dyn HkdfExpander,
+    label: &[u8],
+    context: &[u8],
+    into: &mut [u8],
+) -> Result<(), Error> {
+    const PREFIX: &[u8] = b"tls13 ";
+    let (Ok(length), Ok(label_length), Ok(context_length)) = (
+        u16::try_from(into.len()),
+        u8::try_from(PREFIX.len() + label.len()),
+        u8::try_from(context.len()),
+    ) else {
+        return Err(Error::Misuse("more than an exporter can take or give"));
+    };
+    let info = [
+        &length.to_be_bytes()[..],
+        &[label_length],
+        PREFIX,
+        label,
+        &[context_length],
+        context,
+    ];
+    expander
+        .expand_slice(&info, into)
+        .map_err(|_| Error::Misuse("more than an exporter can give"))
+}
+
+/// What a TLS 1.2 exporter needs of ServerHello (RFC 5246 section 7.4.1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServerHello {
+    random: [u8; 32],
+    /// RFC 7627.
+    extended_master_secret: bool,
+}
+
+const HANDSHAKE: u8 = 22;
+const SERVER_HELLO: u8 = 2;
+const EXTENDED_MASTER_SECRET: u16 = 0x17;
+
+impl ServerHello {
+    /// Reads it from the records that begin with it; `None` if they do not, or do not hold it whole.
+    pub(crate) fn of(mut records: &[u8]) -> Option<Self> {
+        let mut message = Vec::new();
+        loop {
+            let (header, rest) = records.split_first_chunk::<5>()?;
+            let &[HANDSHAKE, _, _, high, low] = header else {
+                return None;
+            };
+            let length = usize::from(u16::from_be_bytes([high, low]));
+            message.extend(rest.get(..length)?);
+            if *message.first()? != SERVER_HELLO {
+                return None;
+            }
+            if let Some(&[_, a, b, c]) = message.first_chunk::<4>()
+                && let Some(body) = message.get(4..4 + u32::from_be_bytes([0, a, b, c]) as usize)
+            {
+                return Self::of_body(body);
+            }
+            records = &rest[length..];
+        }
+    }
+
+    fn of_body(body: &[u8]) -> Option<Self> {
+        let random = *body.get(2..)?.first_chunk::<32>()?;
+        let (session_id, rest) = body[34..].split_first()?;
+        // The session's id, the suite and the compression method stand before the extensions.
+        let mut extensions = rest.get(usize::from(*session_id) + 3..)?;
+        if !extensions.is_empty() {
+            extensions = extensions.get(2..)?;
+        }
+        let mut extended_master_secret = false;
+        while let Some((&[a, b, c, d], rest)) = extensions.split_first_chunk::<4>() {
+            extended_master_secret |= u16::from_be_bytes([a, b]) == EXTENDED_MASTER_SECRET;
+            extensions = rest.get(usize::from(u16::from_be_bytes([c, d]))..)?;
+        }
+        Some(Self {
+            random,
+            extended_master_secret,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+        digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or(""), 16))
+            .collect::<Result<_, _>>()
+            .unwrap_or_default()
+    }
+
+    fn exporter(secret: &str) -> Exporter {
+        Exporter {
+            secret: OkmBlock::new(&bytes(secret)),
+            client_random: [1; 32],
+        }
+    }
+
+    /// The exporter master secret is that of RFC 8448 section 3; the values that are exported from it
+    /// were worked out step by step of RFC 8446 section 7.5 with Python's `hmac`.
+    #[test]
+    fn tls13_gives_known_values() {
+        let exporter = exporter(
+            "fe 22 f8 81 17 6e da 18 eb 8f 44 52 9e 67 92 c5 0c 9a 3f 89 45 2f 68 d8 ae 31 1b 43 09 d3 \
+             cf 50",
+        );
+        let mut got = [0; 32];
+        for (context, expected) in [
+            (None, NO_CONTEXT),
+            (Some(&b""[..]), NO_CONTEXT),
+            (Some(&b"context"[..]), WITH_CONTEXT),
+        ] {
+            let done = exporter.export(0x1301, None, b"EXPORTER-test", context, &mut got);
+            assert_eq!(done, Ok(()));
+            assert_eq!(got.to_vec(), bytes(expected));
+        }
+    }
+
+    const NO_CONTEXT: &str = "4451f6322284bad9d59028c38f3c1f0fc63b092726ce8223ee5cd645c6573fdf";
+    const WITH_CONTEXT: &str = "d98f7eb35bae6789e22c04a84294d6f921d8807a878c9ed6f04d2a3d8c96d8d7";
+
+    #[test]
+    fn tls12_needs_the_extended_master_secret() {
+        let exporter = exporter(&"5a".repeat(48));
+        let mut got = [0; 20];
+        let mut export = |ems, context| {
+            let hello = ServerHello {
+                random: [2; 32],
+                extended_master_secret: ems,
+            };
+            exporter
+                .export(0xc02b, Some(&hello), b"EXPORTER-test", context, &mut got)
+                .map(|()| got.to_vec())
+        };
+        assert!(matches!(export(false, None), Err(Error::Misuse(_))));
+        assert_eq!(
+            export(true, None),
+            Ok(bytes("e02ea4369d03e6fe639ca6454fe4198fc470a938"))
+        );
+        assert_eq!(
+            export(true, Some(b"")),
+            Ok(bytes("37cdda3955b19dcc2dc149c79b5bfa6733dfa740"))
+        );
+    }
+
+    #[test]
+    fn a_server_hello_is_read_in_pieces_and_malformed_ones_are_none() {
+        let mut body = vec![3, 3];
+        body.extend([7; 32]);
+        body.push(2);
+        body.extend([9, 9, 0xc0, 0x2b, 0, 0, 9, 0xff, 1, 0, 1, 0, 0, 0x17, 0, 0]);
+        let mut message = vec![SERVER_HELLO, 0, 0];
+        message.push(u8::try_from(body.len()).unwrap_or(0));
+        message.extend(&body);
+        let record = |piece: &[u8]| {
+            let length = u8::try_from(piece.len()).unwrap_or(0);
+            [&[HANDSHAKE, 3, 3, 0, length], piece].concat()
+        };
+        let found = ServerHello {
+            random: [7; 32],
+            extended_master_secret: true,
+        };
+        assert_eq!(ServerHello::of(&record(&message)), Some(found));
+        let pieces: Vec<u8> = message.chunks(7).flat_map(record).collect();
+        assert_eq!(ServerHello::of(&pieces), Some(found));
+        for end in 0..pieces.len() {
+            assert_eq!(ServerHello::of(&pieces[..end]), None);
+        }
+        for at in 0..pieces.len() {
+            let mut garbled = pieces.clone();
+            garbled[at] ^= 0x80;
+            // Whatever it says, it does not panic.
+            let _ = ServerHello::of(&garbled);
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let shown = format!("{:?}", exporter("5a5a"));
+        assert_eq!(shown, "Exporter");
+    }
+}

@@ -1,0 +1,407 @@
+//! Tickets that every server with the same secret can open, with no store between them (RFC 5077,
+//! RFC 8446 section 4.6.1).
+//!
+//! ```text
+//! root   = HKDF-Extract("polytls session tickets 1", secret)
+//! bound  = HKDF-Expand(root, "bound" | binding)        what the server asks of clients (`Binding`)
+//! epoch  = the time, divided by the rotation
+//! key    = HKDF-Expand(bound, "ticket" | epoch | salt)  one for each ticket
+//! ticket = epoch (8) | salt (20) | nonce (12) | AES-256-GCM(key, nonce, aad = epoch | salt,
+//!                                                           issued (8) | session)
+//! ```
+//!
+//! Nothing is kept but `bound`, so servers need no more in common than the secret and a clock that is
+//! right within [`SKEW`]. Salt and nonce are random: no key seals two tickets, however many servers
+//! there are. What does not open, is too old or comes from the future is no ticket: the handshake is
+//! then a full one. When a ticket was issued stands inside it, so its lifetime is exact whatever the
+//! rotation.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::digest::{self, SHA256};
+use aws_lc_rs::error::Unspecified;
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
+use aws_lc_rs::rand;
+use polytls_core::clock::Clock;
+use polytls_core::config::{ServerConfig, TicketKeys, Trust};
+use polytls_core::{Error, config};
+use rustls::server::ProducesTickets;
+
+use crate::trust::Anchors;
+
+/// How far the clocks of servers may be apart.
+const SKEW: u64 = 60;
+
+const KEY: usize = 32;
+const EPOCH: usize = 8;
+const SALT: usize = 20;
+const NONCE: usize = 12;
+const HEADER: usize = EPOCH + SALT;
+const ISSUED: usize = 8;
+
+/// What a server asks of its clients, in one hash: a ticket of a server that asks something else does
+/// not open here.
+pub(crate) struct Binding([u8; 32]);
+
+impl Binding {
+    pub(crate) fn of(config: &ServerConfig) -> Result<Self, Error> {
+        let mut hash = digest::Context::new(&SHA256);
+        let mut item = |kind: &[u8], data: &[u8]| {
+            for part in [kind, data] {
+                hash.update(&(part.len() as u64).to_be_bytes());
+                hash.update(part);
+            }
+        };
+        item(
+            b"asks",
+            format!("{:?}", config.client_authentication).as_bytes(),
+        );
+        item(b"checks", format!("{:?}", config.verification).as_bytes());
+        if config.client_authentication != config::ClientAuthentication::None {
+            match &config.trust {
+                None => {}
+                Some(Trust::Certificates(certificates)) => {
+                    let mut certificates: Vec<&[u8]> =
+                        certificates.iter().map(AsRef::as_ref).collect();
+                    certificates.sort_unstable();
+                    for certificate in certificates {
+                        item(b"trusts", certificate);
+                    }
+                }
+                Some(trust @ Trust::System) => {
+                    let anchors = Anchors::new(trust)?;
+                    let mut roots: Vec<_> = anchors
+                        .roots
+                        .iter()
+                        .map(|root| (root.subject.as_ref(), root.subject_public_key_info.as_ref()))
+                        .collect();
+                    roots.sort_unstable();
+                    for (subject, key) in roots {
+                        item(b"trusts the name", subject);
+                        item(b"with the key", key);
+                    }
+                }
+            }
+        }
+        let hash = hash.finish();
+        let mut binding = [0; 32];
+        binding.copy_from_slice(hash.as_ref());
+        Ok(Self(binding))
+    }
+}
+
+/// Seals and opens the tickets of a fleet.
+pub(crate) struct FleetTicketer {
+    /// The secret's key, then those of the secrets that are still accepted.
+    bound: Vec<Prk>,
+    rotation: u64,
+    lifetime: u32,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for FleetTicketer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FleetTicketer")
+    }
+}
+
+/// What random bytes and key derivation cannot fail for, but for a machine that is broken.
+fn broken(_: Unspecified) -> Error {
+    Error::Internal("ticket keys cannot be derived".to_owned())
+}
+
+impl FleetTicketer {
+    pub(crate) fn new(
+        keys: &TicketKeys,
+        binding: &Binding,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let lifetime = u32::try_from(keys.lifetime.as_secs()).unwrap_or(u32::MAX);
+        if keys.rotation < Duration::from_secs(1) || keys.lifetime < Duration::from_secs(1) {
+            return Err(Error::configuration(
+                "ticket_keys",
+                "rotation and lifetime must be a second at least",
+            ));
+        }
+        let secrets = [Some(&keys.secret), keys.previous.as_ref()];
+        let bound = secrets.into_iter().flatten().map(|secret| {
+            let root = Salt::new(HKDF_SHA256, b"polytls session tickets 1").extract(secret.bytes());
+            let mut bound = [0; KEY];
+            root.expand(&[b"bound", &binding.0], HKDF_SHA256)
+                .and_then(|okm| okm.fill(&mut bound))
+                .map_err(broken)?;
+            let key = Prk::new_less_safe(HKDF_SHA256, &bound);
+            bound.fill(0);
+            Ok(key)
+        });
+        Ok(Self {
+            bound: bound.collect::<Result<_, Error>>()?,
+            rotation: keys.rotation.as_secs(),
+            lifetime,
+            clock,
+        })
+    }
+
+    fn now(&self) -> Option<u64> {
+        self.clock.now().map(|now| now.as_secs())
+    }
+
+    fn key(bound: &Prk, header: &[u8]) -> Result<LessSafeKey, Unspecified> {
+        let mut key = [0; KEY];
+        bound
+            .expand(&[b"ticket", header], HKDF_SHA256)?
+            .fill(&mut key)?;
+        let unbound = UnboundKey::new(&AES_256_GCM, &key);
+        key.fill(0);
+        unbound.map(LessSafeKey::new)
+    }
+
+    fn open(bound: &Prk, ticket: &[u8]) -> Option<Vec<u8>> {
+        let (header, rest) = ticket.split_at_checked(HEADER)?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
+        let mut opened = sealed.to_vec();
+        let key = Self::key(bound, header).ok()?;
+        let length = key
+            .open_in_place(
+                Nonce::assume_unique_for_key(*nonce),
+                Aad::from(header),
+                &mut opened,
+            )
+            .ok()?
+            .len();
+        opened.truncate(length);
+        Some(opened)
+    }
+}
+
+impl ProducesTickets for FleetTicketer {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.lifetime
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let now = self.now()?;
+        let mut random = [0; SALT + NONCE];
+        rand::fill(&mut random).ok()?;
+        let (salt, nonce) = random.split_first_chunk::<SALT>()?;
+        let nonce = nonce.first_chunk::<NONCE>()?;
+        let mut ticket = [&(now / self.rotation).to_be_bytes()[..], salt].concat();
+        let key = Self::key(self.bound.first()?, &ticket).ok()?;
+        let mut sealed = [&now.to_be_bytes()[..], plain].concat();
+        let aad = Aad::from(&ticket);
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(*nonce), aad, &mut sealed)
+            .ok()?;
+        ticket.extend(nonce);
+        ticket.extend(sealed);
+        Some(ticket)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        let now = self.now()?;
+        let opened = self
+            .bound
+            .iter()
+            .find_map(|bound| Self::open(bound, cipher))?;
+        let (issued, session) = opened.split_first_chunk::<ISSUED>()?;
+        let issued = u64::from_be_bytes(*issued);
+        let age = now.saturating_sub(issued);
+        (issued <= now.saturating_add(SKEW) && age <= u64::from(self.lifetime))
+            .then(|| session.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use polytls_core::config::{ClientAuthentication, Secret, Verification};
+    use polytls_core::pki_types::{CertificateDer, UnixTime};
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+    const SESSION: &[u8] = b"what rustls wants to know again";
+
+    #[derive(Debug)]
+    struct Hands(AtomicU64);
+
+    impl Clock for Hands {
+        fn now(&self) -> Option<UnixTime> {
+            let now = Duration::from_secs(self.0.load(Ordering::Relaxed));
+            Some(UnixTime::since_unix_epoch(now))
+        }
+    }
+
+    fn config(asked: ClientAuthentication, trusted: &[&[u8]]) -> ServerConfig {
+        ServerConfig {
+            common: config::Common::default(),
+            identities: Vec::new(),
+            client_authentication: asked,
+            trust: Some(Trust::Certificates(
+                trusted
+                    .iter()
+                    .map(|der| CertificateDer::from(der.to_vec()))
+                    .collect(),
+            )),
+            verification: Verification::Full,
+            ticket_keys: None,
+        }
+    }
+
+    fn required(trusted: &[&[u8]]) -> ServerConfig {
+        config(ClientAuthentication::Required, trusted)
+    }
+
+    /// A server with these secrets.
+    struct Server {
+        ticketer: FleetTicketer,
+        hands: Arc<Hands>,
+    }
+
+    impl Server {
+        fn new(secret: u8, previous: Option<u8>, config: &ServerConfig) -> Self {
+            let bytes = |byte| Secret::new(vec![byte; 32]);
+            let keys = TicketKeys {
+                secret: bytes(secret),
+                previous: previous.map(bytes),
+                rotation: Duration::from_secs(3600),
+                lifetime: Duration::from_secs(6 * 3600),
+            };
+            let hands = Arc::new(Hands(AtomicU64::new(NOW)));
+            let binding = Binding::of(config).expect("trust that was given");
+            let clock = Arc::clone(&hands) as Arc<dyn Clock>;
+            let ticketer = FleetTicketer::new(&keys, &binding, clock).expect("keys");
+            Self { ticketer, hands }
+        }
+
+        fn at(&self, seconds: i64) -> &Self {
+            self.hands
+                .0
+                .store(NOW.saturating_add_signed(seconds), Ordering::Relaxed);
+            self
+        }
+
+        fn gives(&self) -> Vec<u8> {
+            self.ticketer.encrypt(SESSION).expect("a ticket")
+        }
+
+        fn takes(&self, ticket: &[u8]) -> bool {
+            let opened = self.ticketer.decrypt(ticket);
+            assert!(opened.is_none() || opened.as_deref() == Some(SESSION));
+            opened.is_some()
+        }
+    }
+
+    fn server(secret: u8, previous: Option<u8>) -> Server {
+        Server::new(secret, previous, &required(&[b"root"]))
+    }
+
+    #[test]
+    fn servers_with_one_secret_open_each_others_tickets_and_no_others() {
+        let [one, two, other] = [1, 1, 2].map(|secret| server(secret, None));
+        assert!(one.takes(&two.gives()));
+        assert!(two.takes(&one.gives()));
+        assert!(!one.takes(&other.gives()));
+        assert!(!other.takes(&one.gives()));
+    }
+
+    #[test]
+    fn keys_rotate_and_old_ones_are_accepted_for_the_lifetime_exactly() {
+        let server = server(1, None);
+        let ticket = server.gives();
+        let epochs: std::collections::HashSet<_> = (0..4)
+            .map(|hour| server.at(hour * 3600).gives()[..EPOCH].to_vec())
+            .collect();
+        assert_eq!(epochs.len(), 4);
+        for seconds in [0, 3600, 3 * 3600, 6 * 3600] {
+            assert!(server.at(seconds).takes(&ticket), "{seconds}");
+        }
+        assert!(!server.at(6 * 3600 + 1).takes(&ticket));
+    }
+
+    #[test]
+    fn clocks_may_step_but_not_far_into_the_past() {
+        let server = server(1, None);
+        let ticket = server.gives();
+        for (seconds, taken) in [(-60, true), (-61, false), (-9 * 3600, false), (5, true)] {
+            assert_eq!(server.at(seconds).takes(&ticket), taken, "{seconds}");
+        }
+        // Whatever the clock says, tickets that are given now are good now.
+        for seconds in [-3600, 0, 7200, -7200] {
+            let server = server.at(seconds);
+            assert!(server.takes(&server.gives()));
+        }
+    }
+
+    #[test]
+    fn secrets_are_exchanged_without_a_ticket_lost() {
+        let [old, both, new] = [(1, None), (2, Some(1)), (2, None)].map(|(a, b)| server(a, b));
+        assert!(both.takes(&old.gives()));
+        assert!(both.takes(&new.gives()));
+        assert!(new.takes(&both.gives()));
+        assert!(!old.takes(&both.gives()));
+        assert!(!new.takes(&old.gives()));
+    }
+
+    #[test]
+    fn a_ticket_is_good_where_the_same_is_asked_of_clients_alone() {
+        let configs = [
+            config(ClientAuthentication::None, &[]),
+            config(ClientAuthentication::Optional, &[b"root"]),
+            required(&[b"root"]),
+            required(&[b"other root"]),
+            required(&[b"root", b"other root"]),
+            ServerConfig {
+                verification: Verification::Nothing,
+                ..required(&[b"root"])
+            },
+        ];
+        let servers = configs.map(|config| Server::new(1, None, &config));
+        for (i, giver) in servers.iter().enumerate() {
+            for (j, taker) in servers.iter().enumerate() {
+                assert_eq!(taker.takes(&giver.gives()), i == j, "{i} {j}");
+            }
+        }
+        let order = [required(&[b"a", b"b"]), required(&[b"b", b"a"])];
+        let [one, two] = order.map(|config| Server::new(1, None, &config));
+        assert!(one.takes(&two.gives()), "the order of trust means nothing");
+    }
+
+    #[test]
+    fn what_is_garbled_or_cut_is_no_ticket() {
+        let server = server(1, Some(2));
+        let ticket = server.gives();
+        for end in 0..ticket.len() {
+            assert!(!server.takes(&ticket[..end]));
+        }
+        for at in 0..ticket.len() {
+            let mut garbled = ticket.clone();
+            garbled[at] ^= 1;
+            assert!(!server.takes(&garbled));
+        }
+        assert!(!server.takes(&[&ticket[..], b"more"].concat()));
+        assert!(!server.takes(&[0; 1000]));
+    }
+
+    #[test]
+    fn no_two_tickets_are_alike_and_none_shows_its_session() {
+        let server = server(1, None);
+        let tickets: Vec<_> = (0..100).map(|_| server.gives()).collect();
+        for (index, ticket) in tickets.iter().enumerate() {
+            assert!(!tickets[..index].contains(ticket));
+            assert!(
+                !ticket
+                    .windows(SESSION.len())
+                    .any(|window| window == SESSION)
+            );
+        }
+        assert_eq!(format!("{:?}", server.ticketer), "FleetTicketer");
+    }
+}

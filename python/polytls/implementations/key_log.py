@@ -1,0 +1,85 @@
+"""Where secrets are written for debugging (`key_log=`), and the warning that they are.
+
+The file is the one that SSLKEYLOGFILE of other programs names: lines of the NSS key log format are
+appended. Nobody but its owner may read it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from collections.abc import Callable
+from typing import Final
+
+from ..capabilities import refusal
+from ..configuration import TLSClientConfiguration, TLSServerConfiguration
+from ..insecure import SecurityWarning
+
+__all__ = ["prepare", "warn_of_key_log", "writer"]
+
+_OWNER_ALONE: Final = 0o600
+
+
+def prepare(path: str, implementation: str) -> None:
+    """Make the file if it is not there, with mode 0600, and refuse one that others can read.
+
+    Raises ConfigurationError.
+    """
+    os.close(_open(path, implementation))
+
+
+def writer(
+    key_log: str | Callable[[str], object] | None, implementation: str
+) -> Callable[[str], object] | None:
+    """Return what takes each line; a file stays open as long as that.
+
+    Raises ConfigurationError.
+    """
+    if not isinstance(key_log, str):
+        return key_log
+    return _File(_open(key_log, implementation))
+
+
+class _File:
+    """Appends lines to a descriptor, and closes it when it goes."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __call__(self, line: str) -> None:
+        # One call for a line: other threads and programs append here as well.
+        os.write(self._descriptor, line.encode("ascii") + b"\n")
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+
+def warn_of_key_log(configuration: TLSClientConfiguration | TLSServerConfiguration) -> None:
+    """Issue a SecurityWarning to whoever makes a context that has a key log."""
+    if configuration.key_log is not None:
+        warnings.warn(
+            "key_log: whoever reads it can read and change all that these connections carry; "
+            "for debugging only",
+            SecurityWarning,
+            stacklevel=3,
+        )
+
+
+def _open(path: str, implementation: str) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+    try:
+        descriptor = os.open(path, flags, _OWNER_ALONE)
+    except OSError as error:
+        raise refusal(
+            implementation, "key_log", f"cannot write {path}: {error.strerror or error}"
+        ) from error
+    mode = os.fstat(descriptor).st_mode
+    if os.name == "posix" and stat.S_ISREG(mode) and stat.S_IMODE(mode) & 0o077:
+        os.close(descriptor)
+        raise refusal(
+            implementation,
+            "key_log",
+            f"others can read {path} (mode {stat.S_IMODE(mode):03o}); chmod 600 it",
+        )
+    return descriptor

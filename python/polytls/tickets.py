@@ -1,0 +1,132 @@
+"""Ticket keys that several servers share, so that each can resume what another began."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from .errors import ConfigurationError
+from .identity import Value, bytes_of
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from typing_extensions import Buffer
+
+__all__ = ["TicketKeys"]
+
+#: As many bytes as the keys that are derived have.
+_SHORTEST_SECRET: Final = 32
+
+#: The longest that a ticket may be used, in seconds (RFC 8446 4.6.1).
+_A_WEEK: Final = 7 * 24 * 60 * 60
+
+
+class TicketKeys(Value):
+    """The keys that a server seals tickets with, derived from a secret; see `from_secret`.
+
+    Immutable, and equal by value. A `repr` does not show the secrets; a pickle holds them.
+    """
+
+    __slots__ = ("_lifetime", "_previous", "_rotation", "_secret")
+
+    _fields = ("secret", "rotation", "lifetime", "previous")
+
+    _secret: bytes
+    _rotation: int
+    _lifetime: int
+    _previous: bytes | None
+
+    def __init__(
+        self,
+        secret: Buffer,
+        *,
+        rotation: float | timedelta = 6 * 60 * 60,
+        lifetime: float | timedelta = 12 * 60 * 60,
+        previous: Buffer | None = None,
+    ) -> None:
+        self._fill(
+            secret=_secret_of("secret", secret),
+            rotation=_seconds_of("rotation", rotation),
+            lifetime=_seconds_of("lifetime", lifetime),
+            previous=None if previous is None else _secret_of("previous", previous),
+        )
+
+    @classmethod
+    def from_secret(
+        cls,
+        secret: Buffer,
+        *,
+        rotation: float | timedelta = 6 * 60 * 60,
+        lifetime: float | timedelta = 12 * 60 * 60,
+        previous: Buffer | None = None,
+    ) -> Self:
+        """Derive the keys from `secret`: servers with the same one resume each other's sessions.
+
+        `secret`: 32 random bytes or more (`secrets.token_bytes(32)`), known to those servers alone.
+        Whoever knows it can take the part of a server towards clients that resume, and read TLS 1.2
+        connections that were resumed or gave out tickets under it, also past ones; those of TLS 1.3
+        stay secret, as each exchanges keys anew.
+        `rotation`: how long one key is used, in whole seconds. Keys change by the clock, on all
+        servers alike; the clocks may be a minute apart.
+        `lifetime`: how long a ticket is accepted, in whole seconds; a week is the most (RFC 8446
+        4.6.1).
+        `previous`: a secret whose tickets are accepted still. To exchange a secret, give all
+        servers the old one with the new one as `previous`, then the new one with the old one as
+        `previous`, and once the lifetime is over the new one alone.
+
+        Raises TypeError for wrong types, ConfigurationError for a secret that is too short and for
+        times that are none.
+        """
+        return cls(secret, rotation=rotation, lifetime=lifetime, previous=previous)
+
+    @property
+    def secret(self) -> bytes:
+        """What keys are derived from."""
+        return self._secret
+
+    @property
+    def rotation(self) -> int:
+        """How long one key is used, in seconds."""
+        return self._rotation
+
+    @property
+    def lifetime(self) -> int:
+        """How long a ticket is accepted, in seconds."""
+        return self._lifetime
+
+    @property
+    def previous(self) -> bytes | None:
+        """A secret whose tickets are accepted still."""
+        return self._previous
+
+    def __repr__(self) -> str:
+        previous = "" if self._previous is None else f", previous=<{len(self._previous)} bytes>"
+        return (
+            f"TicketKeys(secret=<{len(self._secret)} bytes>, rotation={self._rotation}, "
+            f"lifetime={self._lifetime}{previous})"
+        )
+
+
+def _secret_of(name: str, value: Buffer) -> bytes:
+    secret = bytes_of(name, value)
+    if len(secret) < _SHORTEST_SECRET:
+        raise _wrong(
+            f"{name} has {len(secret)} bytes; it takes {_SHORTEST_SECRET} random ones or more, "
+            "as secrets.token_bytes(32) gives"
+        )
+    return secret
+
+
+def _seconds_of(name: str, value: object) -> int:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be seconds or timedelta, not {type(value).__name__}")
+    if not 1 <= value <= _A_WEEK or value != int(value):
+        raise _wrong(f"{name} must be whole seconds, 1 to {_A_WEEK} (a week), not {value}")
+    return int(value)
+
+
+def _wrong(message: str) -> ConfigurationError:
+    return ConfigurationError(f"ticket_keys: {message}", field="ticket_keys")
