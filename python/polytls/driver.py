@@ -21,6 +21,12 @@ may still read (TLS 1.3). TLS 1.2 closes both directions at once (RFC 5246 7.2.1
 answer the peer's close_notify with their own, so that both events happen.
 
 A buffer that has said that it needs more is not asked again before it has got more.
+
+Giving up takes three forms, for drivers that wait with the help of an event loop. `abort`: nobody
+wants the connection any more, be it closed by force or its task cancelled. `time_out`: a handshake
+that takes too long has failed; a close that takes too long is over, as all that was expected is the
+peer's goodbye. `pause`: the application takes no data for now, so none is brought; that is no
+state, and what is discarded needs nobody to take it.
 """
 
 from __future__ import annotations
@@ -28,11 +34,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Final, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, runtime_checkable
 
 from .constants import TLSVersion
 from .errors import RaggedEOF, TLSError, WantReadError, WantWriteError
-from .interfaces import SupportsPending, TLSBuffer
+from .info import ConnectionInfo
+from .interfaces import SupportsInfo, SupportsOpen, SupportsPending, SupportsSeal, TLSBuffer
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["CountsOutgoing", "Driver", "Event", "KeepsIncoming", "Need", "State"]
 
@@ -73,6 +83,8 @@ class Event(Enum):
     ERROR = auto()
     #: The caller has given up; nothing is sent any more.
     ABORTED = auto()
+    #: A handshake or a close has taken too long. Data has all the time in the world.
+    TIMED_OUT = auto()
 
 
 class Need(Enum):
@@ -84,19 +96,21 @@ class Need(Enum):
     WRITE = auto()
 
 
+_READ: Final = Need.READ
+
 _OPEN, _SHAKING, _BOTH, _US, _PEER, _CLOSED, _FAILED = State
 _NEVER: Final = None
 
 #: Rows: the state before. Columns: the event, in the order of `Event`. `_NEVER`: cannot happen.
 _TABLE: Final[dict[State, tuple[State | None, ...]]] = {
-    # before   STARTED   ESTABL.  CLOSE_SENT  PEER_CL.  ENDED    ERROR    ABORTED
-    _OPEN:    (_SHAKING, _NEVER,  _NEVER,     _NEVER,   _NEVER,  _NEVER,  _CLOSED),
-    _SHAKING: (_SHAKING, _BOTH,   _NEVER,     _NEVER,   _NEVER,  _FAILED, _CLOSED),
-    _BOTH:    (_NEVER,   _BOTH,   _US,        _PEER,    _PEER,   _FAILED, _CLOSED),
-    _US:      (_NEVER,   _US,     _US,        _CLOSED,  _CLOSED, _FAILED, _CLOSED),
-    _PEER:    (_NEVER,   _PEER,   _CLOSED,    _PEER,    _PEER,   _FAILED, _CLOSED),
-    _CLOSED:  (_NEVER,   _CLOSED, _CLOSED,    _CLOSED,  _CLOSED, _FAILED, _CLOSED),
-    _FAILED:  (_NEVER,   _NEVER,  _FAILED,    _FAILED,  _FAILED, _FAILED, _FAILED),
+    # before   STARTED   ESTABL.  CLOSE_SENT  PEER_CL.  ENDED    ERROR    ABORTED   TIMED_OUT
+    _OPEN:    (_SHAKING, _NEVER,  _NEVER,     _NEVER,   _NEVER,  _NEVER,  _CLOSED,  _FAILED),
+    _SHAKING: (_SHAKING, _BOTH,   _NEVER,     _NEVER,   _NEVER,  _FAILED, _CLOSED,  _FAILED),
+    _BOTH:    (_NEVER,   _BOTH,   _US,        _PEER,    _PEER,   _FAILED, _CLOSED,  _NEVER),
+    _US:      (_NEVER,   _US,     _US,        _CLOSED,  _CLOSED, _FAILED, _CLOSED,  _CLOSED),
+    _PEER:    (_NEVER,   _PEER,   _CLOSED,    _PEER,    _PEER,   _FAILED, _CLOSED,  _NEVER),
+    _CLOSED:  (_NEVER,   _CLOSED, _CLOSED,    _CLOSED,  _CLOSED, _FAILED, _CLOSED,  _CLOSED),
+    _FAILED:  (_NEVER,   _NEVER,  _FAILED,    _FAILED,  _FAILED, _FAILED, _FAILED,  _FAILED),
 }  # fmt: skip
 
 _COLUMNS: Final = {event: column for column, event in enumerate(Event)}
@@ -144,29 +158,36 @@ class Driver:
     """One connection's state over its buffer. Not to be called by two threads at once."""
 
     __slots__ = (
-        "_aborted",
         "_ahead",
         "_buffer",
         "_counted",
         "_established",
+        "_given_up",
         "_held",
         "_keeper",
+        "_open",
         "_outgoing",
+        "_seal",
         "_starved",
         "_state",
         "_tail",
         "_transport_ended",
+        "paused",
         "sent",
     )
 
     def __init__(self, buffer: TLSBuffer) -> None:
         self._buffer = buffer
         self._state = State.OPEN
-        self._established = self._transport_ended = self._aborted = False
+        self._established = self._transport_ended = False
+        #: Whether the application takes no data for now.
+        self.paused = False
+        #: What calls raise since the caller has given up.
+        self._given_up: OSError | None = None
         #: Whether the buffer has said that it needs more, and has got nothing since.
         self._starved = False
-        #: What came from the peer while the buffer was full; None: nothing did.
-        self._held: bytes | None = None
+        #: What came from the peer while the buffer was full, in order.
+        self._held: list[bytes] = []
         #: Plaintext opened before anybody asked for it.
         self._ahead = bytearray()
         #: The buffer, if it counts; None if it does not.
@@ -174,6 +195,9 @@ class Driver:
         #: The buffer, if it shows what waits in it; for any other, the end of what it was given.
         self._keeper = buffer if isinstance(buffer, KeepsIncoming) else None
         self._tail = bytearray()
+        #: What the buffer does in one call, if it can.
+        self._open = buffer.open if isinstance(buffer, SupportsOpen) else None
+        self._seal = buffer.seal if isinstance(buffer, SupportsSeal) else None
         #: What was taken out of the buffer last, and how much had been sent before.
         self._outgoing = 0, b""
         #: How many bytes were sent since the beginning.
@@ -183,6 +207,19 @@ class Driver:
     def buffer(self) -> TLSBuffer:
         """The buffer; to be asked for facts, never to be read or written past the driver."""
         return self._buffer
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """The facts of the connection, as far as the buffer tells."""
+        buffer = self._buffer
+        if isinstance(buffer, SupportsInfo):
+            return buffer.info
+        return ConnectionInfo(
+            implementation="",
+            version=buffer.negotiated_tls_version,
+            cipher=buffer.cipher(),
+            alpn=buffer.negotiated_protocol(),
+        )
 
     @property
     def state(self) -> State:
@@ -196,16 +233,24 @@ class Driver:
 
     # --- the transport's side ---
 
-    def receive(self, data: bytes) -> None:
-        """Take in what came from the peer; `b""` is the transport's end. Call if `receptive`."""
+    def receive(self, data: Buffer) -> None:
+        """Take in what came from the peer; `b""` is the transport's end.
+
+        Call if `receptive`; otherwise it is kept, however much it is. Nothing of `data` is used
+        after the call.
+        """
         if self._transport_ended:
             return
         self._starved = False
         self._transport_ended = not data
-        try:
-            self._give(data)
-        except WantReadError:
-            self._held = data
+        if not self._held:
+            try:
+                self._give(data)
+            except WantReadError:
+                pass
+            else:
+                return
+        self._held.append(bytes(data))
 
     @property
     def unprocessed(self) -> bytes:
@@ -219,17 +264,20 @@ class Driver:
         else:
             self._trim_tail()
             waiting = bytes(self._tail)
-        return waiting + (self._held or b"")
+        return waiting + b"".join(self._held)
 
     @property
     def receptive(self) -> bool:
-        """Whether more can be taken in; otherwise something is to be read first, or it is over."""
-        return self._held is None and not self._transport_ended
+        """Whether more can be taken in and is wanted.
+
+        Otherwise something is to be read first, or the application has paused, or it is over.
+        """
+        return not (self._held or self._transport_ended or self.paused)
 
     def to_send(self) -> memoryview:
         """Return bytes to be sent next, empty if none wait. Who has sent adds to `sent`."""
         start, data = self._outgoing
-        if self.sent - start == len(data) and not self._aborted:
+        if self.sent - start == len(data) and self._given_up is None:
             start = self.sent
             if self._counted is not None:
                 self._outgoing = start, self._counted.outgoing_from(start)
@@ -238,10 +286,19 @@ class Driver:
             start, data = self._outgoing
         return memoryview(data)[self.sent - start :]
 
+    def take_outgoing(self) -> bytes:
+        """Return all that is to be sent as sent: for a transport that takes everything."""
+        view = self.to_send()
+        self.sent += len(view)
+        if not (behind := self.to_send()):
+            return bytes(view)
+        self.sent += len(behind)
+        return b"".join((view, behind))
+
     @property
     def unsent(self) -> int:
         """How many bytes wait to be sent."""
-        if self._aborted:
+        if self._given_up is not None:
             return 0
         if self._counted is not None:
             return self._counted.outgoing_end - self.sent
@@ -255,7 +312,7 @@ class Driver:
 
         Raises what `TLSBuffer.do_handshake` raises, but for the two of `Need`.
         """
-        self._refuse_after_abort()
+        self._refuse_if_given_up()
         if self._established:
             if self._state is State.FAILED:
                 self._ask(self._buffer.do_handshake)
@@ -294,6 +351,47 @@ class Driver:
             self._peer_has_closed()
         return filled  # type: ignore[return-value]  # With a buffer it is the count.
 
+    def open(
+        self, data: Buffer | None, amount: int, into: memoryview | None = None
+    ) -> bytes | int | Need:
+        """`receive` what came, unless it is None, and `read`, or `read_into` where `into` is given.
+
+        In one call of the buffer, from where the ciphertext lies, if the buffer can. `unprocessed`
+        knows nothing of that `data`, unless the buffer keeps it.
+        """
+        state = self._state
+        if (
+            self._open is None
+            or (state is not _BOTH and state is not _US)
+            or self._held
+            or self._ahead
+            or self._transport_ended
+        ):
+            if data is not None:
+                self.receive(data)
+            return self.read(amount) if into is None else self.read_into(into)
+        if data is None:
+            if self._starved:
+                return _READ
+        else:
+            self._starved = False
+            self._transport_ended = not data
+        try:
+            opened = self._open(data, amount, into)
+        except WantReadError:
+            # The buffer is full, and has not taken it: what it holds comes first.
+            self._held.append(bytes(data or b""))
+            return self.read(amount) if into is None else self.read_into(into)
+        except TLSError as error:
+            self._went_wrong(error)
+            raise
+        if opened is None:
+            self._starved = True
+            return _READ
+        if not opened:
+            self._peer_has_closed()
+        return opened
+
     def write(self, data: memoryview) -> int | Need:
         """Take some of `data` and return how much; do the handshake first.
 
@@ -308,12 +406,39 @@ class Driver:
             return 0
         return self._ask(lambda: self._buffer.write(data), reads=False)
 
+    def seal(self, data: Buffer) -> bytes:
+        """Protect all of `data`; return it, behind what had to go before it, as sent.
+
+        Only after the handshake, and for a transport that takes everything. Raises what `write`
+        raises.
+        """
+        start, taken_out = self._outgoing
+        open_to_us = self._state is _BOTH or self._state is _PEER
+        if self._seal is not None and open_to_us and self.sent - start == len(taken_out):
+            try:
+                sealed = self._seal(data)
+            except TLSError as error:
+                self._went_wrong(error)
+                raise
+            self.sent += len(sealed)
+            self._outgoing = self.sent, b""
+            return sealed
+        view = memoryview(data).cast("B")
+        pieces: list[bytes] = []
+        while view or not pieces:
+            taken = self.write(view)
+            if taken is Need.READ:
+                raise TLSError("the handshake is not complete: nothing can be sent yet")
+            view = view[taken:] if isinstance(taken, int) else view
+            pieces.append(self.take_outgoing())
+        return b"".join(pieces)
+
     def close(self) -> None:
         """Queue close_notify, once. The peer's is found by reading on.
 
         Raises TLSError before the handshake is done, and the error of a connection that failed.
         """
-        self._refuse_after_abort()
+        self._refuse_if_given_up()
         if not self._established:
             raise TLSError("the handshake is not complete: there is no TLS session to shut down")
         if self._state in _WE_HAVE_CLOSED:
@@ -340,10 +465,41 @@ class Driver:
             if not self._ahead:
                 self._happened(Event.PEER_CLOSED)
 
+    def discard(self) -> Need | None:
+        """After `close`: read on for nobody; None: the peer's end was found, in order or not.
+
+        Raises what `read` raises, but for RaggedEOF: there is nothing left to be cut short.
+        """
+        self.paused = False
+        try:
+            while (data := self.read(_RECORD)) != b"":
+                if isinstance(data, Need):
+                    return data
+        except RaggedEOF:
+            if not self._established:
+                raise
+        return None
+
+    def pause(self) -> None:
+        """Bring nothing from the peer for now; `discard` takes it back."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Go on bringing."""
+        self.paused = False
+
     def abort(self) -> None:
         """Give up: nothing more is to be read, written or sent."""
-        self._aborted = True
-        self._happened(Event.ABORTED)
+        self._give_up(Event.ABORTED, TLSError("the connection was given up"))
+
+    def time_out(self, error: OSError) -> None:
+        """Give up a handshake or a close that has taken too long; later calls raise `error`."""
+        self._give_up(Event.TIMED_OUT, error)
+
+    def _give_up(self, event: Event, error: OSError) -> None:
+        self._happened(event)
+        if self._given_up is None:
+            self._given_up = error
         self._outgoing = self.sent, b""
         self._ahead.clear()
 
@@ -365,7 +521,7 @@ class Driver:
 
         Errors, the end and `Need`s stay where they are, for those reads; the state tells.
         """
-        if not self._established or self._aborted:
+        if not self._established or self._given_up is not None:
             return False
         try:
             data = self._read(_RECORD)
@@ -384,7 +540,7 @@ class Driver:
     # --- inside ---
 
     def _get_ready(self) -> Need | None:
-        self._refuse_after_abort()
+        self._refuse_if_given_up()
         return None if self._established else self.handshake()
 
     def _read(self, amount: int) -> bytes | Need:
@@ -414,17 +570,19 @@ class Driver:
         return Need.READ
 
     def _offer_held(self) -> bool:
-        if self._held is None:
-            return False
-        try:
-            self._give(self._held)
-        except WantReadError:
-            return False
-        self._held = None
-        self._starved = False
-        return True
+        """Whether some of what was held fits in by now."""
+        taken = False
+        while self._held:
+            try:
+                self._give(self._held[0])
+            except WantReadError:
+                break
+            del self._held[0]
+            self._starved = False
+            taken = True
+        return taken
 
-    def _give(self, data: bytes) -> None:
+    def _give(self, data: Buffer) -> None:
         self._buffer.process_incoming(data)
         if self._keeper is None:
             self._tail += data
@@ -445,9 +603,9 @@ class Driver:
         if self._buffer.negotiated_tls_version is TLSVersion.TLSv1_2:
             self._happened(Event.CLOSE_SENT)
 
-    def _refuse_after_abort(self) -> None:
-        if self._aborted:
-            raise TLSError("the connection was given up")
+    def _refuse_if_given_up(self) -> None:
+        if self._given_up is not None:
+            raise type(self._given_up)(*self._given_up.args)
 
     def _happened(self, event: Event) -> None:
         after = _TABLE[self._state][_COLUMNS[event]]

@@ -154,8 +154,33 @@ class FakeBuffer:
         return None
 
 
-def driver(version: TLSVersion = V13, said: bytes = b"") -> tuple[Driver, FakeBuffer]:
-    buffer = FakeBuffer(version)
+class FusedBuffer(FakeBuffer):
+    """The same with calls that do two things at once."""
+
+    def open(self, data: Any, amt: int, buffer: Any = None, /) -> bytes | int | None:
+        if data is not None:
+            self.process_incoming(data)
+        try:
+            return self.read(amt, buffer)
+        except WantReadError:
+            return None
+
+    def seal(self, buf: Any, /) -> bytes:
+        while buf:
+            try:
+                buf = buf[self.write(buf) :]
+            except WantWriteError:
+                self.sealed, self.outgoing = self.sealed + self.outgoing, b""
+        data, self.sealed, self.outgoing = self.sealed + self.outgoing, b"", b""
+        return data
+
+    sealed = b""
+
+
+def driver(
+    version: TLSVersion = V13, said: bytes = b"", kind: type[FakeBuffer] = FakeBuffer
+) -> tuple[Driver, FakeBuffer]:
+    buffer = kind(version)
     made = Driver(buffer)
     if said:
         made.receive(said)
@@ -178,7 +203,8 @@ class Model:
         self.steps = 0
         self.sealed = 0
         self.over = self.begun = self.aborted = self.we_closed = False
-        self.peer_closed = self.ragged = False
+        self.peer_closed = self.ragged = self.paused = False
+        self.out_of_time = False
         self.failure: type[TLSError] | None = None
 
     @property
@@ -186,7 +212,8 @@ class Model:
         if self.failure:
             return State.FAILED
         if self.aborted:
-            return State.CLOSED
+            # A handshake that takes too long has failed; anything else that was given up is over.
+            return State.FAILED if self.out_of_time and self.steps < STEPS else State.CLOSED
         if self.steps < STEPS:
             return State.HANDSHAKING if self.begun else State.OPEN
         return {
@@ -200,9 +227,14 @@ class Model:
         self.failure = kind
         return kind
 
+    def may_time_out(self) -> bool:
+        """There is a limit to how long a handshake takes, and a close; not to data."""
+        ended = self.we_closed or self.aborted or self.failure
+        return self.steps < STEPS or bool(ended)
+
     def handshake(self) -> Any:
         if self.aborted:
-            return TLSError
+            return TimeoutError if self.out_of_time else TLSError
         if self.failure:
             return self.failure
         if self.steps < STEPS:
@@ -263,7 +295,9 @@ class Model:
         return taken or Need.WRITE
 
     def close(self) -> Any:
-        if self.aborted or self.steps < STEPS:
+        if self.aborted:
+            return TimeoutError if self.out_of_time else TLSError
+        if self.steps < STEPS:
             return TLSError
         if self.failure:
             return self.failure
@@ -284,12 +318,31 @@ class Model:
             self.ragged = True
         return None
 
+    def discard(self) -> Any:
+        self.paused = False
+        while True:
+            found = self.read(OUTGOING)
+            if found == b"" or (found is RaggedEOF and self.steps == STEPS):
+                return None
+            if not isinstance(found, bytes):
+                return found
+
+    def seal(self, amount: int) -> Any:
+        """How much is to be sent: what waits, and all of it."""
+        found = self.write(0)
+        if found is Need.READ:
+            return TLSError
+        if found != 0:
+            return found
+        amount, self.sealed = amount + self.sealed, 0
+        return amount
+
 
 def outcome(call: Callable[..., Any], *arguments: Any) -> Any:
     """What a call gives: its result, or the class of its error."""
     try:
         return call(*arguments)
-    except TLSError as error:
+    except OSError as error:
         return type(error)
 
 
@@ -306,8 +359,15 @@ messages = st.lists(st.sampled_from([STEP, DATA, CLOSE, BREACH]), max_size=3).ma
 handshakes = st.just(STEP * STEPS)
 events = st.one_of(
     st.tuples(st.just("receive"), st.one_of(messages, handshakes, st.just(DATA * 5))),
-    st.tuples(st.sampled_from(["handshake", "close", "abort", "drain", "end", "pending"])),
+    st.tuples(st.sampled_from(["handshake", "close", "drain", "end", "pending", "discard"])),
+    st.tuples(st.sampled_from(["abort", "time_out", "pause", "resume", "take_outgoing"])),
     st.tuples(st.sampled_from(["read", "read_into", "write"]), st.integers(0, 4)),
+    st.tuples(st.just("seal"), st.integers(0, 20)),
+    st.tuples(
+        st.sampled_from(["open", "open_into"]),
+        st.one_of(st.none(), st.just(b""), messages),
+        st.integers(1, 9),
+    ),
 )
 
 
@@ -316,11 +376,19 @@ prefixes = st.sampled_from([(), (("receive", STEP * STEPS), ("handshake",))])
 
 
 @settings(max_examples=2000, deadline=None)
-@given(version=st.sampled_from([V12, V13]), prefix=prefixes, script=st.lists(events, max_size=15))
+@given(
+    kind=st.sampled_from([FakeBuffer, FusedBuffer]),
+    version=st.sampled_from([V12, V13]),
+    prefix=prefixes,
+    script=st.lists(events, max_size=15),
+)
 def test_the_driver_does_what_the_model_says(
-    version: TLSVersion, prefix: tuple[Any, ...], script: list[tuple[Any, ...]]
+    kind: type[FakeBuffer],
+    version: TLSVersion,
+    prefix: tuple[Any, ...],
+    script: list[tuple[Any, ...]],
 ) -> None:
-    made, _ = driver(version)
+    made, _ = driver(version, kind=kind)
     model = Model(version)
     for name, *arguments in [*prefix, *script]:
         if name == "receive":
@@ -339,6 +407,10 @@ def test_the_driver_does_what_the_model_says(
             made.sent += sent
             model.sealed = 0
             continue
+        if name == "take_outgoing":
+            assert len(made.take_outgoing()) == (0 if model.aborted else model.sealed)
+            model.sealed = 0
+            continue
         if name == "pending":
             if not made.ahead:
                 model.look()
@@ -346,6 +418,32 @@ def test_the_driver_does_what_the_model_says(
         elif name == "abort":
             made.abort()
             model.aborted = True
+        elif name == "time_out":
+            if not model.may_time_out():
+                continue
+            made.time_out(TimeoutError("too long"))
+            model.out_of_time |= not model.aborted
+            model.aborted = True
+        elif name in ("pause", "resume"):
+            getattr(made, name)()
+            model.paused = name == "pause"
+        elif name == "seal":
+            before = made.sent
+            given = outcome(made.seal, bytes(arguments[0]))
+            given = len(given) if isinstance(given, bytes) else given
+            assert given == model.seal(arguments[0])
+            assert made.sent - before == (given if isinstance(given, int) else 0)
+        elif name in ("open", "open_into"):
+            came, amount = arguments
+            if came is not None and not made.receptive:
+                continue
+            view = memoryview(bytearray(amount))
+            given = outcome(made.open, came, amount, view if name == "open_into" else None)
+            given = bytes(view[:given]) if isinstance(given, int) else given
+            if came is not None:
+                model.over |= not came
+                model.said += [bytes([byte]) for byte in came]
+            compare_reading(model, amount, given)
         elif name == "read":
             given = outcome(made.read, arguments[0])
             compare_reading(model, arguments[0], given)
@@ -360,6 +458,8 @@ def test_the_driver_does_what_the_model_says(
         else:
             assert outcome(getattr(made, name)) == getattr(model, name)()
         assert made.state is model.state
+        assert made.paused is model.paused
+        assert not (made.paused and made.receptive)
         assert made.established is (model.steps == STEPS)
 
 
@@ -390,6 +490,12 @@ def test_every_state_can_be_reached_and_ended() -> None:
     assert reached == set(State)
     column = list(Event).index(Event.ABORTED)
     assert {row[column] for row in _TABLE.values()} == {State.CLOSED, State.FAILED}
+
+
+def test_there_is_no_limit_to_the_time_that_data_takes() -> None:
+    column = list(Event).index(Event.TIMED_OUT)
+    limited = {state for state, row in _TABLE.items() if row[column] is not None}
+    assert limited == set(State) - {State.CONNECTED, State.CLOSING_BY_PEER}
 
 
 # --- promises ---
@@ -424,6 +530,18 @@ def test_what_a_full_buffer_refuses_is_kept_and_given_to_it_later() -> None:
     assert made.receptive
     assert made.read(100) == DATA
     assert made.read(100) is Need.READ
+
+
+def test_who_brings_more_than_can_be_taken_loses_none_of_it() -> None:
+    made, _ = connected()
+    for piece in (DATA * INCOMING, DATA, DATA * INCOMING, CLOSE, b""):
+        made.receive(piece)
+    got = b""
+    while (data := made.read(100)) != b"":
+        assert isinstance(data, bytes)
+        got += data
+    assert got == DATA * (2 * INCOMING + 1)
+    assert made.state is State.CLOSING_BY_PEER
 
 
 def test_the_end_of_the_transport_can_wait_for_room_too() -> None:
@@ -518,3 +636,70 @@ def test_after_giving_up_nothing_is_done_any_more() -> None:
     assert buffer.calls == calls
     assert not made.to_send()
     assert made.unsent == 0
+
+
+def test_a_handshake_that_takes_too_long_has_failed_and_a_close_is_over() -> None:
+    made, _ = driver(said=STEP)
+    assert made.handshake() is Need.READ
+    made.time_out(TimeoutError("too long"))
+    assert made.state is State.FAILED
+    with pytest.raises(TimeoutError, match="too long"):
+        made.handshake()
+    made, _ = connected()
+    made.close()
+    made.time_out(TimeoutError("too long"))
+    assert made.state is State.CLOSED
+    assert made.unsent == 0
+    with pytest.raises(TimeoutError, match="too long"):
+        made.read(1)
+
+
+def test_who_has_paused_is_brought_nothing_and_who_discards_needs_nobody() -> None:
+    made, _ = connected()
+    made.pause()
+    assert not made.receptive
+    made.resume()
+    assert made.receptive
+    made.pause()
+    made.close()
+    assert made.discard() is Need.READ
+    assert made.receptive
+    made.receive(DATA * 3)
+    assert made.discard() is Need.READ
+    made.receive(DATA + CLOSE)
+    assert made.discard() is None
+    assert made.state is State.CLOSED
+
+
+def test_what_is_discarded_cannot_be_cut_short() -> None:
+    made, _ = connected()
+    made.close()
+    made.receive(DATA)
+    made.receive(b"")
+    assert made.discard() is None
+    assert made.state is State.CLOSED
+
+
+def test_all_is_sealed_at_once_for_a_transport_that_takes_everything() -> None:
+    made, buffer = connected()
+    data = bytes(OUTGOING * 3)
+    assert made.seal(data) == STEP * STEPS + DATA * len(data)
+    assert made.seal(b"") == b""
+    assert (made.sent, made.unsent) == (STEPS + len(data), 0)
+    made.write(memoryview(b"x"))
+    assert made.take_outgoing() == DATA
+    assert made.take_outgoing() == b""
+    assert buffer.outgoing == b""
+    early, _ = driver(said=STEP)
+    with pytest.raises(TLSError, match="not complete"):
+        early.seal(b"x")
+
+
+def test_what_comes_is_not_used_after_the_call() -> None:
+    made, _ = connected()
+    made.receive(DATA * INCOMING)
+    lent = bytearray(DATA * 2)
+    made.receive(memoryview(lent))
+    lent[:] = BREACH * 2
+    assert made.read(100) == DATA * INCOMING
+    assert made.read(100) == DATA * 2
