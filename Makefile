@@ -37,7 +37,7 @@ test-rust:
 # Every CPython from 3.11 on that can be run here; each gets the one wheel in an environment of its own.
 # After these tests come those of the conformance kit, once for each implementation.
 test-python: build
-	$(BIN)/python tools/pythons.py test -- -q tests -m "not peers and not soak"
+	$(BIN)/python tools/pythons.py test -- -q tests -m "not peers"
 
 test-peers: build ## against OpenSSL, curl and others, which it installs (Debian packages)
 	sh tools/install-peers.sh
@@ -69,8 +69,7 @@ bench-check: build $(VENV)/.bench ## the same; fails below a mark
 
 soak: build ## minutes of random traffic and forgeries, thousands of connections, faults at every byte
 	$(CARGO) test --release --locked -p polytls-records -p polytls-rustls -p polytls-io -- --ignored
-	POLYTLS_SOAK=1 $(BIN)/python -m pytest -q tests/drivers/test_every_offset.py tests/drivers/test_soak.py
-	$(BIN)/python -m pytest -q tests -m soak
+	POLYTLS_SOAK=1 $(BIN)/python -m pytest -q tests -m soak
 
 audit: ## licences, bans and sources of all crates (advisories need a network: SECURITY.md)
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --root .tools cargo-deny@0.18.6

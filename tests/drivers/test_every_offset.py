@@ -128,6 +128,7 @@ def check(fault: Any, met: bool, ends: dict[str, End]) -> None:
                 assert end.error.during_handshake is not end.connected, told
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("source", ["client", "server"])
 @pytest.mark.parametrize("kind", STRIDES)
 def test_whatever_byte_it_happens_at_the_outcome_is_documented(

@@ -223,6 +223,7 @@ def drive(clients: list[Client], server: Server, closing: bool = False) -> int:
     return half
 
 
+@pytest.mark.soak
 def test_many_connections_at_once_lose_and_keep_nothing(
     lab: Any, threads: ThreadPoolExecutor, outside: Any
 ) -> None:

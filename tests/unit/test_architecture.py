@@ -43,6 +43,8 @@ MODULES = {
     "fork": {"errors"},
     "driver": BELOW_DRIVERS,
     "streams": BELOW_DRIVERS | {"arguments", "driver", "fork"},
+    "asyncio": BELOW_DRIVERS | {"driver"},
+    "anyio": BELOW_DRIVERS | {"driver"},
     "implementations": BELOW_DRIVERS
     | {"arguments", "fork", "certificates", "names", "insecure", "streams", "_native"},
     "reload": BELOW_DRIVERS | {"arguments", "certificates", "names", "streams"},

@@ -1,0 +1,363 @@
+"""TLS for anyio, and so for trio: a byte stream over any byte stream, and a listener.
+
+`tls` is a PEP 748 context of any implementation, and what carries the connection is any anyio
+stream of bytes, another TLSStream among them. Time limits are anyio's: `fail_after`,
+`move_on_after`. Rules, which are those of anyio's streams:
+
+- One task may receive while another sends; two that do the same: BusyResourceError.
+- The end of the peer's data is EndOfStream, after its close_notify. What breaks the connection is
+  BrokenResourceError, and its cause the TLSError: RaggedEOF for a connection that just ended.
+- Cancelling a `receive` loses nothing. A `send` that is cancelled while its ciphertext goes out
+  leaves the stream good for receiving alone: nobody knows how much of it went.
+
+Not installed with polytls: `pip install polytls[anyio]`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
+
+from anyio import (
+    BrokenResourceError,
+    BusyResourceError,
+    ClosedResourceError,
+    EndOfStream,
+    Lock,
+    ResourceGuard,
+    TypedAttributeSet,
+    aclose_forcefully,
+    fail_after,
+    move_on_after,
+    to_thread,
+    typed_attribute,
+)
+from anyio.abc import AnyByteStream, ByteStream, Listener, TaskGroup
+from anyio.lowlevel import checkpoint
+
+from .configuration import TLSServerConfiguration
+from .constants import TLSVersion
+from .driver import Driver, Need, State
+from .errors import PeerMisbehaved, RaggedEOF, TLSError
+from .info import ConnectionInfo
+from .interfaces import ClientContext, ServerContext, SupportsHandshakeMayBlock, TLSBuffer
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = [
+    "CLOSE_TIMEOUT",
+    "HANDSHAKE_TIMEOUT",
+    "LINGER",
+    "TLSAttribute",
+    "TLSListener",
+    "TLSStream",
+]
+
+#: How long `aclose` waits for the peer's close_notify, in seconds.
+CLOSE_TIMEOUT: Final = 5.0
+#: How long a listener lets a handshake take, in seconds.
+HANDSHAKE_TIMEOUT: Final = 30.0
+#: How long the peer is read from, at most, after a handshake was refused, in seconds: closing with
+#: something unread sends a reset, and that overtakes the alert.
+LINGER: Final = 2.0
+
+#: Sealed at a time.
+_CHUNK: Final = 256 * 1024
+
+_log = logging.getLogger("polytls.anyio")
+
+
+class TLSAttribute(TypedAttributeSet):
+    """What a TLSStream tells by `extra`, beside what the stream below does."""
+
+    #: The facts of the connection.
+    info: ConnectionInfo = typed_attribute()
+    #: The buffer, for what else it can tell; not to be read or written.
+    buffer: TLSBuffer = typed_attribute()
+
+
+class TLSStream(ByteStream):
+    """A connection that TLS protects. Made by `wrap`."""
+
+    def __init__(self, transport_stream: AnyByteStream, buffer: TLSBuffer) -> None:
+        #: The stream below.
+        self.transport_stream = transport_stream
+        self._driver = Driver(buffer)
+        self._receiving = ResourceGuard("receiving from")
+        self._sending = ResourceGuard("sending to")
+        #: Who holds it sends all that is sealed, in order.
+        self._flushing = Lock()
+        #: Ciphertext was lost on its way: what follows could not be opened.
+        self._torn = False
+        self._closed = False
+
+    @classmethod
+    async def wrap(
+        cls,
+        transport_stream: AnyByteStream,
+        tls: ClientContext | ServerContext,
+        *,
+        server_hostname: str | None = None,
+        leftover: Buffer = b"",
+    ) -> TLSStream:
+        """Do the handshake over `transport_stream`, which belongs to the result from then on.
+
+        `server_hostname`: the name or address that the server's certificate must have; for a
+        client, and needed there. `leftover`: bytes that were received before and not used. On a
+        server they are the beginning of the client's handshake; on a client there can be none, as
+        it speaks first (PeerMisbehaved).
+
+        Raises what `TLSBuffer.do_handshake` raises, and BrokenResourceError. After an error, and
+        when it is cancelled, `transport_stream` is closed; not for arguments that are wrong.
+        """
+        stream = cls(transport_stream, _buffer(tls, server_hostname))
+        early = bytes(leftover)
+        try:
+            if early and server_hostname is not None:
+                raise PeerMisbehaved(
+                    "the server sent something between its consent to TLS and TLS itself"
+                )
+            if early:
+                stream._driver.receive(early)
+            await stream._handshake()
+        except BaseException:
+            stream._closed = True
+            await aclose_forcefully(transport_stream)
+            raise
+        return stream
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """Return up to `max_bytes` bytes of data, one at least.
+
+        Raises EndOfStream after the peer's close_notify; BrokenResourceError, with the TLSError as
+        its cause; ClosedResourceError; BusyResourceError.
+        """
+        if max_bytes < 1:
+            raise ValueError("max_bytes must be a positive integer")
+        with self._receiving:
+            await checkpoint()
+            self._check_open()
+            came: bytes | None = None
+            while True:
+                try:
+                    data = self._driver.open(came, max_bytes)
+                except TLSError as error:
+                    await self._flush_quietly()
+                    raise BrokenResourceError from error
+                if isinstance(data, bytes) and data:
+                    return data
+                if self._driver.unsent:
+                    await self._flush_quietly()
+                if not isinstance(data, Need):
+                    raise EndOfStream
+                came = await self._more()
+
+    async def send(self, item: bytes) -> None:
+        """Send `item` whole.
+
+        Raises BrokenResourceError, ClosedResourceError (after `send_eof`, too), BusyResourceError.
+        """
+        with self._sending:
+            await checkpoint()
+            self._check_open()
+            view = memoryview(item).cast("B")
+            for start in range(0, len(view), _CHUNK):
+                async with self._flushing:
+                    await self._put(self._seal(view[start : start + _CHUNK]))
+
+    async def send_eof(self) -> None:
+        """Send close_notify: the peer comes to the end of our data, and may go on sending.
+
+        Raises NotImplementedError in TLS 1.2, where one end is that of both (RFC 5246 7.2.1).
+        """
+        if self._driver.buffer.negotiated_tls_version is not TLSVersion.TLSv1_3:
+            raise NotImplementedError("TLS 1.2 cannot end one direction alone")
+        with self._sending:
+            await checkpoint()
+            self._check_open()
+            try:
+                self._driver.close()
+            except TLSError as error:
+                raise BrokenResourceError from error
+            await self._flush()
+
+    async def aclose(self) -> None:
+        """Send close_notify, wait `CLOSE_TIMEOUT` at most for the peer's, and close.
+
+        What still comes is discarded. Where another task receives, it gets ClosedResourceError,
+        and nothing is waited for. When it is cancelled, it closes all the same.
+        """
+        if self._closed:
+            await checkpoint()
+            return
+        self._closed = True
+        try:
+            with move_on_after(CLOSE_TIMEOUT):
+                await self._say_goodbye()
+        except BaseException:
+            self._driver.abort()
+            await aclose_forcefully(self.transport_stream)
+            raise
+        self._driver.abort()
+        await self.transport_stream.aclose()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """Those of the stream below, and those of TLSAttribute."""
+        return {
+            **self.transport_stream.extra_attributes,
+            TLSAttribute.info: lambda: self._driver.info,
+            TLSAttribute.buffer: lambda: self._driver.buffer,
+        }
+
+    # --- inside ---
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedResourceError
+
+    async def _more(self) -> bytes:
+        """Ciphertext, b"" at the end."""
+        try:
+            return await self.transport_stream.receive()
+        except EndOfStream:
+            return b""
+
+    def _seal(self, data: memoryview) -> bytes:
+        if self._torn:
+            raise BrokenResourceError
+        if self._driver.state in (State.CLOSING_BY_US, State.CLOSED):
+            raise ClosedResourceError
+        try:
+            return self._driver.seal(data)
+        except TLSError as error:
+            raise BrokenResourceError from error
+
+    async def _put(self, data: bytes) -> None:
+        """Send ciphertext; with the lock."""
+        if not data:
+            return
+        try:
+            await self.transport_stream.send(data)
+        except BaseException:
+            self._torn = True
+            raise
+
+    async def _flush(self) -> None:
+        """Send what waits."""
+        async with self._flushing:
+            if self._torn:
+                raise BrokenResourceError
+            await self._put(self._driver.take_outgoing())
+
+    async def _flush_quietly(self) -> None:
+        """Send what waits, if it can be: an alert, or an answer that whoever receives need not
+        care for."""
+        with suppress(BrokenResourceError, ClosedResourceError):
+            await self._flush()
+
+    async def _handshake(self) -> None:
+        context = self._driver.buffer.context
+        blocks = isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
+        await checkpoint()
+        try:
+            while True:
+                if blocks:
+                    # Who is cancelled leaves the driver to the thread.
+                    need = await to_thread.run_sync(self._driver.handshake, abandon_on_cancel=True)
+                else:
+                    need = self._driver.handshake()
+                await self._flush()
+                if need is None:
+                    return
+                if need is Need.READ:
+                    self._driver.receive(await self._more())
+        except TLSError as error:
+            with move_on_after(LINGER):
+                await self._refuse(error)
+            raise
+
+    async def _refuse(self, error: TLSError) -> None:
+        """Tell the peer why, and wait until it knows."""
+        with suppress(BrokenResourceError, ClosedResourceError, NotImplementedError):
+            await self._flush()
+            if not isinstance(error, RaggedEOF):
+                await self.transport_stream.send_eof()
+                while await self._more():
+                    pass
+
+    async def _say_goodbye(self) -> None:
+        with suppress(TLSError, BrokenResourceError, ClosedResourceError, BusyResourceError):
+            self._driver.close()
+            await self._flush()
+            with self._receiving:
+                while self._driver.discard() is Need.READ:
+                    self._driver.receive(await self._more())
+
+
+class TLSListener(Listener[TLSStream]):
+    """Does the handshake on each connection that `listener` accepts.
+
+    A client that fails in it, or takes longer than `handshake_timeout` seconds, is told why and
+    dropped; nobody else hears of it, but for the logger's debug level.
+    """
+
+    def __init__(
+        self,
+        listener: Listener[Any],
+        tls: ServerContext,
+        *,
+        handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    ) -> None:
+        if not _is_server(tls):
+            raise TypeError("tls: a listener needs a server's context")
+        #: What accepts.
+        self.listener = listener
+        self.tls = tls
+        self.handshake_timeout = handshake_timeout
+
+    async def serve(
+        self, handler: Callable[[TLSStream], Any], task_group: TaskGroup | None = None
+    ) -> None:
+        """Accept, and call `handler` with each connection whose handshake is done."""
+
+        @wraps(handler)
+        async def handled(stream: AnyByteStream) -> None:
+            try:
+                with fail_after(self.handshake_timeout):
+                    wrapped = await TLSStream.wrap(stream, self.tls)
+            except (OSError, BrokenResourceError, ClosedResourceError) as error:
+                _log.debug("a handshake failed: %s", error)
+                return
+            await handler(wrapped)
+
+        await self.listener.serve(handled, task_group)
+
+    async def aclose(self) -> None:
+        """Accept no more."""
+        await self.listener.aclose()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """Those of the listener below."""
+        return self.listener.extra_attributes
+
+
+def _is_server(tls: ClientContext | ServerContext) -> bool:
+    if not isinstance(tls, ClientContext) and not isinstance(tls, ServerContext):
+        raise TypeError(f"tls: expected a ClientContext or a ServerContext, got {tls!r}")
+    return isinstance(tls.configuration, TLSServerConfiguration)
+
+
+def _buffer(tls: ClientContext | ServerContext, server_hostname: str | None) -> TLSBuffer:
+    if _is_server(tls):
+        if server_hostname is not None:
+            raise ValueError("server_hostname is only meaningful with a client's context")
+        return tls.create_buffer()  # type: ignore[call-arg]
+    if server_hostname is None:
+        raise ValueError("server_hostname is needed with a client's context")
+    return tls.create_buffer(server_hostname)  # type: ignore[call-arg]

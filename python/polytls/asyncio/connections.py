@@ -1,0 +1,278 @@
+"""Connections and servers for protocols: the event loop's methods, with `tls=` for `ssl=`.
+
+`tls` is a PEP 748 context of any implementation, or None: no TLS. The transports and servers below
+are the loop's own, so that all of its other arguments hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..configuration import TLSServerConfiguration
+from ..errors import PeerMisbehaved
+from ..interfaces import ClientContext, ServerContext, TLSBuffer
+from .protocol import TLSProtocol
+from .sockets import something_has_come
+from .transport import TLSTransport
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from typing_extensions import Buffer
+
+__all__ = [
+    "HANDSHAKE_TIMEOUT",
+    "SHUTDOWN_TIMEOUT",
+    "create_connection",
+    "create_server",
+    "create_unix_connection",
+    "create_unix_server",
+    "start_tls",
+]
+
+#: How long a handshake may take, and the peer's answer to a close, in seconds: asyncio's figures.
+HANDSHAKE_TIMEOUT = 60.0
+SHUTDOWN_TIMEOUT = 30.0
+
+_P = TypeVar("_P", bound=asyncio.BaseProtocol)
+
+
+async def create_connection(
+    protocol_factory: Callable[[], _P],
+    host: str | None = None,
+    port: int | str | None = None,
+    *,
+    tls: ClientContext | None = None,
+    server_hostname: str | None = None,
+    tls_handshake_timeout: float | None = None,
+    tls_shutdown_timeout: float | None = None,
+    **kwds: Any,
+) -> tuple[asyncio.Transport, _P]:
+    """Connect, do the handshake, and return the transport and the protocol.
+
+    As `loop.create_connection`, which takes the other arguments. `server_hostname`: the name or
+    address that the server's certificate must have; `host` where it is left out. The protocol's
+    `connection_made` is called when the handshake is done.
+
+    Raises what `TLSBuffer.do_handshake` raises, TimeoutError if that takes longer than
+    `tls_handshake_timeout` seconds (60 by default), and OSError. Nothing is left behind.
+    """
+    name = _name_to_verify(tls, server_hostname, host)
+    loop = asyncio.get_running_loop()
+    return await _connect(
+        loop.create_connection,
+        protocol_factory,
+        (host, port),
+        (tls, name, tls_handshake_timeout, tls_shutdown_timeout),
+        kwds,
+    )
+
+
+async def create_unix_connection(
+    protocol_factory: Callable[[], _P],
+    path: str | PathLike[str] | None = None,
+    *,
+    tls: ClientContext | None = None,
+    server_hostname: str | None = None,
+    tls_handshake_timeout: float | None = None,
+    tls_shutdown_timeout: float | None = None,
+    **kwds: Any,
+) -> tuple[asyncio.Transport, _P]:
+    """Connect to the Unix socket at `path`; otherwise as `create_connection`."""
+    name = _name_to_verify(tls, server_hostname, None)
+    loop = asyncio.get_running_loop()
+    return await _connect(
+        loop.create_unix_connection,
+        protocol_factory,
+        (path,),
+        (tls, name, tls_handshake_timeout, tls_shutdown_timeout),
+        kwds,
+    )
+
+
+async def create_server(
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
+    host: Any = None,
+    port: int | str | None = None,
+    *,
+    tls: ServerContext | None = None,
+    tls_handshake_timeout: float | None = None,
+    tls_shutdown_timeout: float | None = None,
+    **kwds: Any,
+) -> asyncio.Server:
+    """Listen; each client whose handshake is done gets a protocol, which is told then.
+
+    As `loop.create_server`, which takes the other arguments. A client that fails in its handshake,
+    or does not finish it within `tls_handshake_timeout` seconds (60 by default), is told why and
+    dropped; nobody else hears of it, but for the logger's debug level.
+    """
+    factory = _accepting(protocol_factory, tls, tls_handshake_timeout, tls_shutdown_timeout)
+    where: Any = port  # Services by name are not in the types.
+    return await asyncio.get_running_loop().create_server(factory, host, where, **kwds)
+
+
+async def create_unix_server(
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
+    path: str | PathLike[str] | None = None,
+    *,
+    tls: ServerContext | None = None,
+    tls_handshake_timeout: float | None = None,
+    tls_shutdown_timeout: float | None = None,
+    **kwds: Any,
+) -> asyncio.Server:
+    """Listen at the Unix socket `path`; otherwise as `create_server`."""
+    factory = _accepting(protocol_factory, tls, tls_handshake_timeout, tls_shutdown_timeout)
+    return await asyncio.get_running_loop().create_unix_server(factory, path, **kwds)
+
+
+async def start_tls(
+    transport: asyncio.BaseTransport,
+    protocol: asyncio.BaseProtocol,
+    tls: ClientContext | ServerContext,
+    *,
+    server_side: bool | None = None,
+    server_hostname: str | None = None,
+    tls_handshake_timeout: float | None = None,
+    tls_shutdown_timeout: float | None = None,
+    leftover: Buffer = b"",
+) -> asyncio.Transport:
+    """Begin TLS on a connection that exists, and return the transport to use from now on.
+
+    As `loop.start_tls`. The transport may be one of this package's: that is TLS within TLS. The
+    context knows its side; `server_side` may say so again. `leftover`: what the protocol has
+    received and not used. On a server that is the beginning of the client's handshake. On a client
+    there can be none, as the client speaks first: bytes that came too early, there or in the
+    system, are an attacker's or a broken server's (CVE-2021-23222 and its kin): PeerMisbehaved.
+
+    Raises what `create_connection` raises. After an error the connection is closed, and the
+    protocol has been told by `connection_lost`.
+    """
+    server = _is_server(tls)
+    if server_side is not None and server_side is not server:
+        raise ValueError("server_side contradicts the context, which is for the other side")
+    if server and server_hostname is not None:
+        raise ValueError("server_hostname is only meaningful with a client's context")
+    limits = _limits(tls, tls_handshake_timeout, tls_shutdown_timeout)
+    buffer = _buffer(tls, None if server else _name_to_verify(tls, server_hostname, None))
+    if not hasattr(transport, "pause_reading") or not hasattr(transport, "write"):
+        raise TypeError(f"TLS cannot be carried by {transport!r}: it is no stream")
+    below: Any = transport
+    if below.is_closing():
+        raise ConnectionResetError("TLS cannot begin: the connection is closed")
+    below.pause_reading()
+    early = bytes(leftover)
+    if not server and (early or _has_more(below)):
+        below.abort()
+        raise PeerMisbehaved("the server sent something between its consent to TLS and TLS itself")
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+    connection = TLSProtocol(loop, protocol, buffer, *limits, waiter=waiter, connect_app=False)
+    below.set_protocol(connection)
+    below.resume_reading()
+    if early:
+        connection.driver.receive(early)
+    connection.connection_made(below)
+    return await _done(connection, waiter)
+
+
+# --- what they share ---
+
+
+async def _connect(
+    connect: Callable[..., Any],
+    protocol_factory: Callable[[], _P],
+    where: tuple[Any, ...],
+    how: tuple[ClientContext | None, str | None, float | None, float | None],
+    kwds: dict[str, Any],
+) -> tuple[asyncio.Transport, _P]:
+    tls, name, *timeouts = how
+    limits = _limits(tls, *timeouts)
+    if tls is None:
+        return await connect(protocol_factory, *where, **kwds)  # type: ignore[no-any-return]
+    buffer = _buffer(tls, name)
+    loop = asyncio.get_running_loop()
+    waiter = loop.create_future()
+    try:
+        _, connection = await connect(
+            lambda: TLSProtocol(loop, protocol_factory(), buffer, *limits, waiter=waiter),
+            *where,
+            **kwds,
+        )
+    except BaseException:
+        waiter.cancel()  # Nobody will wait for it.
+        raise
+    app = connection.app
+    return await _done(connection, waiter), app
+
+
+async def _done(connection: TLSProtocol, waiter: asyncio.Future[None]) -> TLSTransport:
+    try:
+        await waiter
+    except BaseException:
+        connection.abort()
+        raise
+    return connection.transport
+
+
+def _accepting(
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
+    tls: ServerContext | None,
+    handshake_timeout: float | None,
+    shutdown_timeout: float | None,
+) -> Callable[[], asyncio.BaseProtocol]:
+    limits = _limits(tls, handshake_timeout, shutdown_timeout)
+    if tls is None:
+        return protocol_factory
+    if not _is_server(tls):
+        raise TypeError("tls: a server needs a server's context")
+    loop = asyncio.get_running_loop()
+    return lambda: TLSProtocol(loop, protocol_factory(), tls.create_buffer(), *limits)
+
+
+def _limits(tls: object, handshake: float | None, shutdown: float | None) -> tuple[float, float]:
+    """Both timeouts in seconds; asyncio's rules for what is given."""
+    for name, value in (
+        ("tls_handshake_timeout", handshake),
+        ("tls_shutdown_timeout", shutdown),
+    ):
+        if value is not None and tls is None:
+            raise ValueError(f"{name} is only meaningful with tls")
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} should be a positive number, got {value}")
+    return (
+        HANDSHAKE_TIMEOUT if handshake is None else handshake,
+        SHUTDOWN_TIMEOUT if shutdown is None else shutdown,
+    )
+
+
+def _name_to_verify(tls: object, server_hostname: str | None, host: str | None) -> str | None:
+    if tls is None:
+        if server_hostname is not None:
+            raise ValueError("server_hostname is only meaningful with tls")
+        return None
+    if server_hostname is None and not host:
+        raise ValueError("server_hostname is needed with tls where there is no host")
+    return host if server_hostname is None else server_hostname
+
+
+def _is_server(tls: ClientContext | ServerContext) -> bool:
+    if not isinstance(tls, ClientContext) and not isinstance(tls, ServerContext):
+        raise TypeError(f"tls: expected a ClientContext or a ServerContext, got {tls!r}")
+    return isinstance(tls.configuration, TLSServerConfiguration)
+
+
+def _buffer(tls: ClientContext | ServerContext, name: str | None) -> TLSBuffer:
+    if _is_server(tls):
+        if name is not None:
+            raise TypeError("tls: a client needs a client's context")
+        return tls.create_buffer()  # type: ignore[call-arg]
+    return tls.create_buffer(name)  # type: ignore[call-arg,arg-type]
+
+
+def _has_more(below: Any) -> bool:
+    """Whether there is something to be read that the protocol above has not seen."""
+    if isinstance(below, TLSTransport):
+        return below.pending() > 0
+    return something_has_come(below)

@@ -1,0 +1,523 @@
+"""The protocol between a transport of the event loop's and an application's protocol.
+
+```text
+   application's protocol  <--  data_received, eof_received, connection_lost
+            |
+      TLSTransport         -->  write, close, pause_reading
+            |
+       TLSProtocol               the driver (`polytls.driver`), timers, whose turn it is
+            |
+    transport of the loop        a TCP or Unix socket, or another TLSTransport
+```
+
+Rules of this file:
+
+- Nothing is buffered here. What the application writes is sealed at once and given to the
+  transport below, whose watermarks are therefore the connection's; what comes is opened at once
+  and given to the application, and where that has paused, the transport below is paused.
+- The application hears of the end once, by `connection_lost`, when the transport below is closed:
+  with None after an end in order, with the error otherwise.
+- What comes is handed on by `_advance`: the handshake, data, or what is left to be discarded. It
+  is called by the loop alone, so that no call of the application's leads back into one.
+- While a step of the handshake runs in a worker thread, the driver is the thread's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from ..driver import Driver, Need, State
+from ..errors import RaggedEOF, TLSError
+from ..interfaces import SupportsHandshakeMayBlock, TLSBuffer
+from .sockets import what_came_before_the_end
+from .transport import TLSTransport
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["LINGER", "TLSProtocol"]
+
+_log = logging.getLogger("polytls.asyncio")
+
+#: How long the peer is read from, at most, after a handshake was refused, in seconds: closing with
+#: something unread sends a reset, and that overtakes the alert.
+LINGER: Final = 2.0
+
+_READ: Final = Need.READ
+
+#: Received at a time, and handed over at a time.
+_ROOM: Final = 256 * 1024
+#: Sealed at a time.
+_CHUNK: Final = 256 * 1024
+
+#: Memory to receive into, lent to a connection from `get_buffer` to `buffer_updated`, so that one
+#: that waits holds none. Shared by all loops: each call on a list is atomic.
+_spares: list[memoryview] = []
+_MOST_SPARES: Final = 4
+
+
+class TLSProtocol(asyncio.BufferedProtocol):
+    """One connection. `connect_app`: the application's protocol is told when it begins.
+
+    `waiter`: a future for the handshake; it gets its error when the transport below is closed.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        app: asyncio.BaseProtocol,
+        buffer: TLSBuffer,
+        handshake_timeout: float,
+        shutdown_timeout: float,
+        *,
+        waiter: asyncio.Future[None] | None = None,
+        connect_app: bool = True,
+    ) -> None:
+        self.loop = loop
+        self.driver = Driver(buffer)
+        self._outgoing_bytes_buffered = buffer.outgoing_bytes_buffered
+        self.transport = TLSTransport(self)
+        #: The transport below.
+        self.below: asyncio.Transport
+        #: What ended the connection, where that is not for the transport below to say.
+        self._error: BaseException | None = None
+        self._waiter = waiter
+        self._handshake_timeout = handshake_timeout
+        self._shutdown_timeout = shutdown_timeout
+        self._timer: asyncio.TimerHandle | None = None
+        self._advance: Callable[[Buffer | None], None] = self._shake
+        self._scratch: memoryview | None = None
+        #: The application's protocol has been told of the connection, and not yet of its end.
+        self._app_connected = not connect_app
+        #: No more data is taken from the application: `close`, `write_eof`, or the end.
+        self._deaf = True
+        #: The connection is on its way out, or gone.
+        self.closing = self.lost = False
+        #: Nothing more is handed on: the peer's end has come, or the connection was given up.
+        self._heard_all = False
+        #: The transport below has more than it likes.
+        self._below_full = False
+        #: All that the application wrote has left the process.
+        self._flushed = False
+        context = buffer.context
+        self._may_block = (
+            isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
+        )
+        #: A step of the handshake is with a worker thread, and what came meanwhile.
+        self._at_work = False
+        self._came: list[bytes] = []
+        self.set_app(app)
+
+    def set_app(self, app: asyncio.BaseProtocol) -> None:
+        """Hand data to `app` from now on."""
+        self.app: Any = app
+        self._deliver = (
+            self._deliver_into if isinstance(app, asyncio.BufferedProtocol) else self._deliver_bytes
+        )
+        if self._advance in (self._deliver_into, self._deliver_bytes):
+            self._advance = self._deliver
+
+    # --- what the transport below calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin with the handshake."""
+        self.below = transport  # type: ignore[assignment]  # There is no other kind of stream.
+        self._set_timer(self._handshake_timeout, self._handshake_took_too_long)
+        self._step()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the more the better
+        """Lend memory to receive into."""
+        if self._scratch is None:
+            try:
+                self._scratch = _spares.pop()
+            except IndexError:
+                self._scratch = memoryview(bytearray(_ROOM))
+        return self._scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take in what came, and hand on what comes of it."""
+        scratch = self._scratch
+        if scratch is None:
+            raise RuntimeError("buffer_updated() was called without get_buffer()")
+        self._scratch = None
+        if self._at_work:
+            self._came.append(bytes(scratch[:nbytes]))
+        else:
+            self._step(scratch[:nbytes])
+        if len(_spares) < _MOST_SPARES:
+            _spares.append(scratch)
+
+    def eof_received(self) -> bool:
+        """Take in the end; the transport below is closed by us, when all was read."""
+        if self._at_work:
+            self._came.append(b"")
+        elif self._error is not None:
+            self.below.close()
+        else:
+            self._step(b"")
+        return True
+
+    def pause_writing(self) -> None:
+        """Tell the application to hold back."""
+        self._below_full = True
+        if self._app_connected:
+            self.app.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Tell the application to go on."""
+        self._below_full = False
+        if self.closing:
+            self._flushed = self.below.get_write_buffer_size() == 0
+        if self._app_connected:
+            self.app.resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell everybody."""
+        if isinstance(exc, OSError) and self._error is None and not self._at_work:
+            self._look_for_reason()
+        self._set_timer(0, None)
+        error = self._error or self._judged(exc)
+        self.lost = self.closing = self._deaf = True
+        self._scratch = None
+        if not self._at_work:
+            self.driver.abort()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(
+                error or ConnectionAbortedError("the connection was given up")
+            )
+        elif not self.driver.established:
+            _log.debug("a handshake with %s failed: %s", self._peer(), error)
+        self._waiter = None
+        if self._app_connected:
+            self._app_connected = False
+            self.app.connection_lost(error)
+
+    def _peer(self) -> object:
+        return self.below.get_extra_info("peername")
+
+    def _judged(self, exc: BaseException | None) -> BaseException | None:
+        """A reset after all was said and sent takes nothing away."""
+        over = self.driver.state is State.CLOSED or (self.closing and self._flushed)
+        return None if over and isinstance(exc, ConnectionError) else exc
+
+    # --- what the application calls, through its transport ---
+
+    def write(self, data: Buffer) -> None:
+        """Seal and send."""
+        if self._deaf:
+            if not self.closing:
+                raise RuntimeError("Cannot call write() after write_eof()")
+            return
+        try:
+            if len(data) <= _CHUNK:  # type: ignore[arg-type]  # The transport has looked.
+                self.below.write(self.driver.seal(data))
+                return
+            view = memoryview(data).cast("B")
+            for start in range(0, len(view), _CHUNK):
+                self.below.write(self.driver.seal(view[start : start + _CHUNK]))
+        except TLSError as error:
+            self._failed(error)
+
+    def write_eof(self) -> None:
+        """End our direction; the peer's goes on."""
+        if self._deaf:
+            return
+        self._deaf = True
+        try:
+            self.driver.close()
+        except TLSError as error:
+            self._failed(error)
+        else:
+            self._flush()
+            if self._heard_all:
+                self.close()
+            else:
+                self._later()
+
+    def close(self) -> None:
+        """Say goodbye, wait for the peer's, and close."""
+        if self.closing:
+            return
+        self.closing = self._deaf = True
+        try:
+            self.driver.close()
+        except TLSError as error:
+            self._failed(error)
+            return
+        self._flush()
+        self._see_off()
+        if self.driver.state is State.CLOSED:
+            self.below.close()
+        else:
+            self._advance = self._discard
+            self.driver.resume()
+            self.below.resume_reading()
+            self._later()
+
+    def abort(self) -> None:
+        """Drop the connection, and what was not sent."""
+        self.closing = self._deaf = self._heard_all = True
+        if not self._at_work:
+            self.driver.abort()
+        if not self.lost:
+            self.below.abort()
+
+    def pause_reading(self) -> None:
+        """Hand on nothing more for now, and receive nothing."""
+        if not self.closing and not self.driver.paused:
+            self.driver.pause()
+            self.below.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        if not self.closing and self.driver.paused:
+            self.driver.resume()
+            self.below.resume_reading()
+            self._later()
+
+    # --- one step ---
+
+    def _later(self) -> None:
+        """See what can be handed on, but not within a call of the application's."""
+        self.loop.call_soon(self._step)
+
+    def _step(self, came: Buffer | None = None) -> None:
+        """Hand on what can be; `came`: what has come from the peer just now."""
+        if self.lost or self._at_work or self._heard_all or self._error is not None:
+            return
+        try:
+            self._advance(came)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._broken(exc)
+
+    def _flush(self) -> None:
+        if data := self.driver.take_outgoing():
+            self.below.write(data)
+
+    # --- the handshake ---
+
+    def _shake(self, came: Buffer | None) -> None:
+        if came is not None:
+            self.driver.receive(came)
+        if self._may_block:
+            self.below.pause_reading()
+            work = self.loop.run_in_executor(None, self.driver.handshake)
+            self._at_work = True
+            work.add_done_callback(self._worked)
+            return
+        try:
+            need = self.driver.handshake()
+        except TLSError as error:
+            self._refused(error)
+        else:
+            self._shaken(need)
+
+    def _worked(self, work: asyncio.Future[Need | None]) -> None:
+        """Go on where the worker thread has left off."""
+        self._at_work = False
+        error = None if work.cancelled() else work.exception()
+        if self.lost or self.closing or self._error is not None or work.cancelled():
+            self.abort()
+            return
+        self.below.resume_reading()
+        if isinstance(error, TLSError):
+            self._refused(error)
+        elif error is not None:
+            self._broken(error)
+        else:
+            try:
+                self._shaken(work.result())
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self._broken(exc)
+        came, self._came = self._came, []
+        for data in came:
+            if self._at_work:
+                self._came.append(data)
+            else:
+                self._step(data)
+
+    def _shaken(self, need: Need | None) -> None:
+        self._flush()
+        if need is None:
+            self._established()
+
+    def _established(self) -> None:
+        self._set_timer(0, None)
+        self._deaf = False
+        self._advance = self._deliver
+        if not self._app_connected:
+            self._app_connected = True
+            self.app.connection_made(self.transport)
+            if self._below_full:
+                self.app.pause_writing()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        # Who waits is to have the transport before there is data.
+        self._waiter = None
+        self._later()
+
+    def _refused(self, error: TLSError) -> None:
+        """The handshake has failed: tell the peer why, and wait until it knows."""
+        self._error = error
+        self._flush()
+        if isinstance(error, RaggedEOF) or self.below.is_closing():
+            self.below.close()
+            return
+        with suppress(OSError):  # The peer may have gone already.
+            if self.below.can_write_eof():
+                self.below.write_eof()
+        self._set_timer(LINGER, self.below.abort)
+
+    def _handshake_took_too_long(self) -> None:
+        self._error = TimeoutError(
+            f"the TLS handshake was not done within {self._handshake_timeout} seconds"
+        )
+        if not self._at_work:
+            self.driver.time_out(self._error)
+        self.below.abort()
+
+    # --- data ---
+
+    def _deliver_bytes(self, came: Buffer | None) -> None:
+        driver, app = self.driver, self.app
+        while not driver.paused:
+            try:
+                data = driver.open(came, _ROOM)
+            except TLSError as error:
+                self._failed(error)
+                return
+            came = None
+            if data is _READ:
+                break
+            if not data:
+                self._peer_has_closed()
+                return
+            app.data_received(data)
+            if self.closing:
+                return
+            if self.app is not app:
+                self._later()
+                return
+        if came is not None:
+            driver.receive(came)
+        # An answer to a change of keys, say.
+        if self._outgoing_bytes_buffered():
+            self._flush()
+
+    def _deliver_into(self, came: Buffer | None) -> None:
+        driver, app = self.driver, self.app
+        while not driver.paused:
+            into = memoryview(app.get_buffer(_ROOM)).cast("B")
+            if not into:
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            try:
+                count = driver.open(came, len(into), into)
+            except TLSError as error:
+                self._failed(error)
+                return
+            came = None
+            if count is _READ:
+                break
+            if not count:
+                self._peer_has_closed()
+                return
+            app.buffer_updated(count)
+            if self.closing:
+                return
+            if self.app is not app:
+                self._later()
+                return
+        if came is not None:
+            driver.receive(came)
+        if self._outgoing_bytes_buffered():
+            self._flush()
+
+    def _peer_has_closed(self) -> None:
+        """The peer has ended its direction in order. The application says whether it goes on."""
+        self._heard_all = True
+        self._flush()
+        keep_open = self.app.eof_received()
+        if not self.closing and (not keep_open or self.driver.state is State.CLOSED):
+            self.close()
+
+    # --- the end ---
+
+    def _discard(self, came: Buffer | None) -> None:
+        if came is not None:
+            self.driver.receive(came)
+        try:
+            need = self.driver.discard()
+        except TLSError as error:
+            self._failed(error)
+            return
+        self._flush()
+        if need is None:
+            self._heard_all = True
+            self.below.close()
+
+    def _failed(self, error: TLSError) -> None:
+        """The connection has failed: send the alert, if there is one, and close."""
+        if self._error is not None:
+            return
+        self._error = error
+        self.closing = self._deaf = True
+        self._flush()
+        self._see_off()
+        self.below.close()
+
+    def _broken(self, exc: BaseException) -> None:
+        """The application's protocol has raised, or we have."""
+        self.loop.call_exception_handler(
+            {
+                "message": "Fatal error: a call of the protocol failed",
+                "exception": exc,
+                "transport": self.transport,
+                "protocol": self.app,
+            }
+        )
+        self._error = exc
+        self.abort()
+
+    def _see_off(self) -> None:
+        """Limit the time of the end; as long as data goes out, there is more."""
+        # Tells by `resume_writing` when everything has gone.
+        self.below.set_write_buffer_limits(0)
+        waiting = self.below.get_write_buffer_size()
+        self._flushed = not waiting
+
+        def look() -> None:
+            nonlocal waiting
+            still = self.below.get_write_buffer_size()
+            if still < waiting:
+                waiting = still
+                self._set_timer(self._shutdown_timeout, look)
+                return
+            if self._error is None:
+                self._error = TimeoutError(
+                    "the peer has not ended the TLS connection"
+                    f" within {self._shutdown_timeout} seconds"
+                )
+                self.driver.time_out(self._error)
+            self.below.abort()
+
+        self._set_timer(self._shutdown_timeout, look)
+
+    def _look_for_reason(self) -> None:
+        """The transport below is broken: look whether the peer has said why."""
+        if isinstance(self.below, TLSTransport) or self._heard_all:
+            return
+        for data in what_came_before_the_end(self.below):
+            self._step(data)
+
+    def _set_timer(self, seconds: float, call: Callable[[], None] | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if call is None else self.loop.call_later(seconds, call)

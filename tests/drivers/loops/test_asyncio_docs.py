@@ -1,0 +1,165 @@
+"""The examples of docs/asyncio.md and docs/anyio.md run, as they stand there."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import socket
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import trio
+
+from polytls import ClientAuthentication
+from polytls.testing.conformance.lab import PATIENCE, Lab
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+
+
+def examples(page: str) -> dict[str, Any]:
+    """The names that the blocks of a page define, one after the other."""
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL):
+        exec(compile(block, page, "exec"), names)
+    return names
+
+
+@pytest.fixture
+def local(lab: Lab) -> Any:
+    """What a certificate has to be issued for here."""
+    return partial(lab.server, lab.chain("localhost"))
+
+
+def port_of(server: asyncio.Server) -> int:
+    port: int = server.sockets[0].getsockname()[1]
+    return port
+
+
+async def stop(server: asyncio.Server) -> None:
+    server.close()
+    await server.wait_closed()
+
+
+def resolved(port: Any) -> list[Any]:
+    """ "localhost" as one address, so that a free port is free on all of them."""
+    where = ("127.0.0.1", int(port or 0))
+    return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", where)]
+
+
+@pytest.fixture(autouse=True)
+def one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(self: Any, host: Any, port: Any, **_: Any) -> Any:
+        return resolved(port)
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """The same for trio, whose own leaves a thread behind for a while."""
+
+    async def getaddrinfo(self, host: Any, port: Any, *_: Any) -> Any:
+        return resolved(port)
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
+        raise NotImplementedError
+
+
+def run(main: Any) -> None:
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+
+
+def test_https_by_hand(lab: Lab, local: Any) -> None:
+    page = examples("asyncio.md")
+
+    async def main() -> None:
+        server = await page["serve_hello"](0, local())
+        answer = await page["get"]("localhost", port_of(server), "/", lab.client())
+        assert answer.endswith(b"hello over TLSv1.3\n")
+        await stop(server)
+
+    run(main)
+
+
+def test_a_service_that_knows_its_clients(lab: Lab, local: Any) -> None:
+    page = examples("asyncio.md")
+    identity = lab.chain("client.example")
+
+    async def main() -> None:
+        tls = local(
+            trust_store=lab.ca.trust_store(), client_authentication=ClientAuthentication.REQUIRED
+        )
+        opened = page["polytls"].asyncio
+        server = await opened.start_server(page["who_are_you"], "localhost", 0, tls=tls)
+        client = lab.client(certificate_chain=identity)
+        reader, writer = await opened.open_connection("localhost", port_of(server), tls=client)
+        leaf = identity.leaf[0].buffer
+        assert (await reader.read()).strip().decode() == hashlib.sha256(leaf).hexdigest()
+        writer.close()
+        await writer.wait_closed()
+        await stop(server)
+
+    run(main)
+
+
+def test_starttls(lab: Lab, local: Any) -> None:
+    page = examples("asyncio.md")
+
+    async def main() -> None:
+        tls = local()
+        server = await asyncio.start_server(
+            lambda reader, writer: page["greet"](reader, writer, tls), "localhost", 0
+        )
+        answer = await page["secured"]("localhost", port_of(server), lab.client())
+        assert answer == b"250 EHLO me\r\n"
+        await stop(server)
+
+    run(main)
+
+
+def test_a_proxy_that_ends_tls(lab: Lab, local: Any) -> None:
+    page = examples("asyncio.md")
+
+    async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((await reader.read()).upper())
+        writer.close()
+
+    async def main() -> None:
+        backend = await asyncio.start_server(shout, "localhost", 0)
+        proxy = await page["serve_proxy"](0, local(), ("localhost", port_of(backend)))
+        reader, writer = await page["polytls"].asyncio.open_connection(
+            "localhost", port_of(proxy), tls=lab.client()
+        )
+        writer.write(b"question" * 50_000)
+        writer.write_eof()
+        assert await reader.read() == b"QUESTION" * 50_000
+        writer.close()
+        await writer.wait_closed()
+        await stop(proxy)
+        await stop(backend)
+        while len(asyncio.all_tasks()) > 2:  # This one, and the one that limits it.
+            await asyncio.sleep(0.001)
+
+    run(main)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_anyio(backend: str, lab: Lab, local: Any) -> None:
+    page = examples("anyio.md")
+
+    async def main() -> None:
+        if backend == "trio":
+            trio.socket.set_custom_hostname_resolver(Resolver())
+        with anyio.fail_after(PATIENCE):
+            listener = await page["secured"](local(), 0)
+            async with listener, anyio.create_task_group() as tasks:
+                tasks.start_soon(listener.serve, page["answer"])
+                port = listener.listener.extra(anyio.abc.SocketAttribute.local_port)
+                answer = await page["ask"]("localhost", port, b"hello", lab.client())
+                assert answer == b"hello over TLSv1.3"
+                tasks.cancel_scope.cancel()
+
+    anyio.run(main, backend=backend)

@@ -1,0 +1,102 @@
+"""Many connections at once, some of them cancelled or reset at random: nothing is lost or left.
+
+Short by default; `make soak` (POLYTLS_SOAK=1) has 1,000 connections and 100,000 messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polytls.testing.conformance.lab import Lab
+
+LONG = "POLYTLS_SOAK" in os.environ
+CONNECTIONS, MESSAGES = (1000, 100_000) if LONG else (40, 2000)
+#: Of the memory at half time, at the end.
+MOST_GROWTH = 1.05
+
+
+@pytest.fixture(autouse=True)
+def enough_descriptors() -> Any:
+    """Both ends of each connection, and some for those that are on their way out."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 4 * CONNECTIONS
+    if hard != resource.RLIM_INFINITY:
+        assert hard >= needed, f"ulimit -Hn is {hard}"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def resident() -> int:
+    """Resident memory of this process in pages; 0 where it is not told."""
+    gc.collect()
+    if sys.platform != "linux":
+        return 0
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+@pytest.mark.soak
+def test_nothing_is_lost_or_left(
+    run: Any, serve: Any, dial: Any, echo: Any, leave: Any, lab: Lab, rng: random.Random
+) -> None:
+    client = lab.client()
+    answered = broken = 0
+    memory: list[int] = []
+
+    def count() -> None:
+        nonlocal answered
+        answered += 1
+        if answered == MESSAGES // 2:
+            memory.append(resident())
+
+    async def talk(address: tuple[str, int]) -> None:
+        """One connection, until it is broken or all is done."""
+        reader, writer = await dial(address, client)
+        try:
+            while answered < MESSAGES:
+                data = rng.randbytes(rng.randrange(1, 4000))
+                writer.write(data)
+                await writer.drain()
+                assert await reader.readexactly(len(data)) == data
+                count()
+                if rng.random() < 0.005:
+                    writer.transport.abort()
+                    return
+        finally:
+            await leave(writer)
+
+    async def keep_talking(address: tuple[str, int]) -> None:
+        nonlocal broken
+        while answered < MESSAGES:
+            try:
+                # Cut off anywhere, in the handshake too.
+                async with asyncio.timeout(rng.random() if rng.random() < 0.2 else None):
+                    await talk(address)
+            except TimeoutError:
+                broken += 1
+
+    async def main() -> None:
+        limits = {"tls_handshake_timeout": 600, "backlog": CONNECTIONS}
+        async with (
+            serve(echo, lab.server(), **limits) as address,
+            asyncio.TaskGroup() as tasks,
+        ):
+            for _ in range(CONNECTIONS):
+                tasks.create_task(keep_talking(address))
+
+    run(main, patience=600)
+    memory.append(resident())
+    assert answered >= MESSAGES
+    if LONG:
+        half, end = memory
+        assert broken
+        assert end <= half * MOST_GROWTH, f"{half} pages at half time, {end} at the end"
