@@ -4,7 +4,12 @@ The public names, and nothing else; `polytls.insecure` is imported on its own.
 """
 
 from .capabilities import Capabilities
-from .configuration import SessionCache, TLSClientConfiguration, TLSServerConfiguration
+from .configuration import (
+    PeerVerifier,
+    SessionCache,
+    TLSClientConfiguration,
+    TLSServerConfiguration,
+)
 from .constants import (
     DEFAULT_CIPHER_LIST,
     AlertDescription,
@@ -24,12 +29,13 @@ from .errors import (
     PeerRejectedCertificate,
     RaggedEOF,
     TLSError,
+    Turn,
     VerificationFailure,
     WantReadError,
     WantWriteError,
 )
-from .identity import Certificate, PrivateKey, SigningChain, TrustStore
-from .info import ConnectionInfo
+from .identity import Certificate, Pins, PrivateKey, RevocationList, SigningChain, TrustStore
+from .info import CertificateInfo, ConnectionInfo, PresentedPeer
 from .interfaces import (
     ByteStream,
     ClientContext,
@@ -66,6 +72,7 @@ __all__ = [
     "ByteStream",
     "Capabilities",
     "Certificate",
+    "CertificateInfo",
     "CertificateVerificationError",
     "CipherSuite",
     "ClientAuthentication",
@@ -78,8 +85,12 @@ __all__ = [
     "PeerIncompatible",
     "PeerMisbehaved",
     "PeerRejectedCertificate",
+    "PeerVerifier",
+    "Pins",
+    "PresentedPeer",
     "PrivateKey",
     "RaggedEOF",
+    "RevocationList",
     "ServerContext",
     "SessionCache",
     "SigningChain",
@@ -110,6 +121,7 @@ __all__ = [
     "TLSSocket",
     "TLSVersion",
     "TrustStore",
+    "Turn",
     "VerificationFailure",
     "WantReadError",
     "WantWriteError",

@@ -4,8 +4,11 @@ from typing import final
 
 from typing_extensions import Buffer
 
+from .certificates import TrustData
+from .configuration import PeerVerifier
 from .constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
-from .info import ConnectionInfo
+from .errors import CertificateVerificationError
+from .info import CertificateInfo, ConnectionInfo
 from .interfaces import ClientContext, ServerContext
 
 __all__ = [
@@ -16,7 +19,11 @@ __all__ = [
     "TLSBuffer",
     "TLSSocket",
     "backend",
+    "explain_refusal",
     "host_name",
+    "is_certificate_for",
+    "read_certificate",
+    "revocation_lists",
     "self_signed",
     "use_record_layer",
 ]
@@ -27,6 +34,19 @@ _Address = tuple[str, int, int, int]
 def backend(id: str) -> Backend: ...
 def host_name(text: str, parameter: str = "server_hostname") -> tuple[str, bool]: ...
 def use_record_layer(on: bool) -> None: ...
+def read_certificate(der: bytes) -> CertificateInfo: ...
+def is_certificate_for(der: bytes, name: str) -> bool: ...
+def revocation_lists(data: bytes) -> list[bytes]: ...
+def explain_refusal(
+    *,
+    reason: str,
+    said: str,
+    chain: list[bytes],
+    hostname: str | None,
+    role: str,
+    trust_source: str,
+    now: int,
+) -> CertificateVerificationError: ...
 def self_signed(
     names: list[str],
     common_name: str,
@@ -55,8 +75,9 @@ class Backend:
         alpn: list[bytes],
         sessions: int | None,
         chain: _Chain | None,
-        trust: bytes | None,
+        trust: TrustData,
         verification: str,
+        peer_verifier: PeerVerifier | None,
     ) -> ClientEngine: ...
     def server(
         self,
@@ -68,9 +89,9 @@ class Backend:
         sessions: int | None,
         chains: list[_Chain],
         client_authentication: str,
-        trust: bytes | None,
-        system_trust: bool,
+        trust: TrustData | None,
         verification: str,
+        peer_verifier: PeerVerifier | None,
     ) -> ServerEngine: ...
 
 @final

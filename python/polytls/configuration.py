@@ -10,10 +10,10 @@ The PEP's parameters come first, in the PEP's order; what polytls adds is keywor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeAlias
 
 from .constants import (
     CipherSuite,
@@ -25,11 +25,15 @@ from .constants import (
 )
 from .errors import ConfigurationError
 from .identity import SigningChain, TrustStore, Value, instance_of, items_of
+from .info import PresentedPeer
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["SessionCache", "TLSClientConfiguration", "TLSServerConfiguration"]
+__all__ = ["PeerVerifier", "SessionCache", "TLSClientConfiguration", "TLSServerConfiguration"]
+
+#: What `peer_verifier` takes: called with the peer, it raises to refuse it.
+PeerVerifier: TypeAlias = Callable[[PresentedPeer], None]
 
 #: Other names in use for the groups (NIST SP 800-186, ANSI X9.62), in lower case.
 _GROUP_ALIASES: Final = {
@@ -79,6 +83,7 @@ class _Configuration(Value):
         "_highest_supported_version",
         "_inner_protocols",
         "_lowest_supported_version",
+        "_peer_verifier",
         "_sessions",
         "_trust_store",
     )
@@ -92,6 +97,7 @@ class _Configuration(Value):
         "trust_store",
         "sessions",
         "groups",
+        "peer_verifier",
     )
 
     _ciphers: tuple[CipherSuite | int, ...] | None
@@ -101,6 +107,7 @@ class _Configuration(Value):
     _trust_store: TrustStore | None
     _sessions: SessionCache | None
     _groups: tuple[NamedGroup | int, ...] | None
+    _peer_verifier: PeerVerifier | None
 
     def _fill_shared(
         self,
@@ -111,7 +118,10 @@ class _Configuration(Value):
         trust_store: object,
         sessions: object,
         groups: object,
+        peer_verifier: object,
     ) -> None:
+        if peer_verifier is not None and not callable(peer_verifier):
+            raise TypeError(f"peer_verifier must be callable, not {type(peer_verifier).__name__}")
         self._fill(
             ciphers=_ciphers_of(ciphers),
             inner_protocols=_protocols_of(inner_protocols),
@@ -124,6 +134,7 @@ class _Configuration(Value):
             trust_store=_optional("trust_store", trust_store, TrustStore),
             sessions=_optional("sessions", sessions, SessionCache),
             groups=_groups_of(groups),
+            peer_verifier=peer_verifier,
         )
 
     @property
@@ -167,6 +178,20 @@ class _Configuration(Value):
         """
         return self._groups
 
+    @property
+    def peer_verifier(self) -> PeerVerifier | None:
+        """The caller's own say in the verdict on a peer; None: none.
+
+        Called inside the handshake, in the thread that drives it, with a `PresentedPeer`: after
+        everything else was found in order, and before any data, on resumed sessions too. A peer
+        that presents no certificate is not shown. It returns None, or raises to refuse the peer:
+        the handshake then fails with a CertificateVerificationError whose `__cause__` is what was
+        raised. Anything returned but None refuses as well. It can never accept what was refused.
+        It may take its time, which is the handshake's; the connection it is called for is out of
+        its reach (TLSError).
+        """
+        return self._peer_verifier
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some parameters changed; the constructor's errors apply.
 
@@ -192,7 +217,7 @@ class TLSClientConfiguration(_Configuration):
 
     `certificate_chain`: what the client proves its identity with, if a server asks; None: nothing.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`: as the properties of the same names say. Ciphers may be
+    `trust_store`, `sessions`, `groups`, `peer_verifier`: as the properties of the same names say. Ciphers may be
     plain integers; groups integers or names such as "x25519" or "P-256", in any case.
 
     Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for the name
@@ -214,6 +239,7 @@ class TLSClientConfiguration(_Configuration):
         *,
         sessions: SessionCache | None = _DEFAULT_SESSIONS,
         groups: Sequence[NamedGroup | str | int] | None = None,
+        peer_verifier: PeerVerifier | None = None,
     ) -> None:
         self._fill(
             certificate_chain=_optional("certificate_chain", certificate_chain, SigningChain)
@@ -226,6 +252,7 @@ class TLSClientConfiguration(_Configuration):
             trust_store,
             sessions,
             groups,
+            peer_verifier,
         )
 
     @property
@@ -240,7 +267,7 @@ class TLSServerConfiguration(_Configuration):
     `certificate_chain`: one signing chain for each identity; the name that a client asks for
     chooses between them, and the first serves when none fits.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`: as the properties of the same names say. Ciphers may be
+    `trust_store`, `sessions`, `groups`, `peer_verifier`: as the properties of the same names say. Ciphers may be
     plain integers; groups integers or names such as "x25519" or "P-256", in any case.
     `client_authentication`: whether clients are asked for a certificate; None: REQUIRED where
     there is a trust store, NONE otherwise.
@@ -268,6 +295,7 @@ class TLSServerConfiguration(_Configuration):
         sessions: SessionCache | None = _DEFAULT_SESSIONS,
         groups: Sequence[NamedGroup | str | int] | None = None,
         client_authentication: ClientAuthentication | None = None,
+        peer_verifier: PeerVerifier | None = None,
     ) -> None:
         self._fill(
             certificate_chain=_chains_of(certificate_chain),
@@ -283,6 +311,7 @@ class TLSServerConfiguration(_Configuration):
             trust_store,
             sessions,
             groups,
+            peer_verifier,
         )
 
     @property

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "python" / "polytls"
 #: What each crate may depend on, of ours; dev-dependencies add `conformance`.
 CRATES = {
     "polytls-core": set(),
-    "polytls-x509": set(),
+    "polytls-x509": {"polytls-core"},
     "polytls-io": {"polytls-core"},
     "polytls-records": {"polytls-core"},
     "polytls-rustls": {"polytls-core", "polytls-records", "polytls-x509"},
@@ -32,12 +32,12 @@ MODULES = {
     "errors": set(),
     "constants": {"errors"},
     "identity": {"errors"},
-    "configuration": {"constants", "errors", "identity"},
+    "configuration": {"constants", "errors", "identity", "info"},
     "info": {"constants"},
     "capabilities": VALUES - {"capabilities"},
     "interfaces": VALUES,
     "insecure": BELOW_DRIVERS | {"registry"},
-    "certificates": {"errors", "identity", "_native"},
+    "certificates": {"errors", "identity", "info", "_native"},
     "names": {"errors", "_native"},
     "driver": BELOW_DRIVERS,
     "streams": BELOW_DRIVERS | {"arguments", "driver"},

@@ -1,11 +1,13 @@
 //! What a connection shall be like, as plain values. Files have been read and encodings parsed
 //! by the time they stand here; whether a library can do it is judged when an engine is made.
 
+use std::fmt;
 use std::sync::Arc;
 
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use crate::clock::{Clock, SystemClock};
+use crate::error::Cause;
 
 /// A protocol version that may be spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +45,13 @@ pub struct Common {
     pub sessions: Option<usize>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Where trust comes from, in words, for explanations.
+    pub trust_source: String,
+    /// Revocation lists. With any, every certificate of a path but the anchor must be spoken of by
+    /// one that is in force.
+    pub crls: Vec<CertificateRevocationListDer<'static>>,
+    /// The caller's say in the verdict.
+    pub peer_verifier: Option<Arc<dyn PeerVerifier>>,
 }
 
 impl Default for Common {
@@ -54,6 +63,9 @@ impl Default for Common {
             alpn: Vec::new(),
             sessions: Some(256),
             clock: Arc::new(SystemClock),
+            trust_source: "the trust store".to_owned(),
+            crls: Vec::new(),
+            peer_verifier: None,
         }
     }
 }
@@ -79,10 +91,59 @@ impl Clone for Identity {
 /// Whose certificates are accepted.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// The operating system's choice.
-    System,
+    /// The operating system's choice, and `extra` as in [`Self::Certificates`].
+    System {
+        /// Certificates beyond the system's.
+        extra: Vec<CertificateDer<'static>>,
+    },
     /// Paths to these, and these themselves.
     Certificates(Vec<CertificateDer<'static>>),
+    /// These leaves alone, and no path.
+    Pinned(Pins),
+}
+
+/// The leaves that are accepted without a path.
+#[derive(Clone, Debug, Default)]
+pub struct Pins {
+    /// Certificates, byte by byte.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// SHA-256 over SubjectPublicKeyInfo (RFC 7469 section 2.4).
+    pub spki_sha256: Vec<[u8; 32]>,
+    /// Whether the host name is left unchecked.
+    pub any_name: bool,
+}
+
+/// The caller's say in the verdict on a peer: it can only refuse.
+pub trait PeerVerifier: fmt::Debug + Send + Sync {
+    /// Called inside the handshake with a peer that presented a certificate, after everything else
+    /// was found right; resumed handshakes included. It may block.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]: the handshake fails.
+    fn verify(&self, peer: &Peer<'_>) -> Result<(), Refusal>;
+}
+
+/// What a [`PeerVerifier`] is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    /// The chain as the peer presented it, leaf first; never empty.
+    pub presented: &'a [CertificateDer<'a>],
+    /// The path that was verified, from the leaf to the anchor; `None` where there is none.
+    pub verified: Option<&'a [Vec<u8>]>,
+    /// The name that was asked for, on a client.
+    pub hostname: Option<&'a str>,
+    /// Whether the peer is a server.
+    pub is_server: bool,
+}
+
+/// A [`PeerVerifier`]'s no.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Why, in one line.
+    pub message: String,
+    /// What is behind it.
+    pub cause: Option<Cause>,
 }
 
 /// How much of the peer's certificate is checked. Less than [`Self::Full`] is asked for through

@@ -33,7 +33,7 @@ pub use alert::Alert;
 pub use backend::{Backend, ClientEngine, Effective, ServerEngine};
 pub use buffers::{Outbound, Room, Sink};
 pub use connection::{Connection, INCOMING_LIMIT, OUTGOING_LIMIT, Refused, Role};
-pub use error::{CertificateFailure, Error, VerificationFailure};
+pub use error::{Cause, CertificateFailure, Error, Turn, VerificationFailure};
 pub use host::{HostName, InvalidHostName};
 pub use record::{MAX_FRAGMENT, MAX_RECORD};
 pub use rustls_pki_types as pki_types;

@@ -6,14 +6,16 @@
 use std::sync::{Mutex, MutexGuard};
 
 use polytls_core::{Connection, Error, Facts, Refused, Room};
+use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
 use crate::bytes::{DETACH_FROM, Destination, Fresh, Source};
 use crate::errors::{poisoned, raised};
-use crate::info;
+use crate::{busy, info};
 
 /// One side of a TLS connection, in memory. Made by `create_buffer` of a context.
 #[pyclass(frozen, module = "polytls._native", name = "TLSBuffer")]
@@ -37,6 +39,7 @@ impl TlsBuffer {
     }
 
     fn lock(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Connection>> {
+        busy::check(self).map_err(|error| self.raised(py, &error))?;
         self.connection
             .lock_py_attached(py)
             .map_err(|_| poisoned(py, self.implementation))
@@ -60,6 +63,7 @@ impl TlsBuffer {
         &self,
         call: impl FnOnce(&mut Connection) -> Result<R, Error>,
     ) -> Result<R, Error> {
+        let _entered = busy::enter(self)?;
         match self.connection.lock() {
             Ok(mut connection) => call(&mut connection),
             Err(_) => Err(Error::Internal(
@@ -331,6 +335,10 @@ impl TlsBuffer {
             }
         };
         Ok(format!("<TLSBuffer of {}: {state}>", self.implementation))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.context)
     }
 
     fn __reduce__(&self) -> PyResult<()> {

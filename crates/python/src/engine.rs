@@ -6,18 +6,21 @@
 use std::sync::Arc;
 
 use polytls_core::config::{
-    ClientAuthentication, ClientConfig, Common, Identity, ServerConfig, Trust, Verification,
-    Version,
+    ClientAuthentication, ClientConfig, Common, Identity, PeerVerifier, Pins, ServerConfig, Trust,
+    Verification, Version,
 };
-use polytls_core::{Connection, Effective, HostName, Role, pem};
+use polytls_core::{Connection, Effective, HostName, Role, pem, pki_types};
 use polytls_rustls::Rustls;
+use pyo3::PyTraverseError;
 use pyo3::exceptions::PyValueError;
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::buffer::TlsBuffer;
 use crate::errors::{misconfigured, raised};
 use crate::socket::{self, Address, TlsSocket};
+use crate::verifier::Hook;
 use crate::{info, names};
 
 /// Certificate files of a chain, leaf first, and the file of the key if it is one of its own.
@@ -94,13 +97,71 @@ impl Backend {
         Ok(Identity { chain, key })
     }
 
-    fn trust(&self, py: Python<'_>, store: Option<Vec<u8>>) -> PyResult<Trust> {
-        store.map_or(Ok(Trust::System), |bytes| {
-            pem::certificates(&bytes)
-                .map(Trust::Certificates)
-                .map_err(|error| misconfigured(py, self.0.id(), "trust_store", error.to_string()))
-        })
+    fn trust(&self, py: Python<'_>, given: &TrustData) -> PyResult<Trust> {
+        let wrong = |message: String| misconfigured(py, self.0.id(), "trust_store", message);
+        let mut certificates = Vec::new();
+        for data in &given.certificates {
+            let found = pem::certificates(data).map_err(|error| wrong(error.to_string()))?;
+            certificates.extend(found);
+        }
+        match given.source.as_str() {
+            "system" => Ok(Trust::System {
+                extra: certificates,
+            }),
+            "given" => Ok(Trust::Certificates(certificates)),
+            "pinned" => Ok(Trust::Pinned(Pins {
+                certificates,
+                spki_sha256: given.spki_sha256.clone(),
+                any_name: given.any_name,
+            })),
+            other => Err(PyValueError::new_err(format!(
+                "trust: no such source as {other:?}"
+            ))),
+        }
     }
+
+    fn crls(
+        &self,
+        py: Python<'_>,
+        given: Option<&TrustData>,
+    ) -> PyResult<Vec<pki_types::CertificateRevocationListDer<'static>>> {
+        let mut lists = Vec::new();
+        for data in given.into_iter().flat_map(|given| &given.crls) {
+            lists.extend(pem::revocation_lists(data).map_err(|error| {
+                misconfigured(py, self.0.id(), "trust_store", error.to_string())
+            })?);
+        }
+        Ok(lists)
+    }
+}
+
+/// What a peer is verified by, as `polytls.certificates` hands it over.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct TrustData {
+    /// "system", "given" or "pinned".
+    source: String,
+    /// Each a PEM bundle or DER.
+    certificates: Vec<Vec<u8>>,
+    spki_sha256: Vec<[u8; 32]>,
+    any_name: bool,
+    /// Each a PEM bundle or DER.
+    crls: Vec<Vec<u8>>,
+    /// Where it comes from, in words.
+    description: String,
+}
+
+fn description(trust: Option<&TrustData>) -> String {
+    trust.map_or_else(
+        || Common::default().trust_source,
+        |trust| trust.description.clone(),
+    )
+}
+
+fn hook(callable: Option<Py<PyAny>>) -> (Option<Arc<Hook>>, Option<Arc<dyn PeerVerifier>>) {
+    let hook = callable.map(Hook::new);
+    let verifier = hook.clone().map(|hook| hook as Arc<dyn PeerVerifier>);
+    (hook, verifier)
 }
 
 #[pymethods]
@@ -129,11 +190,11 @@ impl Backend {
         self.0.capabilities().groups
     }
 
-    /// An engine for client connections. `trust`: a PEM bundle or a DER certificate; None is the
-    /// system's store. `sessions`: how many servers to remember.
+    /// An engine for client connections. `trust`: what servers are verified by. `sessions`: how many
+    /// servers to remember. `peer_verifier`: has its say after that.
     ///
     /// Raises ConfigurationError, naming the field.
-    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, chain, trust, verification))]
+    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, chain, trust, verification, peer_verifier))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only: one per field")]
     fn client(
         &self,
@@ -144,9 +205,11 @@ impl Backend {
         alpn: Vec<Vec<u8>>,
         sessions: Option<usize>,
         chain: Option<Chain>,
-        trust: Option<Vec<u8>>,
+        trust: TrustData,
         verification: &str,
+        peer_verifier: Option<Py<PyAny>>,
     ) -> PyResult<ClientEngine> {
+        let (hook, peer_verifier) = hook(peer_verifier);
         let config = ClientConfig {
             common: Common {
                 versions: self::versions(&versions)?,
@@ -154,13 +217,16 @@ impl Backend {
                 groups,
                 alpn,
                 sessions,
+                trust_source: description(Some(&trust)),
+                crls: self.crls(py, Some(&trust))?,
+                peer_verifier,
                 ..Common::default()
             },
             identity: chain
                 .as_ref()
                 .map(|chain| self.identity(py, chain))
                 .transpose()?,
-            trust: self.trust(py, trust)?,
+            trust: self.trust(py, &trust)?,
             verification: self::verification(verification)?,
         };
         let engine = py
@@ -168,15 +234,16 @@ impl Backend {
             .map_err(|error| raised(py, self.0.id(), &error))?;
         Ok(ClientEngine {
             engine,
+            hook,
             implementation: self.0.id(),
         })
     }
 
-    /// An engine for server connections. `trust`: as for clients, None only without client
-    /// authentication or with `system_trust`.
+    /// An engine for server connections. `trust`: as for clients; None only without client
+    /// authentication.
     ///
     /// Raises ConfigurationError, naming the field.
-    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, chains, client_authentication, trust, system_trust, verification))]
+    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, chains, client_authentication, trust, verification, peer_verifier))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only: one per field")]
     fn server(
         &self,
@@ -188,10 +255,11 @@ impl Backend {
         sessions: Option<usize>,
         chains: Vec<Chain>,
         client_authentication: &str,
-        trust: Option<Vec<u8>>,
-        system_trust: bool,
+        trust: Option<TrustData>,
         verification: &str,
+        peer_verifier: Option<Py<PyAny>>,
     ) -> PyResult<ServerEngine> {
+        let (hook, peer_verifier) = hook(peer_verifier);
         let config = ServerConfig {
             common: Common {
                 versions: self::versions(&versions)?,
@@ -199,6 +267,9 @@ impl Backend {
                 groups,
                 alpn,
                 sessions,
+                trust_source: description(trust.as_ref()),
+                crls: self.crls(py, trust.as_ref())?,
+                peer_verifier,
                 ..Common::default()
             },
             identities: chains
@@ -215,11 +286,10 @@ impl Backend {
                     )));
                 }
             },
-            trust: if trust.is_some() || system_trust {
-                Some(self.trust(py, trust)?)
-            } else {
-                None
-            },
+            trust: trust
+                .as_ref()
+                .map(|trust| self.trust(py, trust))
+                .transpose()?,
             verification: self::verification(verification)?,
         };
         let engine = py
@@ -227,6 +297,7 @@ impl Backend {
             .map_err(|error| raised(py, self.0.id(), &error))?;
         Ok(ServerEngine {
             engine,
+            hook,
             implementation: self.0.id(),
         })
     }
@@ -252,6 +323,8 @@ fn groups<'py>(py: Python<'py>, effective: &Effective) -> PyResult<Bound<'py, Py
 #[pyclass(frozen, module = "polytls._native")]
 pub(crate) struct ClientEngine {
     engine: Arc<dyn polytls_core::ClientEngine>,
+    /// The verifier that the engine has, for the garbage collector.
+    hook: Option<Arc<Hook>>,
     implementation: &'static str,
 }
 
@@ -315,12 +388,21 @@ impl ClientEngine {
         let make = || self.engine.session(host.as_ref(), port);
         socket::connect(py, context, self.implementation, &addresses, timeout, make)
     }
+
+    // A verifier may well be a method of the object that keeps the context.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.hook
+            .as_ref()
+            .map_or(Ok(()), |hook| hook.traverse(&visit))
+    }
 }
 
 /// What all connections of a server context share.
 #[pyclass(frozen, module = "polytls._native")]
 pub(crate) struct ServerEngine {
     engine: Arc<dyn polytls_core::ServerEngine>,
+    /// The verifier that the engine has, for the garbage collector.
+    hook: Option<Arc<Hook>>,
     implementation: &'static str,
 }
 
@@ -369,5 +451,12 @@ impl ServerEngine {
             timeout,
             make,
         )
+    }
+
+    // A verifier may well be a method of the object that keeps the context.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.hook
+            .as_ref()
+            .map_or(Ok(()), |hook| hook.traverse(&visit))
     }
 }

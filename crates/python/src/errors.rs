@@ -1,9 +1,12 @@
 //! The one mapping from the core's errors to the exceptions of `polytls.errors`.
 
-use polytls_core::{Alert, Error};
+use polytls_core::{Alert, Cause, Error};
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+use crate::info;
 
 /// A class or enumeration of the Python package, imported once.
 pub(crate) struct Imported {
@@ -48,6 +51,7 @@ exceptions!(
     WantWriteError,
 );
 
+static TURNS: Imported = Imported::new("polytls.errors", "Turn");
 static ALERTS: Imported = Imported::new("polytls.constants", "AlertDescription");
 
 /// The exception for `error`, raised on behalf of `implementation`.
@@ -71,8 +75,16 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
                 .getattr(failure.reason.name())?;
             facts.set_item("reason", reason)?;
             facts.set_item("hostname", &failure.hostname)?;
-            let chain = failure.chain.iter().map(|der| PyBytes::new(py, der));
-            facts.set_item("chain", PyTuple::new(py, chain)?)?;
+            facts.set_item("chain", info::chain(py, &failure.chain)?)?;
+            facts.set_item("index", failure.index)?;
+            facts.set_item("names", PyTuple::new(py, &failure.names)?)?;
+            if let Some((not_before, not_after)) = failure.validity {
+                facts.set_item("not_before", info::moment(py, not_before)?)?;
+                facts.set_item("not_after", info::moment(py, not_after)?)?;
+            }
+            facts.set_item("trust_source", &failure.trust_source)?;
+            facts.set_item("turn", TURNS.get(py)?.getattr(failure.turn.name())?)?;
+            facts.set_item("explanation", &failure.explanation)?;
             &CertificateVerificationError
         }
         Error::PeerMisbehaved(_) => &PeerMisbehaved,
@@ -100,9 +112,17 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
         Error::Configuration { .. } => format!("{implementation}: {error}"),
         other => other.to_string(),
     };
-    Ok(PyErr::from_value(
-        class.get(py)?.call((message,), Some(&facts))?,
-    ))
+    let made = PyErr::from_value(class.get(py)?.call((message,), Some(&facts))?);
+    if let Error::Certificate(failure) = error
+        && let Some(Cause(cause)) = &failure.cause
+        && let Some(exception) = cause.downcast_ref::<Py<PyBaseException>>()
+    {
+        made.set_cause(
+            py,
+            Some(PyErr::from_value(exception.bind(py).clone().into_any())),
+        );
+    }
+    Ok(made)
 }
 
 /// A ConfigurationError that names `field`.

@@ -2,7 +2,8 @@
 //!
 //! It converts and nothing else: configuration in ([`engine`]), connections in memory
 //! ([`buffer`]) and over sockets ([`socket`]), facts and errors out ([`info`], [`errors`]), host
-//! names ([`names`]), throw-away certificates ([`testing`]).
+//! names ([`names`]), certificates read ([`certificates`]), Python's say in the verdict ([`verifier`]; what
+//! it must not touch: [`busy`]), throw-away certificates ([`testing`]).
 //!
 //! Rules of every class here: frozen, with state behind a lock; an attached thread takes a lock only
 //! through `lock_py_attached`, which lets others run while it waits; no exception class is made
@@ -14,13 +15,16 @@
 )]
 
 mod buffer;
+mod busy;
 mod bytes;
+mod certificates;
 mod engine;
 mod errors;
 mod info;
 mod names;
 mod socket;
 mod testing;
+mod verifier;
 
 use pyo3::prelude::*;
 
@@ -29,6 +33,10 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use crate::buffer::TlsBuffer;
+    #[pymodule_export]
+    use crate::certificates::{
+        explain_refusal, is_certificate_for, read_certificate, revocation_lists,
+    };
     #[pymodule_export]
     use crate::engine::{Backend, ClientEngine, ServerEngine, backend, use_record_layer};
     #[pymodule_export]

@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use polytls_core::{Error as TlsError, Facts, Session};
 use polytls_io::{Error, Interrupt, Listener, ListenerSettings, Stream, Timeout};
+use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyOSError, PyOverflowError, PyTimeoutError, PyTypeError, PyValueError};
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::bytes::{Destination, Source};
 use crate::errors::raised;
-use crate::info;
+use crate::{busy, info};
 
 /// IP, port, and for IPv6 flow label and scope: what `socket.getaddrinfo` gives.
 pub(crate) type Address = (String, u16, u32, u32);
@@ -243,23 +245,30 @@ impl TlsSocket {
         }
     }
 
+    /// Begins a call that takes the lock.
+    fn enter(&self, py: Python<'_>) -> PyResult<busy::Entered> {
+        busy::enter(self).map_err(|error| raised(py, self.implementation, &error))
+    }
+
     /// Runs a call of the driver detached.
     fn run<R: Send>(
         &self,
         py: Python<'_>,
         call: impl FnOnce(&mut Signals) -> Result<R, Error> + Send,
     ) -> PyResult<R> {
+        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         py.detach(|| call(&mut signals))
             .map_err(|error| failed(py, self.implementation, error, signals))
     }
 
     /// None for a listener, and before the handshake.
-    fn facts(&self, py: Python<'_>) -> Option<Facts> {
-        match &self.kind {
+    fn facts(&self, py: Python<'_>) -> PyResult<Option<Facts>> {
+        let _entered = self.enter(py)?;
+        Ok(match &self.kind {
             Kind::Stream(stream) => py.detach(|| stream.facts()),
             Kind::Listener(_) => None,
-        }
+        })
     }
 }
 
@@ -292,6 +301,7 @@ impl TlsSocket {
             return Err(PyValueError::new_err("buffer is smaller than nbytes"));
         }
         let size = if wanted == 0 { room } else { wanted };
+        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         destination
             .detached(size, |into| stream.recv(into.into_bytes(), &mut signals))
@@ -302,6 +312,7 @@ impl TlsSocket {
     fn send(&self, py: Python<'_>, bytes: &Bound<'_, PyAny>) -> PyResult<usize> {
         let stream = self.stream()?;
         let source = Source::new(bytes, "bytes")?;
+        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         source
             .detached(|from| stream.send(from, &mut signals))
@@ -313,6 +324,7 @@ impl TlsSocket {
     fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let stream = self.stream()?;
         let source = Source::new(data, "data")?;
+        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         source
             .detached(|from| stream.send_all(from, &mut signals))
@@ -331,10 +343,10 @@ impl TlsSocket {
     fn close(&self, py: Python<'_>, force: bool) -> PyResult<()> {
         match &self.kind {
             Kind::Stream(stream) => self.run(py, |signals| stream.close(force, signals)),
-            Kind::Listener(listener) => {
-                py.detach(|| listener.close());
+            Kind::Listener(listener) => self.run(py, |_| {
+                listener.close();
                 Ok(())
-            }
+            }),
         }
     }
 
@@ -417,38 +429,41 @@ impl TlsSocket {
     /// How many bytes of plaintext can be received without the network.
     fn pending(&self, py: Python<'_>) -> PyResult<usize> {
         let stream = self.stream()?;
+        let _entered = self.enter(py)?;
         Ok(py.detach(|| stream.pending()))
     }
 
     /// How many bytes of ciphertext wait for the descriptor to be writable.
     fn outgoing_bytes_buffered(&self, py: Python<'_>) -> PyResult<usize> {
         let stream = self.stream()?;
+        let _entered = self.enter(py)?;
         Ok(py.detach(|| stream.outgoing_len()))
     }
 
     /// The peer's certificate as DER, None before the handshake or without one.
-    fn getpeercert<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        self.facts(py)
-            .and_then(|facts| info::peer_certificate(py, &facts))
+    fn getpeercert<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        Ok(self
+            .facts(py)?
+            .and_then(|facts| info::peer_certificate(py, &facts)))
     }
 
     /// The cipher suite agreed on.
     fn cipher<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.facts(py)
+        self.facts(py)?
             .map(|facts| info::cipher(py, &facts))
             .transpose()
     }
 
     /// The application protocol agreed on.
     fn negotiated_protocol<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.facts(py)
+        self.facts(py)?
             .map_or(Ok(None), |facts| info::protocol(py, &facts))
     }
 
     /// The version agreed on.
     #[getter]
     fn negotiated_tls_version<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.facts(py)
+        self.facts(py)?
             .map(|facts| info::version(py, &facts))
             .transpose()
     }
@@ -456,7 +471,7 @@ impl TlsSocket {
     /// All that is known of the connection.
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        info::connection_info(py, self.implementation, self.facts(py).as_ref())
+        info::connection_info(py, self.implementation, self.facts(py)?.as_ref())
     }
 
     /// The context this socket was made by.
@@ -504,6 +519,10 @@ impl TlsSocket {
             "<TLSSocket of {}: {what}{address}, fd={fd}>",
             self.implementation
         )
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.context)
     }
 
     fn __reduce__(&self) -> PyResult<()> {

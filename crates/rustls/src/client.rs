@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use polytls_core::clock::Clock;
 use polytls_core::config::{ClientConfig, Verification};
 use polytls_core::{ClientEngine, Effective, Error, HostName, Session};
 use rustls::client::UnbufferedClientConnection;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 
@@ -15,7 +15,6 @@ use crate::identity::certified_key;
 use crate::observe::{Observed, SessionKey, observing};
 use crate::provider::Selection;
 use crate::session::RustlsSession;
-use crate::trust::Anchors;
 use crate::verifier::ServerJudge;
 use crate::{resumption, server};
 
@@ -23,6 +22,8 @@ use crate::{resumption, server};
 #[derive(Debug)]
 pub(crate) struct Client {
     config: Arc<rustls::ClientConfig>,
+    verifier: Arc<ServerJudge>,
+    clock: Arc<dyn Clock>,
     effective: Effective,
     names_are_checked: bool,
 }
@@ -34,7 +35,12 @@ impl Client {
             versions,
             effective,
         } = Selection::new(&config.common)?;
-        let verifier = verifier(config, &provider)?;
+        let verifier = Arc::new(ServerJudge::new(
+            &config.trust,
+            config.verification,
+            &config.common,
+            &provider,
+        )?);
         let builder = rustls::ClientConfig::builder_with_details(
             Arc::clone(&provider),
             Arc::new(server::Time(Arc::clone(&config.common.clock))),
@@ -42,7 +48,7 @@ impl Client {
         .with_protocol_versions(&versions)
         .map_err(|error| Error::configuration("ciphers", error.to_string()))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier);
+        .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>);
         let mut built = match &config.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
@@ -55,44 +61,12 @@ impl Client {
         built.resumption = resumption::of_client(config.common.sessions)?;
         Ok(Self {
             config: Arc::new(built),
+            verifier,
+            clock: Arc::clone(&config.common.clock),
             effective,
             names_are_checked: config.verification == Verification::Full,
         })
     }
-}
-
-/// The platform's verifier where trust is a verifier there, ours elsewhere and for all that the
-/// platform's cannot.
-fn verifier(
-    config: &ClientConfig,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-    #[cfg(any(target_os = "macos", windows))]
-    if matches!(config.trust, polytls_core::config::Trust::System)
-        && config.verification == Verification::Full
-    {
-        return rustls_platform_verifier::Verifier::new(Arc::clone(provider))
-            .map(|verifier| Arc::new(verifier) as Arc<dyn ServerCertVerifier>)
-            .map_err(|error| Error::configuration("trust_store", error.to_string()));
-    }
-    let anchors = if config.verification == Verification::Nothing {
-        Arc::new(Anchors::default())
-    } else {
-        #[cfg(any(target_os = "macos", windows))]
-        if matches!(config.trust, polytls_core::config::Trust::System) {
-            return Err(Error::configuration(
-                "trust_store",
-                "the platform's verifier cannot leave the host name unchecked; pass the \
-                 certificates to trust in a trust_store",
-            ));
-        }
-        Anchors::new(&config.trust)?
-    };
-    Ok(Arc::new(ServerJudge::new(
-        anchors,
-        config.verification,
-        provider,
-    )))
 }
 
 impl ClientEngine for Client {
@@ -117,11 +91,12 @@ impl ClientEngine for Client {
             session_key: host.map(|_| SessionKey(port)),
             ..Observed::default()
         }));
+        let again = self.verifier.again(&name, &self.clock);
         let connection = observing(&mut observed, || {
             UnbufferedClientConnection::new(Arc::clone(&self.config), name)
         })
         .map_err(|error| Error::Internal(error.to_string()))?;
-        Ok(Box::new(RustlsSession::new(connection, observed)))
+        Ok(Box::new(RustlsSession::new(connection, observed, again)))
     }
 
     fn effective(&self) -> &Effective {

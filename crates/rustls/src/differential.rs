@@ -87,7 +87,7 @@ struct Handle<S: Side>(Arc<Mutex<Held<S>>>);
 
 impl<S: Side> Handle<S> {
     fn new(connection: S, stay_on_rustls: bool) -> Self {
-        let mut session = RustlsSession::new(connection, None);
+        let mut session = RustlsSession::new(connection, None, None);
         session.stay_on_rustls = stay_on_rustls;
         Self(Arc::new(Mutex::new(Held {
             session,

@@ -4,12 +4,13 @@
 use polytls_core::{Error, Facts, Outbound, Received, Session, Sink};
 use polytls_records::RecordLayer;
 use rustls::unbuffered::UnbufferedConnectionCommon;
-use rustls::{HandshakeKind, PeerIncompatible};
+use rustls::{AlertDescription, HandshakeKind, PeerIncompatible};
 
 use crate::error::blame;
 use crate::kernel::{self, Kernel};
 use crate::observe::{self, Observed};
 use crate::unbuffered::{self, Side};
+use crate::verifier::Again;
 
 /// Who protects the records.
 enum Protection<S: Side> {
@@ -30,15 +31,22 @@ pub(crate) struct RustlsSession<S: Side> {
     protection: Protection<S>,
     /// There but while it is lent.
     observed: Option<Box<Observed>>,
+    /// To be asked if the session is resumed; asked once.
+    again: Option<Box<Again>>,
     /// Whether to go without our own record layer.
     stay_on_rustls: bool,
 }
 
 impl<S: Side> RustlsSession<S> {
-    pub(crate) fn new(connection: S, observed: Option<Box<Observed>>) -> Self {
+    pub(crate) fn new(
+        connection: S,
+        observed: Option<Box<Observed>>,
+        again: Option<Box<Again>>,
+    ) -> Self {
         Self {
             protection: Protection::Rustls(connection),
             observed,
+            again,
             stay_on_rustls: kernel::is_switched_off(),
         }
     }
@@ -70,6 +78,34 @@ impl<S: Side> RustlsSession<S> {
             }
             error => blame(error, refusal),
         }
+    }
+
+    /// Judges the peer of a session that is being resumed, as soon as that is settled: our answer, which
+    /// lies behind the first `before` bytes of `out`, is held back if it is refused.
+    fn judge_resumed(&mut self, before: usize, out: &mut Outbound) -> Result<(), Error> {
+        let Protection::Rustls(connection) = &self.protection else {
+            return Ok(());
+        };
+        if self.again.is_none() || connection.handshake_kind() != Some(HandshakeKind::Resumed) {
+            return Ok(());
+        }
+        let Some(again) = self.again.take() else {
+            return Ok(());
+        };
+        let chain = connection.peer_certificates().unwrap_or_default();
+        let verdict = observe::observing(&mut self.observed, || again.judge(chain));
+        verdict.map_err(|error| {
+            let description = match &error {
+                rustls::Error::InvalidCertificate(error) => {
+                    u8::from(AlertDescription::from(error.clone()))
+                }
+                _ => INTERNAL_ERROR,
+            };
+            out.truncate(before);
+            replace_alert(description, before, out);
+            let seen = self.observed.as_deref_mut();
+            blame(error, seen.and_then(|seen| seen.refusal.take()))
+        })
     }
 
     /// Takes over from rustls, if the handshake is complete and everything it has to say is said.
@@ -130,6 +166,9 @@ impl<S: Side> Session for RustlsSession<S> {
             Protection::Moving => return Err(moving()),
         };
         let received = received.map_err(|error| self.ended(error, records, before, out))?;
+        if self.again.is_some() {
+            self.judge_resumed(before, out)?;
+        }
         // rustls remembers where in the records an incomplete message began, so it goes on with it.
         if received.consumed == records.len() && !received.peer_closed {
             self.take_over()?;
@@ -224,11 +263,13 @@ fn facts<Data>(
             .iter()
             .map(|certificate| certificate.to_vec())
             .collect(),
+        verified_chain: observed.and_then(|seen| seen.verified_chain.clone()),
     }
 }
 
 const HANDSHAKE_FAILURE: u8 = 40;
 const PROTOCOL_VERSION: u8 = 70;
+const INTERNAL_ERROR: u8 = 80;
 
 /// Says goodbye in other words, or at all: what was put behind the first `before` bytes of `out` is an
 /// alert in the clear, as nothing was encrypted yet, or nothing.

@@ -2,12 +2,19 @@
 //!
 //! On macOS and Windows a client's system trust is judged by the platform (rustls-platform-verifier):
 //! operating systems distrust in code and fetch roots lazily, which no list of roots can say.
-//! Everything else is judged here, by webpki.
+//! Everything else is judged here, by webpki. After that the caller's own verifier has its say, on
+//! resumed sessions too ([`Again`]).
 
 use std::sync::Arc;
 
-use polytls_core::config::{ClientAuthentication, Verification};
+use aws_lc_rs::digest;
+use polytls_core::clock::Clock;
+use polytls_core::config::{
+    ClientAuthentication, Common, Peer, PeerVerifier, Pins, Trust, Verification,
+};
 use polytls_core::{CertificateFailure, VerificationFailure};
+use polytls_x509::explain::{Refused, explain, is_weak};
+use polytls_x509::{Summary, summarize};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
@@ -15,109 +22,371 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::{
+    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth,
+    RevocationOptionsBuilder, UnknownStatusPolicy,
+};
 
-use crate::error::{describe_refusal, reason_of};
+use crate::error::{reason_of, reason_of_rustls};
 use crate::observe;
-use crate::trust::Anchors;
+use crate::trust::{Anchors, revocation_lists};
+
+/// What a chain is held against.
+#[derive(Debug)]
+enum Standard {
+    /// Whatever is presented will do.
+    Nothing,
+    Anchors(Arc<Anchors>),
+    Pins(Pins),
+    /// The platform's own verifier, for clients.
+    #[cfg_attr(
+        not(any(target_os = "macos", windows)),
+        allow(dead_code, reason = "there is none here")
+    )]
+    Platform(Arc<dyn ServerCertVerifier>),
+}
 
 /// What both roles judge by.
 #[derive(Debug)]
 struct Judge {
-    anchors: Arc<Anchors>,
+    standard: Standard,
+    revocation_lists: Vec<CertRevocationList<'static>>,
+    trust_source: String,
+    peer_verifier: Option<Arc<dyn PeerVerifier>>,
     verification: Verification,
     algorithms: WebPkiSupportedAlgorithms,
+    peer_is_server: bool,
+}
+
+/// What is judged.
+struct Case<'a> {
+    leaf: &'a CertificateDer<'a>,
+    intermediates: &'a [CertificateDer<'a>],
+    /// The name that was asked for (clients).
+    name: Option<&'a ServerName<'a>>,
+    now: UnixTime,
+}
+
+impl Case<'_> {
+    fn chain(&self) -> Vec<&[u8]> {
+        std::iter::once(self.leaf)
+            .chain(self.intermediates)
+            .map(AsRef::as_ref)
+            .collect()
+    }
+}
+
+/// Why not: a reason, and what the library says.
+struct No(VerificationFailure, String);
+
+impl From<webpki::Error> for No {
+    fn from(error: webpki::Error) -> Self {
+        Self(reason_of(&error), error.to_string())
+    }
 }
 
 impl Judge {
-    fn judge(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: Option<&ServerName<'_>>,
-        now: UnixTime,
-        usage: KeyUsage,
-    ) -> Result<(), Error> {
-        if self.verification == Verification::Nothing {
-            return Ok(());
-        }
-        let name = name.filter(|_| self.verification == Verification::Full);
-        self.verify(leaf, intermediates, name, now, usage)
-            .map_err(|error| refuse(&error, leaf, intermediates, name))
+    fn new(
+        trust: Option<&Trust>,
+        verification: Verification,
+        common: &Common,
+        provider: &CryptoProvider,
+        peer_is_server: bool,
+    ) -> Result<Self, polytls_core::Error> {
+        Ok(Self {
+            standard: standard(trust, verification, common, provider, peer_is_server)?,
+            revocation_lists: revocation_lists(&common.crls)?,
+            trust_source: common.trust_source.clone(),
+            peer_verifier: common.peer_verifier.clone(),
+            verification,
+            algorithms: provider.signature_verification_algorithms,
+            peer_is_server,
+        })
     }
 
-    fn verify(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: Option<&ServerName<'_>>,
-        now: UnixTime,
-        usage: KeyUsage,
-    ) -> Result<(), webpki::Error> {
-        let certificate = EndEntityCert::try_from(leaf)?;
-        if self.anchors.exact.contains(leaf) {
-            check_validity(leaf, now)?;
-        } else {
-            certificate.verify_for_usage(
-                self.algorithms.all,
-                &self.anchors.roots,
-                intermediates,
-                now,
-                usage,
-                None,
-                None,
-            )?;
+    /// The subjects of the anchors: a hint for clients.
+    fn subjects(&self) -> &[DistinguishedName] {
+        match &self.standard {
+            Standard::Anchors(anchors) => &anchors.subjects,
+            _ => &[],
         }
-        name.map_or(Ok(()), |name| {
-            certificate.verify_is_valid_for_subject_name(name)
+    }
+
+    fn judge(&self, case: &Case<'_>) -> Result<(), Error> {
+        let verified = self.verify(case).map_err(|no| self.refuse(&no, case))?;
+        self.ask(case, verified.as_deref())?;
+        observe::note(|seen| seen.verified_chain = verified);
+        Ok(())
+    }
+
+    /// Everything but the caller's own say. Gives the path, where there is one.
+    fn verify(&self, case: &Case<'_>) -> Result<Option<Vec<Vec<u8>>>, No> {
+        let path = match &self.standard {
+            Standard::Nothing => return Ok(None),
+            Standard::Platform(platform) => return platform_verify(&**platform, case),
+            Standard::Anchors(anchors) => self.path(anchors, case)?,
+            Standard::Pins(pins) => {
+                check_pins(pins, case)?;
+                vec![case.leaf.to_vec()]
+            }
+        };
+        if let Some(name) = self.checked_name(case) {
+            EndEntityCert::try_from(case.leaf)?.verify_is_valid_for_subject_name(name)?;
+        }
+        Ok(Some(path))
+    }
+
+    fn checked_name<'a>(&self, case: &Case<'a>) -> Option<&'a ServerName<'a>> {
+        let is_checked = match &self.standard {
+            Standard::Pins(pins) => !pins.any_name,
+            _ => true,
+        };
+        case.name
+            .filter(|_| is_checked && self.verification == Verification::Full)
+    }
+
+    fn path(&self, anchors: &Anchors, case: &Case<'_>) -> Result<Vec<Vec<u8>>, No> {
+        let leaf = EndEntityCert::try_from(case.leaf)?;
+        let summary = read(case.leaf)?;
+        if anchors.exact.contains(case.leaf) {
+            check_validity(&summary, case.now)?;
+            return Ok(vec![case.leaf.to_vec()]);
+        }
+        let lists: Vec<&CertRevocationList<'_>> = self.revocation_lists.iter().collect();
+        // Without lists nothing is asked about revocation; with some, a certificate that none of
+        // them speaks of is refused.
+        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
+            options
+                .with_depth(RevocationCheckDepth::Chain)
+                .with_status_policy(UnknownStatusPolicy::Deny)
+                .with_expiration_policy(ExpirationPolicy::Enforce)
+                .build()
+        });
+        let usage = if self.peer_is_server {
+            KeyUsage::server_auth()
+        } else {
+            KeyUsage::client_auth()
+        };
+        let path = leaf.verify_for_usage(
+            self.algorithms.all,
+            &anchors.roots,
+            case.intermediates,
+            case.now,
+            usage,
+            revocation,
+            None,
+        )?;
+        // The leaf signs the handshake, which is not checked for the size of its key by name.
+        if is_weak(&summary) {
+            return Err(No(VerificationFailure::WeakKey, String::new()));
+        }
+        let between = path
+            .intermediate_certificates()
+            .map(|certificate| certificate.der().to_vec());
+        let anchor = anchors.certificate_of(path.anchor());
+        Ok(std::iter::once(case.leaf.to_vec())
+            .chain(between)
+            .chain(anchor.map(|anchor| anchor.to_vec()))
+            .collect())
+    }
+
+    /// The caller's own say.
+    fn ask(&self, case: &Case<'_>, verified: Option<&[Vec<u8>]>) -> Result<(), Error> {
+        let Some(verifier) = &self.peer_verifier else {
+            return Ok(());
+        };
+        let presented: Vec<CertificateDer<'_>> = std::iter::once(case.leaf)
+            .chain(case.intermediates)
+            .map(|certificate| CertificateDer::from(certificate.as_ref()))
+            .collect();
+        let hostname = name_of(case);
+        let peer = Peer {
+            presented: &presented,
+            verified,
+            hostname: hostname.as_deref(),
+            is_server: self.peer_is_server,
+        };
+        verifier.verify(&peer).map_err(|refusal| {
+            let no = No(VerificationFailure::RefusedByVerifier, refusal.message);
+            let error = self.refuse(&no, case);
+            observe::note(|seen| {
+                if let Some(failure) = &mut seen.refusal {
+                    failure.cause = refusal.cause;
+                }
+            });
+            error
         })
+    }
+
+    /// Keeps the story of a handshake that the certificate's key has not signed.
+    fn refuse_signature(&self, error: &Error, leaf: &CertificateDer<'_>) {
+        let Error::InvalidCertificate(error) = error else {
+            return;
+        };
+        let failure = explain(Refused {
+            reason: reason_of_rustls(error),
+            said: &format!("its key has not signed the handshake: {error}"),
+            chain: &[leaf],
+            hostname: None,
+            is_server: self.peer_is_server,
+            trust_source: &self.trust_source,
+            now: 0,
+        });
+        observe::note(|seen| seen.refusal = Some(failure));
+    }
+
+    /// Keeps the whole story beside rustls's error, which decides the alert.
+    fn refuse(&self, no: &No, case: &Case<'_>) -> Error {
+        let hostname = match no.0 {
+            VerificationFailure::RefusedByVerifier => name_of(case),
+            _ => self
+                .checked_name(case)
+                .map(|name| name.to_str().into_owned()),
+        };
+        let failure = explain(Refused {
+            reason: no.0,
+            said: &no.1,
+            chain: &case.chain(),
+            hostname: hostname.as_deref(),
+            is_server: self.peer_is_server,
+            trust_source: &self.trust_source,
+            now: i64::try_from(case.now.as_secs()).unwrap_or(i64::MAX),
+        });
+        let error = alert_of(&failure);
+        observe::note(|seen| seen.refusal = Some(failure));
+        Error::InvalidCertificate(error)
     }
 }
 
-/// What path building checks and a trusted leaf, which needs no path, must pass too.
-fn check_validity(leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), webpki::Error> {
-    let summary = polytls_x509::summarize(leaf).map_err(|_| webpki::Error::BadDer)?;
-    let seconds = i64::try_from(now.as_secs()).map_err(|_| webpki::Error::BadDerTime)?;
-    let at = |seconds: i64| {
-        UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-            u64::try_from(seconds).unwrap_or(0),
+fn standard(
+    trust: Option<&Trust>,
+    verification: Verification,
+    common: &Common,
+    provider: &CryptoProvider,
+    peer_is_server: bool,
+) -> Result<Standard, polytls_core::Error> {
+    let refuse = |field, why: &str| Err(polytls_core::Error::configuration(field, why));
+    if verification == Verification::Nothing {
+        return Ok(Standard::Nothing);
+    }
+    match trust {
+        None => refuse(
+            "client_authentication",
+            "client certificates are asked for, and there is no trust_store to judge them by",
+        ),
+        Some(Trust::Certificates(certificates)) => {
+            Anchors::given(certificates).map(Standard::Anchors)
+        }
+        Some(Trust::Pinned(pins)) => {
+            if pins.certificates.is_empty() && pins.spki_sha256.is_empty() {
+                return refuse("trust_store", "no pin is given");
+            }
+            Ok(Standard::Pins(pins.clone()))
+        }
+        Some(Trust::System { extra }) => {
+            if cfg!(any(target_os = "macos", windows)) {
+                platform(extra, verification, common, provider, peer_is_server)
+            } else {
+                Anchors::system(extra).map(Standard::Anchors)
+            }
+        }
+    }
+}
+
+/// The platform's verifier, where it can do what is asked.
+#[cfg_attr(
+    not(any(target_os = "macos", windows)),
+    allow(unused_variables, reason = "there is none here")
+)]
+fn platform(
+    extra: &[CertificateDer<'static>],
+    verification: Verification,
+    common: &Common,
+    provider: &CryptoProvider,
+    peer_is_server: bool,
+) -> Result<Standard, polytls_core::Error> {
+    let refuse = |why: &str| {
+        Err(polytls_core::Error::configuration(
+            "trust_store",
+            format!("{why}; pass the certificates to trust in a trust_store"),
         ))
     };
-    if seconds < summary.not_before {
-        return Err(webpki::Error::CertNotValidYet {
-            time: now,
-            not_before: at(summary.not_before),
-        });
+    if !peer_is_server {
+        return refuse("the platform's verifier judges servers only");
     }
-    if seconds > summary.not_after {
-        return Err(webpki::Error::CertExpired {
-            time: now,
-            not_after: at(summary.not_after),
-        });
+    if verification != Verification::Full {
+        return refuse("the platform's verifier cannot leave the host name unchecked");
+    }
+    if !common.crls.is_empty() {
+        return refuse("the platform's verifier takes no revocation lists");
+    }
+    #[cfg(any(target_os = "macos", windows))]
+    return rustls_platform_verifier::Verifier::new_with_extra_roots(
+        extra.iter().cloned(),
+        Arc::new(provider.clone()),
+    )
+    .map(|verifier| Standard::Platform(Arc::new(verifier)))
+    .map_err(|error| polytls_core::Error::configuration("trust_store", error.to_string()));
+    #[cfg(not(any(target_os = "macos", windows)))]
+    refuse("there is no platform's verifier here")
+}
+
+fn platform_verify(
+    platform: &dyn ServerCertVerifier,
+    case: &Case<'_>,
+) -> Result<Option<Vec<Vec<u8>>>, No> {
+    let Some(name) = case.name else {
+        return Err(No(VerificationFailure::Other, "no name to verify".into()));
+    };
+    match platform.verify_server_cert(case.leaf, case.intermediates, name, &[], case.now) {
+        Ok(_) => Ok(None),
+        Err(Error::InvalidCertificate(error)) => {
+            Err(No(reason_of_rustls(&error), error.to_string()))
+        }
+        Err(error) => Err(No(VerificationFailure::Other, error.to_string())),
+    }
+}
+
+fn name_of(case: &Case<'_>) -> Option<String> {
+    // The unspecified address stands for no name.
+    case.name
+        .filter(|name| !matches!(name, ServerName::IpAddress(ip) if std::net::IpAddr::from(*ip).is_unspecified()))
+        .map(|name| name.to_str().into_owned())
+}
+
+fn read(leaf: &[u8]) -> Result<Summary, No> {
+    summarize(leaf).map_err(|error| No(VerificationFailure::BadEncoding, error.to_string()))
+}
+
+fn check_pins(pins: &Pins, case: &Case<'_>) -> Result<(), No> {
+    let summary = read(case.leaf)?;
+    let key = digest::digest(&digest::SHA256, &summary.spki);
+    let is_pinned = pins.certificates.contains(case.leaf)
+        || pins.spki_sha256.iter().any(|pin| pin == key.as_ref());
+    if !is_pinned {
+        return Err(No(VerificationFailure::PinMismatch, String::new()));
+    }
+    check_validity(&summary, case.now)
+}
+
+/// What path building checks and a trusted leaf, which needs no path, must pass too.
+fn check_validity(leaf: &Summary, now: UnixTime) -> Result<(), No> {
+    if is_weak(leaf) {
+        return Err(No(VerificationFailure::WeakKey, String::new()));
+    }
+    let now = i64::try_from(now.as_secs()).map_err(|_| webpki::Error::BadDerTime)?;
+    if now < leaf.not_before {
+        return Err(No(VerificationFailure::NotYetValid, String::new()));
+    }
+    if now > leaf.not_after {
+        return Err(No(VerificationFailure::Expired, String::new()));
     }
     Ok(())
 }
 
-/// Keeps the whole story beside rustls's error, which decides the alert.
-fn refuse(
-    error: &webpki::Error,
-    leaf: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    name: Option<&ServerName<'_>>,
-) -> Error {
-    let reason = reason_of(error);
-    observe::note(|seen| {
-        seen.refusal = Some(CertificateFailure {
-            reason,
-            message: describe_refusal(error, leaf, name),
-            hostname: name.map(|name| name.to_str().into_owned()),
-            chain: std::iter::once(leaf)
-                .chain(intermediates)
-                .map(|certificate| certificate.to_vec())
-                .collect(),
-        });
-    });
-    Error::InvalidCertificate(match reason {
+/// The alert that goes with a refusal, in rustls's words for it.
+fn alert_of(failure: &CertificateFailure) -> CertificateError {
+    match failure.reason {
         VerificationFailure::UnknownIssuer => CertificateError::UnknownIssuer,
         VerificationFailure::Expired => CertificateError::Expired,
         VerificationFailure::NotYetValid => CertificateError::NotValidYet,
@@ -133,27 +402,78 @@ fn refuse(
         }
         // unsupported_certificate on the wire.
         VerificationFailure::InvalidPurpose
-        | VerificationFailure::UnsupportedSignatureAlgorithm => CertificateError::InvalidPurpose,
+        | VerificationFailure::UnsupportedSignatureAlgorithm
+        | VerificationFailure::WeakKey => CertificateError::InvalidPurpose,
+        // access_denied on the wire: «a valid certificate or PSK was received, but when access
+        // control was applied, the sender decided not to proceed» (RFC 8446 section 6.2).
+        VerificationFailure::RefusedByVerifier => CertificateError::ApplicationVerificationFailure,
         // certificate_unknown on the wire.
-        _ => CertificateError::Other(rustls::OtherError(Arc::new(error.clone()))),
-    })
+        _ => CertificateError::Other(rustls::OtherError(Arc::new(
+            polytls_core::Error::Certificate(Box::new(failure.clone())),
+        ))),
+    }
+}
+
+/// Judges a peer once more: rustls verifies nothing where a session is resumed.
+#[derive(Debug)]
+pub(crate) struct Again {
+    judge: Arc<Judge>,
+    name: Option<ServerName<'static>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Again {
+    /// `chain`: that of the session's first handshake, leaf first.
+    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return Ok(());
+        };
+        let now = self.clock.now().ok_or(Error::FailedToGetCurrentTime)?;
+        self.judge.judge(&Case {
+            leaf,
+            intermediates,
+            name: self.name.as_ref(),
+            now,
+        })
+    }
+}
+
+/// `None` where there is nothing to be asked that a resumed session does not answer.
+fn again(
+    judge: &Arc<Judge>,
+    name: Option<&ServerName<'static>>,
+    clock: &Arc<dyn Clock>,
+) -> Option<Box<Again>> {
+    judge.peer_verifier.as_ref()?;
+    Some(Box::new(Again {
+        judge: Arc::clone(judge),
+        name: name.cloned(),
+        clock: Arc::clone(clock),
+    }))
 }
 
 /// Judges servers.
 #[derive(Debug)]
-pub(crate) struct ServerJudge(Judge);
+pub(crate) struct ServerJudge(Arc<Judge>);
 
 impl ServerJudge {
     pub(crate) fn new(
-        anchors: Arc<Anchors>,
+        trust: &Trust,
         verification: Verification,
+        common: &Common,
         provider: &CryptoProvider,
-    ) -> Self {
-        Self(Judge {
-            anchors,
-            verification,
-            algorithms: provider.signature_verification_algorithms,
-        })
+    ) -> Result<Self, polytls_core::Error> {
+        Judge::new(Some(trust), verification, common, provider, true)
+            .map(|judge| Self(Arc::new(judge)))
+    }
+
+    /// For a connection to `name` that may be resumed.
+    pub(crate) fn again(
+        &self,
+        name: &ServerName<'static>,
+        clock: &Arc<dyn Clock>,
+    ) -> Option<Box<Again>> {
+        again(&self.0, Some(name), clock)
     }
 }
 
@@ -167,13 +487,12 @@ impl ServerCertVerifier for ServerJudge {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.0
-            .judge(
-                end_entity,
+            .judge(&Case {
+                leaf: end_entity,
                 intermediates,
-                Some(server_name),
+                name: Some(server_name),
                 now,
-                KeyUsage::server_auth(),
-            )
+            })
             .map(|()| ServerCertVerified::assertion())
     }
 
@@ -184,6 +503,7 @@ impl ServerCertVerifier for ServerJudge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls12_signature(message, cert, dss, &self.0.algorithms)
+            .inspect_err(|error| self.0.refuse_signature(error, cert))
     }
 
     fn verify_tls13_signature(
@@ -193,6 +513,7 @@ impl ServerCertVerifier for ServerJudge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature(message, cert, dss, &self.0.algorithms)
+            .inspect_err(|error| self.0.refuse_signature(error, cert))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -203,25 +524,27 @@ impl ServerCertVerifier for ServerJudge {
 /// Judges clients.
 #[derive(Debug)]
 pub(crate) struct ClientJudge {
-    judge: Judge,
+    judge: Arc<Judge>,
     mandatory: bool,
 }
 
 impl ClientJudge {
     pub(crate) fn new(
-        anchors: Arc<Anchors>,
+        trust: Option<&Trust>,
         verification: Verification,
         authentication: ClientAuthentication,
+        common: &Common,
         provider: &CryptoProvider,
-    ) -> Self {
-        Self {
-            judge: Judge {
-                anchors,
-                verification,
-                algorithms: provider.signature_verification_algorithms,
-            },
+    ) -> Result<Self, polytls_core::Error> {
+        Ok(Self {
+            judge: Arc::new(Judge::new(trust, verification, common, provider, false)?),
             mandatory: authentication == ClientAuthentication::Required,
-        }
+        })
+    }
+
+    /// For a connection that may be resumed.
+    pub(crate) fn again(&self, clock: &Arc<dyn Clock>) -> Option<Box<Again>> {
+        again(&self.judge, None, clock)
     }
 }
 
@@ -231,7 +554,7 @@ impl ClientCertVerifier for ClientJudge {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.judge.anchors.subjects
+        self.judge.subjects()
     }
 
     fn verify_client_cert(
@@ -241,13 +564,12 @@ impl ClientCertVerifier for ClientJudge {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         self.judge
-            .judge(
-                end_entity,
+            .judge(&Case {
+                leaf: end_entity,
                 intermediates,
-                None,
+                name: None,
                 now,
-                KeyUsage::client_auth(),
-            )
+            })
             .map(|()| ClientCertVerified::assertion())
     }
 
@@ -258,6 +580,7 @@ impl ClientCertVerifier for ClientJudge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls12_signature(message, cert, dss, &self.judge.algorithms)
+            .inspect_err(|error| self.judge.refuse_signature(error, cert))
     }
 
     fn verify_tls13_signature(
@@ -267,6 +590,7 @@ impl ClientCertVerifier for ClientJudge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature(message, cert, dss, &self.judge.algorithms)
+            .inspect_err(|error| self.judge.refuse_signature(error, cert))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

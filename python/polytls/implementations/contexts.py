@@ -60,6 +60,11 @@ class Client(ABC, Generic[_Buffer, _Socket]):
         """The configuration this context was made from."""
         return self._configuration
 
+    @property
+    def handshake_may_block(self) -> bool:
+        """Whether a step of a handshake may take long: a `peer_verifier` has its say in it."""
+        return self._configuration.peer_verifier is not None
+
     def connect(
         self,
         address: tuple[str | None, int],
@@ -136,6 +141,11 @@ class Server(ABC, Generic[_Buffer, _Socket]):
     def configuration(self) -> TLSServerConfiguration:
         """The configuration this context was made from."""
         return self._configuration
+
+    @property
+    def handshake_may_block(self) -> bool:
+        """Whether a step of a handshake may take long: a `peer_verifier` has its say in it."""
+        return self._configuration.peer_verifier is not None
 
     def connect(self, address: tuple[str | None, int], *, backlog: int = 128) -> _Socket:
         """Bind and listen; return the listening socket, whose `accept` gives connections.

@@ -16,7 +16,7 @@ from ..capabilities import (
     effective_versions,
 )
 from ..certificates import chain_data, trust_data
-from ..configuration import TLSClientConfiguration, TLSServerConfiguration
+from ..configuration import PeerVerifier, TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
 from ..insecure import InsecureConfiguration, InsecureTLSImplementation
 from ..interfaces import TLSImplementation
@@ -38,7 +38,7 @@ _BACKEND: Final = _native.backend("rustls")
 _NAME: Final = _BACKEND.id
 
 CAPABILITIES: Final = Capabilities(
-    trust_sources=frozenset({"system", "buffer", "file"}),
+    trust_sources=frozenset({"system", "buffer", "file", "pins"}),
     certificate_sources=frozenset({"buffer", "file"}),
     key_sources=frozenset({"buffer", "file"}),
     versions=(TLSVersion.TLSv1_2, TLSVersion.TLSv1_3),
@@ -48,6 +48,8 @@ CAPABILITIES: Final = Capabilities(
     client_authentication=True,
     sni_selection=True,
     resumption=True,
+    crl=True,
+    peer_verifier=True,
 )
 
 
@@ -68,6 +70,7 @@ class _Shared(TypedDict):
     alpn: list[bytes]
     sessions: int | None
     verification: str
+    peer_verifier: PeerVerifier | None
 
 
 def _checked(
@@ -88,6 +91,7 @@ def _checked(
         ],
         "sessions": None if sessions is None else sessions.capacity,
         "verification": mode,
+        "peer_verifier": configuration.peer_verifier,
     }
 
 
@@ -149,8 +153,7 @@ class RustlsServerContext(_Effective, Server[_native.TLSBuffer, _native.TLSSocke
         self._engine = _BACKEND.server(
             chains=[chain_data(chain, _NAME) for chain in chains],
             client_authentication=effective_client_authentication(configuration).name.lower(),
-            trust=trust_data(store, _NAME),
-            system_trust=store is not None and store.source == "system",
+            trust=None if store is None else trust_data(store, _NAME),
             **shared,
         )
 
