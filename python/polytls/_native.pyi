@@ -193,6 +193,11 @@ class CertificateAuthority:
         parent: CertificateAuthority | None,
         path_length: int | None,
         permitted: list[str],
+        excluded: list[str],
+        key_usage: list[str],
+        authority: bool,
+        server: bool,
+        client: bool,
     ) -> CertificateAuthority: ...
     @property
     def certificate(self) -> bytes: ...
@@ -205,4 +210,13 @@ class CertificateAuthority:
         not_after: int,
         server: bool,
         client: bool,
+        key_usage: list[str],
+        authority: bool,
+        unknown_extension: tuple[bool, int] | None,
     ) -> tuple[bytes, bytes]: ...
+    def cross_sign(
+        self, other: CertificateAuthority, common_name: str, not_before: int, not_after: int
+    ) -> bytes: ...
+    def revocation_list(
+        self, serial_numbers: list[bytes], this_update: int, next_update: int
+    ) -> bytes: ...

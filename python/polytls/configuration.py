@@ -217,8 +217,9 @@ class TLSClientConfiguration(_Configuration):
 
     `certificate_chain`: what the client proves its identity with, if a server asks; None: nothing.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `peer_verifier`: as the properties of the same names say. Ciphers may be
-    plain integers; groups integers or names such as "x25519" or "P-256", in any case.
+    `trust_store`, `sessions`, `groups`, `peer_verifier`: as the properties of the same names say.
+    Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
+    case.
 
     Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for the name
     of a group that nobody knows. All else is judged by `validate_config` and by the context.
@@ -267,8 +268,9 @@ class TLSServerConfiguration(_Configuration):
     `certificate_chain`: one signing chain for each identity; the name that a client asks for
     chooses between them, and the first serves when none fits.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `peer_verifier`: as the properties of the same names say. Ciphers may be
-    plain integers; groups integers or names such as "x25519" or "P-256", in any case.
+    `trust_store`, `sessions`, `groups`, `peer_verifier`: as the properties of the same names say.
+    Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
+    case.
     `client_authentication`: whether clients are asked for a certificate; None: REQUIRED where
     there is a trust store, NONE otherwise.
 

@@ -179,8 +179,8 @@ _MEANINGS: Final = {
     "decryption_failed": "a record could not be decrypted (no longer sent)",
     "record_overflow": "a record was longer than is allowed",
     "decompression_failure": "compressed data could not be expanded",
-    "handshake_failure": "no set of parameters suits both sides (suites, groups, signatures, keys), "
-    "or, in TLS 1.2, a client certificate is missing",
+    "handshake_failure": "no suites, groups, signatures or keys suit both sides, or, in TLS 1.2, a "
+    "client certificate is missing",
     "no_certificate": "no certificate was sent in answer to a request (no longer sent)",
     "bad_certificate": "the certificate is damaged, or a signature in its chain is wrong",
     "unsupported_certificate": "the certificate is of a kind or for a use that is not accepted",
@@ -210,6 +210,7 @@ _MEANINGS: Final = {
     "no_application_protocol": "none of the protocols offered with ALPN is served",
     "ech_required": "Encrypted Client Hello is demanded",
 }
+
 
 def known(names: type[_Number], number: int) -> _Number | int:
     """Return `number` as a member of `names` where it has a name there, else as a plain `int`."""

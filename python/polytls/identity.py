@@ -128,7 +128,7 @@ class _Source(Value):
 
     __slots__ = ("_buffer", "_id", "_path")
 
-    _fields = ("buffer", "path", "id")
+    _fields: ClassVar[tuple[str, ...]] = ("buffer", "path", "id")
     _may_be_empty: ClassVar[bool] = False
 
     _buffer: bytes | None

@@ -44,6 +44,7 @@ __all__ = [
     "SupportsDoHandshake",
     "SupportsEffectiveCiphers",
     "SupportsFileno",
+    "SupportsHandshakeMayBlock",
     "SupportsInfo",
     "SupportsKeyUpdate",
     "SupportsMakefile",
@@ -730,6 +731,21 @@ class SupportsEffectiveCiphers(Protocol):
     @abstractmethod
     def effective_ciphers(self) -> tuple[CipherSuite | int, ...]:
         """The suites, in order of preference."""
+        ...
+
+
+@runtime_checkable
+class SupportsHandshakeMayBlock(Protocol):
+    """A context that can tell whether its handshakes may take long on this side."""
+
+    @property
+    @abstractmethod
+    def handshake_may_block(self) -> bool:
+        """Whether a hook, a signer or the platform's trust may hold a handshake's step up.
+
+        Drivers that share a thread with others, as event loops do, then leave `do_handshake` to
+        a worker thread.
+        """
         ...
 
 

@@ -24,6 +24,20 @@ fn address<T>(object: &T) -> usize {
     std::ptr::from_ref(object).addr()
 }
 
+/// Runs code of Python's while no lock is held, in the middle of a call: a signal's handler may use
+/// the object that waits.
+pub(crate) fn outside<R>(run: impl FnOnce() -> R) -> R {
+    struct Back(Vec<usize>);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            let calls = std::mem::take(&mut self.0);
+            CALLS.with_borrow_mut(|now| *now = calls);
+        }
+    }
+    let _back = Back(CALLS.take());
+    run()
+}
+
 /// Refuses a call from within another one on the same object.
 pub(crate) fn check<T>(object: &T) -> Result<(), Error> {
     let object = address(object);

@@ -76,7 +76,7 @@ impl Interrupt for Signals {
         if !self.on_main_thread {
             return false;
         }
-        Python::attach(|py| match py.check_signals() {
+        Python::attach(|py| match busy::outside(|| py.check_signals()) {
             Ok(()) => false,
             Err(error) => {
                 self.raised = Some(error);

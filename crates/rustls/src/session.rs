@@ -18,6 +18,8 @@ enum Protection<S: Side> {
     Ours(Box<Own<S>>),
     /// On the way from the one to the other; stays so only if that failed, which is fatal.
     Moving,
+    /// The peer of a resumed session was refused: the handshake will never be complete.
+    Refused,
 }
 
 /// Our record layer, and what rustls knew when it handed over.
@@ -101,6 +103,7 @@ impl<S: Side> RustlsSession<S> {
                 }
                 _ => INTERNAL_ERROR,
             };
+            self.protection = Protection::Refused;
             out.truncate(before);
             replace_alert(description, before, out);
             let seen = self.observed.as_deref_mut();
@@ -144,6 +147,7 @@ impl<S: Side> Session for RustlsSession<S> {
         match &self.protection {
             Protection::Rustls(connection) => connection.is_handshaking(),
             Protection::Ours(_) | Protection::Moving => false,
+            Protection::Refused => true,
         }
     }
 
@@ -163,7 +167,7 @@ impl<S: Side> Session for RustlsSession<S> {
             Protection::Rustls(connection) => observe::observing(&mut self.observed, || {
                 unbuffered::process(connection, records, plaintext, out)
             }),
-            Protection::Moving => return Err(moving()),
+            Protection::Moving | Protection::Refused => return Err(moving()),
         };
         let received = received.map_err(|error| self.ended(error, records, before, out))?;
         if self.again.is_some() {
@@ -185,7 +189,7 @@ impl<S: Side> Session for RustlsSession<S> {
         match &mut self.protection {
             Protection::Ours(own) => own.layer.seal(plaintext, out),
             Protection::Rustls(connection) => unbuffered::seal(connection, shown, plaintext, out),
-            Protection::Moving => Err(moving()),
+            Protection::Moving | Protection::Refused => Err(moving()),
         }
     }
 
@@ -229,7 +233,7 @@ impl<S: Side> Session for RustlsSession<S> {
         match &mut self.protection {
             Protection::Ours(own) => own.layer.close(out),
             Protection::Rustls(connection) => unbuffered::close(connection, shown, out),
-            Protection::Moving => Err(moving()),
+            Protection::Moving | Protection::Refused => Err(moving()),
         }
     }
 
@@ -237,7 +241,7 @@ impl<S: Side> Session for RustlsSession<S> {
         match &self.protection {
             Protection::Rustls(connection) => facts(&**connection, self.observed.as_deref()),
             Protection::Ours(own) => own.facts.clone(),
-            Protection::Moving => Facts::default(),
+            Protection::Moving | Protection::Refused => Facts::default(),
         }
     }
 }

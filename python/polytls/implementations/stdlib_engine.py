@@ -20,6 +20,7 @@ from ..insecure import InsecureConfiguration
 from .openssl_names import GROUPS, suites
 from .stdlib_credentials import identity_of
 from .stdlib_settings import Settings, new_context
+from .stdlib_verdict import Judge
 
 __all__ = ["ClientEngine", "Established", "ServerEngine", "Session", "Side"]
 
@@ -59,6 +60,14 @@ class Side:
     remember: Callable[[Established], None] | None = None
     #: The one group there is to use; None: there are several.
     only_group: NamedGroup | None = None
+    #: Who judges the peer beyond what OpenSSL does; None: nobody.
+    judge: Judge | None = None
+    #: What the peer is verified by, in words.
+    trust_source: str = "the trust store"
+
+
+def _trust_source(settings: Settings) -> str:
+    return "nothing" if settings.trust is None else settings.trust.description
 
 
 def _only_group(settings: Settings) -> NamedGroup | None:
@@ -123,6 +132,8 @@ class ClientEngine:
             offered=offered,
             remember=None if sessions is None else lambda found: sessions.keep(key, found),
             only_group=self._only_group,
+            judge=self._settings.judge,
+            trust_source=_trust_source(self._settings),
         )
 
 
@@ -164,6 +175,8 @@ class ServerEngine:
             outgoing=outgoing,
             server=True,
             only_group=self._only_group,
+            judge=self._settings.judge,
+            trust_source=_trust_source(self._settings),
         )
 
     def _receive_clients(self, context: ssl.SSLContext) -> None:
