@@ -254,7 +254,8 @@ class StreamSocket(SocketBase):
                 self._turns.closing = True
                 self._turns.transport.flush()
         except TLSError as error:
-            raise self._turns.told(error, deadline) from None
+            told = self._turns.told(error, deadline)
+            raise told from told.__cause__
         try:
             with self._turns.to_receive(deadline):
                 self._turns.drive(attempt, deadline, sends=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -428,3 +430,52 @@ def test_a_listener_goes_on_after_a_client_that_it_refused(
                 accepted, _ = accepting.result(PATIENCE)
                 with accepted:
                     assert accepted.info.peer.dns_names == ("client.example",)
+
+
+@needs("client authentication")
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda side: side.do_handshake(),
+        lambda side: side.recv(1),
+        lambda side: side.send(b"x"),
+        lambda side: side.close(force=True),
+    ],
+    ids=["do_handshake", "recv", "send", "close"],
+)
+def test_its_own_socket_is_out_of_its_reach(
+    lab: Any, use: Callable[[Any], object], threads: Any
+) -> None:
+    found: list[BaseException] = []
+    accepted: list[Any] = []
+
+    def reach(_: PresentedPeer) -> None:
+        try:
+            use(accepted[0])
+        except TLSError as error:
+            found.append(error)
+
+    server = lab.server(trust_store=lab.ca.trust_store(), peer_verifier=reach)
+    with server.connect(("127.0.0.1", 0)) as listener:
+        client = lab.client(certificate_chain=lab.chain("client.example"))
+        address = listener.getsockname()
+        connecting = threads.submit(
+            client.connect, address, server_hostname=lab.host, timeout=PATIENCE
+        )
+        listener.setblocking(False)
+        accepted.append(accept_unfinished(listener))
+        with accepted[0]:
+            accepted[0].settimeout(PATIENCE)
+            accepted[0].do_handshake()
+            with connecting.result(PATIENCE) as connected:
+                connected.sendall(b"request")
+                assert accepted[0].recv(100) == b"request"
+    assert [type(error) for error in found] == [TLSError]
+
+
+def accept_unfinished(listener: Any) -> Any:
+    """The next connection, its handshake not done, of a listener that does not wait."""
+    while True:
+        select.select([listener], [], [], PATIENCE)
+        with contextlib.suppress(WantReadError):
+            return listener.accept()[0]
