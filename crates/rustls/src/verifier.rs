@@ -14,7 +14,7 @@ use polytls_core::config::{
 };
 use polytls_core::{CertificateFailure, VerificationFailure};
 use polytls_x509::explain::{Refused, explain, is_weak};
-use polytls_x509::{Summary, summarize};
+use polytls_x509::{Summary, Unreadable, key_use, summarize};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
@@ -24,7 +24,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth,
-    RevocationOptionsBuilder, UnknownStatusPolicy,
+    RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
 };
 
 use crate::error::{reason_of, reason_of_rustls};
@@ -147,9 +147,8 @@ impl Judge {
 
     fn path(&self, anchors: &Anchors, case: &Case<'_>) -> Result<Vec<Vec<u8>>, No> {
         let leaf = EndEntityCert::try_from(case.leaf)?;
-        let summary = read(case.leaf)?;
         if anchors.exact.contains(case.leaf) {
-            check_validity(&summary, case.now)?;
+            check_validity(&read(case.leaf)?, case.now)?;
             return Ok(vec![case.leaf.to_vec()]);
         }
         let lists: Vec<&CertRevocationList<'_>> = self.revocation_lists.iter().collect();
@@ -174,12 +173,9 @@ impl Judge {
             case.now,
             usage,
             revocation,
-            None,
+            Some(&issuers_may_issue),
         )?;
-        // The leaf signs the handshake, which is not checked for the size of its key by name.
-        if is_weak(&summary) {
-            return Err(No(VerificationFailure::WeakKey, String::new()));
-        }
+        check_key_use(case.leaf)?;
         let between = path
             .intermediate_certificates()
             .map(|certificate| certificate.der().to_vec());
@@ -367,6 +363,32 @@ fn check_pins(pins: &Pins, case: &Case<'_>) -> Result<(), No> {
         return Err(No(VerificationFailure::PinMismatch, String::new()));
     }
     check_validity(&summary, case.now)
+}
+
+/// What webpki leaves out of key usage: authorities whose key must not sign certificates.
+fn issuers_may_issue(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+    for issuer in path.intermediate_certificates() {
+        match key_use(&issuer.der()) {
+            Ok(usage) if usage.certificates => {}
+            Ok(_) => return Err(webpki::Error::EndEntityUsedAsCa),
+            Err(_) => return Err(webpki::Error::BadDer),
+        }
+    }
+    Ok(())
+}
+
+/// The leaf signs the handshake.
+fn check_key_use(leaf: &[u8]) -> Result<(), No> {
+    let bad = |error: Unreadable| No(VerificationFailure::BadEncoding, error.to_string());
+    let usage = key_use(leaf).map_err(bad)?;
+    if usage.is_weak {
+        return Err(No(VerificationFailure::WeakKey, String::new()));
+    }
+    if !usage.handshakes {
+        let why = "its key usage does not allow digital signatures".to_owned();
+        return Err(No(VerificationFailure::InvalidPurpose, why));
+    }
+    Ok(())
 }
 
 /// What path building checks and a trusted leaf, which needs no path, must pass too.

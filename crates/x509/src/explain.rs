@@ -7,13 +7,10 @@
 use polytls_core::{CertificateFailure, Turn, VerificationFailure};
 use time::OffsetDateTime;
 
-use crate::{Summary, summarize};
+use crate::{LEAST_RSA_BITS, Summary, summarize};
 
 /// At most this many names of a stranger's certificate are told in words.
 const NAMES_TOLD: usize = 8;
-
-/// The least size of an RSA key that is accepted (NIST SP 800-131A).
-const LEAST_RSA_BITS: u32 = 2048;
 
 /// What is known of a refusal.
 #[derive(Clone, Copy, Debug)]

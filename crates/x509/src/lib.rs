@@ -142,6 +142,44 @@ pub fn summarize(der: &[u8]) -> Result<Summary, Unreadable> {
     })
 }
 
+/// What the key of a certificate may be used for, and whether it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// It may sign handshakes (RFC 8446 section 4.4.2.2).
+    pub handshakes: bool,
+    /// It may sign certificates (RFC 5280 section 6.1.4 (n)).
+    pub certificates: bool,
+    /// It is too small to be trusted with a signature.
+    pub is_weak: bool,
+}
+
+/// Reads what [`summarize`] reads of the key, and nothing else; for the path of every handshake.
+///
+/// # Errors
+///
+/// As [`summarize`].
+pub fn key_use(der: &[u8]) -> Result<KeyUse, Unreadable> {
+    let unreadable = |why: String| Unreadable("certificate", why);
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|error| unreadable(error.to_string()))?;
+    let usage = certificate
+        .key_usage()
+        .map_err(|error| unreadable(error.to_string()))?;
+    Ok(KeyUse {
+        handshakes: usage
+            .as_ref()
+            .is_none_or(|usage| usage.value.digital_signature()),
+        certificates: usage.is_none_or(|usage| usage.value.key_cert_sign()),
+        is_weak: match certificate.public_key().parsed() {
+            Ok(PublicKey::RSA(key)) => bits(key.modulus) < LEAST_RSA_BITS,
+            _ => false,
+        },
+    })
+}
+
+/// The least size of an RSA key that is accepted (NIST SP 800-131A).
+pub(crate) const LEAST_RSA_BITS: u32 = 2048;
+
 /// Reads one certificate revocation list in DER, to the end, and judges nothing.
 ///
 /// # Errors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Final
@@ -51,10 +50,14 @@ def presented_chain(tls: Session) -> tuple[bytes, ...]:
     On a client OpenSSL 3 keeps it even if it was refused; on a server, and where the session was
     resumed from a ticket, it does not (SSL_get_peer_cert_chain(3)).
     """
-    # Python 3.13 has a public method (gh-109109), which fails where the chain holds None: on
-    # servers whose client presented nothing. What it calls, the inner object has had since 3.10.
+    return _chain(tls, "get_unverified_chain")
+
+
+def _chain(tls: Session, method: str) -> tuple[bytes, ...]:
+    # Python 3.13 has public methods (gh-109109), which fail where the chain holds None: on
+    # servers whose client presented nothing. What they call, the inner object has had since 3.10.
     inner: Any = getattr(tls, "_sslobj", None)
-    found = getattr(inner, "get_unverified_chain", lambda: None)()
+    found = getattr(inner, method, lambda: None)()
     return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in found or () if each)
 
 
@@ -72,11 +75,9 @@ def verified_chain(side: Side, presented: tuple[bytes, ...]) -> tuple[bytes, ...
     """Return the path by which the peer was accepted, as far as `ssl` tells."""
     if side.judge is not None and side.judge.pins is not None:
         return presented[:1]
-    tls = side.tls
-    method: Callable[[], Sequence[bytes]] | None = getattr(tls, "get_verified_chain", None)
-    if method is None or tls.context.verify_mode is ssl.CERT_NONE:
+    if side.tls.context.verify_mode is ssl.CERT_NONE:
         return ()
-    return tuple(method())
+    return _chain(side.tls, "get_verified_chain")
 
 
 def _read(presented: tuple[bytes, ...]) -> CertificateInfo | None:
