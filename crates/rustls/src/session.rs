@@ -211,21 +211,21 @@ impl<S: Side> Session for RustlsSession<S> {
         match &self.protection {
             Protection::Ours(_) => polytls_records::OVERHEAD,
             // TLS 1.2 with ChaCha20, or TLS 1.3.
-            Protection::Rustls(_) | Protection::Moving => 5 + 16,
+            Protection::Rustls(_) | Protection::Moving | Protection::Refused => 5 + 16,
         }
     }
 
     fn sealed_len(&self, plaintext: usize) -> Option<usize> {
         match &self.protection {
             Protection::Ours(own) => own.layer.sealed_len(plaintext),
-            Protection::Rustls(_) | Protection::Moving => None,
+            Protection::Rustls(_) | Protection::Moving | Protection::Refused => None,
         }
     }
 
     fn seal_into(&mut self, plaintext: &[u8], into: &mut [u8]) -> Result<(), Error> {
         match &mut self.protection {
             Protection::Ours(own) => own.layer.seal_into(plaintext, into),
-            Protection::Rustls(_) | Protection::Moving => Err(moving()),
+            Protection::Rustls(_) | Protection::Moving | Protection::Refused => Err(moving()),
         }
     }
 

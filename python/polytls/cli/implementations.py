@@ -61,6 +61,7 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "keying material exporter": can.exporter,
         "key log": can.key_log,
         "revocation lists": can.crl,
+        "a say in the verdict": can.peer_verifier,
         "early data": can.early_data,
         "encrypted client hello": can.ech,
     }
