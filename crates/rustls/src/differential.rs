@@ -112,7 +112,7 @@ impl<S: Side> Held<S> {
         let connection = match &mut self.session.protection {
             Protection::Ours(own) => return own.layer.update_sending(ask, out),
             Protection::Rustls(connection) => connection,
-            Protection::Moving => panic!("not handed over"),
+            Protection::Moving | Protection::Refused => panic!("not handed over"),
         };
         loop {
             match connection.process(shown).state {
@@ -221,7 +221,7 @@ impl<S: Side> Handle<S> {
         match self.held().session.protection {
             Protection::Ours { .. } => Layer::Ours,
             Protection::Rustls(_) => Layer::Rustls,
-            Protection::Moving => panic!("not handed over"),
+            Protection::Moving | Protection::Refused => panic!("not handed over"),
         }
     }
 }

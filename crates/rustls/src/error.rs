@@ -88,6 +88,13 @@ pub(crate) fn reason_of_rustls(error: &CertificateError) -> VerificationFailure 
     }
 }
 
+/// What webpki calls an error, without what it has to tell of it: that is read from the certificates.
+pub(crate) fn name_of_error(error: &webpki::Error) -> String {
+    let told = format!("{error:?}");
+    let end = told.find(|character: char| !character.is_ascii_alphanumeric());
+    words(&told[..end.unwrap_or(told.len())])
+}
+
 /// The closed list of reasons for webpki's errors.
 pub(crate) fn reason_of(error: &webpki::Error) -> VerificationFailure {
     use webpki::Error as E;
@@ -149,5 +156,11 @@ mod tests {
             "no cipher suites in common"
         );
         assert_eq!(words("Tls12NotOffered"), "tls12 not offered");
+        let time = rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::ZERO);
+        let expired = webpki::Error::CertExpired {
+            time,
+            not_after: time,
+        };
+        assert_eq!(name_of_error(&expired), "cert expired");
     }
 }

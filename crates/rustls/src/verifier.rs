@@ -27,7 +27,7 @@ use webpki::{
     RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
 };
 
-use crate::error::{reason_of, reason_of_rustls};
+use crate::error::{name_of_error, reason_of, reason_of_rustls};
 use crate::observe;
 use crate::trust::{Anchors, revocation_lists};
 
@@ -81,7 +81,7 @@ struct No(VerificationFailure, String);
 
 impl From<webpki::Error> for No {
     fn from(error: webpki::Error) -> Self {
-        Self(reason_of(&error), error.to_string())
+        Self(reason_of(&error), name_of_error(&error))
     }
 }
 

@@ -249,6 +249,10 @@ impl Story<'_> {
                 "the peer presented no certificate, and one is required".to_owned()
             }
             (F::RefusedByVerifier, _) => said.to_owned(),
+            (F::Revoked, Some((index, summary))) => {
+                format!("{} was revoked by {}", self.called(index), summary.issuer)
+            }
+            (F::Revoked, None) => "a certificate of the chain was revoked".to_owned(),
             (F::RevocationUnknown, _) => format!(
                 "no revocation list that is in force speaks of a certificate of the chain: {said}"
             ),
