@@ -124,6 +124,9 @@ impl<S: Side> RustlsSession<S> {
             return Ok(());
         }
         let facts = facts(&**connection, self.observed.as_deref());
+        if let Some(seen) = &mut self.observed {
+            seen.verified_chain = None; // It is among the facts now.
+        }
         let Protection::Rustls(connection) =
             std::mem::replace(&mut self.protection, Protection::Moving)
         else {

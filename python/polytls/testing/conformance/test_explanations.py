@@ -219,6 +219,7 @@ def test_a_server_reads_its_clients_identity_in_one_line(lab: Any, version: TLSV
     client = lab.client(version=version, certificate_chain=mine)
     pair = lab.connect(client, lab.server(trust_store=lab.ca.trust_store()))
     peer = pair.server.info.peer
+    assert peer is not None
     assert peer.common_name == "Service A"
     assert peer.subject == "CN=Service A"
     assert peer.dns_names == ("service.example",)
