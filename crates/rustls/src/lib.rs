@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`Rustls`] (here) makes engines; `client` and `server` build rustls's
 //! configurations from ours, with the parts that `provider` (suites, groups, versions), `identity`
-//! (chains and keys), `trust` (whose certificates), `verifier` (the judgement) and `resumption`
+//! (chains and keys), `trust` (whose certificates), `verifier` and `judge` (the judgement) and `resumption`
 //! (sessions) prepare; `session` runs one connection, first over rustls's `unbuffered` API, then, where
 //! `kernel` hands it over, on our record layer; `error` says whose fault it was.
 //!
@@ -13,6 +13,7 @@
 mod client;
 mod error;
 mod identity;
+mod judge;
 mod kernel;
 mod observe;
 mod provider;
