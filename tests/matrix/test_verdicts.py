@@ -1,4 +1,4 @@
-"""A verifier's refusal, with every implementation against every other, resumed sessions included."""
+"""A verifier's refusal, between all implementations, on resumed sessions too."""
 
 from __future__ import annotations
 
