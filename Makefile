@@ -67,8 +67,9 @@ bench: build $(VENV)/.bench ## figures, as ratios to `ssl` in the same run
 bench-check: build $(VENV)/.bench ## the same; fails below a mark
 	$(BIN)/python -m benches --check $(BENCH)
 
-soak: ## minutes of random traffic and forgeries against rustls's own record layer
-	$(CARGO) test --release --locked -p polytls-records -p polytls-rustls -- --ignored
+soak: build ## minutes of random traffic and forgeries, thousands of connections, faults at every byte
+	$(CARGO) test --release --locked -p polytls-records -p polytls-rustls -p polytls-io -- --ignored
+	POLYTLS_SOAK=1 $(BIN)/python -m pytest -q tests/drivers
 
 audit: ## licences, bans and sources of all crates (advisories need a network: SECURITY.md)
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --root .tools cargo-deny@0.18.6

@@ -9,6 +9,11 @@ need() { # PROGRAM PACKAGE
 
 need openssl openssl
 need curl curl
+need stunnel4 stunnel4
+PATH="$PATH:/usr/sbin" need dovecot dovecot-core
+need /usr/lib/dovecot/imap dovecot-imapd
+need /usr/lib/dovecot/pop3 dovecot-pop3d
+need /usr/lib/postfix/sbin/master postfix
 [ -z "$missing" ] && exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
@@ -18,5 +23,8 @@ fi
 run=""
 [ "$(id -u)" -eq 0 ] || run="sudo"
 $run apt-get update -qq
+# The tests start servers of their own: those of the packages are not wanted. RUNLEVEL=1 keeps
+# invoke-rc.d from starting them where no policy does.
 # shellcheck disable=SC2086 # a list of packages
-DEBIAN_FRONTEND=noninteractive $run apt-get install -y -qq --no-install-recommends $missing
+$run env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	apt-get install -y -qq --no-install-recommends $missing

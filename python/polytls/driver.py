@@ -34,7 +34,7 @@ from .constants import TLSVersion
 from .errors import RaggedEOF, TLSError, WantReadError, WantWriteError
 from .interfaces import SupportsPending, TLSBuffer
 
-__all__ = ["CountsOutgoing", "Driver", "Event", "Need", "State"]
+__all__ = ["CountsOutgoing", "Driver", "Event", "KeepsIncoming", "Need", "State"]
 
 _T = TypeVar("_T")
 
@@ -126,6 +126,20 @@ class CountsOutgoing(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsIncoming(Protocol):
+    """A buffer that can show what came from the network and was not processed.
+
+    For other buffers the driver keeps what it gave them.
+    """
+
+    @property
+    @abstractmethod
+    def unprocessed(self) -> bytes:
+        """What waits to be processed: the bytes that `incoming_bytes_buffered` counts."""
+        ...
+
+
 class Driver:
     """One connection's state over its buffer. Not to be called by two threads at once."""
 
@@ -136,9 +150,11 @@ class Driver:
         "_counted",
         "_established",
         "_held",
+        "_keeper",
         "_outgoing",
         "_starved",
         "_state",
+        "_tail",
         "_transport_ended",
         "sent",
     )
@@ -155,6 +171,9 @@ class Driver:
         self._ahead = bytearray()
         #: The buffer, if it counts; None if it does not.
         self._counted = buffer if isinstance(buffer, CountsOutgoing) else None
+        #: The buffer, if it shows what waits in it; for any other, the end of what it was given.
+        self._keeper = buffer if isinstance(buffer, KeepsIncoming) else None
+        self._tail = bytearray()
         #: What was taken out of the buffer last, and how much had been sent before.
         self._outgoing = 0, b""
         #: How many bytes were sent since the beginning.
@@ -184,9 +203,23 @@ class Driver:
         self._starved = False
         self._transport_ended = not data
         try:
-            self._buffer.process_incoming(data)
+            self._give(data)
         except WantReadError:
             self._held = data
+
+    @property
+    def unprocessed(self) -> bytes:
+        """What came from the peer and was not processed.
+
+        Part of a record, where a call has said that it needs more. After the peer's close_notify:
+        what came behind it, which is not TLS any more.
+        """
+        if self._keeper is not None:
+            waiting = self._keeper.unprocessed
+        else:
+            self._trim_tail()
+            waiting = bytes(self._tail)
+        return waiting + (self._held or b"")
 
     @property
     def receptive(self) -> bool:
@@ -384,12 +417,21 @@ class Driver:
         if self._held is None:
             return False
         try:
-            self._buffer.process_incoming(self._held)
+            self._give(self._held)
         except WantReadError:
             return False
         self._held = None
         self._starved = False
         return True
+
+    def _give(self, data: bytes) -> None:
+        self._buffer.process_incoming(data)
+        if self._keeper is None:
+            self._tail += data
+            self._trim_tail()
+
+    def _trim_tail(self) -> None:
+        del self._tail[: max(0, len(self._tail) - self._buffer.incoming_bytes_buffered())]
 
     def _went_wrong(self, error: TLSError) -> None:
         if self._established and isinstance(error, RaggedEOF) and not error.during_handshake:

@@ -642,17 +642,18 @@ class SupportsOpen(Protocol):
     def open(
         self, data_from_network: Buffer | None, amt: int, buffer: Buffer | None = None, /
     ) -> bytes | int | None:
-        """Take in `data_from_network`, then read as `TLSBuffer.read` does; None if nothing is there.
+        """Take in `data_from_network`, and read as `TLSBuffer.read` does; None if nothing is there.
 
         `data_from_network` is None if nothing came, and empty at the end of the transport. It is
         opened from where it lies, and must not change during the call; what `amt` has no room for
         is kept, so read on with None until that returns None. `amt` 0 only takes in. Drives the
-        handshake if that is not done. What stands in `buffer` behind the count, up to `amt`, may have
-        been written to.
+        handshake if that is not done. What stands in `buffer` behind the count, up to `amt`, may
+        have been written to.
 
         Raises WantReadError, and takes nothing, if `process_incoming` would have done so: read on
-        with None first. ValueError for data after the end, or a negative `amt`. Otherwise what
-        `read` raises, after all data before it; `data_from_network` has been taken then.
+        with None first. ValueError for data after the end, a negative `amt`, or one memory for
+        both. Otherwise what `read` raises, after all data before it; `data_from_network` has been
+        taken then.
         """
         ...
 

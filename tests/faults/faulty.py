@@ -100,27 +100,40 @@ class Buffer(Connection):
     process_incoming = _through("process_incoming")
     incoming_bytes_buffered = _through("incoming_bytes_buffered")
     process_outgoing = _through("process_outgoing")
+    open = _through("open")
+    seal = _through("seal")
 
 
 class Socket(Connection):
     failed_handshakes = _fact("failed_handshakes")
+    family = _fact("family")
+    proto = _fact("proto")
+    type = _fact("type")
     close = _through("close")
+    detach = _through("detach")
     fileno = _through("fileno")
     getblocking = _through("getblocking")
     getpeername = _through("getpeername")
     getsockname = _through("getsockname")
+    getsockopt = _through("getsockopt")
     gettimeout = _through("gettimeout")
     listen = _through("listen")
+    makefile = _through("makefile")
     recv = _through("recv")
     recv_into = _through("recv_into")
     send = _through("send")
     sendall = _through("sendall")
+    sendfile = _through("sendfile")
     setblocking = _through("setblocking")
+    setsockopt = _through("setsockopt")
     settimeout = _through("settimeout")
+    shutdown = _through("shutdown")
+    unwrap = _through("unwrap")
+    update_keys = _through("update_keys")
 
     def accept(self) -> Any:
         accepted, address = self.inner.accept()
-        return type(self)(accepted, self.context), address
+        return self.__class__(accepted, self.context), address
 
     def __enter__(self) -> Any:
         return self
@@ -166,6 +179,10 @@ class Context:
         with _quietly(self.unverified):
             return self.socket(self.inner.connect(*given, **named), self)
 
+    def wrap_socket(self, sock: Any, *given: Any, **named: Any) -> Any:
+        with _quietly(self.unverified):
+            return self.socket(self.inner.wrap_socket(sock, *given, **named), self)
+
 
 class Client(Context):
     kind = "client"
@@ -177,6 +194,18 @@ class Client(Context):
 
 class Server(Context):
     kind = "server"
+
+    def connect(
+        self,
+        address: Any,
+        *,
+        reuse_port: bool = False,
+        dual_stack: bool = False,
+        do_handshake_on_accept: bool = True,
+        **named: Any,
+    ) -> Any:
+        named |= {"reuse_port": reuse_port, "dual_stack": dual_stack}
+        return super().connect(address, do_handshake_on_accept=do_handshake_on_accept, **named)
 
     def create_buffer(self) -> Any:
         with _quietly(self.unverified):
@@ -1164,6 +1193,71 @@ WRITES_AFTER_SHUTDOWN: Final = Faulty(
     "takes data after shutdown, and drops it",
     "test_buffer_end::test_reading_goes_on_after_shutdown_and_writing_does_not",
     buffer=_WritesTooLate,
+)
+
+
+# --- fused calls ---
+
+
+class _ForgetsWhatWaited(Buffer):
+    def seal(self, buf: Any) -> bytes:
+        self.inner.process_outgoing(self.inner.outgoing_bytes_buffered())
+        return self.inner.seal(buf)
+
+
+class _SealsToTheLimit(Buffer):
+    def seal(self, buf: Any) -> bytes:
+        self.inner.write(buf)
+        return self.inner.process_outgoing(self.inner.outgoing_bytes_buffered())
+
+
+class _RaisesForNothing(Buffer):
+    def open(self, data: Any, amt: int, buffer: Any = None) -> Any:
+        found = self.inner.open(data, amt, buffer)
+        if found is None:
+            raise WantReadError("nothing is there")
+        return found
+
+
+class _OpensAndForgets(Buffer):
+    def open(self, data: Any, amt: int, buffer: Any = None) -> Any:
+        found = self.inner.open(data, amt, buffer)
+        while self.inner.open(None, 1 << 20):
+            pass
+        return found
+
+
+class _TellsTheEndTooEarly(Buffer):
+    def open(self, data: Any, amt: int, buffer: Any = None) -> Any:
+        if data is not None and not len(data):
+            raise RaggedEOF("the peer ended the connection", during_handshake=False)
+        return self.inner.open(data, amt, buffer)
+
+
+SEAL_FORGETS_WHAT_WAITED: Final = Faulty(
+    "drops what waited to be sent when it seals more",
+    "test_fused_calls::test_they_go_together_with_the_single_calls",
+    buffer=_ForgetsWhatWaited,
+)
+SEALS_TO_THE_LIMIT: Final = Faulty(
+    "seals no more than the outgoing buffer has room for",
+    "test_fused_calls::test_seal_goes_beyond_the_outgoing_limit",
+    buffer=_SealsToTheLimit,
+)
+OPEN_RAISES_FOR_NOTHING: Final = Faulty(
+    "raises WantReadError where there is nothing to be read",
+    "test_fused_calls::test_nothing_to_read_is_none_and_no_error",
+    buffer=_RaisesForNothing,
+)
+OPENS_AND_FORGETS: Final = Faulty(
+    "drops what the caller has no room for",
+    "test_fused_calls::test_any_split_and_any_amount_will_do",
+    buffer=_OpensAndForgets,
+)
+TELLS_THE_END_TOO_EARLY: Final = Faulty(
+    "tells the transport's end before the data that came first",
+    "test_fused_calls::test_a_ragged_end_is_told_after_all_data_and_for_ever",
+    buffer=_TellsTheEndTooEarly,
 )
 
 

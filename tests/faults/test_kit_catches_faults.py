@@ -1,18 +1,18 @@
 """The conformance kit itself is proved: each faulty implementation fails the case made for it.
 
-`faulty.py` has the faults, and says which case of the kit catches which. The kit runs as its users
-run it, in a process of its own for each fault.
+`faulty.py` and `faulty_sockets.py` have the faults, and say which case of the kit catches which.
+The kit runs as its users run it, in a process of its own for each fault.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,9 @@ KIT = Path(conformance.__file__).parent
 #: How long the kit may take for one fault, in seconds. Some faults might make it wait for ever.
 PATIENCE = 60.0
 
+#: The same wrapper without a fault.
+HONEST = "faulty:HONEST"
+
 #: How many processes run at once.
 AT_ONCE = 2
 
@@ -35,13 +38,15 @@ MISTAKES = ("AttributeError", "ImportError", "NameError")
 
 
 def _faults() -> dict[str, Any]:
-    """`FAULTS` of `faulty.py`, which is in no package."""
-    spec = util.spec_from_file_location("faulty", HERE / "faulty.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.FAULTS
+    """The faults of both modules, which are in no package, as `module:NAME`."""
+    sys.path.insert(0, str(HERE))
+    try:
+        modules = [importlib.import_module(name) for name in ("faulty", "faulty_sockets")]
+    finally:
+        sys.path.remove(str(HERE))
+    return {
+        f"{one.__name__}:{name}": fault for one in modules for name, fault in one.FAULTS.items()
+    }
 
 
 FAULTS = _faults()
@@ -59,13 +64,13 @@ class Run:
 
 
 def run(name: str, cases: list[str], folder: Path) -> Run:
-    """Run `cases` of the kit, `module::name` each, on an implementation of `faulty.py`."""
+    """Run `cases` of the kit, `module::name` each, on an implementation, `module:NAME`."""
     folder.mkdir()
     report = folder / "report.xml"
     options = [
         *("-q", "--maxfail=1", "--pyargs", "-c", os.devnull, "--rootdir", KIT),
         *("-p", "no:cacheprovider", "-p", "polytls.testing.pytest_plugin"),
-        *(f"--junitxml={report}", "--implementation", f"faulty:{name}"),
+        *(f"--junitxml={report}", "--implementation", name),
         # Below every one of them is rustls.
         *("--deviations", str(KIT / "deviations" / "rustls.toml")),
     ]
@@ -109,8 +114,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     every = sorted({case for cases in wanted.values() for case in cases})
     with ThreadPoolExecutor(AT_ONCE) as threads:
         tasks = {
-            name: threads.submit(run, name, cases, folder / name)
-            for name, cases in {"HONEST": every, **wanted}.items()
+            name: threads.submit(run, name, cases, folder / name.replace(":", "."))
+            for name, cases in {HONEST: every, **wanted}.items()
         }
         return {name: task.result() for name, task in tasks.items()}
 
@@ -128,7 +133,7 @@ def test_a_fault_is_caught(runs: dict[str, Run], name: str) -> None:
 
 
 def test_the_same_wrapper_without_a_fault_passes(runs: dict[str, Run]) -> None:
-    honest = runs["HONEST"]
+    honest = runs[HONEST]
     assert (honest.status, honest.failed, honest.broken) == (0, {}, frozenset()), honest.output
     assert honest.passed == {fault.caught_by for fault in FAULTS.values()}
 

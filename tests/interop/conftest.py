@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import queue
 import re
+import select
 import shutil
+import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -178,7 +181,12 @@ class Program:
         self._process.wait(PATIENCE)
 
     def stop(self) -> None:
-        self.kill()
+        # Politely: some have children, and end them.
+        self._process.terminate()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
         self._reader.join(PATIENCE)
         assert self._process.stdin
         assert self._process.stdout
@@ -205,16 +213,86 @@ def start() -> Iterator[Callable[..., Program]]:
         yield start
 
 
+# --- a proxy ---
+
+
+class ConnectProxy:
+    """An HTTP proxy that knows CONNECT alone; over TLS if it has a context of `ssl`."""
+
+    def __init__(self, context: ssl.SSLContext | None) -> None:
+        self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address: tuple[str, int] = self._listener.getsockname()
+
+    def serve(self) -> None:
+        """Serve one client after another until it is closed."""
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:  # It is closed.
+                return
+            with client, suppress(OSError):
+                client.settimeout(PATIENCE)
+                self._serve(client)
+
+    def close(self) -> None:
+        # Ends accept(2) in the thread.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _serve(self, client: socket.socket) -> None:
+        with ExitStack() as closing:
+            if self._context is not None:
+                client = closing.enter_context(self._context.wrap_socket(client, server_side=True))
+            request = b""
+            while b"\r\n\r\n" not in request:
+                request += client.recv(4096)
+            method, target, _ = request.split(b" ", 2)
+            assert method == b"CONNECT"
+            host, _, port = target.decode().rpartition(":")
+            server = closing.enter_context(socket.create_connection((host, int(port))))
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            # In one thread: a connection of `ssl` is not for two.
+            other = {client: server, server: client}
+            while True:
+                for side in select.select([client, server], [], [], PATIENCE)[0]:
+                    side.settimeout(0)
+                    with suppress(BlockingIOError, ssl.SSLWantReadError):
+                        while data := side.recv(65536):
+                            other[side].settimeout(PATIENCE)
+                            other[side].sendall(data)
+                            side.settimeout(0)
+                        return
+
+
+@pytest.fixture
+def connect_proxy(threads: ThreadPoolExecutor) -> Iterator[Callable[..., ConnectProxy]]:
+    """A function that starts a proxy, over TLS with a context of `ssl`."""
+    with ExitStack() as closing:
+
+        def start(context: ssl.SSLContext | None = None) -> ConnectProxy:
+            proxy = ConnectProxy(context)
+            serving = threads.submit(proxy.serve)
+            closing.callback(serving.result)
+            closing.callback(proxy.close)
+            return proxy
+
+        yield start
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let the programs talk to libraries that are not OpenSSL.
 
     Through `ssl` they would talk to the library that they are made of; and what they look at
-    (groups, alerts) is what `ssl` cannot choose or tell. The matrix and the kit hold it.
+    (groups, alerts) is what `ssl` cannot choose or tell. The matrix and the kit hold it. Where it
+    is the driver that they look at, «peers(driver=True)» says so.
     """
     alike = [
         item
         for item in items
-        if item.get_closest_marker("peers") and "stdlib" in item.name.partition("[")[2]
+        if (mark := item.get_closest_marker("peers"))
+        and not mark.kwargs.get("driver")
+        and "stdlib" in item.name.partition("[")[2]
     ]
     config.hook.pytest_deselected(items=alike)
     items[:] = [item for item in items if item not in alike]

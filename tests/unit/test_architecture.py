@@ -39,10 +39,11 @@ MODULES = {
     "insecure": BELOW_DRIVERS | {"registry"},
     "certificates": {"errors", "identity", "info", "_native"},
     "names": {"errors", "_native"},
+    "fork": {"errors"},
     "driver": BELOW_DRIVERS,
-    "streams": BELOW_DRIVERS | {"arguments", "driver"},
+    "streams": BELOW_DRIVERS | {"arguments", "driver", "fork"},
     "implementations": BELOW_DRIVERS
-    | {"arguments", "certificates", "names", "insecure", "streams", "_native"},
+    | {"arguments", "fork", "certificates", "names", "insecure", "streams", "_native"},
     "registry": BELOW_DRIVERS | {"implementations", "insecure"},
     "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "_native"},
     "cli": BELOW_DRIVERS | {"__init__", "registry", "testing"},

@@ -46,7 +46,7 @@ from polytls import (
 from polytls.implementations import encodings, openssl_names, stdlib_credentials
 from polytls.implementations.records import MALFORMED, front, plain_alert
 from polytls.implementations.stdlib_errors import blame
-from polytls.streams import StreamSocket
+from polytls.streams import wrap
 from polytls.testing import CertificateAuthority, KeyType, Pair, tie
 
 STDLIB = polytls.implementation("stdlib")
@@ -537,12 +537,8 @@ def test_a_socket_runs_over_another_tls_socket() -> None:
         outer = client().connect(address, server_hostname=HOST, timeout=5)
         thread.join()
     outer_server = accepted[0]
-    for each in (outer, outer_server):
-        each.setblocking(False)
-    inner = StreamSocket(outer, client().create_buffer(HOST), outer.getpeername(), 5)
-    inner_server = StreamSocket(
-        outer_server, server().create_buffer(), outer_server.getpeername(), 5
-    )
+    inner = wrap(outer, client().create_buffer(HOST), timeout=5, do_handshake_on_connect=False)
+    inner_server = wrap(outer_server, server().create_buffer(), do_handshake_on_connect=False)
     echo = threading.Thread(target=lambda: inner_server.sendall(inner_server.recv(100)))
     echo.start()
     inner.sendall(b"through two layers")

@@ -44,6 +44,8 @@ pub struct Pair {
     pub server: Connection,
     to_server: VecDeque<u8>,
     to_client: VecDeque<u8>,
+    /// Whether both sides are lent memory: to keep what comes, and to seal into.
+    pub lends: bool,
     cut: Cut,
     random: Random,
 }
@@ -66,6 +68,7 @@ impl Pair {
             server: Connection::new(server, Role::Server),
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
+            lends: false,
             cut: Cut::Whole,
             random: Random::new(0),
         }
@@ -94,9 +97,33 @@ impl Pair {
     /// Takes all that `from` has to send.
     pub fn take(&mut self, from: Role) -> Vec<u8> {
         let side = self.side(from);
-        let bytes = side.outgoing().to_vec();
-        side.consume_outgoing(bytes.len());
+        let mut bytes = vec![0; side.outgoing_len()];
+        side.drain_into(&mut bytes);
         bytes
+    }
+
+    /// Writes as much of `data` as `from` takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::write`].
+    pub fn write(&mut self, from: Role, data: &[u8]) -> Result<usize, Error> {
+        let lends = self.lends;
+        let side = self.side(from);
+        if lends && let Some((taken, length)) = side.memory_to_write(data.len())? {
+            let memory = Box::new(vec![0; length]);
+            assert_eq!(side.write_to(&data[..taken], memory), Ok(true));
+            return Ok(taken);
+        }
+        side.write(data)
+    }
+
+    fn process_incoming(&mut self, to: Role, bytes: &[u8]) -> Result<(), Refused> {
+        if self.lends {
+            self.side(to).keep_incoming(Box::new(bytes.to_vec()))
+        } else {
+            self.side(to).process_incoming(bytes)
+        }
     }
 
     /// Hands `bytes` to `to`, in one piece.
@@ -106,7 +133,7 @@ impl Pair {
     /// If they are refused.
     pub fn give(&mut self, to: Role, bytes: &[u8]) {
         if !bytes.is_empty() {
-            let taken = self.side(to).process_incoming(bytes);
+            let taken = self.process_incoming(to, bytes);
             assert_eq!(taken, Ok(()), "{to:?} refused {} bytes", bytes.len());
         }
     }
@@ -227,7 +254,7 @@ impl Pair {
             for (index, from) in [Role::Client, Role::Server].into_iter().enumerate() {
                 if !left[index].is_empty() {
                     let most = self.random.size(300_000).min(left[index].len());
-                    match self.side(from).write(&left[index][..most]) {
+                    match self.write(from, &left[index][..most]) {
                         Ok(taken) => {
                             left[index] = &left[index][taken..];
                             moved = true;
@@ -292,7 +319,7 @@ impl Pair {
         if piece.is_empty() {
             return false;
         }
-        match self.side(other(from)).process_incoming(&piece) {
+        match self.process_incoming(other(from), &piece) {
             Ok(()) => {
                 self.wire(from).drain(..piece.len());
                 true

@@ -11,8 +11,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::buffers::{Inbound, Next, Outbound, Rest, Room, Sink};
+use crate::buffers::{Inbound, Next, Outbound};
 use crate::error::Error;
+use crate::lent::Kept;
+use crate::plaintext::{Rest, Room, Sink};
 use crate::record::{self, Front, MAX_FRAGMENT};
 use crate::session::{Facts, Received, Session};
 
@@ -41,16 +43,20 @@ pub enum Role {
 
 /// A session with its buffers.
 pub struct Connection {
-    session: Box<dyn Session>,
+    pub(crate) session: Box<dyn Session>,
     role: Role,
-    inbound: Inbound,
-    outbound: Outbound,
+    pub(crate) inbound: Inbound,
+    /// Comes behind `inbound`.
+    pub(crate) kept: Option<Kept>,
+    /// Comes before `outbound`.
+    pub(crate) whole: Option<Kept>,
+    pub(crate) outbound: Outbound,
     rest: Rest,
     /// Whether the session has been called: a client makes its first flight unasked.
     started: bool,
     /// Whether the peer has sent data: then it has accepted us.
     heard: bool,
-    transport_ended: bool,
+    pub(crate) transport_ended: bool,
     peer_closed: bool,
     closed: bool,
     failure: Option<Error>,
@@ -75,6 +81,8 @@ impl Connection {
             session,
             role,
             inbound: Inbound::default(),
+            kept: None,
+            whole: None,
             outbound: Outbound::default(),
             rest: Rest::default(),
             started: role == Role::Server,
@@ -84,6 +92,12 @@ impl Connection {
             closed: false,
             failure: None,
         }
+    }
+
+    /// Which side of the connection this is.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
     }
 
     // --- ciphertext in ---
@@ -100,6 +114,7 @@ impl Connection {
             return Ok(());
         }
         self.may_receive()?;
+        self.store_kept();
         self.inbound.extend(data);
         Ok(())
     }
@@ -111,6 +126,7 @@ impl Connection {
     /// As [`Self::process_incoming`].
     pub fn space(&mut self, room: usize) -> Result<&mut [u8], Refused> {
         self.may_receive()?;
+        self.store_kept();
         Ok(self.inbound.space(room))
     }
 
@@ -128,10 +144,10 @@ impl Connection {
         self.inbound.give_back();
     }
 
-    const fn may_receive(&self) -> Result<(), Refused> {
+    pub(crate) fn may_receive(&self) -> Result<(), Refused> {
         if self.transport_ended {
             Err(Refused::Ended)
-        } else if self.inbound.len() >= INCOMING_LIMIT {
+        } else if self.incoming_len() >= INCOMING_LIMIT {
             Err(Refused::Full)
         } else {
             Ok(())
@@ -146,21 +162,45 @@ impl Connection {
 
     /// How many bytes of ciphertext wait to be opened.
     #[must_use]
-    pub const fn incoming_len(&self) -> usize {
-        self.inbound.len()
+    pub fn incoming_len(&self) -> usize {
+        self.inbound.len() + self.kept.as_ref().map_or(0, |kept| kept.left().len())
+    }
+
+    /// How many more bytes the next record takes to be whole: of its header first. Whoever receives
+    /// no more than that at a time leaves what stands behind the peer's close_notify alone.
+    #[must_use]
+    pub fn incoming_needed(&self) -> usize {
+        self.inbound.needed()
     }
 
     // --- ciphertext out ---
 
-    /// What has to be sent to the peer.
+    /// What has to be sent to the peer next; empty only if nothing has to be.
     #[must_use]
     pub fn outgoing(&self) -> &[u8] {
-        self.outbound.bytes()
+        self.whole
+            .as_ref()
+            .map_or_else(|| self.outbound.bytes(), Kept::left)
+    }
+
+    /// How many bytes have to be sent to the peer. [`Self::outgoing`] has all of them, but for what
+    /// is sealed after a [`Self::write_to`].
+    #[must_use]
+    pub fn outgoing_len(&self) -> usize {
+        self.outbound.len() + self.whole.as_ref().map_or(0, |whole| whole.left().len())
     }
 
     /// The first `sent` bytes of [`Self::outgoing`] are on their way.
     pub fn consume_outgoing(&mut self, sent: usize) {
-        self.outbound.consume(sent);
+        match &mut self.whole {
+            None => self.outbound.consume(sent),
+            Some(whole) => {
+                whole.consume(sent);
+                if whole.left().is_empty() {
+                    self.whole = None;
+                }
+            }
+        }
     }
 
     // --- the handshake ---
@@ -175,7 +215,7 @@ impl Connection {
     pub fn do_handshake(&mut self) -> Result<(), Error> {
         self.check()?;
         while !self.started || self.session.is_handshaking() {
-            if self.outbound.len() >= OUTGOING_LIMIT {
+            if self.outgoing_len() >= OUTGOING_LIMIT {
                 return Err(Error::WantWrite);
             }
             if !self.step_alone()?.1 {
@@ -216,7 +256,7 @@ impl Connection {
         self.read_into(Room::new(into))
     }
 
-    /// As [`Self::read`], into any kind of memory.
+    /// As [`Self::read`], into any room.
     ///
     /// # Errors
     ///
@@ -225,35 +265,12 @@ impl Connection {
         self.open_from(&mut &[][..], into)
     }
 
-    /// [`Self::process_incoming`] and [`Self::read`] in one: records of `data` are opened from where
-    /// they lie, and a copy is stored of what is left of it, whatever the read came to. `data` is
-    /// `None` if nothing came, and empty at the end of the transport; the result is `None` if there
-    /// is nothing to be read.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::WantRead`] if the buffer is at its limit, and [`Error::Misuse`] after the end of the
-    /// transport: `data` was not looked at. Others as [`Self::read`].
-    pub fn receive(&mut self, data: Option<&[u8]>, into: Room<'_>) -> Result<Option<usize>, Error> {
-        match data {
-            None => {}
-            Some([]) => self.transport_ended = true,
-            Some(_) => self.may_receive().map_err(|refused| match refused {
-                Refused::Full => Error::WantRead,
-                Refused::Ended => Error::Misuse("the transport has ended: no data can follow"),
-            })?,
-        }
-        let mut behind = data.unwrap_or_default();
-        let opened = self.open_from(&mut behind, into);
-        self.inbound.extend(behind);
-        match opened {
-            Err(Error::WantRead) => Ok(None),
-            opened => opened.map(Some),
-        }
-    }
-
     /// A read of what came, and of what is `behind` it.
-    fn open_from(&mut self, behind: &mut &[u8], mut into: Room<'_>) -> Result<usize, Error> {
+    pub(crate) fn open_from(
+        &mut self,
+        behind: &mut &[u8],
+        mut into: Room<'_>,
+    ) -> Result<usize, Error> {
         if into.is_empty() {
             return Ok(0);
         }
@@ -299,14 +316,18 @@ impl Connection {
     /// No more plaintext than this comes of what is there now and of what is `behind` it; exactly
     /// this much if all of it is data that is not padded. Beyond `enough` it is not counted.
     #[must_use]
-    pub fn readable_bound(&self, behind: &[u8], enough: usize) -> usize {
+    pub fn readable_bound(&mut self, behind: &[u8], enough: usize) -> usize {
+        if !behind.is_empty() {
+            self.store_kept();
+        }
         let mut bound = self.rest.len();
         let overhead = if self.is_handshaking() {
             0
         } else {
             self.session.overhead()
         };
-        let mut records = self.inbound.lengths_with(behind);
+        let kept = self.kept.as_ref().map_or(behind, Kept::left);
+        let mut records = self.inbound.lengths_with(kept);
         while bound < enough
             && let Some(length) = records.next()
         {
@@ -323,58 +344,22 @@ impl Connection {
     /// [`Error::WantRead`] until the handshake is complete, [`Error::WantWrite`] at the output
     /// limit: nothing was taken then. [`Error::Misuse`] after our close. Fatal ones as found.
     pub fn write(&mut self, from: &[u8]) -> Result<usize, Error> {
-        self.get_ready_to_write()?;
-        let room = OUTGOING_LIMIT.saturating_sub(self.outbound.len());
-        if room == 0 {
-            return Err(Error::WantWrite);
-        }
-        let taken = from.len().min(room.max(MAX_FRAGMENT));
+        let taken = self.writable(from.len())?;
         self.seal(&from[..taken])?;
         Ok(taken)
     }
 
-    /// Seals all of `from`, whatever the output limit, for a caller who drains at once.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::write`], but for the limit.
-    pub fn write_all(&mut self, from: &[u8]) -> Result<(), Error> {
+    /// How much of `length` bytes can be written now.
+    pub(crate) fn writable(&mut self, length: usize) -> Result<usize, Error> {
         self.get_ready_to_write()?;
-        self.seal(from)
-    }
-
-    /// How many bytes [`Self::outgoing`] would be if `plaintext` bytes were written now, exactly.
-    /// `None`: that cannot be told.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::write`], but for the limit.
-    pub fn sealed_len(&mut self, plaintext: usize) -> Result<Option<usize>, Error> {
-        self.get_ready_to_write()?;
-        let sealed = self.session.sealed_len(plaintext);
-        Ok(sealed.map(|length| self.outbound.len() + length))
-    }
-
-    /// [`Self::write_all`], and a drain of all that is outgoing, into memory of exactly
-    /// [`Self::sealed_len`] bytes. `false`: it is of another length by now, and nothing was done.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::write`], but for the limit. What waited to be sent still waits then.
-    pub fn write_into(&mut self, from: &[u8], into: &mut [u8]) -> Result<bool, Error> {
-        if self.sealed_len(from.len())? != Some(into.len()) {
-            return Ok(false);
+        match OUTGOING_LIMIT.saturating_sub(self.outgoing_len()) {
+            0 => Err(Error::WantWrite),
+            room => Ok(length.min(room.max(MAX_FRAGMENT))),
         }
-        let waiting = self.outbound.len();
-        let sealed = guarded(|| self.session.seal_into(from, &mut into[waiting..]));
-        sealed.map_err(|error| self.fail(error))?;
-        into[..waiting].copy_from_slice(self.outbound.bytes());
-        self.outbound.consume(waiting);
-        Ok(true)
     }
 
     /// What has to be so before anything is sealed.
-    fn get_ready_to_write(&mut self) -> Result<(), Error> {
+    pub(crate) fn get_ready_to_write(&mut self) -> Result<(), Error> {
         const CLOSED: Error = Error::Misuse("this side of the connection has been shut down");
         self.do_handshake()?;
         if self.closed {
@@ -382,14 +367,19 @@ impl Connection {
         }
         // In TLS 1.3 a server refuses our certificate after the handshake has ended here: what came
         // since then may be its alert.
-        while !self.heard && !self.peer_closed && !self.closed && self.step_alone()?.1 {}
+        while !self.heard
+            && self.incoming_len() > 0
+            && !self.peer_closed
+            && !self.closed
+            && self.step_alone()?.1
+        {}
         if self.closed {
             return Err(CLOSED);
         }
         Ok(())
     }
 
-    fn seal(&mut self, plaintext: &[u8]) -> Result<(), Error> {
+    pub(crate) fn seal(&mut self, plaintext: &[u8]) -> Result<(), Error> {
         if plaintext.is_empty() {
             return Ok(());
         }
@@ -398,6 +388,40 @@ impl Connection {
                 .seal(self.inbound.shown(), plaintext, &mut self.outbound)
         });
         sealed.map_err(|error| self.fail(error))
+    }
+
+    /// Changes the keys for sending, and asks the peer to do the same (RFC 8446 section 4.6.3). The
+    /// message that says so is queued.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misuse`] while the handshake is not complete, after our close and in TLS 1.2;
+    /// [`Error::WantWrite`] at the output limit: nothing was done then. Fatal ones as found.
+    pub fn update_keys(&mut self) -> Result<(), Error> {
+        self.check()?;
+        if self.is_handshaking() {
+            return Err(Error::Misuse(
+                "the handshake is not complete: there are no keys to change",
+            ));
+        }
+        if self.closed {
+            return Err(Error::Misuse(
+                "this side of the connection has been shut down",
+            ));
+        }
+        if !self.session.facts().is_tls13() {
+            return Err(Error::Misuse("TLS 1.2 has no key updates"));
+        }
+        if self.outbound.len() >= OUTGOING_LIMIT {
+            return Err(Error::WantWrite);
+        }
+        match guarded(|| {
+            self.session
+                .update_keys(self.inbound.shown(), &mut self.outbound)
+        }) {
+            Err(error) if error.is_fatal() => Err(self.fail(error)),
+            outcome => outcome,
+        }
     }
 
     // --- the end ---
@@ -480,7 +504,7 @@ impl Connection {
         self.failure.clone().map_or(Ok(()), Err)
     }
 
-    fn fail(&mut self, error: Error) -> Error {
+    pub(crate) fn fail(&mut self, error: Error) -> Error {
         debug_assert!(error.is_fatal());
         self.failure.get_or_insert(error).clone()
     }
@@ -494,6 +518,19 @@ impl Connection {
     /// plaintext it put into `into`, and whether there was anything to do.
     fn step(&mut self, behind: &mut &[u8], into: Room<'_>) -> Result<(usize, bool), Error> {
         self.check()?;
+        if behind.is_empty()
+            && let Some(kept) = self.kept.take()
+        {
+            let mut left = kept.left();
+            let stepped = self.step(&mut left, into);
+            if self.peer_closed || self.failure.is_some() {
+                // No record will be looked for any more.
+                self.inbound.extend(std::mem::take(&mut left));
+            }
+            let left = left.len();
+            self.kept = kept.with_left(left);
+            return stepped;
+        }
         let mut sink = Sink::new(into, &mut self.rest);
         if !behind.is_empty() {
             if self.inbound.len() == 0
@@ -506,6 +543,7 @@ impl Connection {
                         .transpose()
                 });
                 if let Some(received) = received.transpose() {
+                    self.inbound.saw_record();
                     *behind = after;
                     let filled = sink.filled();
                     return self.stepped(received, filled);
@@ -600,7 +638,7 @@ impl Connection {
 
 /// Runs a call of the session; a panic becomes an error. What the panic left half-done is never
 /// looked at again: the error is latched, and no session is called after it.
-fn guarded<R>(call: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
+pub(crate) fn guarded<R>(call: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let what = panic
             .downcast_ref::<String>()

@@ -1,7 +1,8 @@
 //! What a TLS library provides for one side of one connection.
 
-use crate::buffers::{Outbound, Sink};
+use crate::buffers::Outbound;
 use crate::error::Error;
+use crate::plaintext::Sink;
 use crate::record;
 
 /// One side of one connection, as a TLS library implements it: records in, records out.
@@ -82,6 +83,18 @@ pub trait Session: Send {
     ///
     /// Fatal ones only.
     fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error>;
+
+    /// Puts a KeyUpdate that asks for another one into `out`, and seals with the next keys from then
+    /// on (RFC 8446 section 4.6.3). Called in TLS 1.3 alone, and not after [`Self::close`]. `shown`:
+    /// as for [`Self::seal`].
+    ///
+    /// # Errors
+    ///
+    /// Fatal ones; [`Error::Misuse`] from a library that cannot.
+    fn update_keys(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
+        let _ = (shown, out);
+        Err(Error::Misuse("this TLS library cannot change keys"))
+    }
 
     /// What was agreed. Called after the handshake only.
     fn facts(&self) -> Facts;

@@ -1,5 +1,6 @@
 //! The ends of a connection: orderly, forced, and after a fatal error.
 
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use polytls_core::{Error as TlsError, MAX_FRAGMENT};
 
 use crate::deadline::{Deadline, Timeout};
 use crate::error::Error;
+use crate::fork;
 use crate::socket;
 use crate::stream::Stream;
 use crate::turns::Guard;
@@ -21,27 +23,46 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const LINGER: Duration = Duration::from_secs(2);
 
 impl Stream {
-    /// Sends close_notify and no FIN: TLS 1.3 goes on reading (RFC 8446 section 6.1).
+    /// Ends one direction, or both.
+    ///
+    /// Writing: sends close_notify and no FIN: TLS 1.3 goes on reading (RFC 8446 section 6.1).
+    /// Reading: [`Stream::recv`] gives 0 from now on, to threads that wait in it, too. Both: the
+    /// TCP connection ends as well, in both directions; the descriptor stays.
     ///
     /// # Errors
     ///
-    /// [`TlsError::Misuse`] before the handshake is complete. Otherwise as [`Stream::send`];
+    /// [`Error::Io`] (ENOTCONN) before the handshake is complete. Otherwise as [`Stream::send`];
     /// calling again goes on.
-    pub fn shutdown_write(&self, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
-        let transport = self.lock()?;
-        self.drive(transport, self.deadline(), interrupt, |transport| {
+    pub fn shutdown(&self, how: Shutdown, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
+        let mut transport = self.lock()?;
+        if transport.connection.is_handshaking() && transport.connection.failure().is_none() {
+            return Err(rustix::io::Errno::NOTCONN.into());
+        }
+        if how != Shutdown::Write {
+            transport.end_reading();
+        }
+        if how == Shutdown::Read {
+            return Ok(());
+        }
+        let (transport, ()) = self.drive(transport, self.deadline(), interrupt, |transport| {
             transport.connection.send_close_notify()?;
             if transport.connection.outgoing().is_empty() {
                 Ok(())
             } else {
                 Err(TlsError::WantWrite)
             }
-        })
-        .map(drop)
+        })?;
+        if how == Shutdown::Both
+            && let Some(socket) = &transport.socket
+        {
+            socket::end(socket);
+        }
+        Ok(())
     }
 
     /// Ends the connection. Threads that wait on it get [`Error::Closed`]. Closing again does
-    /// nothing. A connection that failed, or whose handshake is not complete, is just closed.
+    /// nothing. A connection that failed, or whose handshake is not complete, is just closed; one
+    /// that was inherited through fork(2) as well, with nothing said: it goes on in the parent.
     ///
     /// Without `force`, sends close_notify and waits for the peer's, discarding what data still
     /// comes. With `force`, sends close_notify and asks nothing of the peer; that it could not be
@@ -58,6 +79,10 @@ impl Stream {
     /// [`Error::Interrupted`]; without `force` also [`TlsError::RaggedEof`], alerts and errors of
     /// the transport.
     pub fn close(&self, force: bool, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
+        if self.check_process().is_err() {
+            fork::close_inherited(&self.descriptor);
+            return Ok(());
+        }
         let outcome = match self.lock() {
             Ok(mut transport) => {
                 if transport.connection.is_handshaking() || transport.connection.failure().is_some()

@@ -8,6 +8,7 @@ use rustix::event::PollFd;
 
 use crate::deadline::{Deadline, Timeout};
 use crate::error::Error;
+use crate::fork;
 use crate::socket;
 use crate::stream::Stream;
 use crate::wait::{Interest, Interrupt, poll_until};
@@ -34,6 +35,7 @@ pub fn connect(
             "connecting takes time: a timeout of 0 cannot do",
         )));
     }
+    fork::watch_forks()?;
     let mut outcome = Err(Error::Tls(TlsError::Misuse("no address to connect to")));
     for address in addresses {
         outcome = dial(address, deadline, interrupt).map(|socket| (socket, *address));
@@ -44,7 +46,7 @@ pub fn connect(
     }
     let (socket, peer) = outcome?;
     let connection = Connection::new(make()?, Role::Client);
-    let stream = Stream::new(socket, connection, peer, stream_timeout);
+    let stream = Stream::new(socket, connection, peer.into(), stream_timeout);
     stream.handshake(deadline, interrupt)?;
     Ok(stream)
 }

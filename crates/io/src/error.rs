@@ -22,6 +22,8 @@ pub enum Error {
     Interrupted,
     /// It has been closed, before or during the call.
     Closed,
+    /// This process was forked from the one that it belongs to.
+    Inherited,
 }
 
 impl Error {
@@ -65,6 +67,9 @@ impl fmt::Display for Error {
             Self::WantWrite => f.write_str("the socket has to become writable first"),
             Self::Interrupted => f.write_str("interrupted by a signal"),
             Self::Closed => f.write_str("the socket has been closed"),
+            Self::Inherited => {
+                f.write_str("inherited through fork(2) from the process that made it")
+            }
         }
     }
 }

@@ -5,13 +5,13 @@
 //! exceptions are made and signal handlers are run by whoever calls.
 //!
 //! ```text
-//!  connect ----> Stream <---- Listener (pool of handshakes in progress)
+//!  connect, take_over --> Stream <-- Listener (pool of handshakes in progress)
 //!                  |
 //!                turns      one lock; who waits for the kernel, and who waits for that thread
 //!                  |
 //!              transport    Connection + descriptor: non-blocking system calls only
 //!                  |
-//!            socket, wait   one file a platform difference can stand in; poll(2)
+//!         socket, wait, fork   one file a platform difference can stand in; poll(2); fork(2)
 //! ```
 //!
 //! Rules:
@@ -24,7 +24,10 @@
 //! 3. What the peer said before it went away is read before the error that says it went away.
 //! 4. Every method may be called from any thread at any time; each says what happens to calls that
 //!    wait when it ends the connection.
-//! 5. Waits that signals interrupt ask the caller's [`Interrupt`], without a lock.
+//! 5. After fork(2) a connection belongs to the parent: in the child every call gives
+//!    [`Error::Inherited`], before it takes a lock, but for closing the descriptor. A listener that
+//!    nobody has accepted from goes on in both.
+//! 6. Waits that signals interrupt ask the caller's [`Interrupt`], without a lock.
 //!
 //! Linux and macOS; on other platforms this crate is empty.
 
@@ -37,6 +40,8 @@ mod deadline;
 #[cfg(unix)]
 mod error;
 #[cfg(unix)]
+mod fork;
+#[cfg(unix)]
 mod listener;
 #[cfg(unix)]
 mod pool;
@@ -44,6 +49,8 @@ mod pool;
 mod socket;
 #[cfg(unix)]
 mod stream;
+#[cfg(unix)]
+mod take_over;
 #[cfg(unix)]
 mod transport;
 #[cfg(unix)]
@@ -57,7 +64,10 @@ pub use self::{
     connect::connect,
     deadline::Timeout,
     error::Error,
+    fork::watch_forks,
     listener::{Listener, ListenerSettings},
+    socket::Address,
     stream::Stream,
+    take_over::take_over,
     wait::Interrupt,
 };

@@ -8,26 +8,38 @@
 //! Several threads may accept at once. One of them leads: it polls the listening socket and all
 //! handshakes. Handshakes that can go on are worked on by whichever thread is free, each without
 //! the lock; the others wait, each for a bell of its own, until there is work or nobody leads.
+//!
+//! When there is no descriptor or no memory for a connection (EMFILE and its kin), the connection
+//! stays with the kernel, and the listening socket is left alone for a moment, so that nobody
+//! spins. Handshakes in progress go on; only if there are none is the error the caller's, who can
+//! close something. Accepting again goes on, after that moment.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polytls_core::{Connection, Error as TlsError, Role, Session};
 use rustix::event::PollFd;
 
 use crate::deadline::{Deadline, Timeout, TimeoutCell};
 use crate::error::Error;
+use crate::fork::{self, Born};
 use crate::pool::{Pending, Pool, Step};
-use crate::socket;
+use crate::socket::{self, Address};
 use crate::stream::Stream;
+use crate::take_over::own;
 use crate::wait::{Bell, Interest, Interrupt, poll_until};
 
 /// Taken from the kernel's queue at a time.
 const ACCEPT_BATCH: usize = 16;
+
+/// How long a thread that nobody can wake, for want of a descriptor, sleeps at a time.
+const NAP: Duration = Duration::from_millis(50);
+/// How often a child tries to have a lock that its parent's threads hold for moments only.
+const ADOPTION_TRIES: usize = 1000;
 
 /// How a [`Listener`] is to behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +47,14 @@ const ACCEPT_BATCH: usize = 16;
 pub struct ListenerSettings {
     /// How many connections the kernel keeps until they are accepted.
     pub backlog: i32,
+    /// Whether other sockets may listen at the same address, and share its connections
+    /// (SO_REUSEPORT).
+    pub reuse_port: bool,
+    /// Whether an IPv6 address takes connections over IPv4, too.
+    pub dual_stack: bool,
     /// How many connections may be in hand: in their handshakes, or finished and not returned yet.
-    /// At this limit further ones stay with the kernel. At least 1.
+    /// At this limit the oldest handshake gives way to a connection that comes in, if it is older
+    /// than a second; if there is none, further ones stay with the kernel. At least 1.
     pub handshake_limit: usize,
     /// How long one handshake may take. Time in which no thread accepts does not count.
     pub handshake_timeout: Duration,
@@ -48,6 +66,8 @@ impl Default for ListenerSettings {
     fn default() -> Self {
         Self {
             backlog: 128,
+            reuse_port: false,
+            dual_stack: false,
             handshake_limit: 128,
             handshake_timeout: Duration::from_secs(10),
             handshake_on_accept: true,
@@ -59,13 +79,19 @@ type MakeSession = dyn Fn() -> Result<Box<dyn Session>, TlsError> + Send + Sync;
 
 /// A listening socket. Every method may be called from every thread at any time. Dropping it
 /// closes it.
+///
+/// After fork(2) it goes on in both processes if nobody has accepted from it by then. If somebody
+/// has, it belongs to the parent, as the handshakes in progress do; [`Self::close`] in the child
+/// closes the descriptor there.
 pub struct Listener {
     pool: Mutex<Pool>,
-    /// Wakes the leader, and at closing whoever polls; gone afterwards.
-    bell: Mutex<Option<Arc<Bell>>>,
+    born: Born,
+    /// Whether somebody has accepted.
+    used: AtomicBool,
     descriptor: AtomicI32,
     timeout: TimeoutCell,
     failed: AtomicU64,
+    family: u16,
     settings: ListenerSettings,
     make: Box<MakeSession>,
 }
@@ -92,18 +118,23 @@ impl Listener {
         settings: ListenerSettings,
         make: impl Fn() -> Result<Box<dyn Session>, TlsError> + Send + Sync + 'static,
     ) -> Result<Self, Error> {
+        fork::watch_forks()?;
         let mut outcome = Err(Error::Tls(TlsError::Misuse("no address to listen at")));
         for address in addresses {
-            outcome = socket::listen_at(address, settings.backlog).map_err(Error::from);
+            outcome = socket::listen_at(address, &settings)
+                .map(|socket| (socket, Address::Ip(*address).family()))
+                .map_err(Error::from);
             if outcome.is_ok() {
                 break;
             }
         }
-        let socket = outcome?;
+        let (socket, family) = outcome?;
         Ok(Self {
+            family,
             descriptor: AtomicI32::new(socket.as_raw_fd()),
-            pool: Mutex::new(Pool::new(socket)),
-            bell: Mutex::new(Some(Arc::new(Bell::new()?))),
+            pool: Mutex::new(Pool::new(socket, Bell::new()?)),
+            born: Born::here(),
+            used: AtomicBool::new(false),
             timeout: TimeoutCell::new(Timeout::Forever),
             failed: AtomicU64::new(0),
             settings: ListenerSettings {
@@ -125,13 +156,16 @@ impl Listener {
     /// Never for a client's fault: [`Self::failed_handshakes`] counts those, and the log has them
     /// at level debug. [`Error::WantRead`] (non-blocking), [`Error::TimedOut`],
     /// [`Error::Interrupted`], [`Error::Closed`]; the operating system's where it is the process
-    /// or the machine that lacks something (EMFILE); those of `make`. After each of them handshakes
-    /// in progress are where they were, and accepting goes on with the next call.
+    /// or the machine that lacks something (EMFILE) and no handshake is in progress; those of
+    /// `make`. After each of them handshakes in progress are where they were, and accepting goes on
+    /// with the next call. [`Error::Inherited`].
     pub fn accept(
         &self,
         stream_timeout: Timeout,
         interrupt: &mut dyn Interrupt,
     ) -> Result<Stream, Error> {
+        self.check_process()?;
+        self.used.store(true, Ordering::Release);
         let deadline = Deadline::after(self.timeout());
         let stream = if self.settings.handshake_on_accept && deadline != Deadline::NonBlocking {
             self.lock()?.enter();
@@ -154,7 +188,7 @@ impl Listener {
         loop {
             if let Some(stream) = pool.finished.pop_front() {
                 if pool.has_room() {
-                    self.ring();
+                    pool.ring();
                 }
                 return Ok(stream);
             }
@@ -178,26 +212,40 @@ impl Listener {
         interrupt: &mut dyn Interrupt,
     ) -> Result<Stream, Error> {
         loop {
-            let listener = {
-                let mut pool = self.lock()?;
-                if let Some(stream) = pool.take_unfinished() {
-                    if pool.has_room() {
-                        self.ring();
-                    }
-                    return Ok(stream);
+            let mut pool = self.lock()?;
+            if let Some(stream) = pool.take_unfinished() {
+                if pool.has_room() {
+                    pool.ring();
                 }
-                pool.socket.clone().ok_or(Error::Closed)?
-            };
-            if let Some((socket, peer)) = socket::accept(&listener)? {
-                return self.begin(socket, peer);
+                return Ok(stream);
             }
-            if deadline == Deadline::NonBlocking {
-                return Err(Error::WantRead);
+            let listener = pool.socket.clone().ok_or(Error::Closed)?;
+            let bell = pool.bell()?;
+            let paused = pool.paused_until();
+            drop(pool);
+            // A call that must not wait gives the error again.
+            if paused.is_none() || deadline == Deadline::NonBlocking {
+                match socket::accept(&listener) {
+                    Ok(Some((socket, peer))) => return self.begin(socket, peer),
+                    Ok(None) if deadline == Deadline::NonBlocking => return Err(Error::WantRead),
+                    Ok(None) => {}
+                    Err(errno) => {
+                        if socket::is_shortage(errno) {
+                            self.lock()?.pause();
+                        }
+                        return Err(errno.into());
+                    }
+                }
             }
             let flags = Interest::READ.flags();
-            let bell = self.bell()?;
-            let mut fds = [PollFd::new(&*listener, flags), PollFd::new(&*bell, flags)];
-            if !poll_until(&mut fds, deadline.instant(), interrupt)? {
+            let mut fds = [PollFd::new(&*bell, flags), PollFd::new(&*listener, flags)];
+            let fds = if paused.is_some() {
+                &mut fds[..1]
+            } else {
+                &mut fds[..]
+            };
+            let until = [deadline.instant(), paused].into_iter().flatten().min();
+            if !poll_until(fds, until, interrupt)? && deadline.has_passed() {
                 return Err(Error::TimedOut);
             }
         }
@@ -205,7 +253,12 @@ impl Listener {
 
     fn begin(&self, socket: OwnedFd, peer: SocketAddr) -> Result<Stream, Error> {
         let connection = Connection::new((self.make)()?, Role::Server);
-        Ok(Stream::new(socket, connection, peer, Timeout::NonBlocking))
+        Ok(Stream::new(
+            socket,
+            connection,
+            peer.into(),
+            Timeout::NonBlocking,
+        ))
     }
 
     /// One step of one handshake, without the lock.
@@ -216,12 +269,12 @@ impl Listener {
         }
         let mut pool = self.lock()?;
         if pool.done(pending, &step, self.settings.handshake_limit) {
-            self.ring();
+            pool.ring();
         }
         Ok(pool)
     }
 
-    fn note_failure(&self, pending: &Pending, error: &Error) {
+    fn note_failure(&self, pending: &Pending, error: &dyn fmt::Display) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         log::debug!("a handshake with {} failed: {error}", pending.peer());
     }
@@ -233,7 +286,14 @@ impl Listener {
         deadline: Deadline,
         interrupt: &mut dyn Interrupt,
     ) -> Result<MutexGuard<'a, Pool>, Error> {
-        let bell = Arc::new(Bell::new()?);
+        let Ok(bell) = Bell::new().map(Arc::new) else {
+            // No descriptor for one.
+            drop(pool);
+            let nap = Instant::now() + NAP;
+            let until = deadline.instant().map_or(nap, |at| at.min(nap));
+            poll_until(&mut [], Some(until), interrupt)?;
+            return self.lock();
+        };
         pool.followers.push_back(Arc::clone(&bell));
         drop(pool);
         let mut fds = [PollFd::new(&*bell, Interest::READ.flags())];
@@ -252,7 +312,7 @@ impl Listener {
         deadline: Deadline,
         interrupt: &mut dyn Interrupt,
     ) -> Result<MutexGuard<'a, Pool>, Error> {
-        let bell = self.bell()?;
+        let bell = pool.bell()?;
         pool.led = true;
         let watch = pool.watch(self.settings.handshake_limit);
         drop(pool);
@@ -286,18 +346,28 @@ impl Listener {
         if let Some(listener) = &watch.listener
             && ready.last() == Some(&true)
         {
-            let room = pool.room(self.settings.handshake_limit);
-            let mut accepted = 0;
-            while accepted < room.min(ACCEPT_BATCH) {
+            let limit = self.settings.handshake_limit;
+            for _ in 0..ACCEPT_BATCH {
+                if !pool.has_place(limit) {
+                    break;
+                }
                 match socket::accept(listener) {
                     Ok(Some((socket, peer))) => {
+                        if let Some(pending) = pool.make_room(limit) {
+                            self.note_failure(&pending, &"it gave way to another client");
+                        }
                         let stream = self.begin(socket, peer)?;
                         let pending = Pending::new(stream, self.settings.handshake_timeout);
                         pool.ready.push_back(pending);
-                        accepted += 1;
                     }
                     Ok(None) => break,
-                    // There is something to do that may well mend it.
+                    Err(errno) if socket::is_shortage(errno) => {
+                        if pool.pause() {
+                            return Err(errno.into());
+                        }
+                        break;
+                    }
+                    // There is something to do first.
                     Err(_) if !pool.ready.is_empty() || !pool.finished.is_empty() => break,
                     Err(errno) => return Err(errno.into()),
                 }
@@ -320,29 +390,57 @@ impl Listener {
     /// Stops listening and drops the handshakes in progress. Threads that accept get
     /// [`Error::Closed`]. Connections that were returned go on. Closing again does nothing.
     pub fn close(&self) {
+        if self.check_process().is_err() {
+            fork::close_inherited(&self.descriptor);
+            return;
+        }
         let mut pool = self.lock_anyway();
         self.descriptor.store(-1, Ordering::Release);
-        pool.close();
-        drop(pool);
-        let bell = self
-            .bell
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(bell) = bell {
-            bell.ring();
+        drop(pool.close());
+    }
+
+    /// Gives the descriptor away, and is closed then. Its own calls wait if the timeout is
+    /// [`Timeout::Forever`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::Io`].
+    pub fn detach(&self) -> Result<OwnedFd, Error> {
+        let mut pool = self.lock()?;
+        if let Some(socket) = &pool.socket {
+            socket::set_blocking(socket, self.timeout() == Timeout::Forever)?;
+        }
+        let socket = pool.close().ok_or(Error::Closed)?;
+        match own(socket) {
+            Ok(given) => {
+                self.descriptor.store(-1, Ordering::Release);
+                Ok(given)
+            }
+            Err((socket, error)) => {
+                pool.socket = Some(socket);
+                Err(error)
+            }
         }
     }
 
-    fn ring(&self) {
-        if let Ok(bell) = self.bell() {
-            bell.ring();
-        }
+    /// There is no direction to end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::Io`] (ENOTCONN): always one of them.
+    pub fn shutdown(&self) -> Result<(), Error> {
+        drop(self.lock()?);
+        Err(rustix::io::Errno::NOTCONN.into())
     }
 
-    fn bell(&self) -> Result<Arc<Bell>, Error> {
-        let bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
-        bell.clone().ok_or(Error::Closed)
+    /// Another descriptor of the same socket, for what has to be asked of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::Io`].
+    pub fn duplicate(&self) -> Result<OwnedFd, Error> {
+        let socket = self.lock()?.socket.clone().ok_or(Error::Closed)?;
+        Ok(socket.try_clone()?)
     }
 
     /// How many handshakes did not succeed, those out of time included.
@@ -358,7 +456,16 @@ impl Listener {
     /// [`Error::Closed`], [`Error::Io`].
     pub fn local_address(&self) -> Result<SocketAddr, Error> {
         let socket = self.lock()?.socket.clone().ok_or(Error::Closed)?;
-        Ok(socket::local_address(&socket)?)
+        match socket::local_address(&socket)? {
+            Address::Ip(address) => Ok(address),
+            Address::Other(_) => Err(rustix::io::Errno::AFNOSUPPORT.into()),
+        }
+    }
+
+    /// The numbers of its address family and protocol; known after closing, too.
+    #[must_use]
+    pub const fn family_and_protocol(&self) -> (u16, u32) {
+        (self.family, socket::TCP)
     }
 
     /// The descriptor, for selectors; -1 once closed. Readable when a connection is there.
@@ -378,7 +485,35 @@ impl Listener {
         self.timeout.set(timeout);
     }
 
+    /// A child takes over what nobody has accepted from; other threads of the parent can have had
+    /// the lock then, but not for long.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Inherited`].
+    pub fn check_process(&self) -> Result<(), Error> {
+        for _ in 0..ADOPTION_TRIES {
+            if !self.born.is_elsewhere() {
+                return Ok(());
+            }
+            if self.used.load(Ordering::Acquire) {
+                break;
+            }
+            let Ok(mut pool) = self.pool.try_lock() else {
+                std::thread::yield_now();
+                continue;
+            };
+            if self.born.is_elsewhere() {
+                pool.replace_bell(Bell::new()?);
+                self.born.adopt();
+            }
+            return Ok(());
+        }
+        Err(Error::Inherited)
+    }
+
     fn lock(&self) -> Result<MutexGuard<'_, Pool>, Error> {
+        self.check_process()?;
         let pool = self.pool.lock().map_err(|_| Error::poisoned())?;
         if pool.socket.is_none() {
             return Err(Error::Closed);
@@ -389,5 +524,16 @@ impl Listener {
     /// For what has to be done even after closing or a panic.
     fn lock_anyway(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.born.is_elsewhere() {
+            fork::close_inherited(&self.descriptor);
+            let pool = self.pool.get_mut();
+            // Closed by now, whoever else holds it.
+            std::mem::forget(pool.unwrap_or_else(PoisonError::into_inner).socket.take());
+        }
     }
 }

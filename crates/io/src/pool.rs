@@ -11,9 +11,13 @@
 //!
 //! Only the leader, the one thread that polls, takes from `waiting` and `leaving`; others put in at
 //! the end. So what the leader polled is found again by its index.
+//!
+//! Two things keep slow clients from stopping others. A handshake has a limit of time, whatever the
+//! client does meanwhile. And at the limit of handshakes the oldest one that waits for its client
+//! gives way to a connection that comes in, once it has had [`GRACE`]: whoever stalls on purpose
+//! costs a place for that long, and a client that is merely slow is dropped only under attack.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,14 +27,21 @@ use rustix::event::PollFlags;
 use crate::close::LINGER;
 use crate::deadline::Deadline;
 use crate::error::Error;
+use crate::socket::Address;
 use crate::stream::Stream;
 use crate::wait::{Bell, Interest};
+
+/// How long a handshake is safe from having to give way.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
+/// How long no connection is accepted after there was no descriptor or memory for one.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection that waits for its peer.
 #[derive(Debug)]
 pub(crate) struct Pending {
     stream: Stream,
     interest: Interest,
+    began: Instant,
     deadline: Instant,
 }
 
@@ -46,6 +57,7 @@ impl Pending {
         Self {
             stream,
             interest: Interest::READ,
+            began: Instant::now(),
             deadline: later(time),
         }
     }
@@ -63,7 +75,7 @@ impl Pending {
         }
     }
 
-    pub(crate) const fn peer(&self) -> SocketAddr {
+    pub(crate) const fn peer(&self) -> Address {
         self.stream.peer_address()
     }
 
@@ -84,6 +96,8 @@ fn later(time: Duration) -> Instant {
 pub(crate) struct Pool {
     /// The listening socket; `None` once closed.
     pub(crate) socket: Option<Arc<OwnedFd>>,
+    /// Wakes the leader, and at closing whoever polls; gone afterwards.
+    bell: Option<Arc<Bell>>,
     pub(crate) finished: VecDeque<Stream>,
     pub(crate) ready: VecDeque<Pending>,
     waiting: Vec<Pending>,
@@ -99,6 +113,8 @@ pub(crate) struct Pool {
     acceptors: usize,
     /// Since when nobody accepts.
     unattended: Option<Instant>,
+    /// Until when no connection is accepted, for want of descriptors or memory.
+    paused: Option<Instant>,
 }
 
 /// What a leader polls.
@@ -112,9 +128,10 @@ pub(crate) struct Watch {
 }
 
 impl Pool {
-    pub(crate) fn new(socket: OwnedFd) -> Self {
+    pub(crate) fn new(socket: OwnedFd, bell: Bell) -> Self {
         Self {
             socket: Some(Arc::new(socket)),
+            bell: Some(Arc::new(bell)),
             finished: VecDeque::new(),
             ready: VecDeque::new(),
             waiting: Vec::new(),
@@ -125,7 +142,23 @@ impl Pool {
             followers: VecDeque::new(),
             acceptors: 0,
             unattended: None,
+            paused: None,
         }
+    }
+
+    pub(crate) fn bell(&self) -> Result<Arc<Bell>, Error> {
+        self.bell.clone().ok_or(Error::Closed)
+    }
+
+    pub(crate) fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell.ring();
+        }
+    }
+
+    /// A bell of this process's own: the pipe of the other is the parent's, too.
+    pub(crate) fn replace_bell(&mut self, bell: Bell) {
+        self.bell = Some(Arc::new(bell));
     }
 
     // --- acceptors ---
@@ -137,6 +170,7 @@ impl Pool {
         if let Some(since) = self.unattended.take() {
             let gap = since.elapsed();
             for pending in self.waiting.iter_mut().chain(&mut self.ready) {
+                pending.began += gap;
                 pending.deadline += gap;
             }
         }
@@ -169,6 +203,46 @@ impl Pool {
 
     pub(crate) fn room(&self, limit: usize) -> usize {
         limit.saturating_sub(self.in_hand())
+    }
+
+    /// Whether a connection may be accepted.
+    pub(crate) fn has_place(&self, limit: usize) -> bool {
+        self.room(limit) > 0 || self.oldest_past_grace(Instant::now()).is_some()
+    }
+
+    /// Makes sure that there is room for a connection that was accepted: gives the handshake that
+    /// has to give way, if one has to.
+    pub(crate) fn make_room(&mut self, limit: usize) -> Option<Pending> {
+        if self.room(limit) > 0 {
+            return None;
+        }
+        let index = self.oldest_past_grace(Instant::now())?;
+        Some(self.waiting.remove(index))
+    }
+
+    fn oldest(&self) -> Option<(usize, &Pending)> {
+        let waiting = self.waiting.iter().enumerate();
+        waiting.min_by_key(|(_, pending)| pending.began)
+    }
+
+    fn oldest_past_grace(&self, now: Instant) -> Option<usize> {
+        let (index, oldest) = self.oldest()?;
+        (now >= oldest.began + GRACE).then_some(index)
+    }
+
+    // --- shortage ---
+
+    /// There was no descriptor or no memory for a connection: none is accepted for a moment, as the
+    /// listening socket goes on being readable. `true`: nothing else is going on that could mend it.
+    pub(crate) fn pause(&mut self) -> bool {
+        self.paused = Some(Instant::now() + SHORTAGE_PAUSE);
+        self.in_hand() == 0
+    }
+
+    /// Until when no connection may be accepted; `None`: now.
+    pub(crate) fn paused_until(&mut self) -> Option<Instant> {
+        self.paused = self.paused.filter(|until| Instant::now() < *until);
+        self.paused
     }
 
     /// The handshake to work on next; [`Self::done`] takes the outcome.
@@ -222,16 +296,26 @@ impl Pool {
     // --- the leader ---
 
     pub(crate) fn watch(&mut self, limit: usize) -> Watch {
-        self.full = self.room(limit) == 0;
+        self.full = !self.has_place(limit);
+        let paused = self.paused_until();
+        let gives_way = self.oldest().map(|(_, oldest)| oldest.began + GRACE);
         let all = || self.waiting.iter().chain(&self.leaving);
         Watch {
-            listener: if self.full { None } else { self.socket.clone() },
+            listener: if self.full || paused.is_some() {
+                None
+            } else {
+                self.socket.clone()
+            },
             // Nobody outside has these streams, so none is closed, and the order is kept.
             sockets: all()
                 .filter_map(|pending| Some((pending.stream.socket()?, pending.interest.flags())))
                 .collect(),
             waiting: self.waiting.len(),
-            soonest: all().map(|pending| pending.deadline).min(),
+            soonest: all()
+                .map(|pending| pending.deadline)
+                .chain(paused)
+                .chain(gives_way.filter(|_| self.full))
+                .min(),
         }
     }
 
@@ -269,9 +353,9 @@ impl Pool {
         expired
     }
 
-    /// Drops everything and wakes every follower.
-    pub(crate) fn close(&mut self) {
-        self.socket = None;
+    /// Drops everything, wakes everybody, and gives the listening socket.
+    pub(crate) fn close(&mut self) -> Option<Arc<OwnedFd>> {
+        let socket = self.socket.take();
         self.finished.clear();
         self.ready.clear();
         self.waiting.clear();
@@ -279,5 +363,10 @@ impl Pool {
         for follower in self.followers.drain(..) {
             follower.ring();
         }
+        // It goes on ringing, for whoever polls.
+        if let Some(bell) = self.bell.take() {
+            bell.ring();
+        }
+        socket
     }
 }

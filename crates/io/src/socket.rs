@@ -1,16 +1,64 @@
-//! The system calls on TCP sockets, and the differences between platforms.
+//! The system calls on stream sockets, and the differences between platforms.
 //!
 //! Every descriptor is non-blocking, not inherited by programs that are started, and raises no
 //! SIGPIPE. `TCP_NODELAY` is on: TLS hands over whole records, and Nagle's algorithm would hold
 //! the last part of each message back until the peer's delayed acknowledgement.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::net::{
-    self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketType, ipproto, sockopt,
+    self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketType, ipproto,
+    sockopt,
 };
+
+use crate::listener::ListenerSettings;
+
+/// Where an end of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Address {
+    /// TCP.
+    Ip(SocketAddr),
+    /// Another kind of stream socket, with the number of its address family; a local one (AF_UNIX)
+    /// above all. It has no host and port.
+    Other(u16),
+}
+
+impl Address {
+    /// The number of the address family.
+    #[must_use]
+    pub const fn family(self) -> u16 {
+        match self {
+            Self::Ip(SocketAddr::V4(_)) => AddressFamily::INET.as_raw(),
+            Self::Ip(SocketAddr::V6(_)) => AddressFamily::INET6.as_raw(),
+            Self::Other(family) => family,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Other(_) => f.write_str("a peer without an address"),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}
+
+impl From<SocketAddrAny> for Address {
+    fn from(address: SocketAddrAny) -> Self {
+        let family = address.address_family().as_raw();
+        SocketAddr::try_from(address).map_or(Self::Other(family), Self::Ip)
+    }
+}
 
 #[cfg(not(target_vendor = "apple"))]
 const SEND: SendFlags = SendFlags::NOSIGNAL;
@@ -77,15 +125,19 @@ pub(crate) fn connected(socket: &OwnedFd) -> Result<()> {
 
 /// A socket that listens at `address`. `SO_REUSEADDR` is on, so that a server can be started
 /// again while old connections are in TIME_WAIT; an IPv6 address means IPv6 alone, whatever the
-/// system's default, so that `::` and `0.0.0.0` can be bound side by side.
-pub(crate) fn listen_at(address: &SocketAddr, backlog: i32) -> Result<OwnedFd> {
+/// system's default, so that `::` and `0.0.0.0` can be bound side by side, unless both are asked
+/// for.
+pub(crate) fn listen_at(address: &SocketAddr, settings: &ListenerSettings) -> Result<OwnedFd> {
     let socket = create(family(address))?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    if settings.reuse_port {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
     if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, true)?;
+        sockopt::set_ipv6_v6only(&socket, !settings.dual_stack)?;
     }
     net::bind(&socket, address)?;
-    listen(&socket, backlog)?;
+    listen(&socket, settings.backlog)?;
     Ok(socket)
 }
 
@@ -116,6 +168,14 @@ pub(crate) fn accept(listener: &OwnedFd) -> Result<Option<(OwnedFd, SocketAddr)>
     }
 }
 
+/// Whether accept(2) failed for want of something that may be there again soon.
+pub(crate) fn is_shortage(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM
+    )
+}
+
 fn is_one_connections(errno: Errno) -> bool {
     #[cfg(target_os = "linux")]
     if matches!(errno, Errno::NONET | Errno::PERM) {
@@ -143,6 +203,47 @@ pub(crate) fn receive(socket: &OwnedFd, into: &mut [u8]) -> Result<usize> {
     retry_on_intr(|| net::recv(socket, &mut *into, RecvFlags::empty()).map(|(count, _)| count))
 }
 
+/// Whether there is something to receive, an end included, which stays where it is: how many of
+/// at most so many bytes.
+pub(crate) fn peek(socket: &OwnedFd) -> Result<usize> {
+    let mut byte = [0];
+    retry_on_intr(|| net::recv(socket, &mut byte, RecvFlags::PEEK).map(|(count, _)| count))
+}
+
+/// Makes a connected socket of somebody else's like ours.
+pub(crate) fn take_over(socket: &OwnedFd) -> Result<Address> {
+    let peer = net::getpeername(socket)?.ok_or(Errno::NOTCONN)?;
+    rustix::io::ioctl_fionbio(socket, true)?;
+    #[cfg(target_vendor = "apple")]
+    sockopt::set_socket_nosigpipe(socket, true)?;
+    // Not every socket is TCP.
+    let _ = sockopt::set_tcp_nodelay(socket, true);
+    Ok(peer.into())
+}
+
+/// The number of the protocol of our own sockets.
+pub(crate) const TCP: u32 = ipproto::TCP.as_raw().get();
+
+/// The number of the protocol of somebody else's socket; 0 where the system does not tell.
+pub(crate) fn protocol(socket: &OwnedFd) -> u32 {
+    #[cfg(target_os = "linux")]
+    if let Ok(Some(protocol)) = sockopt::socket_protocol(socket) {
+        return protocol.as_raw().get();
+    }
+    let _ = socket;
+    0
+}
+
+/// For whoever uses the descriptor next: calls on it wait, or do not.
+pub(crate) fn set_blocking(socket: &OwnedFd, blocking: bool) -> Result<()> {
+    rustix::io::ioctl_fionbio(socket, !blocking)
+}
+
+/// Ends our reading, and wakes whoever waits to read.
+pub(crate) fn end_reading(socket: &OwnedFd) {
+    let _ = net::shutdown(socket, Shutdown::Read);
+}
+
 /// Ends our side of the TCP connection.
 pub(crate) fn end_writing(socket: &OwnedFd) {
     let _ = net::shutdown(socket, Shutdown::Write);
@@ -153,6 +254,6 @@ pub(crate) fn end(socket: &OwnedFd) {
     let _ = net::shutdown(socket, Shutdown::Both);
 }
 
-pub(crate) fn local_address(socket: &OwnedFd) -> Result<SocketAddr> {
-    SocketAddr::try_from(net::getsockname(socket)?)
+pub(crate) fn local_address(socket: &OwnedFd) -> Result<Address> {
+    Ok(net::getsockname(socket)?.into())
 }

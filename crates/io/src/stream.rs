@@ -1,17 +1,17 @@
 //! A connected TLS socket.
 
 use std::fmt;
-use std::net::SocketAddr;
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use polytls_core::{Connection, Error as TlsError, Facts};
 
 use crate::deadline::{Deadline, Timeout, TimeoutCell};
 use crate::error::Error;
-use crate::socket;
+use crate::fork::{self, Born};
+use crate::socket::{self, Address};
 use crate::transport::Transport;
 use crate::turns::Guard;
 use crate::wait::{Interest, Interrupt};
@@ -19,7 +19,11 @@ use crate::wait::{Interest, Interrupt};
 /// In a long `send_all` that never has to wait, signals are looked for this often.
 const SIGNALS_EVERY: Duration = Duration::from_millis(100);
 
-/// A connected TLS socket. Made by [`crate::connect`] and [`crate::Listener::accept`].
+/// A piece of a file that is sent.
+const FILE_PIECE: usize = 256 * 1024;
+
+/// A connected TLS socket. Made by [`crate::connect`], [`crate::take_over`] and
+/// [`crate::Listener::accept`].
 ///
 /// Every method may be called from every thread at any time. One thread may read while another
 /// writes, at full speed; two readers or two writers are safe, and whose bytes come first is left
@@ -36,7 +40,9 @@ pub struct Stream {
     /// What `fileno()` gives, without the lock; -1 once closed.
     pub(crate) descriptor: AtomicI32,
     timeout: TimeoutCell,
-    peer: SocketAddr,
+    peer: Address,
+    pub(crate) protocol: u32,
+    born: Born,
 }
 
 impl fmt::Debug for Stream {
@@ -53,7 +59,7 @@ impl Stream {
     pub(crate) fn new(
         socket: OwnedFd,
         connection: Connection,
-        peer: SocketAddr,
+        peer: Address,
         timeout: Timeout,
     ) -> Self {
         Self {
@@ -62,6 +68,8 @@ impl Stream {
             transport: Mutex::new(Transport::new(connection, socket)),
             timeout: TimeoutCell::new(timeout),
             peer,
+            protocol: socket::TCP,
+            born: Born::here(),
         }
     }
 
@@ -123,7 +131,7 @@ impl Stream {
     /// [`Timeout::Forever`] and [`Timeout::After`] the call returns once the kernel has all that it
     /// accepted; if the time is over before that, it returns the count all the same, and the rest
     /// goes out with the next call of any kind. A non-blocking call returns the count at once, and
-    /// what the kernel did not take (less than 64 KiB and a little) stays in
+    /// what the kernel did not take (less than 128 KiB and a little) stays in
     /// [`Self::outgoing_len`]: wait for writability and call anything while that is not 0.
     ///
     /// # Errors
@@ -136,6 +144,21 @@ impl Stream {
         Ok(count)
     }
 
+    /// The same, within this time instead of [`Self::timeout`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send`].
+    pub fn send_within(
+        &self,
+        from: &[u8],
+        timeout: Timeout,
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<usize, Error> {
+        let (count, _) = self.send_some(from, Deadline::after(timeout), interrupt)?;
+        Ok(count)
+    }
+
     /// Sends all of `data` and returns once the kernel has it, within one timeout altogether.
     ///
     /// # Errors
@@ -143,12 +166,54 @@ impl Stream {
     /// As [`Self::send`]; after any of them it is not known how much of `data` was sent.
     /// Non-blocking: [`Error::WantWrite`] if not all was accepted.
     pub fn send_all(&self, data: &[u8], interrupt: &mut dyn Interrupt) -> Result<(), Error> {
+        let mut looked = Instant::now();
+        self.send_whole(data, self.deadline(), interrupt, &mut looked, &mut 0)
+    }
+
+    /// Sends a file from `offset`, to its end or up to `count` bytes, within one timeout
+    /// altogether, and adds to `sent` how many were accepted, after an error as well.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_all`], and those of reading the file.
+    pub fn send_file(
+        &self,
+        file: impl AsFd,
+        offset: u64,
+        count: Option<u64>,
+        sent: &mut u64,
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<(), Error> {
         let deadline = self.deadline();
         let mut looked = Instant::now();
+        let mut piece = vec![0; FILE_PIECE];
+        loop {
+            let left = count.map_or(u64::MAX, |count| count - *sent);
+            let room = usize::try_from(left).map_or(FILE_PIECE, |left| left.min(FILE_PIECE));
+            let position = offset.saturating_add(*sent);
+            let read = rustix::io::retry_on_intr(|| {
+                rustix::io::pread(&file, &mut piece[..room], position)
+            })?;
+            if read == 0 {
+                return Ok(());
+            }
+            self.send_whole(&piece[..read], deadline, interrupt, &mut looked, sent)?;
+        }
+    }
+
+    fn send_whole(
+        &self,
+        data: &[u8],
+        deadline: Deadline,
+        interrupt: &mut dyn Interrupt,
+        looked: &mut Instant,
+        sent: &mut u64,
+    ) -> Result<(), Error> {
         let mut rest = data;
         loop {
             let (count, handed_over) = self.send_some(rest, deadline, interrupt)?;
             rest = &rest[count..];
+            *sent += count as u64;
             match (rest.is_empty(), handed_over) {
                 (true, true) => return Ok(()),
                 (true, false) if deadline == Deadline::NonBlocking => return Ok(()),
@@ -163,9 +228,24 @@ impl Stream {
                 if interrupt.should_stop() {
                     return Err(Error::Interrupted);
                 }
-                looked = Instant::now();
+                *looked = Instant::now();
             }
         }
+    }
+
+    /// Changes the keys for sending, and asks the peer to do the same. What says so goes out with
+    /// the next call at the latest. Never waits for the peer, but for the handshake.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Misuse`] before the handshake is done, after closing and in TLS 1.2;
+    /// [`Error::WantWrite`] if far too much waits to be sent.
+    pub fn update_keys(&self) -> Result<(), Error> {
+        let mut transport = self.lock()?;
+        transport.connection.update_keys()?;
+        // A fault is latched, and for those who send.
+        let _ = transport.flush();
+        Ok(())
     }
 
     /// How much was accepted, and whether the kernel has all of it.
@@ -233,9 +313,13 @@ impl Stream {
     }
 
     /// What the handshake agreed on; `None` until it is complete. Known after closing, too.
-    #[must_use]
-    pub fn facts(&self) -> Option<Facts> {
-        self.lock_anyway().connection.facts()
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Inherited`].
+    pub fn facts(&self) -> Result<Option<Facts>, Error> {
+        self.check_process()?;
+        Ok(self.lock_anyway().connection.facts())
     }
 
     /// The address of this end.
@@ -243,15 +327,21 @@ impl Stream {
     /// # Errors
     ///
     /// [`Error::Closed`], [`Error::Io`].
-    pub fn local_address(&self) -> Result<SocketAddr, Error> {
+    pub fn local_address(&self) -> Result<Address, Error> {
         let socket = self.lock()?.socket.clone().ok_or(Error::Closed)?;
         Ok(socket::local_address(&socket)?)
     }
 
     /// The address of the other end, as it was when the connection was made.
     #[must_use]
-    pub const fn peer_address(&self) -> SocketAddr {
+    pub const fn peer_address(&self) -> Address {
         self.peer
+    }
+
+    /// The numbers of its address family and protocol; known after closing, too.
+    #[must_use]
+    pub const fn family_and_protocol(&self) -> (u16, u32) {
+        (self.peer.family(), self.protocol)
     }
 
     /// The descriptor, for selectors; -1 once closed. Never waits for the lock.
@@ -271,6 +361,17 @@ impl Stream {
         self.timeout.set(timeout);
     }
 
+    /// # Errors
+    ///
+    /// [`Error::Inherited`] in a process forked from the one that made it.
+    pub fn check_process(&self) -> Result<(), Error> {
+        if self.born.is_elsewhere() {
+            Err(Error::Inherited)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Keeps the descriptor's number from being used again while it is polled.
     pub(crate) fn socket(&self) -> Option<Arc<OwnedFd>> {
         self.lock_anyway().socket.clone()
@@ -278,5 +379,21 @@ impl Stream {
 
     pub(crate) fn deadline(&self) -> Deadline {
         Deadline::after(self.timeout())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.born.is_elsewhere() {
+            fork::close_inherited(&self.descriptor);
+            let transport = self.transport.get_mut();
+            // Closed by now, whoever else holds it.
+            std::mem::forget(
+                transport
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .socket
+                    .take(),
+            );
+        }
     }
 }

@@ -19,13 +19,13 @@ use crate::socket;
 use crate::wait::{Bell, Interest};
 
 /// Sealed and sent at a time: enough to make system calls rare, little enough to stay in the cache.
-const CHUNK: usize = 4 * MAX_FRAGMENT;
+const CHUNK: usize = 8 * MAX_FRAGMENT;
 /// Sealed under one hold of the lock: 16 records.
 const BATCH: usize = 16 * MAX_FRAGMENT;
 
 /// Room for ciphertext asked for where little is expected, and where the last receive filled it.
 const LITTLE_ROOM: usize = 4 * 1024;
-const MUCH_ROOM: usize = 64 * 1024;
+const MUCH_ROOM: usize = 128 * 1024;
 
 /// How far a failed connection has come in telling the peer why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,13 @@ pub(crate) struct Transport {
     pub(crate) closing: bool,
     /// A forced close has said that it would block.
     pub(crate) close_tried: bool,
+    /// Nothing may have come from the peer before our first flight: it speaks second.
+    pub(crate) speaks_first: bool,
+    /// No more is received than the record that is under way, so that what the peer sends after
+    /// close_notify stays with the kernel.
+    pub(crate) exact: bool,
+    /// We were told to read no more.
+    reading_ended: bool,
     receive_fault: Option<Errno>,
     send_fault: Option<Errno>,
     /// Plaintext opened before anybody asked for it.
@@ -74,12 +81,67 @@ impl Transport {
             sent: 0,
             closing: false,
             close_tried: false,
+            speaks_first: false,
+            exact: false,
+            reading_ended: false,
             receive_fault: None,
             send_fault: None,
             ahead: VecDeque::new(),
             room: LITTLE_ROOM,
             farewell: Farewell::NotBegun,
         }
+    }
+
+    // --- the beginning and the end of what comes ---
+
+    /// Before a client's first flight, on a connection that was somebody else's: what can be
+    /// received now was sent before TLS, by an attacker who hopes that it will be taken for a part
+    /// of it, or by a peer that did not wait (CVE-2021-23222).
+    ///
+    /// # Errors
+    ///
+    /// The connection is of no use then.
+    pub(crate) fn begin(&mut self) -> Result<(), Error> {
+        if !self.speaks_first {
+            return Ok(());
+        }
+        let Some(socket) = &self.socket else {
+            return Ok(());
+        };
+        let error = match socket::peek(socket) {
+            Err(Errno::AGAIN) => None,
+            Ok(0) => Some(Error::RaggedEof {
+                during_handshake: true,
+            }),
+            Ok(_) => Some(Error::PeerMisbehaved(
+                "it sent something before TLS began, which nothing protects; whatever it says \
+                 (injected by an attacker, or sent without waiting) must not be taken for TLS"
+                    .to_owned(),
+            )),
+            // It is there for the first call that receives.
+            Err(fault) => {
+                self.receive_fault = Some(fault);
+                None
+            }
+        };
+        self.speaks_first = false;
+        error.map_or(Ok(()), |error| {
+            self.connection.poison(error.clone());
+            Err(error)
+        })
+    }
+
+    /// From now on there is nothing to read, whatever comes.
+    pub(crate) fn end_reading(&mut self) {
+        self.reading_ended = true;
+        self.ahead = VecDeque::new();
+        if let Some(socket) = &self.socket {
+            socket::end_reading(socket);
+        }
+    }
+
+    pub(crate) const fn reading_has_ended(&self) -> bool {
+        self.reading_ended
     }
 
     // --- ciphertext ---
@@ -151,10 +213,15 @@ impl Transport {
         }
         let socket = self.socket.as_ref().ok_or(Errno::BADF)?;
         // Refused: it is full or has ended, and the session has something to do.
-        let Ok(space) = self.connection.space(self.room) else {
+        let limit = if self.exact {
+            self.connection.incoming_needed()
+        } else {
+            MUCH_ROOM
+        };
+        let Ok(space) = self.connection.space(self.room.min(limit)) else {
             return Ok(false);
         };
-        let asked = space.len().min(MUCH_ROOM);
+        let asked = space.len().min(limit);
         match socket::receive(socket, &mut space[..asked]) {
             // A reset is told once, and was told to a send.
             Ok(0) if self.send_fault == Some(Errno::CONNRESET) => {
@@ -185,6 +252,9 @@ impl Transport {
 
     /// As [`Connection::read`].
     pub(crate) fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+        if self.reading_ended {
+            return Ok(0);
+        }
         match self.ahead.read(into) {
             Ok(0) | Err(_) => self.connection.read(into),
             Ok(count) => {
@@ -230,6 +300,9 @@ impl Transport {
     /// How much plaintext there is without the kernel's help. Opens a record if that takes one:
     /// who asks is about to wait for the descriptor, which knows nothing of records we hold.
     pub(crate) fn pending(&mut self) -> usize {
+        if self.reading_ended {
+            return 0;
+        }
         if self.ahead.is_empty()
             && self.connection.pending() == 0
             && self.connection.incoming_len() > 0
@@ -238,6 +311,11 @@ impl Transport {
             // The end or an error is for the next read to tell.
             let _ = self.open_ahead();
         }
+        self.plaintext()
+    }
+
+    /// How much has been opened and not read.
+    pub(crate) fn plaintext(&self) -> usize {
         self.ahead.len() + self.connection.pending()
     }
 

@@ -31,8 +31,9 @@ pub(crate) type Guard<'a> = MutexGuard<'a, Transport>;
 impl Stream {
     /// # Errors
     ///
-    /// [`Error::Closed`]; an internal error after a panic.
+    /// [`Error::Inherited`], [`Error::Closed`]; an internal error after a panic.
     pub(crate) fn lock(&self) -> Result<Guard<'_>, Error> {
+        self.check_process()?;
         // Also where the lock is poisoned.
         if self.descriptor() < 0 {
             return Err(Error::Closed);
@@ -46,7 +47,8 @@ impl Stream {
         Ok(transport)
     }
 
-    /// For what has to be done even after a panic.
+    /// For what has to be done even after a panic. Not for what was inherited: the lock may be held
+    /// by a thread that does not exist.
     pub(crate) fn lock_anyway(&self) -> Guard<'_> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.transport
@@ -84,6 +86,9 @@ impl Stream {
         interrupt: &mut dyn Interrupt,
         mut attempt: impl FnMut(&mut Transport) -> Result<T, TlsError>,
     ) -> Result<(Guard<'a>, T), Error> {
+        if let Err(error) = transport.begin() {
+            return Err(self.fatal(transport, error, deadline, interrupt));
+        }
         let mut rounds = 0_u32;
         loop {
             let interest = match attempt(&mut transport) {

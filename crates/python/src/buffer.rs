@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use polytls_core::{Connection, Error, Facts, Refused, Room};
+use polytls_core::{Connection, Error, Facts, Refused, Room, fork};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::PyVisit;
@@ -13,8 +13,8 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
-use crate::bytes::{DETACH_FROM, Destination, Fresh, Source};
-use crate::errors::{poisoned, raised};
+use crate::bytes::{DETACH_FROM, Destination, Fresh, Kept, Source, WHOLE_FROM};
+use crate::errors::{INHERITED, poisoned, raised};
 use crate::{busy, info};
 
 /// One side of a TLS connection, in memory. Made by `create_buffer` of a context.
@@ -23,10 +23,12 @@ pub(crate) struct TlsBuffer {
     connection: Mutex<Connection>,
     context: Py<PyAny>,
     implementation: &'static str,
+    /// Of the process that it was made in.
+    generation: u32,
 }
 
 impl TlsBuffer {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         connection: Connection,
         context: Py<PyAny>,
         implementation: &'static str,
@@ -35,11 +37,23 @@ impl TlsBuffer {
             connection: Mutex::new(connection),
             context,
             implementation,
+            generation: fork::generation(),
+        }
+    }
+
+    /// Before the lock, which a thread of the parent process may hold for ever.
+    fn check_process(&self) -> Result<(), Error> {
+        if self.generation == fork::generation() {
+            Ok(())
+        } else {
+            Err(INHERITED)
         }
     }
 
     fn lock(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Connection>> {
-        busy::check(self).map_err(|error| self.raised(py, &error))?;
+        self.check_process()
+            .and_then(|()| busy::check(self))
+            .map_err(|error| self.raised(py, &error))?;
         self.connection
             .lock_py_attached(py)
             .map_err(|_| poisoned(py, self.implementation))
@@ -63,6 +77,7 @@ impl TlsBuffer {
         &self,
         call: impl FnOnce(&mut Connection) -> Result<R, Error>,
     ) -> Result<R, Error> {
+        self.check_process()?;
         let _entered = busy::enter(self)?;
         match self.connection.lock() {
             Ok(mut connection) => call(&mut connection),
@@ -85,6 +100,13 @@ impl TlsBuffer {
             .transpose()?;
         let amt = destination.as_ref().map_or(amt, |into| amt.min(into.len()));
         let data = data.map(Source::bytes);
+        if let (Some(into), Some(data)) = (&destination, data)
+            && into.overlaps(data)
+        {
+            return Err(PyValueError::new_err(
+                "buffer must not be the memory of data_from_network",
+            ));
+        }
         let mut connection = self.lock(py)?;
         if connection.transport_has_ended() && data.is_some_and(|data| !data.is_empty()) {
             return Err(PyValueError::new_err(AFTER_THE_END));
@@ -214,11 +236,39 @@ impl TlsBuffer {
     fn write(&self, py: Python<'_>, buf: &Bound<'_, PyAny>) -> PyResult<usize> {
         let source = Source::new(buf, "buf")?;
         let mut connection = self.lock(py)?;
-        if connection.is_handshaking() || source.len() >= DETACH_FROM {
+        if connection.is_handshaking() {
             drop(connection);
-            source.detached(|from| self.locked(|connection| connection.write(from)))
+            return source
+                .detached(|from| self.locked(|connection| connection.write(from)))
+                .map_err(|error| self.raised(py, &error));
+        }
+        // Into bytes that are given away as they are, if nothing waits yet.
+        let memory = if source.len() < WHOLE_FROM {
+            Ok(None)
         } else {
-            let sealed = connection.write(source.bytes());
+            connection.memory_to_write(source.len())
+        };
+        let memory = match memory {
+            Ok(Some((taken, length))) => Some((taken, Fresh::new(py, length)?.into_memory())),
+            Ok(None) => None,
+            Err(error) => {
+                drop(connection);
+                return Err(self.raised(py, &error));
+            }
+        };
+        let write = |connection: &mut Connection, from: &[u8]| {
+            if let Some((taken, memory)) = memory
+                && connection.write_to(&from[..taken], memory)?
+            {
+                return Ok(taken);
+            }
+            connection.write(from)
+        };
+        if source.len() >= DETACH_FROM {
+            drop(connection);
+            source.detached(|from| self.locked(|connection| write(connection, from)))
+        } else {
+            let sealed = write(&mut connection, source.bytes());
             drop(connection);
             sealed
         }
@@ -228,6 +278,11 @@ impl TlsBuffer {
     /// Goes on with the handshake.
     fn do_handshake(&self, py: Python<'_>) -> PyResult<()> {
         self.detached(py, Connection::do_handshake)
+    }
+
+    /// Changes the keys for sending, and asks the peer to do the same.
+    fn update_keys(&self, py: Python<'_>) -> PyResult<()> {
+        self.detached(py, Connection::update_keys)
     }
 
     /// Sends close_notify and looks for the peer's.
@@ -243,7 +298,15 @@ impl TlsBuffer {
     ) -> PyResult<()> {
         let source = Source::new(data_from_network, "data_from_network")?;
         let mut connection = self.lock(py)?;
-        let taken = connection.process_incoming(source.bytes());
+        let kept = if source.len() < WHOLE_FROM {
+            None
+        } else {
+            source.kept()
+        };
+        let taken = match kept {
+            Some(data) => connection.keep_incoming(data),
+            None => connection.process_incoming(source.bytes()),
+        };
         drop(connection);
         taken.map_err(|refused| match refused {
             Refused::Full => self.raised(py, &Error::WantRead),
@@ -264,16 +327,21 @@ impl TlsBuffer {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let amount = count(amount_bytes_for_network, "amount_bytes_for_network")?;
         let mut connection = self.lock(py)?;
-        let outgoing = connection.outgoing();
-        let taken = amount.min(outgoing.len());
-        let bytes = PyBytes::new(py, &outgoing[..taken]);
-        connection.consume_outgoing(taken);
-        Ok(bytes)
+        if let Some(whole) = connection.take_whole(amount).and_then(Kept::into_object) {
+            return Ok(whole.into_bound(py));
+        }
+        let taken = amount.min(connection.outgoing_len());
+        if taken == 0 {
+            return Ok(PyBytes::new(py, b""));
+        }
+        let mut bytes = Fresh::new(py, taken)?;
+        connection.drain_into(bytes.bytes());
+        Ok(bytes.filled(taken))
     }
 
     /// How many bytes of ciphertext wait to be sent.
     fn outgoing_bytes_buffered(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.lock(py)?.outgoing().len())
+        Ok(self.lock(py)?.outgoing_len())
     }
 
     /// How many bytes of plaintext can be read at once without anything from the peer.

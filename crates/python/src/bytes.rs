@@ -4,12 +4,16 @@
 //! neither freed nor moved while the view lives; and nobody writes to it meanwhile as long as no
 //! other Python code runs, that is, while this thread stays attached, or if the object is an exact
 //! `bytes`, which never changes. A destination lent for the call is the caller's duty (the same
-//! contract as `socket.recv_into`).
+//! contract as `socket.recv_into`), and so is what `open` takes in.
+//!
+//! Bytes that are made here have no other owner until they are given away ([`Fresh`]); what a
+//! connection keeps for longer is such bytes, or an exact `bytes` object, owned ([`Kept`]).
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::ptr;
 
-use polytls_core::Room;
+use polytls_core::{Memory, Room};
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::prelude::*;
@@ -19,6 +23,9 @@ use pyo3::{ffi, intern};
 /// Calls that touch less than this stay attached: to detach costs 40 ns or so, and waiting for the
 /// GIL afterwards more; the cipher takes 2 us for a record of 16 KiB.
 pub(crate) const DETACH_FROM: usize = 16 * 1024;
+
+/// Less than this is copied: a small copy costs less than what it takes to go without.
+pub(crate) const WHOLE_FROM: usize = 1024;
 
 fn view(object: &Bound<'_, PyAny>, parameter: &str) -> PyResult<PyUntypedBuffer> {
     let view = PyUntypedBuffer::get(object).map_err(|_| {
@@ -37,57 +44,70 @@ fn view(object: &Bound<'_, PyAny>, parameter: &str) -> PyResult<PyUntypedBuffer>
 }
 
 /// A bytes-like argument to read from.
-pub(crate) struct Source<'a, 'py> {
-    view: PyUntypedBuffer,
-    object: &'a Bound<'py, PyAny>,
+pub(crate) enum Source<'a, 'py> {
+    /// An exact `bytes` object: it needs no view, and nobody can change it.
+    Bytes(&'a Bound<'py, PyBytes>),
+    View(PyUntypedBuffer, &'a Bound<'py, PyAny>),
 }
 
 impl<'a, 'py> Source<'a, 'py> {
     pub(crate) fn new(object: &'a Bound<'py, PyAny>, parameter: &str) -> PyResult<Self> {
-        Ok(Self {
-            view: view(object, parameter)?,
-            object,
+        Ok(match object.cast_exact::<PyBytes>() {
+            Ok(bytes) => Self::Bytes(bytes),
+            Err(_) => Self::View(view(object, parameter)?, object),
         })
     }
 
-    /// Whether nobody can change the bytes, attached or not: they are, or lie inside, an exact
-    /// `bytes` object.
-    fn is_immutable(&self) -> bool {
-        let is_bytes = |object: &Bound<'py, PyAny>| object.is_exact_instance_of::<PyBytes>();
-        is_bytes(self.object)
-            || self.object.is_exact_instance_of::<PyMemoryView>()
-                && self
-                    .object
-                    .getattr(intern!(self.object.py(), "obj"))
-                    .is_ok_and(|owner| is_bytes(&owner))
+    pub(crate) fn len(&self) -> usize {
+        self.bytes().len()
     }
 
     /// The bytes, for use while attached, or while the caller lends them.
     pub(crate) fn bytes(&self) -> &[u8] {
-        let length = self.view.len_bytes();
+        let view = match self {
+            Self::Bytes(bytes) => return bytes.as_bytes(),
+            Self::View(view, _) => view,
+        };
+        let length = view.len_bytes();
         if length == 0 {
             return &[];
         }
         // SAFETY: the view pins `length` contiguous bytes, which are initialised as all memory
         // behind Python's buffers is. They do not change while this slice lives: see the module.
-        unsafe { std::slice::from_raw_parts(self.view.buf_ptr().cast(), length) }
+        unsafe { std::slice::from_raw_parts(view.buf_ptr().cast(), length) }
     }
 
     /// Runs `call` on the bytes while detached; bytes that others could change are copied first.
     pub(crate) fn detached<R: Send>(&self, call: impl FnOnce(&[u8]) -> R + Send) -> R {
+        let (py, immutable) = match self {
+            Self::Bytes(bytes) => (bytes.py(), true),
+            Self::View(_, object) => (object.py(), is_view_of_bytes(object)),
+        };
         let copy;
-        let bytes = if self.is_immutable() {
+        let bytes = if immutable {
             self.bytes()
         } else {
             copy = self.bytes().to_vec();
             &copy
         };
-        self.object.py().detach(|| call(bytes))
+        py.detach(|| call(bytes))
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.view.len_bytes()
+    /// For a connection to keep, if it never changes.
+    pub(crate) fn kept(&self) -> Option<Box<dyn Memory>> {
+        match self {
+            Self::Bytes(bytes) => Some(Box::new(Kept::of(bytes))),
+            Self::View(..) => None,
+        }
     }
+}
+
+/// Whether it is a `memoryview` of an exact `bytes` object, which nobody can change.
+fn is_view_of_bytes(object: &Bound<'_, PyAny>) -> bool {
+    object.is_exact_instance_of::<PyMemoryView>()
+        && object
+            .getattr(intern!(object.py(), "obj"))
+            .is_ok_and(|owner| owner.is_exact_instance_of::<PyBytes>())
 }
 
 /// A writable bytes-like argument, lent for the call.
@@ -114,6 +134,13 @@ impl<'py> Destination<'py> {
 
     pub(crate) fn len(&self) -> usize {
         self.view.len_bytes()
+    }
+
+    /// Whether some of it is `data` as well.
+    pub(crate) fn overlaps(&self, data: &[u8]) -> bool {
+        let start = self.view.buf_ptr() as usize;
+        let other = data.as_ptr() as usize;
+        start < other + data.len() && other < start + self.len()
     }
 
     /// Room for `length` bytes, or for as many as there are.
@@ -223,11 +250,69 @@ impl<'py> Fresh<'py> {
         &mut self.memory()[..length]
     }
 
+    /// The object in the hands of a connection, to be filled there.
+    pub(crate) fn into_memory(mut self) -> Box<dyn Memory> {
+        let start = self.memory().as_mut_ptr();
+        Box::new(Kept {
+            start,
+            length: self.length,
+            writable: true,
+            object: self.object.unbind(),
+        })
+    }
+
     /// The object, whose first `length` bytes have been filled.
     pub(crate) fn filled(self, length: usize) -> Bound<'py, PyBytes> {
         if length == self.length {
             return self.object;
         }
         PyBytes::new(self.object.py(), &self.object.as_bytes()[..length])
+    }
+}
+
+/// A `bytes` object that a connection holds.
+pub(crate) struct Kept {
+    object: Py<PyBytes>,
+    start: *mut u8,
+    length: usize,
+    /// Nobody else has seen it.
+    writable: bool,
+}
+
+// SAFETY: the object is owned, so its memory stays where it is, and nobody changes it: it is a
+// `bytes` object that is complete, or one that has no other owner.
+unsafe impl Send for Kept {}
+
+impl Kept {
+    fn of(object: &Bound<'_, PyBytes>) -> Self {
+        let bytes = object.as_bytes();
+        Self {
+            start: bytes.as_ptr().cast_mut(),
+            length: bytes.len(),
+            writable: false,
+            object: object.clone().unbind(),
+        }
+    }
+
+    /// The object that a connection gives back.
+    pub(crate) fn into_object(memory: Box<dyn Memory>) -> Option<Py<PyBytes>> {
+        let memory: Box<dyn Any> = memory;
+        memory.downcast().ok().map(|kept: Box<Self>| kept.object)
+    }
+}
+
+impl Memory for Kept {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: so much memory belongs to the object, which is owned. It does not change while it
+        // is shared: see `Send`.
+        unsafe { std::slice::from_raw_parts(self.start, self.length) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        if !self.writable {
+            return &mut [];
+        }
+        // SAFETY: as above, and there is no other owner.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.length) }
     }
 }

@@ -4,12 +4,14 @@
 //! here the rest is parsed and handed to the core.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use polytls_core::config::{
     ClientAuthentication, ClientConfig, Common, Identity, PeerVerifier, Pins, ServerConfig, Trust,
     Verification, Version,
 };
 use polytls_core::{Connection, Effective, HostName, Role, pem, pki_types};
+use polytls_io::ListenerSettings;
 use polytls_rustls::Rustls;
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyValueError;
@@ -19,7 +21,7 @@ use pyo3::types::PyTuple;
 
 use crate::buffer::TlsBuffer;
 use crate::errors::{misconfigured, raised};
-use crate::socket::{self, Address, TlsSocket};
+use crate::socket::{self, Address, SocketHandle};
 use crate::verifier::Hook;
 use crate::{info, names};
 
@@ -382,11 +384,25 @@ impl ClientEngine {
         addresses: Vec<Address>,
         server_hostname: Option<&str>,
         timeout: Option<f64>,
-    ) -> PyResult<TlsSocket> {
+    ) -> PyResult<SocketHandle> {
         let host = host(server_hostname)?;
         let port = addresses.first().map(|address| address.1);
         let make = || self.engine.session(host.as_ref(), port);
         socket::connect(py, context, self.implementation, &addresses, timeout, make)
+    }
+
+    /// A connection over a connected `socket.socket`, for `context`, its handshake not done. The
+    /// socket is detached.
+    fn take_over(
+        &self,
+        py: Python<'_>,
+        context: Py<PyAny>,
+        socket: &Bound<'_, PyAny>,
+        server_hostname: Option<&str>,
+        port: Option<u16>,
+    ) -> PyResult<SocketHandle> {
+        let connection = self.connection(py, host(server_hostname)?.as_ref(), port)?;
+        socket::take_over(py, context, self.implementation, socket, connection)
     }
 
     // A verifier may well be a method of the object that keeps the context.
@@ -406,6 +422,15 @@ pub(crate) struct ServerEngine {
     implementation: &'static str,
 }
 
+impl ServerEngine {
+    fn connection(&self, py: Python<'_>) -> PyResult<Connection> {
+        self.engine
+            .session()
+            .map(|session| Connection::new(session, Role::Server))
+            .map_err(|error| raised(py, self.implementation, &error))
+    }
+}
+
 #[pymethods]
 impl ServerEngine {
     /// The suites that may be negotiated.
@@ -422,35 +447,78 @@ impl ServerEngine {
 
     /// A connection in memory, for `context`.
     fn buffer(&self, py: Python<'_>, context: Py<PyAny>) -> PyResult<TlsBuffer> {
-        let session = self
-            .engine
-            .session()
-            .map_err(|error| raised(py, self.implementation, &error))?;
-        let connection = Connection::new(session, Role::Server);
+        let connection = self.connection(py)?;
         Ok(TlsBuffer::new(connection, context, self.implementation))
     }
 
     /// A listening socket, for `context`, bound to the first of `addresses` that can be.
-    /// `timeout`: how long `accept` waits, in seconds; None waits for ever.
+    /// `timeout`: how long `accept` waits, in seconds; None waits for ever. The rest: as
+    /// `ListenerSettings` has it.
+    #[pyo3(signature = (context, addresses, *, timeout, backlog, reuse_port, dual_stack, do_handshake_on_accept, handshake_timeout, handshake_limit))]
+    #[allow(clippy::too_many_arguments, reason = "keyword-only: one per setting")]
     fn listen(
         &self,
         py: Python<'_>,
         context: Py<PyAny>,
-        addresses: Vec<Address>,
-        backlog: i32,
+        mut addresses: Vec<Address>,
         timeout: Option<f64>,
-    ) -> PyResult<TlsSocket> {
+        backlog: i32,
+        reuse_port: bool,
+        dual_stack: bool,
+        do_handshake_on_accept: bool,
+        handshake_timeout: Option<f64>,
+        handshake_limit: isize,
+    ) -> PyResult<SocketHandle> {
+        let wrong = |message: &'static str| Err(PyValueError::new_err(message));
+        if handshake_limit < 1 {
+            return wrong("handshake_limit must be at least 1");
+        }
+        if handshake_timeout.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0) {
+            return wrong("handshake_timeout must be more than 0, or None");
+        }
+        if dual_stack {
+            addresses.retain(|(host, ..)| host.contains(':'));
+            if addresses.is_empty() {
+                return wrong("dual_stack needs an IPv6 address, such as ::");
+            }
+        }
         let engine = Arc::clone(&self.engine);
         let make = move || engine.session();
+        let mut settings = ListenerSettings::default();
+        settings.backlog = backlog;
+        settings.reuse_port = reuse_port;
+        settings.dual_stack = dual_stack;
+        settings.handshake_on_accept = do_handshake_on_accept;
+        settings.handshake_timeout = handshake_timeout.map_or(Duration::MAX, |seconds| {
+            Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+        });
+        settings.handshake_limit = handshake_limit.unsigned_abs();
         socket::listen(
             py,
             context,
             self.implementation,
             &addresses,
-            backlog,
+            settings,
             timeout,
             make,
         )
+    }
+
+    /// A connection over a connected `socket.socket`, for `context`, its handshake not done. The
+    /// socket is detached. `leftover`: what was received of the client's handshake already.
+    fn take_over(
+        &self,
+        py: Python<'_>,
+        context: Py<PyAny>,
+        socket: &Bound<'_, PyAny>,
+        leftover: &[u8],
+    ) -> PyResult<SocketHandle> {
+        let mut connection = self.connection(py)?;
+        if !leftover.is_empty() {
+            let taken = connection.process_incoming(leftover);
+            taken.map_err(|_| PyValueError::new_err("leftover: more than a handshake"))?;
+        }
+        socket::take_over(py, context, self.implementation, socket, connection)
     }
 
     // A verifier may well be a method of the object that keeps the context.

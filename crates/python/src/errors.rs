@@ -135,6 +135,13 @@ pub(crate) fn misconfigured(
     raised(py, implementation, &Error::configuration(field, message))
 }
 
+/// What a call in a child process gets, for what its parent made.
+pub(crate) const INHERITED: Error = Error::Misuse(
+    "this connection or listener was inherited through fork(), and its keys and locks belong to the \
+     process that made it: close it here, and connect or accept anew in this process; a listener \
+     that was made before the fork can be used if nobody had accepted from it by then",
+);
+
 /// What a call gets when an earlier one panicked while it held the lock.
 pub(crate) fn poisoned(py: Python<'_>, implementation: &str) -> PyErr {
     let error = Error::Internal("an earlier call on this connection panicked".to_owned());

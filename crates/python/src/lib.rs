@@ -18,6 +18,7 @@ mod buffer;
 mod busy;
 mod bytes;
 mod certificates;
+mod descriptors;
 mod engine;
 mod errors;
 mod info;
@@ -42,7 +43,16 @@ mod _native {
     #[pymodule_export]
     use crate::names::host_name;
     #[pymodule_export]
-    use crate::socket::TlsSocket;
+    use crate::socket::{SocketHandle, TlsSocket};
     #[pymodule_export]
     use crate::testing::{CertificateAuthority, self_signed};
+
+    use pyo3::prelude::*;
+
+    /// Forks are counted from here on: contexts and buffers want to know of them, too.
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        polytls_io::watch_forks()
+            .map_err(|error| pyo3::exceptions::PyImportError::new_err(error.to_string()))
+    }
 }

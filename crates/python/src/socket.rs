@@ -1,14 +1,20 @@
-//! `TLSSocket`: a connection over TCP, or a listener (PEP 748, section «Socket»).
+//! `TLSSocket`: a connection over a stream socket, or a listener (PEP 748, section «Socket»).
+//!
+//! Users get a final subclass of it (`polytls.implementations.rustls_socket`), which adds what is
+//! best said in Python. A socket is made of a [`SocketHandle`], which only this module makes, so
+//! that nobody makes sockets by hand; `accept` makes sockets of its own class.
 //!
 //! Every call that may touch the network runs detached. A wait that a signal interrupts attaches,
 //! runs Python's handlers and waits on, or ends with what a handler raised.
 
 use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use polytls_core::{Error as TlsError, Facts, Session};
-use polytls_io::{Error, Interrupt, Listener, ListenerSettings, Stream, Timeout};
+use polytls_core::{Connection, Error as TlsError, Facts, Session};
+use polytls_io::{Address as Place, Error, Interrupt, Listener, ListenerSettings, Stream, Timeout};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyOSError, PyOverflowError, PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::gc::PyVisit;
@@ -16,7 +22,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::bytes::{Destination, Source};
-use crate::errors::raised;
+use crate::descriptors;
+use crate::errors::{INHERITED, raised};
 use crate::{busy, info};
 
 /// IP, port, and for IPv6 flow label and scope: what `socket.getaddrinfo` gives.
@@ -30,13 +37,38 @@ enum Kind {
     Listener(Listener),
 }
 
-/// A TLS connection over TCP, or a listener for such. Made by `connect` of a context, and by
-/// `accept`.
-#[pyclass(frozen, module = "polytls._native", name = "TLSSocket")]
-pub(crate) struct TlsSocket {
+/// What a socket is.
+pub(crate) struct Parts {
     kind: Kind,
     context: Py<PyAny>,
     implementation: &'static str,
+}
+
+/// What one socket is to be made of. Nothing can be done with it but that.
+#[pyclass(frozen, module = "polytls._native")]
+pub(crate) struct SocketHandle(Mutex<Option<Parts>>);
+
+impl SocketHandle {
+    fn new(kind: Kind, context: Py<PyAny>, implementation: &'static str) -> Self {
+        Self(Mutex::new(Some(Parts {
+            kind,
+            context,
+            implementation,
+        })))
+    }
+}
+
+/// A TLS connection over a stream socket, or a listener for such. Made by `connect` and
+/// `wrap_socket` of a context, and by `accept`.
+#[pyclass(frozen, subclass, module = "polytls._native", name = "TLSSocket")]
+pub(crate) struct TlsSocket(Parts);
+
+impl std::ops::Deref for TlsSocket {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// Runs signal handlers for a call that waits; keeps what one of them raised.
@@ -94,6 +126,7 @@ fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) 
         Error::WantWrite => raised(py, implementation, &TlsError::WantWrite),
         Error::TimedOut => PyTimeoutError::new_err("timed out"),
         Error::Closed => os_error(EBADF, "the socket has been closed".to_owned()),
+        Error::Inherited => raised(py, implementation, &INHERITED),
         Error::Interrupted => signals
             .raised
             .unwrap_or_else(|| pyo3::exceptions::PyInterruptedError::new_err("interrupted")),
@@ -111,6 +144,12 @@ fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) 
 // The numbers of Linux and macOS alike.
 const EBADF: i32 = 9;
 const EINVAL: i32 = 22;
+// Not this one.
+const EAFNOSUPPORT: i32 = if cfg!(target_vendor = "apple") {
+    47
+} else {
+    97
+};
 
 fn strerror(py: Python<'_>, number: i32) -> PyResult<String> {
     py.import("os")?
@@ -136,12 +175,20 @@ fn socket_addresses(addresses: &[Address]) -> PyResult<Vec<SocketAddr>> {
 }
 
 /// (host, port) as PEP 748 has it for both families; a link-local host keeps its scope.
-fn python_address(address: SocketAddr) -> (String, u16) {
+///
+/// Raises OSError for a socket of another family.
+fn python_address(place: Place) -> PyResult<(String, u16)> {
+    let Place::Ip(address) = place else {
+        return Err(PyOSError::new_err((
+            EAFNOSUPPORT,
+            "the stream below has no host and port",
+        )));
+    };
     let host = match address {
         SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
         other => other.ip().to_string(),
     };
-    (host, address.port())
+    Ok((host, address.port()))
 }
 
 fn timeout(seconds: Option<f64>) -> PyResult<Timeout> {
@@ -177,7 +224,7 @@ pub(crate) fn connect(
     addresses: &[Address],
     seconds: Option<f64>,
     make: impl FnOnce() -> Result<Box<dyn Session>, TlsError> + Send,
-) -> PyResult<TlsSocket> {
+) -> PyResult<SocketHandle> {
     let addresses = socket_addresses(addresses)?;
     let timeout = timeout(seconds)?;
     if timeout == Timeout::NonBlocking {
@@ -189,12 +236,32 @@ pub(crate) fn connect(
     let stream =
         py.detach(|| polytls_io::connect(&addresses, timeout, timeout, make, &mut signals));
     match stream {
-        Ok(stream) => Ok(TlsSocket {
-            kind: Kind::Stream(stream),
+        Ok(stream) => Ok(SocketHandle::new(
+            Kind::Stream(stream),
             context,
             implementation,
-        }),
+        )),
         Err(error) => Err(failed(py, implementation, error, signals)),
+    }
+}
+
+/// Takes over a connected `socket.socket`; `connection` has what was received of it before.
+pub(crate) fn take_over(
+    py: Python<'_>,
+    context: Py<PyAny>,
+    implementation: &'static str,
+    socket: &Bound<'_, PyAny>,
+    connection: Connection,
+) -> PyResult<SocketHandle> {
+    let timeout = timeout(socket.call_method0("gettimeout")?.extract()?)?;
+    let descriptor = descriptors::taken(socket)?;
+    match py.detach(|| polytls_io::take_over(descriptor, connection, timeout)) {
+        Ok(stream) => Ok(SocketHandle::new(
+            Kind::Stream(stream),
+            context,
+            implementation,
+        )),
+        Err(error) => Err(failed(py, implementation, error, Signals::new(py)?)),
     }
 }
 
@@ -203,22 +270,20 @@ pub(crate) fn listen(
     context: Py<PyAny>,
     implementation: &'static str,
     addresses: &[Address],
-    backlog: i32,
+    settings: ListenerSettings,
     seconds: Option<f64>,
     make: impl Fn() -> Result<Box<dyn Session>, TlsError> + Send + Sync + 'static,
-) -> PyResult<TlsSocket> {
+) -> PyResult<SocketHandle> {
     let addresses = socket_addresses(addresses)?;
     let timeout = timeout(seconds)?;
-    let mut settings = ListenerSettings::default();
-    settings.backlog = backlog;
     match py.detach(|| Listener::bind(&addresses, settings, make)) {
         Ok(listener) => {
             listener.set_timeout(timeout);
-            Ok(TlsSocket {
-                kind: Kind::Listener(listener),
+            Ok(SocketHandle::new(
+                Kind::Listener(listener),
                 context,
                 implementation,
-            })
+            ))
         }
         Err(error) => Err(failed(py, implementation, error, Signals::new(py)?)),
     }
@@ -264,16 +329,35 @@ impl TlsSocket {
 
     /// None for a listener, and before the handshake.
     fn facts(&self, py: Python<'_>) -> PyResult<Option<Facts>> {
-        let _entered = self.enter(py)?;
-        Ok(match &self.kind {
-            Kind::Stream(stream) => py.detach(|| stream.facts()),
-            Kind::Listener(_) => None,
-        })
+        match &self.kind {
+            Kind::Stream(stream) => self.run(py, |_| stream.facts()),
+            Kind::Listener(_) => Ok(None),
+        }
+    }
+
+    /// The connection, if this process may use it.
+    fn own_stream(&self, py: Python<'_>) -> PyResult<&Stream> {
+        let stream = self.stream()?;
+        self.run(py, |_| stream.check_process())?;
+        Ok(stream)
     }
 }
 
 #[pymethods]
 impl TlsSocket {
+    /// The socket that `handle` is for; each is for one.
+    #[new]
+    fn new(handle: &SocketHandle) -> PyResult<Self> {
+        let parts = handle
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        parts
+            .map(Self)
+            .ok_or_else(|| PyTypeError::new_err("contexts make sockets"))
+    }
+
     /// Receives up to `bufsize` bytes, waiting for the first.
     fn recv<'py>(&self, py: Python<'py>, bufsize: isize) -> PyResult<Bound<'py, PyBytes>> {
         let size = usize::try_from(bufsize)
@@ -337,6 +421,112 @@ impl TlsSocket {
         self.run(py, |signals| stream.do_handshake(signals))
     }
 
+    /// Sends a part of `data` within `seconds`, whatever the timeout is, and gives the count.
+    fn _send_within(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        seconds: Option<f64>,
+    ) -> PyResult<usize> {
+        let stream = self.stream()?;
+        let timeout = timeout(seconds)?;
+        let source = Source::new(data, "data")?;
+        let mut signals = Signals::new(py)?;
+        source
+            .detached(|from| stream.send_within(from, timeout, &mut signals))
+            .map_err(|error| failed(py, self.implementation, error, signals))
+    }
+
+    /// Sends the open file with this descriptor from `offset`, `count` bytes or all of it. Gives how
+    /// much was sent, and the error that ended it, if one did.
+    fn _send_file(
+        &self,
+        py: Python<'_>,
+        file: RawFd,
+        offset: u64,
+        count: Option<u64>,
+    ) -> PyResult<(u64, Option<PyErr>)> {
+        let stream = self.stream()?;
+        let file = descriptors::duplicated(file)?;
+        let mut sent = 0;
+        let outcome = self.run(py, |signals| {
+            stream.send_file(&file, offset, count, &mut sent, signals)
+        });
+        Ok((sent, outcome.err()))
+    }
+
+    /// Changes the keys for sending, and asks the peer to do the same.
+    fn update_keys(&self, py: Python<'_>) -> PyResult<()> {
+        let stream = self.stream()?;
+        self.run(py, |_| stream.update_keys())
+    }
+
+    /// Ends one direction of a connection, or both, as the constants of `socket` say.
+    #[pyo3(signature = (how, /))]
+    fn shutdown(&self, py: Python<'_>, how: i32) -> PyResult<()> {
+        let how = match how {
+            0 => Shutdown::Read,
+            1 => Shutdown::Write,
+            2 => Shutdown::Both,
+            _ => {
+                return Err(PyValueError::new_err(
+                    "how must be SHUT_RD, SHUT_WR or SHUT_RDWR",
+                ));
+            }
+        };
+        self.run(py, |signals| match &self.kind {
+            Kind::Stream(stream) => stream.shutdown(how, signals),
+            Kind::Listener(listener) => listener.shutdown(),
+        })
+    }
+
+    /// Ends TLS in both directions; gives the descriptor, and what came behind the peer's end.
+    fn _unwrap<'py>(&self, py: Python<'py>) -> PyResult<(RawFd, Bound<'py, PyBytes>)> {
+        let stream = self.stream()?;
+        let (descriptor, behind) = self.run(py, |signals| stream.unwrap(signals))?;
+        Ok((descriptors::given(descriptor), PyBytes::new(py, &behind)))
+    }
+
+    /// Gives the descriptor away, with nothing said to the peer; -1 if it was closed before.
+    fn detach(&self, py: Python<'_>) -> PyResult<RawFd> {
+        if self.fileno() < 0 {
+            return Ok(-1);
+        }
+        let detached = self.run(py, |_| match &self.kind {
+            Kind::Stream(stream) => stream.detach(),
+            Kind::Listener(listener) => listener.detach(),
+        });
+        detached.map(descriptors::given)
+    }
+
+    /// Whether this process was forked from the one that it belongs to.
+    #[getter]
+    fn _inherited(&self) -> bool {
+        let checked = match &self.kind {
+            Kind::Stream(stream) => stream.check_process(),
+            Kind::Listener(listener) => listener.check_process(),
+        };
+        matches!(checked, Err(Error::Inherited))
+    }
+
+    /// The numbers of its address family and protocol; known after closing, too.
+    #[getter]
+    fn _family_and_protocol(&self) -> (u16, u32) {
+        match &self.kind {
+            Kind::Stream(stream) => stream.family_and_protocol(),
+            Kind::Listener(listener) => listener.family_and_protocol(),
+        }
+    }
+
+    /// Another descriptor of the same socket, for the caller to close.
+    fn _duplicate(&self, py: Python<'_>) -> PyResult<RawFd> {
+        let duplicated: PyResult<OwnedFd> = self.run(py, |_| match &self.kind {
+            Kind::Stream(stream) => stream.duplicate(),
+            Kind::Listener(listener) => listener.duplicate(),
+        });
+        duplicated.map(descriptors::given)
+    }
+
     /// Ends the connection: sends close_notify and, unless `force`, waits for the peer's. Closes
     /// a listener, with the handshakes it has in progress.
     #[pyo3(signature = (force=false))]
@@ -357,35 +547,37 @@ impl TlsSocket {
     }
 
     /// Returns the next connection, its handshake done, and the client's address.
-    fn accept(&self, py: Python<'_>) -> PyResult<(Self, (String, u16))> {
-        let listener = self.listener()?;
+    fn accept<'py>(this: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String, u16))> {
+        let py = this.py();
+        let socket = this.get();
+        let listener = socket.listener()?;
         let default: Option<f64> = py
             .import("socket")?
             .call_method0("getdefaulttimeout")?
             .extract()?;
         let timeout = timeout(default)?;
-        let stream = self.run(py, |signals| listener.accept(timeout, signals))?;
-        let address = python_address(stream.peer_address());
-        let accepted = Self {
-            kind: Kind::Stream(stream),
-            context: self.context.clone_ref(py),
-            implementation: self.implementation,
-        };
-        Ok((accepted, address))
+        let stream = socket.run(py, |signals| listener.accept(timeout, signals))?;
+        let address = python_address(stream.peer_address())?;
+        let handle = SocketHandle::new(
+            Kind::Stream(stream),
+            socket.context.clone_ref(py),
+            socket.implementation,
+        );
+        Ok((this.get_type().call1((handle,))?, address))
     }
 
     /// The local address.
     fn getsockname(&self, py: Python<'_>) -> PyResult<(String, u16)> {
         self.run(py, |_| match &self.kind {
             Kind::Stream(stream) => stream.local_address(),
-            Kind::Listener(listener) => listener.local_address(),
+            Kind::Listener(listener) => listener.local_address().map(Place::Ip),
         })
-        .map(python_address)
+        .and_then(python_address)
     }
 
     /// The peer's address.
     fn getpeername(&self) -> PyResult<(String, u16)> {
-        Ok(python_address(self.stream()?.peer_address()))
+        python_address(self.stream()?.peer_address())
     }
 
     /// The descriptor; -1 once closed.
@@ -428,14 +620,14 @@ impl TlsSocket {
 
     /// How many bytes of plaintext can be received without the network.
     fn pending(&self, py: Python<'_>) -> PyResult<usize> {
-        let stream = self.stream()?;
+        let stream = self.own_stream(py)?;
         let _entered = self.enter(py)?;
         Ok(py.detach(|| stream.pending()))
     }
 
     /// How many bytes of ciphertext wait for the descriptor to be writable.
     fn outgoing_bytes_buffered(&self, py: Python<'_>) -> PyResult<usize> {
-        let stream = self.stream()?;
+        let stream = self.own_stream(py)?;
         let _entered = self.enter(py)?;
         Ok(py.detach(|| stream.outgoing_len()))
     }
@@ -486,33 +678,13 @@ impl TlsSocket {
         Ok(self.listener()?.failed_handshakes())
     }
 
-    fn __enter__(this: Py<Self>) -> Py<Self> {
-        this
-    }
-
-    /// Closes with `force`: close_notify is sent, if it can be, and the peer's is not waited for.
-    fn __exit__(
-        &self,
-        py: Python<'_>,
-        _kind: Py<PyAny>,
-        _value: Py<PyAny>,
-        _traceback: Py<PyAny>,
-    ) -> PyResult<()> {
-        let Kind::Stream(stream) = &self.kind else {
-            return self.close(py, true);
-        };
-        self.run(py, |signals| match stream.close(true, signals) {
-            // Non-blocking, and the kernel takes no more: a second time closes in any case.
-            Err(Error::WantWrite) => stream.close(true, signals),
-            outcome => outcome,
-        })
-    }
-
     fn __repr__(&self) -> String {
         let fd = self.fileno();
         let (what, address) = match &self.kind {
             Kind::Stream(stream) => ("connection with", Some(stream.peer_address())),
-            Kind::Listener(listener) => ("listener at", listener.local_address().ok()),
+            Kind::Listener(listener) => {
+                ("listener at", listener.local_address().ok().map(Place::Ip))
+            }
         };
         let address = address.map_or_else(String::new, |address| format!(" {address}"));
         format!(

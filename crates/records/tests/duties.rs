@@ -175,6 +175,50 @@ fn a_key_is_changed_with_the_last_record_it_may_seal() {
     }
 }
 
+/// Where no key has to be changed, and only there.
+#[test]
+fn data_is_sealed_into_memory_of_the_callers_exactly() {
+    for size in [1, 100, FULL, FULL + 1, 3 * FULL] {
+        let records = size.div_ceil(FULL);
+        let left = u64::try_from(records).unwrap();
+        for (sealed, fits) in [
+            (0, true),
+            ((1 << 24) - 1 - left, true),
+            ((1 << 24) - left, false),
+            ((1 << 24) - 2, records == 1),
+        ] {
+            let mut scene = Scene::at(CIPHERS[0], true, sealed, 0);
+            let needed = scene.ours.memory_to_write(size).unwrap();
+            let length = size + 22 * records;
+            assert_eq!(needed, fits.then_some((size, length)));
+            for wrong in [0, length - 1, length + 1] {
+                let memory = Box::new(vec![0; wrong]);
+                assert_eq!(scene.ours.write_to(&vec![1; size], memory), Ok(false));
+            }
+            let memory = Box::new(vec![0; length]);
+            assert_eq!(scene.ours.write_to(&vec![1; size], memory), Ok(fits));
+            let mut contents = Vec::new();
+            if fits {
+                for part in vec![1; size].chunks(FULL) {
+                    contents.push((DATA, part.to_vec()));
+                }
+            }
+            assert_eq!(scene.sent(), contents);
+        }
+    }
+    let mut scene = Scene::new(CIPHERS[0], true);
+    let request = scene.peer.key_update(true);
+    scene.give(&request);
+    scene.read_all(10).1.unwrap_err();
+    assert_eq!(scene.ours.memory_to_write(1), Ok(None), "an update is due");
+    scene.ours.write(b"x").unwrap();
+    assert_eq!(
+        scene.sent(),
+        [(HANDSHAKE, KEY_UPDATE.to_vec()), (DATA, b"x".to_vec())]
+    );
+    assert_eq!(scene.ours.memory_to_write(1), Ok(Some((1, 23))));
+}
+
 #[test]
 fn what_ends_the_connection_fits_below_the_limit() {
     for last in [1 << 24, (1 << 24) - 1] {

@@ -157,6 +157,29 @@ impl<S: Side> Session for Handle<S> {
         held.session.seal(shown, plaintext, out)
     }
 
+    fn receive_shared(
+        &mut self,
+        record: &[u8],
+        plaintext: &mut Sink<'_>,
+        out: &mut Outbound,
+    ) -> Option<Result<Received, Error>> {
+        self.held().session.receive_shared(record, plaintext, out)
+    }
+
+    fn overhead(&self) -> usize {
+        self.held().session.overhead()
+    }
+
+    fn sealed_len(&self, plaintext: usize) -> Option<usize> {
+        let held = self.held();
+        let update_is_due = held.update_first.is_some();
+        (!update_is_due).then(|| held.session.sealed_len(plaintext))?
+    }
+
+    fn seal_into(&mut self, plaintext: &[u8], into: &mut [u8]) -> Result<(), Error> {
+        self.held().session.seal_into(plaintext, into)
+    }
+
     fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
         self.held().session.close(shown, out)
     }
@@ -296,6 +319,8 @@ struct Round {
 struct Scenario {
     cipher: usize,
     cut: u64,
+    /// Whether memory is lent to the connections.
+    lends: bool,
     rounds: Vec<Round>,
     /// Who sends last.
     sender: Role,
@@ -343,6 +368,7 @@ impl Scenario {
         Self {
             cipher: random.below(3),
             cut: random.bits(),
+            lends: random.below(2) == 0,
             rounds,
             sender: [Role::Client, Role::Server][random.below(2)],
             last,
@@ -353,6 +379,7 @@ impl Scenario {
     /// Runs it, and says how it ended: what each side read in the end, in order.
     fn run(&self, layers: (Layer, Layer)) -> Vec<(Role, Vec<u8>, End)> {
         let mut tied = Tied::new(&CONFIGS[self.cipher], layers, Cut::Random(self.cut));
+        tied.pair.lends = self.lends;
         for Round { updates, data } in &self.rounds {
             for (role, update) in [Role::Client, Role::Server].into_iter().zip(updates) {
                 if let Some(ask) = update {
@@ -364,8 +391,7 @@ impl Scenario {
         }
         let pair = &mut tied.pair;
         let (sender, receiver) = (self.sender, other(self.sender));
-        let taken = pair.side(sender).write(&self.last);
-        assert_eq!(taken, Ok(self.last.len()));
+        assert_eq!(pair.write(sender, &self.last), Ok(self.last.len()));
         let mut flight = records(&pair.take(sender));
         let sealed = self.last.len().div_ceil(MAX_FRAGMENT);
         let first = flight.len() - sealed;

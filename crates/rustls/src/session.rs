@@ -240,6 +240,14 @@ impl<S: Side> Session for RustlsSession<S> {
         }
     }
 
+    fn update_keys(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
+        match &mut self.protection {
+            Protection::Ours(own) => own.layer.update_sending(true, out),
+            Protection::Rustls(connection) => unbuffered::update_keys(connection, shown, out),
+            Protection::Moving | Protection::Refused => Err(moving()),
+        }
+    }
+
     fn facts(&self) -> Facts {
         match &self.protection {
             Protection::Rustls(connection) => facts(&**connection, self.observed.as_deref()),

@@ -186,9 +186,10 @@ pub(crate) fn seal<S: Side>(
     out: &mut Outbound,
 ) -> Result<(), Error> {
     let records = plaintext.len().div_ceil(polytls_core::MAX_FRAGMENT);
-    let room = plaintext.len() + records * OVERHEAD + QUEUED;
-    emit(connection, shown, out, room, |traffic, space| {
-        traffic.encrypt(plaintext, space)
+    let mut room = plaintext.len() + records * OVERHEAD + QUEUED;
+    emit(connection, shown, out, |mut traffic, out| {
+        let sealed = traffic.encrypt(plaintext, out.space(room));
+        commit(sealed, &mut room, out)
     })
 }
 
@@ -198,12 +199,53 @@ pub(crate) fn close<S: Side>(
     shown: &mut [u8],
     out: &mut Outbound,
 ) -> Result<(), Error> {
-    emit(connection, shown, out, QUEUED, |traffic, space| {
-        traffic.queue_close_notify(space)
+    let mut room = QUEUED;
+    emit(connection, shown, out, |mut traffic, out| {
+        let sealed = traffic.queue_close_notify(out.space(room));
+        commit(sealed, &mut room, out)
     })
 }
 
-/// Gets rustls to the state in which it seals, and has it seal into `out`.
+/// Seals a KeyUpdate, and goes on with the next keys.
+pub(crate) fn update_keys<S: Side>(
+    connection: &mut S,
+    shown: &mut [u8],
+    out: &mut Outbound,
+) -> Result<(), Error> {
+    let mut asked = false;
+    emit(connection, shown, out, |traffic, _| {
+        // rustls queues the message, and comes back here once that is out.
+        if !std::mem::replace(&mut asked, true) {
+            let updated = traffic.refresh_traffic_keys();
+            updated.map_err(|error| blame(error, None))?;
+            return Ok(false);
+        }
+        Ok(true)
+    })
+}
+
+/// Whether that was enough room; if not, `room` is what it takes.
+fn commit(
+    sealed: Result<usize, EncryptError>,
+    room: &mut usize,
+    out: &mut Outbound,
+) -> Result<bool, Error> {
+    match sealed {
+        Ok(written) => {
+            out.commit(written);
+            Ok(true)
+        }
+        Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size }))
+            if required_size > *room =>
+        {
+            *room = required_size;
+            Ok(false)
+        }
+        Err(error) => Err(Error::Internal(error.to_string())),
+    }
+}
+
+/// Gets rustls to the state in which it seals, and has `seal` do so until that says it is done.
 ///
 /// `shown` must be what it was shown and did not consume: it remembers where in there a handshake
 /// message began, and panics where that is missing.
@@ -211,21 +253,13 @@ fn emit<S: Side>(
     connection: &mut S,
     shown: &mut [u8],
     out: &mut Outbound,
-    mut room: usize,
-    seal: impl Fn(&mut WriteTraffic<'_, S::Data>, &mut [u8]) -> Result<usize, EncryptError>,
+    mut seal: impl FnMut(WriteTraffic<'_, S::Data>, &mut Outbound) -> Result<bool, Error>,
 ) -> Result<(), Error> {
     loop {
         match connection.process(shown).state {
-            Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                match seal(&mut traffic, out.space(room)) {
-                    Ok(written) => {
-                        out.commit(written);
-                        return Ok(());
-                    }
-                    Err(EncryptError::InsufficientSize(InsufficientSizeError {
-                        required_size,
-                    })) if required_size > room => room = required_size,
-                    Err(error) => return Err(Error::Internal(error.to_string())),
+            Ok(ConnectionState::WriteTraffic(traffic)) => {
+                if seal(traffic, out)? {
+                    return Ok(());
                 }
             }
             Ok(ConnectionState::EncodeTlsData(message)) => {

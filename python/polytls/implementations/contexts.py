@@ -8,18 +8,37 @@ made by putting `InsecureClient` or `InsecureServer` before it among the bases.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from ..arguments import DEFAULT, Default, seconds_of
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..identity import instance_of
 from ..insecure import InsecureConfiguration, warn
+from ..interfaces import ByteStream
 from ..names import Address, host_of, port_of, resolve, verified_name
 
-__all__ = ["Client", "InsecureClient", "InsecureServer", "Server", "verification"]
+if TYPE_CHECKING:
+    import socket
+
+    from typing_extensions import Buffer
+
+    from ..streams import StreamSocket
+
+__all__ = ["Client", "InsecureClient", "InsecureServer", "Listening", "Server", "verification"]
 
 _Buffer = TypeVar("_Buffer")
 _Socket = TypeVar("_Socket")
+
+
+class Listening(TypedDict):
+    """How a listener is to behave: the keywords of `Server.connect`."""
+
+    backlog: int
+    reuse_port: bool
+    dual_stack: bool
+    do_handshake_on_accept: bool
+    handshake_timeout: float | None
+    handshake_limit: int
 
 
 def verification(insecure: InsecureConfiguration | None) -> str:
@@ -54,6 +73,15 @@ class Client(ABC, Generic[_Buffer, _Socket]):
     def _make_connection(
         self, addresses: list[Address], port: int, verified: str | None, timeout: float | None
     ) -> _Socket: ...
+
+    @abstractmethod
+    def _make_wrapped(
+        self,
+        sock: socket.socket | ByteStream,
+        verified: str | None,
+        leftover: Buffer,
+        do_handshake_on_connect: bool,
+    ) -> _Socket | StreamSocket: ...
 
     @property
     def configuration(self) -> TLSClientConfiguration:
@@ -98,6 +126,18 @@ class Client(ABC, Generic[_Buffer, _Socket]):
             )
         return self._make_connection(resolve(address), port_of(address), verified, seconds)
 
+    def wrap_socket(
+        self,
+        sock: socket.socket | ByteStream,
+        server_hostname: str,
+        *,
+        leftover: Buffer = b"",
+        do_handshake_on_connect: bool = True,
+    ) -> _Socket | StreamSocket:
+        """Begin TLS on a connection that exists (`SupportsClientWrapSocket.wrap_socket`)."""
+        verified = verified_name(server_hostname)
+        return self._make_wrapped(sock, verified, leftover, do_handshake_on_connect)
+
     def create_buffer(self, server_hostname: str) -> _Buffer:
         """Return one side of a connection in memory, to the server of that name.
 
@@ -134,8 +174,13 @@ class Server(ABC, Generic[_Buffer, _Socket]):
 
     @abstractmethod
     def _make_listener(
-        self, addresses: list[Address], backlog: int, timeout: float | None
+        self, addresses: list[Address], timeout: float | None, options: Listening
     ) -> _Socket: ...
+
+    @abstractmethod
+    def _make_wrapped(
+        self, sock: socket.socket | ByteStream, leftover: Buffer, do_handshake_on_connect: bool
+    ) -> _Socket | StreamSocket: ...
 
     @property
     def configuration(self) -> TLSServerConfiguration:
@@ -147,18 +192,62 @@ class Server(ABC, Generic[_Buffer, _Socket]):
         """Whether a step of a handshake may take long: a `peer_verifier` has its say in it."""
         return self._configuration.peer_verifier is not None
 
-    def connect(self, address: tuple[str | None, int], *, backlog: int = 128) -> _Socket:
+    def connect(
+        self,
+        address: tuple[str | None, int],
+        *,
+        backlog: int = 128,
+        reuse_port: bool = False,
+        dual_stack: bool = False,
+        do_handshake_on_accept: bool = True,
+        handshake_timeout: float | None = 10.0,
+        handshake_limit: int = 128,
+    ) -> _Socket:
         """Bind and listen; return the listening socket, whose `accept` gives connections.
 
-        `backlog`: how many connections may wait to be accepted.
+        `backlog`: how many connections may wait to be accepted. `reuse_port`: other sockets may
+        listen there as well, and the system deals clients out (SO_REUSEPORT). `dual_stack`: an IPv6
+        address takes clients over IPv4, too.
 
-        Raises OSError as `socket.bind` does.
+        `do_handshake_on_accept`: whether a blocking `accept` does handshakes and returns the first
+        connection whose handshake is done; otherwise it returns the next connection, and
+        `do_handshake`, `recv` or `send` on that does it. `handshake_timeout`: how many seconds each
+        may take while somebody accepts, whatever the client does; None: no limit.
+        `handshake_limit`: how many are in hand at a time. At the limit the oldest gives way to a
+        client that comes in, if it has taken more than a second; else that client waits.
+
+        Raises OSError as `socket.bind` does, ValueError for a limit below 1, a time that is not
+        above 0, and for `dual_stack` where there is no IPv6 address to listen at.
         """
-        return self._make_listener(resolve(address, passive=True), backlog, seconds_of(DEFAULT))
+        self._note_use("connect")
+        options: Listening = {
+            "backlog": backlog,
+            "reuse_port": reuse_port,
+            "dual_stack": dual_stack,
+            "do_handshake_on_accept": do_handshake_on_accept,
+            "handshake_timeout": handshake_timeout,
+            "handshake_limit": handshake_limit,
+        }
+        return self._make_listener(resolve(address, passive=True), seconds_of(DEFAULT), options)
+
+    def wrap_socket(
+        self,
+        sock: socket.socket | ByteStream,
+        *,
+        leftover: Buffer = b"",
+        do_handshake_on_connect: bool = True,
+    ) -> _Socket | StreamSocket:
+        """Begin TLS on a connection that exists (`SupportsServerWrapSocket.wrap_socket`)."""
+        self._note_use("wrap_socket")
+        return self._make_wrapped(sock, leftover, do_handshake_on_connect)
 
     def create_buffer(self) -> _Buffer:
         """Return one side of a connection in memory."""
+        self._note_use("create_buffer")
         return self._make_buffer()
+
+    def _note_use(self, method: str) -> None:
+        """Called by each public method, on behalf of its caller."""
 
 
 class InsecureClient(Client[_Buffer, _Socket]):
@@ -197,6 +286,19 @@ class InsecureClient(Client[_Buffer, _Socket]):
         warn("InsecureClientContext.connect", stacklevel=2)
         return self._connect(address, server_hostname, timeout)
 
+    def wrap_socket(
+        self,
+        sock: socket.socket | ByteStream,
+        server_hostname: str | None = None,
+        *,
+        leftover: Buffer = b"",
+        do_handshake_on_connect: bool = True,
+    ) -> _Socket | StreamSocket:
+        """As `ClientContext.wrap_socket`, with a warning."""
+        warn("InsecureClientContext.wrap_socket", stacklevel=2)
+        verified = self._name_of(server_hostname)
+        return self._make_wrapped(sock, verified, leftover, do_handshake_on_connect)
+
     def create_buffer(self, server_hostname: str | None = None) -> _Buffer:
         """As `ClientContext.create_buffer`, with a warning."""
         warn("InsecureClientContext.create_buffer", stacklevel=2)
@@ -234,12 +336,5 @@ class InsecureServer(Server[_Buffer, _Socket]):
         assert self._insecure is not None  # noqa: S101 - the constructor put it there
         return self._insecure
 
-    def connect(self, address: tuple[str | None, int], *, backlog: int = 128) -> _Socket:
-        """As `ServerContext.connect`, with a warning."""
-        warn("InsecureServerContext.connect", stacklevel=2)
-        return super().connect(address, backlog=backlog)
-
-    def create_buffer(self) -> _Buffer:
-        """As `ServerContext.create_buffer`, with a warning."""
-        warn("InsecureServerContext.create_buffer", stacklevel=2)
-        return super().create_buffer()
+    def _note_use(self, method: str) -> None:
+        warn(f"InsecureServerContext.{method}", stacklevel=3)

@@ -1,14 +1,16 @@
 """PEP 748 on rustls and aws-lc-rs: the default implementation.
 
 Contexts read files and hand plain values to the Rust core, which parses everything once; buffers
-and sockets are the core's own classes.
+are the core's own class, and sockets one made of it (`rustls_socket`).
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, TypedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 
 from .. import _native
+from ..arguments import view_of
 from ..capabilities import (
     Capabilities,
     check,
@@ -19,9 +21,17 @@ from ..certificates import chain_data, trust_data
 from ..configuration import PeerVerifier, TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
 from ..insecure import InsecureConfiguration, InsecureTLSImplementation
-from ..interfaces import TLSImplementation
+from ..interfaces import ByteStream, TLSImplementation
 from ..names import Address
-from .contexts import Client, InsecureClient, InsecureServer, Server, verification
+from .contexts import Client, InsecureClient, InsecureServer, Listening, Server, verification
+
+if TYPE_CHECKING:
+    import socket
+
+    from typing_extensions import Buffer
+
+    from ..streams import StreamSocket
+    from .rustls_socket import RustlsSocket
 
 __all__ = [
     "CAPABILITIES",
@@ -112,7 +122,49 @@ class _Effective:
         return self._engine.effective_groups
 
 
-class RustlsClientContext(_Effective, Client[_native.TLSBuffer, _native.TLSSocket]):
+def _wrapped(
+    sock: socket.socket | ByteStream,
+    leftover: Buffer,
+    do_handshake_on_connect: bool,
+    native: Callable[[socket.socket, bytes, object], _native.SocketHandle],
+    generic: Callable[[], _native.TLSBuffer],
+    *,
+    serves: bool,
+) -> RustlsSocket | StreamSocket:
+    """A socket of the system's is driven natively, any other stream generically."""
+    from ..streams import wrap
+    from ..streams.carrier import is_plain
+    from ..streams.upgrade import check_leftover, check_stream
+
+    if not is_plain(sock):
+        return wrap(
+            sock,
+            generic(),
+            leftover=leftover,
+            do_handshake_on_connect=do_handshake_on_connect,
+        )
+    from .rustls_socket import RustlsSocket
+
+    plain = cast("socket.socket", sock)
+    received = bytes(view_of("leftover", leftover))
+    check_stream(plain)
+    peer = plain.getpeername()
+    try:
+        check_leftover(received, serves=serves)
+        made = RustlsSocket(native(plain, received, peer))
+    except BaseException:
+        plain.close()
+        raise
+    try:
+        if do_handshake_on_connect and made.getblocking():
+            made.do_handshake()
+    except BaseException:
+        made.close(force=True)
+        raise
+    return made
+
+
+class RustlsClientContext(_Effective, Client[_native.TLSBuffer, "RustlsSocket"]):
     __slots__ = ("_engine",)
     __doc__ = Client.__doc__
     _engine: _native.ClientEngine
@@ -136,11 +188,30 @@ class RustlsClientContext(_Effective, Client[_native.TLSBuffer, _native.TLSSocke
         port: int,  # noqa: ARG002 - the addresses have it
         verified: str | None,
         timeout: float | None,
-    ) -> _native.TLSSocket:
-        return self._engine.connect(self, addresses, verified, timeout)
+    ) -> RustlsSocket:
+        # Costs milliseconds; buffers do without it.
+        from .rustls_socket import RustlsSocket
+
+        return RustlsSocket(self._engine.connect(self, addresses, verified, timeout))
+
+    def _make_wrapped(
+        self,
+        sock: socket.socket | ByteStream,
+        verified: str | None,
+        leftover: Buffer,
+        do_handshake_on_connect: bool,
+    ) -> RustlsSocket | StreamSocket:
+        def native(plain: socket.socket, _: bytes, peer: object) -> _native.SocketHandle:
+            port = peer[1] if isinstance(peer, tuple) else None
+            return self._engine.take_over(self, plain, verified, port)
+
+        def generic() -> _native.TLSBuffer:
+            return self._make_buffer(verified)
+
+        return _wrapped(sock, leftover, do_handshake_on_connect, native, generic, serves=False)
 
 
-class RustlsServerContext(_Effective, Server[_native.TLSBuffer, _native.TLSSocket]):
+class RustlsServerContext(_Effective, Server[_native.TLSBuffer, "RustlsSocket"]):
     __slots__ = ("_engine",)
     __doc__ = Server.__doc__
     _engine: _native.ServerEngine
@@ -161,20 +232,31 @@ class RustlsServerContext(_Effective, Server[_native.TLSBuffer, _native.TLSSocke
         return self._engine.buffer(self)
 
     def _make_listener(
-        self, addresses: list[Address], backlog: int, timeout: float | None
-    ) -> _native.TLSSocket:
-        return self._engine.listen(self, addresses, backlog, timeout)
+        self, addresses: list[Address], timeout: float | None, options: Listening
+    ) -> RustlsSocket:
+        from .rustls_socket import RustlsSocket
+
+        return RustlsSocket(self._engine.listen(self, addresses, timeout=timeout, **options))
+
+    def _make_wrapped(
+        self, sock: socket.socket | ByteStream, leftover: Buffer, do_handshake_on_connect: bool
+    ) -> RustlsSocket | StreamSocket:
+        def native(plain: socket.socket, received: bytes, _: object) -> _native.SocketHandle:
+            return self._engine.take_over(self, plain, received)
+
+        generic = self._make_buffer
+        return _wrapped(sock, leftover, do_handshake_on_connect, native, generic, serves=True)
 
 
 class RustlsInsecureClientContext(
-    InsecureClient[_native.TLSBuffer, _native.TLSSocket], RustlsClientContext
+    InsecureClient[_native.TLSBuffer, "RustlsSocket"], RustlsClientContext
 ):
     __slots__ = ()
     __doc__ = InsecureClient.__doc__
 
 
 class RustlsInsecureServerContext(
-    InsecureServer[_native.TLSBuffer, _native.TLSSocket], RustlsServerContext
+    InsecureServer[_native.TLSBuffer, "RustlsSocket"], RustlsServerContext
 ):
     __slots__ = ()
     __doc__ = InsecureServer.__doc__

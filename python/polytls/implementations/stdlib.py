@@ -13,15 +13,19 @@ from ..capabilities import effective_groups
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup
 from ..insecure import InsecureTLSImplementation
-from ..interfaces import TLSImplementation
+from ..interfaces import ByteStream, TLSImplementation
 from ..names import Address
-from .contexts import Client, InsecureClient, InsecureServer, Server
+from .contexts import Client, InsecureClient, InsecureServer, Listening, Server
 from .stdlib_buffer import StdlibBuffer
 from .stdlib_credentials import NAME
 from .stdlib_engine import ClientEngine, ServerEngine
 from .stdlib_settings import CAPABILITIES, validate
 
 if TYPE_CHECKING:
+    import socket
+
+    from typing_extensions import Buffer
+
     from ..streams import StreamListener, StreamSocket
 
 __all__ = [
@@ -83,6 +87,22 @@ class StdlibClientContext(_Effective, Client[StdlibBuffer, "StreamSocket"]):
         deadline = Deadline.after(timeout)
         return connect(addresses, lambda: self._make_buffer(verified, port), timeout, deadline)
 
+    def _make_wrapped(
+        self,
+        sock: socket.socket | ByteStream,
+        verified: str | None,
+        leftover: Buffer,
+        do_handshake_on_connect: bool,
+    ) -> StreamSocket:
+        from ..streams import wrap
+
+        return wrap(
+            sock,
+            self._make_buffer(verified),
+            leftover=leftover,
+            do_handshake_on_connect=do_handshake_on_connect,
+        )
+
 
 class StdlibServerContext(_Effective, Server[StdlibBuffer, "StreamListener"]):
     __slots__ = ("_engine",)
@@ -97,7 +117,7 @@ class StdlibServerContext(_Effective, Server[StdlibBuffer, "StreamListener"]):
         return StdlibBuffer(self, self._engine.begin())
 
     def _make_listener(
-        self, addresses: list[Address], backlog: int, timeout: float | None
+        self, addresses: list[Address], timeout: float | None, options: Listening
     ) -> StreamListener:
         from ..streams import listen
 
@@ -106,8 +126,23 @@ class StdlibServerContext(_Effective, Server[StdlibBuffer, "StreamListener"]):
             self,
             self._make_buffer,
             implementation=NAME,
-            backlog=backlog,
             timeout=timeout,
+            **options,
+        )
+
+    def _make_wrapped(
+        self,
+        sock: socket.socket | ByteStream,
+        leftover: Buffer,
+        do_handshake_on_connect: bool,
+    ) -> StreamSocket:
+        from ..streams import wrap
+
+        return wrap(
+            sock,
+            self._make_buffer(),
+            leftover=leftover,
+            do_handshake_on_connect=do_handshake_on_connect,
         )
 
 

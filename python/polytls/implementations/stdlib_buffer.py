@@ -34,6 +34,7 @@ from ..errors import (
     WantReadError,
     WantWriteError,
 )
+from ..fork import generation, inherited
 from ..info import ConnectionInfo
 from ..interfaces import ClientContext, ServerContext
 from .records import MALFORMED, MAX_FRAGMENT, describe_foreign, front, plain_alert
@@ -67,13 +68,14 @@ class StdlibBuffer:
         "_done",
         "_ended",
         "_failure",
+        "_generation",
         "_head",
         "_heard",
         "_hidden",
         "_inbound",
         "_info",
         "_judged",
-        "_lock",
+        "_mutex",
         "_outbound",
         "_outgone",
         "_peer_closed",
@@ -91,7 +93,8 @@ class StdlibBuffer:
         self._context = context
         self._side = side
         self._tls: Session = side.tls
-        self._lock = threading.Lock() if side.judge is None else Guard()
+        self._generation = generation()
+        self._mutex = threading.Lock() if side.judge is None else Guard()
         self._info = ConnectionInfo(implementation=NAME)
         #: Ciphertext from `_head` on waits to be opened.
         self._inbound = bytearray()
@@ -203,6 +206,15 @@ class StdlibBuffer:
         with self._lock:
             return len(self._inbound) - self._head
 
+    @property
+    def unprocessed(self) -> bytes:
+        """Ciphertext that waits to be opened, and all that follows close_notify.
+
+        For the driver (`driver.KeepsIncoming`).
+        """
+        with self._lock:
+            return bytes(self._inbound[self._head :])
+
     def process_outgoing(self, amount_bytes_for_network: int) -> bytes:
         """Return up to so many bytes of ciphertext to be sent."""
         amount = amount_of("amount_bytes_for_network", amount_bytes_for_network)
@@ -259,6 +271,12 @@ class StdlibBuffer:
         """Return the peer's certificate as DER, None before the handshake or without one."""
         chain = self._info.peer_chain
         return chain[0] if chain else None
+
+    @property
+    def _lock(self) -> threading.Lock | Guard:
+        if self._generation != generation():
+            raise inherited("connection", "make a new one in this process")
+        return self._mutex
 
     # --- inside; the lock is held ---
 

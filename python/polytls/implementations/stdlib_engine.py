@@ -16,6 +16,7 @@ from typing import Final
 
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup, TLSVersion, known
+from ..fork import renew_in_children
 from ..insecure import InsecureConfiguration
 from .openssl_names import GROUPS, suites
 from .stdlib_credentials import identity_of
@@ -240,6 +241,11 @@ class _Sessions:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
+        self.renew()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Forget everything: a ticket that two processes use is used twice."""
         self._servers: OrderedDict[_Key, list[Established]] = OrderedDict()
         self._lock = threading.Lock()
 

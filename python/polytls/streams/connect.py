@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from ..interfaces import TLSBuffer
+from .carrier import carrier_of
 from .connection import StreamSocket
 from .sockets import host_and_port
 from .waiting import WRITE, Deadline, wait_for
@@ -40,10 +41,14 @@ def connect(
             fault = error
             continue
         try:
-            made = StreamSocket(dialled, make_buffer(), host_and_port(address), timeout)
-            made.handshake(deadline)
+            made = StreamSocket(carrier_of(dialled), make_buffer(), host_and_port(address), timeout)
         except BaseException:
             dialled.close()
+            raise
+        try:
+            made.handshake(deadline)
+        except BaseException:
+            made.abandon()
             raise
         return made
     raise fault

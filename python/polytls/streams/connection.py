@@ -1,58 +1,62 @@
-"""A connected TLS socket: its data, what is known of it, and its end."""
+"""A connected TLS socket: its data, and what is known of it."""
 
 from __future__ import annotations
 
-import errno
-import os
+import copy
+import io
 import socket
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
 
 from ..arguments import amount_of, view_of
 from ..constants import CipherSuite, NextProtocol, TLSVersion
-from ..driver import Driver, Need, State
-from ..errors import TLSError, WantReadError, WantWriteError
+from ..driver import Need
+from ..errors import TLSError
 from ..info import ConnectionInfo
 from ..interfaces import SupportsInfo, TLSBuffer
-from .sockets import SocketBase, host_and_port, shown, want_write
-from .transport import RECORD, ByteStream
-from .turns import Turns
-from .waiting import WRITE, Deadline, Interest
+from .carrier import Carrier
+from .endings import Endings
+from .sockets import host_and_port, no_address, shown, spoke_too_soon, want_write
+from .waiting import Deadline
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["CLOSE_TIMEOUT", "StreamSocket"]
+__all__ = ["StreamSocket"]
 
 _T = TypeVar("_T")
-
-#: How long `close` may take where there is no timeout, in seconds.
-CLOSE_TIMEOUT: Final = 5.0
 
 #: `recv` gives at most this much in one piece, whatever is asked for.
 _LARGEST: Final = 256 * 1024
 
 
-class StreamSocket(SocketBase):
-    """A TLS connection over a byte stream. Made by `connect` of a context, and by `accept`.
+class StreamSocket(Endings):
+    """A TLS connection over a byte stream. Made by `connect` of a context, by `accept`, by `wrap`.
 
-    `stream` must not block; it is closed with the connection. `peer`: what `getpeername` gives.
+    `carrier`: closed with the connection. `peer`: what `getpeername` gives. `received`: what came
+    from the peer before. `upgrade`: a client's, on a stream that was used in plaintext; what comes
+    before ClientHello is refused.
     """
 
-    __slots__ = ("_close_tried", "_driver", "_peer", "_turns")
-
-    _kind = "connection; connect() of a server context gives listeners"
+    __slots__ = ("_peer", "_refusal", "_upgrade")
 
     def __init__(
-        self, stream: ByteStream, buffer: TLSBuffer, peer: tuple[str, int], timeout: float | None
+        self,
+        carrier: Carrier,
+        buffer: TLSBuffer,
+        peer: tuple[str, int] | None,
+        timeout: float | None,
+        *,
+        received: bytes = b"",
+        upgrade: bool = False,
     ) -> None:
-        super().__init__(buffer.context, timeout)
-        self._driver = Driver(buffer)
-        self._turns = Turns(self._driver, stream)
+        super().__init__(carrier, buffer, timeout)
         self._peer = peer
-        #: A forced close has said that it would block.
-        self._close_tried = False
+        #: Whether it is still to be seen that nothing came before ClientHello; why it was refused.
+        self._upgrade = upgrade
+        self._refusal: TLSError | None = None
+        if received:
+            self._driver.receive(received)
 
     # --- data ---
 
@@ -70,15 +74,28 @@ class StreamSocket(SocketBase):
 
         def attempt() -> Need | None:
             need = self._driver.handshake()
-            return Need.WRITE if need is None and self._turns.transport.has_unsent else need
+            return Need.WRITE if need is None and turns.transport.has_unsent else need
 
-        with self._turns.to_receive(deadline), self._turns.to_send(deadline):
-            self._turns.drive(attempt, deadline, sends=True)
+        turns = self._turns
+        with turns.to_receive(deadline), turns.to_send(deadline):
+            if self._upgrade:
+                self._begin_upgrade()
+            turns.drive(attempt, deadline, sends=True)
+
+    def _begin_upgrade(self) -> None:
+        """Look whether the peer has spoken before us: nobody is to take that for its answer."""
+        if self._refusal is None:
+            with self._turns.lock:
+                if not self._turns.transport.check_open().something_came():
+                    self._upgrade = False
+                    return
+            self._refusal = spoke_too_soon()
+        raise copy.copy(self._refusal)
 
     def recv(self, bufsize: int) -> bytes:
         """Receive what is there, up to `bufsize` bytes, waiting for the first."""
         size = min(amount_of("bufsize", bufsize), _LARGEST)
-        return self._receive(lambda: self._driver.read(size)) if size else self._nothing(b"")
+        return self._receive(lambda: self._driver.read(size), b"") if size else self._nothing(b"")
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, /) -> int:
         """Receive into `buffer`, up to `nbytes` (0: as many as fit), and give the count."""
@@ -87,13 +104,14 @@ class StreamSocket(SocketBase):
         if wanted > len(view):
             raise ValueError("buffer is smaller than nbytes")
         view = view[: wanted or len(view)]
-        return self._receive(lambda: self._driver.read_into(view)) if view else self._nothing(0)
+        return self._receive(lambda: self._driver.read_into(view), 0) if view else self._nothing(0)
 
-    def _receive(self, attempt: Callable[[], _T | Need]) -> _T:
+    def _receive(self, attempt: Callable[[], _T | Need], end: _T) -> _T:
+        turns = self._turns
         deadline = Deadline.after(self._timeout)
         self._ensure_handshake(deadline)
-        with self._turns.to_receive(deadline):
-            return self._turns.drive(attempt, deadline)
+        with turns.to_receive(deadline):
+            return turns.drive(lambda: end if turns.receiving_ended else attempt(), deadline)
 
     def send(self, bytes: Buffer) -> int:
         """Send `bytes`, or up to 256 KiB of them, and give the count.
@@ -124,12 +142,72 @@ class StreamSocket(SocketBase):
 
     def _send_some(self, view: memoryview, deadline: Deadline) -> tuple[int, bool]:
         """How much was accepted, and whether the system has all of it."""
+        turns = self._turns
         self._ensure_handshake(deadline)
-        with self._turns.to_send(deadline):
-            count = self._turns.drive(
-                lambda: self._turns.transport.seal(view), deadline, sends=True
-            )
-            return count, self._turns.hand_over(deadline)
+        with turns.to_send(deadline):
+            count = turns.drive(lambda: turns.transport.seal(view), deadline, sends=True)
+            return count, turns.hand_over(deadline)
+
+    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
+        """Send `file` from `offset`, all of it or `count` bytes; return how many were sent.
+
+        The timeout is for the whole. `file` then stands behind the last byte that was accepted,
+        after an error as well, if it is one that can be positioned.
+        """
+        deadline = Deadline.after(self._timeout)
+        if deadline.non_blocking:
+            raise ValueError("non-blocking sockets are not supported: sendfile waits")
+        if "b" not in getattr(file, "mode", "b") or isinstance(file, io.TextIOBase):
+            raise ValueError("file must be open for reading bytes")
+        if count is not None and not amount_of("count", count):
+            raise ValueError("count must be positive")
+        start = amount_of("offset", offset)
+        seekable = file.seekable()
+        if seekable or start:
+            file.seek(start)
+        sent = 0
+        self._nothing(None)
+        try:
+            while count is None or sent < count:
+                most = _LARGEST if count is None else min(_LARGEST, count - sent)
+                view = memoryview(file.read(most))
+                if not view:
+                    break
+                while view:
+                    taken, handed_over = self._send_some(view, deadline)
+                    view = view[taken:]
+                    sent += taken
+                    if not handed_over or (view and deadline.passed):
+                        raise TimeoutError("timed out")
+        finally:
+            if seekable:
+                file.seek(start + sent)
+        return sent
+
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[Any]:
+        """Return a file object over the connection, as `socket.socket.makefile` does.
+
+        The connection stays open until it and all its files are closed.
+        """
+        self._nothing(None)
+        # It needs of its socket what this one has: recv_into, send, and the count of files.
+        made: IO[Any] = socket.socket.makefile(
+            self,  # type: ignore[call-overload]
+            mode,
+            buffering,
+            encoding=encoding,
+            errors=errors,
+            newline=newline,
+        )
+        return made
 
     # --- what is known ---
 
@@ -138,14 +216,16 @@ class StreamSocket(SocketBase):
 
         Not 0 whenever there is some that the descriptor's readiness does not tell of.
         """
-        with self._turns.lock:
-            known = self._turns.transport.stream is not None and self._driver.established
-            return self._driver.pending() if known else 0
+        turns = self._turns
+        with turns.lock:
+            open_ = turns.transport.carrier is not None and not turns.receiving_ended
+            return self._driver.pending() if open_ and self._driver.established else 0
 
     def outgoing_bytes_buffered(self) -> int:
         """Return how many bytes of ciphertext wait for the descriptor to be writable."""
         with self._turns.lock:
-            return 0 if self._turns.transport.stream is None else self._driver.unsent
+            carrier = self._turns.transport.carrier
+            return 0 if carrier is None else self._driver.unsent + carrier.unsent()
 
     @property
     def info(self) -> ConnectionInfo:
@@ -173,115 +253,37 @@ class StreamSocket(SocketBase):
         return self._driver.buffer.negotiated_tls_version
 
     def fileno(self) -> int:
-        """Return the descriptor, -1 once closed."""
-        stream = self._turns.transport.stream
-        return -1 if stream is None else stream.fileno()
+        """Return the descriptor, -1 once closed, and over a stream that has none to wait for."""
+        return self._turns.fileno()
 
     def getsockname(self) -> tuple[str, int]:
-        """Return the local address."""
+        """Return the local address. Raises OSError if the stream below has none."""
         with self._turns.lock:
-            stream = self._turns.transport.check_open()
-            if not isinstance(stream, socket.socket):
-                raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
-            return host_and_port(stream.getsockname())
+            address: object = getattr(self._below(), "getsockname", tuple)()
+        if not isinstance(address, tuple) or not address:
+            raise no_address()
+        return host_and_port(address)
 
     def getpeername(self) -> tuple[str, int]:
-        """Return the peer's address, as it was when the connection was made."""
+        """Return the peer's address, as it was when the connection was made.
+
+        Raises OSError if the stream below has none.
+        """
+        if self._peer is None:
+            raise no_address()
         return self._peer
 
     def __repr__(self) -> str:
         name, peer = self.info.implementation, shown(self._peer)
-        return f"<TLSSocket of {name}: connection with {peer}, fd={self.fileno()}>"
-
-    # --- the end ---
-
-    def close(self, force: bool = False) -> None:
-        """End the connection: send close_notify and, unless `force`, wait for the peer's.
-
-        The timeout holds for all of it; none means `CLOSE_TIMEOUT` here. A connection that failed,
-        or whose handshake is not complete, is just closed.
-        """
-        try:
-            with self._turns.lock:
-                if self._turns.transport.stream is None:
-                    return
-                orderly = self._driver.established and not self._turns.transport.failed
-                if not orderly:
-                    self._turns.transport.flush()
-            if orderly:
-                timeout = self._timeout
-                deadline = Deadline.after(CLOSE_TIMEOUT if timeout is None else timeout)
-                if force:
-                    self._say_goodbye(deadline)
-                else:
-                    self._exchange_goodbyes(deadline)
-        except (WantReadError, WantWriteError):
-            raise
-        except BaseException:
-            if not self._turns.release():
-                return  # Another thread has closed it meanwhile.
-            raise
-        else:
-            self._turns.release()
-
-    def _say_goodbye(self, deadline: Deadline) -> None:
-        """Send close_notify; that the peer has gone is no error."""
-        while True:
-            with self._turns.lock:
-                with suppress(TLSError):
-                    self._driver.close()
-                self._turns.transport.flush()
-                if not self._turns.transport.has_unsent:
-                    return
-                if deadline.non_blocking and self._close_tried:
-                    return
-                self._close_tried = deadline.non_blocking
-            self._turns.wait(WRITE, deadline)
-
-    def _exchange_goodbyes(self, deadline: Deadline) -> None:
-        """Send close_notify and read until the peer's; late data is discarded."""
-
-        def attempt() -> Need | None:
-            self._turns.transport.flush()
-            while (data := self._driver.read(RECORD)) != b"":
-                if isinstance(data, Need):
-                    return data
-            return Need.WRITE if self._turns.transport.has_unsent else None
-
-        try:
-            with self._turns.lock:
-                self._driver.close()
-                self._turns.closing = True
-                self._turns.transport.flush()
-        except TLSError as error:
-            told = self._turns.told(error, deadline)
-            raise told from told.__cause__
-        try:
-            with self._turns.to_receive(deadline):
-                self._turns.drive(attempt, deadline, sends=True)
-        except (TLSError, TimeoutError):
-            raise
-        except OSError:
-            # Both have said what there was to say, the peer has only not waited for ours.
-            if self._driver.state is not State.CLOSED:
-                raise
-
-    def abandon(self) -> None:
-        """Close the descriptor without a word to the peer, as dropping the socket does."""
-        self._turns.release()
-
-    def farewell(self) -> Interest | None:
-        """Go on telling the peer of a failure; return what that waits for, None when it is done."""
-        return self._turns.farewell()
-
-    def __del__(self) -> None:
-        # Whoever waits holds the socket, so nobody does. A constructor may have failed.
-        turns: Turns | None = getattr(self, "_turns", None)
-        stream = None if turns is None else turns.transport.stream
-        if isinstance(stream, socket.socket):
-            stream.close()
+        descriptor = -1 if self._inherited else self._turns_there.fileno()
+        return f"<TLSSocket of {name}: connection with {peer}, fd={descriptor}>"
 
     # --- inside ---
+
+    def _check_timeout(self, seconds: float | None) -> None:
+        carrier = self._turns.transport.carrier
+        if carrier is not None:
+            carrier.check_timeout(seconds)
 
     def _ensure_handshake(self, deadline: Deadline) -> None:
         if not self._driver.established:

@@ -7,6 +7,17 @@ listener, not to the call that began them; the next call, or another thread's, g
 Several threads may accept at once. One of them has the turn: it alone polls, and works on
 handshakes. The others wait for the turn, within their own time, and find what it has left.
 
+At the limit of handshakes in progress, the one that has taken longest gives way to a client that
+waits to be accepted, once it has had a second: those who open connections and say nothing, or
+little at a time, have to open them faster than others finish.
+
+Where the machine has nothing left to accept with (too many open files), the system's queue is left
+alone for a moment, so that nobody spins. Handshakes in progress go on; only if there are none does
+`accept` raise, so that the caller can close something, or just call it again.
+
+A process that is forked before the first `accept` shares the listener: each child accepts for
+itself. Later the handshakes in progress belong to one process, and the listener with them.
+
 ```text
  accept(2) -> waiting -> finished -> returned by accept
                  |
@@ -18,9 +29,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import socket
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -28,8 +41,10 @@ from time import monotonic
 from typing import Final
 
 from ..errors import TLSError, WantReadError, WantWriteError
+from ..fork import generation, inherited, renew_in_children
 from ..info import ConnectionInfo
 from ..interfaces import ServerContext, TLSBuffer
+from .carrier import carrier_of
 from .connect import Address, prepare
 from .connection import StreamSocket
 from .sockets import SocketBase, closed, host_and_port, shown, want_read
@@ -43,6 +58,11 @@ __all__ = ["HANDSHAKE_LIMIT", "HANDSHAKE_TIMEOUT", "StreamListener", "listen"]
 HANDSHAKE_LIMIT: Final = 128
 #: How long one handshake may take, in seconds. Time in which no thread accepts does not count.
 HANDSHAKE_TIMEOUT: Final = 10.0
+
+#: What each handshake has, in seconds, before it gives way to another at the limit.
+_GRACE: Final = 1.0
+#: How long the queue is left alone after an error of `_LACKING`, in seconds.
+_REST: Final = 0.1
 
 #: Taken from the system's queue at a time.
 _BATCH: Final = 16
@@ -65,18 +85,32 @@ _ONE_CONNECTIONS: Final = frozenset(
     if hasattr(errno, name)
 )
 
+#: Errors of accept(2) that come again at once: the machine lacks something.
+_LACKING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
 _log = logging.getLogger("polytls.streams")
 
 
 class _Pending:
     """A connection that waits for its peer, until a moment."""
 
-    __slots__ = ("interest", "stream", "until")
+    __slots__ = ("interest", "since", "stream", "until")
 
-    def __init__(self, stream: StreamSocket) -> None:
+    def __init__(self, stream: StreamSocket, timeout: float | None) -> None:
         self.stream = stream
         self.interest = READ
-        self.until = monotonic() + HANDSHAKE_TIMEOUT
+        self.since = monotonic()
+        #: None: for ever.
+        self.until = None if timeout is None else self.since + timeout
+
+    def postpone(self, seconds: float) -> None:
+        """Do not count so much time."""
+        self.since += seconds
+        if self.until is not None:
+            self.until += seconds
+
+    def is_late(self, now: float) -> bool:
+        return self.until is not None and now >= self.until
 
 
 class StreamListener(SocketBase):
@@ -86,13 +120,18 @@ class StreamListener(SocketBase):
         "_accepting",
         "_bell",
         "_closed",
+        "_does_handshakes",
         "_failed",
         "_finished",
         "_implementation",
         "_leaving",
+        "_limit",
         "_make_buffer",
+        "_rests_until",
         "_socket",
+        "_timeout_of_handshakes",
         "_unattended",
+        "_used",
         "_waiting",
     )
 
@@ -103,15 +142,26 @@ class StreamListener(SocketBase):
         listening: socket.socket,
         context: ServerContext,
         make_buffer: Callable[[], TLSBuffer],
+        *,
         implementation: str,
         timeout: float | None,
+        do_handshake_on_accept: bool,
+        handshake_timeout: float | None,
+        handshake_limit: int,
     ) -> None:
-        super().__init__(context, timeout)
+        super().__init__(context, listening, timeout)
+        self._does_handshakes = do_handshake_on_accept
+        self._timeout_of_handshakes = handshake_timeout
+        self._limit = handshake_limit
         self._socket = listening
         self._make_buffer = make_buffer
         self._implementation = implementation
         self._closed = False
         self._failed = 0
+        #: Whether a call of `accept` has begun.
+        self._used = False
+        #: Until then nothing is taken from the system's queue.
+        self._rests_until = 0.0
         #: Wakes the thread that polls.
         self._bell = Bell()
         #: The turn. Everything below is for the thread that has it.
@@ -121,20 +171,39 @@ class StreamListener(SocketBase):
         self._leaving: list[_Pending] = []
         #: Since when nobody accepts.
         self._unattended = monotonic()
+        renew_in_children(self)
+
+    def renew(self) -> None:
+        """Begin for itself in a child, if nothing has begun in the parent (`polytls.fork`)."""
+        if self._closed or self._used:
+            return
+        self._bell.close()
+        self._bell = Bell()
+        self._accepting = threading.Lock()
+        self._generation = generation()
 
     def accept(self) -> tuple[StreamSocket, tuple[str, int]]:
         """Return the next connection and the client's address.
 
-        With a timeout or without: the connection whose handshake is done first. Non-blocking: the
-        next connection, its handshake not done; `recv`, `send` or `do_handshake` does it.
+        With a timeout or without: the connection whose handshake is done first. Non-blocking, or
+        without `do_handshake_on_accept`: the next connection, its handshake not done; `recv`,
+        `send` or `do_handshake` does it.
 
         Never raises for a client's fault: `failed_handshakes` counts those, and the log has them.
+        OSError is the machine's: too many open files, say. Who calls again does not spin.
         """
+        self._check_open()
+        self._used = True
         deadline = Deadline.after(self._timeout)
         take(self._accepting, deadline, READ)
         try:
             self._check_open()
-            stream = self._next_unfinished() if deadline.non_blocking else self._next(deadline)
+            if deadline.non_blocking:
+                stream = self._next_unfinished()
+            elif self._does_handshakes:
+                stream = self._next(deadline)
+            else:
+                stream = self._next_deferred(deadline)
         finally:
             self._unattended = monotonic()
             if self._closed:
@@ -148,7 +217,7 @@ class StreamListener(SocketBase):
         # long ago, and it is not its fault that nobody looked.
         gap = monotonic() - self._unattended
         for pending in self._waiting:
-            pending.until += gap
+            pending.postpone(gap)
         while not self._finished:
             self._work(deadline)
             self._check_open()
@@ -166,17 +235,35 @@ class StreamListener(SocketBase):
             raise want_read()
         return stream
 
+    def _next_deferred(self, deadline: Deadline) -> StreamSocket:
+        while True:
+            with suppress(WantReadError):
+                return self._next_unfinished()
+            watched = [(self._bell.fileno(), READ), (self._socket.fileno(), READ)]
+            ready = wait_for(watched, deadline)
+            self._bell.hush()
+            self._check_open()
+            if not ready:
+                raise TimeoutError("timed out")
+
     def _work(self, deadline: Deadline) -> None:
         """Wait for the network, for everybody, once, and do what can be done then."""
-        room = HANDSHAKE_LIMIT - len(self._waiting) - len(self._finished)
+        room = self._limit - len(self._waiting) - len(self._finished)
+        now = monotonic()
         watched = [(self._bell.fileno(), READ)]
-        if room > 0:
+        welcome_at = self._rests_until
+        if room <= 0:
+            oldest = min((each.since for each in self._waiting), default=math.inf)
+            welcome_at = max(welcome_at, oldest + _GRACE)
+        if now >= welcome_at:
             watched.append((self._socket.fileno(), READ))
+        limits = [deadline.at, *(each.until for each in (*self._waiting, *self._leaving))]
+        if now < welcome_at < math.inf:
+            limits.append(welcome_at)
         for pending in (*self._waiting, *self._leaving):
             watched.append((pending.stream.fileno(), pending.interest))
-        soonest = [pending.until for pending in (*self._waiting, *self._leaving)]
-        limits = soonest if deadline.at is None else [*soonest, deadline.at]
-        ready = wait_for(watched, Deadline(min(limits, default=None)))
+        soonest = min((each for each in limits if each is not None), default=None)
+        ready = wait_for(watched, Deadline(soonest))
         self._bell.hush()
         if self._closed:
             return
@@ -184,21 +271,32 @@ class StreamListener(SocketBase):
         self._waiting = [each for each in self._waiting if self._keeps_waiting(each, ready, now)]
         self._leaving = [each for each in self._leaving if self._keeps_leaving(each, ready, now)]
         if self._socket.fileno() in ready:
+            room = self._limit - len(self._waiting) - len(self._finished)
+            if room <= 0 and self._waiting:
+                self._give_up(min(self._waiting, key=lambda each: each.since))
+                room = 1
             self._welcome(min(room, _BATCH))
+
+    def _give_up(self, pending: _Pending) -> None:
+        self._waiting.remove(pending)
+        self._note_failure(pending, TimeoutError("gave way to another client at the limit"))
+        pending.stream.abandon()
 
     def _welcome(self, most: int) -> None:
         """Take connections from the system and begin their handshakes."""
         for _ in range(most):
             try:
                 stream = self._accept_one()
-            except OSError:
-                # Such as too many open files. What is in hand may well mend it.
-                if self._finished:
+            except OSError as error:
+                if error.errno in _LACKING:
+                    self._rests_until = monotonic() + _REST
+                # What is in hand may well mend it.
+                if self._finished or (self._waiting and error.errno in _LACKING):
                     return
                 raise
             if stream is None:
                 return
-            pending = _Pending(stream)
+            pending = _Pending(stream, self._timeout_of_handshakes)
             if self._goes_on(pending):
                 self._waiting.append(pending)
 
@@ -215,7 +313,8 @@ class StreamListener(SocketBase):
                 raise
             try:
                 prepare(accepted)
-                return StreamSocket(accepted, self._make_buffer(), host_and_port(address), 0.0)
+                carrier, peer = carrier_of(accepted), host_and_port(address)
+                return StreamSocket(carrier, self._make_buffer(), peer, 0.0)
             except BaseException:
                 accepted.close()
                 raise
@@ -223,7 +322,7 @@ class StreamListener(SocketBase):
     def _keeps_waiting(self, pending: _Pending, ready: set[int], now: float) -> bool:
         if pending.stream.fileno() in ready:
             return self._goes_on(pending)
-        if now < pending.until:
+        if not pending.is_late(now):
             return True
         self._note_failure(pending, TimeoutError("timed out"))
         pending.stream.abandon()
@@ -252,7 +351,7 @@ class StreamListener(SocketBase):
 
     def _see_off(self, pending: _Pending) -> None:
         interest = pending.stream.farewell()
-        if interest is None or len(self._leaving) >= HANDSHAKE_LIMIT:
+        if interest is None or len(self._leaving) >= self._limit:
             pending.stream.abandon()
             return
         pending.interest = interest
@@ -263,7 +362,7 @@ class StreamListener(SocketBase):
         interest: Interest | None = pending.interest
         if pending.stream.fileno() in ready:
             interest = pending.stream.farewell()
-        if interest is None or now >= pending.until:
+        if interest is None or pending.is_late(now):
             pending.stream.abandon()
             return False
         pending.interest = interest
@@ -284,11 +383,15 @@ class StreamListener(SocketBase):
     def close(self, force: bool = False) -> None:  # noqa: ARG002 - it never waits
         """Stop listening and drop the handshakes in progress; returned connections go on.
 
-        A thread that accepts gets OSError. Closing again does nothing.
+        A thread that accepts gets OSError. Closing again does nothing. After fork, in a child, its
+        copies of the descriptors are closed.
         """
         if self._closed:
             return
         self._closed = True
+        if self._inherited:
+            self._clear()
+            return
         self._bell.ring()
         # Otherwise the thread that has the turn clears up, as it waits for the descriptors.
         if self._accepting.acquire(blocking=False):
@@ -298,8 +401,31 @@ class StreamListener(SocketBase):
                 self._accepting.release()
 
     def __del__(self) -> None:
-        if hasattr(self, "_waiting") and not self._closed:
+        if not hasattr(self, "_unattended") or self._closed:
+            return
+        try:
+            if not self._inherited:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+        finally:
             self._clear()
+
+    def detach(self) -> int:
+        """Return the descriptor and let go of it; handshakes in progress are dropped.
+
+        A thread that accepts gets OSError. -1 once closed.
+        """
+        if self._closed:
+            return -1
+        self._check_open()
+        self._socket.settimeout(self._timeout)
+        # What is closed with the listener is another socket then.
+        listening, self._socket = self._socket, socket.socket()
+        self.close()
+        return listening.detach()
+
+    def _below(self) -> socket.socket:
+        self._check_open()
+        return self._socket
 
     def _clear(self) -> None:
         for stream in self._finished:
@@ -332,14 +458,19 @@ class StreamListener(SocketBase):
         return host_and_port(self._socket.getsockname())
 
     def __repr__(self) -> str:
-        where = ""
-        with suppress(OSError):
-            where = f" {shown(self.getsockname())}"
-        return f"<TLSSocket of {self._implementation}: listener at{where}, fd={self.fileno()}>"
+        where, descriptor = "nowhere", -1
+        if not self._closed:
+            where = shown(host_and_port(self._socket.getsockname()))
+            descriptor = self._socket.fileno()
+        return f"<TLSSocket of {self._implementation}: listener at {where}, fd={descriptor}>"
 
     def _check_open(self) -> None:
         if self._closed:
             raise closed()
+        if self._inherited:
+            raise inherited(
+                "listener", "fork before the first accept, or make another one in this process"
+            )
 
 
 def listen(
@@ -348,30 +479,60 @@ def listen(
     make_buffer: Callable[[], TLSBuffer],
     *,
     implementation: str,
-    backlog: int,
     timeout: float | None,
+    backlog: int = 128,
+    reuse_port: bool = False,
+    dual_stack: bool = False,
+    do_handshake_on_accept: bool = True,
+    handshake_timeout: float | None = HANDSHAKE_TIMEOUT,
+    handshake_limit: int = HANDSHAKE_LIMIT,
 ) -> StreamListener:
     """Listen at the first of `addresses` that can be had.
 
-    An IPv6 address means IPv6 alone, so that `::` and `0.0.0.0` can be bound side by side.
-    `timeout`: how long `accept` waits. Raises the last address's error.
+    An IPv6 address means IPv6 alone, so that `::` and `0.0.0.0` can be bound side by side; with
+    `dual_stack` it takes clients of both. `reuse_port`: others may listen there as well, and the
+    system deals clients out (SO_REUSEPORT). `timeout`: how long `accept` waits.
+    `do_handshake_on_accept`: whether a blocking `accept` does. `handshake_timeout`: seconds for
+    each, None for ever. `handshake_limit`: how many at a time.
+
+    Raises the last address's error; ValueError for a limit below 1 or a timeout of 0, for
+    `dual_stack` without an IPv6 address, and for what the system does not have.
     """
+    if handshake_limit < 1:
+        raise ValueError("handshake_limit must be at least 1")
+    if handshake_timeout is not None and handshake_timeout <= 0:
+        raise ValueError("handshake_timeout must be more than 0, or None")
+    if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
+        raise ValueError("reuse_port: this system has no SO_REUSEPORT")
+    if dual_stack:
+        addresses = [address for address in addresses if ":" in address[0]]
+        if not addresses or not socket.has_dualstack_ipv6():
+            raise ValueError("dual_stack needs an IPv6 address, such as ::, and a system with both")
     fault = OSError("no address to listen at")
     for address in addresses:
         try:
-            listening = _listen_at(address, backlog)
+            listening = _listen_at(address, backlog, reuse_port, dual_stack)
         except OSError as error:
             fault = error
             continue
         try:
-            return StreamListener(listening, context, make_buffer, implementation, timeout)
+            return StreamListener(
+                listening,
+                context,
+                make_buffer,
+                implementation=implementation,
+                timeout=timeout,
+                do_handshake_on_accept=do_handshake_on_accept,
+                handshake_timeout=handshake_timeout,
+                handshake_limit=handshake_limit,
+            )
         except BaseException:
             listening.close()
             raise
     raise fault
 
 
-def _listen_at(address: Address, backlog: int) -> socket.socket:
+def _listen_at(address: Address, backlog: int, reuse_port: bool, dual_stack: bool) -> socket.socket:
     host, port, flow, scope = address
     version_6 = ":" in host
     made = socket.socket(socket.AF_INET6 if version_6 else socket.AF_INET, socket.SOCK_STREAM)
@@ -380,8 +541,10 @@ def _listen_at(address: Address, backlog: int) -> socket.socket:
         # On Windows the option of that name would let others take the port over.
         if os.name == "posix":
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if version_6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual_stack else 1)
         made.bind((host, port, flow, scope) if version_6 else (host, port))
         made.listen(backlog)
     except BaseException:

@@ -8,12 +8,15 @@ native sockets.
 from __future__ import annotations
 
 import errno
+import os
+import socket
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from ..arguments import seconds_of
 from ..constants import CipherSuite, NextProtocol, TLSVersion
-from ..errors import WantReadError, WantWriteError
+from ..errors import PeerMisbehaved, WantReadError, WantWriteError
+from ..fork import generation
 from ..info import ConnectionInfo
 from ..interfaces import ClientContext, ServerContext
 
@@ -24,20 +27,39 @@ if TYPE_CHECKING:
 
     from .connection import StreamSocket
 
-__all__ = ["SocketBase", "closed", "host_and_port", "shown", "want_read", "want_write"]
+__all__ = [
+    "SocketBase",
+    "closed",
+    "host_and_port",
+    "no_address",
+    "not_connected",
+    "peer_of",
+    "shown",
+    "spoke_too_soon",
+    "want_read",
+    "want_write",
+]
 
 
 class SocketBase(ABC):
     """A socket that is neither a connection nor a listener yet."""
 
-    __slots__ = ("__weakref__", "_context", "_timeout")
+    __slots__ = ("__weakref__", "_context", "_generation", "_kind_below", "_timeout")
 
     #: What it is, and where the other kind comes from.
     _kind: str
 
-    def __init__(self, context: ClientContext | ServerContext, timeout: float | None) -> None:
+    def __init__(
+        self, context: ClientContext | ServerContext, stream: Any, timeout: float | None
+    ) -> None:
         self._context = context
+        self._kind_below = (
+            getattr(stream, "family", socket.AF_UNSPEC),
+            getattr(stream, "proto", 0),
+        )
         self._timeout = timeout
+        #: Of the process that it was made in.
+        self._generation = generation()
 
     @property
     def context(self) -> ClientContext | ServerContext:
@@ -46,7 +68,9 @@ class SocketBase(ABC):
 
     def settimeout(self, value: float | None, /) -> None:
         """Set how long each call may wait: seconds, None for ever, 0 not at all."""
-        self._timeout = seconds_of(value)
+        seconds = seconds_of(value)
+        self._check_timeout(seconds)
+        self._timeout = seconds
 
     def gettimeout(self) -> float | None:
         """Return how long each call may wait."""
@@ -54,15 +78,27 @@ class SocketBase(ABC):
 
     def setblocking(self, flag: bool, /) -> None:
         """Do the same as `settimeout(None)` or `settimeout(0)`."""
-        self._timeout = None if flag else 0.0
+        self.settimeout(None if flag else 0.0)
 
     def getblocking(self) -> bool:
         """Return whether calls wait at all."""
         return self._timeout != 0
 
+    def _check_timeout(self, seconds: float | None) -> None:  # noqa: B027 - most can be kept
+        """Raise ValueError if it cannot be kept."""
+
+    @property
+    def _inherited(self) -> bool:
+        """Whether it belongs to a process that this one was forked from."""
+        return self._generation != generation()
+
     @abstractmethod
     def fileno(self) -> int:
-        """Return the descriptor, -1 once closed."""
+        """Return the descriptor, -1 once closed, and where there is none."""
+
+    @abstractmethod
+    def detach(self) -> int:
+        """Return the descriptor and let go of it, with nothing said to the peer."""
 
     @abstractmethod
     def getsockname(self) -> tuple[str, int]:
@@ -71,6 +107,53 @@ class SocketBase(ABC):
     @abstractmethod
     def close(self, force: bool = False) -> None:
         """Close it."""
+
+    # --- the socket below ---
+
+    @abstractmethod
+    def _below(self) -> Any:
+        """What carries the bytes; raises OSError once closed."""
+
+    # Known after closing as well, as they are of plain sockets.
+
+    @property
+    def family(self) -> int:
+        """The address family, as `socket.socket.family`; AF_UNSPEC over what is no socket."""
+        return self._kind_below[0]
+
+    @property
+    def type(self) -> int:
+        """The kind of socket: `socket.SOCK_STREAM`."""
+        return socket.SOCK_STREAM
+
+    @property
+    def proto(self) -> int:
+        """The protocol's number; 0 over what is no socket."""
+        try:
+            # A socket made with 0, for the usual one, does not know better by itself.
+            number: int = self._below().getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
+        except (AttributeError, OSError):
+            number = self._kind_below[1]
+        return number
+
+    def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
+        """Return an option, as `socket.socket.getsockopt`."""
+        given = (buflen,) if buflen else ()
+        option: int | bytes = self._of_socket("getsockopt")(level, optname, *given)
+        return option
+
+    def setsockopt(
+        self, level: int, optname: int, value: int | Buffer | None, optlen: int = 0, /
+    ) -> None:
+        """Set an option, as `socket.socket.setsockopt`."""
+        given = (optlen,) if value is None else ()
+        self._of_socket("setsockopt")(level, optname, value, *given)
+
+    def _of_socket(self, name: str) -> Any:
+        try:
+            return getattr(self._below(), name)
+        except AttributeError:
+            raise OSError(errno.ENOTSOCK, "the stream below is no socket") from None
 
     @property
     @abstractmethod
@@ -114,6 +197,30 @@ class SocketBase(ABC):
 
     def do_handshake(self) -> None:
         """Complete the handshake of a connection that was accepted without it."""
+        self._refuse()
+
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[Any]:
+        """Return a file object over the connection."""
+        self._refuse()
+
+    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
+        """Send a file, and give the count."""
+        self._refuse()
+
+    def shutdown(self, how: int, /) -> None:
+        """End one or both directions of a connection."""
+        raise not_connected()
+
+    def unwrap(self) -> Any:
+        """End TLS, and give back what is below it."""
         self._refuse()
 
     def pending(self) -> int:
@@ -168,8 +275,26 @@ def host_and_port(address: tuple[object, ...]) -> tuple[str, int]:
     return (f"{host}%{scope}" if scope else host), int(str(address[1]))
 
 
-def shown(address: tuple[str, int]) -> str:
+def peer_of(stream: Any) -> tuple[str, int] | None:
+    """Return the address of a stream's peer; None if it has no such.
+
+    Raises OSError (ENOTCONN) for a socket that has no peer.
+    """
+    try:
+        address = stream.getpeername()
+    except AttributeError:
+        return None
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:  # TLS over a stream without addresses.
+            return None
+        raise
+    return host_and_port(address) if isinstance(address, tuple) else None
+
+
+def shown(address: tuple[str, int] | None) -> str:
     """Return an address for people."""
+    if address is None:
+        return "a peer without an address"
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -182,6 +307,24 @@ def want_read() -> WantReadError:
 def want_write() -> WantWriteError:
     """Return the error of a call that must not wait to send."""
     return WantWriteError("the socket has to become writable first")
+
+
+def not_connected() -> OSError:
+    """Return the error of a call on a socket that has no peer, or none yet."""
+    return OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+
+def no_address() -> OSError:
+    """Return the error of a call for the address of what has none."""
+    return OSError(errno.EAFNOSUPPORT, "the stream below has no host and port")
+
+
+def spoke_too_soon() -> PeerMisbehaved:
+    """Return the error of a client that has heard something before it has said anything."""
+    return PeerMisbehaved(
+        "the peer spoke before TLS began: that is plaintext, of somebody on the path or of a "
+        "server that does not wait for ClientHello"
+    )
 
 
 def closed() -> OSError:

@@ -5,28 +5,24 @@ Rules:
 - All of this is under the socket's lock. Waiting is not done here.
 - The first fault in each direction is latched. One in sending does not stop receiving: what the
   peer said before it went away, an alert above all, is still there to be read.
-- Of the byte stream, `recv` and `send` are used, and `shutdown` where there is one; it must not
-  block. So anything with these will do, another TLS socket for one.
+- While TLS is being ended, no more is received than the record that is due (`by_records`): what
+  stands behind the peer's close_notify is not ours.
 """
 
 from __future__ import annotations
 
 import socket
-from abc import abstractmethod
 from contextlib import suppress
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final
 
 from ..driver import Driver, Need, State
-from ..errors import TLSError, WantReadError, WantWriteError
-from ..interfaces import TLSSocket
+from ..errors import TLSError
+from .carrier import Carrier
 from .sockets import closed
 from .waiting import READ, WRITE, Interest
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
-__all__ = ["RECORD", "ByteStream", "Transport", "again", "close_stream"]
+__all__ = ["RECORD", "Transport", "again"]
 
 #: The most plaintext of one record (RFC 8446 5.1).
 RECORD: Final = 16 * 1024
@@ -37,33 +33,8 @@ _BATCH: Final = 16 * RECORD
 _ROOM: Final = 64 * 1024
 #: Opened ahead, at most, in search of an alert.
 _AHEAD: Final = 128 * 1024
-
-#: What a stream that must not block raises where it would.
-_BLOCKED: Final = (BlockingIOError, WantReadError, WantWriteError)
-
-
-class ByteStream(Protocol):
-    """What a connection needs of whatever carries its bytes."""
-
-    @abstractmethod
-    def recv(self, bufsize: int, /) -> bytes:
-        """Return what is there, b"" at the end; raise if nothing is."""
-        ...
-
-    @abstractmethod
-    def send(self, data: Buffer, /) -> int:
-        """Take some of `data` and return how much; raise if nothing can be taken."""
-        ...
-
-    @abstractmethod
-    def fileno(self) -> int:
-        """Return the descriptor to wait for."""
-        ...
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close it."""
-        ...
+#: Of a record (RFC 8446 5.1).
+_HEADER: Final = 5
 
 
 class _Farewell(Enum):
@@ -85,26 +56,28 @@ class Transport:
         "_farewell",
         "_receive_fault",
         "_torn",
+        "by_records",
+        "carrier",
         "driver",
         "send_fault",
-        "stream",
     )
 
-    def __init__(self, driver: Driver, stream: ByteStream) -> None:
+    def __init__(self, driver: Driver, carrier: Carrier) -> None:
         self.driver = driver
         #: None once closed.
-        self.stream: ByteStream | None = stream
+        self.carrier: Carrier | None = carrier
+        self.by_records = False
         self.send_fault: OSError | None = None
         self._receive_fault: OSError | None = None
         #: Something is being received. Left so by an exception that came from outside.
         self._torn = False
         self._farewell = _Farewell.NOT_BEGUN
 
-    def check_open(self) -> ByteStream:
-        """Return the stream; raises OSError once it is closed."""
-        if self.stream is None:
+    def check_open(self) -> Carrier:
+        """Return what carries the bytes; raises OSError once it is closed."""
+        if self.carrier is None:
             raise closed()
-        return self.stream
+        return self.carrier
 
     @property
     def failed(self) -> bool:
@@ -115,23 +88,25 @@ class Transport:
 
     @property
     def has_unsent(self) -> bool:
-        """Whether there is something that the stream may take one day."""
-        return self.send_fault is None and self.driver.unsent > 0
+        """Whether there is something that can be sent one day."""
+        if self.send_fault is not None:
+            return False
+        return self.driver.unsent > 0 or (self.carrier is not None and self.carrier.unsent() > 0)
 
     def flush(self) -> None:
         """Send as much of what is sealed as the stream takes; a fault is latched."""
-        stream = self.check_open()
-        while self.send_fault is None and (data := self.driver.to_send()):
-            try:
+        carrier = self.check_open()
+        try:
+            while self.send_fault is None and (data := self.driver.to_send()):
                 # A loop takes what a call returns without looking for signals in between: what was
                 # sent is known, whatever a handler raises.
-                for count in map(stream.send, (data,)):
+                for count in map(carrier.send, (data,)):
                     self.driver.sent += count
-            except _BLOCKED:
-                return
-            except OSError as fault:
+            if self.send_fault is None and carrier.unsent():
+                carrier.flush()
+        except OSError as fault:
+            if not carrier.would_block(fault, WRITE):
                 self.send_fault = fault
-                return
 
     def receive(self) -> bool:
         """Take in what the stream has, once. True: there is news, the end included.
@@ -142,17 +117,17 @@ class Transport:
             raise again(self._receive_fault)
         if not self.driver.receptive:
             return False
-        stream = self.check_open()
+        carrier = self.check_open()
         if self._torn:
             # Going on with a hole in the stream of records would not be noticed here, but there.
             raise TLSError("internal error: a signal's handler has raised while data was taken in")
         self._torn = True
         try:
-            data = stream.recv(_ROOM)
-        except _BLOCKED:
-            self._torn = False
-            return False
+            data = carrier.recv(_missing(self.driver.unprocessed) if self.by_records else _ROOM)
         except OSError as fault:
+            if carrier.would_block(fault, READ):
+                self._torn = False
+                return False
             self._receive_fault = fault
             raise again(fault) from None
         # A reset is told once, and was told to a send.
@@ -209,13 +184,15 @@ class Transport:
 
     def discard(self) -> bool:
         """Read some of what the stream has, for nobody; True at the end."""
-        stream = self.check_open()
+        carrier = self.check_open()
         for _ in range(16):
             try:
-                if not stream.recv(8192):
+                if not carrier.recv(8192):
                     return True
-            except _BLOCKED:
-                return False
+            except OSError as fault:
+                if carrier.would_block(fault, READ):
+                    return False
+                raise
         return False
 
     @property
@@ -225,7 +202,7 @@ class Transport:
 
     def farewell(self) -> Interest | None:
         """Go on telling the peer of a failure; return what that waits for, None when it is done."""
-        if self.stream is None:
+        if self.carrier is None:
             return None
         if self._farewell is _Farewell.NOT_BEGUN:
             self._farewell = _Farewell.ALERT if self.has_unsent else _Farewell.DONE
@@ -246,20 +223,21 @@ class Transport:
 
     def end(self, how: int) -> None:
         """End one or both directions of the stream, if it is one that can."""
-        with suppress(OSError, AttributeError):
-            self.stream.shutdown(how)  # type: ignore[union-attr]
+        if self.carrier is not None:
+            self.carrier.shutdown(how)
 
 
-def close_stream(stream: ByteStream) -> None:
-    """Close a stream without waiting for anything; TLS below TLS says goodbye, if it can."""
-    if isinstance(stream, socket.socket) or not isinstance(stream, TLSSocket):
-        stream.close()
-        return
-    with suppress(OSError):
-        try:
-            stream.close(force=True)
-        except WantWriteError:
-            stream.close(force=True)
+def _missing(waiting: bytes) -> int:
+    """How many bytes are missing of the record at the end of `waiting`, or of its header."""
+    start = 0
+    while True:
+        there = len(waiting) - start
+        if there < _HEADER:
+            return _HEADER - there
+        length = _HEADER + int.from_bytes(waiting[start + 3 : start + _HEADER], "big")
+        if there < length:
+            return length - there
+        start += length
 
 
 def again(fault: OSError) -> OSError:

@@ -6,7 +6,6 @@ lock. Only the lock protects; it is held for moments, and never while anything i
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,9 +14,10 @@ from typing import Final, TypeVar
 from ..driver import Driver, Need
 from ..errors import TLSError, WantReadError, WantWriteError
 from ..interfaces import SupportsHandshakeMayBlock
+from .carrier import Carrier
 from .sockets import closed, want_read, want_write
-from .transport import ByteStream, Transport, again, close_stream
-from .waiting import AT_ONCE, READ, WRITE, Deadline, Interest, wait_for
+from .transport import Transport, again
+from .waiting import AT_ONCE, READ, WRITE, Deadline, Interest
 
 __all__ = ["LINGER", "Turns"]
 
@@ -69,12 +69,13 @@ class Turns:
         "closing",
         "driver",
         "lock",
+        "receiving_ended",
         "transport",
     )
 
-    def __init__(self, driver: Driver, stream: ByteStream) -> None:
+    def __init__(self, driver: Driver, carrier: Carrier) -> None:
         self.driver = driver
-        self.transport = Transport(driver, stream)
+        self.transport = Transport(driver, carrier)
         #: Over the driver and the transport.
         self.lock: threading.Lock | CallbackLock = threading.Lock()
         context = driver.buffer.context
@@ -84,10 +85,12 @@ class Turns:
         self._send_turn = threading.Lock()
         #: An orderly close has begun: what waits to be sent matters more than what may come.
         self.closing = False
+        #: The application wants no more data (`shutdown`).
+        self.receiving_ended = False
         #: Threads that wait; the last one closes what was closed meanwhile, so that its
         #: descriptor's number is not given to another while somebody waits for it.
         self._waiters = 0
-        self._leaving: ByteStream | None = None
+        self._leaving: Carrier | None = None
 
     # --- turns ---
 
@@ -205,15 +208,15 @@ class Turns:
             write_first = interest.write and (going_on or not interest.read)
             raise want_write() if write_first else want_read()
         with self.lock:
-            descriptor = self.transport.check_open().fileno()
+            carrier = self.transport.check_open()
             self._waiters += 1
         try:
-            ready = wait_for([(descriptor, interest)], deadline)
+            ready = carrier.wait(interest, deadline)
         finally:
             with self.lock:
                 self._waiters -= 1
                 if self._leaving is not None and not self._waiters:
-                    close_stream(self._leaving)
+                    self._leaving.close(waited_for=False)
                     self._leaving = None
         if not ready:
             raise TimeoutError("timed out")
@@ -221,20 +224,28 @@ class Turns:
     def release(self) -> bool:
         """Close the descriptor and wake everybody who waits; False if it is closed already."""
         with self.lock:
-            stream = self.transport.stream
-            if stream is None:
+            carrier = self.transport.carrier
+            if carrier is None:
                 return False
             # Unread data (tickets that nobody has read for, say) would turn the end into a reset,
             # and on some systems that takes from the peer what it has not read yet.
             with suppress(OSError):
                 self.transport.discard()
-            if self._waiters:
-                self.transport.end(socket.SHUT_RDWR)
-                self._leaving = stream
-            else:
-                close_stream(stream)
-            self.transport.stream = None
+            if not carrier.close(waited_for=self._waiters > 0):
+                self._leaving = carrier
+            self.transport.carrier = None
             return True
+
+    def let_go(self) -> Carrier:
+        """Forget the stream without closing it, and return it."""
+        carrier = self.transport.check_open()
+        self.transport.carrier = None
+        return carrier
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 if there is none."""
+        carrier = self.transport.carrier
+        return -1 if carrier is None else carrier.fileno()
 
     # --- last words ---
 
@@ -245,11 +256,13 @@ class Turns:
         # The peer may be in the middle of sending its first data, and only a handshake is worth
         # waiting for: later it has the alert in its stream of records anyway.
         in_handshake = not self.driver.established
+        carrier = self.transport.carrier
+        keeps_time = carrier is not None and carrier.keeps_time
         # Later calls only try.
         limit = AT_ONCE if self.transport.farewell_begun else deadline.at_most(LINGER)
         with suppress(OSError):
             while (interest := self.farewell()) and not limit.passed:
-                if interest.read and not in_handshake:
+                if interest.read and not (in_handshake and keeps_time):
                     break
                 self.wait(interest, limit)
         return error

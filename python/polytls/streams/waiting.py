@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-__all__ = ["AT_ONCE", "READ", "WRITE", "Bell", "Deadline", "Interest", "wait_for"]
+__all__ = ["AT_ONCE", "NOTHING", "READ", "WRITE", "Bell", "Deadline", "Interest", "wait_for"]
 
 #: No single wait takes longer: poll(2) counts milliseconds in 31 bits.
 _LONGEST: Final = 24 * 3600.0
@@ -67,6 +67,7 @@ class Interest:
 #: For calls that must not wait.
 AT_ONCE: Final = Deadline(None, non_blocking=True)
 
+NOTHING: Final = Interest()
 READ: Final = Interest(read=True)
 WRITE: Final = Interest(write=True)
 

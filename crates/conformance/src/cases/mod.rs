@@ -24,6 +24,7 @@ mod failure;
 mod foreign;
 mod fragments;
 mod handshake;
+mod lent;
 mod limits;
 mod names;
 mod negotiation;
@@ -102,6 +103,11 @@ macro_rules! for_every_case {
                 data::empty_reads_and_writes_do_nothing
                 data::never_looks_like_the_plaintext_on_the_wire
                 data::the_largest_records_arrive_in_place
+                lent::whatever_way_it_comes_and_goes_the_same_arrives
+                lent::what_is_kept_counts
+                lent::bytes_behind_close_notify_are_not_lost
+                lent::what_waits_goes_out_first
+                lent::the_outgoing_limit_holds_for_memory_of_others
                 limits::incoming_is_refused_only_at_the_limit
                 limits::one_delivery_is_taken_whole
                 limits::progress_is_possible_at_the_incoming_limit

@@ -47,7 +47,7 @@ fn clients_that_stall_or_talk_nonsense_are_not_in_the_way() {
         half.write_all(&plain::hello()[7..]).unwrap();
         half.write_all(&plain::finished()).unwrap();
         let server = accept(&listener).unwrap();
-        assert_eq!(server.peer_address(), half.local_addr().unwrap());
+        assert_eq!(server.peer_address(), half.local_addr().unwrap().into());
         // A reset client may be gone before anybody sees it.
         assert!((3..=4).contains(&listener.failed_handshakes()));
 
@@ -124,6 +124,44 @@ fn at_the_limit_others_wait_with_the_kernel_until_there_is_room() {
         assert!(began.elapsed() >= Duration::from_millis(250));
         client.join().unwrap().unwrap();
         assert_eq!(listener.failed_handshakes(), 2);
+    });
+}
+
+#[test]
+fn at_the_limit_the_oldest_handshake_gives_way() {
+    within_limits(|| {
+        let listener = listener_with(settings(|s| {
+            s.handshake_limit = 2;
+            s.handshake_timeout = LONG * 2;
+        }));
+        let mut silent = raw(&listener);
+        let mut dribbling = raw(&listener);
+        // They must be first in the kernel's queue.
+        thread::sleep(Duration::from_millis(50));
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let dribble = {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                for byte in plain::record(plain::HANDSHAKE, &[0; 10_000]) {
+                    if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                    let _ = dribbling.write_all(&[byte]);
+                    thread::sleep(Duration::from_millis(20));
+                }
+            })
+        };
+        let address = listener.local_address().unwrap();
+        for served in 1..=3 {
+            let client = thread::spawn(move || dial(address).unwrap());
+            accept(&listener).unwrap();
+            client.join().unwrap();
+            // One place is enough for those who do not stall.
+            assert_eq!(listener.failed_handshakes(), 1, "{served}");
+        }
+        assert_eq!(silent.read(&mut [0; 10]).unwrap(), 0);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        dribble.join().unwrap();
     });
 }
 
@@ -231,7 +269,10 @@ fn a_handshake_that_one_acceptor_left_is_finished_by_another() {
             });
             slow.write_all(&plain::finished()).unwrap();
             let mut served = acceptors.map(|acceptor| acceptor.join().unwrap());
-            let mut expected = [client.local_address().unwrap(), slow.local_addr().unwrap()];
+            let mut expected = [
+                client.local_address().unwrap(),
+                slow.local_addr().unwrap().into(),
+            ];
             served.sort();
             expected.sort();
             assert_eq!(served, expected);

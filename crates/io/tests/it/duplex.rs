@@ -20,7 +20,9 @@ fn write_hashed(stream: &Arc<Stream>, mebibytes: usize, piece: usize) -> JoinHan
         for piece in data.chunks(piece) {
             send_all(&stream, piece).unwrap();
         }
-        stream.shutdown_write(&mut || false).unwrap();
+        stream
+            .shutdown(std::net::Shutdown::Write, &mut || false)
+            .unwrap();
         hash.finish()
     })
 }
@@ -59,6 +61,61 @@ fn fifty_mebibytes_go_each_way_at_once() {
         close(&client, false).unwrap();
         close(&server, false).unwrap();
     });
+}
+
+/// Both ends send and receive at full speed and change their keys all the while; every byte is
+/// checked.
+fn keys_change_under_full_load(rounds: usize) {
+    const PIECE: usize = 300_000;
+    let (client, server) = pair();
+    let ends = [Arc::clone(&client), Arc::clone(&server)];
+    let writers = ends.clone().map(|end| {
+        thread::spawn(move || {
+            let data = pattern(PIECE);
+            for round in 0..rounds {
+                send_all(&end, &data).unwrap();
+                if round % 3 == 0 {
+                    end.update_keys().unwrap();
+                }
+            }
+        })
+    });
+    let readers = ends.map(|end| {
+        thread::spawn(move || {
+            let expected = pattern(PIECE);
+            let mut buffer = vec![0; 100_000];
+            let mut at = 0;
+            for _ in 0..rounds {
+                while at < PIECE {
+                    let room = buffer.len().min(PIECE - at);
+                    let count = end.recv(&mut buffer[..room], &mut || false).unwrap();
+                    assert!(count > 0 && buffer[..count] == expected[at..at + count]);
+                    at += count;
+                    if at % 7 == 0 {
+                        end.update_keys().unwrap();
+                    }
+                }
+                at = 0;
+            }
+        })
+    });
+    for thread in writers.into_iter().chain(readers) {
+        thread.join().unwrap();
+    }
+    let other = thread::spawn(move || close(&server, false));
+    close(&client, false).unwrap();
+    other.join().unwrap().unwrap();
+}
+
+#[test]
+fn keys_change_while_both_ends_read_and_write() {
+    within_limits(|| keys_change_under_full_load(100));
+}
+
+#[test]
+#[ignore = "minutes: `make soak`"]
+fn keys_change_while_both_ends_read_and_write_for_long() {
+    keys_change_under_full_load(30_000);
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod closing;
 mod connecting;
 mod duplex;
 mod faults;
+mod files;
 mod kit;
 mod modes;
 mod plain;
+mod upgrading;

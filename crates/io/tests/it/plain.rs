@@ -1,5 +1,6 @@
 //! A session without cryptography: the shapes of TLS 1.3 (a handshake of three flights, records,
-//! alerts, close_notify, a ticket), nothing hidden.
+//! alerts, close_notify, a ticket, key updates), nothing hidden. A key is a number that is added to
+//! each byte of data, 0 at first: data that is opened with another key than it was sealed with shows.
 
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ pub(crate) const ALERT: u8 = 21;
 const HELLO: &[u8] = b"hello";
 const FINISHED: &[u8] = b"finished";
 const TICKET: &[u8] = b"ticket";
+/// A key update, without and with a request for another one.
+const UPDATE: &[u8] = b"update";
+const UPDATE_BOTH: &[u8] = b"update both";
 
 /// Data at which a session panics.
 pub(crate) const PANIC: &[u8] = b"please panic";
@@ -57,6 +61,9 @@ pub(crate) struct Plain {
     refuses: Option<Alert>,
     /// How long this side computes over the last message of a handshake.
     thinks: Duration,
+    sending: u8,
+    receiving: u8,
+    update_is_due: bool,
 }
 
 impl Plain {
@@ -66,6 +73,9 @@ impl Plain {
             awaits: Awaits::Nothing,
             refuses: None,
             thinks: Duration::ZERO,
+            sending: 0,
+            receiving: 0,
+            update_is_due: false,
         }
     }
 
@@ -73,9 +83,14 @@ impl Plain {
         Self {
             client: false,
             awaits: Awaits::Hello,
-            refuses: None,
-            thinks: Duration::ZERO,
+            ..Self::client()
         }
+    }
+
+    fn update(&mut self, message: &[u8], out: &mut Outbound) {
+        put(out, &record(HANDSHAKE, message));
+        self.sending = self.sending.wrapping_add(1);
+        self.update_is_due = false;
     }
 
     pub(crate) fn refusing(alert: Alert) -> Self {
@@ -127,7 +142,7 @@ impl Session for Plain {
             consumed: records.len(),
             peer_closed: false,
         };
-        let (header, payload) = records.split_at(5);
+        let (header, payload) = records.split_at_mut(5);
         match (header[0], self.awaits) {
             (ALERT, _) if payload[1] == 0 => received.peer_closed = true,
             (ALERT, _) => return Err(Error::AlertReceived(Alert(payload[1]))),
@@ -148,8 +163,15 @@ impl Session for Plain {
                 self.awaits = Awaits::Data;
             }
             (HANDSHAKE, Awaits::Data) if payload == TICKET => {}
+            (HANDSHAKE, Awaits::Data) if payload == UPDATE || payload == UPDATE_BOTH => {
+                self.receiving = self.receiving.wrapping_add(1);
+                self.update_is_due |= payload == UPDATE_BOTH;
+            }
             (DATA, Awaits::Data) => {
                 assert_ne!(payload, PANIC, "as asked for");
+                for byte in &mut *payload {
+                    *byte = byte.wrapping_sub(self.receiving);
+                }
                 plaintext.put(payload);
             }
             _ => return Err(Self::fail(out, Alert(10), "unexpected message")),
@@ -163,9 +185,21 @@ impl Session for Plain {
         plaintext: &[u8],
         out: &mut Outbound,
     ) -> Result<(), Error> {
-        for fragment in plaintext.chunks(MAX_FRAGMENT) {
-            put(out, &record(DATA, fragment));
+        if self.update_is_due {
+            self.update(UPDATE, out);
         }
+        for fragment in plaintext.chunks(MAX_FRAGMENT) {
+            let sealed: Vec<u8> = fragment
+                .iter()
+                .map(|byte| byte.wrapping_add(self.sending))
+                .collect();
+            put(out, &record(DATA, &sealed));
+        }
+        Ok(())
+    }
+
+    fn update_keys(&mut self, _shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
+        self.update(UPDATE_BOTH, out);
         Ok(())
     }
 

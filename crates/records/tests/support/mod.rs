@@ -160,6 +160,30 @@ impl Session for Established {
         self.layer.seal(plaintext, out)
     }
 
+    fn receive_shared(
+        &mut self,
+        record: &[u8],
+        plaintext: &mut Sink<'_>,
+        out: &mut Outbound,
+    ) -> Option<Result<Received, Error>> {
+        let received = self.layer.receive(record, plaintext, out);
+        self.library.lock().unwrap().kept = self.layer.kept();
+        Some(received)
+    }
+
+    fn overhead(&self) -> usize {
+        polytls_records::OVERHEAD
+    }
+
+    fn sealed_len(&self, plaintext: usize) -> Option<usize> {
+        let update_is_due = self.library.lock().unwrap().update_first.is_some();
+        (!update_is_due).then(|| self.layer.sealed_len(plaintext))?
+    }
+
+    fn seal_into(&mut self, plaintext: &[u8], into: &mut [u8]) -> Result<(), Error> {
+        self.layer.seal_into(plaintext, into)
+    }
+
     fn close(&mut self, _shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
         self.layer.close(out)
     }
@@ -349,8 +373,8 @@ impl Scene {
 
     /// What we sent, record by record; the keys are changed where it says so.
     pub(crate) fn sent(&mut self) -> Vec<(u8, Vec<u8>)> {
-        let stream = self.ours.outgoing().to_vec();
-        self.ours.consume_outgoing(stream.len());
+        let mut stream = vec![0; self.ours.outgoing_len()];
+        self.ours.drain_into(&mut stream);
         let mut contents = Vec::new();
         for record in split(&stream) {
             assert_eq!(record[..3], [DATA, 3, 3], "the header of all records");

@@ -1,6 +1,6 @@
 //! What a peer with the right keys may do, and anyone else on the way, read from arbitrary bytes.
 
-use polytls_core::{Error, Refused};
+use polytls_core::{Error, INCOMING_LIMIT, Refused, Room};
 use polytls_records::Cipher;
 
 use super::{CIPHERS, DATA, FULL, HANDSHAKE, Scene};
@@ -42,6 +42,8 @@ struct Run {
     read: usize,
     closed: bool,
     failure: Option<Error>,
+    /// Calls of either direction so far: the ways to take in, to read and to write take turns.
+    turn: usize,
 }
 
 /// Does what `input` says, and checks the contract: every input is either opened or gives
@@ -59,6 +61,7 @@ pub(crate) fn operate(input: &[u8]) {
         read: 0,
         closed: false,
         failure: None,
+        turn: 0,
     };
     // Garbage at the very front of a connection is judged before it comes to the record layer.
     let record = run.seal(DATA, b"first", 0);
@@ -137,19 +140,19 @@ impl Run {
             }
             _ => match input.byte()? % 8 {
                 0 => {
-                    let before = self.scene.ours.outgoing().len();
+                    let before = self.scene.ours.outgoing_len();
                     let closed = self.scene.ours.send_close_notify();
                     self.note(closed);
                     if self.failure.is_none() {
                         self.closed = true;
-                        assert!(self.scene.ours.outgoing().len() <= before + UNASKED);
+                        assert!(self.scene.ours.outgoing_len() <= before + UNASKED);
                     }
                 }
                 1 => self.scene.library().update_first = Some(true),
                 2 => self.scene.library().update_first = Some(false),
                 _ => {
-                    let left = self.scene.ours.outgoing().len();
-                    self.scene.ours.consume_outgoing(left);
+                    let mut left = vec![0; self.scene.ours.outgoing_len()];
+                    self.scene.ours.drain_into(&mut left);
                 }
             },
         }
@@ -175,26 +178,59 @@ impl Run {
         if stream.is_empty() {
             return;
         }
-        if self.scene.ours.process_incoming(stream) == Err(Refused::Full) {
+        self.turn += 1;
+        if self.turn.is_multiple_of(3) && self.scene.ours.incoming_len() < INCOMING_LIMIT {
+            return self.receive(stream);
+        }
+        if self.take_in(stream) == Err(Refused::Full) {
             self.read(usize::MAX);
             // After a failure or a close nothing makes room any more; what is lost is lost.
-            let _ = self.scene.ours.process_incoming(stream);
+            let _ = self.take_in(stream);
         }
+    }
+
+    fn take_in(&mut self, stream: &[u8]) -> Result<(), Refused> {
+        if self.turn % 3 == 1 {
+            self.scene.ours.keep_incoming(Box::new(stream.to_vec()))
+        } else {
+            self.scene.ours.process_incoming(stream)
+        }
+    }
+
+    /// Takes in and reads at once, into room that just fits some record, or does not.
+    fn receive(&mut self, stream: &[u8]) {
+        let mut buffer = vec![0xee; stream.len().saturating_sub(self.turn % 40)];
+        let before = self.scene.ours.outgoing_len();
+        let room = if self.turn.is_multiple_of(2) {
+            Room::with_scratch(&mut buffer)
+        } else {
+            Room::new(&mut buffer)
+        };
+        let result = self.scene.ours.receive(Some(stream), room);
+        assert!(self.scene.ours.outgoing_len() <= before + UNASKED);
+        match result {
+            Ok(count) => self.arrived(&buffer[..count.unwrap_or(0)]),
+            Err(error) => self.note(Err(error)),
+        }
+    }
+
+    fn arrived(&mut self, data: &[u8]) {
+        let expected = self.sealed.get(self.read..self.read + data.len());
+        assert_eq!(expected, Some(data), "data that nobody sealed");
+        self.read += data.len();
     }
 
     fn read(&mut self, size: usize) {
         let everything = size == usize::MAX;
         let mut buffer = vec![0xee; size.min(40_000)];
         loop {
-            let before = self.scene.ours.outgoing().len();
+            let before = self.scene.ours.outgoing_len();
             let result = self.scene.ours.read(&mut buffer);
-            assert!(self.scene.ours.outgoing().len() <= before + UNASKED);
+            assert!(self.scene.ours.outgoing_len() <= before + UNASKED);
             match result {
                 Ok(0) => return,
                 Ok(count) => {
-                    let expected = self.sealed.get(self.read..self.read + count);
-                    assert_eq!(expected, Some(&buffer[..count]), "data that nobody sealed");
-                    self.read += count;
+                    self.arrived(&buffer[..count]);
                 }
                 Err(Error::WantRead) => return,
                 Err(error) => return self.note(Err(error)),
@@ -206,17 +242,30 @@ impl Run {
     }
 
     fn write(&mut self, length: usize) {
-        let before = self.scene.ours.outgoing().len();
-        match self.scene.ours.write(&vec![7; length]) {
+        let before = self.scene.ours.outgoing_len();
+        match self.seal_somewhere(&vec![7; length]) {
             Ok(taken) => {
                 let records = taken.div_ceil(FULL);
-                let after = self.scene.ours.outgoing().len();
+                let after = self.scene.ours.outgoing_len();
                 assert!(after <= before + taken + 22 * records + BEFORE_DATA);
             }
             Err(Error::WantWrite) => {}
             Err(Error::Misuse(_)) if self.closed => {}
             Err(error) => self.note(Err(error)),
         }
+    }
+
+    fn seal_somewhere(&mut self, data: &[u8]) -> Result<usize, Error> {
+        self.turn += 1;
+        let ours = &mut self.scene.ours;
+        if self.turn.is_multiple_of(2)
+            && let Some((taken, length)) = ours.memory_to_write(data.len())?
+        {
+            let memory = Box::new(vec![0; length]);
+            assert_eq!(ours.write_to(&data[..taken], memory), Ok(true));
+            return Ok(taken);
+        }
+        ours.write(data)
     }
 
     fn note(&mut self, result: Result<(), Error>) {

@@ -20,8 +20,10 @@ from .fixtures import (  # noqa: F401 - pytest finds them here
     ends,
     lab,
     leaves_nothing_behind,
+    one,
     rng,
     threads,
+    upgrade,
     version,
 )
 from .selection import wanting
@@ -110,7 +112,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     cases = [item for item in session.items if _HERE in item.path.parents]
     patterns = run.deviations
     run.cases = len(cases)
-    run.deviating = sum(any(one.matches(case_of(item)) for one in patterns) for item in cases)
+    run.deviating = sum(any(each.matches(case_of(item)) for each in patterns) for item in cases)
     # Spare the collector what is there before the first case: it runs around each of them.
     gc.collect()
     gc.freeze()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import random
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -21,8 +22,21 @@ from polytls import TLSImplementation, TLSVersion, WantReadError
 from polytls.testing import CertificateAuthority, Pair
 
 from .lab import PATIENCE, Lab
+from .raw_peer import RawPeer
+from .upgrade import Upgrade
 
-__all__ = ["ca", "connected", "ends", "lab", "leaves_nothing_behind", "rng", "threads", "version"]
+__all__ = [
+    "ca",
+    "connected",
+    "ends",
+    "lab",
+    "leaves_nothing_behind",
+    "one",
+    "rng",
+    "threads",
+    "upgrade",
+    "version",
+]
 
 #: How long what a test leaves behind may take to go away, in seconds.
 _SETTLING = 2.0
@@ -115,3 +129,43 @@ def ends(lab: Lab, version: TLSVersion, threads: ThreadPoolExecutor) -> Iterator
         closing.enter_context(accepted)
         accepted.settimeout(PATIENCE)
         yield client, accepted
+
+
+@pytest.fixture(params=["client", "server"])
+def one(
+    request: pytest.FixtureRequest, lab: Lab, version: TLSVersion, threads: ThreadPoolExecutor
+) -> Iterator[tuple[Any, RawPeer]]:
+    """A socket on either side, and a raw peer of it; the handshake is done."""
+    with ExitStack() as closing:
+        if request.param == "client":
+            there = closing.enter_context(socket.create_server(("127.0.0.1", 0)))
+            buffer = lab.server().create_buffer()
+            connecting = threads.submit(
+                lab.client(version=version).connect,
+                there.getsockname(),
+                server_hostname=lab.host,
+                timeout=PATIENCE,
+            )
+            peer = RawPeer(buffer, closing.enter_context(there.accept()[0]))
+            peer.drive(buffer.do_handshake)
+            ours = closing.enter_context(connecting.result())
+        else:
+            listener = closing.enter_context(lab.server().connect(("127.0.0.1", 0)))
+            listener.settimeout(PATIENCE)
+            accepting = threads.submit(listener.accept)
+            buffer = lab.client(version=version).create_buffer(lab.host)
+            plain = socket.create_connection(listener.getsockname())
+            peer = RawPeer(buffer, closing.enter_context(plain))
+            peer.drive(buffer.do_handshake)
+            ours = closing.enter_context(accepting.result()[0])
+            ours.settimeout(PATIENCE)
+        yield ours, peer
+
+
+@pytest.fixture(params=["client", "server"])
+def upgrade(
+    request: pytest.FixtureRequest, lab: Lab, version: TLSVersion, threads: ThreadPoolExecutor
+) -> Iterator[Upgrade]:
+    """A plain connection that is about to become TLS, for cases that need "wrap_socket"."""
+    with Upgrade(lab, request.param, version, threads) as made:
+        yield made

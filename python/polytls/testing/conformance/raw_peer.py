@@ -1,46 +1,75 @@
-"""A peer that presents what polytls's own sides would refuse to load: `ssl` with its guard down.
-
-It has as much of a buffer as `Lab.settle` needs.
-"""
+"""The other side of a socket under test: a buffer over a plain socket, which a case can break."""
 
 from __future__ import annotations
 
-import ssl
-from pathlib import Path
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
 
-from polytls import AlertReceived, TLSError, WantReadError
+from polytls import WantReadError
 
-__all__ = ["RawPeer"]
+from .lab import PATIENCE
+
+__all__ = ["RawPeer", "reset"]
 
 
 class RawPeer:
-    """One side of a connection that presents the chain of a PEM file, whatever it is."""
+    """A buffer over a plain socket. It sends and receives what the case says, when it says so."""
 
-    def __init__(self, path: Path, *, server: bool = True) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        # Keys and digests of any strength (SSL_CTX_set_security_level(3)).
-        context.set_ciphers("ALL:@SECLEVEL=0")
-        context.load_cert_chain(path)
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server)
+    def __init__(self, buffer: Any, plain: socket.socket) -> None:
+        self.buffer = buffer
+        self.plain = plain
+        plain.settimeout(PATIENCE)
 
-    def do_handshake(self) -> None:
+    def drive(self, call: Callable[..., Any], *given: Any) -> Any:
+        """Repeat `call` until it has what it needs from the network."""
+        while True:
+            try:
+                result = call(*given)
+            except WantReadError:
+                self.flush()
+                self.buffer.process_incoming(self.plain.recv(65536))
+            else:
+                self.flush()
+                return result
+
+    def read(self, length: int) -> bytes:
+        """Return so many bytes of data, whatever the pieces are that they come in."""
+        data = b""
+        while len(data) < length:
+            piece = self.drive(self.buffer.read, length - len(data))
+            assert piece, f"the end after {len(data)} of {length} bytes"
+            data += piece
+        return data
+
+    def flush(self) -> None:
+        """Send what waits."""
+        if waiting := self.take():
+            self.plain.sendall(waiting)
+
+    def take(self) -> bytes:
+        """What would go out to the network now."""
+        return bytes(self.buffer.process_outgoing(self.buffer.outgoing_bytes_buffered()))
+
+    def goodbye(self) -> bytes:
+        """A close_notify of ours, unsent."""
         try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            raise WantReadError("more is needed") from None
-        except ssl.SSLError as error:
-            if "ALERT" in (error.reason or ""):
-                raise AlertReceived(error.reason or "", alert=0) from None
-            raise TLSError(error.reason or "") from None
+            self.buffer.shutdown()
+        except WantReadError:
+            return self.take()
+        return self.take()
 
-    def process_incoming(self, data: bytes) -> None:
-        self._incoming.write(data)
+    def say_goodbye(self) -> None:
+        """Send close_notify."""
+        self.plain.sendall(self.goodbye())
 
-    def process_outgoing(self, amount: int) -> bytes:
-        return self._outgoing.read(amount)
+    def reset(self) -> None:
+        """End the connection with a reset instead of a FIN."""
+        reset(self.plain)
 
-    def outgoing_bytes_buffered(self) -> int:
-        return self._outgoing.pending
+
+def reset(plain: socket.socket) -> None:
+    """Close `plain` so that its peer gets a reset instead of a FIN."""
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    plain.close()

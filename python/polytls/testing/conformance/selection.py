@@ -12,12 +12,21 @@ from typing import Final
 
 import pytest
 
-from polytls import SupportsOpen, SupportsSeal, TLSClientConfiguration, TLSVersion
+from polytls import SupportsOpen, SupportsSeal, TLSClientConfiguration, TLSVersion, interfaces
 from polytls.testing import CertificateAuthority
 
 from .target import Target
 
 __all__ = ["NEEDS", "needs", "wanting"]
+
+
+@functools.cache
+def _has_fused_calls(target: Target) -> bool:
+    """Whether its buffers offer calls that do two steps in one."""
+    configuration = TLSClientConfiguration(trust_store=CertificateAuthority().trust_store())
+    buffer = target.implementation.client_context(configuration).create_buffer("server.example")
+    return isinstance(buffer, SupportsOpen | SupportsSeal)
+
 
 #: What a case may need, and how to tell whether it is there.
 NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
@@ -32,7 +41,23 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "revocation lists": lambda target: target.capabilities.crl,
     "all versions": lambda target: len(target.capabilities.versions) > 1,
     "insecure contexts": lambda target: target.insecure is not None,
-    "fused calls": lambda target: _has_fused_calls(target),
+    "fused calls": _has_fused_calls,
+    "wrap_socket": lambda target: target.contexts_offer(
+        interfaces.SupportsClientWrapSocket, interfaces.SupportsServerWrapSocket
+    ),
+    "unwrap": lambda target: target.sockets_offer(interfaces.SupportsUnwrap),
+    "shutdown": lambda target: target.sockets_offer(interfaces.SupportsShutdown),
+    "do_handshake": lambda target: target.sockets_offer(interfaces.SupportsDoHandshake),
+    "makefile": lambda target: target.sockets_offer(interfaces.SupportsMakefile),
+    "sendfile": lambda target: target.sockets_offer(interfaces.SupportsSendfile),
+    "detach": lambda target: target.sockets_offer(interfaces.SupportsDetach),
+    "socket options": lambda target: target.sockets_offer(interfaces.SupportsSocketOptions),
+    "key update": lambda target: target.sockets_offer(interfaces.SupportsKeyUpdate),
+    "reuse_port": lambda target: target.listeners_take("reuse_port"),
+    "dual_stack": lambda target: target.listeners_take("dual_stack"),
+    "do_handshake_on_accept": lambda target: target.listeners_take("do_handshake_on_accept"),
+    "handshake_timeout": lambda target: target.listeners_take("handshake_timeout"),
+    "handshake_limit": lambda target: target.listeners_take("handshake_limit"),
 }
 
 
@@ -53,14 +78,6 @@ def wanting(item: pytest.Item, target: Target) -> str | None:
         if isinstance(value, TLSVersion) and value not in _known(target):
             return value.value
     return None
-
-
-@functools.cache
-def _has_fused_calls(target: Target) -> bool:
-    """Whether its buffers offer calls that do two steps in one."""
-    configuration = TLSClientConfiguration(trust_store=CertificateAuthority().trust_store())
-    buffer = target.implementation.client_context(configuration).create_buffer("server.example")
-    return isinstance(buffer, SupportsOpen) or isinstance(buffer, SupportsSeal)
 
 
 def _known(target: Target) -> set[TLSVersion]:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
-from polytls import Capabilities, ConfigurationError, TLSImplementation, implementation
+from polytls import (
+    Capabilities,
+    ConfigurationError,
+    TLSImplementation,
+    TLSServerConfiguration,
+    WantReadError,
+    implementation,
+    interfaces,
+)
 from polytls.insecure import InsecureTLSImplementation
 from polytls.registry import insecure_implementation
+from polytls.testing import CertificateAuthority
 
 __all__ = ["Target", "load"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """An implementation, and how it was found."""
 
@@ -26,6 +39,47 @@ class Target:
     capabilities: Capabilities
     #: Whether polytls knows it by this name.
     registered: bool
+
+    def contexts_offer(self, *protocols: type) -> bool:
+        """Whether a client's and a server's context have, in turn, what each protocol says."""
+        pair = (self.implementation.client_context, self.implementation.server_context)
+        return all(map(issubclass, pair, protocols))
+
+    def listeners_take(self, option: str) -> bool:
+        """Whether `connect` of a server's context has a parameter of that name."""
+        return option in signature(self.implementation.server_context.connect).parameters
+
+    def sockets_offer(self, protocol: type) -> bool:
+        """Whether a connection has what `protocol`, one of `polytls.interfaces`, says."""
+        return protocol in self._offered
+
+    @cached_property
+    def _offered(self) -> frozenset[type]:
+        """What a connection offers; nothing if none is to be had, which is a case."""
+        chain = CertificateAuthority().issue("server.example")
+        every = [getattr(interfaces, name) for name in interfaces.__all__]
+        try:
+            context = self.implementation.server_context(TLSServerConfiguration([chain]))
+            with context.connect(("127.0.0.1", 0)) as listener:
+                listener.setblocking(False)
+                with (
+                    socket.create_connection(listener.getsockname()),
+                    accepted(listener) as connection,
+                ):
+                    return frozenset(
+                        each
+                        for each in every
+                        if each.__name__.startswith("Supports") and isinstance(connection, each)
+                    )
+        except (AttributeError, NotImplementedError, TypeError, ValueError, OSError):
+            return frozenset()
+
+
+def accepted(listener: Any) -> Any:
+    """A connection that is waiting at a non-blocking listener."""
+    while True:
+        with suppress(WantReadError):
+            return listener.accept()[0]
 
 
 def load(name: str | None) -> Target:

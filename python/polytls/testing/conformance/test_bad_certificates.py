@@ -18,8 +18,8 @@ from polytls import (
 )
 from polytls.testing import CertificateAuthority, Pair
 from polytls.testing.certificates import pem
-from polytls.testing.conformance.raw_peer import RawPeer
 from polytls.testing.conformance.selection import needs
+from polytls.testing.conformance.unguarded_peer import UnguardedPeer
 
 CERTS = Path(__file__).parent / "certs"
 
@@ -35,7 +35,7 @@ def write(path: Path, chain: SigningChain) -> Path:
 
 def presented(lab: Any, client: Any, path: Path) -> Any:
     """The client's error about a server that presents the chain of a file."""
-    raw: Any = RawPeer(path)
+    raw: Any = UnguardedPeer(path)
     return lab.settle(Pair(client.create_buffer(lab.host), raw)).client
 
 
@@ -102,7 +102,7 @@ def test_a_client_that_presents_10000_names_is_refused_for_their_size(
     lab: Any, tmp_path: Path
 ) -> None:
     chain = lab.ca.issue(lab.host, *(f"n{number}.example" for number in range(10_000)))
-    raw: Any = RawPeer(write(tmp_path / "client.pem", chain), server=False)
+    raw: Any = UnguardedPeer(write(tmp_path / "client.pem", chain), server=False)
     server = lab.server(trust_store=lab.ca.trust_store()).create_buffer()
     outcome = lab.settle(Pair(raw, server))
     assert type(outcome.server) is PeerMisbehaved

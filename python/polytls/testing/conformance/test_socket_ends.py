@@ -4,87 +4,15 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from polytls import RaggedEOF, TLSError, TLSVersion, WantReadError
 from polytls.testing.conformance.lab import PATIENCE, same_error
-
-
-class RawPeer:
-    """The other side of a connection: a buffer over a plain socket, which we can break."""
-
-    def __init__(self, buffer: Any, plain: socket.socket) -> None:
-        self.buffer = buffer
-        self.plain = plain
-        plain.settimeout(PATIENCE)
-
-    def drive(self, call: Callable[..., Any], *given: Any) -> Any:
-        """Repeat `call` until it has what it needs from the network."""
-        while True:
-            try:
-                result = call(*given)
-            except WantReadError:
-                self.flush()
-                self.buffer.process_incoming(self.plain.recv(65536))
-            else:
-                self.flush()
-                return result
-
-    def flush(self) -> None:
-        if waiting := self.take():
-            self.plain.sendall(waiting)
-
-    def take(self) -> bytes:
-        """What would go out to the network now."""
-        return self.buffer.process_outgoing(self.buffer.outgoing_bytes_buffered())
-
-    def say_goodbye(self) -> None:
-        with pytest.raises(WantReadError):
-            self.buffer.shutdown()
-        self.flush()
-
-    def reset(self) -> None:
-        """End the connection with a reset instead of a FIN."""
-        self.plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.plain.close()
-
-
-@pytest.fixture(params=["client", "server"])
-def one(
-    request: pytest.FixtureRequest, lab: Any, version: TLSVersion, threads: ThreadPoolExecutor
-) -> Iterator[tuple[Any, RawPeer]]:
-    """Our socket on either side, and a raw peer of it; the handshake is done."""
-    with ExitStack() as closing:
-        if request.param == "client":
-            there = closing.enter_context(socket.create_server(("127.0.0.1", 0)))
-            buffer = lab.server().create_buffer()
-            connecting = threads.submit(
-                lab.client(version=version).connect,
-                there.getsockname(),
-                server_hostname=lab.host,
-                timeout=PATIENCE,
-            )
-            peer = RawPeer(buffer, closing.enter_context(there.accept()[0]))
-            peer.drive(buffer.do_handshake)
-            ours = closing.enter_context(connecting.result())
-        else:
-            listener = closing.enter_context(lab.server().connect(("127.0.0.1", 0)))
-            listener.settimeout(PATIENCE)
-            accepting = threads.submit(listener.accept)
-            buffer = lab.client(version=version).create_buffer(lab.host)
-            plain = socket.create_connection(listener.getsockname())
-            peer = RawPeer(buffer, closing.enter_context(plain))
-            peer.drive(buffer.do_handshake)
-            ours = closing.enter_context(accepting.result()[0])
-            ours.settimeout(PATIENCE)
-        yield ours, peer
+from polytls.testing.conformance.raw_peer import RawPeer
 
 
 def finished(task: Future[Any]) -> Any:
@@ -340,6 +268,7 @@ def test_a_socket_that_is_dropped_closes_its_descriptor_without_goodbye(lab: Any
             peer = RawPeer(buffer, plain)
             peer.drive(buffer.do_handshake)
             finished(connecting)
-            del connecting
+            with pytest.warns(ResourceWarning, match="unclosed"):
+                del connecting
             with pytest.raises(RaggedEOF):
                 peer.drive(buffer.read, 100)

@@ -1,0 +1,42 @@
+//! Descriptors that Python has or gets.
+//!
+//! `unsafe`, since a number says nothing of who owns it. What makes it sound stands at each block.
+#![allow(unsafe_code)]
+
+use std::os::fd::{BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
+
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+
+const EBADF: i32 = 9;
+
+fn bad_descriptor() -> PyErr {
+    PyOSError::new_err((EBADF, "Bad file descriptor"))
+}
+
+/// Takes the descriptor out of a `socket.socket`, which is closed then.
+pub(crate) fn taken(socket: &Bound<'_, PyAny>) -> PyResult<OwnedFd> {
+    // The class's own method: a subclass's may give anything.
+    let class = socket.py().import("_socket")?.getattr("socket")?;
+    let descriptor: RawFd = class.call_method1("detach", (socket,))?.extract()?;
+    if descriptor < 0 {
+        return Err(bad_descriptor());
+    }
+    // SAFETY: the socket owned it until just now, and gave it away.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Another descriptor of an open file, which stays the caller's.
+pub(crate) fn duplicated(descriptor: RawFd) -> PyResult<OwnedFd> {
+    if descriptor < 0 {
+        return Err(PyValueError::new_err("a file that is closed"));
+    }
+    // SAFETY: it is used for this one system call, which says so if it is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    Ok(borrowed.try_clone_to_owned()?)
+}
+
+/// Gives a descriptor to the caller, by its number.
+pub(crate) fn given(descriptor: OwnedFd) -> RawFd {
+    descriptor.into_raw_fd()
+}

@@ -1,0 +1,233 @@
+"""The socket of the default implementation: the native one, and what is best said in Python.
+
+That is files over it, plain sockets out of it, its options, and a warning where nobody closed it.
+Calls that carry data are the native ones, unchanged. Importing this takes `socket` along, which
+costs milliseconds: contexts do so when they make the first socket.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import stat
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, final
+
+from .. import _native
+from ..arguments import amount_of
+from ..errors import WantWriteError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from typing_extensions import Buffer
+
+__all__ = ["RustlsSocket"]
+
+#: Read at a time from files that have no descriptor.
+_PIECE: Final = 256 * 1024
+
+
+@final
+class RustlsSocket(_native.TLSSocket):
+    """A TLS connection over a stream socket, or a listener for such.
+
+    Made by `connect` and `wrap_socket` of a context, and by `accept`; never by hand.
+    """
+
+    # Two names are those of `socket.socket`, whose `makefile` uses them.
+    __slots__ = ("__weakref__", "_closed", "_io_refs")
+
+    def __init__(self, handle: _native.SocketHandle) -> None:  # noqa: ARG002 - `__new__` has it
+        #: How many files are open, and whether it is to be closed with the last of them.
+        self._io_refs = 0
+        self._closed = False
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("RustlsSocket is final: it is made by contexts, which know no other class")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close with `force`: close_notify is sent, if it can be; the peer's is not waited for."""
+        try:
+            self.close(force=True)
+        except WantWriteError:
+            # Non-blocking, and the system takes no more: a second time closes in any case.
+            self.close(force=True)
+
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        if self.fileno() >= 0 and not self._inherited:
+            warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+
+    # --- the end ---
+
+    def close(self, force: bool = False) -> None:
+        """End the connection: send close_notify and, unless `force`, wait for the peer's.
+
+        While files are open it only remembers; the last one that is closed closes it, with force,
+        as nobody is there to wait. A listener is closed with the handshakes it has in progress.
+        """
+        if self._io_refs:
+            self._closed = True
+        else:
+            super().close(force)
+
+    def unwrap(self) -> socket.socket:
+        """End TLS in both directions, and give the plain socket back (`SupportsUnwrap.unwrap`)."""
+        timeout = self.gettimeout()
+        descriptor, unread = self._unwrap()
+        try:
+            if unread:
+                from ..streams.unwrapped import UnwrappedSocket
+
+                return UnwrappedSocket(descriptor, unread, timeout)
+            plain = socket.socket(fileno=descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        plain.settimeout(timeout)
+        return plain
+
+    # --- files ---
+
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[Any]:
+        """Return a file object over the connection, as `socket.socket.makefile` does.
+
+        The connection stays open until it and all its files are closed.
+        """
+        self._check_connection()
+        # It needs of its socket what this one has: recv_into, send, and the count of files.
+        made: IO[Any] = socket.socket.makefile(
+            self,  # type: ignore[call-overload]
+            mode,
+            buffering,
+            encoding=encoding,
+            errors=errors,
+            newline=newline,
+        )
+        return made
+
+    def _decref_socketios(self) -> None:
+        """Called by a file that is closed (`socket.SocketIO`)."""
+        self._io_refs -= 1
+        if self._closed and not self._io_refs:
+            self.__exit__()
+
+    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
+        """Send `file` from `offset`, all of it or `count` bytes; return how many were sent.
+
+        A file of the system's is read and sent natively. The timeout is for the whole. `file` then
+        stands behind the last byte that was accepted, after an error as well, if it is one that can
+        be positioned.
+        """
+        if self.gettimeout() == 0:
+            raise ValueError("sendfile takes its time: the socket must not be non-blocking")
+        if "b" not in str(getattr(file, "mode", "b")) or isinstance(file, io.TextIOBase):
+            raise ValueError("file must be open for reading bytes")
+        if count is not None and not amount_of("count", count):
+            raise ValueError("count must be positive")
+        start = amount_of("offset", offset)
+        self._check_connection()
+        descriptor = _regular_file(file)
+        if descriptor is None:
+            return self._send_pieces(file, start, count)
+        sent, error = self._send_file(descriptor, start, count)
+        file.seek(start + sent)
+        if error is not None:
+            raise error
+        return sent
+
+    def _send_pieces(self, file: IO[bytes], start: int, count: int | None) -> int:
+        timeout = self.gettimeout()
+        until = None if timeout is None else monotonic() + timeout
+        seekable = file.seekable()
+        if seekable or start:
+            file.seek(start)
+        sent = 0
+        try:
+            while count is None or sent < count:
+                view = memoryview(file.read(_PIECE if count is None else min(_PIECE, count - sent)))
+                if not view:
+                    break
+                while view:
+                    left = None if until is None else until - monotonic()
+                    if left is not None and left <= 0:
+                        raise TimeoutError("timed out")
+                    taken = self._send_within(view, left)
+                    view = view[taken:]
+                    sent += taken
+        finally:
+            if seekable:
+                file.seek(start + sent)
+        return sent
+
+    def _check_connection(self) -> None:
+        """Raise OSError for a listener, and for what is closed."""
+        self.send(b"")
+
+    # --- the socket below ---
+
+    @contextmanager
+    def _below(self) -> Iterator[socket.socket]:
+        """The plain socket, by a descriptor of its own: this one may be closed meanwhile."""
+        with socket.socket(fileno=self._duplicate()) as plain:
+            yield plain
+
+    @property
+    def family(self) -> int:
+        """The address family, as `socket.socket.family`."""
+        return socket.AddressFamily(self._family_and_protocol[0])
+
+    @property
+    def type(self) -> int:
+        """The kind of socket: `socket.SOCK_STREAM`."""
+        return socket.SOCK_STREAM
+
+    @property
+    def proto(self) -> int:
+        """The protocol's number."""
+        return self._family_and_protocol[1]
+
+    def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
+        """Return an option, as `socket.socket.getsockopt`."""
+        given = (buflen,) if buflen else ()
+        with self._below() as plain:
+            return plain.getsockopt(level, optname, *given)
+
+    def setsockopt(
+        self, level: int, optname: int, value: int | Buffer | None, optlen: int = 0, /
+    ) -> None:
+        """Set an option, as `socket.socket.setsockopt`."""
+        with self._below() as plain:
+            if value is None:
+                plain.setsockopt(level, optname, None, optlen)
+            else:
+                plain.setsockopt(level, optname, value)
+
+
+def _regular_file(file: IO[bytes]) -> int | None:
+    """The descriptor behind `file`, if what it reads is what stands in the system's file.
+
+    Others have a descriptor too, of what they decompress or decrypt, say.
+    """
+    raw = file.raw if isinstance(file, io.BufferedReader | io.BufferedRandom) else file
+    if type(raw) is not io.FileIO or not raw.readable():
+        return None
+    # What was written through the file object is to be sent, too.
+    file.flush()
+    descriptor = raw.fileno()
+    return descriptor if stat.S_ISREG(os.fstat(descriptor).st_mode) else None

@@ -1,0 +1,108 @@
+"""TLS begins on a stream that exists: STARTTLS, HTTP CONNECT, TLS in TLS."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+from ..arguments import DEFAULT, Default, seconds_of, view_of
+from ..configuration import TLSServerConfiguration
+from ..errors import NotTLSError
+from ..interfaces import ByteStream, TLSBuffer
+from .carrier import Carrier, carrier_of, is_plain
+from .connect import prepare
+from .connection import StreamSocket
+from .sockets import peer_of, spoke_too_soon
+from .waiting import Deadline
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["begins_hello", "check_leftover", "check_stream", "wrap"]
+
+_HANDSHAKE: Final = 22
+_CLIENT_HELLO: Final = 1
+
+
+def wrap(
+    sock: socket.socket | ByteStream,
+    buffer: TLSBuffer,
+    *,
+    leftover: Buffer = b"",
+    timeout: float | Default | None = DEFAULT,
+    do_handshake_on_connect: bool = True,
+) -> StreamSocket:
+    """Begin TLS on a connected stream, with `buffer` of any implementation, and return the socket.
+
+    `sock`: a plain socket, which is detached, or any byte stream, which from now on belongs to the
+    connection and is closed with it. `leftover`: what was received of the peer and not used yet.
+    `timeout`: in seconds, of the handshake and of later calls; by default that of `sock`, none if
+    it has none. The handshake is done at once, except where the timeout is 0, or without
+    `do_handshake_on_connect`: then `do_handshake`, `recv` or `send` does it.
+
+    `SupportsClientWrapSocket.wrap_socket` and `SupportsServerWrapSocket.wrap_socket` say what is
+    refused, and what becomes of `sock` then. Also raises ValueError for a timeout that `sock`
+    cannot keep: see `docs/streams.md`.
+    """
+    received = bytes(view_of("leftover", leftover))
+    serves = isinstance(buffer.context.configuration, TLSServerConfiguration)
+    carrier, peer, seconds = _take(sock, timeout)
+    made: StreamSocket | None = None
+    try:
+        check_leftover(received, serves=serves)
+        made = StreamSocket(carrier, buffer, peer, seconds, received=received, upgrade=not serves)
+        if do_handshake_on_connect and seconds != 0:
+            made.handshake(Deadline.after(seconds))
+    except BaseException:
+        if made is None:
+            carrier.close(waited_for=False)
+        else:
+            made.abandon()
+        raise
+    return made
+
+
+def check_stream(sock: Any) -> None:
+    """Refuse what TLS cannot be carried over: TypeError, ValueError."""
+    for name in ("recv", "send", "close"):
+        if not callable(getattr(sock, name, None)):
+            raise TypeError(f"sock must have recv, send and close, not {type(sock).__name__}")
+    if isinstance(sock, socket.socket) and sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"sock must be a stream socket, not {sock.type!r}")
+
+
+def check_leftover(received: bytes, *, serves: bool) -> None:
+    """Refuse what the peer cannot have sent of TLS by then: PeerMisbehaved, NotTLSError."""
+    if received and not serves:
+        raise spoke_too_soon()
+    if not begins_hello(received):
+        start = received[:8].hex(" ")
+        raise NotTLSError(f"leftover does not begin a ClientHello; its first bytes are {start}")
+
+
+def begins_hello(data: bytes) -> bool:
+    """Whether `data` can be the beginning of a ClientHello in a record (RFC 8446 4.1.2, 5.1)."""
+    fields = zip(data, (_HANDSHAKE, 3, None, None, None, _CLIENT_HELLO), strict=False)
+    empty = len(data) >= 5 and not any(data[3:5])
+    return not empty and all(expected in (None, there) for there, expected in fields)
+
+
+def _take(
+    sock: Any, timeout: float | Default | None
+) -> tuple[Carrier, tuple[str, int] | None, float | None]:
+    """Take the stream over: what carries the bytes, the peer's address, and the timeout."""
+    check_stream(sock)
+    before = sock.gettimeout() if hasattr(sock, "gettimeout") else None
+    seconds = before if isinstance(timeout, Default) else seconds_of(timeout)
+    peer = peer_of(sock)
+    if is_plain(sock):
+        taken = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        prepare(taken)
+        return carrier_of(taken), peer, seconds
+    carrier = carrier_of(sock)
+    try:
+        carrier.check_timeout(seconds)
+    except ValueError:
+        carrier.give_back(before, b"")
+        raise
+    return carrier, peer, seconds

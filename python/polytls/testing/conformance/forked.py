@@ -1,0 +1,167 @@
+"""A process that forks: `python forked.py IMPLEMENTATION CASE`.
+
+Run by `test_socket_fork.py` in a process of its own, as its threads must not be there when it
+forks. Prints «done» and exits with 0, or fails, or hangs.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from polytls import TLSClientConfiguration, TLSServerConfiguration
+from polytls.testing import CertificateAuthority
+from polytls.testing.conformance.target import load
+
+HOST = "server.example"
+PATIENCE = 20.0
+
+
+class Ground:
+    """Contexts, a listener, and a connection to it."""
+
+    def __init__(self, name: str) -> None:
+        made, ca = load(name).implementation, CertificateAuthority()
+        self.client = made.client_context(TLSClientConfiguration(trust_store=ca.trust_store()))
+        self.server = made.server_context(TLSServerConfiguration([ca.issue(HOST)]))
+        self.listener = self.server.connect(("127.0.0.1", 0))
+        self.listener.settimeout(PATIENCE)
+
+    def dial(self) -> Any:
+        address = self.listener.getsockname()
+        return self.client.connect(address, server_hostname=HOST, timeout=PATIENCE)
+
+    def tie(self) -> tuple[Any, Any]:
+        """A client's connection and the accepted one. No thread is left."""
+        dialled: list[Any] = []
+        thread = threading.Thread(target=lambda: dialled.append(self.dial()))
+        thread.start()
+        accepted, _ = self.listener.accept()
+        thread.join()
+        accepted.settimeout(PATIENCE)
+        return dialled[0], accepted
+
+
+def in_child(work: Callable[[], None]) -> Callable[[], None]:
+    """Fork, and run `work` in the child; what is returned waits for it to succeed."""
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+
+    def wait() -> None:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    return wait
+
+
+def refused(call: Callable[[], object]) -> None:
+    """It raises an error that speaks of the fork."""
+    error: OSError | None = None
+    try:
+        call()
+    except OSError as raised:
+        error = raised
+    assert "fork" in str(error), repr(error)
+
+
+def connection(ground: Ground) -> None:
+    """The child is told; closing there does not end the parent's connection."""
+    client, accepted = ground.tie()
+
+    def child() -> None:
+        for side in (client, accepted):
+            for call in (partial(side.recv, 1), partial(side.send, b"x"), side.do_handshake):
+                refused(call)
+        client.close(force=True)
+
+    in_child(child)()
+    for sender, receiver in ((client, accepted), (accepted, client)):
+        sender.sendall(b"goes on")
+        assert receiver.recv(100) == b"goes on"
+    client.close(force=True)
+    assert accepted.recv(1) == b""
+    accepted.close(force=True)
+
+
+def unfinished(ground: Ground) -> None:
+    """A connection whose handshake had begun, or not."""
+    ground.listener.setblocking(False)
+    with socket.create_connection(ground.listener.getsockname()):
+        select.select([ground.listener], [], [], PATIENCE)
+        accepted, _ = ground.listener.accept()
+
+        def child() -> None:
+            refused(accepted.do_handshake)
+            refused(partial(accepted.recv, 1))
+
+        in_child(child)()
+        accepted.close(force=True)
+
+
+def listener(ground: Ground) -> None:
+    """One made before the fork serves in two children, which resume each other's sessions."""
+
+    def serve() -> None:
+        for _ in range(3):
+            accepted, _ = ground.listener.accept()
+            with accepted:
+                accepted.settimeout(PATIENCE)
+                accepted.sendall(accepted.recv(100))
+
+    waits = [in_child(serve), in_child(serve)]
+    for number in range(6):
+        with ground.dial() as client:
+            client.sendall(b"%d" % number)
+            assert client.recv(100) == b"%d" % number
+    for wait in waits:
+        wait()
+
+
+def context(ground: Ground) -> None:
+    """Contexts that were in use go on in the child, and in the parent."""
+    for side in ground.tie():
+        side.close(force=True)
+
+    def child() -> None:
+        own = Ground.__new__(Ground)
+        own.client, own.server = ground.client, ground.server
+        own.listener = own.server.connect(("127.0.0.1", 0))
+        talk(own)
+
+    wait = in_child(child)
+    talk(ground)
+    wait()
+
+
+def talk(ground: Ground) -> None:
+    for _ in range(3):
+        client, accepted = ground.tie()
+        with client, accepted:
+            client.sendall(b"hello")
+            assert accepted.recv(100) == b"hello"
+
+
+CASES = {
+    "connection": connection,
+    "unfinished": unfinished,
+    "listener": listener,
+    "context": context,
+}
+
+if __name__ == "__main__":
+    ground = Ground(sys.argv[1])
+    CASES[sys.argv[2]](ground)
+    ground.listener.close()
+    print("done")

@@ -1,0 +1,146 @@
+"""What is the native sockets' own: how they are made, what they are over, keys on both layers."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import polytls
+from polytls import _native
+from polytls.implementations.rustls_socket import RustlsSocket
+from polytls.insecure import SecurityWarning
+from polytls.testing import CertificateAuthority, tie
+
+TLS = polytls.implementation("rustls")
+CA = CertificateAuthority()
+CLIENT = TLS.client_context(polytls.TLSClientConfiguration(trust_store=CA.trust_store()))
+SERVER = TLS.server_context(polytls.TLSServerConfiguration([CA.issue("localhost")]))
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Any, Any]]:
+    here, there = socket.socketpair()
+    made: list[Any] = []
+    serving = threading.Thread(target=lambda: made.append(SERVER.wrap_socket(there)))
+    serving.start()
+    with CLIENT.wrap_socket(here, "localhost") as client:
+        serving.join()
+        with made[0] as server:
+            yield client, server
+
+
+def test_sockets_are_made_by_contexts_alone(ends: Any) -> None:
+    client, _ = ends
+    assert type(client) is RustlsSocket
+    for make in (RustlsSocket, _native.TLSSocket, _native.SocketHandle, type(client)):
+        with pytest.raises(TypeError):
+            make()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="final"):
+        type("Mine", (RustlsSocket,), {})
+    with SERVER.connect(("localhost", 0)) as listener:
+        assert type(listener) is RustlsSocket
+        address = ("localhost", listener.getsockname()[1])
+        dialling = threading.Thread(target=lambda: CLIENT.connect(address).close(force=True))
+        dialling.start()
+        accepted, _ = listener.accept()
+        dialling.join()
+        with accepted:
+            assert type(accepted) is RustlsSocket
+
+
+def test_a_local_socket_has_no_host_and_port_and_says_so(ends: Any) -> None:
+    for side in ends:
+        assert "without an address" in repr(side)
+        assert (side.family, side.type) == (socket.AF_UNIX, socket.SOCK_STREAM)
+        for call in (side.getpeername, side.getsockname):
+            with pytest.raises(OSError, match="host and port") as caught:
+                call()
+            assert caught.value.errno == errno.EAFNOSUPPORT
+
+
+@pytest.mark.parametrize("own_layer", [True, False])
+def test_keys_change_with_and_without_our_own_record_layer(own_layer: bool) -> None:
+    _native.use_record_layer(own_layer)
+    try:
+        pair = tie(CLIENT.create_buffer("localhost"), SERVER.create_buffer())
+        for number in range(100):
+            sender = (pair.client, pair.server)[number % 2]
+            if number % 3 == 0:
+                sender.update_keys()
+            data = b"%d" % number
+            assert pair.send(sender, data) == data
+    finally:
+        _native.use_record_layer(True)
+
+
+def test_insecure_contexts_wrap_with_a_warning_and_without_a_name() -> None:
+    with pytest.warns(SecurityWarning):
+        insecure = polytls.insecure.implementation("rustls")
+    with pytest.warns(SecurityWarning):
+        nothing = polytls.insecure.InsecureConfiguration(
+            disable_hostname_check=True, disable_verification=True
+        )
+    with pytest.warns(SecurityWarning):
+        client = insecure.insecure_client_context(polytls.TLSClientConfiguration(), nothing)
+    with pytest.warns(SecurityWarning):
+        server = insecure.insecure_server_context(
+            polytls.TLSServerConfiguration([CA.issue("localhost")]), nothing
+        )
+    here, there = socket.socketpair()
+    with pytest.warns(SecurityWarning, match="ServerContext.wrap_socket") as server_warned:
+        accepted = server.wrap_socket(there, do_handshake_on_connect=False)
+    with pytest.warns(SecurityWarning, match="ClientContext.wrap_socket") as client_warned:
+        connection = client.wrap_socket(here, do_handshake_on_connect=False)
+    # It is the caller who is warned.
+    assert {warned[0].filename for warned in (server_warned, client_warned)} == {__file__}
+    serving = threading.Thread(target=lambda: accepted.sendall(b"hello"))
+    serving.start()
+    with accepted, connection:
+        assert connection.recv(100) == b"hello"
+        serving.join()
+
+
+def test_a_listener_of_both_families_takes_clients_of_both() -> None:
+    with SERVER.connect(("::", 0), dual_stack=True) as listener:
+        for host in ("127.0.0.1", "::1"):
+            address = (host, listener.getsockname()[1])
+
+            def dial(address: tuple[str, int] = address) -> None:
+                CLIENT.connect(address, server_hostname="localhost").close(force=True)
+
+            dialling = threading.Thread(target=dial)
+            dialling.start()
+            accepted, _ = listener.accept()
+            accepted.close(force=True)
+            dialling.join()
+    with pytest.raises(ValueError, match="dual_stack"):
+        SERVER.connect(("127.0.0.1", 0), dual_stack=True)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"handshake_limit": 0},
+        {"handshake_limit": -1},
+        {"handshake_timeout": 0},
+        {"handshake_timeout": -1.0},
+        {"handshake_timeout": float("nan")},
+    ],
+)
+def test_listeners_with_limits_that_are_none_are_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        SERVER.connect(("127.0.0.1", 0), **wrong)
+
+
+def test_listeners_share_a_port_if_both_say_so() -> None:
+    with SERVER.connect(("127.0.0.1", 0), reuse_port=True) as one:
+        with SERVER.connect(one.getsockname(), reuse_port=True) as other:
+            assert other.getsockname() == one.getsockname()
+        with pytest.raises(OSError, match="in use") as caught:
+            SERVER.connect(one.getsockname())
+        assert caught.value.errno == errno.EADDRINUSE

@@ -1,0 +1,392 @@
+"""Implementations whose sockets have one fault each in what goes beyond PEP 748.
+
+As `faulty.py`, which has the honest wrapper: `--implementation faulty_sockets:SHUTS_TCP_DOWN`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from typing import Any, Final
+
+from faulty import Client, Faulty, Server, Socket
+
+from polytls import NotTLSError, PeerMisbehaved
+
+#: Where a fault would make somebody wait for ever, it gives up after this, in seconds.
+SOON: Final = 0.3
+
+# --- wrap_socket ---
+
+
+class _DropsWhatWaits(Client):
+    def wrap_socket(self, sock: Any, *given: Any, **named: Any) -> Any:
+        if isinstance(sock, socket.socket):
+            with suppress(OSError):
+                sock.recv(65536, socket.MSG_DONTWAIT)
+            sock.settimeout(SOON)
+        return super().wrap_socket(sock, *given, **named)
+
+
+class _DropsLeftover(Client):
+    def wrap_socket(self, sock: Any, *given: Any, leftover: Any = b"", **named: Any) -> Any:
+        sock.settimeout(SOON)
+        return super().wrap_socket(sock, *given, **named)
+
+
+class _LosesLeftover(Server):
+    def wrap_socket(self, sock: Any, *given: Any, leftover: Any = b"", **named: Any) -> Any:
+        sock.settimeout(SOON)
+        return super().wrap_socket(sock, *given, **named)
+
+
+class _DoesNotNameLeftover(Server):
+    def wrap_socket(self, sock: Any, *given: Any, **named: Any) -> Any:
+        try:
+            return super().wrap_socket(sock, *given, **named)
+        except NotTLSError as error:
+            raise PeerMisbehaved(str(error)) from None
+
+
+class _ForgetsTheTimeout(Client):
+    def wrap_socket(self, *given: Any, **named: Any) -> Any:
+        made = super().wrap_socket(*given, **named)
+        made.settimeout(None)
+        return made
+
+
+class _TakesACopy(Client):
+    def wrap_socket(self, sock: Any, *given: Any, **named: Any) -> Any:
+        return super().wrap_socket(sock.dup(), *given, **named)
+
+
+class _DoesNotDefer(Client):
+    def wrap_socket(self, sock: Any, *given: Any, **named: Any) -> Any:
+        named.pop("do_handshake_on_connect", None)
+        sock.settimeout(SOON)
+        return super().wrap_socket(sock, *given, **named)
+
+
+class _ClosesAnyway(Client):
+    def wrap_socket(self, sock: Any, *given: Any, **named: Any) -> Any:
+        try:
+            return super().wrap_socket(sock, *given, **named)
+        except (TypeError, ValueError):
+            if isinstance(sock, socket.socket):
+                sock.close()
+            raise
+
+
+class _SocketsAlone(Client):
+    def wrap_socket(self, sock: Any, *given: Any, **named: Any) -> Any:
+        if not isinstance(sock, socket.socket):
+            sock.close()
+            raise TypeError("sock must be a socket")
+        return super().wrap_socket(sock, *given, **named)
+
+
+DROPS_WHAT_WAITS: Final = Faulty(
+    "throws away what was injected before the client's handshake, and goes on",
+    "test_socket_wrap::test_a_client_looks_for_what_was_injected_before_it_speaks",
+    client=_DropsWhatWaits,
+)
+DROPS_LEFTOVER: Final = Faulty(
+    "ignores what a client has received before its handshake",
+    "test_socket_wrap::test_a_client_that_has_received_something_refuses_and_says_nothing",
+    client=_DropsLeftover,
+)
+LOSES_LEFTOVER: Final = Faulty(
+    "ignores the beginning of a ClientHello that a server has received already",
+    "test_socket_wrap::test_a_server_goes_on_from_the_beginning_of_a_client_hello",
+    server=_LosesLeftover,
+)
+DOES_NOT_NAME_LEFTOVER: Final = Faulty(
+    "takes a command in plaintext for broken TLS",
+    "test_socket_wrap::test_a_server_refuses_what_cannot_begin_a_client_hello",
+    server=_DoesNotNameLeftover,
+)
+FORGETS_THE_TIMEOUT: Final = Faulty(
+    "waits for ever on a socket that was wrapped with a timeout",
+    "test_socket_wrap::test_the_timeout_is_taken_over",
+    client=_ForgetsTheTimeout,
+)
+TAKES_A_COPY: Final = Faulty(
+    "leaves the socket that was wrapped open beside the connection",
+    "test_socket_wrap::test_a_connected_socket_is_taken_over",
+    client=_TakesACopy,
+)
+DOES_NOT_DEFER: Final = Faulty(
+    "does the handshake at once although it is to be deferred",
+    "test_socket_wrap::test_a_deferred_handshake_is_done_by_the_first_call",
+    client=_DoesNotDefer,
+)
+CLOSES_AT_WRONG_ARGUMENTS: Final = Faulty(
+    "closes the socket where an argument is wrong",
+    "test_socket_wrap::test_after_wrong_arguments_the_socket_is_as_it_was",
+    client=_ClosesAnyway,
+)
+WRAPS_SOCKETS_ALONE: Final = Faulty(
+    "refuses to wrap anything but a socket",
+    "test_socket_wrap::"
+    "test_anything_that_sends_and_receives_can_be_wrapped_and_is_closed_with_the_connection",
+    client=_SocketsAlone,
+)
+
+# --- unwrap ---
+
+
+class _LosesPlaintext(Socket):
+    def unwrap(self) -> Any:
+        plain = self.inner.unwrap()
+        plain.settimeout(SOON)
+        with suppress(TimeoutError):
+            plain.recv(1)
+        return plain
+
+
+class _DiscardsData(Socket):
+    def unwrap(self) -> Any:
+        while self.inner.pending():
+            self.inner.recv(65536)
+        self.inner.settimeout(SOON)
+        return self.inner.unwrap()
+
+
+class _UnwrapsAlone(Socket):
+    def unwrap(self) -> Any:
+        with suppress(OSError):
+            self.inner.shutdown(socket.SHUT_WR)
+        timeout = self.inner.gettimeout()
+        made = socket.socket(fileno=self.inner.detach())
+        made.settimeout(timeout)
+        return made
+
+
+LOSES_PLAINTEXT: Final = Faulty(
+    "loses the plaintext that came together with close_notify",
+    "test_socket_unwrap::test_plaintext_right_behind_close_notify_is_not_lost",
+    socket=_LosesPlaintext,
+)
+DISCARDS_DATA: Final = Faulty(
+    "discards data that nobody has received when it unwraps",
+    "test_socket_unwrap::test_data_that_was_not_received_is_an_error_and_is_not_discarded",
+    socket=_DiscardsData,
+)
+UNWRAPS_ALONE: Final = Faulty(
+    "gives the plain socket back before the peer has answered",
+    "test_socket_unwrap::test_a_non_blocking_unwrap_raises_until_the_answer_is_there",
+    socket=_UnwrapsAlone,
+)
+
+# --- shutdown ---
+
+
+class _ShutsTCP(Socket):
+    def shutdown(self, how: int) -> None:
+        self.inner.shutdown(how)
+        with socket.socket(fileno=os.dup(self.inner.fileno())) as plain:
+            plain.shutdown(how)
+
+
+class _EndsBoth(Socket):
+    ended = False
+
+    def shutdown(self, how: int) -> None:
+        self.inner.shutdown(how)
+        self.ended = True
+
+    def recv(self, bufsize: int) -> bytes:
+        return b"" if self.ended else self.inner.recv(bufsize)
+
+
+class _ReceivesOn(Socket):
+    def shutdown(self, how: int) -> None:
+        if how != socket.SHUT_RD:
+            self.inner.shutdown(how)
+
+
+class _SaysNoGoodbye(Socket):
+    def shutdown(self, how: int) -> None:
+        with socket.socket(fileno=os.dup(self.inner.fileno())) as plain:
+            plain.shutdown(how)
+
+
+SHUTS_TCP_DOWN: Final = Faulty(
+    "ends the transport where only our data is to end",
+    "test_socket_shutdown::test_shut_wr_sends_close_notify_and_no_fin",
+    socket=_ShutsTCP,
+)
+ENDS_BOTH_DIRECTIONS: Final = Faulty(
+    "receives nothing any more once we have said goodbye",
+    "test_socket_shutdown::test_after_shut_wr_the_peers_data_still_comes",
+    socket=_EndsBoth,
+)
+RECEIVES_ON: Final = Faulty(
+    "goes on receiving after SHUT_RD",
+    "test_socket_shutdown::test_after_shut_rd_there_is_nothing_to_receive_and_sending_goes_on",
+    socket=_ReceivesOn,
+)
+SHUTS_DOWN_WITHOUT_GOODBYE: Final = Faulty(
+    "ends the transport without close_notify",
+    "test_socket_shutdown::test_shut_rdwr_says_goodbye_and_ends_the_transport",
+    socket=_SaysNoGoodbye,
+)
+
+# --- files ---
+
+
+class _ReadsLatin(Socket):
+    def makefile(self, mode: str = "r", *given: Any, **named: Any) -> Any:
+        return self.inner.makefile(mode, *given, **(named | {"encoding": "latin-1"}))
+
+
+class _FileEndsSocket(Socket):
+    def makefile(self, *given: Any, **named: Any) -> Any:
+        file = self.inner.makefile(*given, **named)
+        self.inner.close()  # Now the file's end is the connection's.
+        return file
+
+
+class _SendsFromTheStart(Socket):
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        return self.inner.sendfile(file, 0, count)
+
+
+class _LeavesTheFile(Socket):
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        try:
+            return self.inner.sendfile(file, offset, count)
+        except TimeoutError:
+            file.seek(offset)
+            raise
+
+
+IGNORES_ENCODINGS: Final = Faulty(
+    "reads and writes all text as Latin-1",
+    "test_socket_files::test_a_text_file_is_decoded_and_read_by_lines",
+    socket=_ReadsLatin,
+)
+CLOSES_WITH_ITS_FILE: Final = Faulty(
+    "closes the connection with its first file",
+    "test_socket_files::test_closing_a_file_does_not_close_the_socket",
+    socket=_FileEndsSocket,
+)
+SENDS_FROM_THE_START: Final = Faulty(
+    "sends a file from its beginning, whatever the offset",
+    "test_socket_files::test_a_file_is_sent_from_its_offset",
+    socket=_SendsFromTheStart,
+)
+LEAVES_THE_FILE_ANYWHERE: Final = Faulty(
+    "does not leave a file behind what was sent of it",
+    "test_socket_files::test_after_an_error_the_file_stands_behind_what_was_sent",
+    socket=_LeavesTheFile,
+)
+
+# --- what sockets have in common with plain ones ---
+
+
+class _DetachesLoudly(Socket):
+    def detach(self) -> int:
+        self.inner.shutdown(socket.SHUT_WR)
+        return self.inner.detach()
+
+
+class _SetsNothing(Socket):
+    def setsockopt(self, *given: Any) -> None:
+        pass
+
+
+class _ClosesQuietly(Socket):
+    def __del__(self) -> None:
+        with suppress(OSError):
+            self.inner.close(force=True)
+
+
+class _KeepsItsKeys(Socket):
+    def update_keys(self) -> None:
+        pass
+
+
+class _SurvivesForks(Socket):
+    def recv(self, bufsize: int) -> bytes:
+        try:
+            return self.inner.recv(bufsize)
+        except OSError as error:
+            if "fork" in str(error):
+                return b""
+            raise
+
+
+def _without(option: str) -> type[Server]:
+    class Deaf(Server):
+        def connect(
+            self,
+            address: Any,
+            *,
+            reuse_port: bool = False,
+            dual_stack: bool = False,
+            do_handshake_on_accept: bool = True,
+            **named: Any,
+        ) -> Any:
+            given = {
+                "reuse_port": reuse_port,
+                "dual_stack": dual_stack,
+                "do_handshake_on_accept": do_handshake_on_accept,
+            }
+            del given[option]
+            made = super().connect(address, **given, **named)
+            if option == "do_handshake_on_accept":
+                made.inner.settimeout(SOON)
+                made.settimeout = lambda value: None
+            return made
+
+    return Deaf
+
+
+DETACHES_LOUDLY: Final = Faulty(
+    "says goodbye before it gives its descriptor away",
+    "test_socket_surface::test_a_descriptor_that_is_given_away_stays_open_and_nothing_is_said",
+    socket=_DetachesLoudly,
+)
+SETS_NO_OPTIONS: Final = Faulty(
+    "sets no option",
+    "test_socket_surface::test_options_are_those_of_the_socket_below",
+    socket=_SetsNothing,
+)
+WARNS_OF_NOTHING: Final = Faulty(
+    "closes what was forgotten without a warning",
+    "test_socket_surface::test_a_listener_that_was_not_closed_gives_a_warning",
+    socket=_ClosesQuietly,
+)
+KEEPS_ITS_KEYS: Final = Faulty(
+    "does not change its keys when it is told to",
+    "test_socket_surface::test_the_peer_is_asked_to_change_its_keys_too",
+    socket=_KeepsItsKeys,
+)
+SURVIVES_FORKS: Final = Faulty(
+    "tells a fork as the end of the peer's data",
+    "test_socket_fork::test_a_child_uses_contexts_and_listeners_but_no_connection",
+    socket=_SurvivesForks,
+)
+SHARES_NO_PORTS: Final = Faulty(
+    "ignores reuse_port",
+    "test_socket_surface::test_a_port_can_be_shared_by_listeners_that_all_ask_for_it",
+    server=_without("reuse_port"),
+)
+ONE_FAMILY_ALONE: Final = Faulty(
+    "ignores dual_stack",
+    "test_socket_surface::test_a_dual_stack_listener_takes_clients_of_both_families",
+    server=_without("dual_stack"),
+)
+ALWAYS_SHAKES_HANDS: Final = Faulty(
+    "does handshakes in accept although others are to do them",
+    "test_socket_surface::test_a_blocking_accept_can_leave_the_handshake_to_others",
+    server=_without("do_handshake_on_accept"),
+)
+
+
+#: Every fault by the name that the kit takes after `faulty_sockets:`.
+FAULTS: Final[dict[str, Faulty]] = {
+    name: value for name, value in list(globals().items()) if isinstance(value, Faulty)
+}
