@@ -5,6 +5,7 @@ The public names, and nothing else; `polytls.insecure` is imported on its own.
 
 from .capabilities import Capabilities
 from .configuration import (
+    PeerVerifier,
     SessionCache,
     TLSClientConfiguration,
     TLSServerConfiguration,
@@ -30,12 +31,21 @@ from .errors import (
     PeerRejectedCertificate,
     RaggedEOF,
     TLSError,
+    Turn,
     VerificationFailure,
     WantReadError,
     WantWriteError,
 )
-from .identity import Certificate, PrivateKey, Signer, SigningChain, TrustStore
-from .info import ConnectionInfo, SessionStatistics
+from .identity import (
+    Certificate,
+    Pins,
+    PrivateKey,
+    RevocationList,
+    Signer,
+    SigningChain,
+    TrustStore,
+)
+from .info import CertificateInfo, ConnectionInfo, PresentedPeer, SessionStatistics
 from .interfaces import (
     ByteStream,
     ClientContext,
@@ -77,6 +87,7 @@ __all__ = [
     "ByteStream",
     "Capabilities",
     "Certificate",
+    "CertificateInfo",
     "CertificateVerificationError",
     "CipherSuite",
     "ClientAuthentication",
@@ -89,8 +100,12 @@ __all__ = [
     "PeerIncompatible",
     "PeerMisbehaved",
     "PeerRejectedCertificate",
+    "PeerVerifier",
+    "Pins",
+    "PresentedPeer",
     "PrivateKey",
     "RaggedEOF",
+    "RevocationList",
     "ServerContext",
     "SessionCache",
     "SessionStatistics",
@@ -129,6 +144,7 @@ __all__ = [
     "TLSVersion",
     "TicketKeys",
     "TrustStore",
+    "Turn",
     "VerificationFailure",
     "WantReadError",
     "WantWriteError",

@@ -6,9 +6,12 @@ from typing import Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
+from .certificates import TrustData
+from .configuration import PeerVerifier
 from .constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
+from .errors import CertificateVerificationError
 from .identity import Signer
-from .info import ConnectionInfo
+from .info import CertificateInfo, ConnectionInfo
 from .interfaces import ClientContext, ServerContext
 
 __all__ = [
@@ -20,9 +23,13 @@ __all__ = [
     "TLSBuffer",
     "TLSSocket",
     "backend",
+    "explain_refusal",
     "host_name",
+    "is_certificate_for",
     "leaf_validity",
     "public_half",
+    "read_certificate",
+    "revocation_lists",
     "self_signed",
     "server_end_point",
     "sign",
@@ -39,6 +46,19 @@ def public_half(key: bytes) -> tuple[bytes, list[int]]: ...
 def sign(key: bytes, data: bytes, algorithm: int) -> bytes: ...
 def server_end_point(certificate: bytes, implementation: str) -> bytes: ...
 def use_record_layer(on: bool) -> None: ...
+def read_certificate(der: bytes) -> CertificateInfo: ...
+def is_certificate_for(der: bytes, name: str) -> bool: ...
+def revocation_lists(data: bytes) -> list[bytes]: ...
+def explain_refusal(
+    *,
+    reason: str,
+    said: str,
+    chain: list[bytes],
+    hostname: str | None,
+    role: str,
+    trust_source: str,
+    now: int,
+) -> CertificateVerificationError: ...
 def self_signed(
     names: list[str],
     common_name: str,
@@ -68,8 +88,9 @@ class Backend:
         sessions: int | None,
         key_log: Callable[[str], object] | None,
         chains: list[_Chain],
-        trust: bytes | None,
+        trust: TrustData,
         verification: str,
+        peer_verifier: PeerVerifier | None,
     ) -> ClientEngine: ...
     def server(
         self,
@@ -83,9 +104,9 @@ class Backend:
         chains: list[_Chain],
         client_authentication: str,
         ticket_keys: tuple[bytes, bytes | None, int, int] | None,
-        trust: bytes | None,
-        system_trust: bool,
+        trust: TrustData | None,
         verification: str,
+        peer_verifier: PeerVerifier | None,
     ) -> ServerEngine: ...
 
 @final
@@ -229,6 +250,11 @@ class CertificateAuthority:
         parent: CertificateAuthority | None,
         path_length: int | None,
         permitted: list[str],
+        excluded: list[str],
+        key_usage: list[str],
+        authority: bool,
+        server: bool,
+        client: bool,
     ) -> CertificateAuthority: ...
     @property
     def certificate(self) -> bytes: ...
@@ -241,4 +267,13 @@ class CertificateAuthority:
         not_after: int,
         server: bool,
         client: bool,
+        key_usage: list[str],
+        authority: bool,
+        unknown_extension: tuple[bool, int] | None,
     ) -> tuple[bytes, bytes]: ...
+    def cross_sign(
+        self, other: CertificateAuthority, common_name: str, not_before: int, not_after: int
+    ) -> bytes: ...
+    def revocation_list(
+        self, serial_numbers: list[bytes], this_update: int, next_update: int
+    ) -> bytes: ...

@@ -25,7 +25,7 @@ from .constants import (
     known,
 )
 from .errors import ConfigurationError
-from .identity import Certificate, PrivateKey, SigningChain, TrustStore
+from .identity import Certificate, PrivateKey, RevocationList, SigningChain, TrustStore
 
 __all__ = [
     "Capabilities",
@@ -65,7 +65,8 @@ class Capabilities:
     Raises ValueError for the name of a source or a binding that does not exist.
     """
 
-    #: Where trust can come from: any of "system", "buffer", "file" and "id".
+    #: Where trust can come from: any of "system", "buffer", "file", "id", and "pins" where pinned
+    #: certificates and keys are accepted.
     trust_sources: frozenset[str]
     #: Where certificates can come from: any of "buffer", "file" and "id".
     certificate_sources: frozenset[str]
@@ -100,6 +101,8 @@ class Capabilities:
     ocsp_stapling: bool = False
     #: Whether clients can choose between several chains.
     client_chain_selection: bool = False
+    #: Whether the caller can have a say in the verdict on a peer.
+    peer_verifier: bool = False
     #: Whether early data can be sent and received (RFC 8446 2.3).
     early_data: bool = False
     #: Whether Encrypted Client Hello is available.
@@ -108,7 +111,7 @@ class Capabilities:
     def __post_init__(self) -> None:
         sources = {"buffer", "file", "id"}
         for name, given, allowed in (
-            ("trust_sources", self.trust_sources, sources | {"system"}),
+            ("trust_sources", self.trust_sources, sources | {"system", "pins"}),
             ("certificate_sources", self.certificate_sources, sources),
             ("key_sources", self.key_sources, sources | {"signer"}),
         ):
@@ -155,6 +158,8 @@ def check(
         raise refuse("key_log", "the library does not give its secrets away; leave it None")
     _check_chains(configuration, capabilities, refuse)
     _check_trust(configuration, capabilities, verification, refuse)
+    if configuration.peer_verifier is not None and not capabilities.peer_verifier:
+        raise refuse("peer_verifier", "the library lets nobody have a say; leave it None")
 
 
 def effective_versions(
@@ -387,7 +392,7 @@ def _check_trust(
 ) -> None:
     field, store = "trust_store", configuration.trust_store
     if store is not None:
-        _check_source(store, capabilities.trust_sources, "a trust store", field, refuse)
+        _check_store(store, capabilities, refuse)
     if isinstance(configuration, TLSServerConfiguration):
         asked = effective_client_authentication(configuration)
         if asked is ClientAuthentication.NONE:
@@ -407,8 +412,21 @@ def _check_trust(
         raise refuse(field, "the library cannot use the system's trust; give a TrustStore")
 
 
+def _check_store(store: TrustStore, capabilities: Capabilities, refuse: _Refuse) -> None:
+    field = "trust_store"
+    _check_source(store, capabilities.trust_sources, "a trust store", field, refuse)
+    pinned = () if store.pins is None else store.pins.certificates
+    for certificate in (*store.extra, *pinned):
+        _check_source(certificate, capabilities.certificate_sources, "a certificate", field, refuse)
+    if store.crls and not capabilities.crl:
+        raise refuse(field, "the library takes no revocation lists; leave crls out")
+    for listed in store.crls:
+        sources = capabilities.certificate_sources
+        _check_source(listed, sources, "a revocation list", field, refuse)
+
+
 def _check_source(
-    item: Certificate | PrivateKey | TrustStore,
+    item: Certificate | PrivateKey | RevocationList | TrustStore,
     supported: frozenset[str],
     what: str,
     field: str,
@@ -428,6 +446,7 @@ _SOURCES: Final = {
     "file": "a file",
     "id": "an id",
     "signer": "a signer",
+    "pins": "pins",
     "system": "the system",
 }
 

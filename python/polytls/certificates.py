@@ -1,15 +1,37 @@
 """Certificates and keys as implementations need them: bytes, wherever they come from.
 
-Files are read here, once, when a context is made; encodings are the TLS library's business.
+Files are read here, once, when a context is made; encodings are the TLS library's business. What a
+certificate says, and why one was refused, is read by the Rust core, in one place for all.
 """
 
 from __future__ import annotations
 
-from . import _native
-from .errors import ConfigurationError
-from .identity import Certificate, PrivateKey, Signer, SigningChain, TrustStore
+import time
+from collections.abc import Iterable
+from typing import Literal, TypedDict
 
-__all__ = ["Chain", "SignerData", "chain_data", "leaf_validity", "trust_data"]
+from . import _native
+from .errors import CertificateVerificationError, ConfigurationError, VerificationFailure
+from .identity import (
+    Certificate,
+    PrivateKey,
+    RevocationList,
+    Signer,
+    SigningChain,
+    TrustStore,
+)
+from .info import CertificateInfo
+
+__all__ = [
+    "Chain",
+    "SignerData",
+    "TrustData",
+    "chain_data",
+    "leaf_validity",
+    "read",
+    "refusal_of",
+    "trust_data",
+]
 
 #: A key that is elsewhere: its public half, the numbers of its algorithms, what signs.
 SignerData = tuple[bytes, list[int], Signer]
@@ -48,17 +70,88 @@ def leaf_validity(data: bytes) -> tuple[int, int]:
     return _native.leaf_validity(data)
 
 
-def trust_data(store: TrustStore | None, implementation: str) -> bytes | None:
-    """Return the data of a trust store, None for the system's.
+class TrustData(TypedDict):
+    """What a trust store comes to."""
+
+    source: Literal["system", "given", "pinned"]
+    #: The data of certificates: the store's and the extra ones, or those that are pinned.
+    certificates: list[bytes]
+    #: Hashes of keys that are pinned.
+    spki_sha256: list[bytes]
+    #: Whether a pinned certificate may be of any name.
+    any_name: bool
+    #: The data of revocation lists.
+    crls: list[bytes]
+    #: Where trust comes from, in words.
+    description: str
+
+
+def trust_data(store: TrustStore | None, implementation: str) -> TrustData:
+    """Return what a trust store comes to; None is the system's.
 
     Raises ConfigurationError, with the path, for a file that cannot be read.
     """
-    if store is None or store.source == "system":
-        return None
-    return _data(store, "trust_store", implementation)
+    store = TrustStore.system() if store is None else store
+    pins = store.pins
+    sources = [*store.extra] if pins is None else [*pins.certificates]
+    data = [_data(item, "trust_store", implementation) for item in sources]
+    if store.source not in ("system", "pins"):
+        data.insert(0, _data(store, "trust_store", implementation))
+    return {
+        "source": "pinned" if pins else "system" if store.source == "system" else "given",
+        "certificates": data,
+        "spki_sha256": [] if pins is None else [*pins.spki_sha256],
+        "any_name": pins is not None and not pins.check_hostname,
+        "crls": [_data(item, "trust_store", implementation) for item in store.crls],
+        "description": _description(store),
+    }
 
 
-def _data(source: Certificate | PrivateKey | TrustStore, field: str, implementation: str) -> bytes:
+def _description(store: TrustStore) -> str:
+    if store.source == "pins":
+        return "the pins"
+    if store.source == "system":
+        more = " or the certificates added to it" if store.extra else ""
+        return f"the system's trust store{more}"
+    return "the trust store" if store.path is None else f"the trust store {store.path}"
+
+
+def read(der: bytes) -> CertificateInfo:
+    """Return what a certificate in DER says of itself.
+
+    Raises ValueError for what cannot be read.
+    """
+    return _native.read_certificate(der)
+
+
+def refusal_of(
+    reason: VerificationFailure,
+    said: str,
+    *,
+    chain: Iterable[bytes],
+    hostname: str | None,
+    role: Literal["client", "server"],
+    trust_source: str,
+) -> CertificateVerificationError:
+    """Return the error for a peer that was refused, with all that can be found out by reading.
+
+    `said`: what the library said. `chain`: what the peer presented, leaf first. `hostname`: the
+    name that was checked. `role`: the peer's.
+    """
+    return _native.explain_refusal(
+        reason=reason.name,
+        said=said,
+        chain=[*chain],
+        hostname=hostname,
+        role=role,
+        trust_source=trust_source,
+        now=int(time.time()),
+    )
+
+
+def _data(
+    source: Certificate | PrivateKey | RevocationList | TrustStore, field: str, implementation: str
+) -> bytes:
     if source.buffer is not None:
         return source.buffer
     if source.path is None:

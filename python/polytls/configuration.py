@@ -26,6 +26,7 @@ from .constants import (
 )
 from .errors import ConfigurationError
 from .identity import SigningChain, TrustStore, Value, instance_of, items_of, path_of
+from .info import PresentedPeer
 from .tickets import TicketKeys
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KeyLog",
+    "PeerVerifier",
     "SessionCache",
     "TLSClientConfiguration",
     "TLSServerConfiguration",
@@ -41,6 +43,8 @@ __all__ = [
 
 #: Where secrets go: a file, by its path, or a function that takes one line without its end.
 KeyLog: TypeAlias = str | os.PathLike[str] | Callable[[str], object]
+#: What `peer_verifier` takes: called with the peer, it raises to refuse it.
+PeerVerifier: TypeAlias = Callable[[PresentedPeer], None]
 
 #: Other names in use for the groups (NIST SP 800-186, ANSI X9.62), in lower case.
 _GROUP_ALIASES: Final = {
@@ -100,6 +104,7 @@ class _Configuration(Value):
         "_inner_protocols",
         "_key_log",
         "_lowest_supported_version",
+        "_peer_verifier",
         "_sessions",
         "_trust_store",
     )
@@ -114,6 +119,7 @@ class _Configuration(Value):
         "sessions",
         "groups",
         "key_log",
+        "peer_verifier",
     )
 
     _ciphers: tuple[CipherSuite | int, ...] | None
@@ -124,6 +130,7 @@ class _Configuration(Value):
     _sessions: SessionCache | None
     _groups: tuple[NamedGroup | int, ...] | None
     _key_log: str | Callable[[str], object] | None
+    _peer_verifier: PeerVerifier | None
 
     def _fill_shared(
         self,
@@ -135,7 +142,10 @@ class _Configuration(Value):
         sessions: object,
         groups: object,
         key_log: object,
+        peer_verifier: object,
     ) -> None:
+        if peer_verifier is not None and not callable(peer_verifier):
+            raise TypeError(f"peer_verifier must be callable, not {type(peer_verifier).__name__}")
         self._fill(
             ciphers=_ciphers_of(ciphers),
             inner_protocols=_protocols_of(inner_protocols),
@@ -149,6 +159,7 @@ class _Configuration(Value):
             sessions=_optional("sessions", sessions, SessionCache),
             groups=_groups_of(groups),
             key_log=_key_log_of(key_log),
+            peer_verifier=peer_verifier,
         )
 
     @property
@@ -202,6 +213,20 @@ class _Configuration(Value):
         """
         return self._key_log
 
+    @property
+    def peer_verifier(self) -> PeerVerifier | None:
+        """The caller's own say in the verdict on a peer; None: none.
+
+        Called inside the handshake, in the thread that drives it, with a `PresentedPeer`: after
+        everything else was found in order, and before any data, on resumed sessions too. A peer
+        that presents no certificate is not shown. It returns None, or raises to refuse the peer:
+        the handshake then fails with a CertificateVerificationError whose `__cause__` is what was
+        raised. Anything returned but None refuses as well. It can never accept what was refused.
+        It may take its time, which is the handshake's; the connection it is called for is out of
+        its reach (TLSError).
+        """
+        return self._peer_verifier
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some parameters changed; the constructor's errors apply.
 
@@ -232,7 +257,8 @@ class TLSClientConfiguration(_Configuration):
     `certificate_chain`: what the client proves its identity with, if a server asks; None: nothing.
     `alternative_chains`: as the property says.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `key_log`: as the properties of the same names say.
+    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`: as the properties of the same
+    names say.
     Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
     case.
 
@@ -260,6 +286,7 @@ class TLSClientConfiguration(_Configuration):
         groups: Sequence[NamedGroup | str | int] | None = None,
         key_log: KeyLog | None = None,
         alternative_chains: Sequence[SigningChain] = (),
+        peer_verifier: PeerVerifier | None = None,
     ) -> None:
         self._fill(
             certificate_chain=_optional("certificate_chain", certificate_chain, SigningChain),
@@ -274,6 +301,7 @@ class TLSClientConfiguration(_Configuration):
             sessions,
             groups,
             key_log,
+            peer_verifier,
         )
 
     @property
@@ -297,7 +325,8 @@ class TLSServerConfiguration(_Configuration):
     `certificate_chain`: one signing chain for each identity; the name that a client asks for
     chooses between them, and the first serves when none fits.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `key_log`: as the properties of the same names say.
+    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`: as the properties of the same
+    names say.
     Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
     case.
     `client_authentication`: whether clients are asked for a certificate; None: REQUIRED where
@@ -330,6 +359,7 @@ class TLSServerConfiguration(_Configuration):
         key_log: KeyLog | None = None,
         client_authentication: ClientAuthentication | None = None,
         ticket_keys: TicketKeys | None = None,
+        peer_verifier: PeerVerifier | None = None,
     ) -> None:
         self._fill(
             certificate_chain=_chains_of("certificate_chain", certificate_chain),
@@ -347,6 +377,7 @@ class TLSServerConfiguration(_Configuration):
             sessions,
             groups,
             key_log,
+            peer_verifier,
         )
 
     @property

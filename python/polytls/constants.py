@@ -185,6 +185,52 @@ class AlertDescription(IntEnum):
     no_application_protocol = 120
     ech_required = 121
 
+    @property
+    def meaning(self) -> str:
+        """What the peer says by it, in one sentence."""
+        return _MEANINGS[self.name]
+
+
+#: RFC 8446 6.1 and 6.2, RFC 5246 7.2, RFC 6066 9, RFC 7301 3.2, RFC 7507 3, in short.
+_MEANINGS: Final = {
+    "close_notify": "the peer will send nothing more on this connection",
+    "unexpected_message": "a message came that has no place there; no proper peers do that",
+    "bad_record_mac": "a record could not be decrypted: it was damaged, or the keys differ",
+    "decryption_failed": "a record could not be decrypted (no longer sent)",
+    "record_overflow": "a record was longer than is allowed",
+    "decompression_failure": "compressed data could not be expanded",
+    "handshake_failure": "no suites, groups, signatures or keys suit both sides, or, in TLS 1.2, a "
+    "client certificate is missing",
+    "no_certificate": "no certificate was sent in answer to a request (no longer sent)",
+    "bad_certificate": "the certificate is damaged, or a signature in its chain is wrong",
+    "unsupported_certificate": "the certificate is of a kind or for a use that is not accepted",
+    "certificate_revoked": "the certificate was revoked by its issuer",
+    "certificate_expired": "the certificate has expired, or is not valid yet",
+    "certificate_unknown": "the certificate is not accepted for some other reason",
+    "illegal_parameter": "a field of a handshake message is wrong or contradicts others",
+    "unknown_ca": "the chain does not lead to an authority that the peer trusts",
+    "access_denied": "the certificate is valid, and access was refused all the same",
+    "decode_error": "a message could not be decoded",
+    "decrypt_error": "a signature, a Finished message or a binder is wrong",
+    "export_restriction": "export rules were violated (no longer sent)",
+    "protocol_version": "the TLS versions offered are all refused",
+    "insufficient_security": "the parameters offered are weaker than the peer demands",
+    "internal_error": "the peer cannot go on, for a reason of its own",
+    "inappropriate_fallback": "a lower version was offered than both sides have",
+    "user_canceled": "the handshake was given up by the peer's user",
+    "no_renegotiation": "the peer does not renegotiate",
+    "missing_extension": "an extension that is mandatory was not sent",
+    "unsupported_extension": "an extension came that was not offered",
+    "certificate_unobtainable": "the certificate's URL led to nothing",
+    "unrecognized_name": "the server has nothing by the name that was asked for",
+    "bad_certificate_status_response": "the stapled OCSP response is not valid",
+    "bad_certificate_hash_value": "a certificate does not match its hash",
+    "unknown_psk_identity": "no pre-shared key is known by that identity",
+    "certificate_required": "a client certificate is demanded, and none was sent",
+    "no_application_protocol": "none of the protocols offered with ALPN is served",
+    "ech_required": "Encrypted Client Hello is demanded",
+}
+
 
 def known(names: type[_Number], number: int) -> _Number | int:
     """Return `number` as a member of `names` where it has a name there, else as a plain `int`."""

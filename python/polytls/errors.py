@@ -16,7 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = [
     "AlertReceived",
@@ -28,10 +31,22 @@ __all__ = [
     "PeerRejectedCertificate",
     "RaggedEOF",
     "TLSError",
+    "Turn",
     "VerificationFailure",
     "WantReadError",
     "WantWriteError",
 ]
+
+
+class Turn(Enum):
+    """Who can mend what went wrong."""
+
+    #: Whoever configured or called this side.
+    YOU = "you"
+    #: Whoever runs the other side.
+    PEER = "the peer's operator"
+    #: Whoever looks after this machine and its trust store.
+    ADMINISTRATOR = "your administrator"
 
 
 class TLSError(OSError):
@@ -47,8 +62,17 @@ class TLSError(OSError):
     #: Names of the keyword-only attributes that `repr` shows, in order.
     _facts: ClassVar[tuple[str, ...]] = ()
 
+    #: Who can mend it; None where the error alone does not tell.
+    turn: Turn | None = None
+
     def __init__(self, message: str = "", /) -> None:
         super().__init__(message)
+
+    def explain(self) -> str:
+        """Return what happened in a few lines that a person can act on."""
+        if self.turn is None:
+            return str(self)
+        return f"{self}\nwhose turn it is: {self.turn.value}"
 
     def __repr__(self) -> str:
         shown = [repr(argument) for argument in self.args]
@@ -130,6 +154,8 @@ class ConfigurationError(TLSError):
 
     _facts = ("field", "implementation")
 
+    turn = Turn.YOU
+
     def __init__(
         self, message: str = "", /, *, field: str | None = None, implementation: str | None = None
     ) -> None:
@@ -157,7 +183,15 @@ class VerificationFailure(Enum):
     #: A path length constraint, or a chain too deep or too costly to follow.
     PATH_TOO_LONG = "path too long"
     UNSUPPORTED_SIGNATURE_ALGORITHM = "unsupported signature algorithm"
+    #: A key that is too small.
+    WEAK_KEY = "weak key"
     UNHANDLED_CRITICAL_EXTENSION = "unhandled critical extension"
+    #: Revocation lists were given, and none that is in force speaks of a certificate of the chain.
+    REVOCATION_UNKNOWN = "revocation unknown"
+    #: Neither the certificate nor its key is among the pins.
+    PIN_MISMATCH = "pin mismatch"
+    #: `peer_verifier` said no; what it raised is the error's `__cause__`.
+    REFUSED_BY_VERIFIER = "refused by verifier"
     #: The library gave a reason that is none of these; the message has it.
     OTHER = "other"
 
@@ -173,9 +207,15 @@ class CertificateVerificationError(TLSError):
     `hostname`: the name or address that was expected, None on a server or where none was checked.
     `chain`: the certificates as DER, leaf first, as the peer presented them; empty if there were
     none.
+    `index`: which of them is at fault; None where the library cannot tell, or it is none of them.
+    `names`: the names that the peer's certificate is valid for, where they matter; else empty.
+    `not_before`, `not_after`: validity of the one at fault, where it matters, in UTC; else None.
+    `trust_source`: what the chain was judged by, in words such as "the system's trust store".
+    `turn`: who can mend it.
+    `__cause__`: what `peer_verifier` raised, if that refused.
     """
 
-    _facts = ("reason", "hostname", "chain")
+    _facts = ("reason", "hostname", "chain", "index")
 
     def __init__(
         self,
@@ -185,15 +225,39 @@ class CertificateVerificationError(TLSError):
         reason: VerificationFailure = VerificationFailure.OTHER,
         hostname: str | None = None,
         chain: Iterable[bytes] = (),
+        index: int | None = None,
+        names: Iterable[str] = (),
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+        trust_source: str | None = None,
+        turn: Turn | None = Turn.PEER,
+        explanation: str | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
         self.hostname = hostname
         self.chain: tuple[bytes, ...] = tuple(chain)
+        self.index = index
+        self.names: tuple[str, ...] = tuple(names)
+        self.not_before = not_before
+        self.not_after = not_after
+        self.trust_source = trust_source
+        self.turn = turn
+        self.explanation = explanation
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The certificate at fault as DER; None where `index` is."""
+        return None if self.index is None else self.chain[self.index]
 
     def explain(self) -> str:
-        """Return the explanation meant for people: the reason and the message, in one line."""
-        return f"{self.reason.value}: {self}"
+        """Return a few lines that a person can act on.
+
+        The first is the reason with the message, the last says whose turn it is and what to do.
+        """
+        if self.explanation is not None:
+            return self.explanation
+        return f"{self.reason.value}: {super().explain()}"
 
 
 class AlertReceived(TLSError):
@@ -202,7 +266,8 @@ class AlertReceived(TLSError):
     Raised by the call that read it, and by every later one. The connection is of no more use.
     Blames nobody by itself: the peer objects to something, and `alert` says to what.
 
-    `alert`: the alert's number, 0 to 255; `polytls.AlertDescription` has the names.
+    `alert`: the alert's number, 0 to 255; `polytls.AlertDescription` has the names, and what each
+    of them means.
     """
 
     _facts = ("alert",)
@@ -210,6 +275,15 @@ class AlertReceived(TLSError):
     def __init__(self, message: str = "", /, *, alert: int) -> None:
         super().__init__(message)
         self.alert = alert
+
+    def explain(self) -> str:
+        """Return what happened, and what the alert means (RFC 8446 6)."""
+        meaning = getattr(self.alert, "meaning", None)
+        told = super().explain()
+        if meaning is None:
+            return told
+        first, newline, rest = told.partition("\n")
+        return f"{first}\nthe alert means: {meaning}{newline}{rest}"
 
 
 class PeerRejectedCertificate(AlertReceived):
@@ -220,6 +294,8 @@ class PeerRejectedCertificate(AlertReceived):
 
     The connection is of no more use. Blames our certificate, or the peer's trust store.
     """
+
+    turn = Turn.YOU
 
 
 class PeerIncompatible(TLSError):
@@ -238,6 +314,8 @@ class PeerMisbehaved(TLSError):
     use, but the alert is still to be sent. Blames the peer, or someone on the path.
     """
 
+    turn = Turn.PEER
+
 
 class NotTLSError(PeerMisbehaved):
     """What the peer sent first is not TLS at all; plain HTTP, say, on a port without TLS.
@@ -245,3 +323,5 @@ class NotTLSError(PeerMisbehaved):
     Raised by the handshake. The connection is of no more use. Blames the address more often than
     the peer: it is the wrong port, or the service expects another protocol first.
     """
+
+    turn = Turn.YOU

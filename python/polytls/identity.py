@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar, runtime_checkable
 
 from .constants import SignatureScheme
 
@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["Certificate", "PrivateKey", "Signer", "SigningChain", "TrustStore"]
+__all__ = [
+    "Certificate",
+    "Pins",
+    "PrivateKey",
+    "RevocationList",
+    "Signer",
+    "SigningChain",
+    "TrustStore",
+]
 
 _T = TypeVar("_T")
 
@@ -142,12 +150,17 @@ class _Source(Value):
             path=path_of("path", path),
             id=None if id is None else bytes_of("id", id),
         )
-        given = [name for name, value in self._values().items() if value is not None]
+        given = [*self._named()]
         kind = type(self).__name__
         if not given and not self._may_be_empty:
             raise ValueError(f"{kind} cannot be empty.")
         if len(given) > 1:
             raise ValueError(f"{kind} takes one source, not both {given[0]} and {given[1]}")
+
+    def _named(self) -> dict[str, object]:
+        """The source by its parameter: one, or none."""
+        sources: dict[str, object] = {"buffer": self._buffer, "path": self._path, "id": self._id}
+        return {name: value for name, value in sources.items() if value is not None}
 
     @property
     def buffer(self) -> bytes | None:
@@ -199,9 +212,7 @@ class _Source(Value):
         return cls(id=_given("id", id))
 
     def __repr__(self) -> str:
-        shown = [
-            f"{name}={_shown(value)}" for name, value in self._values().items() if value is not None
-        ]
+        shown = [f"{name}={_shown(value)}" for name, value in self._named().items()]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -290,6 +301,9 @@ class PrivateKey(_Source):
         self._fill(signer=signer)
         super().__init__(buffer, path, id)
 
+    def _named(self) -> dict[str, object]:
+        return super()._named() | ({} if self._signer is None else {"signer": self._signer})
+
     @property
     def signer(self) -> Signer | None:
         """What signs with it; None if it has another source."""
@@ -309,30 +323,228 @@ class PrivateKey(_Source):
         return cls(signer=_given("signer", signer))
 
 
-class TrustStore(_Source):
-    """The certificates that peers are verified by (PEP 748, "Trust Store").
+class RevocationList(_Source):
+    """Certificate revocation lists, by their source (RFC 5280 5).
 
-    Its contents are certificates in PEM, each of which is an anchor. Without a parameter it is
-    the system's store.
+    Its contents are PEM, with any number of sections that begin with "-----BEGIN X509 CRL-----",
+    or else one list in DER.
 
-    At most one parameter may be given: ValueError otherwise, TypeError for wrong types.
+    Exactly one parameter must be given: ValueError otherwise, TypeError for wrong types.
     """
 
     __slots__ = ()
 
+
+class Pins(Value):
+    """The certificates and keys that are accepted themselves: see `TrustStore.pinned`.
+
+    Raises ValueError if there are none, and for a hash of the wrong length; TypeError for wrong
+    types, naming the parameter.
+    """
+
+    __slots__ = ("_certificates", "_check_hostname", "_spki_sha256")
+
+    _fields = ("certificates", "spki_sha256", "check_hostname")
+
+    _certificates: tuple[Certificate, ...]
+    _spki_sha256: tuple[bytes, ...]
+    _check_hostname: bool
+
+    def __init__(
+        self,
+        certificates: Sequence[Certificate] = (),
+        spki_sha256: Sequence[str | Buffer] = (),
+        check_hostname: bool = True,
+    ) -> None:
+        hashes = items_of("spki_sha256", spki_sha256, "str or bytes")
+        self._fill(
+            certificates=_sources_of("certificates", certificates, Certificate),
+            spki_sha256=tuple(
+                _hash_of(f"spki_sha256[{index}]", item) for index, item in enumerate(hashes)
+            ),
+            check_hostname=instance_of("check_hostname", check_hostname, bool),
+        )
+        if not self._certificates and not self._spki_sha256:
+            raise ValueError("Pins cannot be empty: give certificates, spki_sha256, or both")
+
+    @property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """The certificates that are accepted; of each source the first one."""
+        return self._certificates
+
+    @property
+    def spki_sha256(self) -> tuple[bytes, ...]:
+        """The SHA-256 hashes of keys that are accepted, 32 bytes each."""
+        return self._spki_sha256
+
+    @property
+    def check_hostname(self) -> bool:
+        """Whether the certificate must be valid for the host name too."""
+        return self._check_hostname
+
+    def __repr__(self) -> str:
+        unchecked = "" if self._check_hostname else ", check_hostname=False"
+        return (
+            f"Pins(certificates={list(self._certificates)!r}, "
+            f"spki_sha256={[value.hex() for value in self._spki_sha256]!r}{unchecked})"
+        )
+
+
+#: Bytes of a SHA-256 hash.
+_SHA256_LENGTH: Final = 32
+
+
+def _hash_of(name: str, value: object) -> bytes:
+    """A SHA-256 hash, given as bytes or in hexadecimal with or without colons."""
+    if isinstance(value, str):
+        try:
+            digest = bytes.fromhex(value.replace(":", ""))
+        except ValueError:
+            raise ValueError(
+                f"{name} is not hexadecimal: a SHA-256 hash has 64 digits; for one in base64, "
+                "pass base64.b64decode(...)"
+            ) from None
+    else:
+        digest = bytes_of(name, value)  # type: ignore[arg-type]
+    if len(digest) != _SHA256_LENGTH:
+        raise ValueError(f"{name} has {len(digest)} bytes; a SHA-256 hash has {_SHA256_LENGTH}")
+    return digest
+
+
+def _sources_of(name: str, value: object, kind: type[_T]) -> tuple[_T, ...]:
+    return tuple(
+        instance_of(f"{name}[{index}]", item, kind)
+        for index, item in enumerate(items_of(name, value, kind.__name__))
+    )
+
+
+class TrustStore(_Source):
+    """What peers are verified by (PEP 748, "Trust Store").
+
+    Its contents are certificates in PEM, each of which is an anchor. Without a parameter it is
+    the system's store. What polytls adds is keyword-only; the class methods are easier to read.
+
+    `extra`: certificates that are anchors beside the store's.
+    `crls`: revocation lists. With any, every certificate between a peer's and its anchor, the
+    peer's own included, must be spoken of by a list of its issuer that is in force, or the peer is
+    refused: unknown is refused as revoked is. A leaf that is an anchor itself is not asked about.
+    `pins`: accept these and nothing else; it stands alone.
+
+    Raises ValueError for more than one source, and for pins with anything else; TypeError for
+    wrong types.
+    """
+
+    __slots__ = ("_crls", "_extra", "_pins")
+
+    _fields = ("buffer", "path", "id", "extra", "crls", "pins")
     _may_be_empty = True
+
+    _extra: tuple[Certificate, ...]
+    _crls: tuple[RevocationList, ...]
+    _pins: Pins | None
+
+    def __init__(
+        self,
+        buffer: Buffer | None = None,
+        path: str | os.PathLike[str] | None = None,
+        id: Buffer | None = None,
+        *,
+        extra: Sequence[Certificate] = (),
+        crls: Sequence[RevocationList] = (),
+        pins: Pins | None = None,
+    ) -> None:
+        self._fill(
+            extra=_sources_of("extra", extra, Certificate),
+            crls=_sources_of("crls", crls, RevocationList),
+            pins=None if pins is None else instance_of("pins", pins, Pins),
+        )
+        super().__init__(buffer, path, id)
+        others = [*self._named(), *(name for name in ("extra", "crls") if self._values()[name])]
+        if pins is not None and others:
+            raise ValueError(f"TrustStore takes pins alone, not {others[0]} as well")
 
     @property
     def source(self) -> str:
-        """How it was made: "system", "buffer", "file" or "id", as `Capabilities` name them."""
+        """How it was made: "system", "buffer", "file", "id" or "pins", as `Capabilities` say."""
+        if self._pins is not None:
+            return "pins"
         if self._buffer is None and self._path is None and self._id is None:
             return "system"
         return super().source
 
+    @property
+    def extra(self) -> tuple[Certificate, ...]:
+        """Certificates that are anchors beside the store's."""
+        return self._extra
+
+    @property
+    def crls(self) -> tuple[RevocationList, ...]:
+        """The revocation lists; with any, an unknown status is refused."""
+        return self._crls
+
+    @property
+    def pins(self) -> Pins | None:
+        """What alone is accepted; None for a store of anchors."""
+        return self._pins
+
     @classmethod
-    def system(cls) -> Self:
-        """Name the store of the system."""
-        return cls()
+    def from_buffer(cls, buffer: Buffer, *, crls: Sequence[RevocationList] = ()) -> Self:
+        """Name it by its contents, which are copied.
+
+        Raises TypeError for anything but a bytes-like object.
+        """
+        return cls(buffer=_given("buffer", buffer), crls=crls)
+
+    @classmethod
+    def from_file(
+        cls, path: str | os.PathLike[str], *, crls: Sequence[RevocationList] = ()
+    ) -> Self:
+        """Name it by the file it is in, which a context opens when it is made.
+
+        Raises TypeError for what is no path, ValueError for PEM text in its place.
+        """
+        return cls(path=_given("path", path), crls=crls)
+
+    @classmethod
+    def system(
+        cls, *, extra: Sequence[Certificate] = (), crls: Sequence[RevocationList] = ()
+    ) -> Self:
+        """Name the store of the system, and `extra` certificates that are added to it."""
+        return cls(extra=extra, crls=crls)
+
+    @classmethod
+    def pinned(
+        cls,
+        certificates: Sequence[Certificate] = (),
+        spki_sha256: Sequence[str | Buffer] = (),
+        *,
+        check_hostname: bool = True,
+    ) -> Self:
+        """Accept peers with one of these certificates or keys, and nothing else.
+
+        For devices with self-signed certificates, and for services whose key is known. The
+        certificate must be valid in time, and for the host name unless `check_hostname` is False;
+        who issued it does not matter. The handshake proves that the peer has the key.
+
+        `certificates`: compared byte by byte. `spki_sha256`: SHA-256 hashes over the key
+        (SubjectPublicKeyInfo, as `CertificateInfo.spki_sha256` gives it), 32 bytes or 64
+        hexadecimal digits; a renewed certificate with the same key stays accepted.
+
+        Raises ValueError if neither is given, and for a hash of the wrong length; TypeError for
+        wrong types.
+        """
+        return cls(pins=Pins(certificates, spki_sha256, check_hostname))
+
+    def __repr__(self) -> str:
+        if self._pins is not None:
+            return f"TrustStore(pins={self._pins!r})"
+        inside = super().__repr__().removeprefix("TrustStore(").removesuffix(")")
+        more = [
+            f"{name}=<{len(value)}>"
+            for name, value in (("extra", self._extra), ("crls", self._crls))
+            if value
+        ]
+        return f"TrustStore({', '.join(filter(None, (inside, *more)))})"
 
 
 class SigningChain(Value):

@@ -1,12 +1,85 @@
-"""The facts of one connection, as its handshake settled them."""
+"""The facts of one connection, as its handshake settled them, and of the certificates in it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from .constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
 
-__all__ = ["ConnectionInfo", "SessionStatistics"]
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["CertificateInfo", "ConnectionInfo", "PresentedPeer", "SessionStatistics"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateInfo:
+    """What a certificate says of itself (RFC 5280 4).
+
+    Reading proves nothing: whether it is true is what verification found. In names for people
+    (`subject`, `issuer`, `common_name`) control characters are escaped; the others stand as they
+    are in the certificate.
+    """
+
+    #: The certificate itself.
+    der: bytes = field(repr=False)
+    #: Distinguished names in one line, such as "CN=Alice, O=Example".
+    subject: str
+    issuer: str
+    #: The subject's common name: for people, never to be compared with a host name.
+    common_name: str | None
+    #: The subject's alternative names, by kind.
+    dns_names: tuple[str, ...]
+    ip_addresses: tuple[str, ...]
+    email_addresses: tuple[str, ...]
+    uris: tuple[str, ...]
+    #: The validity, both ends included, in UTC.
+    not_before: datetime
+    not_after: datetime
+    serial_number: int
+    #: "RSA", "ECDSA", "Ed25519" and the like; the OID of a kind that has no name here.
+    key_type: str
+    #: The size of the key in bits; 0 where it is unknown.
+    key_bits: int
+    #: Whether it may issue certificates (RFC 5280 4.2.1.9).
+    is_authority: bool
+    #: SubjectPublicKeyInfo: the public key with its algorithm, as DER.
+    spki: bytes = field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """The certificate's fingerprint: SHA-256 over `der`, in hexadecimal."""
+        return _sha256(self.der)
+
+    @property
+    def spki_sha256(self) -> str:
+        """The key's fingerprint: SHA-256 over `spki`, in hexadecimal, as pins take it."""
+        return _sha256(self.spki)
+
+
+def _sha256(data: bytes) -> str:
+    # Costs milliseconds; connections do without it.
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresentedPeer:
+    """What a `peer_verifier` is shown of the peer, which was found in order so far."""
+
+    #: What the peer is: "server" or "client".
+    role: Literal["client", "server"]
+    #: The name or address that was asked for; None on a server.
+    hostname: str | None
+    #: The peer's certificate, read; None if it cannot be.
+    certificate: CertificateInfo | None
+    #: The certificates as the peer presented them: DER, leaf first. In a resumed session they are
+    #: those of its first handshake, as far as the library keeps them.
+    presented_chain: tuple[bytes, ...] = field(repr=False)
+    #: As `ConnectionInfo.verified_chain`.
+    verified_chain: tuple[bytes, ...] | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +104,13 @@ class ConnectionInfo:
     server_name: str | None = None
     #: Whether an earlier session was resumed.
     resumed: bool | None = None
+    #: The peer's certificate, read; None if it presented none, or one that cannot be read.
+    peer: CertificateInfo | None = None
     #: The certificates as the peer presented them: DER, leaf first.
     peer_chain: tuple[bytes, ...] | None = field(default=None, repr=False)
-    #: The path that was verified, from the leaf to the trust anchor, each as DER. None where
-    #: nothing was verified, or where the library does not tell.
+    #: The path that was verified, from the leaf to the trust anchor, each as DER; the leaf alone
+    #: where that is trusted itself. None where nothing was verified in this handshake (it was
+    #: resumed), or where the library does not tell.
     verified_chain: tuple[bytes, ...] | None = field(default=None, repr=False)
 
 

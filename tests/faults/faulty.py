@@ -35,6 +35,8 @@ from polytls import (
     TicketKeys,
     TLSError,
     TLSImplementation,
+    TrustStore,
+    Turn,
     VerificationFailure,
     WantReadError,
     WantWriteError,
@@ -410,6 +412,191 @@ TELLS_AN_ADDRESS_AS_SERVER_NAME: Final = Faulty(
     "says that an address was sent as the server's name",
     "test_more::test_an_address_is_told_by_neither_side_as_a_server_name",
     client=_TellsAnAddressClient,
+)
+
+
+# --- trust, and a say in it ---
+
+
+def _with_store(change: Any) -> dict[str, Any]:
+    """Both sides' contexts, with what `change` makes of a given trust store."""
+
+    def changed(self: Any, configuration: Any) -> Any:
+        store = configuration.trust_store
+        return configuration if store is None else configuration.replace(trust_store=change(store))
+
+    return _either(changed=changed)
+
+
+def _pins_as_anchors(store: TrustStore) -> TrustStore:
+    if store.pins is None or not store.pins.certificates:
+        return store
+    return TrustStore.from_buffer(store.pins.certificates[0].buffer or b"")
+
+
+def _pins_of_any_name(store: TrustStore) -> TrustStore:
+    if store.pins is None:
+        return store
+    pins = store.pins
+    return TrustStore.pinned(pins.certificates, pins.spki_sha256, check_hostname=False)
+
+
+def _without_lists(store: TrustStore) -> TrustStore:
+    return TrustStore(store.buffer, store.path, extra=store.extra) if store.crls else store
+
+
+def _without_a_single_list(store: TrustStore) -> TrustStore:
+    return _without_lists(store) if len(store.crls) == 1 else store
+
+
+def _extra_alone(store: TrustStore) -> TrustStore:
+    if store.source != "system" or not store.extra:
+        return store
+    return TrustStore.from_buffer(
+        b"".join(ssl.DER_cert_to_PEM_cert(each.buffer or b"").encode() for each in store.extra)
+    )
+
+
+def _with_verifier(change: Any) -> dict[str, Any]:
+    """Both sides' contexts, with what `change` makes of a given verifier."""
+
+    def changed(self: Any, configuration: Any) -> Any:
+        verifier = configuration.peer_verifier
+        return configuration.replace(peer_verifier=None if verifier is None else change(verifier))
+
+    return _either(changed=changed)
+
+
+def _asked_once(verifier: Any) -> Any:
+    known = set()
+
+    def ask(peer: Any) -> None:
+        if peer.presented_chain not in known:
+            verifier(peer)
+            known.add(peer.presented_chain)
+
+    return ask
+
+
+def _deaf(verifier: Any) -> Any:
+    def ask(peer: Any) -> None:
+        verifier(peer)
+
+    return ask
+
+
+def _only_exceptions(verifier: Any) -> Any:
+    def ask(peer: Any) -> Any:
+        try:
+            return verifier(peer)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            return None
+
+    return ask
+
+
+def _changed_refusal(change: Any) -> dict[str, Any]:
+    """A buffer whose refusals are as `change` leaves them."""
+
+    def instead_of(self: Any, error: Any) -> Any:
+        change(error)
+        return error
+
+    return {"buffer": type("Buffer", (_OtherRefusal,), {"instead_of": instead_of})}
+
+
+def _changed_info(change: Any) -> dict[str, Any]:
+    def info(self: Any) -> ConnectionInfo:
+        told = self.inner.info
+        return told if told.version is None else change(told)
+
+    return {"buffer": type("Buffer", (Buffer,), {"info": property(info)})}
+
+
+TAKES_PINS_FOR_ANCHORS: Final = Faulty(
+    "accepts what a pinned authority has issued",
+    "test_pins::test_a_pinned_authority_does_not_speak_for_others",
+    **_with_store(_pins_as_anchors),
+)
+PINS_ANY_NAME: Final = Faulty(
+    "accepts a pinned certificate under any name",
+    "test_pins::test_the_host_name_is_checked_unless_said_otherwise",
+    **_with_store(_pins_of_any_name),
+)
+IGNORES_REVOCATION_LISTS: Final = Faulty(
+    "takes revocation lists and looks at none",
+    "test_revocation::test_a_revoked_certificate_is_refused",
+    **_with_store(_without_lists),
+)
+ACCEPTS_UNKNOWN_REVOCATION_STATUS: Final = Faulty(
+    "accepts a chain of which one certificate is in no list",
+    "test_revocation::test_a_status_that_no_list_tells_is_refused",
+    **_with_store(_without_a_single_list),
+)
+SWAPS_EXTRA_IN: Final = Faulty(
+    "trusts extra certificates in place of the system's",
+    "test_explanations::test_extra_certificates_are_added_to_the_systems",
+    **_with_store(_extra_alone),
+)
+IGNORES_THE_VERIFIER: Final = Faulty(
+    "takes a verifier and never asks it",
+    "test_peer_verifier::test_a_peer_that_it_refuses_gets_nothing_more",
+    **_with(peer_verifier=None),
+)
+ASKS_THE_VERIFIER_ONCE: Final = Faulty(
+    "does not ask the verifier where a session is resumed",
+    "test_peer_verifier::test_it_is_asked_about_resumed_servers_too",
+    **_with_verifier(_asked_once),
+)
+DOES_NOT_LOOK_AT_WHAT_A_VERIFIER_RETURNS: Final = Faulty(
+    "goes on where the verifier returns False",
+    "test_peer_verifier::test_whatever_it_returns_but_none_refuses",
+    **_with_verifier(_deaf),
+)
+GOES_ON_WHERE_A_VERIFIER_IS_INTERRUPTED: Final = Faulty(
+    "accepts a peer while whose verification a KeyboardInterrupt came",
+    "test_peer_verifier::test_whatever_it_raises_refuses",
+    **_with_verifier(_only_exceptions),
+)
+FORGETS_THE_CAUSE: Final = Faulty(
+    "does not tell what the verifier raised",
+    "test_peer_verifier::test_a_server_that_it_refuses_gets_an_alert",
+    **_changed_refusal(lambda error: None),
+)
+BLAMES_THE_CALLER: Final = Faulty(
+    "says that it is always the caller's turn",
+    "test_explanations::test_a_chain_without_its_intermediate_is_the_operators_turn",
+    **_changed_refusal(lambda error: setattr(error, "turn", Turn.YOU)),
+)
+NAMES_THE_LEAF: Final = Faulty(
+    "says that it is always the leaf that is at fault",
+    "test_explanations::test_an_expired_certificate_says_which_and_since_when",
+    **_changed_refusal(lambda error: setattr(error, "index", 0)),
+)
+TELLS_NO_NAMES: Final = Faulty(
+    "does not tell which names would do",
+    "test_explanations::test_a_wrong_name_lists_those_that_would_do",
+    **_changed_refusal(lambda error: setattr(error, "names", ())),
+)
+TAKES_PRESENTED_FOR_VERIFIED: Final = Faulty(
+    "tells the chain that was presented as the one that was verified",
+    "test_explanations::test_what_was_presented_and_what_was_verified_are_told_apart",
+    **_changed_info(lambda told: replace(told, verified_chain=told.peer_chain)),
+)
+READS_NO_CERTIFICATE: Final = Faulty(
+    "does not tell what is in the peer's certificate",
+    "test_explanations::test_a_server_reads_its_clients_identity_in_one_line",
+    **_changed_info(lambda told: replace(told, peer=None)),
+)
+ACCEPTS_CHAINS_OF_ANY_NAME: Final = Faulty(
+    "accepts a chain of the table under any name",
+    "test_chains::test_a_chain",
+    client=_AnyName,
+)
+ACCEPTS_WEAK_KEYS: Final = Faulty(
+    "accepts keys and signatures that are too weak",
+    "test_bad_certificates::test_weak_signatures_and_keys_are_refused",
+    client=_AnyServer,
 )
 
 

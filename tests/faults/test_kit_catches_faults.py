@@ -71,6 +71,8 @@ def run(name: str, cases: list[str], folder: Path) -> Run:
         *("-q", "--maxfail=1", "--pyargs", "-c", os.devnull, "--rootdir", KIT),
         *("-p", "no:cacheprovider", "-p", "polytls.testing.pytest_plugin"),
         *(f"--junitxml={report}", "--implementation", name),
+        # Below every one of them is rustls.
+        *("--deviations", str(KIT / "deviations" / "rustls.toml")),
     ]
     # Other plugins take longer to import than a case takes to run.
     own = {

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 import polytls
-from polytls import errors
+from polytls import AlertDescription, errors
 
 CHAIN = (b"\x30\x03leaf", b"\x30\x03root")
 
@@ -150,7 +150,7 @@ class ImplementationError(errors.TLSError):
                 "no", reason=errors.VerificationFailure.REVOKED, hostname="a.test", chain=CHAIN
             ),
             "CertificateVerificationError('no', reason=VerificationFailure.REVOKED, "
-            "hostname='a.test', chain=<2 certificates>)",
+            "hostname='a.test', chain=<2 certificates>, index=None)",
         ),
     ],
     ids=lambda value: type(value).__name__,
@@ -159,11 +159,40 @@ def test_repr_shows_the_facts_but_no_certificates(error: errors.TLSError, expect
     assert repr(error) == expected
 
 
-def test_an_explanation_is_one_line_of_reason_and_message() -> None:
+def test_an_explanation_begins_with_the_reason_and_ends_with_whose_turn_it_is() -> None:
     error = errors.CertificateVerificationError(
         "the certificate of a.test ended yesterday", reason=errors.VerificationFailure.EXPIRED
     )
-    assert error.explain() == "expired: the certificate of a.test ended yesterday"
+    assert error.explain().splitlines() == [
+        "expired: the certificate of a.test ended yesterday",
+        "whose turn it is: the peer's operator",
+    ]
+    told = errors.CertificateVerificationError("no", explanation="the whole story")
+    assert told.explain() == "the whole story"
+
+
+def test_every_error_can_be_explained() -> None:
+    assert errors.TLSError("an internal error").explain() == "an internal error"
+    refused = errors.PeerRejectedCertificate("refused", alert=AlertDescription.unknown_ca)
+    assert refused.explain().splitlines() == [
+        "refused",
+        "the alert means: the chain does not lead to an authority that the peer trusts",
+        "whose turn it is: you",
+    ]
+    assert errors.AlertReceived("an alert", alert=200).explain() == "an alert"
+    assert errors.ConfigurationError("no").turn is errors.Turn.YOU
+
+
+def test_every_alert_has_a_meaning() -> None:
+    meanings = [alert.meaning for alert in AlertDescription]
+    assert all(meanings)
+    assert len({*meanings}) == len(meanings)
+
+
+def test_the_certificate_at_fault_is_one_of_the_chain() -> None:
+    error = errors.CertificateVerificationError("no", chain=CHAIN, index=1)
+    assert error.certificate == CHAIN[1]
+    assert errors.CertificateVerificationError("no", chain=CHAIN).certificate is None
 
 
 def test_a_chain_is_kept_as_a_tuple() -> None:
@@ -176,7 +205,7 @@ def test_verification_failures_are_told_in_lower_case_words() -> None:
     assert values == [
         failure.name.lower().replace("_", " ") for failure in errors.VerificationFailure
     ]
-    assert len(values) == 14
+    assert len(values) == 18
 
 
 @each_class

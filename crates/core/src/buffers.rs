@@ -289,6 +289,11 @@ impl Outbound {
         self.0.filled_mut().get_mut(start..)
     }
 
+    /// Drops what lies behind the first `length` bytes that wait to be sent.
+    pub fn truncate(&mut self, length: usize) {
+        self.0.tail = self.0.tail.min(self.0.head + length);
+    }
+
     pub(crate) fn consume(&mut self, taken: usize) {
         self.0.consume(taken);
     }

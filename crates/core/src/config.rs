@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::Cause;
@@ -48,6 +48,13 @@ pub struct Common {
     pub key_log: Option<Arc<dyn KeyLog>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Where trust comes from, in words, for explanations.
+    pub trust_source: String,
+    /// Revocation lists. With any, every certificate of a path but the anchor must be spoken of by
+    /// one that is in force.
+    pub crls: Vec<CertificateRevocationListDer<'static>>,
+    /// The caller's say in the verdict.
+    pub peer_verifier: Option<Arc<dyn PeerVerifier>>,
 }
 
 /// Is told secrets in the NSS key log format.
@@ -67,6 +74,9 @@ impl Default for Common {
             sessions: Some(256),
             key_log: None,
             clock: Arc::new(SystemClock),
+            trust_source: "the trust store".to_owned(),
+            crls: Vec::new(),
+            peer_verifier: None,
         }
     }
 }
@@ -128,10 +138,59 @@ pub struct SignerFailure {
 /// Whose certificates are accepted.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// The operating system's choice.
-    System,
+    /// The operating system's choice, and `extra` as in [`Self::Certificates`].
+    System {
+        /// Certificates beyond the system's.
+        extra: Vec<CertificateDer<'static>>,
+    },
     /// Paths to these, and these themselves.
     Certificates(Vec<CertificateDer<'static>>),
+    /// These leaves alone, and no path.
+    Pinned(Pins),
+}
+
+/// The leaves that are accepted without a path.
+#[derive(Clone, Debug, Default)]
+pub struct Pins {
+    /// Certificates, byte by byte.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// SHA-256 over SubjectPublicKeyInfo (RFC 7469 section 2.4).
+    pub spki_sha256: Vec<[u8; 32]>,
+    /// Whether the host name is left unchecked.
+    pub any_name: bool,
+}
+
+/// The caller's say in the verdict on a peer: it can only refuse.
+pub trait PeerVerifier: fmt::Debug + Send + Sync {
+    /// Called inside the handshake with a peer that presented a certificate, after everything else
+    /// was found right; resumed handshakes included. It may block.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]: the handshake fails.
+    fn verify(&self, peer: &Peer<'_>) -> Result<(), Refusal>;
+}
+
+/// What a [`PeerVerifier`] is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    /// The chain as the peer presented it, leaf first; never empty.
+    pub presented: &'a [CertificateDer<'a>],
+    /// The path that was verified, from the leaf to the anchor; `None` where there is none.
+    pub verified: Option<&'a [Vec<u8>]>,
+    /// The name that was asked for, on a client.
+    pub hostname: Option<&'a str>,
+    /// Whether the peer is a server.
+    pub is_server: bool,
+}
+
+/// A [`PeerVerifier`]'s no.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Why, in one line.
+    pub message: String,
+    /// What is behind it.
+    pub cause: Option<Cause>,
 }
 
 /// How much of the peer's certificate is checked. Less than [`Self::Full`] is asked for through

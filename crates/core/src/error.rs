@@ -46,16 +46,54 @@ pub enum Error {
 }
 
 /// Why, and which, certificate was not accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateFailure {
     /// The closed list of reasons.
     pub reason: VerificationFailure,
     /// What was found, in one sentence.
     pub message: String,
+    /// A few lines that a person can act on; the first is the reason with the message.
+    pub explanation: String,
     /// The name the certificate should have been valid for.
     pub hostname: Option<String>,
     /// The chain as the peer presented it, leaf first, DER.
     pub chain: Vec<Vec<u8>>,
+    /// Which certificate of the chain is at fault; `None` where that cannot be told.
+    pub index: Option<usize>,
+    /// The names that the leaf is valid for, where they matter.
+    pub names: Vec<String>,
+    /// notBefore and notAfter of the certificate at fault in seconds since 1970, where they matter.
+    pub validity: Option<(i64, i64)>,
+    /// What the certificate was judged by, in words.
+    pub trust_source: Option<String>,
+    /// Who can mend it.
+    pub turn: Turn,
+    /// What the caller's own verifier said.
+    pub cause: Option<Cause>,
+}
+
+/// Who can mend what went wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Turn {
+    /// Whoever configured this side.
+    You,
+    /// Whoever runs the other side.
+    #[default]
+    Peer,
+    /// Whoever looks after this machine.
+    Administrator,
+}
+
+impl Turn {
+    /// The name of the member in the public enumeration of the same name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::You => "YOU",
+            Self::Peer => "PEER",
+            Self::Administrator => "ADMINISTRATOR",
+        }
+    }
 }
 
 /// What made a callback fail, in a form that it alone knows.
@@ -77,7 +115,7 @@ impl fmt::Debug for Cause {
 }
 
 /// Why a certificate is not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum VerificationFailure {
     /// No path leads to a trusted certificate.
     UnknownIssuer,
@@ -103,13 +141,50 @@ pub enum VerificationFailure {
     PathTooLong,
     /// Signed with an algorithm that is not accepted.
     UnsupportedSignatureAlgorithm,
+    /// A key that is too small.
+    WeakKey,
     /// A critical extension nobody here understands.
     UnhandledCriticalExtension,
+    /// Revocation lists were given, and none that is in force speaks of it.
+    RevocationUnknown,
+    /// Neither the certificate nor its key is among the pins.
+    PinMismatch,
+    /// The caller's own verifier said no.
+    RefusedByVerifier,
     /// Anything else; the message says what.
+    #[default]
     Other,
 }
 
 impl VerificationFailure {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::UnknownIssuer,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::HostnameMismatch,
+        Self::NoCertificate,
+        Self::Revoked,
+        Self::BadSignature,
+        Self::BadEncoding,
+        Self::InvalidPurpose,
+        Self::NameConstraintViolation,
+        Self::PathTooLong,
+        Self::UnsupportedSignatureAlgorithm,
+        Self::WeakKey,
+        Self::UnhandledCriticalExtension,
+        Self::RevocationUnknown,
+        Self::PinMismatch,
+        Self::RefusedByVerifier,
+        Self::Other,
+    ];
+
+    /// The reason in words: the value of the member of the public enumeration.
+    #[must_use]
+    pub fn words(self) -> String {
+        self.name().to_ascii_lowercase().replace('_', " ")
+    }
+
     /// The name of the reason in the public enumeration of the same name.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -126,7 +201,11 @@ impl VerificationFailure {
             Self::NameConstraintViolation => "NAME_CONSTRAINT_VIOLATION",
             Self::PathTooLong => "PATH_TOO_LONG",
             Self::UnsupportedSignatureAlgorithm => "UNSUPPORTED_SIGNATURE_ALGORITHM",
+            Self::WeakKey => "WEAK_KEY",
             Self::UnhandledCriticalExtension => "UNHANDLED_CRITICAL_EXTENSION",
+            Self::RevocationUnknown => "REVOCATION_UNKNOWN",
+            Self::PinMismatch => "PIN_MISMATCH",
+            Self::RefusedByVerifier => "REFUSED_BY_VERIFIER",
             Self::Other => "OTHER",
         }
     }

@@ -1,10 +1,10 @@
-//! Certificates and keys out of bytes: PEM or DER, told apart by the preamble (PEP 748,
+//! Certificates, revocation lists and keys out of bytes: PEM or DER, told apart by the preamble (PEP 748,
 //! «Certificates»).
 
 use std::fmt;
 
 use rustls_pki_types::pem::{self, PemObject, SectionKind};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 /// Why bytes hold no usable certificate or key. The text says what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,34 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Malfor
     if found.is_empty() {
         return Err(Malformed::new(
             "neither PEM with a CERTIFICATE section nor a certificate in DER",
+        ));
+    }
+    Ok(found)
+}
+
+/// All revocation lists in `bytes`: every X509 CRL section of a PEM file, or one in DER.
+///
+/// # Errors
+///
+/// [`Malformed`] if there is none, or if a section is broken.
+pub fn revocation_lists(
+    bytes: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, Malformed> {
+    if bytes.is_empty() {
+        return Err(Malformed::new("no data where a revocation list should be"));
+    }
+    if der_sequence(bytes).is_some() {
+        return Ok(vec![bytes.to_vec().into()]);
+    }
+    let found: Vec<CertificateRevocationListDer<'static>> =
+        sections(&only(bytes, b"X509 CRL-----"))?
+            .into_iter()
+            .filter(|section| section.0 == SectionKind::Crl)
+            .map(|section| section.1.into())
+            .collect();
+    if found.is_empty() {
+        return Err(Malformed::new(
+            "neither PEM with an X509 CRL section nor a revocation list in DER",
         ));
     }
     Ok(found)

@@ -150,6 +150,9 @@ pub struct Facts {
     pub resumed: bool,
     /// The certificates the peer presented, leaf first, DER; empty if none.
     pub peer_chain: Vec<Vec<u8>>,
+    /// The path that was verified, from the leaf to the anchor, DER; `None` where nothing was
+    /// verified in this handshake or the library does not tell.
+    pub verified_chain: Option<Vec<Vec<u8>>>,
 }
 
 impl Facts {

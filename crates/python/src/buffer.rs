@@ -52,8 +52,8 @@ impl TlsBuffer {
     }
 
     fn lock(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Connection>> {
-        busy::check(self).map_err(|error| self.raised(py, &error))?;
         self.check_process()
+            .and_then(|()| busy::check(self))
             .map_err(|error| self.raised(py, &error))?;
         self.connection
             .lock_py_attached(py)

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polytls_core::config::{
-    ClientAuthentication, ClientConfig, Common, Identity, Key, KeyLog, Secret, ServerConfig,
-    TicketKeys, Trust, Verification, Version,
+    ClientAuthentication, ClientConfig, Common, Identity, Key, KeyLog, PeerVerifier, Pins, Secret,
+    ServerConfig, TicketKeys, Trust, Verification, Version,
 };
-use polytls_core::{Connection, Effective, HostName, Role, Statistics, pem};
+use polytls_core::{Connection, Effective, HostName, Role, Statistics, pem, pki_types};
 use polytls_io::ListenerSettings;
 use polytls_rustls::Rustls;
 use pyo3::PyTraverseError;
@@ -24,6 +24,7 @@ use crate::errors::{misconfigured, raised};
 use crate::key_log::Lines;
 use crate::signer::PythonSigner;
 use crate::socket::{self, Address, SocketHandle};
+use crate::verifier::Hook;
 use crate::{info, names};
 
 /// Certificate files of a chain, leaf first, its key unless that is in the first of the files,
@@ -138,13 +139,71 @@ impl Backend {
         })
     }
 
-    fn trust(&self, py: Python<'_>, store: Option<Vec<u8>>) -> PyResult<Trust> {
-        store.map_or(Ok(Trust::System), |bytes| {
-            pem::certificates(&bytes)
-                .map(Trust::Certificates)
-                .map_err(|error| misconfigured(py, self.0.id(), "trust_store", error.to_string()))
-        })
+    fn trust(&self, py: Python<'_>, given: &TrustData) -> PyResult<Trust> {
+        let wrong = |message: String| misconfigured(py, self.0.id(), "trust_store", message);
+        let mut certificates = Vec::new();
+        for data in &given.certificates {
+            let found = pem::certificates(data).map_err(|error| wrong(error.to_string()))?;
+            certificates.extend(found);
+        }
+        match given.source.as_str() {
+            "system" => Ok(Trust::System {
+                extra: certificates,
+            }),
+            "given" => Ok(Trust::Certificates(certificates)),
+            "pinned" => Ok(Trust::Pinned(Pins {
+                certificates,
+                spki_sha256: given.spki_sha256.clone(),
+                any_name: given.any_name,
+            })),
+            other => Err(PyValueError::new_err(format!(
+                "trust: no such source as {other:?}"
+            ))),
+        }
     }
+
+    fn crls(
+        &self,
+        py: Python<'_>,
+        given: Option<&TrustData>,
+    ) -> PyResult<Vec<pki_types::CertificateRevocationListDer<'static>>> {
+        let mut lists = Vec::new();
+        for data in given.into_iter().flat_map(|given| &given.crls) {
+            lists.extend(pem::revocation_lists(data).map_err(|error| {
+                misconfigured(py, self.0.id(), "trust_store", error.to_string())
+            })?);
+        }
+        Ok(lists)
+    }
+}
+
+/// What a peer is verified by, as `polytls.certificates` hands it over.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct TrustData {
+    /// "system", "given" or "pinned".
+    source: String,
+    /// Each a PEM bundle or DER.
+    certificates: Vec<Vec<u8>>,
+    spki_sha256: Vec<[u8; 32]>,
+    any_name: bool,
+    /// Each a PEM bundle or DER.
+    crls: Vec<Vec<u8>>,
+    /// Where it comes from, in words.
+    description: String,
+}
+
+fn description(trust: Option<&TrustData>) -> String {
+    trust.map_or_else(
+        || Common::default().trust_source,
+        |trust| trust.description.clone(),
+    )
+}
+
+fn hook(callable: Option<Py<PyAny>>) -> (Option<Arc<Hook>>, Option<Arc<dyn PeerVerifier>>) {
+    let hook = callable.map(Hook::new);
+    let verifier = hook.clone().map(|hook| hook as Arc<dyn PeerVerifier>);
+    (hook, verifier)
 }
 
 #[pymethods]
@@ -173,12 +232,12 @@ impl Backend {
         self.0.capabilities().groups
     }
 
-    /// An engine for client connections. `trust`: a PEM bundle or a DER certificate; None is the
-    /// system's store. `sessions`: how many servers to remember. `key_log`: takes each line of
-    /// the NSS key log format.
+    /// An engine for client connections. `trust`: what servers are verified by. `sessions`: how many
+    /// servers to remember. `key_log`: takes each line of the NSS key log format. `peer_verifier`: has
+    /// its say after verification.
     ///
     /// Raises ConfigurationError, naming the field.
-    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, key_log, chains, trust, verification))]
+    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, key_log, chains, trust, verification, peer_verifier))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only: one per field")]
     fn client(
         &self,
@@ -190,10 +249,12 @@ impl Backend {
         sessions: Option<usize>,
         key_log: Option<Py<PyAny>>,
         chains: Vec<Chain>,
-        trust: Option<Vec<u8>>,
+        trust: TrustData,
         verification: &str,
+        peer_verifier: Option<Py<PyAny>>,
     ) -> PyResult<ClientEngine> {
         let lines = key_log.map(Lines::new);
+        let (hook, peer_verifier) = hook(peer_verifier);
         let config = ClientConfig {
             common: Common {
                 versions: self::versions(&versions)?,
@@ -202,13 +263,16 @@ impl Backend {
                 alpn,
                 sessions,
                 key_log: lines.clone().map(|lines| lines as Arc<dyn KeyLog>),
+                trust_source: description(Some(&trust)),
+                crls: self.crls(py, Some(&trust))?,
+                peer_verifier,
                 ..Common::default()
             },
             identities: chains
                 .iter()
                 .map(|chain| self.identity(py, chain))
                 .collect::<PyResult<_>>()?,
-            trust: self.trust(py, trust)?,
+            trust: self.trust(py, &trust)?,
             verification: self::verification(verification)?,
         };
         let engine = py
@@ -217,15 +281,16 @@ impl Backend {
         Ok(ClientEngine {
             engine,
             lines,
+            hook,
             implementation: self.0.id(),
         })
     }
 
-    /// An engine for server connections. `trust`: as for clients, None only without client
-    /// authentication or with `system_trust`.
+    /// An engine for server connections. `trust`: as for clients; None only without client
+    /// authentication.
     ///
     /// Raises ConfigurationError, naming the field.
-    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, key_log, chains, client_authentication, ticket_keys, trust, system_trust, verification))]
+    #[pyo3(signature = (*, versions, ciphers, groups, alpn, sessions, key_log, chains, client_authentication, ticket_keys, trust, verification, peer_verifier))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only: one per field")]
     fn server(
         &self,
@@ -239,11 +304,12 @@ impl Backend {
         chains: Vec<Chain>,
         client_authentication: &str,
         ticket_keys: Option<SharedKeys>,
-        trust: Option<Vec<u8>>,
-        system_trust: bool,
+        trust: Option<TrustData>,
         verification: &str,
+        peer_verifier: Option<Py<PyAny>>,
     ) -> PyResult<ServerEngine> {
         let lines = key_log.map(Lines::new);
+        let (hook, peer_verifier) = hook(peer_verifier);
         let config = ServerConfig {
             common: Common {
                 versions: self::versions(&versions)?,
@@ -252,6 +318,9 @@ impl Backend {
                 alpn,
                 sessions,
                 key_log: lines.clone().map(|lines| lines as Arc<dyn KeyLog>),
+                trust_source: description(trust.as_ref()),
+                crls: self.crls(py, trust.as_ref())?,
+                peer_verifier,
                 ..Common::default()
             },
             identities: chains
@@ -268,11 +337,10 @@ impl Backend {
                     )));
                 }
             },
-            trust: if trust.is_some() || system_trust {
-                Some(self.trust(py, trust)?)
-            } else {
-                None
-            },
+            trust: trust
+                .as_ref()
+                .map(|trust| self.trust(py, trust))
+                .transpose()?,
             verification: self::verification(verification)?,
             ticket_keys: ticket_keys.map(|(secret, previous, rotation, lifetime)| TicketKeys {
                 secret: Secret::new(secret),
@@ -287,6 +355,7 @@ impl Backend {
         Ok(ServerEngine {
             engine,
             lines,
+            hook,
             implementation: self.0.id(),
         })
     }
@@ -324,6 +393,8 @@ pub(crate) struct ClientEngine {
     engine: Arc<dyn polytls_core::ClientEngine>,
     /// The key log that the engine has, for the garbage collector.
     lines: Option<Arc<Lines>>,
+    /// The verifier that the engine has, for the garbage collector.
+    hook: Option<Arc<Hook>>,
     implementation: &'static str,
 }
 
@@ -411,7 +482,10 @@ impl ClientEngine {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.lines
             .as_ref()
-            .map_or(Ok(()), |lines| lines.traverse(&visit))
+            .map_or(Ok(()), |lines| lines.traverse(&visit))?;
+        self.hook
+            .as_ref()
+            .map_or(Ok(()), |hook| hook.traverse(&visit))
     }
 }
 
@@ -421,6 +495,8 @@ pub(crate) struct ServerEngine {
     engine: Arc<dyn polytls_core::ServerEngine>,
     /// The key log that the engine has, for the garbage collector.
     lines: Option<Arc<Lines>>,
+    /// The verifier that the engine has, for the garbage collector.
+    hook: Option<Arc<Hook>>,
     implementation: &'static str,
 }
 
@@ -532,6 +608,9 @@ impl ServerEngine {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.lines
             .as_ref()
-            .map_or(Ok(()), |lines| lines.traverse(&visit))
+            .map_or(Ok(()), |lines| lines.traverse(&visit))?;
+        self.hook
+            .as_ref()
+            .map_or(Ok(()), |hook| hook.traverse(&visit))
     }
 }

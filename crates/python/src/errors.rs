@@ -4,7 +4,9 @@ use polytls_core::{Alert, Cause, Error};
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
+
+use crate::info;
 
 /// A class or enumeration of the Python package, imported once.
 pub(crate) struct Imported {
@@ -49,6 +51,7 @@ exceptions!(
     WantWriteError,
 );
 
+static TURNS: Imported = Imported::new("polytls.errors", "Turn");
 static ALERTS: Imported = Imported::new("polytls.constants", "AlertDescription");
 
 /// The exception for `error`, raised on behalf of `implementation`.
@@ -72,8 +75,16 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
                 .getattr(failure.reason.name())?;
             facts.set_item("reason", reason)?;
             facts.set_item("hostname", &failure.hostname)?;
-            let chain = failure.chain.iter().map(|der| PyBytes::new(py, der));
-            facts.set_item("chain", PyTuple::new(py, chain)?)?;
+            facts.set_item("chain", info::chain(py, &failure.chain)?)?;
+            facts.set_item("index", failure.index)?;
+            facts.set_item("names", PyTuple::new(py, &failure.names)?)?;
+            if let Some((not_before, not_after)) = failure.validity {
+                facts.set_item("not_before", info::moment(py, not_before)?)?;
+                facts.set_item("not_after", info::moment(py, not_after)?)?;
+            }
+            facts.set_item("trust_source", &failure.trust_source)?;
+            facts.set_item("turn", TURNS.get(py)?.getattr(failure.turn.name())?)?;
+            facts.set_item("explanation", &failure.explanation)?;
             &CertificateVerificationError
         }
         Error::PeerMisbehaved(_) => &PeerMisbehaved,
@@ -102,8 +113,12 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
         other => other.to_string(),
     };
     let made = PyErr::from_value(class.get(py)?.call((message,), Some(&facts))?);
-    if let Error::Signer(failure) = error
-        && let Some(Cause(cause)) = &failure.cause
+    let cause = match error {
+        Error::Certificate(failure) => failure.cause.as_ref(),
+        Error::Signer(failure) => failure.cause.as_ref(),
+        _ => None,
+    };
+    if let Some(Cause(cause)) = cause
         && let Some(exception) = cause.downcast_ref::<Py<PyBaseException>>()
     {
         made.set_cause(

@@ -1,8 +1,9 @@
 //! What a handshake agreed on, in the types of `polytls.constants` and `polytls.info`.
 
 use polytls_core::Facts;
+use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple, PyTzInfo};
 
 use crate::errors::Imported;
 
@@ -11,6 +12,8 @@ static GROUPS: Imported = Imported::new("polytls.constants", "NamedGroup");
 static PROTOCOLS: Imported = Imported::new("polytls.constants", "NextProtocol");
 static VERSIONS: Imported = Imported::new("polytls.constants", "TLSVersion");
 static INFO: Imported = Imported::new("polytls.info", "ConnectionInfo");
+static CERTIFICATE: Imported = Imported::new("polytls.info", "CertificateInfo");
+static DATETIME: Imported = Imported::new("datetime", "datetime");
 
 /// The member of an enumeration for `value`, or `value` itself where there is none.
 fn known<'py>(kind: &Imported, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -55,6 +58,53 @@ pub(crate) fn peer_certificate<'py>(py: Python<'py>, facts: &Facts) -> Option<Bo
     facts.peer_chain.first().map(|der| PyBytes::new(py, der))
 }
 
+/// Certificates as a tuple of DER.
+pub(crate) fn chain<'py>(py: Python<'py>, chain: &[Vec<u8>]) -> PyResult<Bound<'py, PyTuple>> {
+    PyTuple::new(py, chain.iter().map(|der| PyBytes::new(py, der)))
+}
+
+/// An aware `datetime` in UTC.
+pub(crate) fn moment(py: Python<'_>, seconds: i64) -> PyResult<Bound<'_, PyAny>> {
+    let utc = PyTzInfo::utc(py)?;
+    DATETIME
+        .get(py)?
+        .call_method1("fromtimestamp", (seconds, utc))
+}
+
+/// A `CertificateInfo`; None for what cannot be read.
+pub(crate) fn certificate<'py>(py: Python<'py>, der: &[u8]) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Ok(summary) = polytls_x509::summarize(der) else {
+        return Ok(None);
+    };
+    let fields = PyDict::new(py);
+    let addresses: Vec<String> = summary
+        .ip_addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    fields.set_item("der", PyBytes::new(py, der))?;
+    fields.set_item("subject", summary.subject)?;
+    fields.set_item("issuer", summary.issuer)?;
+    fields.set_item("common_name", summary.common_name)?;
+    fields.set_item("dns_names", PyTuple::new(py, summary.dns_names)?)?;
+    fields.set_item("ip_addresses", PyTuple::new(py, addresses)?)?;
+    fields.set_item(
+        "email_addresses",
+        PyTuple::new(py, summary.email_addresses)?,
+    )?;
+    fields.set_item("uris", PyTuple::new(py, summary.uris)?)?;
+    fields.set_item("not_before", moment(py, summary.not_before)?)?;
+    fields.set_item("not_after", moment(py, summary.not_after)?)?;
+    let serial = PyBytes::new(py, &summary.serial_number);
+    let serial = PyInt::type_object(py).call_method1("from_bytes", (serial, "big"))?;
+    fields.set_item("serial_number", serial)?;
+    fields.set_item("key_type", summary.key_type)?;
+    fields.set_item("key_bits", summary.key_bits)?;
+    fields.set_item("is_authority", summary.is_authority)?;
+    fields.set_item("spki", PyBytes::new(py, &summary.spki))?;
+    CERTIFICATE.get(py)?.call((), Some(&fields)).map(Some)
+}
+
 /// A `ConnectionInfo`; before the handshake is complete all but the implementation is None.
 pub(crate) fn connection_info<'py>(
     py: Python<'py>,
@@ -80,11 +130,13 @@ pub(crate) fn connection_info<'py>(
         facts.and_then(|facts| facts.server_name.as_ref()),
     )?;
     fields.set_item("resumed", facts.map(|facts| facts.resumed))?;
-    let chain = facts
-        .filter(|facts| !facts.peer_chain.is_empty())
-        .map(|facts| PyTuple::new(py, facts.peer_chain.iter().map(|der| PyBytes::new(py, der))))
-        .transpose()?;
-    fields.set_item("peer_chain", chain)?;
-    fields.set_item("verified_chain", py.None())?;
+    let presented = facts.filter(|facts| !facts.peer_chain.is_empty());
+    let peer = presented.map(|facts| certificate(py, &facts.peer_chain[0]));
+    fields.set_item("peer", peer.transpose()?.flatten())?;
+    let presented = presented.map(|facts| chain(py, &facts.peer_chain));
+    fields.set_item("peer_chain", presented.transpose()?)?;
+    let verified = facts.and_then(|facts| facts.verified_chain.as_deref());
+    let verified = verified.map(|verified| chain(py, verified));
+    fields.set_item("verified_chain", verified.transpose()?)?;
     INFO.get(py)?.call((), Some(&fields))
 }

@@ -2,8 +2,10 @@
 //!
 //! It converts and nothing else: configuration in ([`engine`]), connections in memory
 //! ([`buffer`]) and over sockets ([`socket`]), facts and errors out ([`info`], [`errors`]), host
-//! names ([`names`]), keying material ([`exporter`]), secrets for debugging ([`key_log`]), keys that are elsewhere ([`signer`]; what
-//! callbacks must not touch: [`busy`]), throw-away certificates ([`testing`], [`testing_signer`]).
+//! names ([`names`]), certificates read ([`certificates`]), keying material ([`exporter`]), secrets for
+//! debugging ([`key_log`]), keys that are elsewhere ([`signer`]), Python's say in the verdict
+//! ([`verifier`]; what callbacks must not touch: [`busy`]), throw-away certificates ([`testing`],
+//! [`testing_signer`]).
 //!
 //! Rules of every class here: frozen, with state behind a lock; an attached thread takes a lock only
 //! through `lock_py_attached`, which lets others run while it waits; no exception class is made
@@ -17,6 +19,7 @@
 mod buffer;
 mod busy;
 mod bytes;
+mod certificates;
 mod descriptors;
 mod engine;
 mod errors;
@@ -28,6 +31,7 @@ mod signer;
 mod socket;
 mod testing;
 mod testing_signer;
+mod verifier;
 
 use pyo3::prelude::*;
 
@@ -36,6 +40,10 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use crate::buffer::TlsBuffer;
+    #[pymodule_export]
+    use crate::certificates::{
+        explain_refusal, is_certificate_for, read_certificate, revocation_lists,
+    };
     #[pymodule_export]
     use crate::engine::{
         Backend, ClientEngine, ServerEngine, backend, leaf_validity, use_record_layer,

@@ -622,12 +622,14 @@ impl TlsSocket {
     /// How many bytes of plaintext can be received without the network.
     fn pending(&self, py: Python<'_>) -> PyResult<usize> {
         let stream = self.own_stream(py)?;
+        let _entered = self.enter(py)?;
         Ok(py.detach(|| stream.pending()))
     }
 
     /// How many bytes of ciphertext wait for the descriptor to be writable.
     fn outgoing_bytes_buffered(&self, py: Python<'_>) -> PyResult<usize> {
         let stream = self.own_stream(py)?;
+        let _entered = self.enter(py)?;
         Ok(py.detach(|| stream.outgoing_len()))
     }
 

@@ -1,14 +1,17 @@
 //! Throw-away certificates for tests and demonstrations, made by rcgen. Public as
 //! `polytls.testing.CertificateAuthority`; never for real use: keys live in memory and expire soon.
 
+use std::str::FromStr;
+
 use aws_lc_rs::signature::Ed25519KeyPair;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints,
-    RsaKeySize,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    CidrSubnet, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, NameConstraints,
+    RevokedCertParams, RsaKeySize, SerialNumber,
 };
 use time::OffsetDateTime;
 
@@ -67,11 +70,59 @@ fn params(
     Ok(params)
 }
 
+/// Subtrees for name constraints: DNS names, and networks such as 192.0.2.0/24.
+fn subtrees(names: Vec<String>) -> Vec<GeneralSubtree> {
+    let subtree = |name: String| match CidrSubnet::from_str(&name) {
+        Ok(network) => GeneralSubtree::IpAddress(network),
+        Err(()) => GeneralSubtree::DnsName(name),
+    };
+    names.into_iter().map(subtree).collect()
+}
+
+fn key_usage(name: &str) -> PyResult<KeyUsagePurpose> {
+    Ok(match name {
+        "digital signature" => KeyUsagePurpose::DigitalSignature,
+        "certificate signing" => KeyUsagePurpose::KeyCertSign,
+        "revocation list signing" => KeyUsagePurpose::CrlSign,
+        "key agreement" => KeyUsagePurpose::KeyAgreement,
+        other => {
+            return Err(PyValueError::new_err(format!(
+                "key_usage: no such use as {other:?}"
+            )));
+        }
+    })
+}
+
+fn key_usages(names: &[String]) -> PyResult<Vec<KeyUsagePurpose>> {
+    names.iter().map(|name| key_usage(name)).collect()
+}
+
+fn purposes(server: bool, client: bool) -> Vec<ExtendedKeyUsagePurpose> {
+    [
+        (server, ExtendedKeyUsagePurpose::ServerAuth),
+        (client, ExtendedKeyUsagePurpose::ClientAuth),
+    ]
+    .into_iter()
+    .filter_map(|(is_meant, purpose)| is_meant.then_some(purpose))
+    .collect()
+}
+
+/// An extension that nobody knows (OIDs below 1.3.6.1.4.1.55738 are for examples), with so many bytes.
+fn unknown_extension(critical: bool, length: usize) -> CustomExtension {
+    // An octet string with its length in four digits: any length fits.
+    let mut content = vec![0x04, 0x84];
+    content.extend(u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    content.resize(6 + length, 0);
+    let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55738, 1], content);
+    extension.set_criticality(critical);
+    extension
+}
+
 #[pymethods]
 impl CertificateAuthority {
     /// A CA with a key of its own, signed by `parent` or by itself. Times are seconds since 1970.
     #[new]
-    #[pyo3(signature = (common_name, key_type, not_before, not_after, parent, path_length, permitted))]
+    #[pyo3(signature = (common_name, key_type, not_before, not_after, parent, path_length, permitted, excluded, key_usage, authority, server, client))]
     #[allow(
         clippy::too_many_arguments,
         reason = "the Python class has the defaults"
@@ -85,21 +136,27 @@ impl CertificateAuthority {
         parent: Option<PyRef<'_, Self>>,
         path_length: Option<u8>,
         permitted: Vec<String>,
+        excluded: Vec<String>,
+        key_usage: Vec<String>,
+        authority: bool,
+        server: bool,
+        client: bool,
     ) -> PyResult<Self> {
         let mut params = params(Vec::new(), common_name, not_before, not_after)?;
-        params.is_ca = IsCa::Ca(path_length.map_or(
-            BasicConstraints::Unconstrained,
-            BasicConstraints::Constrained,
-        ));
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::CrlSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
-        if !permitted.is_empty() {
+        params.is_ca = if authority {
+            IsCa::Ca(path_length.map_or(
+                BasicConstraints::Unconstrained,
+                BasicConstraints::Constrained,
+            ))
+        } else {
+            IsCa::ExplicitNoCa
+        };
+        params.key_usages = key_usages(&key_usage)?;
+        params.extended_key_usages = purposes(server, client);
+        if !permitted.is_empty() || !excluded.is_empty() {
             params.name_constraints = Some(NameConstraints {
-                permitted_subtrees: permitted.into_iter().map(GeneralSubtree::DnsName).collect(),
-                excluded_subtrees: Vec::new(),
+                permitted_subtrees: subtrees(permitted),
+                excluded_subtrees: subtrees(excluded),
             });
         }
         let key = py.detach(|| key(key_type))?;
@@ -119,7 +176,7 @@ impl CertificateAuthority {
 
     /// A certificate for `names` (DNS names and addresses) with a new key: both as DER, the key in
     /// PKCS#8. `server` and `client` say what it may be used for; neither means no restriction.
-    #[pyo3(signature = (names, common_name, key_type, not_before, not_after, server, client))]
+    #[pyo3(signature = (names, common_name, key_type, not_before, not_after, server, client, key_usage, authority, unknown_extension))]
     #[allow(
         clippy::too_many_arguments,
         reason = "the Python class has the defaults"
@@ -134,18 +191,20 @@ impl CertificateAuthority {
         not_after: i64,
         server: bool,
         client: bool,
+        key_usage: Vec<String>,
+        authority: bool,
+        unknown_extension: Option<(bool, usize)>,
     ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let mut params = params(names, common_name, not_before, not_after)?;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        if server {
-            params
-                .extended_key_usages
-                .push(ExtendedKeyUsagePurpose::ServerAuth);
+        params.key_usages = key_usages(&key_usage)?;
+        params.extended_key_usages = purposes(server, client);
+        if authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         }
-        if client {
+        if let Some((critical, length)) = unknown_extension {
             params
-                .extended_key_usages
-                .push(ExtendedKeyUsagePurpose::ClientAuth);
+                .custom_extensions
+                .push(self::unknown_extension(critical, length));
         }
         let key = py.detach(|| key(key_type))?;
         let certificate = params
@@ -155,6 +214,54 @@ impl CertificateAuthority {
             PyBytes::new(py, certificate.der()),
             PyBytes::new(py, key.serialized_der()),
         ))
+    }
+
+    /// A certificate as DER for the name and key of `other`, signed by this one.
+    fn cross_sign<'py>(
+        &self,
+        py: Python<'py>,
+        other: PyRef<'_, Self>,
+        common_name: &str,
+        not_before: i64,
+        not_after: i64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let mut params = params(Vec::new(), common_name, not_before, not_after)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params
+            .signed_by(other.0.key(), &self.0)
+            .map(|certificate| PyBytes::new(py, certificate.der()))
+            .map_err(|error| failed(&error))
+    }
+
+    /// A revocation list as DER: the certificates with these serial numbers are revoked.
+    fn revocation_list<'py>(
+        &self,
+        py: Python<'py>,
+        serial_numbers: Vec<Vec<u8>>,
+        this_update: i64,
+        next_update: i64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let this_update = moment(this_update, "this_update")?;
+        let revoked = serial_numbers
+            .into_iter()
+            .map(|serial_number| RevokedCertParams {
+                serial_number: SerialNumber::from(serial_number),
+                revocation_time: this_update,
+                reason_code: None,
+                invalidity_date: None,
+            });
+        CertificateRevocationListParams {
+            this_update,
+            next_update: moment(next_update, "next_update")?,
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        }
+        .signed_by(&self.0)
+        .map(|list| PyBytes::new(py, list.der()))
+        .map_err(|error| failed(&error))
     }
 }
 

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use polytls_core::clock::Clock;
 use polytls_core::config::{ClientConfig, Verification};
 use polytls_core::{ClientEngine, Effective, Error, HostName, Session, Statistics};
 use rustls::client::UnbufferedClientConnection;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 
 use crate::identity::{ClientChooser, certified_key};
@@ -15,7 +15,6 @@ use crate::observe::{Observed, SessionKey, observing};
 use crate::provider::Selection;
 use crate::resumption::Counters;
 use crate::session::RustlsSession;
-use crate::trust::Anchors;
 use crate::verifier::ServerJudge;
 use crate::{resumption, secrets, server};
 
@@ -23,6 +22,8 @@ use crate::{resumption, secrets, server};
 #[derive(Debug)]
 pub(crate) struct Client {
     config: Arc<rustls::ClientConfig>,
+    verifier: Arc<ServerJudge>,
+    clock: Arc<dyn Clock>,
     effective: Effective,
     counters: Arc<Counters>,
     remembers: bool,
@@ -36,7 +37,12 @@ impl Client {
             versions,
             effective,
         } = Selection::new(&config.common)?;
-        let verifier = verifier(config, &provider)?;
+        let verifier = Arc::new(ServerJudge::new(
+            &config.trust,
+            config.verification,
+            &config.common,
+            &provider,
+        )?);
         let builder = rustls::ClientConfig::builder_with_details(
             Arc::clone(&provider),
             Arc::new(server::Time(Arc::clone(&config.common.clock))),
@@ -44,7 +50,7 @@ impl Client {
         .with_protocol_versions(&versions)
         .map_err(|error| Error::configuration("ciphers", error.to_string()))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier);
+        .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>);
         let keys = config
             .identities
             .iter()
@@ -63,46 +69,14 @@ impl Client {
         built.resumption = resumption::of_client(config.common.sessions, &counters)?;
         Ok(Self {
             config: Arc::new(built),
+            verifier,
+            clock: Arc::clone(&config.common.clock),
             effective,
             counters,
             remembers: config.common.sessions.is_some(),
             names_are_checked: config.verification == Verification::Full,
         })
     }
-}
-
-/// The platform's verifier where trust is a verifier there, ours elsewhere and for all that the
-/// platform's cannot.
-fn verifier(
-    config: &ClientConfig,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-    #[cfg(any(target_os = "macos", windows))]
-    if matches!(config.trust, polytls_core::config::Trust::System)
-        && config.verification == Verification::Full
-    {
-        return rustls_platform_verifier::Verifier::new(Arc::clone(provider))
-            .map(|verifier| Arc::new(verifier) as Arc<dyn ServerCertVerifier>)
-            .map_err(|error| Error::configuration("trust_store", error.to_string()));
-    }
-    let anchors = if config.verification == Verification::Nothing {
-        Arc::new(Anchors::default())
-    } else {
-        #[cfg(any(target_os = "macos", windows))]
-        if matches!(config.trust, polytls_core::config::Trust::System) {
-            return Err(Error::configuration(
-                "trust_store",
-                "the platform's verifier cannot leave the host name unchecked; pass the \
-                 certificates to trust in a trust_store",
-            ));
-        }
-        Anchors::new(&config.trust)?
-    };
-    Ok(Arc::new(ServerJudge::new(
-        anchors,
-        config.verification,
-        provider,
-    )))
 }
 
 impl ClientEngine for Client {
@@ -128,6 +102,7 @@ impl ClientEngine for Client {
             counters: Some(Arc::clone(&self.counters)),
             ..Observed::default()
         }));
+        let again = self.verifier.again(&name, &self.clock);
         let connection = observing(&mut observed, || {
             UnbufferedClientConnection::new(Arc::clone(&self.config), name)
         })
@@ -136,7 +111,7 @@ impl ClientEngine for Client {
             let offers = observed.as_ref().is_some_and(|seen| seen.offers_session);
             self.counters.looked_for(offers);
         }
-        Ok(Box::new(RustlsSession::new(connection, observed)))
+        Ok(Box::new(RustlsSession::new(connection, observed, again)))
     }
 
     fn effective(&self) -> &Effective {

@@ -87,7 +87,7 @@ struct Handle<S: Side>(Arc<Mutex<Held<S>>>);
 
 impl<S: Side> Handle<S> {
     fn new(connection: S, stay_on_rustls: bool) -> Self {
-        let mut session = RustlsSession::new(connection, None);
+        let mut session = RustlsSession::new(connection, None, None);
         session.stay_on_rustls = stay_on_rustls;
         Self(Arc::new(Mutex::new(Held {
             session,
@@ -112,7 +112,7 @@ impl<S: Side> Held<S> {
         let connection = match &mut self.session.protection {
             Protection::Ours(own) => return own.layer.update_sending(ask, out),
             Protection::Rustls(connection) => connection,
-            Protection::Moving => panic!("not handed over"),
+            Protection::Moving | Protection::Refused => panic!("not handed over"),
         };
         loop {
             match connection.process(shown).state {
@@ -244,7 +244,7 @@ impl<S: Side> Handle<S> {
         match self.held().session.protection {
             Protection::Ours { .. } => Layer::Ours,
             Protection::Rustls(_) => Layer::Rustls,
-            Protection::Moving => panic!("not handed over"),
+            Protection::Moving | Protection::Refused => panic!("not handed over"),
         }
     }
 }

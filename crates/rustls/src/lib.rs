@@ -2,8 +2,10 @@
 //!
 //! Reading order: [`Rustls`] (here) makes engines; `client` and `server` build rustls's
 //! configurations from ours, with the parts that `provider` (suites, groups, versions), `identity`
-//! (chains and keys; `signer`: keys that are elsewhere), `trust` (whose certificates), `verifier` (the judgement) and `resumption`
-//! (sessions), `tickets` (keys that servers share) prepare; `secrets` hears what rustls derives, for exporters and the key log; `session` runs one connection, first over rustls's `unbuffered` API, then, where
+//! (chains and keys; `signer`: keys that are elsewhere), `trust` (whose certificates), `verifier` and
+//! `judge` (the judgement), `resumption` (sessions) and `tickets` (keys that servers share) prepare;
+//! `secrets` hears what rustls derives, for exporters and the key log; `session` runs one connection,
+//! first over rustls's `unbuffered` API, then, where
 //! `kernel` hands it over, on our record layer; `error` says whose fault it was.
 //!
 //! rustls gives a verifier and a session store no way to tell which connection calls them, and no
@@ -13,6 +15,7 @@
 mod client;
 mod error;
 mod identity;
+mod judge;
 mod kernel;
 mod observe;
 mod provider;

@@ -23,6 +23,8 @@ pub(crate) struct Observed {
     pub(crate) server_name: Option<String>,
     /// Why the peer's certificate was refused.
     pub(crate) refusal: Option<CertificateFailure>,
+    /// The path by which it was accepted, from the leaf to the anchor.
+    pub(crate) verified_chain: Option<Vec<Vec<u8>>>,
     /// The client verifies no signature that our keys can make (servers).
     pub(crate) no_key_fits: bool,
     /// The port sessions are remembered by (clients); `None` keeps no session.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use polytls_core::clock::Clock;
-use polytls_core::config::{ClientAuthentication, ServerConfig, Trust, Verification};
+use polytls_core::config::{ClientAuthentication, ServerConfig};
 use polytls_core::{Effective, Error, ServerEngine, Session, Statistics};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::UnixTime;
@@ -16,7 +16,6 @@ use crate::observe::Observed;
 use crate::provider::Selection;
 use crate::resumption::Counters;
 use crate::session::RustlsSession;
-use crate::trust::Anchors;
 use crate::verifier::ClientJudge;
 use crate::{resumption, secrets};
 
@@ -34,6 +33,8 @@ impl TimeProvider for Time {
 #[derive(Debug)]
 pub(crate) struct Server {
     config: Arc<rustls::ServerConfig>,
+    verifier: Option<Arc<ClientJudge>>,
+    clock: Arc<dyn Clock>,
     effective: Effective,
     counters: Arc<Counters>,
 }
@@ -63,7 +64,10 @@ impl Server {
         )
         .with_protocol_versions(&versions)
         .map_err(|error| Error::configuration("ciphers", error.to_string()))?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(match &verifier {
+            Some(verifier) => Arc::clone(verifier) as Arc<dyn ClientCertVerifier>,
+            None => WebPkiClientVerifier::no_client_auth(),
+        })
         .with_cert_resolver(Arc::new(Chooser::new(keys)?));
         // An order that was asked for is kept.
         built.ignore_client_order = config.common.cipher_suites.is_some();
@@ -75,42 +79,30 @@ impl Server {
         resumption::of_server(&mut built, config, &counters)?;
         Ok(Self {
             config: Arc::new(built),
+            verifier,
+            clock: Arc::clone(&config.common.clock),
             effective,
             counters,
         })
     }
 }
 
+/// `None`: clients are not asked.
 fn verifier(
     config: &ServerConfig,
     provider: &CryptoProvider,
-) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+) -> Result<Option<Arc<ClientJudge>>, Error> {
     if config.client_authentication == ClientAuthentication::None {
-        return Ok(WebPkiClientVerifier::no_client_auth());
+        return Ok(None);
     }
-    let anchors = match &config.trust {
-        _ if config.verification == Verification::Nothing => Arc::new(Anchors::default()),
-        None => {
-            return Err(Error::configuration(
-                "client_authentication",
-                "client certificates are asked for, and there is no trust_store to judge them by",
-            ));
-        }
-        Some(Trust::System) if cfg!(any(target_os = "macos", windows)) => {
-            return Err(Error::configuration(
-                "trust_store",
-                "the platform's verifier judges servers only; pass the certificates to trust in a \
-                 trust_store",
-            ));
-        }
-        Some(trust) => Anchors::new(trust)?,
-    };
-    Ok(Arc::new(ClientJudge::new(
-        anchors,
+    ClientJudge::new(
+        config.trust.as_ref(),
         config.verification,
         config.client_authentication,
+        &config.common,
         provider,
-    )))
+    )
+    .map(|judge| Some(Arc::new(judge)))
 }
 
 impl ServerEngine for Server {
@@ -121,9 +113,12 @@ impl ServerEngine for Server {
             counters: Some(Arc::clone(&self.counters)),
             ..Observed::default()
         };
+        let again = self.verifier.as_ref();
+        let again = again.and_then(|verifier| verifier.again(&self.clock));
         Ok(Box::new(RustlsSession::new(
             connection,
             Some(Box::new(observed)),
+            again,
         )))
     }
 

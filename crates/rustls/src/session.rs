@@ -4,13 +4,14 @@
 use polytls_core::{Error, Facts, Outbound, Received, Session, Sink};
 use polytls_records::RecordLayer;
 use rustls::unbuffered::UnbufferedConnectionCommon;
-use rustls::{HandshakeKind, PeerIncompatible};
+use rustls::{AlertDescription, HandshakeKind, PeerIncompatible};
 
 use crate::error::blame;
 use crate::kernel::{self, Kernel};
 use crate::observe::{self, Observed};
 use crate::secrets::ServerHello;
 use crate::unbuffered::{self, Side};
+use crate::verifier::Again;
 
 /// Who protects the records.
 enum Protection<S: Side> {
@@ -18,6 +19,8 @@ enum Protection<S: Side> {
     Ours(Box<Own<S>>),
     /// On the way from the one to the other; stays so only if that failed, which is fatal.
     Moving,
+    /// The peer of a resumed session was refused: the handshake will never be complete.
+    Refused,
 }
 
 /// Our record layer, and what rustls knew when it handed over.
@@ -31,15 +34,22 @@ pub(crate) struct RustlsSession<S: Side> {
     protection: Protection<S>,
     /// There but while it is lent.
     observed: Option<Box<Observed>>,
+    /// To be asked if the session is resumed; asked once.
+    again: Option<Box<Again>>,
     /// Whether to go without our own record layer.
     stay_on_rustls: bool,
 }
 
 impl<S: Side> RustlsSession<S> {
-    pub(crate) fn new(connection: S, observed: Option<Box<Observed>>) -> Self {
+    pub(crate) fn new(
+        connection: S,
+        observed: Option<Box<Observed>>,
+        again: Option<Box<Again>>,
+    ) -> Self {
         Self {
             protection: Protection::Rustls(connection),
             observed,
+            again,
             stay_on_rustls: kernel::is_switched_off(),
         }
     }
@@ -103,6 +113,35 @@ impl<S: Side> RustlsSession<S> {
         }
     }
 
+    /// Judges the peer of a session that is being resumed, as soon as that is settled: our answer, which
+    /// lies behind the first `before` bytes of `out`, is held back if it is refused.
+    fn judge_resumed(&mut self, before: usize, out: &mut Outbound) -> Result<(), Error> {
+        let Protection::Rustls(connection) = &self.protection else {
+            return Ok(());
+        };
+        if self.again.is_none() || connection.handshake_kind() != Some(HandshakeKind::Resumed) {
+            return Ok(());
+        }
+        let Some(again) = self.again.take() else {
+            return Ok(());
+        };
+        let chain = connection.peer_certificates().unwrap_or_default();
+        let verdict = observe::observing(&mut self.observed, || again.judge(chain));
+        verdict.map_err(|error| {
+            let description = match &error {
+                rustls::Error::InvalidCertificate(error) => {
+                    u8::from(AlertDescription::from(error.clone()))
+                }
+                _ => INTERNAL_ERROR,
+            };
+            self.protection = Protection::Refused;
+            out.truncate(before);
+            replace_alert(description, before, out);
+            let seen = self.observed.as_deref_mut();
+            blame(error, seen.and_then(|seen| seen.refusal.take()))
+        })
+    }
+
     /// Takes over from rustls, if the handshake is complete and everything it has to say is said.
     fn take_over(&mut self) -> Result<(), Error> {
         let Protection::Rustls(connection) = &self.protection else {
@@ -116,6 +155,9 @@ impl<S: Side> RustlsSession<S> {
             return Ok(());
         }
         let facts = facts(&**connection, self.observed.as_deref());
+        if let Some(seen) = &mut self.observed {
+            seen.verified_chain = None; // It is among the facts now.
+        }
         let Protection::Rustls(connection) =
             std::mem::replace(&mut self.protection, Protection::Moving)
         else {
@@ -139,6 +181,7 @@ impl<S: Side> Session for RustlsSession<S> {
         match &self.protection {
             Protection::Rustls(connection) => connection.is_handshaking(),
             Protection::Ours(_) | Protection::Moving => false,
+            Protection::Refused => true,
         }
     }
 
@@ -161,9 +204,12 @@ impl<S: Side> Session for RustlsSession<S> {
             Protection::Rustls(connection) => observe::observing(&mut self.observed, || {
                 unbuffered::process(connection, records, plaintext, out)
             }),
-            Protection::Moving => return Err(moving()),
+            Protection::Moving | Protection::Refused => return Err(moving()),
         };
         let received = received.map_err(|error| self.ended(error, records, before, out))?;
+        if self.again.is_some() {
+            self.judge_resumed(before, out)?;
+        }
         if !S::IS_CLIENT {
             self.see_server_hello(&out.bytes()[before..]);
         }
@@ -184,7 +230,7 @@ impl<S: Side> Session for RustlsSession<S> {
         match &mut self.protection {
             Protection::Ours(own) => own.layer.seal(plaintext, out),
             Protection::Rustls(connection) => unbuffered::seal(connection, shown, plaintext, out),
-            Protection::Moving => Err(moving()),
+            Protection::Moving | Protection::Refused => Err(moving()),
         }
     }
 
@@ -206,21 +252,21 @@ impl<S: Side> Session for RustlsSession<S> {
         match &self.protection {
             Protection::Ours(_) => polytls_records::OVERHEAD,
             // TLS 1.2 with ChaCha20, or TLS 1.3.
-            Protection::Rustls(_) | Protection::Moving => 5 + 16,
+            Protection::Rustls(_) | Protection::Moving | Protection::Refused => 5 + 16,
         }
     }
 
     fn sealed_len(&self, plaintext: usize) -> Option<usize> {
         match &self.protection {
             Protection::Ours(own) => own.layer.sealed_len(plaintext),
-            Protection::Rustls(_) | Protection::Moving => None,
+            Protection::Rustls(_) | Protection::Moving | Protection::Refused => None,
         }
     }
 
     fn seal_into(&mut self, plaintext: &[u8], into: &mut [u8]) -> Result<(), Error> {
         match &mut self.protection {
             Protection::Ours(own) => own.layer.seal_into(plaintext, into),
-            Protection::Rustls(_) | Protection::Moving => Err(moving()),
+            Protection::Rustls(_) | Protection::Moving | Protection::Refused => Err(moving()),
         }
     }
 
@@ -228,7 +274,7 @@ impl<S: Side> Session for RustlsSession<S> {
         match &mut self.protection {
             Protection::Ours(own) => own.layer.close(out),
             Protection::Rustls(connection) => unbuffered::close(connection, shown, out),
-            Protection::Moving => Err(moving()),
+            Protection::Moving | Protection::Refused => Err(moving()),
         }
     }
 
@@ -238,7 +284,7 @@ impl<S: Side> Session for RustlsSession<S> {
                 .negotiated_cipher_suite()
                 .map_or(0, |suite| u16::from(suite.suite())),
             Protection::Ours(own) => own.facts.cipher,
-            Protection::Moving => return Err(moving()),
+            Protection::Moving | Protection::Refused => return Err(moving()),
         };
         let seen = self.observed.as_deref();
         let hello = seen.and_then(|seen| seen.server_hello.as_ref());
@@ -256,7 +302,7 @@ impl<S: Side> Session for RustlsSession<S> {
         match &mut self.protection {
             Protection::Ours(own) => own.layer.update_sending(true, out),
             Protection::Rustls(connection) => unbuffered::update_keys(connection, shown, out),
-            Protection::Moving => Err(moving()),
+            Protection::Moving | Protection::Refused => Err(moving()),
         }
     }
 
@@ -264,7 +310,7 @@ impl<S: Side> Session for RustlsSession<S> {
         match &self.protection {
             Protection::Rustls(connection) => facts(&**connection, self.observed.as_deref()),
             Protection::Ours(own) => own.facts.clone(),
-            Protection::Moving => Facts::default(),
+            Protection::Moving | Protection::Refused => Facts::default(),
         }
     }
 }
@@ -290,12 +336,13 @@ fn facts<Data>(
             .iter()
             .map(|certificate| certificate.to_vec())
             .collect(),
+        verified_chain: observed.and_then(|seen| seen.verified_chain.clone()),
     }
 }
 
 const HANDSHAKE_FAILURE: u8 = 40;
-const INTERNAL_ERROR: u8 = 80;
 const PROTOCOL_VERSION: u8 = 70;
+const INTERNAL_ERROR: u8 = 80;
 
 /// Says goodbye in other words, or at all: what was put behind the first `before` bytes of `out` is an
 /// alert in the clear, as nothing was encrypted yet, or nothing.

@@ -64,15 +64,12 @@ impl Binding {
             match &config.trust {
                 None => {}
                 Some(Trust::Certificates(certificates)) => {
-                    let mut certificates: Vec<&[u8]> =
-                        certificates.iter().map(AsRef::as_ref).collect();
-                    certificates.sort_unstable();
-                    for certificate in certificates {
+                    for certificate in sorted(certificates) {
                         item(b"trusts", certificate);
                     }
                 }
-                Some(trust @ Trust::System) => {
-                    let anchors = Anchors::new(trust)?;
+                Some(Trust::System { extra }) => {
+                    let anchors = Anchors::system(&[])?;
                     let mut roots: Vec<_> = anchors
                         .roots
                         .iter()
@@ -83,7 +80,21 @@ impl Binding {
                         item(b"trusts the name", subject);
                         item(b"with the key", key);
                     }
+                    for certificate in sorted(extra) {
+                        item(b"trusts", certificate);
+                    }
                 }
+                Some(Trust::Pinned(pins)) => {
+                    for certificate in sorted(&pins.certificates) {
+                        item(b"pins", certificate);
+                    }
+                    for hash in sorted(&pins.spki_sha256) {
+                        item(b"pins the key", hash);
+                    }
+                }
+            }
+            for list in sorted(&config.common.crls) {
+                item(b"heeds", list);
             }
         }
         let hash = hash.finish();
@@ -91,6 +102,13 @@ impl Binding {
         binding.copy_from_slice(hash.as_ref());
         Ok(Self(binding))
     }
+}
+
+/// As bytes, in an order that does not depend on how they were given.
+fn sorted<T: AsRef<[u8]>>(items: &[T]) -> Vec<&[u8]> {
+    let mut items: Vec<&[u8]> = items.iter().map(AsRef::as_ref).collect();
+    items.sort_unstable();
+    items
 }
 
 /// Seals and opens the tickets of a fleet.

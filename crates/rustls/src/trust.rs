@@ -1,4 +1,4 @@
-//! Whose certificates are accepted: trust anchors, from the system or given.
+//! Whose certificates are accepted: trust anchors, from the system or given, pins, revocation lists.
 
 use std::collections::{HashMap, HashSet};
 use std::env;
@@ -6,14 +6,16 @@ use std::ffi::OsString;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use polytls_core::Error;
-use polytls_core::config::Trust;
 use rustls::DistinguishedName;
-use rustls::pki_types::{CertificateDer, TrustAnchor};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor};
+use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 /// Certificates in the form path building uses.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Anchors {
     pub(crate) roots: Vec<TrustAnchor<'static>>,
+    /// The certificates that `roots` were made of, in the same order.
+    certificates: Vec<CertificateDer<'static>>,
     /// Given certificates themselves: a leaf that is one of them needs no path. It is how a
     /// self-signed device is trusted; webpki alone refuses such leaves (CaUsedAsEndEntity).
     pub(crate) exact: HashSet<CertificateDer<'static>>,
@@ -23,11 +25,28 @@ pub(crate) struct Anchors {
 }
 
 impl Anchors {
-    pub(crate) fn new(trust: &Trust) -> Result<Arc<Self>, Error> {
-        match trust {
-            Trust::System => system(),
-            Trust::Certificates(certificates) => given(certificates).map(Arc::new),
+    /// The system's, and `extra`.
+    pub(crate) fn system(extra: &[CertificateDer<'static>]) -> Result<Arc<Self>, Error> {
+        let system = system()?;
+        if extra.is_empty() {
+            return Ok(system);
         }
+        let mut anchors = (*system).clone();
+        anchors.add_given(extra)?;
+        Ok(Arc::new(anchors))
+    }
+
+    /// These.
+    pub(crate) fn given(certificates: &[CertificateDer<'static>]) -> Result<Arc<Self>, Error> {
+        let mut anchors = Self::default();
+        anchors.add_given(certificates)?;
+        if anchors.roots.is_empty() {
+            return Err(Error::configuration(
+                "trust_store",
+                "the trust store holds no certificate",
+            ));
+        }
+        Ok(Arc::new(anchors))
     }
 
     fn add(&mut self, certificate: &CertificateDer<'_>) -> Result<(), webpki::Error> {
@@ -35,28 +54,49 @@ impl Anchors {
         self.subjects
             .push(DistinguishedName::in_sequence(&root.subject));
         self.roots.push(root);
+        self.certificates.push(certificate.clone().into_owned());
         Ok(())
+    }
+
+    fn add_given(&mut self, certificates: &[CertificateDer<'static>]) -> Result<(), Error> {
+        for (index, certificate) in certificates.iter().enumerate() {
+            self.add(certificate).map_err(|error| {
+                Error::configuration(
+                    "trust_store",
+                    format!("certificate {index} of the trust store cannot be read: {error}"),
+                )
+            })?;
+            self.exact.insert(certificate.clone());
+        }
+        Ok(())
+    }
+
+    /// The certificate that `root`, one of `roots` by its place in memory, was made of.
+    pub(crate) fn certificate_of(
+        &self,
+        root: &TrustAnchor<'_>,
+    ) -> Option<&CertificateDer<'static>> {
+        let mut roots = self.roots.iter();
+        let index = roots.position(|each| std::ptr::eq(std::ptr::from_ref(each).cast(), root))?;
+        self.certificates.get(index)
     }
 }
 
-fn given(certificates: &[CertificateDer<'static>]) -> Result<Anchors, Error> {
-    let mut anchors = Anchors::default();
-    for (index, certificate) in certificates.iter().enumerate() {
-        anchors.add(certificate).map_err(|error| {
-            Error::configuration(
-                "trust_store",
-                format!("certificate {index} of the trust store cannot be read: {error}"),
-            )
-        })?;
-        anchors.exact.insert(certificate.clone());
-    }
-    if anchors.roots.is_empty() {
-        return Err(Error::configuration(
-            "trust_store",
-            "the trust store holds no certificate",
-        ));
-    }
-    Ok(anchors)
+/// Parses revocation lists.
+pub(crate) fn revocation_lists(
+    lists: &[CertificateRevocationListDer<'_>],
+) -> Result<Vec<CertRevocationList<'static>>, Error> {
+    let parse = |(index, der): (usize, &CertificateRevocationListDer<'_>)| {
+        OwnedCertRevocationList::from_der(der)
+            .map(CertRevocationList::from)
+            .map_err(|error| {
+                Error::configuration(
+                    "trust_store",
+                    format!("revocation list {index} cannot be used: {error}"),
+                )
+            })
+    };
+    lists.iter().enumerate().map(parse).collect()
 }
 
 /// The variables the platform's own tools read; they choose other files, so they choose the entry.

@@ -2,158 +2,83 @@
 //!
 //! On macOS and Windows a client's system trust is judged by the platform (rustls-platform-verifier):
 //! operating systems distrust in code and fetch roots lazily, which no list of roots can say.
-//! Everything else is judged here, by webpki.
+//! Everything else is judged here, by webpki. After that the caller's own verifier has its say, on
+//! resumed sessions too ([`Again`]).
+//!
+//! This is the side that rustls sees; the judgement itself is in `judge`.
 
 use std::sync::Arc;
 
-use polytls_core::config::{ClientAuthentication, Verification};
-use polytls_core::{CertificateFailure, VerificationFailure};
+use polytls_core::clock::Clock;
+use polytls_core::config::{ClientAuthentication, Common, Trust, Verification};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use webpki::{EndEntityCert, KeyUsage};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use crate::error::{describe_refusal, reason_of};
-use crate::observe;
-use crate::trust::Anchors;
+use crate::judge::{Case, Judge};
 
-/// What both roles judge by.
+/// Judges a peer once more: rustls verifies nothing where a session is resumed.
 #[derive(Debug)]
-struct Judge {
-    anchors: Arc<Anchors>,
-    verification: Verification,
-    algorithms: WebPkiSupportedAlgorithms,
+pub(crate) struct Again {
+    judge: Arc<Judge>,
+    name: Option<ServerName<'static>>,
+    clock: Arc<dyn Clock>,
 }
 
-impl Judge {
-    fn judge(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: Option<&ServerName<'_>>,
-        now: UnixTime,
-        usage: KeyUsage,
-    ) -> Result<(), Error> {
-        if self.verification == Verification::Nothing {
+impl Again {
+    /// `chain`: that of the session's first handshake, leaf first.
+    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
+        let Some((leaf, intermediates)) = chain.split_first() else {
             return Ok(());
-        }
-        let name = name.filter(|_| self.verification == Verification::Full);
-        self.verify(leaf, intermediates, name, now, usage)
-            .map_err(|error| refuse(&error, leaf, intermediates, name))
-    }
-
-    fn verify(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: Option<&ServerName<'_>>,
-        now: UnixTime,
-        usage: KeyUsage,
-    ) -> Result<(), webpki::Error> {
-        let certificate = EndEntityCert::try_from(leaf)?;
-        if self.anchors.exact.contains(leaf) {
-            check_validity(leaf, now)?;
-        } else {
-            certificate.verify_for_usage(
-                self.algorithms.all,
-                &self.anchors.roots,
-                intermediates,
-                now,
-                usage,
-                None,
-                None,
-            )?;
-        }
-        name.map_or(Ok(()), |name| {
-            certificate.verify_is_valid_for_subject_name(name)
+        };
+        let now = self.clock.now().ok_or(Error::FailedToGetCurrentTime)?;
+        self.judge.judge(&Case {
+            leaf,
+            intermediates,
+            name: self.name.as_ref(),
+            now,
         })
     }
 }
 
-/// What path building checks and a trusted leaf, which needs no path, must pass too.
-fn check_validity(leaf: &CertificateDer<'_>, now: UnixTime) -> Result<(), webpki::Error> {
-    let summary = polytls_x509::summarize(leaf).map_err(|_| webpki::Error::BadDer)?;
-    let seconds = i64::try_from(now.as_secs()).map_err(|_| webpki::Error::BadDerTime)?;
-    let at = |seconds: i64| {
-        UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-            u64::try_from(seconds).unwrap_or(0),
-        ))
-    };
-    if seconds < summary.not_before {
-        return Err(webpki::Error::CertNotValidYet {
-            time: now,
-            not_before: at(summary.not_before),
-        });
-    }
-    if seconds > summary.not_after {
-        return Err(webpki::Error::CertExpired {
-            time: now,
-            not_after: at(summary.not_after),
-        });
-    }
-    Ok(())
-}
-
-/// Keeps the whole story beside rustls's error, which decides the alert.
-fn refuse(
-    error: &webpki::Error,
-    leaf: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    name: Option<&ServerName<'_>>,
-) -> Error {
-    let reason = reason_of(error);
-    observe::note(|seen| {
-        seen.refusal = Some(CertificateFailure {
-            reason,
-            message: describe_refusal(error, leaf, name),
-            hostname: name.map(|name| name.to_str().into_owned()),
-            chain: std::iter::once(leaf)
-                .chain(intermediates)
-                .map(|certificate| certificate.to_vec())
-                .collect(),
-        });
-    });
-    Error::InvalidCertificate(match reason {
-        VerificationFailure::UnknownIssuer => CertificateError::UnknownIssuer,
-        VerificationFailure::Expired => CertificateError::Expired,
-        VerificationFailure::NotYetValid => CertificateError::NotValidYet,
-        VerificationFailure::HostnameMismatch => CertificateError::NotValidForName,
-        VerificationFailure::Revoked => CertificateError::Revoked,
-        // bad_certificate on the wire: «contained signatures that did not verify correctly» (RFC 8446
-        // section 6.2); rustls's own word for it becomes decrypt_error.
-        VerificationFailure::BadEncoding | VerificationFailure::BadSignature => {
-            CertificateError::BadEncoding
-        }
-        VerificationFailure::UnhandledCriticalExtension => {
-            CertificateError::UnhandledCriticalExtension
-        }
-        // unsupported_certificate on the wire.
-        VerificationFailure::InvalidPurpose
-        | VerificationFailure::UnsupportedSignatureAlgorithm => CertificateError::InvalidPurpose,
-        // certificate_unknown on the wire.
-        _ => CertificateError::Other(rustls::OtherError(Arc::new(error.clone()))),
-    })
+/// `None` where there is nothing to be asked that a resumed session does not answer.
+fn again(
+    judge: &Arc<Judge>,
+    name: Option<&ServerName<'static>>,
+    clock: &Arc<dyn Clock>,
+) -> Option<Box<Again>> {
+    judge.peer_verifier.as_ref()?;
+    Some(Box::new(Again {
+        judge: Arc::clone(judge),
+        name: name.cloned(),
+        clock: Arc::clone(clock),
+    }))
 }
 
 /// Judges servers.
 #[derive(Debug)]
-pub(crate) struct ServerJudge(Judge);
+pub(crate) struct ServerJudge(Arc<Judge>);
 
 impl ServerJudge {
     pub(crate) fn new(
-        anchors: Arc<Anchors>,
+        trust: &Trust,
         verification: Verification,
+        common: &Common,
         provider: &CryptoProvider,
-    ) -> Self {
-        Self(Judge {
-            anchors,
-            verification,
-            algorithms: provider.signature_verification_algorithms,
-        })
+    ) -> Result<Self, polytls_core::Error> {
+        Judge::new(Some(trust), verification, common, provider, true)
+            .map(|judge| Self(Arc::new(judge)))
+    }
+
+    /// For a connection to `name` that may be resumed.
+    pub(crate) fn again(
+        &self,
+        name: &ServerName<'static>,
+        clock: &Arc<dyn Clock>,
+    ) -> Option<Box<Again>> {
+        again(&self.0, Some(name), clock)
     }
 }
 
@@ -167,13 +92,12 @@ impl ServerCertVerifier for ServerJudge {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.0
-            .judge(
-                end_entity,
+            .judge(&Case {
+                leaf: end_entity,
                 intermediates,
-                Some(server_name),
+                name: Some(server_name),
                 now,
-                KeyUsage::server_auth(),
-            )
+            })
             .map(|()| ServerCertVerified::assertion())
     }
 
@@ -184,6 +108,7 @@ impl ServerCertVerifier for ServerJudge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls12_signature(message, cert, dss, &self.0.algorithms)
+            .inspect_err(|error| self.0.refuse_signature(error, cert))
     }
 
     fn verify_tls13_signature(
@@ -193,6 +118,7 @@ impl ServerCertVerifier for ServerJudge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature(message, cert, dss, &self.0.algorithms)
+            .inspect_err(|error| self.0.refuse_signature(error, cert))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -203,25 +129,27 @@ impl ServerCertVerifier for ServerJudge {
 /// Judges clients.
 #[derive(Debug)]
 pub(crate) struct ClientJudge {
-    judge: Judge,
+    judge: Arc<Judge>,
     mandatory: bool,
 }
 
 impl ClientJudge {
     pub(crate) fn new(
-        anchors: Arc<Anchors>,
+        trust: Option<&Trust>,
         verification: Verification,
         authentication: ClientAuthentication,
+        common: &Common,
         provider: &CryptoProvider,
-    ) -> Self {
-        Self {
-            judge: Judge {
-                anchors,
-                verification,
-                algorithms: provider.signature_verification_algorithms,
-            },
+    ) -> Result<Self, polytls_core::Error> {
+        Ok(Self {
+            judge: Arc::new(Judge::new(trust, verification, common, provider, false)?),
             mandatory: authentication == ClientAuthentication::Required,
-        }
+        })
+    }
+
+    /// For a connection that may be resumed.
+    pub(crate) fn again(&self, clock: &Arc<dyn Clock>) -> Option<Box<Again>> {
+        again(&self.judge, None, clock)
     }
 }
 
@@ -231,7 +159,7 @@ impl ClientCertVerifier for ClientJudge {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.judge.anchors.subjects
+        self.judge.subjects()
     }
 
     fn verify_client_cert(
@@ -241,13 +169,12 @@ impl ClientCertVerifier for ClientJudge {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         self.judge
-            .judge(
-                end_entity,
+            .judge(&Case {
+                leaf: end_entity,
                 intermediates,
-                None,
+                name: None,
                 now,
-                KeyUsage::client_auth(),
-            )
+            })
             .map(|()| ClientCertVerified::assertion())
     }
 
@@ -258,6 +185,7 @@ impl ClientCertVerifier for ClientJudge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls12_signature(message, cert, dss, &self.judge.algorithms)
+            .inspect_err(|error| self.judge.refuse_signature(error, cert))
     }
 
     fn verify_tls13_signature(
@@ -267,6 +195,7 @@ impl ClientCertVerifier for ClientJudge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature(message, cert, dss, &self.judge.algorithms)
+            .inspect_err(|error| self.judge.refuse_signature(error, cert))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -1,6 +1,11 @@
-//! Reading certificates for what people and rules outside path building need: names and validity.
+//! Reading certificates for what people and rules outside path building need: names, validity, keys.
 //!
-//! The parsing is `x509-parser`'s; nothing here decides whether a certificate is trusted.
+//! The parsing is `x509-parser`'s; nothing here decides whether a certificate is trusted. [`explain`]
+//! tells why one was not, in words that a person can act on; [`names`] compares names where a TLS
+//! library leaves that to us.
+
+pub mod explain;
+pub mod names;
 
 mod signature;
 
@@ -9,10 +14,14 @@ use std::net::IpAddr;
 
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
+use x509_parser::revocation_list::CertificateRevocationList;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 pub use signature::{SignatureHash, signature_hash};
 
-/// What a certificate says of itself.
+/// What a certificate says of itself. Text in it comes from strangers: what people see of names has
+/// its control characters escaped, the names that are compared stand as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The DNS names among the subject's alternative names, as they stand there. The common name
@@ -20,58 +29,120 @@ pub struct Summary {
     pub dns_names: Vec<String>,
     /// The IP addresses among them.
     pub ip_addresses: Vec<IpAddr>,
+    /// The mail addresses among them.
+    pub email_addresses: Vec<String>,
+    /// The URIs among them, such as SPIFFE identities.
+    pub uris: Vec<String>,
     /// The subject's distinguished name, for people; control characters are escaped.
     pub subject: String,
     /// The issuer's, likewise.
     pub issuer: String,
+    /// The subject's common name, if there is one, likewise.
+    pub common_name: Option<String>,
+    /// The subject as DER: what issuers are found by.
+    pub subject_der: Vec<u8>,
+    /// The issuer, likewise.
+    pub issuer_der: Vec<u8>,
     /// notBefore, in seconds since 1970 UTC.
     pub not_before: i64,
     /// notAfter, likewise.
     pub not_after: i64,
+    /// The serial number, big-endian.
+    pub serial_number: Vec<u8>,
+    /// The kind of the key, such as "RSA", "ECDSA" or "Ed25519"; its OID where it has no name here.
+    pub key_type: String,
+    /// The size of the key in bits, as its kind counts them; 0 where that is unknown.
+    pub key_bits: u32,
+    /// SubjectPublicKeyInfo as DER.
+    pub spki: Vec<u8>,
+    /// Whether it may issue certificates (basic constraints).
+    pub is_authority: bool,
 }
 
-/// Bytes that are no certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoCertificate(String);
+impl Summary {
+    /// The names a server's certificate is valid for, DNS names and addresses, as people read them.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let addresses = self.ip_addresses.iter().map(ToString::to_string);
+        let names = self.dns_names.iter().map(|name| printable(name));
+        names.chain(addresses).collect()
+    }
 
-impl fmt::Display for NoCertificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a certificate that can be read: {}", self.0)
+    /// Whether it names itself as its issuer.
+    #[must_use]
+    pub fn is_self_issued(&self) -> bool {
+        self.subject_der == self.issuer_der
     }
 }
 
-impl std::error::Error for NoCertificate {}
+/// Bytes that are no certificate, or no revocation list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable(&'static str, String);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a {} that can be read: {}", self.0, self.1)
+    }
+}
+
+impl std::error::Error for Unreadable {}
 
 /// Reads one certificate in DER.
 ///
 /// # Errors
 ///
-/// [`NoCertificate`], also when something follows the certificate.
-pub fn summarize(der: &[u8]) -> Result<Summary, NoCertificate> {
+/// [`Unreadable`], also when something follows the certificate.
+pub fn summarize(der: &[u8]) -> Result<Summary, Unreadable> {
+    let unreadable = |why: String| Unreadable("certificate", why);
     let (rest, certificate) =
-        X509Certificate::from_der(der).map_err(|error| NoCertificate(error.to_string()))?;
+        X509Certificate::from_der(der).map_err(|error| unreadable(error.to_string()))?;
     if !rest.is_empty() {
-        return Err(NoCertificate(format!("{} bytes follow it", rest.len())));
+        return Err(unreadable(format!("{} bytes follow it", rest.len())));
     }
     let names = certificate
         .subject_alternative_name()
-        .map_err(|error| NoCertificate(error.to_string()))?;
+        .map_err(|error| unreadable(error.to_string()))?;
     let mut dns_names = Vec::new();
     let mut ip_addresses = Vec::new();
+    let mut email_addresses = Vec::new();
+    let mut uris = Vec::new();
     for name in names.iter().flat_map(|names| &names.value.general_names) {
         match name {
             GeneralName::DNSName(name) => dns_names.push((*name).to_owned()),
             GeneralName::IPAddress(bytes) => ip_addresses.extend(address(bytes)),
+            GeneralName::RFC822Name(name) => email_addresses.push((*name).to_owned()),
+            GeneralName::URI(name) => uris.push((*name).to_owned()),
             _ => {}
         }
     }
+    let subject = certificate.subject();
+    let common_name = subject
+        .iter_common_name()
+        .next()
+        .and_then(|name| name.as_str().ok())
+        .map(printable);
+    let (key_type, key_bits) = key(certificate.public_key());
     Ok(Summary {
         dns_names,
         ip_addresses,
-        subject: printable(&certificate.subject().to_string()),
+        email_addresses,
+        uris,
+        subject: printable(&subject.to_string()),
         issuer: printable(&certificate.issuer().to_string()),
+        common_name,
+        subject_der: subject.as_raw().to_vec(),
+        issuer_der: certificate.issuer().as_raw().to_vec(),
         not_before: certificate.validity().not_before.timestamp(),
         not_after: certificate.validity().not_after.timestamp(),
+        serial_number: certificate.raw_serial().to_vec(),
+        key_type,
+        key_bits,
+        spki: certificate.public_key().raw.to_vec(),
+        is_authority: certificate
+            .basic_constraints()
+            .ok()
+            .flatten()
+            .is_some_and(|constraints| constraints.value.ca),
     })
 }
 
@@ -80,11 +151,63 @@ pub fn summarize(der: &[u8]) -> Result<Summary, NoCertificate> {
 ///
 /// # Errors
 ///
-/// [`NoCertificate`].
-pub fn issuer(der: &[u8]) -> Result<Vec<u8>, NoCertificate> {
-    let (_, certificate) =
-        X509Certificate::from_der(der).map_err(|error| NoCertificate(error.to_string()))?;
+/// As [`summarize`].
+pub fn issuer(der: &[u8]) -> Result<Vec<u8>, Unreadable> {
+    let (_, certificate) = X509Certificate::from_der(der)
+        .map_err(|error| Unreadable("certificate", error.to_string()))?;
     Ok(certificate.issuer().as_raw().to_vec())
+}
+
+/// What the key of a certificate may be used for, and whether it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// It may sign handshakes (RFC 8446 section 4.4.2.2).
+    pub handshakes: bool,
+    /// It may sign certificates (RFC 5280 section 6.1.4 (n)).
+    pub certificates: bool,
+    /// It is too small to be trusted with a signature.
+    pub is_weak: bool,
+}
+
+/// Reads what [`summarize`] reads of the key, and nothing else; for the path of every handshake.
+///
+/// # Errors
+///
+/// As [`summarize`].
+pub fn key_use(der: &[u8]) -> Result<KeyUse, Unreadable> {
+    let unreadable = |why: String| Unreadable("certificate", why);
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|error| unreadable(error.to_string()))?;
+    let usage = certificate
+        .key_usage()
+        .map_err(|error| unreadable(error.to_string()))?;
+    Ok(KeyUse {
+        handshakes: usage
+            .as_ref()
+            .is_none_or(|usage| usage.value.digital_signature()),
+        certificates: usage.is_none_or(|usage| usage.value.key_cert_sign()),
+        is_weak: match certificate.public_key().parsed() {
+            Ok(PublicKey::RSA(key)) => bits(key.modulus) < LEAST_RSA_BITS,
+            _ => false,
+        },
+    })
+}
+
+/// The least size of an RSA key that is accepted (NIST SP 800-131A).
+pub(crate) const LEAST_RSA_BITS: u32 = 2048;
+
+/// Reads one certificate revocation list in DER, to the end, and judges nothing.
+///
+/// # Errors
+///
+/// [`Unreadable`], also when something follows the list.
+pub fn check_revocation_list(der: &[u8]) -> Result<(), Unreadable> {
+    let unreadable = |why: String| Unreadable("certificate revocation list", why);
+    match CertificateRevocationList::from_der(der) {
+        Ok(([], _)) => Ok(()),
+        Ok((rest, _)) => Err(unreadable(format!("{} bytes follow it", rest.len()))),
+        Err(error) => Err(unreadable(error.to_string())),
+    }
 }
 
 /// An address as it stands in a certificate; of any other length it is none.
@@ -96,13 +219,52 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
+/// The named curves (RFC 5480 section 2.1.1.1, RFC 5639) and other keys without parameters of their
+/// own (RFC 8410), by OID, with their sizes.
+const KEYS: [(&str, &str, u32); 9] = [
+    ("1.2.840.10045.3.1.7", "ECDSA", 256),
+    ("1.3.132.0.34", "ECDSA", 384),
+    ("1.3.132.0.35", "ECDSA", 521),
+    ("1.3.132.0.10", "ECDSA", 256),
+    ("1.3.36.3.3.2.8.1.1.7", "ECDSA", 256),
+    ("1.3.36.3.3.2.8.1.1.11", "ECDSA", 384),
+    ("1.3.36.3.3.2.8.1.1.13", "ECDSA", 512),
+    ("1.3.101.112", "Ed25519", 256),
+    ("1.3.101.113", "Ed448", 456),
+];
+
+fn key(info: &SubjectPublicKeyInfo<'_>) -> (String, u32) {
+    let algorithm = info.algorithm.algorithm.to_id_string();
+    let curve = info.algorithm.parameters.as_ref();
+    let curve = curve.and_then(|parameters| parameters.as_oid().ok());
+    let id = curve.map_or_else(|| algorithm.clone(), |oid| oid.to_id_string());
+    if let Some((_, name, bits)) = KEYS.iter().find(|(known, ..)| *known == id) {
+        return ((*name).to_owned(), *bits);
+    }
+    match info.parsed() {
+        Ok(PublicKey::RSA(key)) => ("RSA".to_owned(), bits(key.modulus)),
+        Ok(PublicKey::EC(_)) => ("ECDSA".to_owned(), 0),
+        Ok(PublicKey::DSA(key)) => ("DSA".to_owned(), bits(key)),
+        _ => (algorithm, 0),
+    }
+}
+
+/// How many bits a big-endian number has.
+fn bits(number: &[u8]) -> u32 {
+    let mut digits = number.iter().skip_while(|digit| **digit == 0);
+    let first = digits.next().map_or(0, |digit| 8 - digit.leading_zeros());
+    u32::try_from(digits.count() * 8).map_or(u32::MAX, |rest| first.saturating_add(rest))
+}
+
 /// Names come from strangers: nothing in them may steer a terminal.
 fn printable(name: &str) -> String {
     name.chars()
         .flat_map(|character| {
-            let escape = character.is_control();
+            // Controls, and marks that turn the direction of what follows (Unicode, UAX 9).
+            let escape = character.is_control()
+                || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
             character
-                .escape_debug()
+                .escape_unicode()
                 .filter(move |_| escape)
                 .chain((!escape).then_some(character))
                 .collect::<Vec<char>>()
@@ -115,32 +277,65 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_validity_are_read() {
+    fn names_validity_and_key_are_read() {
         let mut params =
             rcgen::CertificateParams::new(vec!["a.example".into(), "127.0.0.1".into()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);
         params.not_after = rcgen::date_time_ymd(2026, 1, 2);
+        params.subject_alt_names.push(rcgen::SanType::URI(
+            "spiffe://example/service".try_into().unwrap(),
+        ));
+        params.subject_alt_names.push(rcgen::SanType::Rfc822Name(
+            "a@b.example".try_into().unwrap(),
+        ));
+        params.serial_number = Some(rcgen::SerialNumber::from(vec![0x12, 0x34]));
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         let summary = summarize(certificate.der()).unwrap();
         assert_eq!(summary.dns_names, ["a.example"]);
         assert_eq!(summary.ip_addresses, [IpAddr::from([127, 0, 0, 1])]);
+        assert_eq!(summary.names(), ["a.example", "127.0.0.1"]);
+        assert_eq!(summary.uris, ["spiffe://example/service"]);
+        assert_eq!(summary.email_addresses, ["a@b.example"]);
         assert_eq!(summary.not_before, 1_767_225_600);
         assert_eq!(summary.not_after - summary.not_before, 86_400);
+        assert_eq!(summary.serial_number, [0x12, 0x34]);
+        assert_eq!(
+            (summary.key_type.as_str(), summary.key_bits),
+            ("ECDSA", 256)
+        );
+        assert_eq!(
+            summary.common_name.as_deref(),
+            Some("rcgen self signed cert")
+        );
+        assert_eq!(
+            summary.spki,
+            rcgen::PublicKeyData::subject_public_key_info(&key)
+        );
+        assert!(summary.is_self_issued());
+        assert!(!summary.is_authority);
     }
 
     #[test]
     fn names_of_strangers_do_not_steer_the_terminal() {
         assert_eq!(
-            printable("CN=a\u{1b}[31m\nb \u{e9}"),
-            "CN=a\\u{1b}[31m\\nb \u{e9}"
+            printable("CN=a\u{1b}[31m\nb \u{e9}\u{202e}"),
+            "CN=a\\u{1b}[31m\\u{a}b \u{e9}\\u{202e}"
         );
     }
 
     #[test]
-    fn what_is_no_certificate_is_refused() {
+    fn sizes_are_counted_in_bits() {
+        assert_eq!(bits(&[]), 0);
+        assert_eq!(bits(&[0, 0x80, 0]), 16);
+        assert_eq!(bits(&[0x7f, 0xff]), 15);
+    }
+
+    #[test]
+    fn what_is_no_certificate_and_no_list_is_refused() {
         for der in [&b""[..], b"garbage", b"\x30\x03\x02\x01\x01"] {
             assert!(summarize(der).is_err());
+            assert!(check_revocation_list(der).is_err());
         }
     }
 }

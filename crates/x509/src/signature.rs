@@ -4,7 +4,7 @@
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::signature_algorithm::SignatureAlgorithm;
 
-use crate::NoCertificate;
+use crate::Unreadable;
 
 /// A hash function, with what RFC 5929 puts in the place of MD5 and SHA-1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +22,10 @@ pub enum SignatureHash {
 ///
 /// # Errors
 ///
-/// [`NoCertificate`].
-pub fn signature_hash(der: &[u8]) -> Result<Option<SignatureHash>, NoCertificate> {
-    let (_, certificate) =
-        X509Certificate::from_der(der).map_err(|error| NoCertificate(error.to_string()))?;
+/// [`Unreadable`].
+pub fn signature_hash(der: &[u8]) -> Result<Option<SignatureHash>, Unreadable> {
+    let (_, certificate) = X509Certificate::from_der(der)
+        .map_err(|error| Unreadable("certificate", error.to_string()))?;
     let algorithm = &certificate.signature_algorithm;
     let pss = match SignatureAlgorithm::try_from(algorithm) {
         Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) => {

@@ -111,8 +111,8 @@ class Client(ABC, Generic[_Buffer, _Socket]):
 
     @property
     def handshake_may_block(self) -> bool:
-        """Whether a step of a handshake may take long: a signer may have to be waited for."""
-        return signs_elsewhere(self._configuration)
+        """Whether a handshake's step may take long: a `peer_verifier` or a signer is asked."""
+        return self._configuration.peer_verifier is not None or signs_elsewhere(self._configuration)
 
     def connect(
         self,
@@ -211,8 +211,8 @@ class Server(ABC, Generic[_Buffer, _Socket]):
 
     @property
     def handshake_may_block(self) -> bool:
-        """Whether a step of a handshake may take long: a signer may have to be waited for."""
-        return signs_elsewhere(self._configuration)
+        """Whether a handshake's step may take long: a `peer_verifier` or a signer is asked."""
+        return self._configuration.peer_verifier is not None or signs_elsewhere(self._configuration)
 
     def connect(
         self,

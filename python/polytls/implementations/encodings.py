@@ -1,20 +1,16 @@
 """Certificates and keys out of bytes, for libraries that take them in one form only.
 
 PEM or DER are told apart by the preamble (PEP 748, "Certificates"), as the core's `pem.rs` does,
-in the same words; and of certificates just what names and explanations need is read. Nothing here
-decides whether a certificate is trusted: that is the TLS library's business.
+in the same words. What a certificate says is read by the core alone (`polytls.certificates`).
 """
 
 from __future__ import annotations
 
 import binascii
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-__all__ = ["Facts", "Malformed", "certificates", "facts", "pem", "private_key"]
+__all__ = ["Malformed", "certificates", "pem", "private_key"]
 
 _ENCRYPTED: Final = (
     "the private key is encrypted; decrypt it first, for instance with "
@@ -23,41 +19,12 @@ _ENCRYPTED: Final = (
 
 _KEY_LABELS: Final = (b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY")
 
-# Tags of DER (ITU-T X.690 8.1.2), and those that RFC 5280 4.1 gives to parts of a certificate.
-_BOOLEAN, _INTEGER, _OCTETS, _OID = 0x01, 0x02, 0x04, 0x06
-_UTC_TIME, _SEQUENCE = 0x17, 0x30
-_VERSION, _EXTENSIONS = 0xA0, 0xA3
-_DNS_NAME, _IP_ADDRESS = 0x82, 0x87
-_BMP_STRING = 0x1E
-
-_SUBJECT_ALT_NAME: Final = bytes.fromhex("551d11")
-#: Attributes of distinguished names that have a short name (RFC 4514 3).
-_ATTRIBUTES: Final = {
-    bytes.fromhex("550403"): "CN",
-    bytes.fromhex("550406"): "C",
-    bytes.fromhex("550407"): "L",
-    bytes.fromhex("550408"): "ST",
-    bytes.fromhex("55040a"): "O",
-    bytes.fromhex("55040b"): "OU",
-}
+# Tags of DER (ITU-T X.690 8.1.2).
+_INTEGER, _OCTETS, _SEQUENCE = 0x02, 0x04, 0x30
 
 
 class Malformed(ValueError):
     """Bytes that hold no usable certificate or key. The message says what to do about it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a certificate says of itself; for people, and for the choice between certificates."""
-
-    #: The DNS names among the subject's alternative names, never the common name.
-    dns_names: tuple[str, ...]
-    ip_addresses: tuple[IPv4Address | IPv6Address, ...]
-    #: Distinguished names in one line; control characters are escaped.
-    subject: str
-    issuer: str
-    not_before: datetime
-    not_after: datetime
 
 
 def pem(label: str, der: bytes) -> bytes:
@@ -108,87 +75,6 @@ def private_key(data: bytes) -> bytes:
         raise Malformed("more than one private key")
     label, der = keys[0]
     return pem(label.decode(), _in_first_version(der))
-
-
-def facts(der: bytes) -> Facts:
-    """Read one certificate (RFC 5280 4.1).
-
-    Raises Malformed for anything else, and if something follows the certificate.
-    """
-    try:
-        return _facts(der)
-    except (IndexError, UnicodeError, OverflowError) as error:
-        raise Malformed(f"it is cut short or malformed ({error})") from None
-
-
-def _facts(der: bytes) -> Facts:
-    _, start, end = _element(der, 0, len(der), _SEQUENCE)
-    if end != len(der):
-        raise Malformed(f"{len(der) - end} bytes follow it")
-    _, start, end = _element(der, start, end, _SEQUENCE)
-    parts = list(_elements(der, start, end))
-    if parts and parts[0][0] == _VERSION:
-        del parts[0]
-    if len(parts) < 6:
-        raise Malformed("it is no certificate")
-    _, _, issuer, validity, subject, _, *rest = parts
-    before, after = (_time(der, *part) for part in _elements(der, *validity[1:]))
-    names, addresses = _alternative_names(der, rest)
-    return Facts(
-        dns_names=tuple(names),
-        ip_addresses=tuple(addresses),
-        subject=_distinguished_name(der, *subject[1:]),
-        issuer=_distinguished_name(der, *issuer[1:]),
-        not_before=before,
-        not_after=after,
-    )
-
-
-def _alternative_names(
-    der: bytes, parts: list[tuple[int, int, int]]
-) -> tuple[list[str], list[IPv4Address | IPv6Address]]:
-    names: list[str] = []
-    addresses: list[IPv4Address | IPv6Address] = []
-    for tag, start, end in parts:
-        if tag != _EXTENSIONS:
-            continue
-        _, start, end = _element(der, start, end, _SEQUENCE)
-        for _, inner, inner_end in _elements(der, start, end):
-            (_, oid, oid_end), *_, (_, value, value_end) = _elements(der, inner, inner_end)
-            if der[oid:oid_end] != _SUBJECT_ALT_NAME:
-                continue
-            _, value, value_end = _element(der, value, value_end, _SEQUENCE)
-            for kind, at, to in _elements(der, value, value_end):
-                if kind == _DNS_NAME:
-                    names.append(der[at:to].decode("ascii"))
-                elif kind == _IP_ADDRESS and to - at in (4, 16):
-                    addresses.append(ip_address(der[at:to]))
-    return names, addresses
-
-
-def _distinguished_name(der: bytes, start: int, end: int) -> str:
-    shown = []
-    for _, one, one_end in _elements(der, start, end):
-        for _, pair, pair_end in _elements(der, one, one_end):
-            (_, oid, oid_end), (kind, value, value_end) = _elements(der, pair, pair_end)
-            encoding = "utf-16-be" if kind == _BMP_STRING else "utf-8"
-            text = der[value:value_end].decode(encoding, "replace")
-            name = _ATTRIBUTES.get(der[oid:oid_end], der[oid:oid_end].hex())
-            # Names come from strangers: nothing in them may steer a terminal.
-            printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-            shown.append(f"{name}={printable}")
-    return ", ".join(shown)
-
-
-def _time(der: bytes, kind: int, start: int, end: int) -> datetime:
-    """A time as RFC 5280 4.1.2.5 allows it: to the second, in UTC."""
-    text = der[start:end].decode("ascii")
-    if kind == _UTC_TIME:
-        text = ("20" if text[:2] < "50" else "19") + text
-    try:
-        return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        raise Malformed("a time that is none") from None
 
 
 def _sections(data: bytes, labels: tuple[bytes, ...]) -> Iterator[tuple[bytes, bytes]]:

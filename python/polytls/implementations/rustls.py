@@ -18,7 +18,7 @@ from ..capabilities import (
     effective_versions,
 )
 from ..certificates import chain_data, trust_data
-from ..configuration import TLSClientConfiguration, TLSServerConfiguration
+from ..configuration import PeerVerifier, TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
 from ..info import SessionStatistics
 from ..insecure import InsecureConfiguration, InsecureTLSImplementation
@@ -50,7 +50,7 @@ _BACKEND: Final = _native.backend("rustls")
 _NAME: Final = _BACKEND.id
 
 CAPABILITIES: Final = Capabilities(
-    trust_sources=frozenset({"system", "buffer", "file"}),
+    trust_sources=frozenset({"system", "buffer", "file", "pins"}),
     certificate_sources=frozenset({"buffer", "file"}),
     key_sources=frozenset({"buffer", "file", "signer"}),
     versions=(TLSVersion.TLSv1_2, TLSVersion.TLSv1_3),
@@ -66,6 +66,8 @@ CAPABILITIES: Final = Capabilities(
     ocsp_stapling=True,
     client_chain_selection=True,
     channel_bindings=frozenset({"tls-exporter", "tls-server-end-point"}),
+    crl=True,
+    peer_verifier=True,
 )
 
 
@@ -87,6 +89,7 @@ class _Shared(TypedDict):
     sessions: int | None
     key_log: Callable[[str], object] | None
     verification: str
+    peer_verifier: PeerVerifier | None
 
 
 def _checked(
@@ -108,6 +111,7 @@ def _checked(
         "sessions": None if sessions is None else sessions.capacity,
         "key_log": writer(configuration.key_log, _NAME),
         "verification": mode,
+        "peer_verifier": configuration.peer_verifier,
     }
 
 
@@ -237,11 +241,10 @@ class RustlsServerContext(_Effective, Server[_native.TLSBuffer, "RustlsSocket"])
         self._engine = _BACKEND.server(
             chains=[chain_data(chain, _NAME) for chain in chains],
             client_authentication=effective_client_authentication(configuration).name.lower(),
-            trust=trust_data(store, _NAME),
+            trust=None if store is None else trust_data(store, _NAME),
             ticket_keys=None
             if keys is None
             else (keys.secret, keys.previous, keys.rotation, keys.lifetime),
-            system_trust=store is not None and store.source == "system",
             **shared,
         )
 

@@ -10,6 +10,8 @@ OpenSSL need for it:
 - `unwrap` is called once. It sends close_notify and then reads, where data is an error
   (APPLICATION_DATA_AFTER_CLOSE_NOTIFY, SSL_shutdown(3)): so what is left of the last record is
   taken out before. With nothing to be read it raises SSLWantReadError; reading goes on as before.
+- `ssl` has no callback for a peer's certificate: what answers one is held back until `judge` has
+  spoken (stdlib_verdict).
 - The end of the transport is never shown to OpenSSL: what it means is decided here.
 - What `ssl` tells of the handshake is read once, when that is done.
 """
@@ -40,7 +42,8 @@ from .records import MALFORMED, MAX_FRAGMENT, describe_foreign, front, plain_ale
 from .stdlib_credentials import NAME, refuse
 from .stdlib_engine import Established, Session, Side
 from .stdlib_errors import blame
-from .stdlib_facts import facts_of, presented_chain
+from .stdlib_facts import facts_of, peer_chain, presented_chain, verified_chain
+from .stdlib_verdict import Guard
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -72,6 +75,7 @@ class StdlibBuffer:
         "_hidden",
         "_inbound",
         "_info",
+        "_judged",
         "_mutex",
         "_outbound",
         "_outgone",
@@ -91,7 +95,7 @@ class StdlibBuffer:
         self._side = side
         self._tls: Session = side.tls
         self._generation = generation()
-        self._mutex = threading.Lock()
+        self._mutex = threading.Lock() if side.judge is None else Guard()
         self._info = ConnectionInfo(implementation=NAME)
         #: Ciphertext from `_head` on waits to be opened.
         self._inbound = bytearray()
@@ -112,6 +116,8 @@ class StdlibBuffer:
         #: A client makes its first flight unasked; a server waits for ClientHello.
         self._started = side.server
         self._done = self._ended = self._peer_closed = self._closed = False
+        #: Whether nobody is to be asked about the peer any more.
+        self._judged = side.judge is None
         self._failure: TLSError | None = None
         #: A record is being opened. Left so by an exception that came from outside.
         self._torn = False
@@ -300,7 +306,7 @@ class StdlibBuffer:
         return _native.server_end_point(leaf, NAME)
 
     @property
-    def _lock(self) -> threading.Lock:
+    def _lock(self) -> threading.Lock | Guard:
         if self._generation != generation():
             raise inherited("connection", "make a new one in this process")
         return self._mutex
@@ -369,10 +375,14 @@ class StdlibBuffer:
             if self._started and not self._feed():
                 raise self._starved()
             self._started = self._torn = True
+            if not self._judged:
+                self._gather()
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 self._torn = False
+                if not self._judged and self._side.outgoing.pending:
+                    self._judge(presented_chain(self._tls))
                 continue
             except ssl.SSLZeroReturnError:
                 # close_notify instead of an answer. OpenSSL goes no further.
@@ -380,10 +390,29 @@ class StdlibBuffer:
             except ssl.SSLError as error:
                 self._blame(error)
             self._torn = False
+            if not self._judged:
+                self._judge(peer_chain(self._side, bool(self._tls.session_reused)))
             self._done = True
             self._info = facts_of(self._side)
             self._side.counters.count("resumed" if self._info.resumed else "full")
             self._remember()
+
+    def _judge(self, presented: tuple[bytes, ...]) -> None:
+        """Have the peer judged, if it has presented a certificate by now.
+
+        What OpenSSL has written since the last look at it is held back if the peer is refused.
+        """
+        if not presented:
+            return
+        side, lock = self._side, self._lock
+        assert side.judge is not None  # noqa: S101 - not judged yet, so there is a judge
+        assert isinstance(lock, Guard)  # noqa: S101 - which goes with a judge
+        self._judged = True
+        try:
+            lock.judge(side.judge, presented, verified_chain(side, presented), side.host)
+        except TLSError as error:
+            side.outgoing.read()
+            self._fail(error)
 
     def _feed(self) -> bool:
         """Show OpenSSL one more record; False if no whole one is there."""
@@ -468,14 +497,14 @@ class StdlibBuffer:
 
     def _check(self) -> None:
         if self._failure is not None:
-            raise copy.copy(self._failure)
+            raise _once_more(self._failure)
         if self._torn:
             self._fail(TLSError("internal error: a signal's handler has raised amid a call"))
 
     def _fail(self, failure: TLSError) -> NoReturn:
         self._failure = failure
         self._torn = False
-        raise copy.copy(failure) from None
+        raise _once_more(failure)
 
     def _blame(self, error: ssl.SSLError) -> NoReturn:
         record = self._record
@@ -485,6 +514,8 @@ class StdlibBuffer:
                 alert=None if record is None else plain_alert(record),
                 hostname=self._side.host if self._side.checks_name else None,
                 chain=presented_chain(self._tls),
+                role="client" if self._side.server else "server",
+                trust_source=self._side.trust_source,
             )
         )
 
@@ -517,6 +548,13 @@ class StdlibBuffer:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a TLS connection cannot be pickled or copied")
+
+
+def _once_more(failure: TLSError) -> TLSError:
+    """A fresh instance, with the same facts and the same cause."""
+    fresh = copy.copy(failure)
+    fresh.__cause__ = failure.__cause__  # With it the context is not shown.
+    return fresh
 
 
 def _shut_down() -> TLSError:

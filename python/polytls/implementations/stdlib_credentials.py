@@ -10,21 +10,23 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from .. import _native
 from ..capabilities import refusal
-from ..certificates import chain_data, trust_data
+from ..certificates import chain_data, read, trust_data
 from ..identity import SigningChain, TrustStore
-from .encodings import Malformed, certificates, facts, pem, private_key
+from .encodings import Malformed, certificates, pem, private_key
 
 __all__ = [
     "NAME",
     "Identity",
+    "Pinned",
     "Trust",
     "identity_of",
     "load_identity",
@@ -41,12 +43,30 @@ refuse: Final = partial(refusal, NAME)
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Certificates that are anchors, in DER, and OpenSSL's folders of such."""
+    """What peers are verified by, as `ssl` takes it."""
 
+    #: Certificates that are anchors, in DER, and OpenSSL's folders of such.
     anchors: tuple[bytes, ...] = ()
     folders: str | None = None
     #: Whether unreadable anchors are passed over and, on Windows, its own stores are read.
     system: bool = False
+    #: More anchors, which must be readable.
+    extra: tuple[bytes, ...] = ()
+    #: Revocation lists in DER; with any, every certificate needs one that speaks of it.
+    crls: tuple[bytes, ...] = ()
+    #: What alone is accepted; there are no anchors then.
+    pins: Pinned | None = None
+    #: Where it comes from, in words.
+    description: str = "the trust store"
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """Certificates in DER, and hashes of keys, that are accepted themselves."""
+
+    certificates: frozenset[bytes]
+    spki_sha256: frozenset[bytes]
+    any_name: bool
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -65,12 +85,50 @@ def trust_of(store: TrustStore | None) -> Trust:
     Raises ConfigurationError.
     """
     data = trust_data(store, NAME)
-    if data is None:
-        return _system_trust()
+    found: list[bytes] = []
     try:
-        return Trust(tuple(certificates(data)))
+        for item in data["certificates"]:
+            found += certificates(item)
     except Malformed as error:
         raise refuse("trust_store", str(error)) from None
+    described = data["description"]
+    if data["source"] == "pinned":
+        hashes = frozenset(data["spki_sha256"])
+        pins = Pinned(frozenset(found), hashes, data["any_name"])
+        return Trust(pins=pins, description=described)
+    crls = tuple(_revocation_lists(data["crls"]))
+    if data["source"] == "system":
+        return replace(_system_trust(), extra=tuple(found), crls=crls, description=described)
+    if crls:
+        _check_anchors(found)
+    return Trust(extra=tuple(found), crls=crls, description=described)
+
+
+def _revocation_lists(data: Iterable[bytes]) -> Iterator[bytes]:
+    for index, item in enumerate(data):
+        try:
+            yield from _native.revocation_lists(item)
+        except ValueError as error:
+            raise refuse(
+                "trust_store", f"revocation list {index} cannot be used: {error}"
+            ) from None
+
+
+def _check_anchors(anchors: Iterable[bytes]) -> None:
+    """Refuse anchors below others where revocation is asked about.
+
+    OpenSSL asks about the anchor too (X509_V_FLAG_CRL_CHECK_ALL), and of one that is not
+    self-signed the list is another authority's.
+    """
+    for index, anchor in enumerate(anchors):
+        with suppress(ValueError):  # It is told when it is loaded.
+            facts = read(anchor)
+            if facts.issuer != facts.subject:
+                raise refuse(
+                    "trust_store",
+                    f"with crls, certificate {index} of the trust store cannot be an anchor for "
+                    f"the ssl module, as {facts.issuer} issued it; give that authority's instead",
+                )
 
 
 def _system_trust() -> Trust:
@@ -126,30 +184,50 @@ def load_trust(context: ssl.SSLContext, trust: Trust) -> None:
     if trust.folders:
         context.load_verify_locations(capath=trust.folders)
     if trust.system:
-        try:
-            if trust.anchors:
-                context.load_verify_locations(cadata=b"".join(trust.anchors))
-        except ssl.SSLError:
-            pass
-        else:
-            return
-    _load_one_by_one(context, trust)
+        _load_system(context, trust)
+    pinned = trust.pins.certificates if trust.pins is not None else ()
+    for index, anchor in enumerate([*trust.extra, *pinned]):
+        _load_anchor(context, anchor, index)
+    if trust.crls:
+        _load_revocation_lists(context, trust.crls)
 
 
-def _load_one_by_one(context: ssl.SSLContext, trust: Trust) -> None:
+def _load_anchor(context: ssl.SSLContext, anchor: bytes, index: int) -> None:
+    try:
+        context.load_verify_locations(cadata=anchor)
+    except ssl.SSLError as error:
+        raise refuse(
+            "trust_store",
+            f"certificate {index} of the trust store cannot be read: {_words(error)}",
+        ) from None
+
+
+def _load_system(context: ssl.SSLContext, trust: Trust) -> None:
+    """Load the system's anchors, those that can be read."""
+    with suppress(ssl.SSLError):
+        if trust.anchors:
+            context.load_verify_locations(cadata=b"".join(trust.anchors))
+        return
     readable = 0
-    for index, anchor in enumerate(trust.anchors):
-        try:
+    for anchor in trust.anchors:
+        with suppress(ssl.SSLError):
             context.load_verify_locations(cadata=anchor)
             readable += 1
-        except ssl.SSLError as error:
-            if not trust.system:
-                raise refuse(
-                    "trust_store",
-                    f"certificate {index} of the trust store cannot be read: {_words(error)}",
-                ) from None
     if not readable and not trust.folders:
         raise _no_system_trust()
+
+
+def _load_revocation_lists(context: ssl.SSLContext, crls: Iterable[bytes]) -> None:
+    try:
+        with _path_to(b"".join(pem("X509 CRL", der) for der in crls)) as path:
+            context.load_verify_locations(cafile=path)
+    except ssl.SSLError as error:
+        raise refuse(
+            "trust_store", f"OpenSSL cannot use a revocation list: {_words(error)}"
+        ) from None
+    except OSError as error:
+        raise refuse("trust_store", _no_path("revocation lists", error)) from None
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
 
 
 # --- identities ---
@@ -179,12 +257,9 @@ def identity_of(chain: SigningChain) -> Identity:
     names: tuple[str, ...] = ()
     for index, der in enumerate(found):
         try:
-            names = names if index else facts(der).dns_names
-        except Malformed as error:
-            raise refuse(
-                field,
-                f"certificate {index} of the chain is not a certificate that can be read: {error}",
-            ) from None
+            names = names if index else read(der).dns_names
+        except ValueError as error:
+            raise refuse(field, f"certificate {index} of the chain is {error}") from None
     identity = Identity(b"".join(pem("CERTIFICATE", der) for der in found), key, names, found[0])
     # By itself: in a context with several, a leaf could find the key of another one.
     load_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), identity)
@@ -220,11 +295,14 @@ def load_identity(context: ssl.SSLContext, identity: Identity) -> None:
             field, f"OpenSSL cannot use this certificate or its key: {_words(error)}"
         ) from None
     except OSError as error:
-        raise refuse(
-            field,
-            "the ssl module reads certificates and keys from paths alone, and here is neither a "
-            f"file in memory nor a pipe to be had under /dev/fd ({error.strerror or error})",
-        ) from None
+        raise refuse(field, _no_path("certificates and keys", error)) from None
+
+
+def _no_path(what: str, error: OSError) -> str:
+    return (
+        f"the ssl module reads {what} from paths alone, and here is neither a file in memory nor "
+        f"a pipe to be had under /dev/fd ({error.strerror or error})"
+    )
 
 
 @contextmanager

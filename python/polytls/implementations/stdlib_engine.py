@@ -22,6 +22,7 @@ from ..insecure import InsecureConfiguration
 from .openssl_names import GROUPS, suites
 from .stdlib_credentials import identity_of
 from .stdlib_settings import Settings, new_context
+from .stdlib_verdict import Judge
 
 __all__ = ["ClientEngine", "Counters", "Established", "ServerEngine", "Session", "Side"]
 
@@ -87,10 +88,18 @@ class Side:
     only_group: NamedGroup | None = None
     #: The leaves of a server's contexts that present one chain alone, DER.
     leaves: Mapping[ssl.SSLContext, bytes] = field(default_factory=dict)
+    #: Who judges the peer beyond what OpenSSL does; None: nobody.
+    judge: Judge | None = None
+    #: What the peer is verified by, in words.
+    trust_source: str = "the trust store"
 
     def own_leaf(self) -> bytes | None:
         """The certificate that a server presents; None where `ssl` does not tell which."""
         return self.leaves.get(self.tls.context)
+
+
+def _trust_source(settings: Settings) -> str:
+    return "nothing" if settings.trust is None else settings.trust.description
 
 
 def _only_group(settings: Settings) -> NamedGroup | None:
@@ -165,6 +174,8 @@ class ClientEngine:
             offered=offered,
             remember=None if sessions is None else remember,
             only_group=self._only_group,
+            judge=self._settings.judge,
+            trust_source=_trust_source(self._settings),
         )
 
 
@@ -214,6 +225,8 @@ class ServerEngine:
             counters=self.counters,
             only_group=self._only_group,
             leaves=self._leaves,
+            judge=self._settings.judge,
+            trust_source=_trust_source(self._settings),
         )
 
     def _receive_clients(self, context: ssl.SSLContext) -> None:

@@ -1,27 +1,25 @@
 """Whose fault it was: the one mapping from the errors of `ssl` to polytls's.
 
-By numbers and OpenSSL's own constants (`verify_code`, `reason`), never by wording. The sentences
-about certificates are those of the Rust core's (crates/rustls/src/error.rs).
+By numbers and OpenSSL's own constants (`verify_code`, `reason`), never by wording. Why a
+certificate was refused is told by `polytls.certificates`.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
+from ..certificates import refusal_of
 from ..constants import AlertDescription, known
 from ..errors import (
     AlertReceived,
-    CertificateVerificationError,
     PeerIncompatible,
     PeerMisbehaved,
     PeerRejectedCertificate,
     TLSError,
     VerificationFailure,
 )
-from .encodings import Facts, Malformed, facts
 from .openssl_names import ALERTS, INCOMPATIBLE, OURS, REASONS
 
 __all__ = ["blame"]
@@ -46,9 +44,6 @@ _NO_CERTIFICATE: Final = frozenset(
     {"PEER_DID_NOT_RETURN_A_CERTIFICATE", "NO_CERTIFICATES_RETURNED"}
 )
 
-#: At most this many names of a stranger's certificate are told.
-_NAMES_TOLD: Final = 8
-
 
 def blame(
     error: ssl.SSLError,
@@ -56,11 +51,14 @@ def blame(
     alert: int | None = None,
     hostname: str | None = None,
     chain: Sequence[bytes] = (),
+    role: Literal["client", "server"] = "server",
+    trust_source: str = "the trust store",
 ) -> TLSError:
     """Return polytls's error for one that ended a connection.
 
     `alert`: the number of the alert that was just received in the clear, if one was. `hostname`:
-    the name that was checked. `chain`: what the peer presented, as far as `ssl` tells.
+    the name that was checked. `chain`: what the peer presented, as far as `ssl` tells. `role`: the
+    peer's. `trust_source`: what it was judged by, in words.
     """
     reason = error.reason or ""
     if alert is None:
@@ -68,11 +66,23 @@ def blame(
     if alert is not None:
         return _alert_received(alert)
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _refusal(error, hostname, tuple(chain))
+        why = REASONS.get(error.verify_code, VerificationFailure.OTHER)
+        return refusal_of(
+            why,
+            error.verify_message,
+            chain=chain,
+            hostname=hostname,
+            role=role,
+            trust_source=trust_source,
+        )
     if reason in _NO_CERTIFICATE:
-        return CertificateVerificationError(
-            "the peer presented no certificate, and one is required",
-            reason=VerificationFailure.NO_CERTIFICATE,
+        return refusal_of(
+            VerificationFailure.NO_CERTIFICATE,
+            "",
+            chain=(),
+            hostname=None,
+            role=role,
+            trust_source=trust_source,
         )
     said = _words(error)
     if reason in INCOMPATIBLE:
@@ -96,72 +106,3 @@ def _words(error: ssl.SSLError) -> str:
     if error.reason:
         return error.reason.replace("_", " ").lower()
     return str(error.strerror or error).partition(" (_ssl.c")[0]
-
-
-def _refusal(
-    error: ssl.SSLCertVerificationError, hostname: str | None, chain: tuple[bytes, ...]
-) -> CertificateVerificationError:
-    reason = REASONS.get(error.verify_code, VerificationFailure.OTHER)
-    return CertificateVerificationError(
-        _describe(reason, error.verify_message, hostname, chain),
-        reason=reason,
-        hostname=hostname,
-        chain=chain,
-    )
-
-
-def _describe(
-    reason: VerificationFailure, said: str, hostname: str | None, chain: tuple[bytes, ...]
-) -> str:
-    """What was found, in one sentence."""
-    read = [fact for fact in map(_readable, chain) if fact is not None]
-    leaf = read[0] if read else None
-    now = datetime.now(UTC)
-    if reason is VerificationFailure.HOSTNAME_MISMATCH and leaf:
-        names = [*leaf.dns_names, *map(str, leaf.ip_addresses)]
-        asked = hostname or "the name asked for"
-        return f"the certificate is valid for {_listed(names)}, not for {asked}"
-    if reason is VerificationFailure.UNKNOWN_ISSUER and leaf:
-        if leaf.issuer == leaf.subject:
-            return f"the certificate of {leaf.subject} is self-signed and not in the trust store"
-        return (
-            f"the certificate was issued by {leaf.issuer}, and nothing leads from there to a "
-            "trusted certificate"
-        )
-    # The peer's certificates alone are at hand, so the one at fault may be an anchor of ours.
-    if reason is VerificationFailure.EXPIRED:
-        for fact in read:
-            if fact.not_after < now:
-                return (
-                    f"a certificate of the chain expired on {_date(fact.not_after)} "
-                    f"(it is {_date(now)} now)"
-                )
-    if reason is VerificationFailure.NOT_YET_VALID:
-        for fact in read:
-            if fact.not_before > now:
-                return (
-                    f"a certificate of the chain is not valid before {_date(fact.not_before)} "
-                    f"(it is {_date(now)} now)"
-                )
-    return f"the certificate was not accepted: {said}"
-
-
-def _readable(der: bytes) -> Facts | None:
-    try:
-        return facts(der)
-    except Malformed:
-        return None
-
-
-def _listed(names: Sequence[str]) -> str:
-    told = [ascii(name)[1:-1] for name in names[:_NAMES_TOLD]]
-    if not told:
-        return "no name at all"
-    if len(names) > _NAMES_TOLD:
-        return f"{', '.join(told)} and {len(names) - _NAMES_TOLD} more"
-    *before, last = told
-    return f"{', '.join(before)} and {last}" if before else last
-
-
-def _date(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

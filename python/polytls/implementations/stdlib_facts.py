@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Final
 
+from ..certificates import read
 from ..constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion, known
-from ..info import ConnectionInfo
+from ..info import CertificateInfo, ConnectionInfo
 from .openssl_names import GROUPS, suites
 from .stdlib_credentials import NAME
 from .stdlib_engine import Session, Side
 
-__all__ = ["facts_of", "presented_chain"]
+__all__ = ["facts_of", "peer_chain", "presented_chain", "verified_chain"]
 
 _VERSIONS: Final = {"TLSv1.2": TLSVersion.TLSv1_2, "TLSv1.3": TLSVersion.TLSv1_3}
 _NUMBERS: Final = {suite.name: suite.number for suite in suites()}
@@ -28,6 +29,7 @@ def facts_of(side: Side) -> ConnectionInfo:
     name, version, _ = tls.cipher() or ("", "", 0)
     resumed = bool(tls.session_reused)
     protocol = tls.selected_alpn_protocol()
+    presented = peer_chain(side, resumed)
     return ConnectionInfo(
         implementation=NAME,
         version=_VERSIONS[tls.version() or version],
@@ -36,8 +38,9 @@ def facts_of(side: Side) -> ConnectionInfo:
         alpn=None if protocol is None else _protocol(protocol.encode()),
         server_name=tls.server_name if side.server else _asked_for(side.host),
         resumed=resumed,
-        peer_chain=_peer_chain(side, resumed) or None,
-        verified_chain=_verified_chain(tls) or None,
+        peer=_read(presented),
+        peer_chain=presented or None,
+        verified_chain=verified_chain(side, presented) or None,
     )
 
 
@@ -47,14 +50,19 @@ def presented_chain(tls: Session) -> tuple[bytes, ...]:
     On a client OpenSSL 3 keeps it even if it was refused; on a server, and where the session was
     resumed from a ticket, it does not (SSL_get_peer_cert_chain(3)).
     """
-    # Python 3.13 has a public method (gh-109109), which fails where the chain holds None: on
-    # servers whose client presented nothing. What it calls, the inner object has had since 3.10.
+    return _chain(tls, "get_unverified_chain")
+
+
+def _chain(tls: Session, method: str) -> tuple[bytes, ...]:
+    # Python 3.13 has public methods (gh-109109), which fail where the chain holds None: on
+    # servers whose client presented nothing. What they call, the inner object has had since 3.10.
     inner: Any = getattr(tls, "_sslobj", None)
-    found = getattr(inner, "get_unverified_chain", lambda: None)()
+    found = getattr(inner, method, lambda: None)()
     return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in found or () if each)
 
 
-def _peer_chain(side: Side, resumed: bool) -> tuple[bytes, ...]:
+def peer_chain(side: Side, resumed: bool) -> tuple[bytes, ...]:
+    """Return what the peer presented, once the handshake is done; when it began, if resumed."""
     if resumed and side.offered is not None:
         return side.offered.peer_chain
     chain = presented_chain(side.tls)
@@ -63,11 +71,19 @@ def _peer_chain(side: Side, resumed: bool) -> tuple[bytes, ...]:
     return chain
 
 
-def _verified_chain(tls: Session) -> tuple[bytes, ...]:
-    method: Callable[[], Sequence[bytes]] | None = getattr(tls, "get_verified_chain", None)
-    if method is None or tls.context.verify_mode is ssl.CERT_NONE:
+def verified_chain(side: Side, presented: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return the path by which the peer was accepted, as far as `ssl` tells."""
+    if side.judge is not None and side.judge.pins is not None:
+        return presented[:1]
+    if side.tls.context.verify_mode is ssl.CERT_NONE:
         return ()
-    return tuple(method())
+    return _chain(side.tls, "get_verified_chain")
+
+
+def _read(presented: tuple[bytes, ...]) -> CertificateInfo | None:
+    with suppress(ValueError):
+        return read(presented[0]) if presented else None
+    return None
 
 
 def _group(side: Side, suite: str, resumed: bool) -> NamedGroup | int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ..capabilities import (
@@ -27,6 +27,7 @@ from ..insecure import InsecureConfiguration
 from .key_log import prepare
 from .openssl_names import GROUPS, suites
 from .stdlib_credentials import NAME, Identity, Trust, load_identity, load_trust, refuse, trust_of
+from .stdlib_verdict import Judge
 
 __all__ = ["CAPABILITIES", "Settings", "new_context", "validate"]
 
@@ -56,7 +57,7 @@ def _choosable_groups() -> Iterator[int]:
 
 
 CAPABILITIES: Final = Capabilities(
-    trust_sources=frozenset({"system", "buffer", "file"}),
+    trust_sources=frozenset({"system", "buffer", "file", "pins"}),
     certificate_sources=frozenset({"buffer", "file"}),
     key_sources=frozenset({"buffer", "file"}),
     versions=tuple(version for version, (there, _) in _VERSIONS.items() if there),
@@ -68,6 +69,8 @@ CAPABILITIES: Final = Capabilities(
     resumption=True,
     key_log=True,
     channel_bindings=frozenset({"tls-server-end-point"}),
+    crl=True,
+    peer_verifier=True,
 )
 
 
@@ -86,6 +89,8 @@ class Settings:
     verify_mode: ssl.VerifyMode
     check_hostname: bool
     trust: Trust | None
+    #: Whose judgement goes beyond OpenSSL's.
+    judge: Judge | None
     key_log: str | None = None
 
     @classmethod
@@ -99,6 +104,14 @@ class Settings:
         versions = effective_versions(configuration, CAPABILITIES)
         old, new = _cipher_lists(configuration)
         mode = _verify_mode(configuration, insecure)
+        trust = None if mode is ssl.CERT_NONE else trust_of(configuration.trust_store)
+        pins = None if trust is None else trust.pins
+        checks_name = not server and not (insecure and insecure.disable_hostname_check)
+        if pins is not None and not server:
+            mode = ssl.CERT_NONE
+        if pins is not None and not checks_name:
+            pins = replace(pins, any_name=True)
+        verifier = configuration.peer_verifier
         groups = effective_groups(configuration, CAPABILITIES)
         return cls(
             server=server,
@@ -111,8 +124,16 @@ class Settings:
             protocols=tuple(_protocol_names(configuration)),
             resumption=configuration.sessions is not None,
             verify_mode=mode,
-            check_hostname=not server and not (insecure and insecure.disable_hostname_check),
-            trust=None if mode is ssl.CERT_NONE else trust_of(configuration.trust_store),
+            check_hostname=checks_name and mode is not ssl.CERT_NONE,
+            trust=trust,
+            judge=None
+            if pins is None and verifier is None
+            else Judge(
+                role="client" if server else "server",
+                pins=pins,
+                verifier=verifier,
+                trust_source="nothing" if trust is None else trust.description,
+            ),
             key_log=_key_log(configuration),
         )
 
@@ -139,6 +160,17 @@ def validate(configuration: Configuration, insecure: InsecureConfiguration | Non
                 "this Python's ssl module can choose one group alone "
                 "(SSLContext.set_groups comes with Python 3.15); give one, or leave it None",
             )
+    store = configuration.trust_store
+    if (
+        store is not None
+        and store.pins is not None
+        and store.pins.spki_sha256
+        and isinstance(configuration, TLSServerConfiguration)
+    ):
+        raise refuse(
+            "trust_store",
+            "the ssl module accepts no client by its key alone; pin certificates",
+        )
     if (
         not verified
         and isinstance(configuration, TLSServerConfiguration)

@@ -142,7 +142,8 @@ class Endings(SocketBase):
                 turns.closing = True
                 turns.transport.flush()
         except TLSError as error:
-            raise turns.told(error, deadline) from None
+            told = turns.told(error, deadline)
+            raise told from told.__cause__
         try:
             with turns.to_receive(deadline):
                 turns.drive(attempt, deadline, sends=True)
@@ -191,7 +192,8 @@ class Endings(SocketBase):
                 turns.transport.check_open()
                 self._driver.close()
         except TLSError as error:
-            raise turns.told(error, deadline) from None
+            told = turns.told(error, deadline)
+            raise told from told.__cause__
         while True:
             with turns.lock:
                 turns.transport.flush()

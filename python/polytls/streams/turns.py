@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from ..driver import Driver, Need
 from ..errors import TLSError, WantReadError, WantWriteError
+from ..interfaces import SupportsHandshakeMayBlock
 from .carrier import Carrier
 from .sockets import closed, want_read, want_write
 from .transport import Transport, again
@@ -28,6 +29,33 @@ LINGER: Final = 2.0
 
 #: A call that must not wait receives at most this often.
 _MOST_ROUNDS: Final = 16
+
+
+class CallbackLock:
+    """A lock under which a callback may run; one that comes back for it gets an error.
+
+    It would wait for itself for ever.
+    """
+
+    __slots__ = ("_lock", "_owner")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+
+    def check(self) -> None:
+        """Raise TLSError in the thread that has the lock."""
+        if self._owner == threading.get_ident():
+            raise TLSError("a callback cannot use the connection that it is called for")
+
+    def __enter__(self) -> None:
+        self.check()
+        self._lock.acquire()
+        self._owner = threading.get_ident()
+
+    def __exit__(self, *raised: object) -> None:
+        self._owner = None
+        self._lock.release()
 
 
 class Turns:
@@ -49,7 +77,10 @@ class Turns:
         self.driver = driver
         self.transport = Transport(driver, carrier)
         #: Over the driver and the transport.
-        self.lock = threading.Lock()
+        self.lock: threading.Lock | CallbackLock = threading.Lock()
+        context = driver.buffer.context
+        if isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block:
+            self.lock = CallbackLock()
         self._receive_turn = threading.Lock()
         self._send_turn = threading.Lock()
         #: An orderly close has begun: what waits to be sent matters more than what may come.
@@ -66,6 +97,7 @@ class Turns:
     @contextmanager
     def to_receive(self, deadline: Deadline) -> Iterator[None]:
         """Have the turn to receive, waiting for it as one waits for the network."""
+        self._check_callback()
         take(self._receive_turn, deadline, READ)
         try:
             yield
@@ -75,11 +107,16 @@ class Turns:
     @contextmanager
     def to_send(self, deadline: Deadline) -> Iterator[None]:
         """Have the turn to seal and to wait for sending."""
+        self._check_callback()
         take(self._send_turn, deadline, WRITE)
         try:
             yield
         finally:
             self._send_turn.release()
+
+    def _check_callback(self) -> None:
+        if isinstance(self.lock, CallbackLock):
+            self.lock.check()
 
     def drive(
         self, attempt: Callable[[], _T | Need], deadline: Deadline, *, sends: bool = False
@@ -101,7 +138,8 @@ class Turns:
             except (WantReadError, WantWriteError):
                 raise
             except TLSError as error:
-                raise self.told(error, deadline) from None
+                told = self.told(error, deadline)
+                raise told from told.__cause__
             if result is Need.WRITE and self.transport.send_fault is not None:
                 raise self.broken(deadline) from None
             if interest is not None:
@@ -125,7 +163,8 @@ class Turns:
                     if transport.send_fault is None and self.driver.sent >= goal:
                         return True
             except TLSError as error:
-                raise self.told(error, deadline) from None
+                told = self.told(error, deadline)
+                raise told from told.__cause__
             if transport.send_fault is not None:
                 raise self.broken(deadline) from None
             try:

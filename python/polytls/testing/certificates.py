@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import secrets
 import textwrap
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from .. import _native
-from ..identity import Certificate, PrivateKey, SigningChain, TrustStore
+from ..identity import Certificate, PrivateKey, RevocationList, SigningChain, TrustStore
 
 __all__ = ["CertificateAuthority", "KeyType", "pem", "self_signed"]
 
@@ -28,14 +29,23 @@ class KeyType(Enum):
     RSA_2048 = "rsa-2048"
 
 
+#: What authorities and leaves may use their keys for, if nothing else is said.
+_AUTHORITY: Final = ("certificate signing", "revocation list signing", "digital signature")
+_LEAF: Final = ("digital signature",)
+
+
 class CertificateAuthority:
     """A throw-away certificate authority: a new key, and a certificate signed by itself.
 
     `common_name`: its name, by default one that no other authority has. `key_type`: the kind of
     its key. `not_before`, `not_after`: its validity, aware datetimes; by default from yesterday
-    for eight days. `path_length`: how many
-    authorities may stand below it; None: any number. `permitted`: the DNS names, with all below
-    them, that it may issue for (RFC 5280 4.2.1.10); none given: all.
+    for eight days. `path_length`: how many authorities may stand below it; None: any number.
+    `permitted`, `excluded`: what it may and may not issue for, with all below (RFC 5280
+    4.2.1.10): DNS names, and networks such as "192.0.2.0/24". `key_usage`: what its key is for
+    (RFC 5280 4.2.1.3): "certificate signing", "revocation list signing", "digital signature",
+    "key agreement"; empty: no restriction. `server`, `client`: purposes that its certificate is
+    restricted to; neither: none. `authority`: False makes one that is no authority, and issues
+    all the same.
 
     Raises ValueError for what rcgen cannot make.
     """
@@ -49,18 +59,29 @@ class CertificateAuthority:
         not_after: datetime | None = None,
         path_length: int | None = None,
         permitted: tuple[str, ...] = (),
+        excluded: tuple[str, ...] = (),
+        key_usage: tuple[str, ...] = _AUTHORITY,
+        authority: bool = True,
+        server: bool = False,
+        client: bool = False,
         _parent: CertificateAuthority | None = None,
     ) -> None:
         start, end = _validity(not_before, not_after)
         self._parent = _parent
+        self._common_name = common_name or f"polytls throw-away CA {secrets.token_hex(4)}"
         self._authority: _native.CertificateAuthority = _native.CertificateAuthority(
-            common_name or f"polytls throw-away CA {secrets.token_hex(4)}",
+            self._common_name,
             key_type.value,
             start,
             end,
             None if _parent is None else _parent._authority,
             path_length,
             list(permitted),
+            list(excluded),
+            list(key_usage),
+            authority,
+            server,
+            client,
         )
 
     @property
@@ -78,29 +99,48 @@ class CertificateAuthority:
         """Its own certificate, for a chain."""
         return Certificate.from_buffer(self.certificate_der)
 
-    def trust_store(self) -> TrustStore:
+    def trust_store(self, *, crls: Sequence[RevocationList] = ()) -> TrustStore:
         """Return a trust store with this authority alone."""
-        return TrustStore.from_buffer(self.certificate_pem)
+        return TrustStore.from_buffer(self.certificate_pem, crls=crls)
 
-    def intermediate(
+    def intermediate(self, common_name: str | None = None, **given: Any) -> CertificateAuthority:
+        """Return an authority below this one; chains that it issues include its certificate.
+
+        It takes what the constructor takes.
+        """
+        return CertificateAuthority(common_name, _parent=self, **given)
+
+    def cross_sign(self, other: CertificateAuthority) -> Certificate:
+        """Return a certificate for the name and key of `other`, issued by this authority."""
+        start, end = _validity(None, None)
+        return Certificate.from_buffer(
+            self._authority.cross_sign(other._authority, other._common_name, start, end)
+        )
+
+    def revocation_list(
         self,
-        common_name: str | None = None,
-        *,
-        key_type: KeyType = KeyType.ECDSA_P256,
-        not_before: datetime | None = None,
-        not_after: datetime | None = None,
-        path_length: int | None = None,
-        permitted: tuple[str, ...] = (),
-    ) -> CertificateAuthority:
-        """Return an authority below this one; chains that it issues include its certificate."""
-        return CertificateAuthority(
-            common_name,
-            key_type=key_type,
-            not_before=not_before,
-            not_after=not_after,
-            path_length=path_length,
-            permitted=permitted,
-            _parent=self,
+        *revoked: SigningChain | Certificate,
+        this_update: datetime | None = None,
+        next_update: datetime | None = None,
+    ) -> RevocationList:
+        """Return a revocation list, as DER, by which these certificates are revoked.
+
+        `this_update`, `next_update`: since when and until when it is in force; by default from
+        yesterday for eight days.
+        """
+        start, end = _validity(this_update, next_update)
+        certificates = [
+            item.leaf[0] if isinstance(item, SigningChain) else item for item in revoked
+        ]
+        serials = [
+            _native.read_certificate(each.buffer or b"").serial_number for each in certificates
+        ]
+        return RevocationList.from_buffer(
+            self._authority.revocation_list(
+                [number.to_bytes(number.bit_length() // 8 + 1, "big") for number in serials],
+                start,
+                end,
+            )
         )
 
     def issue(
@@ -112,23 +152,37 @@ class CertificateAuthority:
         not_after: datetime | None = None,
         server: bool = True,
         client: bool = True,
+        key_usage: tuple[str, ...] = _LEAF,
+        authority: bool = False,
+        unknown_extension: tuple[bool, int] | None = None,
     ) -> SigningChain:
         """Return a certificate for `names` with a new key, and the intermediates above it.
 
         `names`: DNS names (wildcards too) and IP addresses. `server`, `client`: what it may be
-        used for (extended key usage); neither: anything.
+        used for (extended key usage); neither: anything. `key_usage`: as for an authority.
+        `authority`: it also claims to be a CA. `unknown_extension`: add one that nobody knows:
+        whether it is critical, and of how many bytes.
 
         Raises ValueError for what rcgen cannot make.
         """
         start, end = _validity(not_before, not_after)
         certificate, key = self._authority.issue(
-            list(names), common_name, key_type.value, start, end, server, client
+            list(names),
+            common_name,
+            key_type.value,
+            start,
+            end,
+            server,
+            client,
+            list(key_usage),
+            authority,
+            unknown_extension,
         )
         above: list[Certificate] = []
-        authority = self
-        while authority._parent is not None:
-            above.append(authority.certificate)
-            authority = authority._parent
+        issuer = self
+        while issuer._parent is not None:
+            above.append(issuer.certificate)
+            issuer = issuer._parent
         return SigningChain(
             (Certificate.from_buffer(certificate), PrivateKey.from_buffer(key)), above
         )

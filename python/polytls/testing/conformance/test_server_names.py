@@ -85,8 +85,8 @@ def test_a_name_that_the_certificate_does_not_have_is_refused(
     assert error.hostname == asked.lower()
     assert error.chain == (chain.leaf[0].buffer,)
     assert certified in str(error)
-    assert error.explain() == f"hostname mismatch: {error}"
-    assert "\n" not in error.explain()
+    assert error.explain().startswith(f"hostname mismatch: {error}\n")
+    assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize("others", [(), ("other.example",)], ids=["no names", "other names"])

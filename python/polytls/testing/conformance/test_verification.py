@@ -47,7 +47,7 @@ def refusal(lab: Any, chain: SigningChain, **client: Any) -> CertificateVerifica
     assert error.hostname == lab.host
     presented = (chain.leaf[0].buffer, *(each.buffer for each in chain.chain))
     assert error.chain == presented
-    assert error.explain() == f"{error.reason.value}: {error}"
+    assert error.explain().startswith(f"{error.reason.value}: {error}\n")
     assert "\n" not in str(error)
     assert type(outcome.server) is PeerRejectedCertificate
     return error

@@ -1,0 +1,86 @@
+//! `peer_verifier`: Python's say in the verdict on a peer.
+
+use std::sync::Arc;
+
+use polytls_core::Cause;
+use polytls_core::config::{Peer, PeerVerifier, Refusal};
+use pyo3::PyTraverseError;
+use pyo3::exceptions::PyTypeError;
+use pyo3::gc::PyVisit;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+
+use crate::errors::Imported;
+use crate::info;
+
+static PEER: Imported = Imported::new("polytls.info", "PresentedPeer");
+
+/// A callable of Python's. Whatever it raises is a refusal, and so is whatever it returns but None:
+/// a False that was meant as one must not pass.
+#[derive(Debug)]
+pub(crate) struct Hook(Py<PyAny>);
+
+impl Hook {
+    pub(crate) fn new(callable: Py<PyAny>) -> Arc<Self> {
+        Arc::new(Self(callable))
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
+
+    fn call(&self, py: Python<'_>, peer: &Peer<'_>) -> PyResult<()> {
+        let fields = PyDict::new(py);
+        let presented = peer.presented.iter().map(|der| PyBytes::new(py, der));
+        fields.set_item("presented_chain", PyTuple::new(py, presented)?)?;
+        let verified = peer.verified.map(|chain| info::chain(py, chain));
+        fields.set_item("verified_chain", verified.transpose()?)?;
+        fields.set_item("hostname", peer.hostname)?;
+        fields.set_item("role", if peer.is_server { "server" } else { "client" })?;
+        let leaf = peer.presented.first().map_or(&[][..], AsRef::as_ref);
+        fields.set_item("certificate", info::certificate(py, leaf)?)?;
+        let returned = self
+            .0
+            .bind(py)
+            .call1((PEER.get(py)?.call((), Some(&fields))?,))?;
+        if returned.is_none() {
+            return Ok(());
+        }
+        Err(PyTypeError::new_err(format!(
+            "peer_verifier must return None, or raise to refuse the peer; it returned {}",
+            returned.get_type().name()?
+        )))
+    }
+}
+
+impl PeerVerifier for Hook {
+    fn verify(&self, peer: &Peer<'_>) -> Result<(), Refusal> {
+        Python::attach(|py| {
+            self.call(py, peer).map_err(|error| {
+                let exception = error.into_value(py);
+                Refusal {
+                    message: format!(
+                        "peer_verifier refused the certificate: {}",
+                        first_line(exception.bind(py))
+                    ),
+                    cause: Some(Cause(Arc::new(exception))),
+                }
+            })
+        })
+    }
+}
+
+/// Class and text of an exception in one line; the text alone may run code, and fail.
+fn first_line(exception: &Bound<'_, PyAny>) -> String {
+    let kind = exception.get_type();
+    let kind = kind
+        .name()
+        .map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
+    let text = exception
+        .str()
+        .map(|text| text.to_string_lossy().into_owned());
+    match text.unwrap_or_default().lines().next() {
+        Some(line) => format!("{kind}: {line}"),
+        None => kind,
+    }
+}
