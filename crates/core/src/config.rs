@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use crate::clock::{Clock, SystemClock};
-use crate::error::Cause;
+use crate::error::{Cause, SignerFailure};
 
 /// A protocol version that may be spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,15 +124,6 @@ pub trait Signer: fmt::Debug + Send + Sync {
     ///
     /// [`SignerFailure`]: the handshake fails.
     fn sign(&self, message: &[u8], scheme: u16) -> Result<Vec<u8>, SignerFailure>;
-}
-
-/// Why a [`Signer`] has not signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignerFailure {
-    /// Why, in one line.
-    pub message: String,
-    /// What is behind it.
-    pub cause: Option<Cause>,
 }
 
 /// Whose certificates are accepted.

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::alert::Alert;
-use crate::config::SignerFailure;
 
 /// Why a call did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +93,15 @@ impl Turn {
             Self::Administrator => "ADMINISTRATOR",
         }
     }
+}
+
+/// Why a [`crate::config::Signer`] has not signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignerFailure {
+    /// Why, in one line.
+    pub message: String,
+    /// What is behind it.
+    pub cause: Option<Cause>,
 }
 
 /// What made a callback fail, in a form that it alone knows.

@@ -36,7 +36,7 @@ pub use alert::Alert;
 pub use backend::{Backend, ClientEngine, Effective, ServerEngine, Statistics};
 pub use buffers::Outbound;
 pub use connection::{Connection, INCOMING_LIMIT, OUTGOING_LIMIT, Refused, Role};
-pub use error::{Cause, CertificateFailure, Error, Turn, VerificationFailure};
+pub use error::{Cause, CertificateFailure, Error, SignerFailure, Turn, VerificationFailure};
 pub use host::{HostName, InvalidHostName};
 pub use lent::Memory;
 pub use plaintext::{Room, Sink};

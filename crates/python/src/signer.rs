@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use polytls_core::Cause;
-use polytls_core::config::{Signer, SignerFailure};
+use polytls_core::SignerFailure;
+use polytls_core::config::Signer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 

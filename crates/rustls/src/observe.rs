@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use polytls_core::CertificateFailure;
-use polytls_core::config::SignerFailure;
+use polytls_core::SignerFailure;
 use rustls::sign::CertifiedKey;
 
 use crate::resumption::Counters;

@@ -8,7 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use polytls_core::Error;
-use polytls_core::config::{Signer, SignerFailure};
+use polytls_core::SignerFailure;
+use polytls_core::config::Signer;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::sign::{Signer as RustlsSigner, SigningKey};
