@@ -79,8 +79,10 @@ impl<'a> Room<'a> {
         &mut self.memory[..self.limit]
     }
 
-    /// What is left behind the first `filled` bytes.
-    pub(crate) fn behind(&mut self, filled: usize) -> Room<'_> {
+    /// What is left behind the first `filled` bytes, of which there are no more than
+    /// [`Self::len`].
+    #[must_use]
+    pub fn behind(&mut self, filled: usize) -> Room<'_> {
         Room {
             memory: &mut self.memory[filled..],
             limit: self.limit - filled,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use polytls_core::{Error as TlsError, MAX_FRAGMENT};
+use polytls_core::{Error as TlsError, MAX_FRAGMENT, Room};
 
 use crate::deadline::{Deadline, Timeout};
 use crate::error::Error;
@@ -153,7 +153,7 @@ impl Stream {
         let mut late = vec![0; MAX_FRAGMENT];
         let outcome = self.drive(transport, deadline, interrupt, |transport| {
             let _ = transport.flush();
-            while transport.read(&mut late)? > 0 {}
+            while transport.read(Room::new(&mut late))? > 0 {}
             if transport.has_unsent() {
                 Err(TlsError::WantWrite)
             } else {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use polytls_core::{Connection, Error as TlsError, Facts};
+use polytls_core::{Connection, Error as TlsError, Facts, Room};
 
 use crate::deadline::{Deadline, Timeout, TimeoutCell};
 use crate::error::Error;
@@ -112,13 +112,26 @@ impl Stream {
     /// transport's error, which are then given for ever. Non-blocking: [`Error::WantRead`], with
     /// [`Error::WantWrite`] only in a handshake whose next flight the kernel does not take.
     pub fn recv(&self, into: &mut [u8], interrupt: &mut dyn Interrupt) -> Result<usize, Error> {
+        self.recv_into(Room::new(into), interrupt)
+    }
+
+    /// The same, into any room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::recv`].
+    pub fn recv_into(
+        &self,
+        mut into: Room<'_>,
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<usize, Error> {
         let transport = self.lock()?;
         if into.is_empty() {
             return Ok(0);
         }
         let deadline = self.deadline();
         let (mut transport, count) = self.drive(transport, deadline, interrupt, |transport| {
-            transport.read(into)
+            transport.read(into.behind(0))
         })?;
         // A fault in sending is for those who send.
         let _ = transport.flush();

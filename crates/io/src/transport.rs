@@ -12,7 +12,7 @@ use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use polytls_core::{Connection, Error, INCOMING_LIMIT, MAX_FRAGMENT};
+use polytls_core::{Connection, Error, INCOMING_LIMIT, MAX_FRAGMENT, Room};
 use rustix::io::Errno;
 
 use crate::socket;
@@ -250,20 +250,20 @@ impl Transport {
 
     // --- plaintext ---
 
-    /// As [`Connection::read`].
-    pub(crate) fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
+    /// As [`Connection::read_into`].
+    pub(crate) fn read(&mut self, into: Room<'_>) -> Result<usize, Error> {
         if self.reading_ended {
             return Ok(0);
         }
-        match self.ahead.read(into) {
-            Ok(0) | Err(_) => self.connection.read(into),
-            Ok(count) => {
-                if self.ahead.is_empty() {
-                    self.ahead = VecDeque::new();
-                }
-                Ok(count)
-            }
+        if self.ahead.is_empty() {
+            return self.connection.read_into(into);
         }
+        // It cannot fail.
+        let count = self.ahead.read(into.into_bytes()).unwrap_or(0);
+        if self.ahead.is_empty() {
+            self.ahead = VecDeque::new();
+        }
+        Ok(count)
     }
 
     /// Seals of `from` as much as the kernel takes at once, at least a chunk and at most a batch.

@@ -143,13 +143,18 @@ impl<'py> Destination<'py> {
         start < other + data.len() && other < start + self.len()
     }
 
-    /// Room for `length` bytes, or for as many as there are.
-    fn lend(&mut self, length: usize) -> Lent<'_> {
+    /// Room for `length` bytes, or for as many as there are. `borrow`: whether a byte of the
+    /// caller's, if one follows, may serve as scratch.
+    fn lend(&mut self, length: usize, borrow: bool) -> Lent<'_> {
         let length = length.min(self.len());
         if length == 0 {
             return Lent::default();
         }
-        let scratch = usize::from(length < self.len() || self.is_bytearray);
+        let scratch = usize::from(if length < self.len() {
+            borrow
+        } else {
+            self.is_bytearray
+        });
         // SAFETY: the view pins at least `length` contiguous, writable bytes, initialised as all
         // memory behind Python's buffers is; one more if there are more, or if it is a bytearray,
         // behind whose bytes there always is a null byte (PyByteArray_AsString). The caller lends
@@ -161,7 +166,7 @@ impl<'py> Destination<'py> {
 
     /// Runs `call` on room for `length` bytes, or for as many as there are, while attached.
     pub(crate) fn attached<R>(&mut self, length: usize, call: impl FnOnce(Room<'_>) -> R) -> R {
-        self.lend(length).run(call)
+        self.lend(length, true).run(call)
     }
 
     /// As [`Self::attached`], while detached.
@@ -171,7 +176,19 @@ impl<'py> Destination<'py> {
         call: impl FnOnce(Room<'_>) -> R + Send,
     ) -> R {
         let py = self.py;
-        let lent = self.lend(length);
+        let lent = self.lend(length, true);
+        py.detach(|| lent.run(call))
+    }
+
+    /// As [`Self::detached`], for a call that may wait. Others may use what lies behind the
+    /// `length` bytes meanwhile: nothing of it is written to.
+    pub(crate) fn waiting<R: Send>(
+        &mut self,
+        length: usize,
+        call: impl FnOnce(Room<'_>) -> R + Send,
+    ) -> R {
+        let py = self.py;
+        let lent = self.lend(length, false);
         py.detach(|| lent.run(call))
     }
 }

@@ -21,7 +21,7 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::bytes::{Destination, Source};
+use crate::bytes::{Destination, Fresh, Source};
 use crate::descriptors;
 use crate::errors::{INHERITED, raised};
 use crate::exporter::{Binding, Wish};
@@ -364,9 +364,17 @@ impl TlsSocket {
         let size = usize::try_from(bufsize)
             .map_err(|_| PyValueError::new_err("bufsize must not be negative"))?;
         let stream = self.stream()?;
-        let mut into = vec![0; size.min(LARGEST_RECV)];
-        let received = self.run(py, |signals| stream.recv(&mut into, signals))?;
-        Ok(PyBytes::new(py, &into[..received]))
+        if size == 0 {
+            self.run(py, |signals| stream.recv(&mut [], signals))?;
+            return Ok(PyBytes::new(py, b""));
+        }
+        let mut into = Fresh::new(py, size.min(LARGEST_RECV))?;
+        let _entered = self.enter(py)?;
+        let mut signals = Signals::new(py)?;
+        let received = into
+            .detached(|into| stream.recv_into(into, &mut signals))
+            .map_err(|error| failed(py, self.implementation, error, signals))?;
+        Ok(into.filled(received))
     }
 
     /// Receives into `buffer`, up to `nbytes` (0: as many as fit), and gives the count.
@@ -389,7 +397,7 @@ impl TlsSocket {
         let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         destination
-            .detached(size, |into| stream.recv(into.into_bytes(), &mut signals))
+            .waiting(size, |into| stream.recv_into(into, &mut signals))
             .map_err(|error| failed(py, self.implementation, error, signals))
     }
 
