@@ -22,6 +22,9 @@ use crate::session::{Facts, Received, Session};
 pub const INCOMING_LIMIT: usize = 128 * 1024;
 /// Plaintext is refused while this many bytes of ciphertext wait to be sent.
 pub const OUTGOING_LIMIT: usize = 256 * 1024;
+/// How often keys may be changed with no data in between. OpenSSL and rustls take 32 messages in a
+/// row, which our answers to the peer's requests count against, too.
+const KEY_UPDATES: u32 = 16;
 
 /// Why [`Connection::process_incoming`] did not take what it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub struct Connection {
     started: bool,
     /// Whether the peer has sent data: then it has accepted us.
     heard: bool,
+    /// How often `update_keys` has changed keys since data was sealed.
+    pub(crate) updates: u32,
     pub(crate) transport_ended: bool,
     peer_closed: bool,
     closed: bool,
@@ -87,6 +92,7 @@ impl Connection {
             rest: Rest::default(),
             started: role == Role::Server,
             heard: false,
+            updates: 0,
             transport_ended: false,
             peer_closed: false,
             closed: false,
@@ -425,6 +431,7 @@ impl Connection {
         if plaintext.is_empty() {
             return Ok(());
         }
+        self.updates = 0;
         let sealed = guarded(|| {
             self.session
                 .seal(self.inbound.shown(), plaintext, &mut self.outbound)
@@ -437,7 +444,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::Misuse`] while the handshake is not complete, after our close and in TLS 1.2;
+    /// [`Error::Misuse`] while the handshake is not complete, after our close, in TLS 1.2, and if
+    /// so often called with no data sealed in between that the peer would take it for an attack;
     /// [`Error::WantWrite`] at the output limit: nothing was done then. Fatal ones as found.
     pub fn update_keys(&mut self) -> Result<(), Error> {
         self.check()?;
@@ -454,9 +462,16 @@ impl Connection {
         if !self.session.facts().is_tls13() {
             return Err(Error::Misuse("TLS 1.2 has no key updates"));
         }
+        if self.updates >= KEY_UPDATES {
+            return Err(Error::Misuse(
+                "the keys have been changed 16 times with no data sent: peers end connections for \
+                 more; send something first",
+            ));
+        }
         if self.outbound.len() >= OUTGOING_LIMIT {
             return Err(Error::WantWrite);
         }
+        self.updates += 1;
         match guarded(|| {
             self.session
                 .update_keys(self.inbound.shown(), &mut self.outbound)

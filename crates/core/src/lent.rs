@@ -144,6 +144,7 @@ impl Connection {
             return Ok(false);
         }
         let (before, sealed) = into.split_at_mut(self.outgoing_len());
+        self.updates = 0;
         guarded(|| self.session.seal_into(from, sealed)).map_err(|error| self.fail(error))?;
         self.drain_into(before);
         Ok(true)
@@ -190,6 +191,7 @@ impl Connection {
         if self.memory_to_write(from.len())? != Some((from.len(), into.bytes().len())) {
             return Ok(false);
         }
+        self.updates = 0;
         let sealed = guarded(|| self.session.seal_into(from, into.bytes_mut()));
         sealed.map_err(|error| self.fail(error))?;
         self.whole = Some(Kept {
