@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -161,3 +163,28 @@ def test_ending_one_direction_in_one_thread_ends_it_for_all(pair: Any) -> None:
         one.send(b"x")
     with pytest.raises(TLSError, match="receiving was ended"):
         one.unwrap()
+
+
+def test_a_connection_that_met_a_fault_is_freed_when_it_is_dropped() -> None:
+    """What it keeps of the fault does not keep it: the library's memory is not for the collector."""
+    lab = Lab(polytls.implementation("stdlib"), CertificateAuthority())
+    gc.collect()
+    gc.disable()
+    try:
+        one, other = socket.socketpair()
+        with ThreadPoolExecutor(1) as thread:
+            accepting = thread.submit(wrap, other, lab.server().create_buffer())
+            client = wrap(one, lab.client().create_buffer(HOST))
+            server = accepting.result(PATIENCE)
+        client.close(force=True)
+        with suppress(OSError):
+            while True:
+                server.send(b"x" * 65536)
+        with suppress(OSError):
+            server.recv(1)
+        server.close(force=True)
+        gone = [weakref.ref(each) for each in (client, server)]
+        del client, server, accepting
+        assert [each() for each in gone] == [None, None]
+    finally:
+        gc.enable()

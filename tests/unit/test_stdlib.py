@@ -554,3 +554,31 @@ def test_a_socket_runs_over_another_tls_socket() -> None:
 def test_trust_is_read_from_der_and_pem_alike() -> None:
     for store in (TrustStore(CA.certificate_der), TrustStore(CA.certificate_pem)):
         assert stdlib_credentials.trust_of(store).extra == (CA.certificate_der,)
+
+
+def test_a_peer_cannot_make_a_client_look_for_sessions_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each look loses memory before CPython 3.12.8 and 3.13.1 (gh-116810)."""
+    looks = 0
+    session = ssl.SSLObject.session.fget  # type: ignore[attr-defined]
+
+    def counted(tls: ssl.SSLObject) -> Any:
+        nonlocal looks
+        looks += 1
+        return session(tls)
+
+    monkeypatch.setattr(ssl.SSLObject, "session", property(counted))
+    server = polytls.implementation("rustls").server_context(TLSServerConfiguration([CHAIN]))
+    client = STDLIB.client_context(TLSClientConfiguration(trust_store=CA.trust_store()))
+    pair = tie(client.create_buffer(HOST), server.create_buffer())
+    pair.handshake()
+    assert looks == 0
+    for _ in range(50):
+        pair.server.update_keys()  # type: ignore[attr-defined]
+        pair.server.write(b"x")
+        pair.client.process_incoming(pair.server.process_outgoing(1 << 20))
+        assert pair.client.read(10) == b"x"
+        with suppress(WantReadError):
+            pair.client.read(10)
+    assert 1 <= looks <= 4

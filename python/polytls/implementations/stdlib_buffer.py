@@ -58,6 +58,10 @@ _OUTGOING_LIMIT: Final = 256 * 1024
 #: Where this much of the incoming bytes is used up, they are moved together.
 _USED_UP: Final = 64 * 1024
 
+#: How often a connection looks for a new session. Each look loses the memory of a session, 6 kB or
+#: so, before CPython 3.12.8 and 3.13.1 (gh-116810); and a peer can make us look.
+_LOOKS: Final = 4
+
 
 class StdlibBuffer:
     """One side of a TLS connection, in memory. Made by `create_buffer` of a context."""
@@ -76,6 +80,7 @@ class StdlibBuffer:
         "_inbound",
         "_info",
         "_judged",
+        "_looks",
         "_mutex",
         "_outbound",
         "_outgone",
@@ -111,7 +116,8 @@ class StdlibBuffer:
         self._seen_record = False
         #: Whether the peer has sent data: then it has accepted us.
         self._heard = False
-        #: The id of the session that was remembered last.
+        #: How often a new session may still be looked for, and the id of the one remembered last.
+        self._looks = _LOOKS
         self._remembered = b""
         #: A client makes its first flight unasked; a server waits for ClientHello.
         self._started = side.server
@@ -395,7 +401,9 @@ class StdlibBuffer:
             self._done = True
             self._info = facts_of(self._side)
             self._side.counters.count("resumed" if self._info.resumed else "full")
-            self._remember()
+            if self._info.version is not TLSVersion.TLSv1_3:
+                self._looks = 1
+                self._remember()
 
     def _judge(self, presented: tuple[bytes, ...]) -> None:
         """Have the peer judged, if it has presented a certificate by now.
@@ -522,8 +530,9 @@ class StdlibBuffer:
     def _remember(self) -> None:
         """Keep the session for later, if there is a new one (in TLS 1.3 that comes after)."""
         remember = self._side.remember
-        if remember is None or not self._done:
+        if remember is None or not self._done or not self._looks:
             return
+        self._looks -= 1
         session = self._tls.session
         if session is None or session.id == self._remembered or not session.id:
             return

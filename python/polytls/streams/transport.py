@@ -106,7 +106,7 @@ class Transport:
                 carrier.flush()
         except OSError as fault:
             if not carrier.would_block(fault, WRITE):
-                self.send_fault = fault
+                self.send_fault = again(fault)
 
     def receive(self) -> bool:
         """Take in what the stream has, once. True: there is news, the end included.
@@ -128,7 +128,7 @@ class Transport:
             if carrier.would_block(fault, READ):
                 self._torn = False
                 return False
-            self._receive_fault = fault
+            self._receive_fault = again(fault)
             raise again(fault) from None
         # A reset is told once, and was told to a send.
         if not data and isinstance(self.send_fault, ConnectionResetError):
@@ -241,5 +241,8 @@ def _missing(waiting: bytes) -> int:
 
 
 def again(fault: OSError) -> OSError:
-    """Return a fault as if it had just happened."""
+    """Return a fault as if it had just happened.
+
+    One that is kept must be such, too: a traceback holds the socket that would keep it.
+    """
     return type(fault)(*fault.args)
