@@ -182,12 +182,18 @@ class TLSSocket(_Negotiated, Protocol):
 
     @abstractmethod
     def getsockname(self) -> tuple[str | None, int]:
-        """Return the local address: host and port."""
+        """Return the local address: host and port.
+
+        Raises OSError (EAFNOSUPPORT) over what has none: a socket of AF_UNIX, a pipe.
+        """
         ...
 
     @abstractmethod
     def getpeername(self) -> tuple[str | None, int]:
-        """Return the peer's address: host and port. Raises OSError if there is no peer."""
+        """Return the peer's address, as it was when the connection was made: host and port.
+
+        Raises OSError if there is no peer, and (EAFNOSUPPORT) over what has no host and port.
+        """
         ...
 
 
@@ -446,7 +452,7 @@ class SupportsUnwrap(Protocol):
     """Can end TLS and go on in plaintext: FTP's CCC."""
 
     @abstractmethod
-    def unwrap(self) -> socket.socket:
+    def unwrap(self) -> socket.socket | ByteStream:
         """End TLS in both directions, and give back what is below it, with not a byte lost.
 
         Sends close_notify and waits for the peer's (RFC 8446 6.1) within the timeout, then gives
@@ -474,8 +480,8 @@ class SupportsShutdown(Protocol):
         SHUT_RD `recv` gives `b""`, in threads that wait in it too. SHUT_RDWR does both and ends the
         TCP connection in both directions, as for a plain socket; the descriptor stays.
 
-        Raises OSError (ENOTCONN) before the handshake is done or on a socket that has no peer,
-        WantWriteError if it is non-blocking and close_notify could not be sent whole: it follows
+        Raises TypeError or ValueError for any other `how`, OSError (ENOTCONN) before the handshake
+        is done and on a listener, as plain sockets do, WantWriteError if it is non-blocking and close_notify could not be sent whole: it follows
         with any later call. A second time is no error.
         """
         ...
@@ -541,14 +547,15 @@ class SupportsDetach(Protocol):
     def detach(self) -> int:
         """Return the descriptor and let go of it, with nothing said to the peer.
 
-        The TLS connection cannot go on; this socket is closed.
+        The TLS connection cannot go on; this socket is closed. -1 if it was before. Threads that
+        wait in it get OSError (EBADF).
         """
         ...
 
 
 @runtime_checkable
 class SupportsSocketOptions(Protocol):
-    """Has the options and the kind of the socket below."""
+    """Has the options and the kind of the socket below. The kind is known after closing, too."""
 
     @property
     @abstractmethod
@@ -565,7 +572,7 @@ class SupportsSocketOptions(Protocol):
     @property
     @abstractmethod
     def proto(self) -> int:
-        """The protocol's number."""
+        """The protocol's number, as the system knows it: `socket.IPPROTO_TCP`; 0 over AF_UNIX."""
         ...
 
     @abstractmethod

@@ -224,14 +224,18 @@ pub(crate) fn take_over(socket: &OwnedFd) -> Result<Address> {
 /// The number of the protocol of our own sockets.
 pub(crate) const TCP: u32 = ipproto::TCP.as_raw().get();
 
-/// The number of the protocol of somebody else's socket; 0 where the system does not tell.
-pub(crate) fn protocol(socket: &OwnedFd) -> u32 {
+/// The number of the protocol of somebody else's socket, whose peer is there; where the system does
+/// not tell, the usual one.
+pub(crate) fn protocol(socket: &OwnedFd, peer: Address) -> u32 {
     #[cfg(target_os = "linux")]
     if let Ok(Some(protocol)) = sockopt::socket_protocol(socket) {
         return protocol.as_raw().get();
     }
     let _ = socket;
-    0
+    match peer {
+        Address::Ip(_) => TCP,
+        Address::Other(_) => 0,
+    }
 }
 
 /// For whoever uses the descriptor next: calls on it wait, or do not.

@@ -34,7 +34,7 @@ pub fn take_over(
 ) -> Result<Stream, Error> {
     fork::watch_forks()?;
     let peer = socket::take_over(&socket)?;
-    let protocol = socket::protocol(&socket);
+    let protocol = socket::protocol(&socket, peer);
     let mut stream = Stream::new(socket, connection, peer, timeout);
     stream.protocol = protocol;
     let mut transport = stream.lock()?;

@@ -29,6 +29,7 @@ from typing import Any, Final
 
 from ..errors import WantReadError, WantWriteError
 from ..interfaces import ByteStream, SupportsDoHandshake, TLSSocket
+from .sockets import TCP_FAMILIES
 from .unwrapped import UnwrappedSocket, UnwrappedStream
 from .waiting import NOTHING, READ, WRITE, Deadline, Interest, wait_for
 
@@ -39,7 +40,6 @@ _PIECE: Final = 64 * 1024
 #: How long such a stream may wait at a time, in seconds. All threads share its one timeout, and a
 #: call that was given another's finds out after this long. So do calls that nobody can wake.
 _STEP: Final = 1.0
-_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 #: How long a thread waits for one direction before it looks at the other.
 _TURN: Final = 0.05
 #: The shortest wait: 0 would mean something else, and not every stream has that.
@@ -151,7 +151,7 @@ class Selectable(Carrier):
         self._descriptor = descriptor
         self._count_unsent = getattr(stream, "outgoing_bytes_buffered", None)
         #: Whether receiving can be ended, which wakes who waits, and the peer knows nothing of it.
-        self._ends_halves = os.name == "posix" and getattr(stream, "family", None) in _TCP
+        self._ends_halves = os.name == "posix" and getattr(stream, "family", None) in TCP_FAMILIES
         #: What the last refused call waits for, where that is not its own direction: TLS below.
         self._crossed: dict[Interest, Interest] = {}
         # The system's own: between the return of a function in C and the use of its result there is
@@ -299,7 +299,7 @@ class Unselectable(Carrier):
                         self._arrived = data
                 except OSError as fault:
                     if not self._is_late(fault):
-                        self._receive_fault = fault
+                        self._receive_fault = fault.with_traceback(None)
                     elif deadline.passed:
                         return False
                 except Exception:
@@ -320,7 +320,7 @@ class Unselectable(Carrier):
                         self._taken = _sent(count)
                 except OSError as fault:
                     if not self._is_late(fault):
-                        self._send_fault = fault
+                        self._send_fault = fault.with_traceback(None)
                     elif deadline.passed:
                         return False
                 except Exception:

@@ -270,7 +270,7 @@ class StreamSocket(Endings):
 
     def fileno(self) -> int:
         """Return the descriptor, -1 once closed, and over a stream that has none to wait for."""
-        return self._turns.fileno()
+        return self._turns_there.fileno()
 
     def getsockname(self) -> tuple[str, int]:
         """Return the local address. Raises OSError if the stream below has none."""
@@ -291,13 +291,12 @@ class StreamSocket(Endings):
 
     def __repr__(self) -> str:
         name, peer = self.info.implementation, shown(self._peer)
-        descriptor = -1 if self._inherited else self._turns_there.fileno()
-        return f"<TLSSocket of {name}: connection with {peer}, fd={descriptor}>"
+        return f"<TLSSocket of {name}: connection with {peer}, fd={self.fileno()}>"
 
     # --- inside ---
 
     def _check_timeout(self, seconds: float | None) -> None:
-        carrier = self._turns.transport.carrier
+        carrier = self._turns_there.transport.carrier
         if carrier is not None:
             carrier.check_timeout(seconds)
 

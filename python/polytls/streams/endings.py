@@ -26,7 +26,7 @@ from ..errors import TLSError, WantReadError, WantWriteError
 from ..fork import inherited
 from ..interfaces import TLSBuffer, TLSSocket
 from .carrier import Carrier, is_plain
-from .sockets import SocketBase, not_connected
+from .sockets import SocketBase, check_direction, not_connected
 from .transport import RECORD
 from .turns import Turns
 from .waiting import WRITE, Deadline, Interest
@@ -167,10 +167,7 @@ class Endings(SocketBase):
 
         SHUT_RDWR also ends the TCP connection.
         """
-        if not isinstance(how, int):
-            raise TypeError(f"how must be int, not {type(how).__name__}")
-        if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
-            raise ValueError("how must be SHUT_RD, SHUT_WR or SHUT_RDWR of socket")
+        check_direction(how)
         turns = self._turns
         with turns.lock:
             turns.transport.check_open()

@@ -40,6 +40,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final
 
+from ..arguments import amount_of
 from ..errors import TLSError, WantReadError, WantWriteError
 from ..fork import generation, inherited, renew_in_children
 from ..info import ConnectionInfo
@@ -498,10 +499,14 @@ def listen(
     Raises the last address's error; ValueError for a limit below 1 or a timeout of 0, for
     `dual_stack` without an IPv6 address, and for what the system does not have.
     """
-    if handshake_limit < 1:
+    if amount_of("handshake_limit", handshake_limit) < 1:
         raise ValueError("handshake_limit must be at least 1")
-    if handshake_timeout is not None and handshake_timeout <= 0:
-        raise ValueError("handshake_timeout must be more than 0, or None")
+    if handshake_timeout is not None:
+        if not isinstance(handshake_timeout, int | float):
+            kind = type(handshake_timeout).__name__
+            raise TypeError(f"handshake_timeout must be a number or None, not {kind}")
+        if not handshake_timeout > 0:
+            raise ValueError("handshake_timeout must be more than 0, or None")
     if reuse_port and not hasattr(socket, "SO_REUSEPORT"):
         raise ValueError("reuse_port: this system has no SO_REUSEPORT")
     if dual_stack:

@@ -11,7 +11,8 @@ import errno
 import os
 import socket
 from abc import ABC, abstractmethod
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
 from ..arguments import seconds_of
 from ..constants import CipherSuite, NextProtocol, TLSVersion
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from .connection import StreamSocket
 
 __all__ = [
+    "TCP_FAMILIES",
     "SocketBase",
+    "check_direction",
     "closed",
     "host_and_port",
     "no_address",
@@ -39,6 +42,9 @@ __all__ = [
     "want_read",
     "want_write",
 ]
+
+
+TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
 class SocketBase(ABC):
@@ -53,10 +59,7 @@ class SocketBase(ABC):
         self, context: ClientContext | ServerContext, stream: Any, timeout: float | None
     ) -> None:
         self._context = context
-        self._kind_below = (
-            getattr(stream, "family", socket.AF_UNSPEC),
-            getattr(stream, "proto", 0),
-        )
+        self._kind_below = (getattr(stream, "family", socket.AF_UNSPEC), _protocol_of(stream))
         self._timeout = timeout
         #: Of the process that it was made in.
         self._generation = generation()
@@ -129,12 +132,7 @@ class SocketBase(ABC):
     @property
     def proto(self) -> int:
         """The protocol's number; 0 over what is no socket."""
-        try:
-            # A socket made with 0, for the usual one, does not know better by itself.
-            number: int = self._below().getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
-        except (AttributeError, OSError):
-            number = self._kind_below[1]
-        return number
+        return self._kind_below[1]
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
         """Return an option, as `socket.socket.getsockopt`."""
@@ -217,6 +215,8 @@ class SocketBase(ABC):
 
     def shutdown(self, how: int, /) -> None:
         """End one or both directions of a connection."""
+        check_direction(how)
+        self._below()
         raise not_connected()
 
     def unwrap(self) -> Any:
@@ -289,6 +289,23 @@ def peer_of(stream: Any) -> tuple[str, int] | None:
             return None
         raise
     return host_and_port(address) if isinstance(address, tuple) else None
+
+
+def _protocol_of(stream: Any) -> int:
+    """Return the number of a socket's protocol; 0 for what is no socket."""
+    # A socket made with 0, for the usual one, does not know better by itself.
+    with suppress(AttributeError, OSError):
+        return int(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL))
+    usual = socket.IPPROTO_TCP if getattr(stream, "family", None) in TCP_FAMILIES else 0
+    return getattr(stream, "proto", 0) or usual
+
+
+def check_direction(how: int) -> None:
+    """Refuse what `shutdown` cannot end: TypeError, ValueError."""
+    if not isinstance(how, int):
+        raise TypeError(f"how must be int, not {type(how).__name__}")
+    if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+        raise ValueError("how must be SHUT_RD, SHUT_WR or SHUT_RDWR of socket")
 
 
 def shown(address: tuple[str, int] | None) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from polytls import TLSError, TLSVersion, WantReadError
+from polytls.interfaces import SupportsSocketOptions
 from polytls.testing.conformance.lab import PATIENCE
 from polytls.testing.conformance.selection import needs
 
@@ -42,8 +43,17 @@ def test_sockets_tell_their_kind_as_plain_ones_do(
                 with socket.socket(fileno=side.fileno()) as plain:
                     assert side.family == plain.family
                     assert side.type == plain.type == socket.SOCK_STREAM
-                    assert side.proto in (0, plain.proto)
+                    assert side.proto == socket.IPPROTO_TCP
                     assert plain.detach() == side.fileno()
+            family = listener.family
+    for side in (client, accepted, listener):
+        # They are closed now.
+        assert isinstance(side, SupportsSocketOptions)
+        assert (side.family, side.type, side.proto) == (
+            family,
+            socket.SOCK_STREAM,
+            socket.IPPROTO_TCP,
+        )
 
 
 @needs("socket options")
@@ -117,6 +127,25 @@ def test_a_descriptor_that_is_given_away_stays_open_and_nothing_is_said(one: Any
         ours.recv(1)
     assert caught.value.errno == errno.EBADF
     assert ours.close() is None
+    assert ours.detach() == -1
+
+
+@needs("detach")
+def test_a_listener_gives_its_descriptor_away_once(lab: Any) -> None:
+    with lab.server().connect(("127.0.0.1", 0)) as listener:
+        address, descriptor = listener.getsockname(), listener.fileno()
+        assert listener.detach() == descriptor
+        assert listener.detach() == listener.fileno() == -1
+    with socket.socket(fileno=descriptor) as plain:
+        assert plain.getsockname() == address
+
+
+@needs("detach")
+def test_a_socket_that_was_closed_has_no_descriptor_to_give(lab: Any, ends: Any) -> None:
+    closed = [*ends, lab.server().connect(("127.0.0.1", 0))]
+    for side in closed:
+        side.close(force=True)
+        assert side.detach() == -1
 
 
 # --- what is forgotten ---
@@ -347,9 +376,11 @@ def test_a_handshake_takes_no_longer_than_the_listener_was_told(
             assert silent.recv(1) == b""
         assert listener.failed_handshakes == 1
         assert_served(lab, listener, accepting)
-    for wrong in (0, -1):
+    for wrong in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="handshake_timeout"):
             lab.server().connect(("127.0.0.1", 0), handshake_timeout=wrong)
+    with pytest.raises(TypeError, match="number"):
+        lab.server().connect(("127.0.0.1", 0), handshake_timeout="1")
 
 
 @needs("handshake_limit")
@@ -364,3 +395,6 @@ def test_clients_that_stall_give_way_where_there_is_room_for_few(
     for wrong in (0, -1):
         with pytest.raises(ValueError, match="handshake_limit"):
             lab.server().connect(("127.0.0.1", 0), handshake_limit=wrong)
+    for no_number in (1.5, "1"):
+        with pytest.raises(TypeError):
+            lab.server().connect(("127.0.0.1", 0), handshake_limit=no_number)
