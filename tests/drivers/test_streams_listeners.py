@@ -271,7 +271,6 @@ def child():
         inner.unwrap,
         inner.do_handshake,
         inner.pending,
-        inner.fileno,
         inner.detach,
         lambda: upper[0].recv(1),
         used.accept,
@@ -280,10 +279,14 @@ def child():
         refused(call)
     assert inner.info.implementation == "stdlib"
     assert repr(inner) and repr(used)
+    # The descriptor is this process's, to be closed.
+    assert inner.fileno() >= 0
+    inner.settimeout(inner.gettimeout())
     # What closes says nothing to the peer, and waits for no lock.
     for each in (inner, upper[0], used):
         each.close()
         each.close()
+        assert each.fileno() == -1
     # Contexts go on, and a listener that nobody has accepted from.
     one, other = connection(fresh)
     one.sendall(b"here")

@@ -17,40 +17,33 @@ alone for a moment, so that nobody spins. Handshakes in progress go on; only if 
 
 A process that is forked before the first `accept` shares the listener: each child accepts for
 itself. Later the handshakes in progress belong to one process, and the listener with them.
-
-```text
- accept(2) -> waiting -> finished -> returned by accept
-                 |
-                 +-> leaving (its alert is sent, its end awaited) -> closed
-```
 """
 
 from __future__ import annotations
 
 import errno
-import logging
 import math
 import os
 import socket
 import threading
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic
 from typing import Final
 
 from ..arguments import amount_of
-from ..errors import TLSError, WantReadError, WantWriteError
+from ..errors import WantReadError
 from ..fork import generation, inherited, renew_in_children
 from ..info import ConnectionInfo
 from ..interfaces import ServerContext, TLSBuffer
 from .carrier import carrier_of
 from .connect import Address, prepare
 from .connection import StreamSocket
+from .pool import Pool
 from .sockets import SocketBase, closed, host_and_port, shown, want_read
-from .turns import LINGER, take
-from .waiting import AT_ONCE, READ, WRITE, Bell, Deadline, Interest, wait_for
+from .turns import take
+from .waiting import READ, Bell, Deadline, wait_for
 
 __all__ = ["HANDSHAKE_LIMIT", "HANDSHAKE_TIMEOUT", "StreamListener", "listen"]
 
@@ -60,8 +53,6 @@ HANDSHAKE_LIMIT: Final = 128
 #: How long one handshake may take, in seconds. Time in which no thread accepts does not count.
 HANDSHAKE_TIMEOUT: Final = 10.0
 
-#: What each handshake has, in seconds, before it gives way to another at the limit.
-_GRACE: Final = 1.0
 #: How long the queue is left alone after an error of `_LACKING`, in seconds.
 _REST: Final = 0.1
 
@@ -89,30 +80,6 @@ _ONE_CONNECTIONS: Final = frozenset(
 #: Errors of accept(2) that come again at once: the machine lacks something.
 _LACKING: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-_log = logging.getLogger("polytls.streams")
-
-
-class _Pending:
-    """A connection that waits for its peer, until a moment."""
-
-    __slots__ = ("interest", "since", "stream", "until")
-
-    def __init__(self, stream: StreamSocket, timeout: float | None) -> None:
-        self.stream = stream
-        self.interest = READ
-        self.since = monotonic()
-        #: None: for ever.
-        self.until = None if timeout is None else self.since + timeout
-
-    def postpone(self, seconds: float) -> None:
-        """Do not count so much time."""
-        self.since += seconds
-        if self.until is not None:
-            self.until += seconds
-
-    def is_late(self, now: float) -> bool:
-        return self.until is not None and now >= self.until
-
 
 class StreamListener(SocketBase):
     """A listening TLS socket. Made by `connect` of a server's context."""
@@ -122,18 +89,13 @@ class StreamListener(SocketBase):
         "_bell",
         "_closed",
         "_does_handshakes",
-        "_failed",
-        "_finished",
         "_implementation",
-        "_leaving",
-        "_limit",
         "_make_buffer",
+        "_pool",
         "_rests_until",
         "_socket",
-        "_timeout_of_handshakes",
         "_unattended",
         "_used",
-        "_waiting",
     )
 
     _kind = "listener; accept() gives connections"
@@ -152,13 +114,10 @@ class StreamListener(SocketBase):
     ) -> None:
         super().__init__(context, listening, timeout)
         self._does_handshakes = do_handshake_on_accept
-        self._timeout_of_handshakes = handshake_timeout
-        self._limit = handshake_limit
         self._socket = listening
         self._make_buffer = make_buffer
         self._implementation = implementation
         self._closed = False
-        self._failed = 0
         #: Whether a call of `accept` has begun.
         self._used = False
         #: Until then nothing is taken from the system's queue.
@@ -167,9 +126,7 @@ class StreamListener(SocketBase):
         self._bell = Bell()
         #: The turn. Everything below is for the thread that has it.
         self._accepting = threading.Lock()
-        self._finished: deque[StreamSocket] = deque()
-        self._waiting: list[_Pending] = []
-        self._leaving: list[_Pending] = []
+        self._pool = Pool(handshake_limit, handshake_timeout)
         #: Since when nobody accepts.
         self._unattended = monotonic()
         renew_in_children(self)
@@ -216,22 +173,17 @@ class StreamListener(SocketBase):
     def _next(self, deadline: Deadline) -> StreamSocket:
         # The clock of a handshake stands still while nobody accepts: the peer may have answered
         # long ago, and it is not its fault that nobody looked.
-        gap = monotonic() - self._unattended
-        for pending in self._waiting:
-            pending.postpone(gap)
-        while not self._finished:
+        pool = self._pool
+        pool.postpone(monotonic() - self._unattended)
+        while not pool.finished:
             self._work(deadline)
             self._check_open()
-            if deadline.passed and not self._finished:
+            if deadline.passed and not pool.finished:
                 raise TimeoutError("timed out")
-        return self._finished.popleft()
+        return pool.finished.popleft()
 
     def _next_unfinished(self) -> StreamSocket:
-        if self._finished:
-            return self._finished.popleft()
-        if self._waiting:
-            return self._waiting.pop(0).stream
-        stream = self._accept_one()
+        stream = self._pool.take_unfinished() or self._accept_one()
         if stream is None:
             raise want_read()
         return stream
@@ -249,57 +201,42 @@ class StreamListener(SocketBase):
 
     def _work(self, deadline: Deadline) -> None:
         """Wait for the network, for everybody, once, and do what can be done then."""
-        room = self._limit - len(self._waiting) - len(self._finished)
+        pool, listening = self._pool, self._socket.fileno()
         now = monotonic()
-        watched = [(self._bell.fileno(), READ)]
-        welcome_at = self._rests_until
-        if room <= 0:
-            oldest = min((each.since for each in self._waiting), default=math.inf)
-            welcome_at = max(welcome_at, oldest + _GRACE)
+        watched = [(self._bell.fileno(), READ), *pool.watched()]
+        limits = [deadline.at, *pool.limits()]
+        welcome_at = max(self._rests_until, pool.welcomes_from())
         if now >= welcome_at:
-            watched.append((self._socket.fileno(), READ))
-        limits = [deadline.at, *(each.until for each in (*self._waiting, *self._leaving))]
-        if now < welcome_at < math.inf:
+            watched.append((listening, READ))
+        elif welcome_at < math.inf:
             limits.append(welcome_at)
-        for pending in (*self._waiting, *self._leaving):
-            watched.append((pending.stream.fileno(), pending.interest))
         soonest = min((each for each in limits if each is not None), default=None)
         ready = wait_for(watched, Deadline(soonest))
         self._bell.hush()
         if self._closed:
             return
-        now = monotonic()
-        self._waiting = [each for each in self._waiting if self._keeps_waiting(each, ready, now)]
-        self._leaving = [each for each in self._leaving if self._keeps_leaving(each, ready, now)]
-        if self._socket.fileno() in ready:
-            room = self._limit - len(self._waiting) - len(self._finished)
-            if room <= 0 and self._waiting:
-                self._give_up(min(self._waiting, key=lambda each: each.since))
-                room = 1
-            self._welcome(min(room, _BATCH))
-
-    def _give_up(self, pending: _Pending) -> None:
-        self._waiting.remove(pending)
-        self._note_failure(pending, TimeoutError("gave way to another client at the limit"))
-        pending.stream.abandon()
+        pool.go_on(ready)
+        if listening in ready:
+            pool.make_room()
+            self._welcome(min(pool.room, _BATCH))
 
     def _welcome(self, most: int) -> None:
         """Take connections from the system and begin their handshakes."""
+        pool = self._pool
         for _ in range(most):
             try:
                 stream = self._accept_one()
             except OSError as error:
-                if error.errno in _LACKING:
+                lacking = error.errno in _LACKING
+                if lacking:
                     self._rests_until = monotonic() + _REST
                 # What is in hand may well mend it.
-                if self._finished or (self._waiting and error.errno in _LACKING):
+                if pool.finished or (lacking and not pool.is_idle):
                     return
                 raise
             if stream is None:
                 return
-            pending = _Pending(stream, self._timeout_of_handshakes)
-            if self._goes_on(pending):
-                self._waiting.append(pending)
+            pool.begin(stream)
 
     def _accept_one(self) -> StreamSocket | None:
         """The next connection; None if there is none."""
@@ -319,60 +256,6 @@ class StreamListener(SocketBase):
             except BaseException:
                 accepted.close()
                 raise
-
-    def _keeps_waiting(self, pending: _Pending, ready: set[int], now: float) -> bool:
-        if pending.stream.fileno() in ready:
-            return self._goes_on(pending)
-        if not pending.is_late(now):
-            return True
-        self._note_failure(pending, TimeoutError("timed out"))
-        pending.stream.abandon()
-        return False
-
-    def _goes_on(self, pending: _Pending) -> bool:
-        """Go on with a handshake; False if it has come to an end."""
-        stream = pending.stream
-        try:
-            stream.handshake(AT_ONCE)
-        except WantReadError:
-            pending.interest = READ
-            return True
-        except WantWriteError:
-            pending.interest = WRITE
-            return True
-        except (TLSError, OSError) as error:
-            self._note_failure(pending, error)
-            self._see_off(pending)
-            return False
-        except BaseException:
-            stream.abandon()
-            raise
-        self._finished.append(stream)
-        return False
-
-    def _see_off(self, pending: _Pending) -> None:
-        interest = pending.stream.farewell()
-        if interest is None or len(self._leaving) >= self._limit:
-            pending.stream.abandon()
-            return
-        pending.interest = interest
-        pending.until = monotonic() + LINGER
-        self._leaving.append(pending)
-
-    def _keeps_leaving(self, pending: _Pending, ready: set[int], now: float) -> bool:
-        interest: Interest | None = pending.interest
-        if pending.stream.fileno() in ready:
-            interest = pending.stream.farewell()
-        if interest is None or pending.is_late(now):
-            pending.stream.abandon()
-            return False
-        pending.interest = interest
-        return True
-
-    def _note_failure(self, pending: _Pending, error: OSError) -> None:
-        self._failed += 1
-        peer = shown(pending.stream.getpeername())
-        _log.debug("a handshake with %s failed: %s", peer, error)
 
     # --- the listener itself ---
 
@@ -429,20 +312,14 @@ class StreamListener(SocketBase):
         return self._socket
 
     def _clear(self) -> None:
-        for stream in self._finished:
-            stream.abandon()
-        for pending in (*self._waiting, *self._leaving):
-            pending.stream.abandon()
-        self._finished.clear()
-        self._waiting.clear()
-        self._leaving.clear()
+        self._pool.clear()
         self._socket.close()
         self._bell.close()
 
     @property
     def failed_handshakes(self) -> int:
         """How many handshakes did not succeed, those out of time included."""
-        return self._failed
+        return self._pool.failed
 
     @property
     def info(self) -> ConnectionInfo:

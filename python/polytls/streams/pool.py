@@ -1,0 +1,198 @@
+"""The connections a listener has in hand: handshakes in progress, finished ones, and failed ones.
+
+All of it is for the thread that has the listener's turn. It counts against the limit until it is
+returned, but for what is leaving.
+
+```text
+ begin -> waiting -> finished -> returned by accept
+             |
+             +-> leaving (its alert is sent, its end awaited) -> closed
+```
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Iterator
+from time import monotonic
+from typing import Final
+
+from ..errors import TLSError, WantReadError, WantWriteError
+from .connection import StreamSocket
+from .sockets import shown
+from .turns import LINGER
+from .waiting import AT_ONCE, READ, WRITE, Interest
+
+__all__ = ["Pool"]
+
+#: What each handshake has, in seconds, before it gives way to another at the limit.
+_GRACE: Final = 1.0
+
+_log = logging.getLogger("polytls.streams")
+
+
+class _Pending:
+    """A connection that waits for its peer, until a moment."""
+
+    __slots__ = ("interest", "since", "stream", "until")
+
+    def __init__(self, stream: StreamSocket, timeout: float | None) -> None:
+        self.stream = stream
+        self.interest = READ
+        self.since = monotonic()
+        #: None: for ever.
+        self.until = None if timeout is None else self.since + timeout
+
+    def postpone(self, seconds: float) -> None:
+        """Do not count so much time."""
+        self.since += seconds
+        if self.until is not None:
+            self.until += seconds
+
+    def is_late(self, now: float) -> bool:
+        return self.until is not None and now >= self.until
+
+
+class Pool:
+    """See the module. `limit`: how many; `timeout`: seconds for each handshake, None for ever."""
+
+    __slots__ = ("_leaving", "_limit", "_timeout", "_waiting", "failed", "finished")
+
+    def __init__(self, limit: int, timeout: float | None) -> None:
+        self._limit = limit
+        self._timeout = timeout
+        self.finished: deque[StreamSocket] = deque()
+        self._waiting: list[_Pending] = []
+        self._leaving: list[_Pending] = []
+        #: How many handshakes did not succeed.
+        self.failed = 0
+
+    # --- how many ---
+
+    @property
+    def room(self) -> int:
+        """How many connections may come in."""
+        return self._limit - len(self._waiting) - len(self.finished)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no handshake is in progress."""
+        return not self._waiting
+
+    def welcomes_from(self) -> float:
+        """Return the moment from which a connection may come in, if one has to give way for it."""
+        if self.room > 0:
+            return -math.inf
+        return min((each.since for each in self._waiting), default=math.inf) + _GRACE
+
+    def make_room(self) -> None:
+        """Drop the oldest handshake, if there is no room."""
+        if self.room > 0 or not self._waiting:
+            return
+        oldest = min(self._waiting, key=lambda each: each.since)
+        self._waiting.remove(oldest)
+        self._note_failure(oldest, TimeoutError("gave way to another client at the limit"))
+        oldest.stream.abandon()
+
+    # --- handshakes ---
+
+    def begin(self, stream: StreamSocket) -> None:
+        """Begin the handshake of a connection that has come in."""
+        pending = _Pending(stream, self._timeout)
+        if self._goes_on(pending):
+            self._waiting.append(pending)
+
+    def postpone(self, seconds: float) -> None:
+        """Let the clocks of all handshakes stand still for so long."""
+        for pending in self._waiting:
+            pending.postpone(seconds)
+
+    def take_unfinished(self) -> StreamSocket | None:
+        """Return one, at whatever stage, for somebody who drives it himself."""
+        if self.finished:
+            return self.finished.popleft()
+        return self._waiting.pop(0).stream if self._waiting else None
+
+    # --- waiting ---
+
+    def watched(self) -> Iterator[tuple[int, Interest]]:
+        """What is waited for."""
+        for pending in (*self._waiting, *self._leaving):
+            yield pending.stream.fileno(), pending.interest
+
+    def limits(self) -> Iterator[float | None]:
+        """When something is late; None: never."""
+        for pending in (*self._waiting, *self._leaving):
+            yield pending.until
+
+    def go_on(self, ready: set[int]) -> None:
+        """Do what can be done now, and give up what is late."""
+        now = monotonic()
+        self._waiting = [each for each in self._waiting if self._keeps_waiting(each, ready, now)]
+        self._leaving = [each for each in self._leaving if self._keeps_leaving(each, ready, now)]
+
+    def _keeps_waiting(self, pending: _Pending, ready: set[int], now: float) -> bool:
+        if pending.stream.fileno() in ready:
+            return self._goes_on(pending)
+        if not pending.is_late(now):
+            return True
+        self._note_failure(pending, TimeoutError("timed out"))
+        pending.stream.abandon()
+        return False
+
+    def _goes_on(self, pending: _Pending) -> bool:
+        """Go on with a handshake; False if it has come to an end."""
+        stream = pending.stream
+        try:
+            stream.handshake(AT_ONCE)
+        except WantReadError:
+            pending.interest = READ
+            return True
+        except WantWriteError:
+            pending.interest = WRITE
+            return True
+        except (TLSError, OSError) as error:
+            self._note_failure(pending, error)
+            self._see_off(pending)
+            return False
+        except BaseException:
+            stream.abandon()
+            raise
+        self.finished.append(stream)
+        return False
+
+    def _see_off(self, pending: _Pending) -> None:
+        interest = pending.stream.farewell()
+        if interest is None or len(self._leaving) >= self._limit:
+            pending.stream.abandon()
+            return
+        pending.interest = interest
+        pending.until = monotonic() + LINGER
+        self._leaving.append(pending)
+
+    def _keeps_leaving(self, pending: _Pending, ready: set[int], now: float) -> bool:
+        interest: Interest | None = pending.interest
+        if pending.stream.fileno() in ready:
+            interest = pending.stream.farewell()
+        if interest is None or pending.is_late(now):
+            pending.stream.abandon()
+            return False
+        pending.interest = interest
+        return True
+
+    def _note_failure(self, pending: _Pending, error: OSError) -> None:
+        self.failed += 1
+        peer = shown(pending.stream.getpeername())
+        _log.debug("a handshake with %s failed: %s", peer, error)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        for stream in self.finished:
+            stream.abandon()
+        for pending in (*self._waiting, *self._leaving):
+            pending.stream.abandon()
+        self.finished.clear()
+        self._waiting.clear()
+        self._leaving.clear()
