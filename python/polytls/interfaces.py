@@ -481,8 +481,9 @@ class SupportsShutdown(Protocol):
         TCP connection in both directions, as for a plain socket; the descriptor stays.
 
         Raises TypeError or ValueError for any other `how`, OSError (ENOTCONN) before the handshake
-        is done and on a listener, as plain sockets do, WantWriteError if it is non-blocking and close_notify could not be sent whole: it follows
-        with any later call. A second time is no error.
+        is done and on a listener, as plain sockets do, WantWriteError if it is non-blocking and
+        close_notify could not be sent whole: it follows with any later call. A second time is no
+        error.
         """
         ...
 
@@ -548,7 +549,7 @@ class SupportsDetach(Protocol):
         """Return the descriptor and let go of it, with nothing said to the peer.
 
         The TLS connection cannot go on; this socket is closed. -1 if it was before. Threads that
-        wait in it get OSError (EBADF).
+        wait in it get OSError (EBADF), when something comes for them at the latest.
         """
         ...
 
@@ -599,7 +600,8 @@ class SupportsKeyUpdate(Protocol):
         Not needed for safety: connections do so by themselves long before a key has been used
         too much (RFC 8446 5.5).
 
-        Raises TLSError before the handshake is done, after closing, and in TLS 1.2, which cannot.
+        Raises TLSError before the handshake is done, after closing, in TLS 1.2, which cannot, and
+        after 16 times with no data sent in between: peers take more for an attack.
         """
         ...
 

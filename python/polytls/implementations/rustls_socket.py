@@ -15,11 +15,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, final
+from typing import IO, TYPE_CHECKING, Any, NoReturn, final
 
 from .. import _native
-from ..arguments import amount_of
 from ..errors import WantWriteError
+from ..files import check_file, send_pieces
 
 if TYPE_CHECKING:
     from typing import Self
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["RustlsSocket"]
-
-#: Read at a time from files that have no descriptor.
-_PIECE: Final = 256 * 1024
 
 
 @final
@@ -136,44 +133,28 @@ class RustlsSocket(_native.TLSSocket):
         """
         if self.gettimeout() == 0:
             raise ValueError("sendfile takes its time: the socket must not be non-blocking")
-        if "b" not in str(getattr(file, "mode", "b")) or isinstance(file, io.TextIOBase):
-            raise ValueError("file must be open for reading bytes")
-        if count is not None and not amount_of("count", count):
-            raise ValueError("count must be positive")
-        start = amount_of("offset", offset)
+        check_file(file, offset, count)
         self._check_connection()
         descriptor = _regular_file(file)
         if descriptor is None:
-            return self._send_pieces(file, start, count)
-        sent, error = self._send_file(descriptor, start, count)
-        file.seek(start + sent)
+            return self._send_pieces(file, offset, count)
+        sent, error = self._send_file(descriptor, offset, count)
+        file.seek(offset + sent)
         if error is not None:
             raise error
         return sent
 
-    def _send_pieces(self, file: IO[bytes], start: int, count: int | None) -> int:
+    def _send_pieces(self, file: IO[bytes], offset: int, count: int | None) -> int:
         timeout = self.gettimeout()
         until = None if timeout is None else monotonic() + timeout
-        seekable = file.seekable()
-        if seekable or start:
-            file.seek(start)
-        sent = 0
-        try:
-            while count is None or sent < count:
-                view = memoryview(file.read(_PIECE if count is None else min(_PIECE, count - sent)))
-                if not view:
-                    break
-                while view:
-                    left = None if until is None else until - monotonic()
-                    if left is not None and left <= 0:
-                        raise TimeoutError("timed out")
-                    taken = self._send_within(view, left)
-                    view = view[taken:]
-                    sent += taken
-        finally:
-            if seekable:
-                file.seek(start + sent)
-        return sent
+
+        def send(view: memoryview) -> tuple[int, bool]:
+            left = None if until is None else until - monotonic()
+            if left is not None and left <= 0:
+                return 0, False
+            return self._send_within(view, left), True
+
+        return send_pieces(file, offset, count, send)
 
     def _check_connection(self) -> None:
         """Raise OSError for a listener, and for what is closed."""

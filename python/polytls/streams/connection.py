@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import socket
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
@@ -12,6 +11,7 @@ from ..arguments import amount_of, view_of
 from ..constants import CipherSuite, NextProtocol, TLSVersion
 from ..driver import Need
 from ..errors import ConfigurationError, TLSError
+from ..files import check_file, send_pieces
 from ..info import ConnectionInfo
 from ..interfaces import SupportsChannelBinding, SupportsExporter, SupportsInfo, TLSBuffer
 from .carrier import Carrier
@@ -156,33 +156,15 @@ class StreamSocket(Endings):
         """
         deadline = Deadline.after(self._timeout)
         if deadline.non_blocking:
-            raise ValueError("non-blocking sockets are not supported: sendfile waits")
-        if "b" not in getattr(file, "mode", "b") or isinstance(file, io.TextIOBase):
-            raise ValueError("file must be open for reading bytes")
-        if count is not None and not amount_of("count", count):
-            raise ValueError("count must be positive")
-        start = amount_of("offset", offset)
-        seekable = file.seekable()
-        if seekable or start:
-            file.seek(start)
-        sent = 0
+            raise ValueError("sendfile takes its time: the socket must not be non-blocking")
+        check_file(file, offset, count)
         self._nothing(None)
-        try:
-            while count is None or sent < count:
-                most = _LARGEST if count is None else min(_LARGEST, count - sent)
-                view = memoryview(file.read(most))
-                if not view:
-                    break
-                while view:
-                    taken, handed_over = self._send_some(view, deadline)
-                    view = view[taken:]
-                    sent += taken
-                    if not handed_over or (view and deadline.passed):
-                        raise TimeoutError("timed out")
-        finally:
-            if seekable:
-                file.seek(start + sent)
-        return sent
+
+        def send(view: memoryview) -> tuple[int, bool]:
+            taken, handed_over = self._send_some(view, deadline)
+            return taken, handed_over and not (taken < len(view) and deadline.passed)
+
+        return send_pieces(file, offset, count, send)
 
     def makefile(
         self,
