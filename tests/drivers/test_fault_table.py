@@ -55,6 +55,8 @@ V12, V13 = TLSVersion.TLSv1_2, TLSVersion.TLSv1_3
 #: Kinds of records, and messages of the handshake.
 ALERT, HANDSHAKE, DATA = 21, 22, 23
 HELLO_REQUEST = b"\0\0\0\0"
+#: A well-formed one: version, random, no session, one suite, no compression.
+CLIENT_HELLO = b"\x01\0\0\x29\x03\x03" + bytes(32) + b"\0\0\x02\xc0\x2f\x01\0"
 
 
 # --- the scene: a socket of ours, and a peer that can do anything ---
@@ -667,6 +669,15 @@ TABLE: Final[dict[tuple[str, str], tuple[Cell, Cell]]] = {
         Here(taken((HANDSHAKE, HELLO_REQUEST)), None),
         Nothing("a server does not get HelloRequest, but a ClientHello: see below"),
     ),
+    ("a second ClientHello", "TLSv1.2"): (
+        Nothing("a client does not get ClientHello"),
+        # no_renegotiation is the answer (RFC 5246 7.2.2), and data goes on. Of many in a row rustls
+        # has enough one day; OpenSSL answers each.
+        Here(taken((HANDSHAKE, CLIENT_HELLO)), None),
+    ),
+    ("a second ClientHello", "TLSv1.3"): both(
+        Here(refused((HANDSHAKE, CLIENT_HELLO), alert=10), PeerMisbehaved)
+    ),
     ("renegotiation", "TLSv1.3"): both(
         Here(refused((HANDSHAKE, HELLO_REQUEST), alert=10), PeerMisbehaved)
     ),
@@ -686,9 +697,13 @@ TABLE: Final[dict[tuple[str, str], tuple[Cell, Cell]]] = {
         Here(refused(*[(ALERT, bytes([1, 90]))] * 50, alert=None), PeerMisbehaved)
     ),
     ("a fatal alert", ""): both(Here(told_by_alert, AlertReceived, {"alert": 80})),
-    ("a record of an unknown kind", ""): both(
-        # unexpected_message (RFC 8446 5); rustls says decode_error.
+    ("a record of an unknown kind", "TLSv1.2"): both(
+        # unexpected_message (RFC 5246 6); rustls says decode_error.
         Here(refused((99, b"what is this"), alert=None), PeerMisbehaved)
+    ),
+    ("a record of an unknown kind", "TLSv1.3"): both(
+        # RFC 8446 5.
+        Here(refused((99, b"what is this"), alert=10), PeerMisbehaved)
     ),
     ("a forged record", ""): both(
         kit("ends", "a_forged_record_is_told_for_ever_and_the_peer_is_told_why")

@@ -74,6 +74,14 @@ def test_keys_change_with_and_without_our_own_record_layer(own_layer: bool) -> N
                 sender.update_keys()
             data = b"%d" % number
             assert pair.send(sender, data) == data
+        for _ in range(16):
+            pair.client.update_keys()
+        with pytest.raises(polytls.TLSError, match="16 times"):
+            pair.client.update_keys()
+        # A limit of ours alone: nothing is wrong with the connection.
+        for _ in range(3):
+            assert pair.send(pair.client, b"goes on") == b"goes on"
+            pair.client.update_keys()
     finally:
         _native.use_record_layer(True)
 

@@ -166,7 +166,7 @@ def test_ending_one_direction_in_one_thread_ends_it_for_all(pair: Any) -> None:
 
 
 def test_a_connection_that_met_a_fault_is_freed_when_it_is_dropped() -> None:
-    """What it keeps of the fault does not keep it: the library's memory is not for the collector."""
+    """What it keeps of the fault does not keep it: there is much memory of the library's behind."""
     lab = Lab(polytls.implementation("stdlib"), CertificateAuthority())
     gc.collect()
     gc.disable()
