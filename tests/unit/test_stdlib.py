@@ -370,6 +370,53 @@ def test_a_resumed_client_knows_the_whole_chain_of_its_server() -> None:
 # --- errors, from numbers and constants alone ---
 
 
+class RudeError(Exception):
+    """What cannot be shown: to do so is interrupted, as a signal's handler does anywhere."""
+
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["sends", "goes on"])
+@pytest.mark.parametrize("role", ["client", "server"])
+@each_version
+def test_a_judgement_that_is_interrupted_is_none(
+    version: TLSVersion, role: str, goes_on: bool
+) -> None:
+    def interrupt(_: object) -> None:
+        raise RudeError
+
+    verifier = {"peer_verifier": interrupt}
+    a_client = client(
+        certificate_chain=CA.issue("client.example"),
+        **only(version),
+        **(verifier if role == "client" else {}),
+    ).create_buffer(HOST)
+    asked = {"trust_store": CA.trust_store(), **verifier} if role == "server" else {}
+    a_server = server(**asked).create_buffer()
+    judging, judged = (a_client, a_server) if role == "client" else (a_server, a_client)
+    while True:
+        with suppress(WantReadError):
+            judged.do_handshake()
+        if sent := judged.process_outgoing(1 << 20):
+            judging.process_incoming(sent)
+        try:
+            judging.do_handshake()
+        except WantReadError:
+            judged.process_incoming(judging.process_outgoing(1 << 20))
+        except KeyboardInterrupt:
+            break
+    if goes_on:
+        with pytest.raises(TLSError, match="internal error"):
+            judging.do_handshake()
+    assert judging.process_outgoing(1 << 20) == b""
+    assert judging.info.version is None
+    for call in (judging.do_handshake, lambda: judging.write(b"data"), lambda: judging.read(1)):
+        with pytest.raises(TLSError, match="internal error"):
+            call()
+    assert judging.process_outgoing(1 << 20) == b""
+
+
 def ssl_error(kind: type[ssl.SSLError] = ssl.SSLError, **facts: Any) -> ssl.SSLError:
     error = kind(1, "words that nobody should read")
     for name, value in {"reason": None, **facts}.items():

@@ -376,28 +376,28 @@ class StdlibBuffer:
     def _handshake(self) -> None:
         self._check()
         while not self._done:
+            # What is there was written before the certificate that is judged.
+            self._gather()
             if self._waiting() >= _OUTGOING_LIMIT:
                 raise _want_write()
             if self._started and not self._feed():
                 raise self._starved()
             self._started = self._torn = True
-            if not self._judged:
-                self._gather()
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
-                self._torn = False
                 if not self._judged and self._side.outgoing.pending:
                     self._judge(presented_chain(self._tls))
+                self._torn = False
                 continue
             except ssl.SSLZeroReturnError:
                 # close_notify instead of an answer. OpenSSL goes no further.
                 self._fail(_ragged(during_handshake=True))
             except ssl.SSLError as error:
                 self._blame(error)
-            self._torn = False
             if not self._judged:
                 self._judge(peer_chain(self._side, bool(self._tls.session_reused)))
+            self._torn = False
             self._done = True
             self._info = facts_of(self._side)
             self._side.counters.count("resumed" if self._info.resumed else "full")
@@ -408,19 +408,20 @@ class StdlibBuffer:
     def _judge(self, presented: tuple[bytes, ...]) -> None:
         """Have the peer judged, if it has presented a certificate by now.
 
-        What OpenSSL has written since the last look at it is held back if the peer is refused.
+        What OpenSSL has written since the last look at it is held back if the peer is refused. An
+        exception that comes from outside is no verdict: it leaves the connection torn.
         """
         if not presented:
             return
         side, lock = self._side, self._lock
         assert side.judge is not None  # noqa: S101 - not judged yet, so there is a judge
         assert isinstance(lock, Guard)  # noqa: S101 - which goes with a judge
-        self._judged = True
         try:
             lock.judge(side.judge, presented, verified_chain(side, presented), side.host)
         except TLSError as error:
             side.outgoing.read()
             self._fail(error)
+        self._judged = True
 
     def _feed(self) -> bool:
         """Show OpenSSL one more record; False if no whole one is there."""
@@ -460,6 +461,9 @@ class StdlibBuffer:
         return len(self._outbound) + self._side.outgoing.pending
 
     def _gather(self) -> None:
+        if self._torn and not self._judged:
+            self._side.outgoing.read()  # It may answer a certificate that was never judged.
+            return
         # `ssl` seals into the MemoryBIO without the interpreter's lock, so ours is needed. A loop
         # takes what a call returns without looking for signals in between, so that nothing is
         # lost, whatever a handler raises.
@@ -507,6 +511,7 @@ class StdlibBuffer:
         if self._failure is not None:
             raise _once_more(self._failure)
         if self._torn:
+            self._gather()
             self._fail(TLSError("internal error: a signal's handler has raised amid a call"))
 
     def _fail(self, failure: TLSError) -> NoReturn:
