@@ -25,6 +25,8 @@ pub struct Credentials {
     pub now: u64,
     /// A time before every notBefore.
     pub before: u64,
+    /// The notAfter of all but the root's.
+    pub until: u64,
     /// A time after every notAfter.
     pub after: u64,
     /// The only trust anchor.

@@ -66,7 +66,8 @@ impl Client {
         built.enable_secret_extraction = true;
         built.key_log = Arc::new(secrets::Listener(config.common.key_log.clone()));
         let counters = Arc::default();
-        built.resumption = resumption::of_client(config.common.sessions, &counters)?;
+        built.resumption =
+            resumption::of_client(config.common.sessions, &config.common.clock, &counters)?;
         Ok(Self {
             config: Arc::new(built),
             verifier,

@@ -18,8 +18,8 @@ use webpki::{
 };
 
 use crate::error::{name_of_error, reason_of, reason_of_rustls};
-use crate::observe;
 use crate::trust::{Anchors, revocation_lists};
+use crate::{observe, resumption};
 
 /// What a chain is held against.
 #[derive(Debug)]
@@ -106,6 +106,19 @@ impl Judge {
         let verified = self.verify(case).map_err(|no| self.refuse(&no, case))?;
         self.ask(case, verified.as_deref())?;
         observe::note(|seen| seen.verified_chain = verified);
+        Ok(())
+    }
+
+    /// As [`Self::judge`], of a peer that has just presented its certificate: its sessions end with that.
+    pub(crate) fn judge_anew(&self, case: &Case<'_>) -> Result<(), Error> {
+        self.judge(case)?;
+        let end = match &self.standard {
+            Standard::Nothing => None,
+            _ => polytls_x509::not_after(case.leaf).ok(),
+        };
+        let end = end.map_or(u64::MAX, |end| u64::try_from(end).unwrap_or(0));
+        let end = end.min(resumption::last_end(case.now));
+        observe::note(|seen| seen.sessions_end = Some(end));
         Ok(())
     }
 

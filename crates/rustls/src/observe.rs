@@ -29,6 +29,9 @@ pub(crate) struct Observed {
     pub(crate) no_key_fits: bool,
     /// The port sessions are remembered by (clients); `None` keeps no session.
     pub(crate) session_key: Option<SessionKey>,
+    /// Until when sessions of this connection may be resumed, in seconds since 1970, where that is
+    /// known by now.
+    pub(crate) sessions_end: Option<u64>,
     /// Why our key has not signed.
     pub(crate) signer_failure: Option<SignerFailure>,
     /// There was a session to offer (clients).

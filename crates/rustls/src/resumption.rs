@@ -3,6 +3,9 @@
 //! After fork(2) the child remembers nothing: a session that two processes resume can be linked, and a
 //! TLS 1.3 ticket is to be used once. It keeps the keys of tickets, so that pre-forked workers resume
 //! each other's sessions. It waits for no lock that a thread of the parent may have held.
+//!
+//! rustls does not look at the peer's certificate again where a session is resumed, and gives new tickets
+//! for it then: so each session carries its [`Term`].
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,6 +14,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
+use polytls_core::clock::Clock;
 use polytls_core::config::ServerConfig;
 use polytls_core::fork::PerProcess;
 use polytls_core::{Error, Statistics};
@@ -19,7 +23,7 @@ use rustls::client::{
     ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
 };
@@ -30,11 +34,60 @@ use crate::tickets::{Binding, FleetTicketer};
 /// Tickets kept per server; a TLS 1.3 ticket is used once (RFC 8446 appendix C.4).
 const TICKETS_PER_SERVER: usize = 8;
 
+/// The most time between a full handshake and the last that resumes it, by however many tickets in a
+/// row (RFC 8446 section 4.6.1).
+const A_WEEK: u64 = 7 * 24 * 60 * 60;
+
+/// Until when, in seconds since 1970, sessions may be resumed whose full handshake is `now`.
+pub(crate) fn last_end(now: UnixTime) -> u64 {
+    now.as_secs().saturating_add(A_WEEK)
+}
+
+/// Until when sessions may be resumed: no longer than the certificate of the peer is valid that they
+/// began with, and [`last_end`]. It passes on to the sessions of each connection that resumes one.
+struct Term(Arc<dyn Clock>);
+
+impl Term {
+    /// The end of sessions of the connection that is being called.
+    fn end(&self) -> Option<u64> {
+        let known = observe::look(|seen| seen.sessions_end).flatten();
+        known.or_else(|| self.0.now().map(last_end))
+    }
+
+    /// Whether a session with this end may be resumed, by the connection that is being called.
+    fn goes_on(&self, end: u64) -> bool {
+        let goes_on = self.0.now().is_some_and(|now| now.as_secs() <= end);
+        if goes_on {
+            observe::note(|seen| seen.sessions_end = Some(end));
+        }
+        goes_on
+    }
+
+    /// A server's session, with its end before it.
+    fn put_before(&self, session: &[u8]) -> Option<Vec<u8>> {
+        Some([&self.end()?.to_be_bytes()[..], session].concat())
+    }
+
+    /// What [`Self::put_before`] was given, if it goes on.
+    fn take_off(&self, mut session: Vec<u8>) -> Option<Vec<u8>> {
+        let end = u64::from_be_bytes(*session.first_chunk()?);
+        session.drain(..size_of::<u64>());
+        self.goes_on(end).then_some(session)
+    }
+}
+
+impl fmt::Debug for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Term")
+    }
+}
+
 #[derive(Default)]
 struct Remembered {
     group: Option<NamedGroup>,
-    tls12: Option<Tls12ClientSessionValue>,
-    tls13: VecDeque<Tls13ClientSessionValue>,
+    /// Each session with its end.
+    tls12: Option<(Tls12ClientSessionValue, u64)>,
+    tls13: VecDeque<(Tls13ClientSessionValue, u64)>,
 }
 
 type Key = (ServerName<'static>, SessionKey);
@@ -78,10 +131,11 @@ impl Counters {
     }
 }
 
-/// A server's ticketer, counted.
+/// A server's ticketer, counted; sessions have their term.
 #[derive(Debug)]
 struct Counting {
     ticketer: Arc<dyn ProducesTickets>,
+    term: Term,
     counters: Arc<Counters>,
 }
 
@@ -95,13 +149,14 @@ impl ProducesTickets for Counting {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let ticket = self.ticketer.encrypt(plain)?;
+        let ticket = self.ticketer.encrypt(&self.term.put_before(plain)?)?;
         self.counters.stored();
         Some(ticket)
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
         let session = self.ticketer.decrypt(cipher);
+        let session = session.and_then(|session| self.term.take_off(session));
         self.counters.looked_for(session.is_some());
         session
     }
@@ -113,6 +168,7 @@ impl ProducesTickets for Counting {
 struct ClientSessions {
     servers: PerProcess<Mutex<LruCache<Key, Remembered>>>,
     limit: NonZeroUsize,
+    term: Term,
     counters: Arc<Counters>,
 }
 
@@ -123,10 +179,11 @@ impl fmt::Debug for ClientSessions {
 }
 
 impl ClientSessions {
-    fn new(limit: NonZeroUsize, counters: Arc<Counters>) -> Self {
+    fn new(limit: NonZeroUsize, term: Term, counters: Arc<Counters>) -> Self {
         Self {
             servers: PerProcess::new(Mutex::new(LruCache::new(limit))),
             limit,
+            term,
             counters,
         }
     }
@@ -142,6 +199,17 @@ impl ClientSessions {
     }
 }
 
+impl ClientSessions {
+    /// A session that is to be offered; `None` if it has ended.
+    fn offered<T>(&self, session: T, end: u64) -> Option<T> {
+        if !self.term.goes_on(end) {
+            return None;
+        }
+        observe::note(|seen| seen.offers_session = true);
+        Some(session)
+    }
+}
+
 impl ClientSessionStore for ClientSessions {
     fn set_kx_hint(&self, server_name: ServerName<'static>, group: NamedGroup) {
         self.with(&server_name, |server| server.group = Some(group));
@@ -152,14 +220,16 @@ impl ClientSessionStore for ClientSessions {
     }
 
     fn set_tls12_session(&self, server_name: ServerName<'static>, value: Tls12ClientSessionValue) {
-        let kept = self.with(&server_name, |server| server.tls12 = Some(value));
+        let Some(end) = self.term.end() else { return };
+        let kept = self.with(&server_name, |server| server.tls12 = Some((value, end)));
         kept.inspect(|()| self.counters.stored());
     }
 
     fn tls12_session(&self, server_name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.with(server_name, |server| server.tls12.clone())
-            .flatten()
-            .inspect(|_| observe::note(|seen| seen.offers_session = true))
+        let (session, end) = self
+            .with(server_name, |server| server.tls12.clone())
+            .flatten()?;
+        self.offered(session, end)
     }
 
     fn remove_tls12_session(&self, server_name: &ServerName<'static>) {
@@ -171,11 +241,12 @@ impl ClientSessionStore for ClientSessions {
         server_name: ServerName<'static>,
         value: Tls13ClientSessionValue,
     ) {
+        let Some(end) = self.term.end() else { return };
         let kept = self.with(&server_name, |server| {
             if server.tls13.len() == TICKETS_PER_SERVER {
                 server.tls13.pop_front();
             }
-            server.tls13.push_back(value);
+            server.tls13.push_back((value, end));
         });
         kept.inspect(|()| self.counters.stored());
     }
@@ -184,9 +255,9 @@ impl ClientSessionStore for ClientSessions {
         &self,
         server_name: &ServerName<'static>,
     ) -> Option<Tls13ClientSessionValue> {
-        self.with(server_name, |server| server.tls13.pop_back())
-            .flatten()
-            .inspect(|_| observe::note(|seen| seen.offers_session = true))
+        // One that has ended was of no use, and those before it may be.
+        let next = || self.with(server_name, |server| server.tls13.pop_back());
+        std::iter::from_fn(|| next().flatten()).find_map(|(ticket, end)| self.offered(ticket, end))
     }
 }
 
@@ -203,12 +274,14 @@ fn limit(capacity: usize) -> Result<NonZeroUsize, Error> {
 /// Resumption on clients.
 pub(crate) fn of_client(
     capacity: Option<usize>,
+    clock: &Arc<dyn Clock>,
     counters: &Arc<Counters>,
 ) -> Result<Resumption, Error> {
     Ok(match capacity {
         None => Resumption::disabled(),
         Some(capacity) => Resumption::store(Arc::new(ClientSessions::new(
             limit(capacity)?,
+            Term(Arc::clone(clock)),
             Arc::clone(counters),
         ))),
     })
@@ -219,13 +292,15 @@ pub(crate) fn of_client(
 struct ServerSessions {
     cache: PerProcess<Arc<ServerSessionMemoryCache>>,
     limit: NonZeroUsize,
+    term: Term,
 }
 
 impl ServerSessions {
-    fn new(limit: NonZeroUsize) -> Self {
+    fn new(limit: NonZeroUsize, term: Term) -> Self {
         Self {
             cache: PerProcess::new(ServerSessionMemoryCache::new(limit.get())),
             limit,
+            term,
         }
     }
 
@@ -237,15 +312,17 @@ impl ServerSessions {
 
 impl StoresServerSessions for ServerSessions {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        self.cache().put(key, value)
+        self.term
+            .put_before(&value)
+            .is_some_and(|value| self.cache().put(key, value))
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.cache().get(key)
+        self.term.take_off(self.cache().get(key)?)
     }
 
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.cache().take(key)
+        self.term.take_off(self.cache().take(key)?)
     }
 
     fn can_cache(&self) -> bool {
@@ -359,7 +436,8 @@ pub(crate) fn of_server(
             built.send_tls13_tickets = 0;
         }
         Some(capacity) => {
-            built.session_storage = Arc::new(ServerSessions::new(limit(capacity)?));
+            let term = || Term(Arc::clone(&config.common.clock));
+            built.session_storage = Arc::new(ServerSessions::new(limit(capacity)?, term()));
             let ticketer: Arc<dyn ProducesTickets> = match &config.ticket_keys {
                 Some(keys) => Arc::new(FleetTicketer::new(
                     keys,
@@ -370,6 +448,7 @@ pub(crate) fn of_server(
             };
             built.ticketer = Arc::new(Counting {
                 ticketer,
+                term: term(),
                 counters: Arc::clone(counters),
             });
         }

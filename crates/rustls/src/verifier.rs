@@ -92,7 +92,7 @@ impl ServerCertVerifier for ServerJudge {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         self.0
-            .judge(&Case {
+            .judge_anew(&Case {
                 leaf: end_entity,
                 intermediates,
                 name: Some(server_name),
@@ -169,7 +169,7 @@ impl ClientCertVerifier for ClientJudge {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         self.judge
-            .judge(&Case {
+            .judge_anew(&Case {
                 leaf: end_entity,
                 intermediates,
                 name: None,

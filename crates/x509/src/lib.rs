@@ -158,6 +158,17 @@ pub fn issuer(der: &[u8]) -> Result<Vec<u8>, Unreadable> {
     Ok(certificate.issuer().as_raw().to_vec())
 }
 
+/// notAfter, in seconds since 1970 UTC.
+///
+/// # Errors
+///
+/// As [`summarize`].
+pub fn not_after(der: &[u8]) -> Result<i64, Unreadable> {
+    let (_, certificate) = X509Certificate::from_der(der)
+        .map_err(|error| Unreadable("certificate", error.to_string()))?;
+    Ok(certificate.validity().not_after.timestamp())
+}
+
 /// What the key of a certificate may be used for, and whether it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyUse {

@@ -166,6 +166,8 @@ macro_rules! for_every_case {
                 resumption::not_across_engines
                 resumption::not_around_required_authentication
                 resumption::not_after_more_than_seven_days
+                resumption::not_for_ever_by_one_ticket_after_another
+                resumption::not_beyond_the_peers_certificate
                 resumption::not_beyond_what_is_remembered
                 resumption::needs_a_place_to_remember
                 resumption::carries_data_like_any_other

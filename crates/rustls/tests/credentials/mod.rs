@@ -23,6 +23,7 @@ pub(crate) static CREDENTIALS: LazyLock<Credentials> = LazyLock::new(|| {
     Credentials {
         now: NOW,
         before: NOW - 10 * YEAR,
+        until: NOW + YEAR,
         after: NOW + 10 * YEAR,
         server: issued(&issuer, &[HOST, ADDRESS], &ecdsa()),
         rsa: issued(&issuer, &[HOST], &rsa()),
