@@ -114,6 +114,34 @@ def test_children_wait_for_no_lock_that_a_thread_of_the_parent_had() -> None:
     """)
 
 
+def test_children_do_not_wait_for_a_thread_of_the_parent_that_reads_the_systems_trust() -> None:
+    run("""
+    import signal, ssl, tempfile, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    pem = ssl.DER_cert_to_PEM_cert(ca.certificate_der)
+
+    def trust(path):
+        os.environ["SSL_CERT_FILE"] = path
+        tls.client_context(polytls.TLSClientConfiguration())
+
+    def trust_in_time(path):
+        signal.alarm(60)
+        trust(path)
+
+    with tempfile.TemporaryDirectory() as folder:
+        bundle, pipe = (os.path.join(folder, name) for name in ("bundle", "pipe"))
+        with open(bundle, "w") as file:
+            file.write(pem)
+        os.mkfifo(pipe)
+        reader = threading.Thread(target=trust, args=(pipe,))
+        reader.start()
+        with open(pipe, "w") as writer:  # Once the thread reads.
+            wait(child(lambda: trust_in_time(bundle)))
+            writer.write(pem)
+        reader.join()
+    """)
+
+
 def test_a_buffer_is_of_the_process_that_made_it() -> None:
     run("""
     pair = tie(client.create_buffer("localhost"), server.create_buffer())

@@ -45,6 +45,15 @@ impl<T> PerProcess<T> {
         }
     }
 
+    /// The value of the first process: for statics.
+    pub const fn of_the_first(value: T) -> Self {
+        Self {
+            generation: 0,
+            value,
+            child: OnceLock::new(),
+        }
+    }
+
     /// The value of this process; `renew` makes it from the parent's, whose locks must not be
     /// waited for.
     pub fn get(&self, renew: impl Fn(&T) -> T) -> &T {
@@ -66,6 +75,8 @@ mod tests {
     fn each_process_makes_its_value_once_from_its_parents() {
         let value = PerProcess::new(1);
         assert_eq!(*value.get(|_| unreachable!()), 1);
+        static FIRST: PerProcess<u32> = PerProcess::of_the_first(1);
+        assert_eq!(*FIRST.get(|_| unreachable!()), 1);
         // As after a fork; other tests of this process do not look.
         entered_child();
         assert_eq!(*value.get(|parent| parent + 1), 2);
@@ -73,5 +84,6 @@ mod tests {
         entered_child();
         entered_child();
         assert_eq!(*value.get(|parent| parent + 1), 3);
+        assert_eq!(*FIRST.get(|parent| parent + 1), 2);
     }
 }

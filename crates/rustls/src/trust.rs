@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use polytls_core::Error;
+use polytls_core::fork::PerProcess;
 use rustls::DistinguishedName;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor};
 use webpki::{CertRevocationList, OwnedCertRevocationList};
@@ -102,12 +103,18 @@ pub(crate) fn revocation_lists(
 /// The variables the platform's own tools read; they choose other files, so they choose the entry.
 type Origin = [Option<OsString>; 2];
 
-/// The system's roots, parsed once a process for each value of the variables. Roots that cannot be
-/// read are passed over: one odd certificate must not take all trust away.
+type Parsed = Mutex<Option<HashMap<Origin, Arc<Anchors>>>>;
+
+/// The system's roots, parsed once for each value of the variables; a child of fork(2) goes on with what
+/// its parent had. Roots that cannot be read are passed over: one odd certificate must not take all
+/// trust away.
 fn system() -> Result<Arc<Anchors>, Error> {
-    static PARSED: Mutex<Option<HashMap<Origin, Arc<Anchors>>>> = Mutex::new(None);
+    static PARSED: PerProcess<Parsed> = PerProcess::of_the_first(Mutex::new(None));
     let origin = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(env::var_os);
-    let mut parsed = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
+    // A thread of the parent that was parsing holds the lock for ever.
+    let parsed =
+        PARSED.get(|parents| Mutex::new(parents.try_lock().ok().and_then(|known| known.clone())));
+    let mut parsed = parsed.lock().unwrap_or_else(PoisonError::into_inner);
     let parsed = parsed.get_or_insert_default();
     if let Some(anchors) = parsed.get(&origin) {
         return Ok(Arc::clone(anchors));
