@@ -271,9 +271,14 @@ fn bits(number: &[u8]) -> u32 {
 fn printable(name: &str) -> String {
     name.chars()
         .flat_map(|character| {
-            // Controls, and marks that turn the direction of what follows (Unicode, UAX 9).
+            // Controls, ends of lines and paragraphs, marks that turn the direction of what follows
+            // (Unicode, UAX 9), and what is not seen at all.
             let escape = character.is_control()
-                || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+                || matches!(
+                    character,
+                    '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+                );
             character
                 .escape_unicode()
                 .filter(move |_| escape)
@@ -333,6 +338,11 @@ mod tests {
             printable("CN=a\u{1b}[31m\nb \u{e9}\u{202e}"),
             "CN=a\\u{1b}[31m\\u{a}b \u{e9}\\u{202e}"
         );
+        for hidden in [
+            '\u{85}', '\u{61c}', '\u{2028}', '\u{2029}', '\u{2060}', '\u{feff}',
+        ] {
+            assert!(printable(&hidden.to_string()).is_ascii(), "{hidden:?}");
+        }
     }
 
     #[test]
