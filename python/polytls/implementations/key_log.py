@@ -1,13 +1,14 @@
 """Where secrets are written for debugging (`key_log=`), and the warning that they are.
 
 The file is the one that SSLKEYLOGFILE of other programs names: lines of the NSS key log format are
-appended. Nobody but its owner may read it.
+appended. Nobody but its owner may read it, and that is whoever runs this.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Final
@@ -74,12 +75,18 @@ def _open(path: str, implementation: str) -> int:
         raise refusal(
             implementation, "key_log", f"cannot write {path}: {error.strerror or error}"
         ) from error
-    mode = os.fstat(descriptor).st_mode
-    if os.name == "posix" and stat.S_ISREG(mode) and stat.S_IMODE(mode) & 0o077:
+    if why := _readable_by_others(os.fstat(descriptor)):
         os.close(descriptor)
-        raise refusal(
-            implementation,
-            "key_log",
-            f"others can read {path} (mode {stat.S_IMODE(mode):03o}); chmod 600 it",
-        )
+        raise refusal(implementation, "key_log", f"others can read {path} ({why}")
     return descriptor
+
+
+def _readable_by_others(found: os.stat_result) -> str | None:
+    """Why, and what to do; None if they cannot."""
+    if sys.platform == "win32" or stat.S_ISCHR(found.st_mode):  # A terminal, or /dev/null.
+        return None
+    if found.st_uid != os.geteuid():
+        return f"it belongs to user {found.st_uid}); give a path that is yours"
+    if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:
+        return f"mode {stat.S_IMODE(found.st_mode):03o}); chmod 600 it"
+    return None
