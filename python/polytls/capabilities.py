@@ -393,6 +393,10 @@ def _check_trust(
     field, store = "trust_store", configuration.trust_store
     if store is not None:
         _check_store(store, capabilities, refuse)
+        if not verification and (store.pins is not None or store.crls):
+            raise refuse(
+                field, "verification is switched off, so pins and crls mean nothing; leave them out"
+            )
     if isinstance(configuration, TLSServerConfiguration):
         asked = effective_client_authentication(configuration)
         if asked is ClientAuthentication.NONE:

@@ -19,6 +19,7 @@ from polytls import (
     NamedGroup,
     NextProtocol,
     PrivateKey,
+    RevocationList,
     SessionCache,
     SigningChain,
     TLSClientConfiguration,
@@ -358,6 +359,25 @@ def test_the_ciphers_that_are_left_keep_the_order_asked_for(
     left = effective_ciphers(client(ciphers=ciphers), LIBRARY)
     assert left == expected
     assert all(isinstance(suite, CipherSuite) for suite in left)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        TrustStore.pinned(spki_sha256=[bytes(32)]),
+        TrustStore.from_buffer(b"roots", crls=[RevocationList.from_buffer(b"list")]),
+    ],
+    ids=["pins", "crls"],
+)
+def test_what_narrows_trust_is_not_ignored_where_verification_is_switched_off(
+    store: TrustStore,
+) -> None:
+    capable = library(trust_sources=LIBRARY.trust_sources | {"pins"}, crl=True)
+    for configuration in (client(trust_store=store), server(trust_store=store)):
+        check(configuration, capable, "shelf")
+        with pytest.raises(ConfigurationError, match="verification is switched off") as refused:
+            check(configuration, capable, "shelf", verification=False)
+        assert refused.value.field == "trust_store"
 
 
 def test_a_suite_without_a_name_stays_a_number() -> None:
