@@ -1,7 +1,7 @@
 //! polytls-core on rustls and aws-lc-rs: the default implementation.
 //!
 //! Reading order: [`Rustls`] (here) makes engines; `client` and `server` build rustls's
-//! configurations from ours, with the parts that `provider` (suites, groups, versions), `identity`
+//! configurations from ours, with the parts that `provider` (suites, groups, versions; `hkdf`: their key schedule), `identity`
 //! (chains and keys; `signer`: keys that are elsewhere), `trust` (whose certificates), `verifier` and
 //! `judge` (the judgement), `resumption` (sessions) and `tickets` (keys that servers share) prepare;
 //! `secrets` hears what rustls derives, for exporters and the key log; `session` runs one connection,
@@ -14,6 +14,7 @@
 
 mod client;
 mod error;
+mod hkdf;
 mod identity;
 mod judge;
 mod kernel;

@@ -7,6 +7,8 @@ use polytls_core::{Effective, Error};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
 
+use crate::hkdf;
+
 /// Every suite there is, in rustls's order.
 pub(crate) fn all_suites() -> Vec<u16> {
     aws_lc_rs::ALL_CIPHER_SUITES.iter().map(number).collect()
@@ -50,8 +52,9 @@ impl Selection {
     /// left is an error. Suites bound the versions.
     pub(crate) fn new(common: &Common) -> Result<Self, Error> {
         let mut provider = aws_lc_rs::default_provider();
+        provider.cipher_suites = hkdf::suites();
         if let Some(wanted) = &common.cipher_suites {
-            provider.cipher_suites = pick(wanted, aws_lc_rs::ALL_CIPHER_SUITES, number);
+            provider.cipher_suites = pick(wanted, &provider.cipher_suites, number);
         }
         if let Some(wanted) = &common.groups {
             provider.kx_groups = pick(wanted, aws_lc_rs::ALL_KX_GROUPS, |group| {
