@@ -57,6 +57,8 @@ pub struct Connection {
     rest: Rest,
     /// Whether the session has been called: a client makes its first flight unasked.
     started: bool,
+    /// Whether the handshake is complete: it is asked for often.
+    established: bool,
     /// Whether the peer has sent data: then it has accepted us.
     heard: bool,
     /// How often `update_keys` has changed keys since data was sealed.
@@ -91,6 +93,7 @@ impl Connection {
             outbound: Outbound::default(),
             rest: Rest::default(),
             started: role == Role::Server,
+            established: false,
             heard: false,
             updates: 0,
             transport_ended: false,
@@ -220,7 +223,7 @@ impl Connection {
     /// ones as found.
     pub fn do_handshake(&mut self) -> Result<(), Error> {
         self.check()?;
-        while !self.started || self.session.is_handshaking() {
+        while self.is_handshaking() {
             if self.outgoing_len() >= OUTGOING_LIMIT {
                 return Err(Error::WantWrite);
             }
@@ -239,8 +242,8 @@ impl Connection {
 
     /// Whether the handshake has not been completed.
     #[must_use]
-    pub fn is_handshaking(&self) -> bool {
-        !self.started || self.session.is_handshaking()
+    pub const fn is_handshaking(&self) -> bool {
+        !self.established
     }
 
     /// What the handshake agreed on; `None` until it is complete.
@@ -647,6 +650,7 @@ impl Connection {
         filled: usize,
     ) -> Result<(usize, bool), Error> {
         self.rest.give_back();
+        self.established = self.established || !self.session.is_handshaking();
         match received {
             Ok(received) => {
                 self.heard |= filled > 0 || !self.rest.is_empty();

@@ -3,7 +3,7 @@
 //! The lock is given back before an exception is made: that may run the garbage collector, and so
 //! code that uses this very buffer.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use polytls_core::{Connection, Error, Facts, Refused, Room, fork};
 use pyo3::PyTraverseError;
@@ -52,9 +52,14 @@ impl TlsBuffer {
     }
 
     fn lock(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Connection>> {
-        self.check_process()
-            .and_then(|()| busy::check(self))
-            .map_err(|error| self.raised(py, &error))?;
+        let refused = |error| self.raised(py, &error);
+        self.check_process().map_err(refused)?;
+        match self.connection.try_lock() {
+            Ok(connection) => return Ok(connection),
+            // Perhaps by a call that this thread is in the middle of.
+            Err(TryLockError::WouldBlock) => busy::check(self).map_err(refused)?,
+            Err(TryLockError::Poisoned(_)) => {}
+        }
         self.connection
             .lock_py_attached(py)
             .map_err(|_| poisoned(py, self.implementation))

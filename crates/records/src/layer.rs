@@ -77,6 +77,12 @@ impl<K: KeySource> RecordLayer<K> {
         })
     }
 
+    /// Where later keys come from.
+    #[must_use]
+    pub const fn source(&self) -> &K {
+        &self.source
+    }
+
     /// Opens one whole record from where it lies. What is none, as it may come from [`polytls_core::Connection`], is
     /// refused.
     ///

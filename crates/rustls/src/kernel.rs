@@ -9,6 +9,7 @@ use rustls::kernel::KernelConnection;
 use rustls::{ConnectionTrafficSecrets, ExtractedSecrets};
 
 use crate::error::blame;
+use crate::observe::{self, Observed};
 use crate::unbuffered::Side;
 
 /// What rustls hands over.
@@ -26,30 +27,41 @@ pub(crate) fn switch(on: bool) {
 }
 
 /// The rest of a rustls connection.
-pub(crate) struct Kernel<S: Side>(KernelConnection<S::Data>);
+pub(crate) struct Kernel<S: Side> {
+    connection: KernelConnection<S::Data>,
+    /// There but while it is lent.
+    pub(crate) observed: Option<Box<Observed>>,
+}
 
 impl<S: Side> KeySource for Kernel<S> {
     fn next_sending(&mut self) -> Result<TrafficKeys, Error> {
-        let secrets = self.0.update_tx_secret();
+        let secrets = self.connection.update_tx_secret();
         traffic_keys(&secrets.map_err(|error| blame(error, None))?)
     }
 
     fn next_receiving(&mut self) -> Result<TrafficKeys, Error> {
-        let secrets = self.0.update_rx_secret();
+        let secrets = self.connection.update_rx_secret();
         traffic_keys(&secrets.map_err(|error| blame(error, None))?)
     }
 
     fn ticket(&mut self, body: &[u8]) -> Result<(), Error> {
-        S::keep_ticket(&mut self.0, body).map_err(|error| blame(error, None))
+        let kept = observe::observing(&mut self.observed, || {
+            S::keep_ticket(&mut self.connection, body)
+        });
+        kept.map_err(|error| blame(error, None))
     }
 }
 
 /// The record layer that goes on where rustls stopped.
 pub(crate) fn record_layer<S: Side>(
-    (secrets, kernel): Parts<S>,
+    (secrets, connection): Parts<S>,
+    observed: Option<Box<Observed>>,
 ) -> Result<RecordLayer<Kernel<S>>, Error> {
     RecordLayer::new(
-        Kernel(kernel),
+        Kernel {
+            connection,
+            observed,
+        },
         &traffic_keys(&secrets.tx)?,
         &traffic_keys(&secrets.rx)?,
         S::IS_CLIENT,

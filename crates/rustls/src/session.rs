@@ -32,7 +32,7 @@ struct Own<S: Side> {
 /// A connection, and what its verifier and resolver saw.
 pub(crate) struct RustlsSession<S: Side> {
     protection: Protection<S>,
-    /// There but while it is lent.
+    /// There but while it is lent; with the record layer, once that has taken over.
     observed: Option<Box<Observed>>,
     /// To be asked if the session is resumed; asked once.
     again: Option<Box<Again>>,
@@ -90,6 +90,13 @@ impl<S: Side> RustlsSession<S> {
                 Error::PeerIncompatible("no signature scheme in common".to_owned())
             }
             error => blame(error, refusal),
+        }
+    }
+
+    fn observed(&self) -> Option<&Observed> {
+        match &self.protection {
+            Protection::Ours(own) => own.layer.source().observed.as_deref(),
+            _ => self.observed.as_deref(),
         }
     }
 
@@ -166,7 +173,7 @@ impl<S: Side> RustlsSession<S> {
         let parts = connection
             .into_kernel()
             .map_err(|error| Error::Internal(error.to_string()))?;
-        let layer = kernel::record_layer(parts)?;
+        let layer = kernel::record_layer(parts, self.observed.take())?;
         self.protection = Protection::Ours(Box::new(Own { layer, facts }));
         Ok(())
     }
@@ -196,11 +203,7 @@ impl<S: Side> Session for RustlsSession<S> {
             self.see_server_hello(records);
         }
         let received = match &mut self.protection {
-            Protection::Ours(own) => {
-                return observe::observing(&mut self.observed, || {
-                    own.layer.receive(records, plaintext, out)
-                });
-            }
+            Protection::Ours(own) => return own.layer.receive(records, plaintext, out),
             Protection::Rustls(connection) => observe::observing(&mut self.observed, || {
                 unbuffered::process(connection, records, plaintext, out)
             }),
@@ -243,9 +246,7 @@ impl<S: Side> Session for RustlsSession<S> {
         let Protection::Ours(own) = &mut self.protection else {
             return None;
         };
-        Some(observe::observing(&mut self.observed, || {
-            own.layer.receive(record, plaintext, out)
-        }))
+        Some(own.layer.receive(record, plaintext, out))
     }
 
     fn overhead(&self) -> usize {
@@ -286,7 +287,7 @@ impl<S: Side> Session for RustlsSession<S> {
             Protection::Ours(own) => own.facts.cipher,
             Protection::Moving | Protection::Refused => return Err(moving()),
         };
-        let seen = self.observed.as_deref();
+        let seen = self.observed();
         let hello = seen.and_then(|seen| seen.server_hello.as_ref());
         seen.and_then(|seen| seen.exporter.as_deref())
             .ok_or_else(|| Error::Internal("rustls gave no exporter secret".to_owned()))?
@@ -294,7 +295,7 @@ impl<S: Side> Session for RustlsSession<S> {
     }
 
     fn own_certificate(&self) -> Option<Vec<u8>> {
-        let identity = self.observed.as_ref()?.identity.as_ref()?;
+        let identity = self.observed()?.identity.as_ref()?;
         identity.cert.first().map(|leaf| leaf.to_vec())
     }
 
