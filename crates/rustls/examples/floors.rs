@@ -11,11 +11,13 @@
 //! - `handshake x25519|default full|resumed COUNT`: handshakes of rustls with itself, both sides on
 //!   this thread, TLS_AES_256_GCM_SHA384, ECDSA P-256, certificates verified. Each is checked to
 //!   have been what was asked for.
+//! - `twice` and one of these: it is done on two threads at once, `COUNT` times on each.
 
 use std::error::Error;
 use std::hint::black_box;
 use std::io::{self, BufRead, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -40,18 +42,38 @@ fn main() -> Outcome<()> {
     for line in io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split_whitespace().collect();
-        let took = match *words.as_slice() {
-            ["aead", size, count] => aead(size.parse()?, count.parse()?)?,
-            ["copy", size, count] => copy(size.parse()?, count.parse()?),
-            ["handshake", groups, kind, count] => {
-                authority.pair(groups, kind)?.run(count.parse()?)?
-            }
-            _ => return Err(format!("no such request: {line:?}").into()),
+        let took = match words.as_slice() {
+            ["twice", words @ ..] => twice(&authority, words)?,
+            words => once(&authority, words)?,
         };
         writeln!(answers, "{:.9}", took.as_secs_f64())?;
         answers.flush()?;
     }
     Ok(())
+}
+
+fn once(authority: &Authority, words: &[&str]) -> Outcome<Duration> {
+    match *words {
+        ["aead", size, count] => aead(size.parse()?, count.parse()?),
+        ["copy", size, count] => Ok(copy(size.parse()?, count.parse()?)),
+        ["handshake", groups, kind, count] => authority.pair(groups, kind)?.run(count.parse()?),
+        _ => Err(format!("no such request: {words:?}").into()),
+    }
+}
+
+/// The longer of both times: they begin together.
+fn twice(authority: &Authority, words: &[&str]) -> Outcome<Duration> {
+    let together = Barrier::new(2);
+    let work = || {
+        together.wait();
+        once(authority, words).map_err(|error| error.to_string())
+    };
+    let (one, other) = thread::scope(|scope| {
+        let other = scope.spawn(work);
+        (work(), other.join())
+    });
+    let other = other.map_err(|_| "a thread panicked")?;
+    Ok(one?.max(other?))
 }
 
 /// The nonce of record `number`; the key is used for nothing else.
