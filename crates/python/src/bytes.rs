@@ -20,9 +20,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 use pyo3::{ffi, intern};
 
-/// Calls that touch less than this stay attached: to detach costs 40 ns or so, and waiting for the
-/// GIL afterwards more; the cipher takes 2 us for a record of 16 KiB.
-pub(crate) const DETACH_FROM: usize = 16 * 1024;
+/// Calls that touch less than this stay attached: those of one record, for which the cipher takes 1
+/// to 2 us. To detach costs 40 ns, and others to attach again and to look whose the memory is: with
+/// 16 KiB a tenth of the whole. Waiting for the GIL afterwards costs more.
+pub(crate) const DETACH_FROM: usize = polytls_core::MAX_FRAGMENT + 1;
 
 /// Less than this is copied: a small copy costs less than what it takes to go without.
 pub(crate) const WHOLE_FROM: usize = 1024;

@@ -405,8 +405,8 @@ impl ClientEngine {
         host: Option<&HostName>,
         port: Option<u16>,
     ) -> PyResult<Connection> {
-        self.engine
-            .session(host, port)
+        // It makes the ClientHello, and so the keys of the key exchange.
+        py.detach(|| self.engine.session(host, port))
             .map(|session| Connection::new(session, Role::Client))
             .map_err(|error| raised(py, self.implementation, &error))
     }
