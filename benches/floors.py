@@ -50,9 +50,24 @@ class Floors:
         """Handshakes of rustls with itself; `kind` is full or resumed."""
         return self._run(f"handshake {groups} {kind}")
 
+    def two_threads(self, request: str) -> tuple[Run, Run]:
+        """A request, such as `aead 16384`, on one thread, and on two at once with all cores."""
+        alone, twice = self._run(request), self._run(f"twice {request}")
+
+        def at_once(count: int) -> float:
+            process = self._running()
+            with self._cores.lent(process.pid):
+                return twice(count)
+
+        return alone, at_once
+
+    def _running(self) -> subprocess.Popen[str]:
+        self._process = self._process or self._start()
+        return self._process
+
     def _run(self, request: str) -> Run:
         def run(count: int) -> float:
-            process = self._process = self._process or self._start()
+            process = self._running()
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write(f"{request} {count}\n")

@@ -96,6 +96,19 @@ def _two_threads(work: Callable[[Bench, Library], Run]) -> Callable[[Bench, Libr
     return prepare
 
 
+def _rust_alone(request: str) -> tuple[str, Callable[[Bench], Sample]]:
+    """What this machine gives two threads that share nothing, not even an interpreter."""
+
+    def prepare(bench: Bench) -> Sample:
+        alone, together = bench.floors.two_threads(request)
+        count = 1
+        while 2 * alone(count) < bench.target:
+            count *= 2
+        return lambda: 2 * alone(count) / together(count)
+
+    return "Rust alone", prepare
+
+
 def at_once(runs: list[Run], count: int) -> float:
     """The seconds until the last of them is done, each on a thread of its own."""
     together = threading.Barrier(len(runs) + 1)
@@ -149,6 +162,16 @@ CASES: list[Case] = [
         for groups in ("x25519", "default")
     ),
     Case("making a pair of buffers", "us", _making, more=False, one_core=True),
-    Case("two threads, bulk 256 KiB", "times", _two_threads(_bulk_run)),
-    Case("two threads, full handshakes", "times", _two_threads(_full_run)),
+    Case(
+        "two threads, bulk 256 KiB",
+        "times",
+        _two_threads(_bulk_run),
+        floor=_rust_alone("aead 16384"),
+    ),
+    Case(
+        "two threads, full handshakes",
+        "times",
+        _two_threads(_full_run),
+        floor=_rust_alone("handshake default full"),
+    ),
 ]
