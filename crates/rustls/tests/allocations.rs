@@ -66,7 +66,7 @@ fn connected() -> Pair {
             trust: trust(),
             verification: Verification::Full,
         })
-        .unwrap();
+        .expect("an engine");
     let server = Rustls
         .server(&ServerConfig {
             common: common(),
@@ -76,11 +76,11 @@ fn connected() -> Pair {
             verification: Verification::Full,
             ticket_keys: None,
         })
-        .unwrap();
-    let host = HostName::parse(HOST).unwrap();
+        .expect("an engine");
+    let host = HostName::parse(HOST).expect("a name");
     let mut pair = Pair::new(
-        client.session(Some(&host), None).unwrap(),
-        server.session().unwrap(),
+        client.session(Some(&host), None).expect("a session"),
+        server.session().expect("a session"),
     );
     let outcome = pair.handshake();
     assert_eq!((outcome.client, outcome.server), (Ok(()), Ok(())));
