@@ -84,7 +84,9 @@ impl Connection {
     /// A connection at its beginning.
     #[must_use]
     pub fn new(session: Box<dyn Session>, role: Role) -> Self {
+        let started = role == Role::Server;
         Self {
+            established: started && !session.is_handshaking(),
             session,
             role,
             inbound: Inbound::default(),
@@ -92,8 +94,7 @@ impl Connection {
             whole: None,
             outbound: Outbound::default(),
             rest: Rest::default(),
-            started: role == Role::Server,
-            established: false,
+            started,
             heard: false,
             updates: 0,
             transport_ended: false,
