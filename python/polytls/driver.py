@@ -7,7 +7,7 @@ Rules of this file:
   a time.
 - It sees the interface alone, so that any implementation works under it.
 - What is needed is returned as a value, a `Need`. What ends a connection is raised.
-- The state changes in `_happened` alone, by the table.
+- The state changes in `_happened` alone, by the table (`polytls.states`).
 
 Theory of operation. A `TLSBuffer` knows all of TLS, but tells its state only through what it
 raises. The driver listens to that: each call on the buffer ends in a result or an error, each
@@ -33,13 +33,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, runtime_checkable
 
 from .constants import TLSVersion
 from .errors import RaggedEOF, TLSError, WantReadError, WantWriteError
 from .info import ConnectionInfo
 from .interfaces import SupportsInfo, SupportsOpen, SupportsPending, SupportsSeal, TLSBuffer
+from .states import COLUMNS, TABLE, WE_HAVE_CLOSED, Event, Need, State
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -49,72 +49,8 @@ __all__ = ["CountsOutgoing", "Driver", "Event", "KeepsIncoming", "Need", "State"
 _T = TypeVar("_T")
 
 
-class State(Enum):
-    """How far a connection has come."""
-
-    #: Nothing has been done yet.
-    OPEN = auto()
-    HANDSHAKING = auto()
-    #: Data flows both ways.
-    CONNECTED = auto()
-    #: We have sent close_notify; the peer's data still comes.
-    CLOSING_BY_US = auto()
-    #: The peer has ended its direction; ours is open.
-    CLOSING_BY_PEER = auto()
-    #: Both directions are at their end, in order or not.
-    CLOSED = auto()
-    #: A fatal error, which every later call raises again.
-    FAILED = auto()
-
-
-class Event(Enum):
-    """What happens to a connection, in the order of the table's columns."""
-
-    STARTED = auto()
-    #: The handshake is done, the peer verified.
-    ESTABLISHED = auto()
-    #: Our close_notify is queued.
-    CLOSE_SENT = auto()
-    #: A read came to the peer's close_notify,
-    PEER_CLOSED = auto()
-    #: or to the end of the transport in its place.
-    TRANSPORT_ENDED = auto()
-    #: A fatal error, of our finding or of the peer's telling.
-    ERROR = auto()
-    #: The caller has given up; nothing is sent any more.
-    ABORTED = auto()
-    #: A handshake or a close has taken too long. Data has all the time in the world.
-    TIMED_OUT = auto()
-
-
-class Need(Enum):
-    """What has to be done before a call can go on."""
-
-    #: Bring more from the peer; first send what waits, as the peer may wait for that.
-    READ = auto()
-    #: Send what waits.
-    WRITE = auto()
-
-
 _READ: Final = Need.READ
-
-_OPEN, _SHAKING, _BOTH, _US, _PEER, _CLOSED, _FAILED = State
-_NEVER: Final = None
-
-#: Rows: the state before. Columns: the event, in the order of `Event`. `_NEVER`: cannot happen.
-_TABLE: Final[dict[State, tuple[State | None, ...]]] = {
-    # before   STARTED   ESTABL.  CLOSE_SENT  PEER_CL.  ENDED    ERROR    ABORTED   TIMED_OUT
-    _OPEN:    (_SHAKING, _NEVER,  _NEVER,     _NEVER,   _NEVER,  _NEVER,  _CLOSED,  _FAILED),
-    _SHAKING: (_SHAKING, _BOTH,   _NEVER,     _NEVER,   _NEVER,  _FAILED, _CLOSED,  _FAILED),
-    _BOTH:    (_NEVER,   _BOTH,   _US,        _PEER,    _PEER,   _FAILED, _CLOSED,  _NEVER),
-    _US:      (_NEVER,   _US,     _US,        _CLOSED,  _CLOSED, _FAILED, _CLOSED,  _CLOSED),
-    _PEER:    (_NEVER,   _PEER,   _CLOSED,    _PEER,    _PEER,   _FAILED, _CLOSED,  _NEVER),
-    _CLOSED:  (_NEVER,   _CLOSED, _CLOSED,    _CLOSED,  _CLOSED, _FAILED, _CLOSED,  _CLOSED),
-    _FAILED:  (_NEVER,   _NEVER,  _FAILED,    _FAILED,  _FAILED, _FAILED, _FAILED,  _FAILED),
-}  # fmt: skip
-
-_COLUMNS: Final = {event: column for column, event in enumerate(Event)}
-_WE_HAVE_CLOSED: Final = frozenset({State.CLOSING_BY_US, State.CLOSED})
+_BOTH, _US, _PEER = State.CONNECTED, State.CLOSING_BY_US, State.CLOSING_BY_PEER
 
 #: Plaintext that is opened ahead at a time: a record's worth (RFC 8446 5.1).
 _RECORD: Final = 1 << 14
@@ -400,7 +336,7 @@ class Driver:
         need = self._get_ready()
         if need is not None:
             return need
-        if self._state in _WE_HAVE_CLOSED:
+        if self._state in WE_HAVE_CLOSED:
             raise TLSError("this side of the connection has been shut down")
         if not data and self._state is not State.FAILED:
             return 0
@@ -441,7 +377,7 @@ class Driver:
         self._refuse_if_given_up()
         if not self._established:
             raise TLSError("the handshake is not complete: there is no TLS session to shut down")
-        if self._state in _WE_HAVE_CLOSED:
+        if self._state in WE_HAVE_CLOSED:
             return
         self._happened(Event.CLOSE_SENT)
         self._look_for_the_end()
@@ -608,7 +544,7 @@ class Driver:
             raise type(self._given_up)(*self._given_up.args)
 
     def _happened(self, event: Event) -> None:
-        after = _TABLE[self._state][_COLUMNS[event]]
+        after = TABLE[self._state][COLUMNS[event]]
         if after is None:
             raise RuntimeError(f"{event} cannot happen in {self._state}")
         self._state = after

@@ -19,7 +19,8 @@ from polytls import (
     WantReadError,
     WantWriteError,
 )
-from polytls.driver import _TABLE, Driver, Event, Need, State
+from polytls.driver import Driver, Event, Need, State
+from polytls.states import TABLE
 
 V12, V13 = TLSVersion.TLSv1_2, TLSVersion.TLSv1_3
 
@@ -471,30 +472,30 @@ def test_the_fake_buffer_is_one() -> None:
 
 
 def test_the_table_has_a_cell_for_every_event_in_every_state() -> None:
-    assert set(_TABLE) == set(State)
-    assert {len(row) for row in _TABLE.values()} == {len(Event)}
+    assert set(TABLE) == set(State)
+    assert {len(row) for row in TABLE.values()} == {len(Event)}
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.CLOSED])
 def test_there_is_no_way_back_from_the_end(state: State) -> None:
-    assert set(_TABLE[state]) <= {state, State.FAILED, None}
+    assert set(TABLE[state]) <= {state, State.FAILED, None}
 
 
 def test_every_state_can_be_reached_and_ended() -> None:
     reached = {State.OPEN}
     while True:
-        more = {after for state in reached for after in _TABLE[state] if after} - reached
+        more = {after for state in reached for after in TABLE[state] if after} - reached
         if not more:
             break
         reached |= more
     assert reached == set(State)
     column = list(Event).index(Event.ABORTED)
-    assert {row[column] for row in _TABLE.values()} == {State.CLOSED, State.FAILED}
+    assert {row[column] for row in TABLE.values()} == {State.CLOSED, State.FAILED}
 
 
 def test_there_is_no_limit_to_the_time_that_data_takes() -> None:
     column = list(Event).index(Event.TIMED_OUT)
-    limited = {state for state, row in _TABLE.items() if row[column] is not None}
+    limited = {state for state, row in TABLE.items() if row[column] is not None}
     assert limited == set(State) - {State.CONNECTED, State.CLOSING_BY_PEER}
 
 

@@ -131,12 +131,14 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the more the better
         """Lend memory to receive into."""
-        if self._scratch is None:
+        scratch = self._scratch
+        if scratch is None:
             try:
-                self._scratch = _spares.pop()
+                scratch = _spares.pop()
             except IndexError:
-                self._scratch = memoryview(bytearray(_ROOM))
-        return self._scratch
+                scratch = memoryview(bytearray(_ROOM))
+            self._scratch = scratch
+        return scratch
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take in what came, and hand on what comes of it."""
@@ -144,10 +146,19 @@ class TLSProtocol(asyncio.BufferedProtocol):
         if scratch is None:
             raise RuntimeError("buffer_updated() was called without get_buffer()")
         self._scratch = None
-        if self._at_work:
+        # As `_step` does, without its call: what comes comes here.
+        if not (self.lost or self._at_work or self._heard_all or self._error is not None):
+            try:
+                self._advance(scratch[:nbytes])
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                self._broken(exc)
+        elif self._at_work:
             self._came.append(bytes(scratch[:nbytes]))
-        else:
-            self._step(scratch[:nbytes])
+            # CPython before 3.12 forgets a pause that was asked for in `connection_made`.
+            self.below.resume_reading()
+            self.below.pause_reading()
         if len(_spares) < _MOST_SPARES:
             _spares.append(scratch)
 

@@ -72,7 +72,7 @@ class TLSTransport(asyncio.Transport):
         What is written after the end is dropped, as asyncio's transports do; a `drain` tells.
         Raises RuntimeError after `write_eof`, TypeError for what is not bytes-like.
         """
-        if not isinstance(data, _BYTES_LIKE):
+        if type(data) is not bytes and not isinstance(data, _BYTES_LIKE):
             raise TypeError(
                 f"data argument must be a bytes-like object, not {type(data).__name__!r}"
             )
