@@ -366,8 +366,10 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._advance = self._deliver
         if not self._app_connected:
             self._app_connected = True
+            # What it writes at once may fill the transport below, which then tells by itself.
+            was_full = self._below_full
             self.app.connection_made(self.transport)
-            if self._below_full:
+            if was_full:
                 self.app.pause_writing()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -453,6 +453,26 @@ def test_a_protocol_may_close_or_abort_from_within_its_calls(
     run(main)
 
 
+def test_a_protocol_may_write_much_as_soon_as_it_is_connected(
+    run: Any, serve: Any, echo: Any, recorder: Any, lab: Lab
+) -> None:
+    class Eager(recorder):  # type: ignore[misc]
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            transport.set_write_buffer_limits(0)
+            transport.write(bytes(8_000_000))
+
+    async def main() -> None:
+        async with serve(echo, lab.server()) as address:
+            transport, protocol = await connected(address, lab, Eager)
+            await protocol.until(lambda: len(protocol.data) == 8_000_000)
+            assert protocol.said.count("pause") == protocol.said.count("resume") > 0
+            transport.close()
+            assert await protocol.lost is None
+
+    run(main)
+
+
 def test_nothing_is_held_for_connections_that_wait(
     run: Any, serve: Any, echo: Any, recorder: Any, lab: Lab
 ) -> None:
