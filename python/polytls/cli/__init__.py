@@ -7,17 +7,17 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import ConfigurationError
-from . import demo, implementations
+from . import demo, implementations, inspect, serve
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code: 0 as expected, 1 not so, 2 for what cannot be run."""
+    """Run a command; return the exit code: 0 as expected, 2 for what cannot be run."""
     parser = argparse.ArgumentParser(prog="polytls", description="TLS for Python by PEP 748.")
     parser.add_argument("--version", action="version", version=f"polytls {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (demo, implementations):
+    for command in (demo, inspect, serve, implementations):
         name = command.__name__.rpartition(".")[2]
         summary = (command.__doc__ or "").partition("\n")[0]
         own = commands.add_parser(name, help=summary, description=summary)

@@ -1,0 +1,171 @@
+"""Connect to a TLS server, show what happened, and explain what went wrong.
+
+The exit code is 0 if the server is in order, 1 if its certificate was refused, 3 if there was no
+TLS connection for another reason, and 2 for what cannot be run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from .. import names, registry
+from ..configuration import TLSClientConfiguration
+from ..errors import ConfigurationError
+from ..identity import Certificate, PrivateKey, RevocationList, SigningChain, TrustStore
+from ..interfaces import SupportsClientWrapSocket
+from .findings import Target, gather
+from .report import as_json, as_text
+from .starttls import PORTS
+from .verdict import judge
+from .words import print_lines
+
+__all__ = ["add_arguments", "run"]
+
+_HTTPS: Final = 443
+_SECONDS: Final = 10.0
+
+_T = TypeVar("_T")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    parser.add_argument(
+        "target",
+        metavar="HOST[:PORT]",
+        help="IPv6 addresses with a port in brackets; the port is 443, or that of the service",
+    )
+    parser.add_argument(
+        "--starttls", choices=[*PORTS], help="the service begins in plaintext, and goes on to TLS"
+    )
+    parser.add_argument("--implementation", metavar="NAME", help="the default one if left out")
+    parser.add_argument(
+        "--server-hostname", metavar="NAME", help="the name to ask for, and to verify, if not HOST"
+    )
+    parser.add_argument(
+        "--alpn",
+        metavar="PROTOCOLS",
+        action="append",
+        default=[],
+        help="offer these, the preferred first, as in h2,http/1.1; may be repeated",
+    )
+    parser.add_argument(
+        "--ca", metavar="FILE", help="trust these certificates (PEM) in place of the system's"
+    )
+    parser.add_argument(
+        "--pin-sha256",
+        metavar="HASH",
+        action="append",
+        default=[],
+        help="accept a certificate with this key alone (SHA-256 over SubjectPublicKeyInfo, in "
+        "hexadecimal); may be repeated",
+    )
+    parser.add_argument(
+        "--crl",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="revocation lists; may be repeated; a certificate of unknown status is refused then",
+    )
+    parser.add_argument(
+        "--client-cert", metavar="FILE", help="what to prove our identity with (PEM)"
+    )
+    parser.add_argument(
+        "--client-key", metavar="FILE", help="its key, if that is not in the same file"
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=_SECONDS,
+        help="for each address, for the dialogue before TLS, and for the handshake (%(default)s)",
+    )
+    parser.add_argument("--json", action="store_true", help="a document for programs: docs/cli.md")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was found; return the verdict as an exit code."""
+    target = _asked(lambda: _target(arguments))
+    configuration = _asked(lambda: _configuration(arguments))
+    context = registry.implementation(arguments.implementation).client_context(configuration)
+    if not isinstance(context, SupportsClientWrapSocket):
+        raise ConfigurationError("this implementation cannot begin TLS on a socket that exists")
+    findings = gather(target, context, arguments.timeout)
+    verdict = judge(findings, identified=arguments.client_cert is not None)
+    if arguments.json:
+        print_lines(as_json(findings, verdict))
+    else:
+        print_lines(*as_text(findings, verdict))
+    return verdict.outcome.exit_code
+
+
+def _asked(make: Callable[[], _T]) -> _T:
+    """What a wrong value is on a command line: a configuration that cannot be had."""
+    try:
+        return make()
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _target(arguments: argparse.Namespace) -> Target:
+    host, port = _host_and_port(arguments.target, PORTS.get(arguments.starttls, _HTTPS))
+    name = arguments.server_hostname or host
+    names.verified_name(name)
+    names.port_of((host, port))
+    return Target(host, port, name, arguments.starttls)
+
+
+def _host_and_port(text: str, default: int) -> tuple[str, int]:
+    if "/" in text:
+        raise ValueError(f"{text!r} is not HOST[:PORT]; leave out what belongs to a URL")
+    host, colon, port = text.rpartition(":")
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        colon, port = rest[:1], rest[1:]
+        if not bracket or (rest and colon != ":"):
+            raise ValueError(f"{text!r} is not [ADDRESS]:PORT")
+    elif not colon or ":" in host:  # A name alone, or an IPv6 address alone.
+        host, colon, port = text, "", ""
+    if colon and not (port.isascii() and port.isdigit() and len(port) <= 5):
+        raise ValueError(f"{text!r}: the port must be a number up to 65535")
+    return host, int(port) if colon else default
+
+
+def _configuration(arguments: argparse.Namespace) -> TLSClientConfiguration:
+    chain = None
+    if arguments.client_cert is not None:
+        key = arguments.client_key
+        chain = SigningChain(
+            (
+                Certificate.from_file(arguments.client_cert),
+                None if key is None else PrivateKey.from_file(key),
+            )
+        )
+    elif arguments.client_key is not None:
+        raise ValueError("--client-key needs --client-cert")
+    protocols = [name.strip() for given in arguments.alpn for name in given.split(",")]
+    return TLSClientConfiguration(
+        chain,
+        inner_protocols=[name.encode() for name in protocols if name],
+        trust_store=_trust_store(arguments),
+    )
+
+
+def _trust_store(arguments: argparse.Namespace) -> TrustStore:
+    if arguments.pin_sha256:
+        if arguments.ca is not None or arguments.crl:
+            raise ValueError("--pin-sha256 stands alone: no --ca, no --crl")
+        return TrustStore.pinned(spki_sha256=arguments.pin_sha256)
+    lists = [RevocationList.from_file(path) for path in arguments.crl]
+    if arguments.ca is not None:
+        return TrustStore.from_file(arguments.ca, crls=lists)
+    return TrustStore.system(crls=lists)
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError
+    return value

@@ -1,0 +1,214 @@
+"""Serve the files of a folder over HTTPS, or echo whatever comes: for tests, not for the world.
+
+Threads of a pool do handshakes and requests, so that a client that stalls holds up no other. Ctrl-C
+ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from .. import names, registry
+from ..certificates import read
+from ..configuration import TLSServerConfiguration
+from ..constants import NextProtocol
+from ..errors import ConfigurationError
+from ..identity import Certificate, PrivateKey, SigningChain, TrustStore
+from ..testing import self_signed
+from ..testing.certificates import pem
+from .words import harmless, print_lines
+
+__all__ = ["add_arguments", "run"]
+
+_LOOPBACK: Final = "127.0.0.1"
+_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+#: Of connections in hand; further ones wait with the system.
+_THREADS: Final = 32
+#: For the handshake, and for each read and write, in seconds.
+_PATIENCE: Final = 30.0
+_PIECE: Final = 65536
+
+_Serve = Callable[[Any, Any], None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "folder", nargs="?", default=".", metavar="FOLDER", help="the current one if left out"
+    )
+    what.add_argument("--echo", action="store_true", help="send back what comes, in place of files")
+    identity = parser.add_mutually_exclusive_group(required=True)
+    identity.add_argument("--cert", metavar="FILE", help="certificate and chain (PEM)")
+    identity.add_argument(
+        "--self-signed",
+        action="store_true",
+        help="a throw-away certificate for this machine, and how clients can trust it",
+    )
+    parser.add_argument("--key", metavar="FILE", help="the key, if that is not in the same file")
+    parser.add_argument(
+        "--client-ca", metavar="FILE", help="demand certificates of these authorities (PEM)"
+    )
+    parser.add_argument("--host", default=_LOOPBACK, help="the address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8443, help="0 for any free one (default %(default)s)"
+    )
+    parser.add_argument("--implementation", metavar="NAME", help="the default one if left out")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until Ctrl-C."""
+    if arguments.key is not None and arguments.cert is None:
+        raise ConfigurationError("--key needs --cert")
+    address = _address(arguments)
+    chain = _self_signed(arguments.host) if arguments.self_signed else _chain(arguments)
+    configuration = TLSServerConfiguration(
+        [chain],
+        inner_protocols=[] if arguments.echo else [NextProtocol.HTTP1],
+        trust_store=None
+        if arguments.client_ca is None
+        else TrustStore.from_file(arguments.client_ca),
+    )
+    serve = _echo if arguments.echo else _files(arguments.folder)
+    context = registry.implementation(arguments.implementation).server_context(configuration)
+    try:
+        # Not of the PEP: whoever serves a connection does its handshake.
+        listener: Any = context.connect(address, do_handshake_on_accept=False)  # type: ignore[call-arg]
+    except OSError as error:
+        where = f"{arguments.host} port {arguments.port}"
+        raise ConfigurationError(f"cannot listen on {where}: {error.strerror or error}") from None
+    with _Server(listener, serve) as server:
+        _announce(arguments, chain, *listener.getsockname())
+        with suppress(KeyboardInterrupt):
+            server.accept()
+    return 0
+
+
+def _address(arguments: argparse.Namespace) -> tuple[str, int]:
+    address = arguments.host, arguments.port
+    try:
+        names.verified_name(arguments.host)
+        names.port_of(address)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    return address
+
+
+def _self_signed(host: str) -> SigningChain:
+    own = [*_NAMES]
+    if host not in (*own, "0.0.0.0", "::"):  # noqa: S104 - they are no names to be certified
+        own.append(host)
+    return self_signed(*own, common_name="polytls serve")
+
+
+def _chain(arguments: argparse.Namespace) -> SigningChain:
+    key = None if arguments.key is None else PrivateKey.from_file(arguments.key)
+    return SigningChain((Certificate.from_file(arguments.cert), key))
+
+
+def _announce(arguments: argparse.Namespace, chain: SigningChain, host: str, port: int) -> None:
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if arguments.echo:
+        print_lines(f"echoing on {where}; Ctrl-C ends it")
+    else:
+        folder = harmless(str(Path(arguments.folder).resolve()))
+        print_lines(f"serving {folder} on https://{where}/; Ctrl-C ends it")
+    if arguments.self_signed:
+        der = chain.leaf[0].buffer or b""
+        pin = read(der).spki_sha256
+        print_lines(
+            "",
+            "The certificate is a throw-away one, for a few days. To trust it alone:",
+            f"  polytls inspect {where} --pin-sha256 {pin}",
+            "or save it to a file, for --ca of polytls inspect, or --cacert of curl:",
+            "",
+            *pem("CERTIFICATE", der).decode().splitlines(),
+        )
+
+
+# --- connections ---
+
+
+class _Server:
+    """Serves connections in threads, and ends them all when it is left."""
+
+    def __init__(self, listener: Any, serve: _Serve) -> None:
+        self._listener = listener
+        self._serve = serve
+        self._free = threading.Semaphore(_THREADS)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="polytls serve")
+        self._lock = threading.Lock()
+        self._open: set[Any] = set()
+        self._ended = False
+
+    def __enter__(self) -> _Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        with self._lock:
+            self._ended = True
+            connections = [*self._open]
+        for connection in connections:
+            # Ends waits in other threads; in the middle of a handshake there is nothing to shut.
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):
+                connection.close(force=True)
+        self._pool.shutdown()
+
+    def accept(self) -> None:
+        """Accept for ever."""
+        while True:
+            self._free.acquire()
+            connection, peer = self._listener.accept()
+            with self._lock:
+                self._open.add(connection)
+            self._pool.submit(self._handle, connection, peer)
+
+    def _handle(self, connection: Any, peer: tuple[str, int]) -> None:
+        try:
+            connection.settimeout(_PATIENCE)
+            connection.do_handshake()
+            self._serve(connection, peer)
+        except OSError as error:
+            if not self._ended:
+                _log(f"{peer[0]}:{peer[1]} failed: {error}")
+        finally:
+            with suppress(OSError):
+                connection.close(force=True)
+            with self._lock:
+                self._open.discard(connection)
+            self._free.release()
+
+
+def _log(text: str) -> None:
+    import sys
+
+    print_lines(harmless(text), stream=sys.stderr)
+
+
+def _echo(connection: Any, _: object) -> None:
+    while data := connection.recv(_PIECE):
+        connection.sendall(data)
+
+
+def _files(folder: str) -> _Serve:
+    """What answers one request for a file of `folder`."""
+    root = Path(folder).resolve()
+    if not root.is_dir():
+        raise ConfigurationError(f"{folder} is no folder")
+    # Costs milliseconds; other commands do without it.
+    from .files import FileHandler
+
+    def serve(connection: Any, peer: tuple[str, int]) -> None:
+        FileHandler(connection, peer, root, _log)
+
+    return serve

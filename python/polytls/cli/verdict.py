@@ -1,0 +1,188 @@
+"""What the findings of `polytls inspect` come to: good or not, why, and whose turn it is.
+
+What is wrong with a certificate was explained where it was refused; the other errors are placed
+here, where it is known what was asked for. Nothing is decided that the connection has not decided.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from enum import Enum
+
+from ..constants import AlertDescription
+from ..errors import (
+    AlertReceived,
+    CertificateVerificationError,
+    NotTLSError,
+    PeerIncompatible,
+    PeerMisbehaved,
+    PeerRejectedCertificate,
+    RaggedEOF,
+    TLSError,
+    Turn,
+)
+from .findings import Findings, Stage
+from .starttls import UpgradeRefused
+
+__all__ = ["Failure", "Outcome", "Verdict", "judge"]
+
+
+class Outcome(Enum):
+    """The verdict in a word; its number is the exit code."""
+
+    GOOD = "good", 0
+    #: The server's certificate was refused.
+    REFUSED = "refused", 1
+    #: There was no connection, or it failed for another reason than the server's certificate.
+    FAILED = "failed", 3
+
+    def __init__(self, word: str, exit_code: int) -> None:
+        self.word = word
+        self.exit_code = exit_code
+
+
+class Failure(Enum):
+    """Why there was no connection, where the certificate is not the reason: a closed list."""
+
+    UNKNOWN_HOST = "unknown host"
+    CONNECTION_REFUSED = "connection refused"
+    TIMED_OUT = "timed out"
+    NO_CONNECTION = "no connection"
+    NO_STARTTLS = "no STARTTLS"
+    NOT_TLS = "not TLS"
+    NOTHING_IN_COMMON = "nothing in common"
+    ALPN_REFUSED = "ALPN refused"
+    CLIENT_CERTIFICATE_DEMANDED = "client certificate demanded"
+    CLIENT_CERTIFICATE_REFUSED = "client certificate refused"
+    ALERT = "alert"
+    CUT_OFF = "cut off"
+    PROTOCOL_VIOLATED = "protocol violated"
+    INTERNAL_ERROR = "internal error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The verdict, with all that is told of it."""
+
+    outcome: Outcome
+    #: None if it is good.
+    reason: str | None = None
+    #: None if it is good, or if nobody can tell.
+    turn: Turn | None = None
+    message: str | None = None
+    #: In lines: reason and message, what else there is to know, whose turn it is.
+    explanation: tuple[str, ...] = ()
+    #: The alert that came from the server, by name or number.
+    alert: str | None = None
+    #: Which certificate of the chain is at fault.
+    index: int | None = None
+
+
+def party(turn: Turn) -> str:
+    """Whose turn it is, as seen from a client."""
+    return "the server's operator" if turn is Turn.PEER else turn.value
+
+
+def judge(findings: Findings, *, identified: bool = False) -> Verdict:
+    """Return the verdict. `identified`: a certificate of our own was offered."""
+    error = findings.error
+    if error is None:
+        return Verdict(outcome=Outcome.GOOD)
+    if isinstance(error, CertificateVerificationError):
+        return Verdict(
+            outcome=Outcome.REFUSED,
+            reason=error.reason.value,
+            turn=error.turn,
+            message=str(error),
+            explanation=(*error.explain().splitlines(),),
+            index=error.index,
+        )
+    failure, turn, advice = _place(error, findings.stage, identified)
+    message = _words(error)
+    lines = [f"{failure.value}: {message}"]
+    alert = None
+    if isinstance(error, AlertReceived):
+        alert = getattr(error.alert, "name", str(error.alert))
+        if meaning := getattr(error.alert, "meaning", None):
+            lines.append(f"the alert means: {meaning}")
+    if turn is not None:
+        lines.append(f"whose turn it is: {party(turn)}; {advice}")
+    return Verdict(
+        outcome=Outcome.FAILED,
+        reason=failure.value,
+        turn=turn,
+        message=message,
+        explanation=(*lines,),
+        alert=alert,
+    )
+
+
+_Place = tuple[Failure, Turn | None, str]
+
+_LOG = "see the server's log"
+_PATH = "see the server's log, and what stands between: a firewall, a proxy, a load balancer"
+_MODERN = "offer TLS 1.2 or 1.3 with current suites and groups"
+
+
+def _place(error: OSError, stage: Stage, identified: bool) -> _Place:
+    if stage is Stage.RESOLVING:
+        return Failure.UNKNOWN_HOST, Turn.YOU, "check the name"
+    if isinstance(error, UpgradeRefused):
+        advice = "offer STARTTLS (or check service and port)"
+        return Failure.NO_STARTTLS, Turn.PEER, advice
+    if isinstance(error, TLSError):
+        return _place_tls(error, identified)
+    if isinstance(error, ConnectionRefusedError):
+        return Failure.CONNECTION_REFUSED, Turn.PEER, "start the service (or check host and port)"
+    if isinstance(error, TimeoutError):
+        if stage is Stage.CONNECTING:
+            advice = "start the service, and let connections through to it (or check host and port)"
+        else:
+            advice = f"{_PATH} (or check the port)"
+        return Failure.TIMED_OUT, Turn.PEER, advice
+    if stage is Stage.CONNECTING:
+        return Failure.NO_CONNECTION, Turn.ADMINISTRATOR, "see this machine's network"
+    return Failure.CUT_OFF, Turn.PEER, _PATH
+
+
+def _place_tls(error: TLSError, identified: bool) -> _Place:
+    if isinstance(error, AlertReceived):
+        return _place_alert(error, identified)
+    if isinstance(error, RaggedEOF):
+        return Failure.CUT_OFF, Turn.PEER, _PATH
+    if isinstance(error, PeerIncompatible):
+        return Failure.NOTHING_IN_COMMON, Turn.PEER, _MODERN
+    if isinstance(error, NotTLSError):
+        advice = "check the port; --starttls is for services that begin in plaintext"
+        return Failure.NOT_TLS, Turn.YOU, advice
+    if isinstance(error, PeerMisbehaved):
+        return Failure.PROTOCOL_VIOLATED, Turn.PEER, _PATH
+    return Failure.INTERNAL_ERROR, error.turn, "report it"
+
+
+def _place_alert(error: AlertReceived, identified: bool) -> _Place:
+    if isinstance(error, PeerRejectedCertificate):
+        if identified:
+            advice = "ask the server's operator which certificates are accepted"
+            return Failure.CLIENT_CERTIFICATE_REFUSED, Turn.YOU, advice
+        return Failure.CLIENT_CERTIFICATE_DEMANDED, Turn.YOU, "offer one with --client-cert"
+    if error.alert == AlertDescription.no_application_protocol:
+        advice = "offer a protocol with --alpn that the server has, or none"
+        return Failure.ALPN_REFUSED, Turn.YOU, advice
+    if error.alert in (
+        AlertDescription.handshake_failure,
+        AlertDescription.protocol_version,
+        AlertDescription.insufficient_security,
+    ):
+        return Failure.NOTHING_IN_COMMON, Turn.PEER, _MODERN
+    return Failure.ALERT, Turn.PEER, _LOG
+
+
+def _words(error: OSError) -> str:
+    """The error in words, without a number."""
+    if isinstance(error, TimeoutError):
+        return "nothing came in time"
+    if isinstance(error, TLSError | socket.gaierror | UpgradeRefused) or not error.strerror:
+        return str(error.strerror or error)
+    return error.strerror

@@ -1,0 +1,71 @@
+"""What the commands print: text of others made harmless, colours where there is a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from enum import Enum
+from typing import Final, TextIO
+
+__all__ = ["WIDTH", "Style", "harmless", "paint", "print_lines", "wrapped"]
+
+#: Of a line, in characters; what has no blank in it may be longer.
+WIDTH: Final = 100
+
+#: Of a text that somebody else chose, in characters.
+_LONGEST: Final = 300
+
+
+class Style(Enum):
+    """How text stands out on a terminal (ECMA-48 8.3.117)."""
+
+    GOOD = "32"
+    BAD = "1;31"
+    HEAD = "1"
+    LABEL = "36"
+
+
+def harmless(text: str, longest: int = _LONGEST) -> str:
+    """Return `text` in one line that does not steer a terminal.
+
+    Control characters, line ends, and those that change the direction of text are escaped; what
+    is too long is cut.
+    """
+    shown = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text[: longest + 1]
+    )
+    return shown if len(text) <= longest else f"{shown[:longest]}..."
+
+
+def paint(text: str, style: Style, stream: TextIO) -> str:
+    """Return `text` in a colour if `stream` is a terminal that shows them (no-color.org)."""
+    colours = (
+        stream.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM") not in ("dumb", "unknown")
+    )
+    return f"\x1b[{style.value}m{text}\x1b[0m" if colours else text
+
+
+def wrapped(text: str, indent: int, hanging: int = 0) -> Sequence[str]:
+    """Return `text` in lines of `WIDTH` at most, `indent` blanks before each."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + hanging),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def print_lines(*lines: str, stream: TextIO | None = None) -> None:
+    """Print what its encoding can say, and escape the rest."""
+    out = stream or sys.stdout
+    encoding = out.encoding or "utf-8"
+    for line in lines:
+        print(line.encode(encoding, "backslashreplace").decode(encoding), file=out)
+    out.flush()
