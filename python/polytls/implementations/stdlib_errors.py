@@ -1,6 +1,7 @@
 """Whose fault it was: the one mapping from the errors of `ssl` to polytls's.
 
-By numbers and OpenSSL's own constants (`verify_code`, `reason`), never by wording. Why a
+By numbers and OpenSSL's own constants (`verify_code`, `reason`), never by wording, except where
+the module has no name for a reason: OpenSSL's words are that name, in other letters. Why a
 certificate was refused is told by `polytls.certificates`.
 """
 
@@ -60,7 +61,7 @@ def blame(
     the name that was checked. `chain`: what the peer presented, as far as `ssl` tells. `role`: the
     peer's. `trust_source`: what it was judged by, in words.
     """
-    reason = error.reason or ""
+    reason = _reason(error)
     if alert is None:
         alert = ALERTS.get(reason)
     if alert is not None:
@@ -99,6 +100,13 @@ def _alert_received(number: int) -> AlertReceived:
     if alert in _REJECTIONS:
         return PeerRejectedCertificate(f"the peer refused our certificate: {name}", alert=alert)
     return AlertReceived(f"the peer sent a fatal alert: {name}", alert=alert)
+
+
+def _reason(error: ssl.SSLError) -> str:
+    """OpenSSL's name for it (openssl/sslerr.h); the module's tables lack those of newer alerts."""
+    if error.reason:
+        return error.reason
+    return _words(error).removeprefix("[SSL] ").replace(" ", "_").upper()
 
 
 def _words(error: ssl.SSLError) -> str:
