@@ -30,7 +30,6 @@ from polytls import (
     NextProtocol,
     SigningChain,
     TLSServerConfiguration,
-    TrustStore,
     WantReadError,
 )
 from polytls.certificates import read
@@ -52,7 +51,7 @@ PATIENCE: Final = 30.0
 
 @dataclass
 class Scene:
-    """Where a server is made: its authority, the files of the command, and what ends with the test."""
+    """Where a server is made: its authority, the command's files, and what ends with the test."""
 
     folder: Path
     ending: ExitStack
@@ -305,15 +304,22 @@ GOOD: Final = {
 }
 
 
-@pytest.fixture
-def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+@contextmanager
+def staged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     """A folder of its own, with the authority's certificate, and no store of the system's."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "system.pem"))
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "system.pem"))
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     with ExitStack() as ending:
-        scene = Scene(tmp_path, ending)
+        scene = Scene(folder, ending)
         scene.write("ca.pem", scene.ca.certificate_pem)
+        yield scene
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    with staged(tmp_path / "scene", monkeypatch) as scene:
         yield scene
 
 
@@ -378,29 +384,16 @@ def settled(text: str) -> str:
     return text
 
 
-@contextmanager
-def staged(fault: dict[str, Any], folder: Path) -> Iterator[list[str]]:
-    folder.mkdir()
-    os.chdir(folder)
-    os.environ["SSL_CERT_FILE"] = str(folder / "system.pem")
-    with ExitStack() as ending:
-        scene = Scene(folder, ending)
-        scene.write("ca.pem", scene.ca.certificate_pem)
-        yield command_of(fault, SERVERS[fault["name"]](scene))
-
-
 @pytest.mark.skipif(
     polytls.implementations()[0] != "rustls", reason="the page has the outputs of rustls"
 )
 def test_the_page_has_what_the_command_prints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", "")
-    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     parts = []
     for fault in (GOOD, *FAULTS):
-        with staged(fault, tmp_path / fault["name"]) as command:
+        with staged(tmp_path / fault["name"], monkeypatch) as scene:
+            command = command_of(fault, SERVERS[fault["name"]](scene))
             code = main(command)
         printed = capsys.readouterr().out
         shown = " ".join(["polytls", *command])

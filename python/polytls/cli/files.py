@@ -21,9 +21,6 @@ _INDEXES: Final = ("index.html", "index.htm")
 class FileHandler(http.server.SimpleHTTPRequestHandler):
     """Answers GET and HEAD, one request a connection."""
 
-    server_version = "polytls"
-    sys_version = ""
-
     def __init__(
         self, connection: Any, peer: tuple[str, int], root: Path, log: Callable[[str], None]
     ) -> None:
@@ -31,6 +28,10 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
         self._log = log
         # It asks its server for nothing.
         super().__init__(connection, peer, None, directory=str(root))  # type: ignore[arg-type]
+
+    def version_string(self) -> str:
+        """Tell nothing of Python's version."""
+        return "polytls"
 
     def send_head(self) -> io.BytesIO | BinaryIO | None:
         """Refuse what is not in the folder once all links are followed."""

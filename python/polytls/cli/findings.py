@@ -34,6 +34,9 @@ _SETTLING: Final = 3.0
 #: How much is read meanwhile, in bytes.
 _MOST_DATA: Final = 1 << 20
 _PIECE: Final = 65536
+#: How long a service that begins in plaintext has to show it, in seconds. A slower one is found out
+#: by its answer to ClientHello.
+_GREETING_WAIT: Final = 0.05
 #: How much of a greeting is shown, in bytes.
 _GREETING: Final = 200
 
@@ -196,7 +199,8 @@ def _again(first: _Connection, address: names.Address) -> tuple[bool | None, OSE
 
 def _check_silence(plain: socket.socket) -> None:
     """Tell a service that begins in plaintext; `wrap_socket` would take it for an attack."""
-    if select.select([plain], [], [], 0)[0] and (said := plain.recv(_GREETING, socket.MSG_PEEK)):
+    spoke = select.select([plain], [], [], _GREETING_WAIT)[0]
+    if spoke and (said := plain.recv(_GREETING, socket.MSG_PEEK)):
         text = said.partition(b"\n")[0].rstrip(b"\r").decode("utf-8", "replace")
         raise NotTLSError(f"the server spoke first, and not TLS: «{text}»")
 

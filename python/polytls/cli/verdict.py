@@ -157,7 +157,8 @@ def _place_tls(error: TLSError, identified: bool) -> _Place:
         advice = "check the port; --starttls is for services that begin in plaintext"
         return Failure.NOT_TLS, Turn.YOU, advice
     if isinstance(error, PeerMisbehaved):
-        return Failure.PROTOCOL_VIOLATED, Turn.PEER, _PATH
+        advice = f"{_PATH} (--starttls is for services that begin in plaintext)"
+        return Failure.PROTOCOL_VIOLATED, Turn.PEER, advice
     return Failure.INTERNAL_ERROR, error.turn, "report it"
 
 

@@ -1,0 +1,461 @@
+"""`polytls inspect`: what it shows, its exit codes, STARTTLS, and servers that mean harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import polytls
+from polytls import NextProtocol, TLSServerConfiguration
+from polytls.cli import main
+from polytls.testing import CertificateAuthority
+
+NAME = "server.example"
+PATIENCE = 30.0
+SERVICES = ("smtp", "imap", "pop3", "ftp")
+
+Handle = Callable[[socket.socket], None]
+Serve = Callable[[Handle], int]
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """A function that serves each connection with another; it gives the port."""
+    with ExitStack() as ending:
+
+        def start(handle: Handle) -> int:
+            listener = socket.create_server(("127.0.0.1", 0))
+
+            def accept() -> None:
+                while True:
+                    try:
+                        plain, _ = listener.accept()
+                    except OSError:  # It is closed.
+                        return
+                    with plain, suppress(OSError):
+                        plain.settimeout(PATIENCE)
+                        handle(plain)
+
+            def close() -> None:
+                listener.shutdown(socket.SHUT_RDWR)  # Ends accept(2) in the thread.
+                listener.close()
+
+            thread = threading.Thread(target=accept)
+            thread.start()
+            ending.callback(thread.join, PATIENCE)
+            ending.callback(close)
+            port: int = listener.getsockname()[1]
+            return port
+
+        yield start
+
+
+@pytest.fixture
+def tls(ca: CertificateAuthority) -> Handle:
+    """Does TLS on a plain socket, to the end of what the client says."""
+    context: Any = polytls.implementation("rustls").server_context(
+        TLSServerConfiguration([ca.issue(NAME)], inner_protocols=[NextProtocol.HTTP1])
+    )
+
+    def handle(plain: socket.socket) -> None:
+        with context.wrap_socket(plain) as connection:
+            while connection.recv(4096):
+                pass
+
+    return handle
+
+
+@pytest.fixture
+def run(ca: CertificateAuthority, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command against a port: its exit code, and what it printed."""
+    (tmp_path / "ca.pem").write_bytes(ca.certificate_pem)
+
+    def run(port: int, *options: str, host: str = "127.0.0.1") -> tuple[int, str]:
+        given = ["--server-hostname", NAME, "--ca", str(tmp_path / "ca.pem"), *options]
+        code = main(["inspect", f"{host}:{port}", *given])
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        return code, printed.out
+
+    return run
+
+
+def wait_for_the_end(plain: socket.socket) -> None:
+    while plain.recv(4096):
+        pass
+
+
+# --- what is shown ---
+
+
+@pytest.mark.parametrize("name", polytls.implementations())
+def test_a_server_in_order_is_shown_as_a_document(
+    serve: Serve, tls: Handle, run: Run, ca: CertificateAuthority, name: str
+) -> None:
+    port = serve(tls)
+    options = ("--implementation", name, "--alpn", "h2", "--alpn", "foo, http/1.1", "--json")
+    code, printed = run(port, *options)
+    document = json.loads(printed)
+    assert (code, document["exit_code"]) == (0, 0)
+    assert document["format"] == 1
+    assert document["target"] == {
+        "host": "127.0.0.1",
+        "port": port,
+        "server_hostname": NAME,
+        "starttls": None,
+    }
+    assert document["addresses"] == [{"address": "127.0.0.1", "port": port, "error": None}]
+    assert document["stage"] == "connected"
+    connection = document["connection"]
+    assert connection["implementation"] == name
+    assert connection["version"] == "TLSv1.3"
+    assert connection["suite"].startswith("TLS_")
+    assert connection["alpn"] == "http/1.1"
+    assert connection["server_name"] == NAME
+    assert document["resumption"] == {"resumed": True, "error": None}
+    (leaf,) = document["chain"]
+    assert leaf["dns_names"] == [NAME]
+    assert (leaf["key_type"], leaf["key_bits"], leaf["is_authority"]) == ("ECDSA", 256, False)
+    assert len(leaf["sha256"]) == len(leaf["spki_sha256"]) == 64
+    assert document["verified_chain"][0] == leaf
+    assert document["verdict"] == {
+        "outcome": "good",
+        "reason": None,
+        "turn": None,
+        "message": None,
+        "explanation": [],
+        "alert": None,
+        "certificate": None,
+    }
+
+
+def test_the_document_has_the_same_fields_whatever_happened(
+    serve: Serve, tls: Handle, run: Run
+) -> None:
+    good = json.loads(run(serve(tls), "--json")[1])
+    for options in (("--server-hostname", "other.example"), ("--alpn", "h2")):
+        other = json.loads(run(serve(tls), "--json", *options)[1])
+        assert list(other) == list(good)
+        assert list(other["verdict"]) == list(good["verdict"])
+        assert other["verdict"]["outcome"] in ("refused", "failed")
+
+
+def test_every_address_that_was_tried_is_told(
+    serve: Serve, tls: Handle, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = serve(tls)
+    nobody = socket.create_server(("127.0.0.1", 0))
+    with nobody:
+        closed = nobody.getsockname()[1]
+
+    def look_up(*_: object, **__: object) -> list[Any]:
+        found = [("127.0.0.1", closed), ("127.0.0.1", port)]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    code, printed = run(1, "--json", host="server.example")
+    assert code == 0
+    first, second = json.loads(printed)["addresses"]
+    assert "refused" in first["error"]
+    assert second["error"] is None
+
+
+def test_a_port_where_nobody_listens_is_told(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    code, printed = run(port)
+    assert code == 3
+    assert "connection refused: " in printed
+    assert "whose turn it is: the server's operator" in printed
+
+
+def test_a_host_that_nobody_knows_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(*_: object, **__: object) -> list[Any]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    code, printed = run(443, host="nosuch.invalid")
+    assert code == 3
+    assert "unknown host: Name or service not known" in printed
+    assert "whose turn it is: you" in printed
+
+
+def test_a_server_that_says_nothing_is_given_up(serve: Serve, run: Run) -> None:
+    code, printed = run(serve(wait_for_the_end), "--timeout", "0.2")
+    assert code == 3
+    assert "timed out: " in printed
+
+
+def test_a_service_that_speaks_first_is_no_tls(serve: Serve, run: Run) -> None:
+    def greet(plain: socket.socket) -> None:
+        plain.sendall(b"220 mail.example \x1b[31mESMTP\r\n")
+        with suppress(OSError):
+            plain.recv(65536)
+
+    code, printed = run(serve(greet))
+    assert code == 3
+    # Which of them depends on who is quicker, the greeting or ClientHello.
+    assert "not TLS: " in printed or "the peer spoke before TLS began" in printed
+    assert "--starttls" in printed
+    assert "\x1b" not in printed
+
+
+# --- the terminal ---
+
+
+def on_terminal(*arguments: str, **environment: str) -> str:
+    """What a person sees: the output of the command on a terminal."""
+    ours, theirs = pty.openpty()
+    variables = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "polytls", *arguments],
+        stdout=theirs,
+        stdin=subprocess.DEVNULL,
+        env=variables | {"TERM": "xterm"} | environment,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # EIO is a terminal's end.
+            while data := os.read(ours, 65536):
+                shown += data
+        os.close(ours)
+        process.wait(PATIENCE)
+    return shown.decode()
+
+
+def test_there_are_colours_on_a_terminal_and_nowhere_else(
+    serve: Serve, tls: Handle, run: Run, tmp_path: Path
+) -> None:
+    port = serve(tls)
+    options = ("--server-hostname", NAME, "--ca", str(tmp_path / "ca.pem"))
+    command = ("inspect", f"127.0.0.1:{port}", *options)
+    assert "\x1b[32mgood\x1b[0m" in on_terminal(*command)
+    assert "\x1b" not in on_terminal(*command, NO_COLOR="1")
+    assert "\x1b" not in on_terminal(*command, TERM="dumb")
+    assert "\x1b" not in run(port)[1]
+    bad = ("inspect", f"127.0.0.1:{port}", "--ca", str(tmp_path / "ca.pem"))
+    assert "\x1b[1;31mrefused\x1b[0m" in on_terminal(*bad)
+
+
+def test_names_of_strangers_do_not_steer_a_terminal(serve: Serve, run: Run) -> None:
+    evil = CertificateAuthority("evil\x1b[2J\n\u202eCA\x9b31m").issue(
+        NAME, "a\x1b[31m.example", common_name="x\x07\x1b]0;title\x07\r\nverdict good"
+    )
+    context: Any = polytls.implementation("rustls").server_context(TLSServerConfiguration([evil]))
+
+    def handle(plain: socket.socket) -> None:
+        context.wrap_socket(plain).close(force=True)
+
+    for options in ((), ("--json",)):
+        code, printed = run(serve(handle), *options)
+        assert code == 1
+        assert all(letter.isprintable() or letter == "\n" for letter in printed)
+        assert "\nverdict good" not in printed
+
+
+# --- STARTTLS ---
+
+DIALOGUES: dict[str, list[tuple[bytes | None, bytes]]] = {
+    # What is expected of the client, and the answer.
+    "smtp": [
+        (None, b"220-mail.example\r\n220 ready\r\n"),
+        (b"EHLO [127.0.0.1]\r\n", b"250-mail.example\r\n250-STARTTLS\r\n250 HELP\r\n"),
+        (b"STARTTLS\r\n", b"220 go ahead\r\n"),
+    ],
+    "imap": [
+        (None, b"* OK [CAPABILITY IMAP4rev2 STARTTLS] ready\r\n"),
+        (b"a STARTTLS\r\n", b"* NO a warning\r\na OK begin\r\n"),
+    ],
+    "pop3": [(None, b"+OK ready\r\n"), (b"STLS\r\n", b"+OK begin\r\n")],
+    "ftp": [(None, b"220-hello\r\n  there\r\n220 ready\r\n"), (b"AUTH TLS\r\n", b"234 begin\r\n")],
+}
+
+
+def dialogue(service: str, then: Handle, last: bytes | None = None) -> Handle:
+    """The server's part; `last` in place of its last answer."""
+
+    def handle(plain: socket.socket) -> None:
+        *steps, (command, answer) = DIALOGUES[service]
+        for expected, reply in (*steps, (command, answer if last is None else last)):
+            if expected is not None:
+                assert plain.recv(1000) == expected
+            # In two pieces: lines come as they like.
+            plain.sendall(reply[:3])
+            plain.sendall(reply[3:])
+        then(plain)
+
+    return handle
+
+
+@pytest.mark.parametrize("name", polytls.implementations())
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_goes_on_to_tls(
+    serve: Serve, tls: Handle, run: Run, service: str, name: str
+) -> None:
+    port = serve(dialogue(service, tls))
+    code, printed = run(port, "--starttls", service, "--implementation", name, "--json")
+    document = json.loads(printed)
+    assert code == 0, document["verdict"]
+    assert document["target"]["starttls"] == service
+    assert document["resumption"]["resumed"] is True
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_is_injected_before_tls_is_refused(serve: Serve, run: Run, service: str) -> None:
+    consent = DIALOGUES[service][-1][1]
+    port = serve(dialogue(service, wait_for_the_end, consent + b"250 injected\r\n"))
+    code, printed = run(port, "--starttls", service)
+    assert code == 3
+    assert "protocol violated: the peer spoke before TLS began" in printed
+
+
+def end(plain: socket.socket) -> None:
+    plain.shutdown(socket.SHUT_WR)
+    wait_for_the_end(plain)
+
+
+def assert_no_starttls(told: str, outcome: tuple[int, str]) -> None:
+    code, printed = outcome
+    assert code == 3
+    assert "no STARTTLS: " in printed
+    assert told in " ".join(printed.split())
+    assert "whose turn it is: the server's operator; offer STARTTLS" in printed
+    assert all(letter.isprintable() or letter == "\n" for letter in printed)
+
+
+@pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        ("smtp", b"454 \x1b[2J\x9bnot now\r\n"),
+        ("imap", b"a NO \x1b[2J\x9bnot now\r\n"),
+        ("pop3", b"-ERR \x1b[2J\x9bnot now\r\n"),
+        ("ftp", b"534 \x1b[2J\x9bnot now\r\n"),
+    ],
+)
+def test_a_service_that_does_not_go_on_is_quoted(
+    serve: Serve, run: Run, service: str, said: bytes
+) -> None:
+    outcome = run(serve(dialogue(service, end, said)), "--starttls", service)
+    said = said.partition(b"\x1b")[0]
+    assert_no_starttls(f"the server said «{said.decode()}\\x1b[2J", outcome)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"", "ended the connection before TLS began"),
+        (b"x" * 10_000, "a line of more than 8192 bytes"),
+        (b"y" * 9_000 + b"\r\n", "a line of more than 8192 bytes"),
+    ],
+    ids=["an end", "an endless line", "a long line"],
+)
+def test_what_a_service_may_say_has_limits(
+    serve: Serve, run: Run, service: str, said: bytes, told: str
+) -> None:
+    assert_no_starttls(told, run(serve(dialogue(service, end, said)), "--starttls", service))
+
+
+@pytest.mark.parametrize(
+    ("service", "line"), [("smtp", b"220-x\r\n"), ("imap", b"* x\r\n"), ("ftp", b"234-x\r\n")]
+)
+def test_a_reply_has_a_limit_of_lines(serve: Serve, run: Run, service: str, line: bytes) -> None:
+    outcome = run(serve(dialogue(service, end, line * 101)), "--starttls", service)
+    assert_no_starttls("a reply of more than 100 lines", outcome)
+
+
+def test_a_dialogue_has_one_deadline_however_slowly_it_goes(serve: Serve, run: Run) -> None:
+    def dribble(plain: socket.socket) -> None:
+        ended = threading.Event()
+        while not ended.wait(0.02):
+            plain.sendall(b"2")  # Until the client has gone: OSError.
+
+    code, printed = run(serve(dribble), "--starttls", "smtp", "--timeout", "0.3")
+    assert code == 3
+    assert "timed out: " in printed
+
+
+# --- what cannot be run ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "HOST[:PORT]"),
+        (("https://server.example/",), "URL"),
+        (("server.example:https",), "port"),
+        (("server.example:",), "port"),
+        (("server.example:99999",), "port"),
+        (("server.example:123456",), "port"),
+        (("[::1",), "[ADDRESS]:PORT"),
+        (("[::1]443",), "[ADDRESS]:PORT"),
+        ((":443",), ""),
+        (("a b.example",), "a b.example"),
+        (("server.example", "--server-hostname", "x y"), "x y"),
+        (("server.example", "--pin-sha256", "12"), "32"),
+        (("server.example", "--pin-sha256", "0" * 64, "--ca", "ca.pem"), "--pin-sha256"),
+        (("server.example", "--client-key", "key.pem"), "--client-cert"),
+        (("server.example", "--client-cert", "/no/such.pem"), "/no/such.pem"),
+        (("server.example", "--ca", "/no/such.pem"), "/no/such.pem"),
+        (("server.example", "--crl", "/no/such.crl"), "/no/such.crl"),
+        (("server.example", "--alpn", "x" * 300), "inner_protocols"),
+        (("server.example", "--starttls", "ldap"), "ldap"),
+        (("server.example", "--timeout", "0"), "--timeout"),
+        (("server.example", "--timeout", "nan"), "--timeout"),
+        (("server.example", "--implementation", "nosuch"), "nosuch"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
+)
+def test_what_makes_no_sense_cannot_be_run(
+    arguments: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["inspect", *arguments])
+    assert caught.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert told in printed.err
+
+
+@pytest.mark.parametrize(
+    ("text", "service", "expected"),
+    [
+        ("server.example", None, ("server.example", 443)),
+        ("server.example", "smtp", ("server.example", 25)),
+        ("server.example:8443", "imap", ("server.example", 8443)),
+        ("::1", None, ("::1", 443)),
+        ("[::1]", "pop3", ("::1", 110)),
+        ("[::1]:8443", None, ("::1", 8443)),
+        ("192.0.2.1", "ftp", ("192.0.2.1", 21)),
+    ],
+)
+def test_host_and_port_are_read(
+    text: str,
+    service: str | None,
+    expected: tuple[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def look_up(*arguments: object, **_: object) -> list[Any]:
+        asked.append(arguments[:2])
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    options = [] if service is None else ["--starttls", service]
+    assert main(["inspect", text, *options]) == 3
+    assert asked == [expected]
+    assert capsys.readouterr().out
