@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import socket
 import subprocess
 import sys
@@ -19,9 +20,11 @@ import pytest
 import polytls
 from polytls import NextProtocol, TLSServerConfiguration
 from polytls.cli import main
+from polytls.cli.verdict import Failure, Outcome
 from polytls.testing import CertificateAuthority
 
 NAME = "server.example"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 PATIENCE = 30.0
 SERVICES = ("smtp", "imap", "pop3", "ftp")
 
@@ -152,6 +155,21 @@ def test_the_document_has_the_same_fields_whatever_happened(
         assert other["verdict"]["outcome"] in ("refused", "failed")
 
 
+def test_the_page_names_every_field_and_every_reason(serve: Serve, tls: Handle, run: Run) -> None:
+    page = PAGE.read_text()
+    document = json.loads(run(serve(tls), "--json")[1])
+    (certificate,) = document["chain"]
+    parts = [document, certificate, *(document[name] for name in document)]
+    for part in parts:
+        for name in part if isinstance(part, dict) else ():
+            assert f"`{name}`" in page
+    reasons = re.findall(r"^\| ([^`|]+) \| ", page.partition("### Reasons")[2], re.MULTILINE)
+    assert {failure.value for failure in Failure} <= set(reasons)
+    codes = {str(outcome.exit_code): outcome.word for outcome in Outcome}
+    for code, word in codes.items():
+        assert re.search(rf"^\| {code} \| {word}\b", page, re.MULTILINE)
+
+
 def test_every_address_that_was_tried_is_told(
     serve: Serve, tls: Handle, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,7 +268,7 @@ def test_there_are_colours_on_a_terminal_and_nowhere_else(
 
 
 def test_names_of_strangers_do_not_steer_a_terminal(serve: Serve, run: Run) -> None:
-    evil = CertificateAuthority("evil\x1b[2J\n\u202eCA\x9b31m").issue(
+    evil = CertificateAuthority("evil\x1b[2J\x7f\n\u202eCA\x9b31m").issue(
         NAME, "a\x1b[31m.example", common_name="x\x07\x1b]0;title\x07\r\nverdict good"
     )
     context: Any = polytls.implementation("rustls").server_context(TLSServerConfiguration([evil]))

@@ -1,7 +1,6 @@
 """Connect to a TLS server, show what happened, and explain what went wrong.
 
-The exit code is 0 if the server is in order, 1 if its certificate was refused, 3 if there was no
-TLS connection for another reason, and 2 for what cannot be run.
+Connections are made by `findings` (and `starttls`), judged by `verdict`, printed by `report`.
 """
 
 from __future__ import annotations
@@ -32,6 +31,10 @@ _T = TypeVar("_T")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
+    parser.epilog = (
+        "The exit code is 0 if all is well, 1 if the server's certificate was refused, 2 for what "
+        "cannot be run, 3 if there was no TLS connection for another reason."
+    )
     parser.add_argument(
         "target",
         metavar="HOST[:PORT]",

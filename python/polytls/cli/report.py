@@ -203,7 +203,8 @@ def as_json(findings: Findings, verdict: Verdict) -> str:
         },
         "exit_code": verdict.outcome.exit_code,
     }
-    return json.dumps(document, indent=2)
+    # The one control character that it leaves as it is.
+    return json.dumps(document, indent=2).replace("\x7f", "\\u007f")
 
 
 def _certificate(der: bytes) -> dict[str, Any]:

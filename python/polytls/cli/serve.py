@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,8 @@ __all__ = ["add_arguments", "run"]
 
 _LOOPBACK: Final = "127.0.0.1"
 _NAMES: Final = ("localhost", "127.0.0.1", "::1")
+#: They stand for all addresses, and cannot be connected to.
+_ALL: Final = ("0.0.0.0", "::")  # noqa: S104 - that is what --host may ask for
 #: Of connections in hand; further ones wait with the system.
 _THREADS: Final = 32
 #: For the handshake, and for each read and write, in seconds.
@@ -103,7 +106,7 @@ def _address(arguments: argparse.Namespace) -> tuple[str, int]:
 
 def _self_signed(host: str) -> SigningChain:
     own = [*_NAMES]
-    if host not in (*own, "0.0.0.0", "::"):  # noqa: S104 - they are no names to be certified
+    if host not in (*own, *_ALL):
         own.append(host)
     return self_signed(*own, common_name="polytls serve")
 
@@ -123,10 +126,11 @@ def _announce(arguments: argparse.Namespace, chain: SigningChain, host: str, por
     if arguments.self_signed:
         der = chain.leaf[0].buffer or b""
         pin = read(der).spki_sha256
+        to = f"localhost:{port}" if host in _ALL else where
         print_lines(
             "",
             "The certificate is a throw-away one, for a few days. To trust it alone:",
-            f"  polytls inspect {where} --pin-sha256 {pin}",
+            f"  polytls inspect {to} --pin-sha256 {pin}",
             "or save it to a file, for --ca of polytls inspect, or --cacert of curl:",
             "",
             *pem("CERTIFICATE", der).decode().splitlines(),
@@ -168,7 +172,12 @@ class _Server:
         """Accept for ever."""
         while True:
             self._free.acquire()
-            connection, peer = self._listener.accept()
+            try:
+                connection, peer = self._listener.accept()
+            except OSError as error:  # Too many open files, say; the listener itself has paused.
+                self._free.release()
+                _log(f"cannot accept: {error}")
+                continue
             with self._lock:
                 self._open.add(connection)
             self._pool.submit(self._handle, connection, peer)
@@ -178,7 +187,7 @@ class _Server:
             connection.settimeout(_PATIENCE)
             connection.do_handshake()
             self._serve(connection, peer)
-        except OSError as error:
+        except Exception as error:  # One client's trouble is not the others'.
             if not self._ended:
                 _log(f"{peer[0]}:{peer[1]} failed: {error}")
         finally:
@@ -190,8 +199,6 @@ class _Server:
 
 
 def _log(text: str) -> None:
-    import sys
-
     print_lines(harmless(text), stream=sys.stderr)
 
 
