@@ -129,7 +129,10 @@ def test_the_version_is_told() -> None:
     assert done.stdout == f"polytls {polytls.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [("--help",), *((name, "-h") for name in ("demo", "implementations", "inspect", "serve"))])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), *((name, "-h") for name in ("demo", "implementations", "inspect", "serve"))],
+)
 def test_there_is_help(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert done.returncode == 0
