@@ -199,15 +199,20 @@ def test_a_port_where_nobody_listens_is_told(run: Run) -> None:
     assert "whose turn it is: the server's operator" in printed
 
 
-def test_a_host_that_nobody_knows_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "party"), [(socket.EAI_NONAME, "you"), (socket.EAI_AGAIN, "your administrator")]
+)
+def test_a_host_that_nobody_knows_is_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch, number: int, party: str
+) -> None:
     def look_up(*_: object, **__: object) -> list[Any]:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        raise socket.gaierror(number, "what the resolver says")
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     code, printed = run(443, host="nosuch.invalid")
     assert code == 3
-    assert "unknown host: Name or service not known" in printed
-    assert "whose turn it is: you" in printed
+    assert "unknown host: what the resolver says" in printed
+    assert f"whose turn it is: {party};" in printed
 
 
 def test_a_server_that_says_nothing_is_given_up(serve: Serve, run: Run) -> None:
@@ -421,6 +426,7 @@ def test_a_dialogue_has_one_deadline_however_slowly_it_goes(serve: Serve, run: R
         (("[::1]443",), "[ADDRESS]:PORT"),
         ((":443",), ""),
         (("a b.example",), "a b.example"),
+        (("a b.example", "--server-hostname", "server.example"), "a b.example"),
         (("server.example", "--server-hostname", "x y"), "x y"),
         (("server.example", "--pin-sha256", "12"), "32"),
         (("server.example", "--pin-sha256", "0" * 64, "--ca", "ca.pem"), "--pin-sha256"),

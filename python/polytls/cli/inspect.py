@@ -115,7 +115,8 @@ def _asked(make: Callable[[], _T]) -> _T:
 def _target(arguments: argparse.Namespace) -> Target:
     host, port = _host_and_port(arguments.target, PORTS.get(arguments.starttls, _HTTPS))
     name = arguments.server_hostname or host
-    names.verified_name(name)
+    for each in (host, name):
+        names.verified_name(each)
     names.port_of((host, port))
     return Target(host, port, name, arguments.starttls)
 

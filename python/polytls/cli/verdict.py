@@ -79,7 +79,7 @@ class Verdict:
     index: int | None = None
 
 
-def party(turn: Turn) -> str:
+def _party(turn: Turn) -> str:
     """Whose turn it is, as seen from a client."""
     return "the server's operator" if turn is Turn.PEER else turn.value
 
@@ -107,7 +107,7 @@ def judge(findings: Findings, *, identified: bool = False) -> Verdict:
         if meaning := getattr(error.alert, "meaning", None):
             lines.append(f"the alert means: {meaning}")
     if turn is not None:
-        lines.append(f"whose turn it is: {party(turn)}; {advice}")
+        lines.append(f"whose turn it is: {_party(turn)}; {advice}")
     return Verdict(
         outcome=Outcome.FAILED,
         reason=failure.value,
@@ -127,6 +127,9 @@ _MODERN = "offer TLS 1.2 or 1.3 with current suites and groups"
 
 def _place(error: OSError, stage: Stage, identified: bool) -> _Place:
     if stage is Stage.RESOLVING:
+        if error.errno == socket.EAI_AGAIN:
+            advice = "see this machine's resolver and network"
+            return Failure.UNKNOWN_HOST, Turn.ADMINISTRATOR, advice
         return Failure.UNKNOWN_HOST, Turn.YOU, "check the name"
     if isinstance(error, UpgradeRefused):
         advice = "offer STARTTLS (or check service and port)"

@@ -67,5 +67,6 @@ def print_lines(*lines: str, stream: TextIO | None = None) -> None:
     out = stream or sys.stdout
     encoding = out.encoding or "utf-8"
     for line in lines:
-        print(line.encode(encoding, "backslashreplace").decode(encoding), file=out)
+        # In one piece: other threads print as well.
+        out.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     out.flush()
