@@ -1,7 +1,7 @@
 """Whose fault it was: the one mapping from the errors of `ssl` to polytls's.
 
 By numbers and OpenSSL's own constants (`verify_code`, `reason`), never by wording, except where
-the module has no name for a reason: OpenSSL's words are that name, in other letters. Why a
+the module has no name for an alert: OpenSSL's words are that name, in other letters. Why a
 certificate was refused is told by `polytls.certificates`.
 """
 
@@ -61,9 +61,9 @@ def blame(
     the name that was checked. `chain`: what the peer presented, as far as `ssl` tells. `role`: the
     peer's. `trust_source`: what it was judged by, in words.
     """
-    reason = _reason(error)
+    reason = error.reason or ""
     if alert is None:
-        alert = ALERTS.get(reason)
+        alert = ALERTS.get(reason or _unnamed(error))
     if alert is not None:
         return _alert_received(alert)
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -102,10 +102,8 @@ def _alert_received(number: int) -> AlertReceived:
     return AlertReceived(f"the peer sent a fatal alert: {name}", alert=alert)
 
 
-def _reason(error: ssl.SSLError) -> str:
-    """OpenSSL's name for it (openssl/sslerr.h); the module's tables lack those of newer alerts."""
-    if error.reason:
-        return error.reason
+def _unnamed(error: ssl.SSLError) -> str:
+    """OpenSSL's name (openssl/sslerr.h) for an alert that the module's tables lack."""
     return _words(error).removeprefix("[SSL] ").replace(" ", "_").upper()
 
 
