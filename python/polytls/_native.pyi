@@ -152,6 +152,7 @@ class ServerEngine:
         do_handshake_on_accept: bool,
         handshake_timeout: float | None,
         handshake_limit: int,
+        handshake_may_block: bool,
     ) -> SocketHandle: ...
     def take_over(
         self, context: ServerContext, socket: socket, leftover: bytes

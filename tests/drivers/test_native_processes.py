@@ -200,7 +200,7 @@ def test_a_listener_that_was_accepted_from_is_the_parents() -> None:
         # Its handshake was neither ended nor taken away by the child.
         listener.settimeout(None)
         with client.wrap_socket(silent, "localhost", do_handshake_on_connect=False) as over:
-            accepting = threading.Thread(target=lambda: serve(listener))
+            accepting = threading.Thread(target=lambda: serve(listener), daemon=True)
             accepting.start()
             over.sendall(b"hello")
             assert over.recv(100) == b"hello"
@@ -306,3 +306,76 @@ def test_handshakes_in_progress_go_on_without_descriptors() -> None:
     with over, second, listener:
         pass
     """)
+
+
+HELD = """
+    begun, released = threading.Event(), threading.Event()
+
+    def verify(peer):
+        if not begun.is_set():
+            begun.set()
+            released.wait(60)
+
+    listening = polytls.TLSServerConfiguration(
+        [ca.issue("localhost")],
+        trust_store=ca.trust_store(),
+        client_authentication=polytls.ClientAuthentication.REQUIRED,
+        peer_verifier=verify,
+    )
+    client = tls.client_context(
+        polytls.TLSClientConfiguration(ca.issue("client"), trust_store=ca.trust_store())
+    )
+    listener = tls.server_context(listening).connect(("localhost", 0))
+    accepting = threading.Thread(target=lambda: serve(listener), daemon=True)
+    accepting.start()
+    slow = client.connect(("localhost", listener.getsockname()[1]))
+    assert begun.wait(60)
+    tasks = "/proc/self/task"
+"""
+
+
+def test_a_child_closes_what_it_inherits_while_a_verifier_is_busy() -> None:
+    run(
+        HELD
+        + """
+    def leave():
+        global listener
+        descriptor = listener.fileno()
+        listener.close()
+        assert listener.fileno() == -1
+        try:
+            os.fstat(descriptor)
+        except OSError as error:
+            assert error.errno == errno.EBADF
+        else:
+            raise AssertionError("still open")
+        del listener
+
+    wait(child(leave))
+    # The parent goes on.
+    assert ask(listener, client) is False
+    accepting.join()
+    released.set()
+    connection, _ = listener.accept()
+    connection.close(force=True)
+    slow.close(force=True)
+    listener.close()
+    if os.path.isdir(tasks):
+        until = time.monotonic() + 60
+        while len(os.listdir(tasks)) > 1:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    """
+    )
+
+
+def test_a_process_ends_while_a_verifier_is_busy() -> None:
+    run(
+        HELD
+        + """
+    assert ask(listener, client) is False
+    accepting.join()
+    slow.close(force=True)
+    listener.close()
+    """
+    )

@@ -48,6 +48,9 @@ from polytls.insecure import InsecureConfiguration, SecurityWarning
 from polytls.names import resolve
 from polytls.streams import Deadline, connect
 
+#: Where a fault would make somebody wait for ever, it gives up after this, in seconds.
+SOON: Final = 0.3
+
 # --- the honest wrapper ---
 
 
@@ -478,6 +481,21 @@ def _asked_once(verifier: Any) -> Any:
     return ask
 
 
+def _one_at_a_time(verifier: Any) -> Any:
+    turn = threading.Lock()
+
+    def ask(peer: Any) -> Any:
+        # Not for ever, as it might be.
+        if not turn.acquire(timeout=SOON):
+            raise TimeoutError("another client is being looked at")
+        try:
+            return verifier(peer)
+        finally:
+            turn.release()
+
+    return ask
+
+
 def _deaf(verifier: Any) -> Any:
     def ask(peer: Any) -> None:
         verifier(peer)
@@ -547,6 +565,11 @@ ASKS_THE_VERIFIER_ONCE: Final = Faulty(
     "does not ask the verifier where a session is resumed",
     "test_peer_verifier::test_it_is_asked_about_resumed_servers_too",
     **_with_verifier(_asked_once),
+)
+HOLDS_OTHERS_UP: Final = Faulty(
+    "asks the verifier of one listener about one client at a time",
+    "test_slow_callbacks::test_others_get_through_while_one_is_held",
+    **_with_verifier(_one_at_a_time),
 )
 DOES_NOT_LOOK_AT_WHAT_A_VERIFIER_RETURNS: Final = Faulty(
     "goes on where the verifier returns False",

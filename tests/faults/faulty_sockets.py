@@ -10,12 +10,9 @@ import socket
 from contextlib import suppress
 from typing import Any, Final
 
-from faulty import Client, Faulty, Server, Socket
+from faulty import SOON, Client, Faulty, Server, Socket
 
 from polytls import NotTLSError, PeerMisbehaved
-
-#: Where a fault would make somebody wait for ever, it gives up after this, in seconds.
-SOON: Final = 0.3
 
 # --- wrap_socket ---
 

@@ -5,7 +5,7 @@
 //! exceptions are made and signal handlers are run by whoever calls.
 //!
 //! ```text
-//!  connect, take_over --> Stream <-- Listener (pool of handshakes in progress)
+//!  connect, take_over --> Stream <-- Listener (pool of handshakes in progress; workers, if they may block)
 //!                  |
 //!                turns      one lock; who waits for the kernel, and who waits for that thread
 //!                  |
@@ -57,6 +57,8 @@ mod transport;
 mod turns;
 #[cfg(unix)]
 mod wait;
+#[cfg(unix)]
+mod workers;
 
 #[cfg(unix)]
 pub use self::{

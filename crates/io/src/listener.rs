@@ -8,6 +8,8 @@
 //! Several threads may accept at once. One of them leads: it polls the listening socket and all
 //! handshakes. Handshakes that can go on are worked on by whichever thread is free, each without
 //! the lock; the others wait, each for a bell of its own, until there is work or nobody leads.
+//! Where a handshake may block, threads of the listener's own work on them (`workers.rs`), and those
+//! that accept poll alone.
 //!
 //! When there is no descriptor or no memory for a connection (EMFILE and its kin), the connection
 //! stays with the kernel, and the listening socket is left alone for a moment, so that nobody
@@ -17,8 +19,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use polytls_core::{Connection, Error as TlsError, Role, Session};
@@ -27,11 +29,12 @@ use rustix::event::PollFd;
 use crate::deadline::{Deadline, Timeout, TimeoutCell};
 use crate::error::Error;
 use crate::fork::{self, Born};
-use crate::pool::{Pending, Pool, Step};
+use crate::pool::{Pending, Pool};
 use crate::socket::{self, Address};
 use crate::stream::Stream;
 use crate::take_over::own;
 use crate::wait::{Bell, Interest, Interrupt, poll_until};
+use crate::workers::Shared;
 
 /// Taken from the kernel's queue at a time.
 const ACCEPT_BATCH: usize = 16;
@@ -60,6 +63,10 @@ pub struct ListenerSettings {
     pub handshake_timeout: Duration,
     /// Whether a blocking `accept` completes handshakes. A non-blocking one never does.
     pub handshake_on_accept: bool,
+    /// Whether a step of a handshake may block, as it calls back into the application: each
+    /// handshake in progress then has a thread while it has something to do, so that none holds up
+    /// another. One that is finished later than its limit of time allows has failed.
+    pub handshake_may_block: bool,
 }
 
 impl Default for ListenerSettings {
@@ -71,6 +78,7 @@ impl Default for ListenerSettings {
             handshake_limit: 128,
             handshake_timeout: Duration::from_secs(10),
             handshake_on_accept: true,
+            handshake_may_block: false,
         }
     }
 }
@@ -84,13 +92,12 @@ type MakeSession = dyn Fn() -> Result<Box<dyn Session>, TlsError> + Send + Sync;
 /// has, it belongs to the parent, as the handshakes in progress do; [`Self::close`] in the child
 /// closes the descriptor there.
 pub struct Listener {
-    pool: Mutex<Pool>,
+    shared: Arc<Shared>,
     born: Born,
     /// Whether somebody has accepted.
     used: AtomicBool,
     descriptor: AtomicI32,
     timeout: TimeoutCell,
-    failed: AtomicU64,
     family: u16,
     settings: ListenerSettings,
     make: Box<MakeSession>,
@@ -129,18 +136,18 @@ impl Listener {
             }
         }
         let (socket, family) = outcome?;
+        let settings = ListenerSettings {
+            handshake_limit: settings.handshake_limit.max(1),
+            ..settings
+        };
         Ok(Self {
             family,
             descriptor: AtomicI32::new(socket.as_raw_fd()),
-            pool: Mutex::new(Pool::new(socket, Bell::new()?)),
+            shared: Arc::new(Shared::new(Pool::new(socket, Bell::new()?), settings)),
             born: Born::here(),
             used: AtomicBool::new(false),
             timeout: TimeoutCell::new(Timeout::Forever),
-            failed: AtomicU64::new(0),
-            settings: ListenerSettings {
-                handshake_limit: settings.handshake_limit.max(1),
-                ..settings
-            },
+            settings,
             make: Box::new(make),
         })
     }
@@ -192,7 +199,9 @@ impl Listener {
                 }
                 return Ok(stream);
             }
-            pool = if let Some(pending) = pool.begin_work() {
+            let others_work = self.settings.handshake_may_block && self.shared.hire(&mut pool);
+            let work = if others_work { None } else { pool.begin_work() };
+            pool = if let Some(pending) = work {
                 drop(pool);
                 self.work(pending)?
             } else if pool.led {
@@ -263,20 +272,8 @@ impl Listener {
 
     /// One step of one handshake, without the lock.
     fn work(&self, pending: Pending) -> Result<MutexGuard<'_, Pool>, Error> {
-        let step = pending.step();
-        if let Step::Failed(error) = &step {
-            self.note_failure(&pending, error);
-        }
-        let mut pool = self.lock()?;
-        if pool.done(pending, &step, self.settings.handshake_limit) {
-            pool.ring();
-        }
-        Ok(pool)
-    }
-
-    fn note_failure(&self, pending: &Pending, error: &dyn fmt::Display) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-        log::debug!("a handshake with {} failed: {error}", pending.peer());
+        drop(self.shared.work(pending));
+        self.lock()
     }
 
     /// Waits until there is work, or the leader has gone.
@@ -341,7 +338,7 @@ impl Listener {
         bell.hush();
         outcome?;
         for pending in pool.sort(&watch, &ready[..watch.sockets.len()]) {
-            self.note_failure(&pending, &Error::TimedOut);
+            self.shared.note_failure(&pending, &Error::TimedOut);
         }
         if let Some(listener) = &watch.listener
             && ready.last() == Some(&true)
@@ -354,7 +351,8 @@ impl Listener {
                 match socket::accept(listener) {
                     Ok(Some((socket, peer))) => {
                         if let Some(pending) = pool.make_room(limit) {
-                            self.note_failure(&pending, &"it gave way to another client");
+                            self.shared
+                                .note_failure(&pending, &"it gave way to another client");
                         }
                         let stream = self.begin(socket, peer)?;
                         let pending = Pending::new(stream, self.settings.handshake_timeout);
@@ -394,9 +392,8 @@ impl Listener {
             fork::close_inherited(&self.descriptor);
             return;
         }
-        let mut pool = self.lock_anyway();
         self.descriptor.store(-1, Ordering::Release);
-        drop(pool.close());
+        drop(self.shared.close());
     }
 
     /// Gives the descriptor away, and is closed then. Its own calls wait if the timeout is
@@ -411,6 +408,7 @@ impl Listener {
             socket::set_blocking(socket, self.timeout() == Timeout::Forever)?;
         }
         let socket = pool.close().ok_or(Error::Closed)?;
+        self.shared.dismiss();
         match own(socket) {
             Ok(given) => {
                 self.descriptor.store(-1, Ordering::Release);
@@ -446,7 +444,7 @@ impl Listener {
     /// How many handshakes did not succeed, those out of time included.
     #[must_use]
     pub fn failed_handshakes(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
+        self.shared.failed.load(Ordering::Relaxed)
     }
 
     /// Where it listens.
@@ -499,7 +497,7 @@ impl Listener {
             if self.used.load(Ordering::Acquire) {
                 break;
             }
-            let Ok(mut pool) = self.pool.try_lock() else {
+            let Ok(mut pool) = self.shared.pool.try_lock() else {
                 std::thread::yield_now();
                 continue;
             };
@@ -514,7 +512,7 @@ impl Listener {
 
     fn lock(&self) -> Result<MutexGuard<'_, Pool>, Error> {
         self.check_process()?;
-        let pool = self.pool.lock().map_err(|_| Error::poisoned())?;
+        let pool = self.shared.pool.lock().map_err(|_| Error::poisoned())?;
         if pool.socket.is_none() {
             return Err(Error::Closed);
         }
@@ -523,17 +521,25 @@ impl Listener {
 
     /// For what has to be done even after closing or a panic.
     fn lock_anyway(&self) -> MutexGuard<'_, Pool> {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .pool
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if self.born.is_elsewhere() {
-            fork::close_inherited(&self.descriptor);
-            let pool = self.pool.get_mut();
+        if !self.born.is_elsewhere() {
+            drop(self.shared.close());
+            return;
+        }
+        fork::close_inherited(&self.descriptor);
+        // A thread of the parent may have had the lock: then nothing here is safe to touch.
+        if let Ok(mut pool) = self.shared.pool.try_lock() {
             // Closed by now, whoever else holds it.
-            std::mem::forget(pool.unwrap_or_else(PoisonError::into_inner).socket.take());
+            std::mem::forget(pool.socket.take());
+            pool.forget();
         }
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Pending {
     interest: Interest,
     began: Instant,
     deadline: Instant,
+    /// What [`Pool::still`] was when work on it began.
+    still: Duration,
 }
 
 /// What a worker made of a handshake.
@@ -59,6 +61,7 @@ impl Pending {
             interest: Interest::READ,
             began: Instant::now(),
             deadline: later(time),
+            still: Duration::ZERO,
         }
     }
 
@@ -66,9 +69,6 @@ impl Pending {
     pub(crate) fn step(&self) -> Step {
         match self.stream.handshake(Deadline::NonBlocking, &mut || false) {
             Ok(()) => Step::Finished,
-            Err(Error::WantRead | Error::WantWrite) if Instant::now() >= self.deadline => {
-                Step::Failed(Error::TimedOut)
-            }
             Err(Error::WantRead) => Step::Again(Interest::READ),
             Err(Error::WantWrite) => Step::Again(Interest::WRITE),
             Err(error) => Step::Failed(error),
@@ -104,6 +104,9 @@ pub(crate) struct Pool {
     leaving: Vec<Pending>,
     /// Handshakes some thread works on without the lock.
     working: usize,
+    /// Threads that do nothing but work on handshakes, and how many of them are free to.
+    pub(crate) workers: usize,
+    pub(crate) idle: usize,
     /// Whether some thread polls.
     pub(crate) led: bool,
     /// Whether it does so without the listening socket, because of the limit.
@@ -113,6 +116,8 @@ pub(crate) struct Pool {
     acceptors: usize,
     /// Since when nobody accepts.
     unattended: Option<Instant>,
+    /// How long nobody accepted, up to the last acceptor that came.
+    still: Duration,
     /// Until when no connection is accepted, for want of descriptors or memory.
     paused: Option<Instant>,
 }
@@ -137,11 +142,14 @@ impl Pool {
             waiting: Vec::new(),
             leaving: Vec::new(),
             working: 0,
+            workers: 0,
+            idle: 0,
             led: false,
             full: false,
             followers: VecDeque::new(),
             acceptors: 0,
             unattended: None,
+            still: Duration::ZERO,
             paused: None,
         }
     }
@@ -169,6 +177,7 @@ impl Pool {
         self.acceptors += 1;
         if let Some(since) = self.unattended.take() {
             let gap = since.elapsed();
+            self.still += gap;
             for pending in self.waiting.iter_mut().chain(&mut self.ready) {
                 pending.began += gap;
                 pending.deadline += gap;
@@ -186,7 +195,7 @@ impl Pool {
     }
 
     /// Wakes one follower, if there is something to do for it.
-    fn pass_on(&mut self) {
+    pub(crate) fn pass_on(&mut self) {
         if (!self.led || !self.ready.is_empty() || !self.finished.is_empty())
             && let Some(follower) = self.followers.pop_front()
         {
@@ -247,10 +256,27 @@ impl Pool {
 
     /// The handshake to work on next; [`Self::done`] takes the outcome.
     pub(crate) fn begin_work(&mut self) -> Option<Pending> {
-        let pending = self.ready.pop_front()?;
+        let mut pending = self.ready.pop_front()?;
+        pending.still = self.still;
         self.working += 1;
         self.pass_on();
         Some(pending)
+    }
+
+    /// What a step came to in view of the time, which has stood still for the handshake while nobody
+    /// accepted. `strict`: what is finished too late has failed; a step that waits for nothing but
+    /// the processor is not held to that.
+    pub(crate) fn in_time(&self, pending: &mut Pending, step: Step, strict: bool) -> Step {
+        let gap = self.still - pending.still;
+        pending.began += gap;
+        pending.deadline += gap;
+        let now = self.unattended.unwrap_or_else(Instant::now);
+        match step {
+            Step::Failed(_) => step,
+            Step::Finished if !strict => step,
+            _ if now < pending.deadline => step,
+            _ => Step::Failed(Error::TimedOut),
+        }
     }
 
     /// Puts a handshake where its outcome belongs. `true`: the leader has to look again.
@@ -353,13 +379,24 @@ impl Pool {
         expired
     }
 
-    /// Drops everything, wakes everybody, and gives the listening socket.
-    pub(crate) fn close(&mut self) -> Option<Arc<OwnedFd>> {
-        let socket = self.socket.take();
+    /// Drops what a child inherited. No bell rings: its pipe is the parent's, too.
+    pub(crate) fn forget(&mut self) {
+        self.clear();
+        self.followers.clear();
+        self.bell = None;
+    }
+
+    fn clear(&mut self) {
         self.finished.clear();
         self.ready.clear();
         self.waiting.clear();
         self.leaving.clear();
+    }
+
+    /// Drops everything, wakes everybody, and gives the listening socket.
+    pub(crate) fn close(&mut self) -> Option<Arc<OwnedFd>> {
+        let socket = self.socket.take();
+        self.clear();
         for follower in self.followers.drain(..) {
             follower.ring();
         }

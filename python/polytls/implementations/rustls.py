@@ -256,7 +256,14 @@ class RustlsServerContext(_Effective, Server[_native.TLSBuffer, "RustlsSocket"])
     ) -> RustlsSocket:
         from .rustls_socket import RustlsSocket
 
-        return RustlsSocket(self._engine.listen(self, addresses, timeout=timeout, **options))
+        handle = self._engine.listen(
+            self,
+            addresses,
+            timeout=timeout,
+            handshake_may_block=self.handshake_may_block,
+            **options,
+        )
+        return RustlsSocket(handle)
 
     def _make_wrapped(
         self, sock: socket.socket | ByteStream, leftover: Buffer, do_handshake_on_connect: bool

@@ -7,6 +7,9 @@ listener, not to the call that began them; the next call, or another thread's, g
 Several threads may accept at once. One of them has the turn: it alone polls, and works on
 handshakes. The others wait for the turn, within their own time, and find what it has left.
 
+Where a handshake may block, as a callback has its say, other threads do its steps (`workers.py`),
+so that none holds up another.
+
 At the limit of handshakes in progress, the one that has taken longest gives way to a client that
 waits to be accepted, once it has had a second: those who open connections and say nothing, or
 little at a time, have to open them faster than others finish.
@@ -36,7 +39,7 @@ from ..arguments import amount_of
 from ..errors import WantReadError
 from ..fork import generation, inherited, renew_in_children
 from ..info import ConnectionInfo
-from ..interfaces import ServerContext, TLSBuffer
+from ..interfaces import ServerContext, SupportsHandshakeMayBlock, TLSBuffer
 from .carrier import carrier_of
 from .connect import Address, prepare
 from .connection import StreamSocket
@@ -175,6 +178,7 @@ class StreamListener(SocketBase):
         # long ago, and it is not its fault that nobody looked.
         pool = self._pool
         pool.postpone(monotonic() - self._unattended)
+        pool.collect()
         while not pool.finished:
             self._work(deadline)
             self._check_open()
@@ -236,7 +240,9 @@ class StreamListener(SocketBase):
                 raise
             if stream is None:
                 return
-            pool.begin(stream)
+            context = self._context
+            blocks = isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
+            pool.begin(stream, self._bell.ring if blocks else None)
 
     def _accept_one(self) -> StreamSocket | None:
         """The next connection; None if there is none."""
@@ -312,7 +318,7 @@ class StreamListener(SocketBase):
         return self._socket
 
     def _clear(self) -> None:
-        self._pool.clear()
+        self._pool.clear(inherited=self._inherited)
         self._socket.close()
         self._bell.close()
 

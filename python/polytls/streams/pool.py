@@ -8,6 +8,10 @@ returned, but for what is leaving.
              |
              +-> leaving (its alert is sent, its end awaited) -> closed
 ```
+
+Where a handshake may block, as a callback has its say, its steps are done by threads of the
+listener's own (`workers.py`), so that none holds up another; whoever has the turn collects what
+came of them.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Final
 
@@ -24,6 +28,7 @@ from .connection import StreamSocket
 from .sockets import shown
 from .turns import LINGER
 from .waiting import AT_ONCE, READ, WRITE, Interest
+from .workers import Workers
 
 __all__ = ["Pool"]
 
@@ -36,11 +41,14 @@ _log = logging.getLogger("polytls.streams")
 class _Pending:
     """A connection that waits for its peer, until a moment."""
 
-    __slots__ = ("interest", "since", "stream", "until")
+    __slots__ = ("interest", "may_block", "outcome", "since", "stream", "until")
 
-    def __init__(self, stream: StreamSocket, timeout: float | None) -> None:
+    def __init__(self, stream: StreamSocket, timeout: float | None, may_block: bool) -> None:
         self.stream = stream
+        self.may_block = may_block
         self.interest = READ
+        #: What the last step of the handshake raised; None: it is done.
+        self.outcome: BaseException | None = None
         self.since = monotonic()
         #: None: for ever.
         self.until = None if timeout is None else self.since + timeout
@@ -54,11 +62,23 @@ class _Pending:
     def is_late(self, now: float) -> bool:
         return self.until is not None and now >= self.until
 
+    def step(self) -> None:
+        """Go on with the handshake, without waiting for the peer."""
+        self.outcome = None
+        try:
+            self.stream.handshake(AT_ONCE)
+        except BaseException as error:
+            self.outcome = error
+
+    def abandon(self) -> None:
+        """Close the descriptor, without a word to the peer."""
+        self.stream.abandon()
+
 
 class Pool:
     """See the module. `limit`: how many; `timeout`: seconds for each handshake, None for ever."""
 
-    __slots__ = ("_leaving", "_limit", "_timeout", "_waiting", "failed", "finished")
+    __slots__ = ("_leaving", "_limit", "_timeout", "_waiting", "_workers", "failed", "finished")
 
     def __init__(self, limit: int, timeout: float | None) -> None:
         self._limit = limit
@@ -66,6 +86,8 @@ class Pool:
         self.finished: deque[StreamSocket] = deque()
         self._waiting: list[_Pending] = []
         self._leaving: list[_Pending] = []
+        #: What others work on; None until a handshake may block.
+        self._workers: Workers[_Pending] | None = None
         #: How many handshakes did not succeed.
         self.failed = 0
 
@@ -74,12 +96,12 @@ class Pool:
     @property
     def room(self) -> int:
         """How many connections may come in."""
-        return self._limit - len(self._waiting) - len(self.finished)
+        return self._limit - len(self._waiting) - len(self.finished) - len(self._workers or ())
 
     @property
     def is_idle(self) -> bool:
         """Whether no handshake is in progress."""
-        return not self._waiting
+        return not self._waiting and not len(self._workers or ())
 
     def welcomes_from(self) -> float:
         """Return the moment from which a connection may come in, if one has to give way for it."""
@@ -94,23 +116,38 @@ class Pool:
         oldest = min(self._waiting, key=lambda each: each.since)
         self._waiting.remove(oldest)
         self._note_failure(oldest, TimeoutError("gave way to another client at the limit"))
-        oldest.stream.abandon()
+        oldest.abandon()
 
     # --- handshakes ---
 
-    def begin(self, stream: StreamSocket) -> None:
-        """Begin the handshake of a connection that has come in."""
-        pending = _Pending(stream, self._timeout)
+    def begin(self, stream: StreamSocket, ring: Callable[[], object] | None) -> None:
+        """Begin the handshake of a connection that has come in.
+
+        `ring`: for one that may block, what tells that there is something to `collect`.
+        """
+        if ring is not None and self._workers is None:
+            self._workers = Workers(_Pending.step, ring, _Pending.abandon)
+        pending = _Pending(stream, self._timeout, ring is not None)
         if self._goes_on(pending):
             self._waiting.append(pending)
 
     def postpone(self, seconds: float) -> None:
         """Let the clocks of all handshakes stand still for so long."""
-        for pending in self._waiting:
+        for pending in (*self._waiting, *(self._workers or ())):
             pending.postpone(seconds)
+
+    def collect(self) -> None:
+        """Take over what others have worked on."""
+        while self._workers is not None and (pending := self._workers.take()) is not None:
+            # A callback may have taken longer than there was time for.
+            if pending.outcome is None and pending.is_late(monotonic()):
+                pending.outcome = TimeoutError("timed out")
+            if self._settle(pending):
+                self._waiting.append(pending)
 
     def take_unfinished(self) -> StreamSocket | None:
         """Return one, at whatever stage, for somebody who drives it himself."""
+        self.collect()
         if self.finished:
             return self.finished.popleft()
         return self._waiting.pop(0).stream if self._waiting else None
@@ -129,6 +166,7 @@ class Pool:
 
     def go_on(self, ready: set[int]) -> None:
         """Do what can be done now, and give up what is late."""
+        self.collect()
         now = monotonic()
         self._waiting = [each for each in self._waiting if self._keeps_waiting(each, ready, now)]
         self._leaving = [each for each in self._leaving if self._keeps_leaving(each, ready, now)]
@@ -139,34 +177,41 @@ class Pool:
         if not pending.is_late(now):
             return True
         self._note_failure(pending, TimeoutError("timed out"))
-        pending.stream.abandon()
+        pending.abandon()
         return False
 
     def _goes_on(self, pending: _Pending) -> bool:
-        """Go on with a handshake; False if it has come to an end."""
-        stream = pending.stream
-        try:
-            stream.handshake(AT_ONCE)
-        except WantReadError:
-            pending.interest = READ
-            return True
-        except WantWriteError:
-            pending.interest = WRITE
-            return True
-        except (TLSError, OSError) as error:
-            self._note_failure(pending, error)
-            self._see_off(pending)
+        """Go on with a handshake; False if it has come to an end, or others work on it."""
+        if pending.may_block and self._workers is not None:
+            self._workers.begin(pending)
             return False
-        except BaseException:
-            stream.abandon()
-            raise
-        self.finished.append(stream)
-        return False
+        pending.step()
+        return self._settle(pending)
+
+    def _settle(self, pending: _Pending) -> bool:
+        """Do what a step of the handshake asks for; False if it has come to an end."""
+        outcome, pending.outcome = pending.outcome, None
+        match outcome:
+            case None:
+                self.finished.append(pending.stream)
+                return False
+            case WantReadError():
+                pending.interest = READ
+                return True
+            case WantWriteError():
+                pending.interest = WRITE
+                return True
+            case TLSError() | OSError():
+                self._note_failure(pending, outcome)
+                self._see_off(pending)
+                return False
+        pending.abandon()
+        raise outcome
 
     def _see_off(self, pending: _Pending) -> None:
         interest = pending.stream.farewell()
         if interest is None or len(self._leaving) >= self._limit:
-            pending.stream.abandon()
+            pending.abandon()
             return
         pending.interest = interest
         pending.until = monotonic() + LINGER
@@ -177,7 +222,7 @@ class Pool:
         if pending.stream.fileno() in ready:
             interest = pending.stream.farewell()
         if interest is None or pending.is_late(now):
-            pending.stream.abandon()
+            pending.abandon()
             return False
         pending.interest = interest
         return True
@@ -187,12 +232,21 @@ class Pool:
         peer = shown(pending.stream.getpeername())
         _log.debug("a handshake with %s failed: %s", peer, error)
 
-    def clear(self) -> None:
-        """Drop everything."""
+    def clear(self, *, inherited: bool) -> None:
+        """Drop everything; what others work on when they are back.
+
+        `inherited`: in a child, where those threads are not, nor whoever may have had their lock.
+        """
         for stream in self.finished:
             stream.abandon()
         for pending in (*self._waiting, *self._leaving):
-            pending.stream.abandon()
+            pending.abandon()
+        if self._workers is not None and inherited:
+            for pending in self._workers:
+                pending.abandon()
+        elif self._workers is not None:
+            self._workers.close()
+        self._workers = None
         self.finished.clear()
         self._waiting.clear()
         self._leaving.clear()
