@@ -16,14 +16,16 @@ from polytls import (
     ConfigurationError,
     Pins,
     PresentedPeer,
+    PrivateKey,
     RevocationList,
+    SigningChain,
     TLSClientConfiguration,
     TLSServerConfiguration,
     TrustStore,
     certificates,
 )
 from polytls.capabilities import check
-from polytls.testing import CertificateAuthority
+from polytls.testing import CertificateAuthority, KeySigner
 
 CERTIFICATE = Certificate.from_buffer(b"0\x00")
 LISTED = RevocationList.from_buffer(b"0\x01\x00")
@@ -228,5 +230,24 @@ def test_contexts_of_one_object_and_its_verifier_are_collected(
         def verify(self, peer: PresentedPeer) -> None: ...
 
     seen = weakref.ref(Application())
+    gc.collect()
+    assert seen() is None
+
+
+def test_contexts_of_one_object_that_signs_for_them_are_collected() -> None:
+    tls = polytls.implementation("rustls")
+    ca = CertificateAuthority()
+
+    class Token(KeySigner):
+        def __init__(self) -> None:
+            chain = ca.issue("server.example")
+            certificate, key = chain.leaf
+            assert key is not None
+            super().__init__(key)
+            signing = SigningChain((certificate, PrivateKey.from_signer(self)), chain.chain)
+            self.server = tls.server_context(TLSServerConfiguration([signing]))
+            self.client = tls.client_context(TLSClientConfiguration(signing))
+
+    seen = weakref.ref(Token())
     gc.collect()
     assert seen() is None

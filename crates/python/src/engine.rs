@@ -108,7 +108,13 @@ fn verification(name: &str) -> PyResult<Verification> {
 impl Backend {
     /// Sections of `chain`'s files, put together (SEMANTICS: the first file's first certificate is
     /// the leaf, its further ones come next; without a key file the key stands in the first).
-    fn identity(&self, py: Python<'_>, (files, key, staple): &Chain) -> PyResult<Identity> {
+    /// A signer of it is added to `signers`.
+    fn identity(
+        &self,
+        py: Python<'_>,
+        (files, key, staple): &Chain,
+        signers: &mut Vec<Arc<PythonSigner>>,
+    ) -> PyResult<Identity> {
         let wrong = |message: String| misconfigured(py, self.0.id(), "certificate_chain", message);
         let mut chain = Vec::new();
         for file in files {
@@ -116,11 +122,13 @@ impl Backend {
         }
         let key = match (key, files.first()) {
             (Some(KeyData::Signer((public_key, schemes, signer))), _) => {
-                Key::Signer(Arc::new(PythonSigner {
+                let signer = Arc::new(PythonSigner {
                     public_key: public_key.clone(),
                     schemes: schemes.clone(),
                     signer: signer.clone_ref(py),
-                }))
+                });
+                signers.push(Arc::clone(&signer));
+                Key::Signer(signer)
             }
             (Some(KeyData::File(key)), _) => {
                 Key::Der(pem::private_key(key).map_err(|error| wrong(error.to_string()))?)
@@ -253,6 +261,7 @@ impl Backend {
         verification: &str,
         peer_verifier: Option<Py<PyAny>>,
     ) -> PyResult<ClientEngine> {
+        let mut signers = Vec::new();
         let lines = key_log.map(Lines::new);
         let (hook, peer_verifier) = hook(peer_verifier);
         let config = ClientConfig {
@@ -270,7 +279,7 @@ impl Backend {
             },
             identities: chains
                 .iter()
-                .map(|chain| self.identity(py, chain))
+                .map(|chain| self.identity(py, chain, &mut signers))
                 .collect::<PyResult<_>>()?,
             trust: self.trust(py, &trust)?,
             verification: self::verification(verification)?,
@@ -282,6 +291,7 @@ impl Backend {
             engine,
             lines,
             hook,
+            signers,
             implementation: self.0.id(),
         })
     }
@@ -308,6 +318,7 @@ impl Backend {
         verification: &str,
         peer_verifier: Option<Py<PyAny>>,
     ) -> PyResult<ServerEngine> {
+        let mut signers = Vec::new();
         let lines = key_log.map(Lines::new);
         let (hook, peer_verifier) = hook(peer_verifier);
         let config = ServerConfig {
@@ -325,7 +336,7 @@ impl Backend {
             },
             identities: chains
                 .iter()
-                .map(|chain| self.identity(py, chain))
+                .map(|chain| self.identity(py, chain, &mut signers))
                 .collect::<PyResult<_>>()?,
             client_authentication: match client_authentication {
                 "none" => ClientAuthentication::None,
@@ -356,6 +367,7 @@ impl Backend {
             engine,
             lines,
             hook,
+            signers,
             implementation: self.0.id(),
         })
     }
@@ -395,6 +407,8 @@ pub(crate) struct ClientEngine {
     lines: Option<Arc<Lines>>,
     /// The verifier that the engine has, for the garbage collector.
     hook: Option<Arc<Hook>>,
+    /// Its signers, likewise.
+    signers: Vec<Arc<PythonSigner>>,
     implementation: &'static str,
 }
 
@@ -485,7 +499,10 @@ impl ClientEngine {
             .map_or(Ok(()), |lines| lines.traverse(&visit))?;
         self.hook
             .as_ref()
-            .map_or(Ok(()), |hook| hook.traverse(&visit))
+            .map_or(Ok(()), |hook| hook.traverse(&visit))?;
+        self.signers
+            .iter()
+            .try_for_each(|signer| signer.traverse(&visit))
     }
 }
 
@@ -497,6 +514,8 @@ pub(crate) struct ServerEngine {
     lines: Option<Arc<Lines>>,
     /// The verifier that the engine has, for the garbage collector.
     hook: Option<Arc<Hook>>,
+    /// Its signers, likewise.
+    signers: Vec<Arc<PythonSigner>>,
     implementation: &'static str,
 }
 
@@ -537,7 +556,7 @@ impl ServerEngine {
     /// A listening socket, for `context`, bound to the first of `addresses` that can be.
     /// `timeout`: how long `accept` waits, in seconds; None waits for ever. The rest: as
     /// `ListenerSettings` has it.
-    #[pyo3(signature = (context, addresses, *, timeout, backlog, reuse_port, dual_stack, do_handshake_on_accept, handshake_timeout, handshake_limit))]
+    #[pyo3(signature = (context, addresses, *, timeout, backlog, reuse_port, dual_stack, do_handshake_on_accept, handshake_timeout, handshake_limit, handshake_may_block))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only: one per setting")]
     fn listen(
         &self,
@@ -551,6 +570,7 @@ impl ServerEngine {
         do_handshake_on_accept: bool,
         handshake_timeout: Option<f64>,
         handshake_limit: isize,
+        handshake_may_block: bool,
     ) -> PyResult<SocketHandle> {
         let wrong = |message: &'static str| Err(PyValueError::new_err(message));
         if handshake_limit < 1 {
@@ -576,6 +596,7 @@ impl ServerEngine {
             Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
         });
         settings.handshake_limit = handshake_limit.unsigned_abs();
+        settings.handshake_may_block = handshake_may_block;
         socket::listen(
             py,
             context,
@@ -611,6 +632,9 @@ impl ServerEngine {
             .map_or(Ok(()), |lines| lines.traverse(&visit))?;
         self.hook
             .as_ref()
-            .map_or(Ok(()), |hook| hook.traverse(&visit))
+            .map_or(Ok(()), |hook| hook.traverse(&visit))?;
+        self.signers
+            .iter()
+            .try_for_each(|signer| signer.traverse(&visit))
     }
 }

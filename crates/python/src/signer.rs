@@ -5,6 +5,8 @@ use std::sync::Arc;
 use polytls_core::Cause;
 use polytls_core::SignerFailure;
 use polytls_core::config::Signer;
+use pyo3::PyTraverseError;
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -22,6 +24,10 @@ pub(crate) struct PythonSigner {
 }
 
 impl PythonSigner {
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.signer)
+    }
+
     fn call(&self, py: Python<'_>, message: &[u8], scheme: u16) -> PyResult<Vec<u8>> {
         let scheme = SCHEMES.get(py)?.call1((scheme,))?;
         let signed = self
