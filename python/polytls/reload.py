@@ -106,10 +106,22 @@ class ReloadingServerContext:
         """Return one side of a connection in memory, with the current identity."""
         return self._current.create_buffer()
 
-    def connect(self, address: tuple[str | None, int], *, backlog: int = 128) -> StreamListener:
+    def connect(
+        self,
+        address: tuple[str | None, int],
+        *,
+        backlog: int = 128,
+        reuse_port: bool = False,
+        dual_stack: bool = False,
+        do_handshake_on_accept: bool = True,
+        handshake_timeout: float | None = 10.0,
+        handshake_limit: int = 128,
+    ) -> StreamListener:
         """Bind and listen; each connection has the identity that is current when it begins.
 
-        Raises OSError as `socket.bind` does.
+        The options are those of every server context (docs/sockets.md).
+
+        Raises OSError as `socket.bind` does, ValueError for options that mean nothing.
         """
         # Costs milliseconds; buffers do without it.
         from .streams import listen
@@ -119,8 +131,13 @@ class ReloadingServerContext:
             self,
             self.create_buffer,
             implementation=self._implementation.name or "",
-            backlog=backlog,
             timeout=seconds_of(DEFAULT),
+            backlog=backlog,
+            reuse_port=reuse_port,
+            dual_stack=dual_stack,
+            do_handshake_on_accept=do_handshake_on_accept,
+            handshake_timeout=handshake_timeout,
+            handshake_limit=handshake_limit,
         )
 
     def wrap_socket(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -320,3 +321,56 @@ def test_no_connection_is_refused_while_identities_change(
     assert listener.failed_handshakes == 0
     with capsys.disabled():
         print(f"\nreload: {RELOADS} reloads, {len(served)} connections, {rate:.0f} a second")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no dual stack")
+def test_its_listeners_take_all_options(lab: Any, reloading: Any) -> None:
+    server = reloading(chain_of(lab))
+    options = {"reuse_port": True, "dual_stack": True, "handshake_limit": 7}
+    with (
+        server.connect(("::", 0), **options) as listener,
+        server.connect(("::", listener.getsockname()[1]), **options) as other,
+    ):
+        assert other.getsockname()[1] == listener.getsockname()[1]
+    for wrong in ({"handshake_limit": 0}, {"handshake_timeout": 0}, {"dual_stack": True}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            server.connect(("127.0.0.1", 0), **wrong)
+    with (
+        ThreadPoolExecutor() as threads,
+        server.connect(("127.0.0.1", 0), do_handshake_on_accept=False) as listener,
+    ):
+        listener.settimeout(PATIENCE)
+        connecting = threads.submit(
+            lab.client().connect,
+            listener.getsockname(),
+            server_hostname=lab.host,
+            timeout=PATIENCE,
+        )
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.negotiated_tls_version is None
+            accepted.settimeout(PATIENCE)
+            accepted.do_handshake()
+            connecting.result(PATIENCE).close(force=True)
+    with (
+        server.connect(("127.0.0.1", 0), handshake_timeout=0.2) as listener,
+        socket.create_connection(listener.getsockname()) as silent,
+    ):
+        listener.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+        assert listener.failed_handshakes == 1
+        assert silent.recv(1) == b""
+
+
+def test_wrap_socket_serves_the_current_identity(lab: Any, reloading: Any) -> None:
+    server = reloading(chain_of(lab))
+    new = chain_of(lab)
+    server.replace([new])
+    with ThreadPoolExecutor() as threads:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(PATIENCE)
+        theirs.settimeout(PATIENCE)
+        connecting = threads.submit(lab.client().wrap_socket, theirs, lab.host)
+        with server.wrap_socket(ours), connecting.result(PATIENCE) as client:
+            assert client.getpeercert() == der(new)
