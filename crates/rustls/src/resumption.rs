@@ -2,7 +2,8 @@
 //!
 //! After fork(2) the child remembers nothing: a session that two processes resume can be linked, and a
 //! TLS 1.3 ticket is to be used once. It keeps the keys of tickets, so that pre-forked workers resume
-//! each other's sessions. It waits for no lock that a thread of the parent may have held.
+//! each other's sessions, whenever keys change. It waits for no lock that a thread of the parent may have
+//! held.
 //!
 //! rustls does not look at the peer's certificate again where a session is resumed, and gives new tickets
 //! for it then: so each session carries its [`Term`].
@@ -10,19 +11,20 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use aws_lc_rs::rand;
 use lru::LruCache;
 use polytls_core::clock::Clock;
-use polytls_core::config::ServerConfig;
+use polytls_core::config::{Secret, ServerConfig, TicketKeys};
 use polytls_core::fork::PerProcess;
 use polytls_core::{Error, Statistics};
 use rustls::NamedGroup;
 use rustls::client::{
     ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
-use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
@@ -134,7 +136,7 @@ impl Counters {
 /// A server's ticketer, counted; sessions have their term.
 #[derive(Debug)]
 struct Counting {
-    ticketer: Arc<dyn ProducesTickets>,
+    ticketer: FleetTicketer,
     term: Term,
     counters: Arc<Counters>,
 }
@@ -330,96 +332,20 @@ impl StoresServerSessions for ServerSessions {
     }
 }
 
-/// What a ticket holds at most: a session, with the client's certificates.
-const LONGEST_TICKET: usize = 32 * 1024;
+/// How long a key of one context alone is used; a ticket is accepted for twice as long.
+const ROTATION: Duration = Duration::from_secs(6 * 3600);
 
-/// rustls's tickets, and how many threads use them right now: in a child none of those goes on, and
-/// the lock that they may have held is held for ever.
-#[derive(Debug)]
-struct InUse {
-    tickets: Arc<dyn ProducesTickets>,
-    users: AtomicUsize,
-}
-
-impl InUse {
-    fn new() -> Result<Self, Error> {
-        let made = Ticketer::new();
-        let tickets = made.map_err(|error| Error::Internal(format!("no ticket keys: {error}")))?;
-        // rustls 0.23 opens no ticket that is longer than the longest it has made in this process,
-        // which would be none of another worker's.
-        let _ = tickets.encrypt(&[0; LONGEST_TICKET]);
-        Ok(Self::of(tickets))
-    }
-
-    const fn of(tickets: Arc<dyn ProducesTickets>) -> Self {
-        Self {
-            tickets,
-            users: AtomicUsize::new(0),
-        }
-    }
-
-    /// The same keys; others where a lock of theirs may be held, and no tickets at all where there
-    /// are no other ones.
-    fn in_child(&self) -> Self {
-        if self.users.load(Ordering::Acquire) == 0 {
-            return Self::of(Arc::clone(&self.tickets));
-        }
-        Self::new().unwrap_or_else(|_| Self::of(Arc::new(NoTickets)))
-    }
-}
-
-/// What is left where no keys can be made.
-#[derive(Debug)]
-struct NoTickets;
-
-impl ProducesTickets for NoTickets {
-    fn enabled(&self) -> bool {
-        false
-    }
-
-    fn lifetime(&self) -> u32 {
-        0
-    }
-
-    fn encrypt(&self, _plain: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn decrypt(&self, _cipher: &[u8]) -> Option<Vec<u8>> {
-        None
-    }
-}
-
-/// Tickets under keys that children keep.
-#[derive(Debug)]
-struct Tickets(PerProcess<InUse>);
-
-impl Tickets {
-    fn with<R>(&self, call: impl FnOnce(&dyn ProducesTickets) -> R) -> R {
-        let own = self.0.get(InUse::in_child);
-        own.users.fetch_add(1, Ordering::AcqRel);
-        let outcome = call(&*own.tickets);
-        own.users.fetch_sub(1, Ordering::AcqRel);
-        outcome
-    }
-}
-
-impl ProducesTickets for Tickets {
-    fn enabled(&self) -> bool {
-        self.with(|tickets| tickets.enabled())
-    }
-
-    fn lifetime(&self) -> u32 {
-        self.with(|tickets| tickets.lifetime())
-    }
-
-    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.with(|tickets| tickets.encrypt(plain))
-    }
-
-    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        self.with(|tickets| tickets.decrypt(cipher))
-    }
+/// Keys from a secret that nobody has but this context and the processes that were forked with it:
+/// they change by the clock in all of them alike, with no lock and nothing kept.
+fn keys_of_its_own() -> Result<TicketKeys, Error> {
+    let mut secret = vec![0; 32];
+    rand::fill(&mut secret).map_err(|_| Error::Internal("no random bytes".to_owned()))?;
+    Ok(TicketKeys {
+        secret: Secret::new(secret),
+        previous: None,
+        rotation: ROTATION,
+        lifetime: 2 * ROTATION,
+    })
 }
 
 /// Resumption on servers: tickets under keys of this context alone or, if it shares them, of those
@@ -438,16 +364,13 @@ pub(crate) fn of_server(
         Some(capacity) => {
             let term = || Term(Arc::clone(&config.common.clock));
             built.session_storage = Arc::new(ServerSessions::new(limit(capacity)?, term()));
-            let ticketer: Arc<dyn ProducesTickets> = match &config.ticket_keys {
-                Some(keys) => Arc::new(FleetTicketer::new(
-                    keys,
-                    &Binding::of(config)?,
-                    Arc::clone(&config.common.clock),
-                )?),
-                None => Arc::new(Tickets(PerProcess::new(InUse::new()?))),
+            let (keys, binding) = match &config.ticket_keys {
+                Some(keys) => (keys.clone(), Binding::of(config)?),
+                None => (keys_of_its_own()?, Binding::of_one_context()),
             };
+            let clock = Arc::clone(&config.common.clock);
             built.ticketer = Arc::new(Counting {
-                ticketer,
+                ticketer: FleetTicketer::new(&keys, &binding, clock)?,
                 term: term(),
                 counters: Arc::clone(counters),
             });

@@ -47,6 +47,11 @@ const ISSUED: usize = 8;
 pub(crate) struct Binding([u8; 32]);
 
 impl Binding {
+    /// For a secret that one context alone has: all who have it ask the same.
+    pub(crate) const fn of_one_context() -> Self {
+        Self([0; 32])
+    }
+
     pub(crate) fn of(config: &ServerConfig) -> Result<Self, Error> {
         let mut hash = digest::Context::new(&SHA256);
         let mut item = |kind: &[u8], data: &[u8]| {
@@ -390,6 +395,54 @@ mod tests {
         let order = [required(&[b"a", b"b"]), required(&[b"b", b"a"])];
         let [one, two] = order.map(|config| Server::new(1, None, &config));
         assert!(one.takes(&two.gives()), "the order of trust means nothing");
+    }
+
+    #[test]
+    fn a_ticket_is_good_under_the_same_lists_pins_and_extra_anchors_alone() {
+        let der = |bytes: &[u8]| CertificateDer::from(bytes.to_vec());
+        let crls = |lists: &[&[u8]]| {
+            let mut config = required(&[b"root"]);
+            config.common.crls = lists.iter().map(|list| list.to_vec().into()).collect();
+            config
+        };
+        let trusting = |trust| ServerConfig {
+            trust: Some(trust),
+            ..required(&[])
+        };
+        let pinned = |certificates: &[&[u8]], spki_sha256: &[[u8; 32]]| {
+            trusting(Trust::Pinned(config::Pins {
+                certificates: certificates.iter().map(|pin| der(pin)).collect(),
+                spki_sha256: spki_sha256.to_vec(),
+                any_name: false,
+            }))
+        };
+        let extra = |certificates: &[&[u8]]| {
+            trusting(Trust::System {
+                extra: certificates.iter().map(|one| der(one)).collect(),
+            })
+        };
+        let make = || {
+            [
+                crls(&[]),
+                crls(&[b"list"]),
+                crls(&[b"other list"]),
+                crls(&[b"list", b"other list"]),
+                pinned(&[b"leaf"], &[]),
+                pinned(&[b"other leaf"], &[]),
+                pinned(&[], &[[1; 32]]),
+                pinned(&[], &[[2; 32]]),
+                extra(&[]),
+                extra(&[b"root"]),
+                extra(&[b"other root"]),
+            ]
+            .map(|config| Server::new(1, None, &config))
+        };
+        let (givers, takers) = (make(), make());
+        for (i, giver) in givers.iter().enumerate() {
+            for (j, taker) in takers.iter().enumerate() {
+                assert_eq!(taker.takes(&giver.gives()), i == j, "{i} {j}");
+            }
+        }
     }
 
     #[test]
