@@ -156,6 +156,8 @@ def check(
     _check_sessions(configuration, capabilities, refuse)
     if configuration.key_log is not None and not capabilities.key_log:
         raise refuse("key_log", "the library does not give its secrets away; leave it None")
+    if configuration.early_data and not capabilities.early_data:
+        raise refuse("early_data", "data that can be replayed is not sent or taken; leave it False")
     _check_chains(configuration, capabilities, refuse)
     _check_trust(configuration, capabilities, verification, refuse)
     if configuration.peer_verifier is not None and not capabilities.peer_verifier:

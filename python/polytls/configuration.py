@@ -99,6 +99,7 @@ class _Configuration(Value):
     __slots__ = (
         "_certificate_chain",
         "_ciphers",
+        "_early_data",
         "_groups",
         "_highest_supported_version",
         "_inner_protocols",
@@ -120,6 +121,7 @@ class _Configuration(Value):
         "groups",
         "key_log",
         "peer_verifier",
+        "early_data",
     )
 
     _ciphers: tuple[CipherSuite | int, ...] | None
@@ -131,6 +133,7 @@ class _Configuration(Value):
     _groups: tuple[NamedGroup | int, ...] | None
     _key_log: str | Callable[[str], object] | None
     _peer_verifier: PeerVerifier | None
+    _early_data: bool
 
     def _fill_shared(
         self,
@@ -143,6 +146,7 @@ class _Configuration(Value):
         groups: object,
         key_log: object,
         peer_verifier: object,
+        early_data: object,
     ) -> None:
         if peer_verifier is not None and not callable(peer_verifier):
             raise TypeError(f"peer_verifier must be callable, not {type(peer_verifier).__name__}")
@@ -160,6 +164,7 @@ class _Configuration(Value):
             groups=_groups_of(groups),
             key_log=_key_log_of(key_log),
             peer_verifier=peer_verifier,
+            early_data=instance_of("early_data", early_data, bool),
         )
 
     @property
@@ -227,6 +232,15 @@ class _Configuration(Value):
         """
         return self._peer_verifier
 
+    @property
+    def early_data(self) -> bool:
+        """Whether data may go out, or be taken, before the handshake is done (RFC 8446 2.3).
+
+        Whoever has recorded it can send it again, so it is never on unless it is asked for, and
+        refused where `Capabilities.early_data` says that the implementation cannot.
+        """
+        return self._early_data
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some parameters changed; the constructor's errors apply.
 
@@ -242,6 +256,7 @@ class _Configuration(Value):
             "inner_protocols": (),
             "alternative_chains": (),
             "sessions": _DEFAULT_SESSIONS,
+            "early_data": False,
         }
         shown = [
             f"{name}={_shown(value)}"
@@ -257,8 +272,8 @@ class TLSClientConfiguration(_Configuration):
     `certificate_chain`: what the client proves its identity with, if a server asks; None: nothing.
     `alternative_chains`: as the property says.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`: as the properties of the same
-    names say.
+    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`: as the properties
+    of the same names say.
     Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
     case.
 
@@ -287,6 +302,7 @@ class TLSClientConfiguration(_Configuration):
         key_log: KeyLog | None = None,
         alternative_chains: Sequence[SigningChain] = (),
         peer_verifier: PeerVerifier | None = None,
+        early_data: bool = False,
     ) -> None:
         self._fill(
             certificate_chain=_optional("certificate_chain", certificate_chain, SigningChain),
@@ -302,6 +318,7 @@ class TLSClientConfiguration(_Configuration):
             groups,
             key_log,
             peer_verifier,
+            early_data,
         )
 
     @property
@@ -325,8 +342,8 @@ class TLSServerConfiguration(_Configuration):
     `certificate_chain`: one signing chain for each identity; the name that a client asks for
     chooses between them, and the first serves when none fits.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`: as the properties of the same
-    names say.
+    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`: as the properties
+    of the same names say.
     Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
     case.
     `client_authentication`: whether clients are asked for a certificate; None: REQUIRED where
@@ -360,6 +377,7 @@ class TLSServerConfiguration(_Configuration):
         client_authentication: ClientAuthentication | None = None,
         ticket_keys: TicketKeys | None = None,
         peer_verifier: PeerVerifier | None = None,
+        early_data: bool = False,
     ) -> None:
         self._fill(
             certificate_chain=_chains_of("certificate_chain", certificate_chain),
@@ -378,6 +396,7 @@ class TLSServerConfiguration(_Configuration):
             groups,
             key_log,
             peer_verifier,
+            early_data,
         )
 
     @property

@@ -10,6 +10,7 @@ import pytest
 from polytls import (
     CertificateVerificationError,
     ClientAuthentication,
+    ConfigurationError,
     NextProtocol,
     SessionCache,
     TLSVersion,
@@ -291,3 +292,15 @@ def test_a_session_made_under_another_trust_store_is_not_accepted(
     outcome = lab.settle(lab.pair(client, other))
     assert type(outcome.server) is CertificateVerificationError
     assert outcome.server.reason is VerificationFailure.UNKNOWN_ISSUER
+
+
+# --- early data ---
+
+
+@needs("no early data")
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_early_data_is_refused_by_name(lab: Any, side: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        getattr(lab, side)(early_data=True)
+    assert refused.value.field == "early_data"
+    assert refused.value.implementation == lab.implementation.name
