@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from .errors import ConfigurationError
 from .identity import Value, bytes_of
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from typing import Self
 
     from typing_extensions import Buffer
@@ -119,8 +119,12 @@ def _secret_of(name: str, value: Buffer) -> bytes:
 
 
 def _seconds_of(name: str, value: object) -> int:
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
+    if not isinstance(value, int | float):
+        # Costs milliseconds; seconds do without it.
+        from datetime import timedelta
+
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name} must be seconds or timedelta, not {type(value).__name__}")
     if not 1 <= value <= _A_WEEK or value != int(value):

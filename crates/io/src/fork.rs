@@ -13,6 +13,14 @@ use polytls_core::fork;
 
 use crate::error::Error;
 
+extern "C" fn before() {
+    fork::about_to_fork();
+}
+
+extern "C" fn in_parent() {
+    fork::forked();
+}
+
 extern "C" fn in_child() {
     fork::entered_child();
 }
@@ -24,10 +32,11 @@ extern "C" fn in_child() {
 /// [`Error::Io`]: no memory.
 pub fn watch_forks() -> Result<(), Error> {
     static OUTCOME: OnceLock<i32> = OnceLock::new();
-    // SAFETY: the handler only adds to an atomic number, which any handler may; and it is code of
-    // this library, with which the C library takes handlers away.
-    let outcome =
-        *OUTCOME.get_or_init(|| unsafe { libc::pthread_atfork(None, None, Some(in_child)) });
+    let outcome = *OUTCOME.get_or_init(|| {
+        // SAFETY: the handlers read and write atomic numbers and wait, which any handler may; and
+        // they are code of this library, with which the C library takes handlers away.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) }
+    });
     if outcome == 0 {
         Ok(())
     } else {

@@ -34,7 +34,7 @@ pub(crate) type Address = (String, u16, u32, u32);
 const LARGEST_RECV: usize = 256 * 1024;
 
 enum Kind {
-    Stream(Stream),
+    Stream(Box<Stream>),
     Listener(Listener),
 }
 
@@ -238,7 +238,7 @@ pub(crate) fn connect(
         py.detach(|| polytls_io::connect(&addresses, timeout, timeout, make, &mut signals));
     match stream {
         Ok(stream) => Ok(SocketHandle::new(
-            Kind::Stream(stream),
+            Kind::Stream(Box::new(stream)),
             context,
             implementation,
         )),
@@ -258,7 +258,7 @@ pub(crate) fn take_over(
     let descriptor = descriptors::taken(socket)?;
     match py.detach(|| polytls_io::take_over(descriptor, connection, timeout)) {
         Ok(stream) => Ok(SocketHandle::new(
-            Kind::Stream(stream),
+            Kind::Stream(Box::new(stream)),
             context,
             implementation,
         )),
@@ -568,7 +568,7 @@ impl TlsSocket {
         let stream = socket.run(py, |signals| listener.accept(timeout, signals))?;
         let address = python_address(stream.peer_address())?;
         let handle = SocketHandle::new(
-            Kind::Stream(stream),
+            Kind::Stream(Box::new(stream)),
             socket.context.clone_ref(py),
             socket.implementation,
         );

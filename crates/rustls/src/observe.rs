@@ -5,11 +5,9 @@
 //! a verifier may use another connection of its own.
 
 use std::cell::RefCell;
-
 use std::sync::Arc;
 
-use polytls_core::CertificateFailure;
-use polytls_core::SignerFailure;
+use polytls_core::{CertificateFailure, SignerFailure, fork};
 use rustls::sign::CertifiedKey;
 
 use crate::resumption::Counters;
@@ -64,11 +62,12 @@ impl Drop for Scope<'_> {
     }
 }
 
-/// Runs `call` with `observed` open to [`note`] and [`look`].
+/// Runs `call`, which is into rustls, with `observed` open to [`note`] and [`look`].
 pub(crate) fn observing<R>(observed: &mut Option<Box<Observed>>, call: impl FnOnce() -> R) -> R {
     let lent = observed.take().unwrap_or_default();
     SCOPES.with_borrow_mut(|scopes| scopes.push(lent));
     let _scope = Scope(observed);
+    let _call = fork::undivided();
     call()
 }
 
