@@ -170,20 +170,9 @@ impl<'py> Destination<'py> {
         self.lend(length, true).run(call)
     }
 
-    /// As [`Self::attached`], while detached.
+    /// As [`Self::attached`], while detached. Others may use what lies behind the `length` bytes
+    /// meanwhile: nothing of it is written to.
     pub(crate) fn detached<R: Send>(
-        &mut self,
-        length: usize,
-        call: impl FnOnce(Room<'_>) -> R + Send,
-    ) -> R {
-        let py = self.py;
-        let lent = self.lend(length, true);
-        py.detach(|| lent.run(call))
-    }
-
-    /// As [`Self::detached`], for a call that may wait. Others may use what lies behind the
-    /// `length` bytes meanwhile: nothing of it is written to.
-    pub(crate) fn waiting<R: Send>(
         &mut self,
         length: usize,
         call: impl FnOnce(Room<'_>) -> R + Send,

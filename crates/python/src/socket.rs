@@ -397,7 +397,7 @@ impl TlsSocket {
         let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         destination
-            .waiting(size, |into| stream.recv_into(into, &mut signals))
+            .detached(size, |into| stream.recv_into(into, &mut signals))
             .map_err(|error| failed(py, self.implementation, error, signals))
     }
 
