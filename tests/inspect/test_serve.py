@@ -30,6 +30,10 @@ PATIENCE = 60.0
 SOON = 25.0
 
 
+def heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Program:
     """The command in a process, with what it has printed."""
 
@@ -39,6 +43,8 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell that runs the tests in the background has it ignored.
+            preexec_fn=heed_interrupts,
         )
         assert self.process.stdout
         assert self.process.stderr
