@@ -17,13 +17,37 @@ from polytls import (
 )
 from polytls.testing import CertificateAuthority, KeyType, Pair
 
-__all__ = ["HOST", "PATIENCE", "Lab", "Outcome", "same_error"]
+__all__ = ["HOST", "PATIENCE", "Lab", "Outcome", "Whole", "same_error"]
 
 #: What the default server of these tests is called.
 HOST = "server.example"
 
 #: What no call of a case may take, in seconds.
 PATIENCE = 30.0
+
+
+class Whole:
+    """Much data to compare with, told by where it differs: pytest's diff of it may take hours."""
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        self._data = data
+        self._compared = ""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, bytes | bytearray | memoryview):
+            return NotImplemented
+        if other == self._data:
+            return True
+        pairs = enumerate(zip(self._data, other, strict=False))
+        both = min(len(self._data), len(other))
+        at = next((at for at, (wanted, found) in pairs if wanted != found), both)
+        self._compared = f", compared to {len(other)} that agree up to {at}"
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self._data)} bytes{self._compared}>"
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from polytls import RaggedEOF, TLSError, TLSVersion, WantReadError
-from polytls.testing.conformance.lab import PATIENCE, same_error
+from polytls.testing.conformance.lab import PATIENCE, Whole, same_error
 from polytls.testing.conformance.raw_peer import RawPeer
 
 
@@ -98,7 +98,7 @@ def test_data_before_the_end_is_delivered_and_then_the_end_for_ever(
     received = b""
     while piece := accepted.recv(1000):
         received += piece
-    assert received == data
+    assert received == Whole(data)
     room = bytearray(8)
     for _ in range(3):
         assert accepted.recv(100) == b""
