@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from socket import socket
-from typing import Self, final
+from typing import Self, TypedDict, final
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -38,6 +38,17 @@ __all__ = [
 
 _Chain = tuple[list[bytes], bytes | tuple[bytes, list[int], Signer] | None, bytes | None]
 _Address = tuple[str, int, int, int]
+
+class _Common(TypedDict):
+    versions: list[str]
+    ciphers: list[int] | None
+    groups: list[int] | None
+    alpn: list[bytes]
+    sessions: int | None
+    key_log: Callable[[str], object] | None
+    chains: list[_Chain]
+    verification: str
+    peer_verifier: PeerVerifier | None
 
 def backend(id: str) -> Backend: ...
 def host_name(text: str, parameter: str = "server_hostname") -> tuple[str, bool]: ...
@@ -78,35 +89,14 @@ class Backend:
     def cipher_suites(self) -> list[int]: ...
     @property
     def groups(self) -> list[int]: ...
-    def client(
-        self,
-        *,
-        versions: list[str],
-        ciphers: list[int] | None,
-        groups: list[int] | None,
-        alpn: list[bytes],
-        sessions: int | None,
-        key_log: Callable[[str], object] | None,
-        chains: list[_Chain],
-        trust: TrustData,
-        verification: str,
-        peer_verifier: PeerVerifier | None,
-    ) -> ClientEngine: ...
+    def client(self, common: _Common, *, trust: TrustData) -> ClientEngine: ...
     def server(
         self,
+        common: _Common,
         *,
-        versions: list[str],
-        ciphers: list[int] | None,
-        groups: list[int] | None,
-        alpn: list[bytes],
-        sessions: int | None,
-        key_log: Callable[[str], object] | None,
-        chains: list[_Chain],
         client_authentication: str,
         ticket_keys: tuple[bytes, bytes | None, int, int] | None,
         trust: TrustData | None,
-        verification: str,
-        peer_verifier: PeerVerifier | None,
     ) -> ServerEngine: ...
 
 @final

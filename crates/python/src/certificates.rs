@@ -24,6 +24,19 @@ pub(crate) fn read_certificate<'py>(py: Python<'py>, der: &[u8]) -> PyResult<Bou
     }
 }
 
+/// notBefore and notAfter of the first certificate in `data`, PEM or DER, in seconds since 1970.
+///
+/// Raises ValueError if there is none that can be read.
+#[pyfunction]
+pub(crate) fn leaf_validity(data: &[u8]) -> PyResult<(i64, i64)> {
+    let wrong = |error: String| PyValueError::new_err(format!("the certificate: {error}"));
+    let certificates = pem::certificates(data).map_err(|error| wrong(error.to_string()))?;
+    let leaf = certificates.first();
+    let leaf = leaf.ok_or_else(|| wrong("there is none".to_owned()))?;
+    let summary = polytls_x509::summarize(leaf).map_err(|error| wrong(error.to_string()))?;
+    Ok((summary.not_before, summary.not_after))
+}
+
 /// Whether a certificate in DER is valid for `name`, an address or a DNS name as `host_name` gives it.
 ///
 /// Raises ValueError for what cannot be read.

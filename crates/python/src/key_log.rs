@@ -1,23 +1,17 @@
 //! `key_log`: Python's ear for secrets.
 
-use std::sync::Arc;
-
 use polytls_core::config::KeyLog;
-use pyo3::PyTraverseError;
-use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
+
+use crate::callbacks::Callback;
 
 /// A Python function that takes lines of the NSS key log format.
 #[derive(Debug)]
-pub(crate) struct Lines(Py<PyAny>);
+pub(crate) struct Lines(pub(crate) Py<PyAny>);
 
-impl Lines {
-    pub(crate) fn new(callable: Py<PyAny>) -> Arc<Self> {
-        Arc::new(Self(callable))
-    }
-
-    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.0)
+impl Callback for Lines {
+    fn callable(&self) -> &Py<PyAny> {
+        &self.0
     }
 }
 

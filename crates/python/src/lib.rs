@@ -1,11 +1,11 @@
 //! `polytls._native`: the one crate that knows Python.
 //!
-//! It converts and nothing else: configuration in ([`engine`]), connections in memory
-//! ([`buffer`]) and over sockets ([`socket`]), facts and errors out ([`info`], [`errors`]), host
-//! names ([`names`]), certificates read ([`certificates`]), keying material ([`exporter`]), secrets for
-//! debugging ([`key_log`]), keys that are elsewhere ([`signer`]), Python's say in the verdict
-//! ([`verifier`]; what callbacks must not touch: [`busy`]), throw-away certificates ([`testing`],
-//! [`testing_signer`]).
+//! It converts and nothing else: configuration in ([`configuration`]), which [`backend`] makes engines of
+//! ([`engine`]), connections in memory ([`buffer`]) and over sockets ([`socket`]), facts and errors out
+//! ([`info`], [`errors`]), host names ([`names`]), certificates read ([`certificates`]), keying material
+//! ([`exporter`]), Python code that engines call ([`callbacks`]; what it must not touch: [`busy`]): for
+//! secrets, when debugging ([`key_log`]), keys that are elsewhere ([`signer`]), and Python's say in the
+//! verdict ([`verifier`]); throw-away certificates ([`testing`], [`testing_signer`]).
 //!
 //! Rules of every class here: frozen, with state behind a lock; an attached thread takes a lock only
 //! through `lock_py_attached`, which lets others run while it waits; no exception class is made
@@ -16,10 +16,13 @@
     reason = "arguments come from Python by value"
 )]
 
+mod backend;
 mod buffer;
 mod busy;
 mod bytes;
+mod callbacks;
 mod certificates;
+mod configuration;
 mod descriptors;
 mod engine;
 mod errors;
@@ -39,15 +42,15 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _native {
     #[pymodule_export]
+    use crate::backend::{Backend, backend, use_record_layer};
+    #[pymodule_export]
     use crate::buffer::TlsBuffer;
     #[pymodule_export]
     use crate::certificates::{
-        explain_refusal, is_certificate_for, read_certificate, revocation_lists,
+        explain_refusal, is_certificate_for, leaf_validity, read_certificate, revocation_lists,
     };
     #[pymodule_export]
-    use crate::engine::{
-        Backend, ClientEngine, ServerEngine, backend, leaf_validity, use_record_layer,
-    };
+    use crate::engine::{ClientEngine, ServerEngine};
     #[pymodule_export]
     use crate::exporter::server_end_point;
     #[pymodule_export]

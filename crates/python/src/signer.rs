@@ -5,11 +5,10 @@ use std::sync::Arc;
 use polytls_core::Cause;
 use polytls_core::SignerFailure;
 use polytls_core::config::Signer;
-use pyo3::PyTraverseError;
-use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::callbacks::Callback;
 use crate::errors::Imported;
 
 static SCHEMES: Imported = Imported::new("polytls.constants", "SignatureScheme");
@@ -23,11 +22,13 @@ pub(crate) struct PythonSigner {
     pub(crate) signer: Py<PyAny>,
 }
 
-impl PythonSigner {
-    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.signer)
+impl Callback for PythonSigner {
+    fn callable(&self) -> &Py<PyAny> {
+        &self.signer
     }
+}
 
+impl PythonSigner {
     fn call(&self, py: Python<'_>, message: &[u8], scheme: u16) -> PyResult<Vec<u8>> {
         let scheme = SCHEMES.get(py)?.call1((scheme,))?;
         let signed = self

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use polytls_core::Cause;
 use polytls_core::config::{Peer, PeerVerifier, Refusal};
-use pyo3::PyTraverseError;
 use pyo3::exceptions::PyTypeError;
-use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
+use crate::callbacks::Callback;
 use crate::errors::Imported;
 use crate::info;
 
@@ -18,17 +17,15 @@ static PEER: Imported = Imported::new("polytls.info", "PresentedPeer");
 /// A callable of Python's. Whatever it raises is a refusal, and so is whatever it returns but None:
 /// a False that was meant as one must not pass.
 #[derive(Debug)]
-pub(crate) struct Hook(Py<PyAny>);
+pub(crate) struct Hook(pub(crate) Py<PyAny>);
+
+impl Callback for Hook {
+    fn callable(&self) -> &Py<PyAny> {
+        &self.0
+    }
+}
 
 impl Hook {
-    pub(crate) fn new(callable: Py<PyAny>) -> Arc<Self> {
-        Arc::new(Self(callable))
-    }
-
-    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.0)
-    }
-
     fn call(&self, py: Python<'_>, peer: &Peer<'_>) -> PyResult<()> {
         let fields = PyDict::new(py);
         let presented = peer.presented.iter().map(|der| PyBytes::new(py, der));

@@ -6,8 +6,8 @@ are the core's own class, and sockets one made of it (`rustls_socket`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from .. import _native
 from ..arguments import view_of
@@ -18,7 +18,7 @@ from ..capabilities import (
     effective_versions,
 )
 from ..certificates import chain_data, trust_data
-from ..configuration import PeerVerifier, TLSClientConfiguration, TLSServerConfiguration
+from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
 from ..info import SessionStatistics
 from ..insecure import InsecureConfiguration, InsecureTLSImplementation
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from ..identity import SigningChain
     from ..streams import StreamSocket
     from .rustls_socket import RustlsSocket
 
@@ -79,23 +80,12 @@ def validate_config(configuration: TLSClientConfiguration | TLSServerConfigurati
     check(configuration, CAPABILITIES, _NAME)
 
 
-class _Shared(TypedDict):
-    """What the core takes for both sides."""
-
-    versions: list[str]
-    ciphers: list[int] | None
-    groups: list[int] | None
-    alpn: list[bytes]
-    sessions: int | None
-    key_log: Callable[[str], object] | None
-    verification: str
-    peer_verifier: PeerVerifier | None
-
-
-def _checked(
+def _common(
     configuration: TLSClientConfiguration | TLSServerConfiguration,
+    chains: Iterable[SigningChain],
     insecure: InsecureConfiguration | None,
-) -> _Shared:
+) -> _native._Common:
+    """What the core takes for both sides."""
     mode = verification(insecure)
     check(configuration, CAPABILITIES, _NAME, verification=mode != "nothing")
     ciphers, groups, sessions = configuration.ciphers, configuration.groups, configuration.sessions
@@ -110,6 +100,7 @@ def _checked(
         ],
         "sessions": None if sessions is None else sessions.capacity,
         "key_log": writer(configuration.key_log, _NAME),
+        "chains": [chain_data(chain, _NAME) for chain in chains],
         "verification": mode,
         "peer_verifier": configuration.peer_verifier,
     }
@@ -186,13 +177,11 @@ class RustlsClientContext(_Effective, Client[_native.TLSBuffer, "RustlsSocket"])
 
     def _open(self) -> None:
         configuration = self._configuration
-        shared = _checked(configuration, self._insecure)
         first = configuration.certificate_chain
         chains = () if first is None else (first, *configuration.alternative_chains)
         self._engine = _BACKEND.client(
-            chains=[chain_data(chain, _NAME) for chain in chains],
+            _common(configuration, chains, self._insecure),
             trust=trust_data(configuration.trust_store, _NAME),
-            **shared,
         )
 
     def _make_buffer(self, verified: str | None) -> _native.TLSBuffer:
@@ -234,18 +223,15 @@ class RustlsServerContext(_Effective, Server[_native.TLSBuffer, "RustlsSocket"])
 
     def _open(self) -> None:
         configuration = self._configuration
-        shared = _checked(configuration, self._insecure)
         store = configuration.trust_store
-        chains = configuration.certificate_chain or ()
         keys = configuration.ticket_keys
         self._engine = _BACKEND.server(
-            chains=[chain_data(chain, _NAME) for chain in chains],
+            _common(configuration, configuration.certificate_chain or (), self._insecure),
             client_authentication=effective_client_authentication(configuration).name.lower(),
             trust=None if store is None else trust_data(store, _NAME),
             ticket_keys=None
             if keys is None
             else (keys.secret, keys.previous, keys.rotation, keys.lifetime),
-            **shared,
         )
 
     def _make_buffer(self) -> _native.TLSBuffer:

@@ -1,0 +1,128 @@
+//! Backends: the TLS libraries that are built in, and how engines are made of them.
+
+use polytls_core::config::{ClientConfig, ServerConfig};
+use polytls_rustls::Rustls;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::callbacks::Callbacks;
+use crate::configuration::{self, CommonData, SharedKeys, TrustData};
+use crate::engine::{ClientEngine, ServerEngine};
+use crate::errors::raised;
+
+/// The backends built into this module.
+static BACKENDS: [&dyn polytls_core::Backend; 1] = [&Rustls];
+
+/// A TLS library.
+#[pyclass(frozen, module = "polytls._native")]
+pub(crate) struct Backend(&'static dyn polytls_core::Backend);
+
+/// The backend called `id`.
+///
+/// Raises ValueError for one that is not built in.
+#[pyfunction]
+pub(crate) fn backend(id: &str) -> PyResult<Backend> {
+    BACKENDS
+        .iter()
+        .find(|backend| backend.id() == id)
+        .map(|backend| Backend(*backend))
+        .ok_or_else(|| PyValueError::new_err(format!("no backend {id:?} is built in")))
+}
+
+/// Whether connections made from now on use polytls's own TLS 1.3 record layer, where a backend can
+/// go without it. On by default; off is for tests and for bisecting.
+#[pyfunction]
+pub(crate) fn use_record_layer(on: bool) {
+    polytls_rustls::use_record_layer(on);
+}
+
+#[pymethods]
+impl Backend {
+    /// The id by which it is asked for.
+    #[getter]
+    fn id(&self) -> &'static str {
+        self.0.id()
+    }
+
+    /// The library and its version.
+    #[getter]
+    fn version(&self) -> String {
+        self.0.version()
+    }
+
+    /// Cipher suites by IANA number, in the library's order.
+    #[getter]
+    fn cipher_suites(&self) -> Vec<u16> {
+        self.0.capabilities().cipher_suites
+    }
+
+    /// Key exchange groups by IANA number, in the library's order.
+    #[getter]
+    fn groups(&self) -> Vec<u16> {
+        self.0.capabilities().groups
+    }
+
+    /// An engine for client connections. `trust`: what servers are verified by.
+    ///
+    /// Raises ConfigurationError, naming the field.
+    #[pyo3(signature = (common, *, trust))]
+    fn client(
+        &self,
+        py: Python<'_>,
+        common: CommonData,
+        trust: TrustData,
+    ) -> PyResult<ClientEngine> {
+        let implementation = self.0.id();
+        let mut callbacks = Callbacks::default();
+        let config = ClientConfig {
+            common: common.common(py, implementation, Some(&trust), &mut callbacks)?,
+            identities: common.identities(py, implementation, &mut callbacks)?,
+            trust: trust.trust(py, implementation)?,
+            verification: common.verification()?,
+        };
+        let engine = py
+            .detach(|| self.0.client(&config))
+            .map_err(|error| raised(py, implementation, &error))?;
+        Ok(ClientEngine {
+            engine,
+            callbacks,
+            implementation,
+        })
+    }
+
+    /// An engine for server connections. `trust`: as for clients; None only without client
+    /// authentication.
+    ///
+    /// Raises ConfigurationError, naming the field.
+    #[pyo3(signature = (common, *, client_authentication, ticket_keys, trust))]
+    fn server(
+        &self,
+        py: Python<'_>,
+        common: CommonData,
+        client_authentication: &str,
+        ticket_keys: Option<SharedKeys>,
+        trust: Option<TrustData>,
+    ) -> PyResult<ServerEngine> {
+        let implementation = self.0.id();
+        let mut callbacks = Callbacks::default();
+        let config = ServerConfig {
+            common: common.common(py, implementation, trust.as_ref(), &mut callbacks)?,
+            identities: common.identities(py, implementation, &mut callbacks)?,
+            client_authentication: configuration::client_authentication(client_authentication)?,
+            trust: trust
+                .as_ref()
+                .map(|trust| trust.trust(py, implementation))
+                .transpose()?,
+            verification: common.verification()?,
+            ticket_keys: ticket_keys.map(configuration::ticket_keys),
+        };
+        let engine = py
+            .detach(|| self.0.server(&config))
+            .map_err(|error| raised(py, implementation, &error))?;
+        Ok(ServerEngine {
+            engine,
+            callbacks,
+            implementation,
+        })
+    }
+}

@@ -1,0 +1,237 @@
+//! Configuration as it comes in: plain values, which become the core's.
+//!
+//! `polytls.implementations` has read files and checked what every implementation checks by then;
+//! here the rest is parsed. Each struct is a dictionary of Python's, its type said in `_native.pyi`
+//! or `polytls.certificates`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use polytls_core::config::{
+    ClientAuthentication, Common, Identity, Key, KeyLog, PeerVerifier, Pins, Secret, TicketKeys,
+    Trust, Verification, Version,
+};
+use polytls_core::{pem, pki_types};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::callbacks::Callbacks;
+use crate::errors::misconfigured;
+use crate::key_log::Lines;
+use crate::signer::PythonSigner;
+use crate::verifier::Hook;
+
+/// Certificate files of a chain, leaf first, its key unless that is in the first of the files,
+/// and what is stapled to it.
+type Chain = (Vec<Vec<u8>>, Option<KeyData>, Option<Vec<u8>>);
+
+/// A private key as `polytls.certificates` hands it over.
+#[derive(FromPyObject)]
+enum KeyData {
+    File(Vec<u8>),
+    /// The public key, the numbers of the algorithms, what signs.
+    Signer((Vec<u8>, Vec<u16>, Py<PyAny>)),
+}
+
+/// What both sides are configured with.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct CommonData {
+    versions: Vec<String>,
+    ciphers: Option<Vec<u16>>,
+    groups: Option<Vec<u16>>,
+    alpn: Vec<Vec<u8>>,
+    /// How many sessions to keep; None: no resumption.
+    sessions: Option<usize>,
+    /// Takes each line of the NSS key log format.
+    key_log: Option<Py<PyAny>>,
+    chains: Vec<Chain>,
+    /// "full", "any name" or "nothing".
+    verification: String,
+    /// Has its say after verification.
+    peer_verifier: Option<Py<PyAny>>,
+}
+
+impl CommonData {
+    /// `trust`: what peers are verified by. What the engine will call is added to `callbacks`.
+    pub(crate) fn common(
+        &self,
+        py: Python<'_>,
+        implementation: &str,
+        trust: Option<&TrustData>,
+        callbacks: &mut Callbacks,
+    ) -> PyResult<Common> {
+        let key_log = self.key_log.as_ref().map(|callable| callable.clone_ref(py));
+        let key_log = key_log.map(|callable| callbacks.add(Lines(callable)));
+        let verifier = self.peer_verifier.as_ref();
+        let verifier = verifier.map(|callable| callbacks.add(Hook(callable.clone_ref(py))));
+        let mut common = Common {
+            versions: versions(&self.versions)?,
+            cipher_suites: self.ciphers.clone(),
+            groups: self.groups.clone(),
+            alpn: self.alpn.clone(),
+            sessions: self.sessions,
+            key_log: key_log.map(|lines| lines as Arc<dyn KeyLog>),
+            peer_verifier: verifier.map(|hook| hook as Arc<dyn PeerVerifier>),
+            ..Common::default()
+        };
+        if let Some(trust) = trust {
+            common.trust_source.clone_from(&trust.description);
+            common.crls = trust.revocation_lists(py, implementation)?;
+        }
+        Ok(common)
+    }
+
+    /// Each chain with its key. The signers are added to `callbacks`.
+    pub(crate) fn identities(
+        &self,
+        py: Python<'_>,
+        implementation: &str,
+        callbacks: &mut Callbacks,
+    ) -> PyResult<Vec<Identity>> {
+        self.chains
+            .iter()
+            .map(|chain| identity(py, implementation, chain, callbacks))
+            .collect()
+    }
+
+    pub(crate) fn verification(&self) -> PyResult<Verification> {
+        match self.verification.as_str() {
+            "full" => Ok(Verification::Full),
+            "any name" => Ok(Verification::AnyName),
+            "nothing" => Ok(Verification::Nothing),
+            other => Err(PyValueError::new_err(format!(
+                "verification: no such thing as {other:?}"
+            ))),
+        }
+    }
+}
+
+fn versions(names: &[String]) -> PyResult<Vec<Version>> {
+    names
+        .iter()
+        .map(|name| match name.as_str() {
+            "TLSv1.2" => Ok(Version::Tls12),
+            "TLSv1.3" => Ok(Version::Tls13),
+            _ => Err(PyValueError::new_err(format!(
+                "versions: no version {name:?}"
+            ))),
+        })
+        .collect()
+}
+
+/// Sections of the chain's files, put together (SEMANTICS: the first file's first certificate is
+/// the leaf, its further ones come next; without a key file the key stands in the first).
+fn identity(
+    py: Python<'_>,
+    implementation: &str,
+    (files, key, staple): &Chain,
+    callbacks: &mut Callbacks,
+) -> PyResult<Identity> {
+    let wrong = |message: String| misconfigured(py, implementation, "certificate_chain", message);
+    let mut chain = Vec::new();
+    for file in files {
+        chain.extend(pem::certificates(file).map_err(|error| wrong(error.to_string()))?);
+    }
+    let key = match (key, files.first()) {
+        (Some(KeyData::Signer((public_key, schemes, signer))), _) => {
+            Key::Signer(callbacks.add(PythonSigner {
+                public_key: public_key.clone(),
+                schemes: schemes.clone(),
+                signer: signer.clone_ref(py),
+            }))
+        }
+        (Some(KeyData::File(key)), _) => {
+            Key::Der(pem::private_key(key).map_err(|error| wrong(error.to_string()))?)
+        }
+        (None, Some(leaf)) => Key::Der(pem::private_key(leaf).map_err(|error| {
+            wrong(format!(
+                "no key was given, and the leaf's own data holds none that can be used: {error}"
+            ))
+        })?),
+        (None, None) => return Err(wrong("a chain without a certificate".to_owned())),
+    };
+    Ok(Identity {
+        chain,
+        key,
+        ocsp_response: staple.clone(),
+    })
+}
+
+/// What a peer is verified by, as `polytls.certificates` hands it over.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct TrustData {
+    /// "system", "given" or "pinned".
+    source: String,
+    /// Each a PEM bundle or DER.
+    certificates: Vec<Vec<u8>>,
+    spki_sha256: Vec<[u8; 32]>,
+    any_name: bool,
+    /// Each a PEM bundle or DER.
+    crls: Vec<Vec<u8>>,
+    /// Where it comes from, in words.
+    description: String,
+}
+
+impl TrustData {
+    pub(crate) fn trust(&self, py: Python<'_>, implementation: &str) -> PyResult<Trust> {
+        let wrong = |message: String| misconfigured(py, implementation, "trust_store", message);
+        let mut certificates = Vec::new();
+        for data in &self.certificates {
+            let found = pem::certificates(data).map_err(|error| wrong(error.to_string()))?;
+            certificates.extend(found);
+        }
+        match self.source.as_str() {
+            "system" => Ok(Trust::System {
+                extra: certificates,
+            }),
+            "given" => Ok(Trust::Certificates(certificates)),
+            "pinned" => Ok(Trust::Pinned(Pins {
+                certificates,
+                spki_sha256: self.spki_sha256.clone(),
+                any_name: self.any_name,
+            })),
+            other => Err(PyValueError::new_err(format!(
+                "trust: no such source as {other:?}"
+            ))),
+        }
+    }
+
+    fn revocation_lists(
+        &self,
+        py: Python<'_>,
+        implementation: &str,
+    ) -> PyResult<Vec<pki_types::CertificateRevocationListDer<'static>>> {
+        let mut lists = Vec::new();
+        for data in &self.crls {
+            lists.extend(pem::revocation_lists(data).map_err(|error| {
+                misconfigured(py, implementation, "trust_store", error.to_string())
+            })?);
+        }
+        Ok(lists)
+    }
+}
+
+pub(crate) fn client_authentication(name: &str) -> PyResult<ClientAuthentication> {
+    match name {
+        "none" => Ok(ClientAuthentication::None),
+        "optional" => Ok(ClientAuthentication::Optional),
+        "required" => Ok(ClientAuthentication::Required),
+        other => Err(PyValueError::new_err(format!(
+            "client_authentication: no such thing as {other:?}"
+        ))),
+    }
+}
+
+/// The secret that ticket keys are derived from, the one before it, rotation and lifetime in seconds.
+pub(crate) type SharedKeys = (Vec<u8>, Option<Vec<u8>>, u64, u64);
+
+pub(crate) fn ticket_keys((secret, previous, rotation, lifetime): SharedKeys) -> TicketKeys {
+    TicketKeys {
+        secret: Secret::new(secret),
+        previous: previous.map(Secret::new),
+        rotation: Duration::from_secs(rotation),
+        lifetime: Duration::from_secs(lifetime),
+    }
+}
