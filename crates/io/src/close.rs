@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::fork;
 use crate::socket;
 use crate::stream::Stream;
-use crate::turns::Guard;
+use crate::transport::Guard;
 use crate::wait::{Interest, Interrupt};
 
 /// How long [`Stream::close`] may take where [`Timeout::Forever`] is set.

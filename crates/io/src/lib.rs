@@ -46,6 +46,8 @@ mod listener;
 #[cfg(unix)]
 mod pool;
 #[cfg(unix)]
+mod settings;
+#[cfg(unix)]
 mod socket;
 #[cfg(unix)]
 mod stream;
@@ -67,7 +69,8 @@ pub use self::{
     deadline::Timeout,
     error::Error,
     fork::watch_forks,
-    listener::{Listener, ListenerSettings},
+    listener::Listener,
+    settings::ListenerSettings,
     socket::Address,
     stream::Stream,
     take_over::take_over,

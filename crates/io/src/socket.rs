@@ -14,7 +14,7 @@ use rustix::net::{
     sockopt,
 };
 
-use crate::listener::ListenerSettings;
+use crate::settings::ListenerSettings;
 
 /// Where an end of a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,8 +12,7 @@ use crate::deadline::{Deadline, Timeout, TimeoutCell};
 use crate::error::Error;
 use crate::fork::{self, Born};
 use crate::socket::{self, Address};
-use crate::transport::Transport;
-use crate::turns::Guard;
+use crate::transport::{Guard, Transport};
 use crate::wait::{Interest, Interrupt};
 
 /// In a long `send_all` that never has to wait, signals are looked for this often.

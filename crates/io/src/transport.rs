@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use polytls_core::{Connection, Error, INCOMING_LIMIT, MAX_FRAGMENT, Room};
 use rustix::io::Errno;
@@ -38,6 +38,9 @@ enum Farewell {
     Drain,
     Done,
 }
+
+/// A transport whose lock this thread has.
+pub(crate) type Guard<'a> = MutexGuard<'a, Transport>;
 
 /// See the module.
 #[derive(Debug)]

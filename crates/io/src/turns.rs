@@ -12,7 +12,7 @@
 //! The lock has two parts, taken in order: who waits for the lock holds the first, so a thread in a
 //! loop cannot take the lock twice while another waits for it.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use polytls_core::Error as TlsError;
 use rustix::event::PollFd;
@@ -20,13 +20,11 @@ use rustix::event::PollFd;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::stream::Stream;
-use crate::transport::Transport;
+use crate::transport::{Guard, Transport};
 use crate::wait::{Bell, Interest, Interrupt, poll_until};
 
 /// A call that must not wait receives at most this often.
 const MOST_ROUNDS: u32 = 16;
-
-pub(crate) type Guard<'a> = MutexGuard<'a, Transport>;
 
 impl Stream {
     /// # Errors

@@ -13,8 +13,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::listener::ListenerSettings;
 use crate::pool::{Pending, Pool, Step};
+use crate::settings::ListenerSettings;
 
 /// How long a thread with nothing to do stays.
 const STAYS: Duration = Duration::from_secs(5);
