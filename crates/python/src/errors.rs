@@ -3,31 +3,10 @@
 use polytls_core::{Alert, Cause, Error};
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple};
 
+use crate::imported::Imported;
 use crate::info;
-
-/// A class or enumeration of the Python package, imported once.
-pub(crate) struct Imported {
-    module: &'static str,
-    name: &'static str,
-    cell: PyOnceLock<Py<PyType>>,
-}
-
-impl Imported {
-    pub(crate) const fn new(module: &'static str, name: &'static str) -> Self {
-        Self {
-            module,
-            name,
-            cell: PyOnceLock::new(),
-        }
-    }
-
-    pub(crate) fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyType>> {
-        self.cell.import(py, self.module, self.name)
-    }
-}
 
 macro_rules! exceptions {
     ($($name:ident),+ $(,)?) => {

@@ -5,7 +5,7 @@ use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple, PyTzInfo};
 
-use crate::errors::Imported;
+use crate::imported::Imported;
 
 static CIPHERS: Imported = Imported::new("polytls.constants", "CipherSuite");
 static GROUPS: Imported = Imported::new("polytls.constants", "NamedGroup");
@@ -25,37 +25,12 @@ fn known<'py>(kind: &Imported, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, 
     }
 }
 
-pub(crate) fn cipher<'py>(py: Python<'py>, facts: &Facts) -> PyResult<Bound<'py, PyAny>> {
-    suite(py, facts.cipher)
-}
-
 pub(crate) fn suite(py: Python<'_>, number: u16) -> PyResult<Bound<'_, PyAny>> {
     known(&CIPHERS, number.into_pyobject(py)?.into_any())
 }
 
 pub(crate) fn group(py: Python<'_>, number: u16) -> PyResult<Bound<'_, PyAny>> {
     known(&GROUPS, number.into_pyobject(py)?.into_any())
-}
-
-pub(crate) fn version<'py>(py: Python<'py>, facts: &Facts) -> PyResult<Bound<'py, PyAny>> {
-    let name = if facts.is_tls13() {
-        "TLSv1_3"
-    } else {
-        "TLSv1_2"
-    };
-    VERSIONS.get(py)?.getattr(name)
-}
-
-pub(crate) fn protocol<'py>(py: Python<'py>, facts: &Facts) -> PyResult<Option<Bound<'py, PyAny>>> {
-    facts
-        .alpn
-        .as_ref()
-        .map(|name| known(&PROTOCOLS, PyBytes::new(py, name).into_any()))
-        .transpose()
-}
-
-pub(crate) fn peer_certificate<'py>(py: Python<'py>, facts: &Facts) -> Option<Bound<'py, PyBytes>> {
-    facts.peer_chain.first().map(|der| PyBytes::new(py, der))
 }
 
 /// Certificates as a tuple of DER.
@@ -105,7 +80,49 @@ pub(crate) fn certificate<'py>(py: Python<'py>, der: &[u8]) -> PyResult<Option<B
     CERTIFICATE.get(py)?.call((), Some(&fields)).map(Some)
 }
 
-/// A `ConnectionInfo`; before the handshake is complete all but the implementation is None.
+// --- of one handshake; `facts` is None until it is complete ---
+
+pub(crate) fn cipher<'py>(
+    py: Python<'py>,
+    facts: Option<&Facts>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    facts.map(|facts| suite(py, facts.cipher)).transpose()
+}
+
+pub(crate) fn version<'py>(
+    py: Python<'py>,
+    facts: Option<&Facts>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let Some(facts) = facts else {
+        return Ok(None);
+    };
+    let name = if facts.is_tls13() {
+        "TLSv1_3"
+    } else {
+        "TLSv1_2"
+    };
+    VERSIONS.get(py)?.getattr(name).map(Some)
+}
+
+pub(crate) fn protocol<'py>(
+    py: Python<'py>,
+    facts: Option<&Facts>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    facts
+        .and_then(|facts| facts.alpn.as_ref())
+        .map(|name| known(&PROTOCOLS, PyBytes::new(py, name).into_any()))
+        .transpose()
+}
+
+pub(crate) fn peer_certificate<'py>(
+    py: Python<'py>,
+    facts: Option<&Facts>,
+) -> Option<Bound<'py, PyBytes>> {
+    let der = facts?.peer_chain.first()?;
+    Some(PyBytes::new(py, der))
+}
+
+/// A `ConnectionInfo`; without `facts` all but the implementation is None.
 pub(crate) fn connection_info<'py>(
     py: Python<'py>,
     implementation: &str,
@@ -113,18 +130,11 @@ pub(crate) fn connection_info<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let fields = PyDict::new(py);
     fields.set_item("implementation", implementation)?;
-    fields.set_item(
-        "version",
-        facts.map(|facts| version(py, facts)).transpose()?,
-    )?;
-    fields.set_item("cipher", facts.map(|facts| cipher(py, facts)).transpose()?)?;
+    fields.set_item("version", version(py, facts)?)?;
+    fields.set_item("cipher", cipher(py, facts)?)?;
     let number = facts.and_then(|facts| facts.group);
     fields.set_item("group", number.map(|number| group(py, number)).transpose()?)?;
-    let alpn = facts
-        .map(|facts| protocol(py, facts))
-        .transpose()?
-        .flatten();
-    fields.set_item("alpn", alpn)?;
+    fields.set_item("alpn", protocol(py, facts)?)?;
     fields.set_item(
         "server_name",
         facts.and_then(|facts| facts.server_name.as_ref()),

@@ -5,7 +5,8 @@
 //! ([`info`], [`errors`]), host names ([`names`]), certificates read ([`certificates`]), keying material
 //! ([`exporter`]), Python code that engines call ([`callbacks`]; what it must not touch: [`busy`]): for
 //! secrets, when debugging ([`key_log`]), keys that are elsewhere ([`signer`]), and Python's say in the
-//! verdict ([`verifier`]); throw-away certificates ([`testing`], [`testing_signer`]).
+//! verdict ([`verifier`]); classes of the Python package ([`imported`]); throw-away certificates
+//! ([`testing`], [`testing_signer`]).
 //!
 //! Rules of every class here: frozen, with state behind a lock; an attached thread takes a lock only
 //! through `lock_py_attached`, which lets others run while it waits; no exception class is made
@@ -27,6 +28,7 @@ mod descriptors;
 mod engine;
 mod errors;
 mod exporter;
+mod imported;
 mod info;
 mod key_log;
 mod names;

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::callbacks::Callback;
-use crate::errors::Imported;
+use crate::imported::Imported;
 
 static SCHEMES: Imported = Imported::new("polytls.constants", "SignatureScheme");
 

@@ -643,30 +643,23 @@ impl TlsSocket {
 
     /// The peer's certificate as DER, None before the handshake or without one.
     fn getpeercert<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        Ok(self
-            .facts(py)?
-            .and_then(|facts| info::peer_certificate(py, &facts)))
+        Ok(info::peer_certificate(py, self.facts(py)?.as_ref()))
     }
 
     /// The cipher suite agreed on.
     fn cipher<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.facts(py)?
-            .map(|facts| info::cipher(py, &facts))
-            .transpose()
+        info::cipher(py, self.facts(py)?.as_ref())
     }
 
     /// The application protocol agreed on.
     fn negotiated_protocol<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.facts(py)?
-            .map_or(Ok(None), |facts| info::protocol(py, &facts))
+        info::protocol(py, self.facts(py)?.as_ref())
     }
 
     /// The version agreed on.
     #[getter]
     fn negotiated_tls_version<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.facts(py)?
-            .map(|facts| info::version(py, &facts))
-            .transpose()
+        info::version(py, self.facts(py)?.as_ref())
     }
 
     /// All that is known of the connection.

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::callbacks::Callback;
-use crate::errors::Imported;
+use crate::imported::Imported;
 use crate::info;
 
 static PEER: Imported = Imported::new("polytls.info", "PresentedPeer");
