@@ -11,10 +11,11 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::addresses::Address;
 use crate::buffer::TlsBuffer;
 use crate::callbacks::Callbacks;
 use crate::errors::raised;
-use crate::socket::{self, Address, SocketHandle};
+use crate::handle::{self, SocketHandle};
 use crate::{info, names};
 
 fn suites<'py>(py: Python<'py>, effective: &Effective) -> PyResult<Bound<'py, PyTuple>> {
@@ -115,7 +116,7 @@ impl ClientEngine {
         let host = host(server_hostname)?;
         let port = addresses.first().map(|address| address.1);
         let make = || self.engine.session(host.as_ref(), port);
-        socket::connect(py, context, self.implementation, &addresses, timeout, make)
+        handle::connect(py, context, self.implementation, &addresses, timeout, make)
     }
 
     /// A connection over a connected `socket.socket`, for `context`, its handshake not done. The
@@ -129,7 +130,7 @@ impl ClientEngine {
         port: Option<u16>,
     ) -> PyResult<SocketHandle> {
         let connection = self.connection(py, host(server_hostname)?.as_ref(), port)?;
-        socket::take_over(py, context, self.implementation, socket, connection)
+        handle::take_over(py, context, self.implementation, socket, connection)
     }
 
     // A callback may well be a method of the object that keeps the context.
@@ -225,7 +226,7 @@ impl ServerEngine {
         });
         settings.handshake_limit = handshake_limit.unsigned_abs();
         settings.handshake_may_block = handshake_may_block;
-        socket::listen(
+        handle::listen(
             py,
             context,
             self.implementation,
@@ -250,7 +251,7 @@ impl ServerEngine {
             let taken = connection.process_incoming(leftover);
             taken.map_err(|_| PyValueError::new_err("leftover: more than a handshake"))?;
         }
-        socket::take_over(py, context, self.implementation, socket, connection)
+        handle::take_over(py, context, self.implementation, socket, connection)
     }
 
     // A callback may well be a method of the object that keeps the context.

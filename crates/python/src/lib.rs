@@ -1,12 +1,16 @@
 //! `polytls._native`: the one crate that knows Python.
 //!
-//! It converts and nothing else: configuration in ([`configuration`]), which [`backend`] makes engines of
-//! ([`engine`]), connections in memory ([`buffer`]) and over sockets ([`socket`]), facts and errors out
-//! ([`info`], [`errors`]), host names ([`names`]), certificates read ([`certificates`]), keying material
-//! ([`exporter`]), Python code that engines call ([`callbacks`]; what it must not touch: [`busy`]): for
-//! secrets, when debugging ([`key_log`]), keys that are elsewhere ([`signer`]), and Python's say in the
-//! verdict ([`verifier`]); classes of the Python package ([`imported`]); throw-away certificates
-//! ([`testing`], [`testing_signer`]).
+//! It converts and nothing else:
+//!
+//! - configuration in ([`configuration`]), of which a [`backend`] makes an [`engine`], and the Python code
+//!   that this calls ([`callbacks`]; what it must not touch: [`busy`]): secrets, for debugging
+//!   ([`key_log`]), keys that are elsewhere ([`signer`]), a say in the verdict ([`verifier`]);
+//! - connections in memory ([`buffer`]), and over sockets ([`socket`]), which are made of a [`handle`]
+//!   ([`addresses`], [`waiting`], [`descriptors`]); memory of Python's for both ([`bytes`](mod@bytes));
+//! - facts and errors out ([`info`], [`errors`]), and keying material ([`exporter`]), in classes of the
+//!   Python package ([`imported`]);
+//! - host names ([`names`]), certificates read ([`certificates`]), throw-away ones ([`testing`],
+//!   [`testing_signer`]).
 //!
 //! Rules of every class here: frozen, with state behind a lock; an attached thread takes a lock only
 //! through `lock_py_attached`, which lets others run while it waits; no exception class is made
@@ -17,6 +21,7 @@
     reason = "arguments come from Python by value"
 )]
 
+mod addresses;
 mod backend;
 mod buffer;
 mod busy;
@@ -28,6 +33,7 @@ mod descriptors;
 mod engine;
 mod errors;
 mod exporter;
+mod handle;
 mod imported;
 mod info;
 mod key_log;
@@ -37,6 +43,7 @@ mod socket;
 mod testing;
 mod testing_signer;
 mod verifier;
+mod waiting;
 
 use pyo3::prelude::*;
 
@@ -56,9 +63,11 @@ mod _native {
     #[pymodule_export]
     use crate::exporter::server_end_point;
     #[pymodule_export]
+    use crate::handle::SocketHandle;
+    #[pymodule_export]
     use crate::names::host_name;
     #[pymodule_export]
-    use crate::socket::{SocketHandle, TlsSocket};
+    use crate::socket::TlsSocket;
     #[pymodule_export]
     use crate::testing::{CertificateAuthority, self_signed};
     #[pymodule_export]

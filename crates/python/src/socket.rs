@@ -1,63 +1,34 @@
 //! `TLSSocket`: a connection over a stream socket, or a listener (PEP 748, section «Socket»).
 //!
 //! Users get a final subclass of it (`polytls.implementations.rustls_socket`), which adds what is
-//! best said in Python. A socket is made of a [`SocketHandle`], which only this module makes, so
-//! that nobody makes sockets by hand; `accept` makes sockets of its own class.
-//!
-//! Every call that may touch the network runs detached. A wait that a signal interrupts attaches,
-//! runs Python's handlers and waits on, or ends with what a handler raised.
+//! best said in Python. A socket is made of a [`SocketHandle`]; `accept` makes sockets of its own
+//! class. Every call that may touch the network runs detached.
 
-use std::cell::Cell;
-use std::net::{IpAddr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::Shutdown;
 use std::os::fd::{OwnedFd, RawFd};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use polytls_core::{Connection, Error as TlsError, Facts, Session};
-use polytls_io::{Address as Place, Error, Interrupt, Listener, ListenerSettings, Stream, Timeout};
+use polytls_core::Facts;
+use polytls_io::{Address as Place, Error, Listener, Stream};
 use pyo3::PyTraverseError;
-use pyo3::exceptions::{PyOSError, PyOverflowError, PyTimeoutError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::addresses::python_address;
 use crate::bytes::{Destination, Fresh, Source};
 use crate::descriptors;
-use crate::errors::{INHERITED, raised};
+use crate::errors::raised;
 use crate::exporter::{Binding, Wish};
+use crate::handle::{Kind, Parts, SocketHandle};
+use crate::waiting::{Signals, failed, seconds, timeout};
 use crate::{busy, info};
-
-/// IP, port, and for IPv6 flow label and scope: what `socket.getaddrinfo` gives.
-pub(crate) type Address = (String, u16, u32, u32);
 
 /// `recv` gives at most this much in one piece, whatever is asked for.
 const LARGEST_RECV: usize = 256 * 1024;
 
-enum Kind {
-    Stream(Box<Stream>),
-    Listener(Listener),
-}
-
-/// What a socket is.
-pub(crate) struct Parts {
-    kind: Kind,
-    context: Py<PyAny>,
-    implementation: &'static str,
-}
-
-/// What one socket is to be made of. Nothing can be done with it but that.
-#[pyclass(frozen, module = "polytls._native")]
-pub(crate) struct SocketHandle(Mutex<Option<Parts>>);
-
-impl SocketHandle {
-    fn new(kind: Kind, context: Py<PyAny>, implementation: &'static str) -> Self {
-        Self(Mutex::new(Some(Parts {
-            kind,
-            context,
-            implementation,
-        })))
-    }
-}
+/// The number of Linux and macOS alike.
+const EINVAL: i32 = 22;
 
 /// A TLS connection over a stream socket, or a listener for such. Made by `connect` and
 /// `wrap_socket` of a context, and by `accept`.
@@ -69,224 +40,6 @@ impl std::ops::Deref for TlsSocket {
 
     fn deref(&self) -> &Parts {
         &self.0
-    }
-}
-
-/// Runs signal handlers for a call that waits; keeps what one of them raised.
-///
-/// Python runs handlers on its main thread alone, so the others need not attach for them.
-struct Signals {
-    on_main_thread: bool,
-    raised: Option<PyErr>,
-}
-
-impl Signals {
-    /// For a call from this thread.
-    fn new(py: Python<'_>) -> PyResult<Self> {
-        thread_local! {
-            static IS_MAIN: Cell<Option<bool>> = const { Cell::new(None) };
-        }
-        let on_main_thread = match IS_MAIN.get() {
-            Some(known) => known,
-            None => {
-                let threading = py.import("threading")?;
-                let main = threading.call_method0("main_thread")?.getattr("ident")?;
-                let is_main = main.eq(threading.call_method0("get_ident")?)?;
-                // Only what stays so: a forked child's main thread may have been another before.
-                IS_MAIN.set(is_main.then_some(true));
-                is_main
-            }
-        };
-        Ok(Self {
-            on_main_thread,
-            raised: None,
-        })
-    }
-}
-
-impl Interrupt for Signals {
-    fn should_stop(&mut self) -> bool {
-        if !self.on_main_thread {
-            return false;
-        }
-        Python::attach(|py| match busy::outside(|| py.check_signals()) {
-            Ok(()) => false,
-            Err(error) => {
-                self.raised = Some(error);
-                true
-            }
-        })
-    }
-}
-
-fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) -> PyErr {
-    let os_error = |number: i32, message: String| PyOSError::new_err((number, message));
-    match error {
-        Error::Tls(error) => raised(py, implementation, &error),
-        Error::WantRead => raised(py, implementation, &TlsError::WantRead),
-        Error::WantWrite => raised(py, implementation, &TlsError::WantWrite),
-        Error::TimedOut => PyTimeoutError::new_err("timed out"),
-        Error::Closed => os_error(EBADF, "the socket has been closed".to_owned()),
-        Error::Inherited => raised(py, implementation, &INHERITED),
-        Error::Interrupted => signals
-            .raised
-            .unwrap_or_else(|| pyo3::exceptions::PyInterruptedError::new_err("interrupted")),
-        Error::Io(error) => match error.raw_os_error() {
-            // OSError picks its subclass by the number, as for plain sockets.
-            Some(number) => match strerror(py, number) {
-                Ok(message) => os_error(number, message),
-                Err(error) => error,
-            },
-            None => PyOSError::new_err(error.to_string()),
-        },
-    }
-}
-
-// The numbers of Linux and macOS alike.
-const EBADF: i32 = 9;
-const EINVAL: i32 = 22;
-// Not this one.
-const EAFNOSUPPORT: i32 = if cfg!(target_vendor = "apple") {
-    47
-} else {
-    97
-};
-
-fn strerror(py: Python<'_>, number: i32) -> PyResult<String> {
-    py.import("os")?
-        .call_method1("strerror", (number,))?
-        .extract()
-}
-
-fn socket_address(address: &Address) -> PyResult<SocketAddr> {
-    let (host, port, flow, scope) = address;
-    // The scope is there as a number; some platforms put it into the text too.
-    let host = host.split('%').next().unwrap_or_default();
-    let ip = host
-        .parse()
-        .map_err(|_| PyValueError::new_err(format!("{host:?} is no IP address")))?;
-    Ok(match ip {
-        IpAddr::V4(ip) => SocketAddrV4::new(ip, *port).into(),
-        IpAddr::V6(ip) => SocketAddrV6::new(ip, *port, *flow, *scope).into(),
-    })
-}
-
-fn socket_addresses(addresses: &[Address]) -> PyResult<Vec<SocketAddr>> {
-    addresses.iter().map(socket_address).collect()
-}
-
-/// (host, port) as PEP 748 has it for both families; a link-local host keeps its scope.
-///
-/// Raises OSError for a socket of another family.
-fn python_address(place: Place) -> PyResult<(String, u16)> {
-    let Place::Ip(address) = place else {
-        return Err(PyOSError::new_err((
-            EAFNOSUPPORT,
-            "the stream below has no host and port",
-        )));
-    };
-    let host = match address {
-        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
-        other => other.ip().to_string(),
-    };
-    Ok((host, address.port()))
-}
-
-fn timeout(seconds: Option<f64>) -> PyResult<Timeout> {
-    let Some(seconds) = seconds else {
-        return Ok(Timeout::Forever);
-    };
-    if seconds < 0.0 || seconds.is_nan() {
-        return Err(PyValueError::new_err("timeout must not be negative"));
-    }
-    // What is too small to count still is a timeout, not non-blocking.
-    let least = if seconds > 0.0 {
-        Duration::from_nanos(1)
-    } else {
-        Duration::ZERO
-    };
-    Duration::try_from_secs_f64(seconds)
-        .map(|duration| Timeout::from(Some(duration.max(least))))
-        .map_err(|_| PyOverflowError::new_err("timeout is too large"))
-}
-
-fn seconds(timeout: Timeout) -> Option<f64> {
-    match timeout {
-        Timeout::Forever => None,
-        Timeout::NonBlocking => Some(0.0),
-        Timeout::After(duration) => Some(duration.as_secs_f64()),
-    }
-}
-
-pub(crate) fn connect(
-    py: Python<'_>,
-    context: Py<PyAny>,
-    implementation: &'static str,
-    addresses: &[Address],
-    seconds: Option<f64>,
-    make: impl FnOnce() -> Result<Box<dyn Session>, TlsError> + Send,
-) -> PyResult<SocketHandle> {
-    let addresses = socket_addresses(addresses)?;
-    let timeout = timeout(seconds)?;
-    if timeout == Timeout::NonBlocking {
-        return Err(PyValueError::new_err(
-            "timeout: connecting takes time; give more than 0, and setblocking(False) afterwards",
-        ));
-    }
-    let mut signals = Signals::new(py)?;
-    let stream =
-        py.detach(|| polytls_io::connect(&addresses, timeout, timeout, make, &mut signals));
-    match stream {
-        Ok(stream) => Ok(SocketHandle::new(
-            Kind::Stream(Box::new(stream)),
-            context,
-            implementation,
-        )),
-        Err(error) => Err(failed(py, implementation, error, signals)),
-    }
-}
-
-/// Takes over a connected `socket.socket`; `connection` has what was received of it before.
-pub(crate) fn take_over(
-    py: Python<'_>,
-    context: Py<PyAny>,
-    implementation: &'static str,
-    socket: &Bound<'_, PyAny>,
-    connection: Connection,
-) -> PyResult<SocketHandle> {
-    let timeout = timeout(socket.call_method0("gettimeout")?.extract()?)?;
-    let descriptor = descriptors::taken(socket)?;
-    match py.detach(|| polytls_io::take_over(descriptor, connection, timeout)) {
-        Ok(stream) => Ok(SocketHandle::new(
-            Kind::Stream(Box::new(stream)),
-            context,
-            implementation,
-        )),
-        Err(error) => Err(failed(py, implementation, error, Signals::new(py)?)),
-    }
-}
-
-pub(crate) fn listen(
-    py: Python<'_>,
-    context: Py<PyAny>,
-    implementation: &'static str,
-    addresses: &[Address],
-    settings: ListenerSettings,
-    seconds: Option<f64>,
-    make: impl Fn() -> Result<Box<dyn Session>, TlsError> + Send + Sync + 'static,
-) -> PyResult<SocketHandle> {
-    let addresses = socket_addresses(addresses)?;
-    let timeout = timeout(seconds)?;
-    match py.detach(|| Listener::bind(&addresses, settings, make)) {
-        Ok(listener) => {
-            listener.set_timeout(timeout);
-            Ok(SocketHandle::new(
-                Kind::Listener(listener),
-                context,
-                implementation,
-            ))
-        }
-        Err(error) => Err(failed(py, implementation, error, Signals::new(py)?)),
     }
 }
 
@@ -349,12 +102,8 @@ impl TlsSocket {
     /// The socket that `handle` is for; each is for one.
     #[new]
     fn new(handle: &SocketHandle) -> PyResult<Self> {
-        let parts = handle
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        parts
+        handle
+            .take()
             .map(Self)
             .ok_or_else(|| PyTypeError::new_err("contexts make sockets"))
     }
@@ -567,11 +316,8 @@ impl TlsSocket {
         let timeout = timeout(default)?;
         let stream = socket.run(py, |signals| listener.accept(timeout, signals))?;
         let address = python_address(stream.peer_address())?;
-        let handle = SocketHandle::new(
-            Kind::Stream(Box::new(stream)),
-            socket.context.clone_ref(py),
-            socket.implementation,
-        );
+        let context = socket.context.clone_ref(py);
+        let handle = SocketHandle::of_stream(stream, context, socket.implementation);
         Ok((this.get_type().call1((handle,))?, address))
     }
 

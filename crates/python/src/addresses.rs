@@ -1,0 +1,51 @@
+//! Addresses, as `socket` has them.
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+use polytls_io::Address as Place;
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+
+/// IP, port, and for IPv6 flow label and scope: what `socket.getaddrinfo` gives.
+pub(crate) type Address = (String, u16, u32, u32);
+
+// Not the same number everywhere.
+const EAFNOSUPPORT: i32 = if cfg!(target_vendor = "apple") {
+    47
+} else {
+    97
+};
+
+fn socket_address(address: &Address) -> PyResult<SocketAddr> {
+    let (host, port, flow, scope) = address;
+    // The scope is there as a number; some platforms put it into the text too.
+    let host = host.split('%').next().unwrap_or_default();
+    let ip = host
+        .parse()
+        .map_err(|_| PyValueError::new_err(format!("{host:?} is no IP address")))?;
+    Ok(match ip {
+        IpAddr::V4(ip) => SocketAddrV4::new(ip, *port).into(),
+        IpAddr::V6(ip) => SocketAddrV6::new(ip, *port, *flow, *scope).into(),
+    })
+}
+
+pub(crate) fn socket_addresses(addresses: &[Address]) -> PyResult<Vec<SocketAddr>> {
+    addresses.iter().map(socket_address).collect()
+}
+
+/// (host, port) as PEP 748 has it for both families; a link-local host keeps its scope.
+///
+/// Raises OSError for a socket of another family.
+pub(crate) fn python_address(place: Place) -> PyResult<(String, u16)> {
+    let Place::Ip(address) = place else {
+        return Err(PyOSError::new_err((
+            EAFNOSUPPORT,
+            "the stream below has no host and port",
+        )));
+    };
+    let host = match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        other => other.ip().to_string(),
+    };
+    Ok((host, address.port()))
+}

@@ -1,0 +1,116 @@
+//! `SocketHandle`: what a socket is to be made of, and where it comes from: connecting, taking over,
+//! listening, accepting. Only this crate makes one, so that nobody makes sockets by hand.
+
+use std::sync::{Mutex, PoisonError};
+
+use polytls_core::{Connection, Error as TlsError, Session};
+use polytls_io::{Listener, ListenerSettings, Stream, Timeout};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::addresses::{Address, socket_addresses};
+use crate::descriptors;
+use crate::waiting::{Signals, failed, timeout};
+
+pub(crate) enum Kind {
+    Stream(Box<Stream>),
+    Listener(Listener),
+}
+
+/// What a socket is.
+pub(crate) struct Parts {
+    pub(crate) kind: Kind,
+    pub(crate) context: Py<PyAny>,
+    pub(crate) implementation: &'static str,
+}
+
+/// What one socket is to be made of. Nothing can be done with it but that.
+#[pyclass(frozen, module = "polytls._native")]
+pub(crate) struct SocketHandle(Mutex<Option<Parts>>);
+
+impl SocketHandle {
+    fn new(kind: Kind, context: Py<PyAny>, implementation: &'static str) -> Self {
+        Self(Mutex::new(Some(Parts {
+            kind,
+            context,
+            implementation,
+        })))
+    }
+
+    pub(crate) fn of_stream(
+        stream: Stream,
+        context: Py<PyAny>,
+        implementation: &'static str,
+    ) -> Self {
+        Self::new(Kind::Stream(Box::new(stream)), context, implementation)
+    }
+
+    /// What it holds; it holds nothing afterwards.
+    pub(crate) fn take(&self) -> Option<Parts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+pub(crate) fn connect(
+    py: Python<'_>,
+    context: Py<PyAny>,
+    implementation: &'static str,
+    addresses: &[Address],
+    seconds: Option<f64>,
+    make: impl FnOnce() -> Result<Box<dyn Session>, TlsError> + Send,
+) -> PyResult<SocketHandle> {
+    let addresses = socket_addresses(addresses)?;
+    let timeout = timeout(seconds)?;
+    if timeout == Timeout::NonBlocking {
+        return Err(PyValueError::new_err(
+            "timeout: connecting takes time; give more than 0, and setblocking(False) afterwards",
+        ));
+    }
+    let mut signals = Signals::new(py)?;
+    let stream =
+        py.detach(|| polytls_io::connect(&addresses, timeout, timeout, make, &mut signals));
+    match stream {
+        Ok(stream) => Ok(SocketHandle::of_stream(stream, context, implementation)),
+        Err(error) => Err(failed(py, implementation, error, signals)),
+    }
+}
+
+/// Takes over a connected `socket.socket`; `connection` has what was received of it before.
+pub(crate) fn take_over(
+    py: Python<'_>,
+    context: Py<PyAny>,
+    implementation: &'static str,
+    socket: &Bound<'_, PyAny>,
+    connection: Connection,
+) -> PyResult<SocketHandle> {
+    let timeout = timeout(socket.call_method0("gettimeout")?.extract()?)?;
+    let descriptor = descriptors::taken(socket)?;
+    match py.detach(|| polytls_io::take_over(descriptor, connection, timeout)) {
+        Ok(stream) => Ok(SocketHandle::of_stream(stream, context, implementation)),
+        Err(error) => Err(failed(py, implementation, error, Signals::new(py)?)),
+    }
+}
+
+pub(crate) fn listen(
+    py: Python<'_>,
+    context: Py<PyAny>,
+    implementation: &'static str,
+    addresses: &[Address],
+    settings: ListenerSettings,
+    seconds: Option<f64>,
+    make: impl Fn() -> Result<Box<dyn Session>, TlsError> + Send + Sync + 'static,
+) -> PyResult<SocketHandle> {
+    let addresses = socket_addresses(addresses)?;
+    let timeout = timeout(seconds)?;
+    match py.detach(|| Listener::bind(&addresses, settings, make)) {
+        Ok(listener) => {
+            listener.set_timeout(timeout);
+            Ok(SocketHandle::new(
+                Kind::Listener(listener),
+                context,
+                implementation,
+            ))
+        }
+        Err(error) => Err(failed(py, implementation, error, Signals::new(py)?)),
+    }
+}

@@ -1,0 +1,129 @@
+//! Calls that wait: for how long, which signal handlers run meanwhile, and the errors they end with.
+//!
+//! A wait that a signal interrupts attaches, runs Python's handlers and waits on, or ends with what a
+//! handler raised.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use polytls_core::Error as TlsError;
+use polytls_io::{Error, Interrupt, Timeout};
+use pyo3::exceptions::{
+    PyInterruptedError, PyOSError, PyOverflowError, PyTimeoutError, PyValueError,
+};
+use pyo3::prelude::*;
+
+use crate::busy;
+use crate::errors::{INHERITED, raised};
+
+/// The number of Linux and macOS alike.
+const EBADF: i32 = 9;
+
+/// A timeout of `socket`'s.
+pub(crate) fn timeout(seconds: Option<f64>) -> PyResult<Timeout> {
+    let Some(seconds) = seconds else {
+        return Ok(Timeout::Forever);
+    };
+    if seconds < 0.0 || seconds.is_nan() {
+        return Err(PyValueError::new_err("timeout must not be negative"));
+    }
+    // What is too small to count still is a timeout, not non-blocking.
+    let least = if seconds > 0.0 {
+        Duration::from_nanos(1)
+    } else {
+        Duration::ZERO
+    };
+    Duration::try_from_secs_f64(seconds)
+        .map(|duration| Timeout::from(Some(duration.max(least))))
+        .map_err(|_| PyOverflowError::new_err("timeout is too large"))
+}
+
+pub(crate) fn seconds(timeout: Timeout) -> Option<f64> {
+    match timeout {
+        Timeout::Forever => None,
+        Timeout::NonBlocking => Some(0.0),
+        Timeout::After(duration) => Some(duration.as_secs_f64()),
+    }
+}
+
+/// Runs signal handlers for a call that waits; keeps what one of them raised.
+///
+/// Python runs handlers on its main thread alone, so the others need not attach for them.
+pub(crate) struct Signals {
+    on_main_thread: bool,
+    raised: Option<PyErr>,
+}
+
+impl Signals {
+    /// For a call from this thread.
+    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
+        thread_local! {
+            static IS_MAIN: Cell<Option<bool>> = const { Cell::new(None) };
+        }
+        let on_main_thread = match IS_MAIN.get() {
+            Some(known) => known,
+            None => {
+                let threading = py.import("threading")?;
+                let main = threading.call_method0("main_thread")?.getattr("ident")?;
+                let is_main = main.eq(threading.call_method0("get_ident")?)?;
+                // Only what stays so: a forked child's main thread may have been another before.
+                IS_MAIN.set(is_main.then_some(true));
+                is_main
+            }
+        };
+        Ok(Self {
+            on_main_thread,
+            raised: None,
+        })
+    }
+}
+
+impl Interrupt for Signals {
+    fn should_stop(&mut self) -> bool {
+        if !self.on_main_thread {
+            return false;
+        }
+        Python::attach(|py| match busy::outside(|| py.check_signals()) {
+            Ok(()) => false,
+            Err(error) => {
+                self.raised = Some(error);
+                true
+            }
+        })
+    }
+}
+
+/// The exception for the error of a call that `signals` were run for.
+pub(crate) fn failed(
+    py: Python<'_>,
+    implementation: &str,
+    error: Error,
+    signals: Signals,
+) -> PyErr {
+    let os_error = |number: i32, message: String| PyOSError::new_err((number, message));
+    match error {
+        Error::Tls(error) => raised(py, implementation, &error),
+        Error::WantRead => raised(py, implementation, &TlsError::WantRead),
+        Error::WantWrite => raised(py, implementation, &TlsError::WantWrite),
+        Error::TimedOut => PyTimeoutError::new_err("timed out"),
+        Error::Closed => os_error(EBADF, "the socket has been closed".to_owned()),
+        Error::Inherited => raised(py, implementation, &INHERITED),
+        Error::Interrupted => signals
+            .raised
+            .unwrap_or_else(|| PyInterruptedError::new_err("interrupted")),
+        Error::Io(error) => match error.raw_os_error() {
+            // OSError picks its subclass by the number, as for plain sockets.
+            Some(number) => match strerror(py, number) {
+                Ok(message) => os_error(number, message),
+                Err(error) => error,
+            },
+            None => PyOSError::new_err(error.to_string()),
+        },
+    }
+}
+
+fn strerror(py: Python<'_>, number: i32) -> PyResult<String> {
+    py.import("os")?
+        .call_method1("strerror", (number,))?
+        .extract()
+}
