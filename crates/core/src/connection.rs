@@ -9,14 +9,16 @@
 //! 5. A panic of the session is such an error: the connection is of no more use, the process is.
 //! 6. Close is per direction in TLS 1.3, and mutual in TLS 1.2 (RFC 8446 section 6.1).
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod lent;
+mod steps;
 
-use crate::buffers::{Inbound, Next, Outbound};
+use crate::buffers::{Inbound, Outbound};
 use crate::error::Error;
-use crate::lent::Kept;
-use crate::plaintext::{Rest, Room, Sink};
-use crate::record::{self, Front, MAX_FRAGMENT};
-use crate::session::{Facts, Received, Session};
+use crate::memory::Kept;
+use crate::plaintext::{Rest, Room};
+use crate::record::MAX_FRAGMENT;
+use crate::session::{Facts, Session};
+use steps::guarded;
 
 /// Ciphertext is refused while this many bytes wait to be opened.
 pub const INCOMING_LIMIT: usize = 128 * 1024;
@@ -46,14 +48,14 @@ pub enum Role {
 
 /// A session with its buffers.
 pub struct Connection {
-    pub(crate) session: Box<dyn Session>,
+    session: Box<dyn Session>,
     role: Role,
-    pub(crate) inbound: Inbound,
+    inbound: Inbound,
     /// Comes behind `inbound`.
-    pub(crate) kept: Option<Kept>,
+    kept: Option<Kept>,
     /// Comes before `outbound`.
-    pub(crate) whole: Option<Kept>,
-    pub(crate) outbound: Outbound,
+    whole: Option<Kept>,
+    outbound: Outbound,
     rest: Rest,
     /// Whether the session has been called: a client makes its first flight unasked.
     started: bool,
@@ -62,8 +64,8 @@ pub struct Connection {
     /// Whether the peer has sent data: then it has accepted us.
     heard: bool,
     /// How often `update_keys` has changed keys since data was sealed.
-    pub(crate) updates: u32,
-    pub(crate) transport_ended: bool,
+    updates: u32,
+    transport_ended: bool,
     peer_closed: bool,
     closed: bool,
     failure: Option<Error>,
@@ -154,7 +156,7 @@ impl Connection {
         self.inbound.give_back();
     }
 
-    pub(crate) fn may_receive(&self) -> Result<(), Refused> {
+    fn may_receive(&self) -> Result<(), Refused> {
         if self.transport_ended {
             Err(Refused::Ended)
         } else if self.incoming_len() >= INCOMING_LIMIT {
@@ -318,11 +320,7 @@ impl Connection {
     }
 
     /// A read of what came, and of what is `behind` it.
-    pub(crate) fn open_from(
-        &mut self,
-        behind: &mut &[u8],
-        mut into: Room<'_>,
-    ) -> Result<usize, Error> {
+    fn open_from(&mut self, behind: &mut &[u8], mut into: Room<'_>) -> Result<usize, Error> {
         if into.is_empty() {
             return Ok(0);
         }
@@ -402,7 +400,7 @@ impl Connection {
     }
 
     /// How much of `length` bytes can be written now.
-    pub(crate) fn writable(&mut self, length: usize) -> Result<usize, Error> {
+    fn writable(&mut self, length: usize) -> Result<usize, Error> {
         self.get_ready_to_write()?;
         match OUTGOING_LIMIT.saturating_sub(self.outgoing_len()) {
             0 => Err(Error::WantWrite),
@@ -411,7 +409,7 @@ impl Connection {
     }
 
     /// What has to be so before anything is sealed.
-    pub(crate) fn get_ready_to_write(&mut self) -> Result<(), Error> {
+    fn get_ready_to_write(&mut self) -> Result<(), Error> {
         const CLOSED: Error = Error::Misuse("this side of the connection has been shut down");
         self.do_handshake()?;
         if self.closed {
@@ -431,7 +429,7 @@ impl Connection {
         Ok(())
     }
 
-    pub(crate) fn seal(&mut self, plaintext: &[u8]) -> Result<(), Error> {
+    fn seal(&mut self, plaintext: &[u8]) -> Result<(), Error> {
         if plaintext.is_empty() {
             return Ok(());
         }
@@ -548,6 +546,17 @@ impl Connection {
         self.closed
     }
 
+    /// What came behind the peer's close_notify and belongs to whoever uses the transport next;
+    /// nothing before that, and nothing of a connection that failed.
+    #[must_use]
+    pub fn unprocessed(&self) -> &[u8] {
+        if self.peer_closed && self.failure.is_none() {
+            self.inbound.bytes()
+        } else {
+            &[]
+        }
+    }
+
     /// The error that ended this connection, if one did.
     #[must_use]
     pub const fn failure(&self) -> Option<&Error> {
@@ -565,148 +574,8 @@ impl Connection {
         self.failure.clone().map_or(Ok(()), Err)
     }
 
-    pub(crate) fn fail(&mut self, error: Error) -> Error {
+    fn fail(&mut self, error: Error) -> Error {
         debug_assert!(error.is_fatal());
         self.failure.get_or_insert(error).clone()
     }
-
-    /// A step with no more than what came, and no room for plaintext but our own.
-    fn step_alone(&mut self) -> Result<(usize, bool), Error> {
-        self.step(&mut &[][..], Room::none())
-    }
-
-    /// Shows the session one more record, of what came or of what is `behind` it. Says how much
-    /// plaintext it put into `into`, and whether there was anything to do.
-    fn step(&mut self, behind: &mut &[u8], into: Room<'_>) -> Result<(usize, bool), Error> {
-        self.check()?;
-        if behind.is_empty()
-            && let Some(kept) = self.kept.take()
-        {
-            let mut left = kept.left();
-            let stepped = self.step(&mut left, into);
-            if self.peer_closed || self.failure.is_some() {
-                // No record will be looked for any more.
-                self.inbound.extend(std::mem::take(&mut left));
-            }
-            let left = left.len();
-            self.kept = kept.with_left(left);
-            return stepped;
-        }
-        let mut sink = Sink::new(into, &mut self.rest);
-        if !behind.is_empty() {
-            if self.inbound.len() == 0
-                && let Front::Record(length) = record::front(behind)
-            {
-                let (record, after) = behind.split_at(length);
-                let received = guarded(|| {
-                    self.session
-                        .receive_shared(record, &mut sink, &mut self.outbound)
-                        .transpose()
-                });
-                if let Some(received) = received.transpose() {
-                    self.inbound.saw_record();
-                    *behind = after;
-                    let filled = sink.filled();
-                    return self.stepped(received, filled);
-                }
-            }
-            // One record at a time: the next may again be opened from where it lies.
-            self.inbound.complete_from(behind);
-        }
-        let mut malformed = false;
-        // A server waits for ClientHello; a client begins, whatever has come by then.
-        let records = if self.started {
-            match self.inbound.next() {
-                Next::Records(records) => records,
-                Next::Partial => return self.starved(),
-                Next::Malformed(bytes, first) => {
-                    if first && let Some(what) = record::describe_foreign(bytes) {
-                        return Err(self.fail(Error::NotTls(what)));
-                    }
-                    malformed = true;
-                    bytes
-                }
-            }
-        } else {
-            &mut [][..]
-        };
-        self.started = true;
-        let received = guarded(|| self.session.receive(records, &mut sink, &mut self.outbound));
-        let filled = sink.filled();
-        if malformed && received.is_ok() {
-            return Err(self.fail(Error::PeerMisbehaved(
-                "a record header that is none".to_owned(),
-            )));
-        }
-        if let Ok(received) = &received {
-            self.inbound.consume(received.consumed);
-        }
-        self.stepped(received, filled)
-    }
-
-    /// What comes of a call of the session that put `filled` bytes of plaintext into the room.
-    fn stepped(
-        &mut self,
-        received: Result<Received, Error>,
-        filled: usize,
-    ) -> Result<(usize, bool), Error> {
-        self.rest.give_back();
-        self.established = self.established || !self.session.is_handshaking();
-        match received {
-            Ok(received) => {
-                self.heard |= filled > 0 || !self.rest.is_empty();
-                if received.peer_closed {
-                    self.peer_closed = true;
-                    // TLS 1.2: answer, and write no more (RFC 5246 section 7.2.1).
-                    if !self.closed && !self.is_handshaking() && !self.session.facts().is_tls13() {
-                        self.send_close_notify()?;
-                    }
-                }
-                Ok((filled, true))
-            }
-            Err(error) => {
-                let error = self.fail(error);
-                // What was opened before it is delivered before it.
-                if filled > 0 {
-                    Ok((filled, true))
-                } else {
-                    Err(error)
-                }
-            }
-        }
-    }
-
-    /// No whole record is there. If none can ever be, that is the peer's fault.
-    fn starved(&mut self) -> Result<(usize, bool), Error> {
-        if self.inbound.len() >= INCOMING_LIMIT {
-            return Err(self.fail(Error::PeerMisbehaved(
-                "a handshake message in too many pieces".to_owned(),
-            )));
-        }
-        Ok((0, false))
-    }
-
-    /// What came behind the peer's close_notify and belongs to whoever uses the transport next;
-    /// nothing before that, and nothing of a connection that failed.
-    #[must_use]
-    pub fn unprocessed(&self) -> &[u8] {
-        if self.peer_closed && self.failure.is_none() {
-            self.inbound.bytes()
-        } else {
-            &[]
-        }
-    }
-}
-
-/// Runs a call of the session; a panic becomes an error. What the panic left half-done is never
-/// looked at again: the error is latched, and no session is called after it.
-pub(crate) fn guarded<R>(call: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        let what = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
-        Err(Error::Internal(format!("the TLS library panicked: {what}")))
-    })
 }

@@ -4,52 +4,11 @@
 //! the connection has it. What comes in is kept only after the handshake, and only until a read has
 //! come to its end; what is left of it then, part of a record, is copied.
 
-use std::any::Any;
-
-use crate::connection::{Connection, Refused, guarded};
+use super::steps::guarded;
+use super::{Connection, Refused};
 use crate::error::Error;
+use crate::memory::{Kept, Memory};
 use crate::plaintext::Room;
-
-/// Bytes that have one owner, and do not change but through it.
-pub trait Memory: Any + Send {
-    /// All of them.
-    fn bytes(&self) -> &[u8];
-
-    /// To be filled, before anybody looks at them. Of no length where they cannot be written to.
-    fn bytes_mut(&mut self) -> &mut [u8];
-}
-
-impl Memory for Vec<u8> {
-    fn bytes(&self) -> &[u8] {
-        self
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        self
-    }
-}
-
-/// Memory whose front is used up.
-pub(crate) struct Kept {
-    memory: Box<dyn Memory>,
-    used: usize,
-}
-
-impl Kept {
-    pub(crate) fn left(&self) -> &[u8] {
-        &self.memory.bytes()[self.used..]
-    }
-
-    pub(crate) fn consume(&mut self, used: usize) {
-        self.used += used;
-    }
-
-    /// `None` if nothing is left.
-    pub(crate) fn with_left(mut self, left: usize) -> Option<Self> {
-        self.used = self.memory.bytes().len() - left;
-        (left > 0).then_some(self)
-    }
-}
 
 impl Connection {
     // --- in ---
@@ -95,10 +54,7 @@ impl Connection {
         }
         self.may_receive()?;
         self.store_kept();
-        self.kept = Some(Kept {
-            memory: data,
-            used: 0,
-        });
+        self.kept = Some(Kept::new(data));
         Ok(())
     }
 
@@ -194,10 +150,7 @@ impl Connection {
         self.updates = 0;
         let sealed = guarded(|| self.session.seal_into(from, into.bytes_mut()));
         sealed.map_err(|error| self.fail(error))?;
-        self.whole = Some(Kept {
-            memory: into,
-            used: 0,
-        });
+        self.whole = Some(Kept::new(into));
         Ok(true)
     }
 
@@ -205,8 +158,8 @@ impl Connection {
     /// `most`.
     pub fn take_whole(&mut self, most: usize) -> Option<Box<dyn Memory>> {
         let alone = |whole: &mut Kept| {
-            whole.used == 0 && whole.left().len() <= most && self.outbound.is_empty()
+            whole.is_whole() && whole.left().len() <= most && self.outbound.is_empty()
         };
-        self.whole.take_if(alone).map(|whole| whole.memory)
+        self.whole.take_if(alone).map(Kept::into_memory)
     }
 }
