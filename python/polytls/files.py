@@ -1,17 +1,90 @@
-"""Files that are sent: what is refused, and the loop for what is no file of the system's."""
+"""Files over a socket, as `makefile` makes them, and files that are sent.
+
+Of the latter: what is refused, and the loop for what is no file of the system's.
+"""
 
 from __future__ import annotations
 
 import io
+import socket
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from .arguments import amount_of
+from .errors import WantWriteError
 
-__all__ = ["check_file", "send_pieces"]
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["MakesFiles", "check_file", "send_pieces"]
 
 #: Read at a time.
 _PIECE: Final = 256 * 1024
+
+
+class MakesFiles:
+    """A socket that files can be made over, and that `with` closes.
+
+    While files are open (`_io_refs`), `close` only remembers (`_closed`); the last file that is
+    closed closes the socket, with force, as nobody is there to wait.
+    """
+
+    __slots__ = ()
+
+    # Two names are those of `socket.socket`, whose `makefile` uses them.
+    _io_refs: int
+    _closed: bool
+
+    @abstractmethod
+    def close(self, force: bool = False) -> None:
+        """Close it, or remember to."""
+
+    @abstractmethod
+    def _check_connection(self) -> None:
+        """Raise OSError for a listener, and for what is closed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close with `force`: close_notify is sent, if it can be; the peer's is not waited for."""
+        try:
+            self.close(force=True)
+        except WantWriteError:
+            # Non-blocking, and the system takes no more: a second time closes in any case.
+            self.close(force=True)
+
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[Any]:
+        """Return a file object over the connection, as `socket.socket.makefile` does.
+
+        The connection stays open until it and all its files are closed.
+        """
+        self._check_connection()
+        # It needs of its socket what this one has: recv_into, send, and the count of files.
+        made: IO[Any] = socket.socket.makefile(
+            self,  # type: ignore[call-overload]
+            mode,
+            buffering,
+            encoding=encoding,
+            errors=errors,
+            newline=newline,
+        )
+        return made
+
+    def _decref_socketios(self) -> None:
+        """Called by a file that is closed (`socket.SocketIO`)."""
+        self._io_refs -= 1  # type: ignore[misc]  # a slot of the classes that have files
+        if self._closed and not self._io_refs:
+            self.__exit__()
 
 
 def check_file(file: IO[bytes], offset: int, count: int | None) -> None:

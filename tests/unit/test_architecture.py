@@ -41,7 +41,7 @@ MODULES = {
     "certificates": {"errors", "identity", "info", "_native"},
     "names": {"errors", "_native"},
     "fork": {"errors"},
-    "files": {"arguments"},
+    "files": {"arguments", "errors"},
     "states": set(),
     "driver": BELOW_DRIVERS | {"states"},
     "streams": BELOW_DRIVERS | {"arguments", "driver", "files", "fork"},

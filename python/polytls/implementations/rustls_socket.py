@@ -15,48 +15,32 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import IO, TYPE_CHECKING, Any, NoReturn, final
+from typing import IO, TYPE_CHECKING, NoReturn, final
 
 from .. import _native
-from ..errors import WantWriteError
-from ..files import check_file, send_pieces
+from ..files import MakesFiles, check_file, send_pieces
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from typing_extensions import Buffer
 
 __all__ = ["RustlsSocket"]
 
 
 @final
-class RustlsSocket(_native.TLSSocket):
+class RustlsSocket(_native.TLSSocket, MakesFiles):
     """A TLS connection over a stream socket, or a listener for such.
 
     Made by `connect` and `wrap_socket` of a context, and by `accept`; never by hand.
     """
 
-    # Two names are those of `socket.socket`, whose `makefile` uses them.
     __slots__ = ("__weakref__", "_closed", "_io_refs")
 
     def __init__(self, handle: _native.SocketHandle) -> None:  # noqa: ARG002 - `__new__` has it
-        #: How many files are open, and whether it is to be closed with the last of them.
         self._io_refs = 0
         self._closed = False
 
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("RustlsSocket is final: it is made by contexts, which know no other class")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close with `force`: close_notify is sent, if it can be; the peer's is not waited for."""
-        try:
-            self.close(force=True)
-        except WantWriteError:
-            # Non-blocking, and the system takes no more: a second time closes in any case.
-            self.close(force=True)
 
     def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
         if self.fileno() >= 0 and not self._inherited:
@@ -93,37 +77,6 @@ class RustlsSocket(_native.TLSSocket):
 
     # --- files ---
 
-    def makefile(
-        self,
-        mode: str = "r",
-        buffering: int | None = None,
-        *,
-        encoding: str | None = None,
-        errors: str | None = None,
-        newline: str | None = None,
-    ) -> IO[Any]:
-        """Return a file object over the connection, as `socket.socket.makefile` does.
-
-        The connection stays open until it and all its files are closed.
-        """
-        self._check_connection()
-        # It needs of its socket what this one has: recv_into, send, and the count of files.
-        made: IO[Any] = socket.socket.makefile(
-            self,  # type: ignore[call-overload]
-            mode,
-            buffering,
-            encoding=encoding,
-            errors=errors,
-            newline=newline,
-        )
-        return made
-
-    def _decref_socketios(self) -> None:
-        """Called by a file that is closed (`socket.SocketIO`)."""
-        self._io_refs -= 1
-        if self._closed and not self._io_refs:
-            self.__exit__()
-
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
         """Send `file` from `offset`, all of it or `count` bytes; return how many were sent.
 
@@ -157,7 +110,6 @@ class RustlsSocket(_native.TLSSocket):
         return send_pieces(file, offset, count, send)
 
     def _check_connection(self) -> None:
-        """Raise OSError for a listener, and for what is closed."""
         self.send(b"")
 
     # --- the socket below ---

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import socket
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any, Final, TypeVar
+from typing import IO, TYPE_CHECKING, Final, TypeVar
 
 from ..arguments import amount_of, view_of
 from ..constants import CipherSuite, NextProtocol, TLSVersion
@@ -166,30 +165,8 @@ class StreamSocket(Endings):
 
         return send_pieces(file, offset, count, send)
 
-    def makefile(
-        self,
-        mode: str = "r",
-        buffering: int | None = None,
-        *,
-        encoding: str | None = None,
-        errors: str | None = None,
-        newline: str | None = None,
-    ) -> IO[Any]:
-        """Return a file object over the connection, as `socket.socket.makefile` does.
-
-        The connection stays open until it and all its files are closed.
-        """
+    def _check_connection(self) -> None:
         self._nothing(None)
-        # It needs of its socket what this one has: recv_into, send, and the count of files.
-        made: IO[Any] = socket.socket.makefile(
-            self,  # type: ignore[call-overload]
-            mode,
-            buffering,
-            encoding=encoding,
-            errors=errors,
-            newline=newline,
-        )
-        return made
 
     # --- what is known ---
 

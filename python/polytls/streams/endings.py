@@ -40,7 +40,6 @@ CLOSE_TIMEOUT: Final = 5.0
 class Endings(SocketBase):
     """A connection, as far as its end is concerned."""
 
-    # Two names are those of `socket.socket`, whose `makefile` uses them.
     __slots__ = ("_close_tried", "_closed", "_driver", "_io_refs", "_turns_there")
 
     _kind = "connection; connect() of a server context gives listeners"
@@ -51,7 +50,6 @@ class Endings(SocketBase):
         self._turns_there = Turns(self._driver, carrier)
         #: A forced close has said that it would block.
         self._close_tried = False
-        #: How many files are open, and whether it is to be closed with the last of them.
         self._io_refs = 0
         self._closed = False
 
@@ -153,12 +151,6 @@ class Endings(SocketBase):
             # Both have said what there was to say, the peer has only not waited for ours.
             if self._driver.state is not State.CLOSED:
                 raise
-
-    def _decref_socketios(self) -> None:
-        """Called by a file that is closed (`socket.SocketIO`)."""
-        self._io_refs -= 1
-        if self._closed and not self._io_refs:
-            self.__exit__()
 
     # --- one direction ---
 

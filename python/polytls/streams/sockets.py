@@ -17,13 +17,12 @@ from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 from ..arguments import seconds_of
 from ..constants import CipherSuite, NextProtocol, TLSVersion
 from ..errors import PeerMisbehaved, WantReadError, WantWriteError
+from ..files import MakesFiles
 from ..fork import generation
 from ..info import ConnectionInfo
 from ..interfaces import ClientContext, ServerContext
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from typing_extensions import Buffer
 
     from .connection import StreamSocket
@@ -47,7 +46,7 @@ __all__ = [
 TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
-class SocketBase(ABC):
+class SocketBase(MakesFiles, ABC):
     """A socket that is neither a connection nor a listener yet."""
 
     __slots__ = ("__weakref__", "_context", "_generation", "_kind_below", "_timeout")
@@ -87,8 +86,8 @@ class SocketBase(ABC):
         """Return whether calls wait at all."""
         return self._timeout != 0
 
-    def _check_timeout(self, seconds: float | None) -> None:  # noqa: B027 - most can be kept
-        """Raise ValueError if it cannot be kept."""
+    def _check_timeout(self, seconds: float | None) -> None:
+        """Raise ValueError if it cannot be kept; most can."""
 
     @property
     def _inherited(self) -> bool:
@@ -158,17 +157,6 @@ class SocketBase(ABC):
     def info(self) -> ConnectionInfo:
         """All that is known of the connection."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close with `force`: close_notify is sent, if it can be; the peer's is not waited for."""
-        try:
-            self.close(force=True)
-        except WantWriteError:
-            # Non-blocking, and the system takes no more: a second time closes in any case.
-            self.close(force=True)
-
     def __reduce__(self) -> NoReturn:
         raise TypeError("a TLS connection cannot be pickled or copied")
 
@@ -176,6 +164,9 @@ class SocketBase(ABC):
         raise OSError(errno.EINVAL, f"this is a {self._kind}")
 
     # --- of connections alone ---
+
+    def _check_connection(self) -> None:
+        self._refuse()
 
     def recv(self, bufsize: int) -> bytes:
         """Receive up to `bufsize` bytes, waiting for the first."""
@@ -195,18 +186,6 @@ class SocketBase(ABC):
 
     def do_handshake(self) -> None:
         """Complete the handshake of a connection that was accepted without it."""
-        self._refuse()
-
-    def makefile(
-        self,
-        mode: str = "r",
-        buffering: int | None = None,
-        *,
-        encoding: str | None = None,
-        errors: str | None = None,
-        newline: str | None = None,
-    ) -> IO[Any]:
-        """Return a file object over the connection."""
         self._refuse()
 
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
