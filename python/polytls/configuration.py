@@ -25,9 +25,10 @@ from .constants import (
     known,
 )
 from .errors import ConfigurationError
-from .identity import SigningChain, TrustStore, Value, instance_of, items_of, path_of
+from .identity import SigningChain, TrustStore
 from .info import PresentedPeer
 from .tickets import TicketKeys
+from .values import Value, instance_of, items_of, path_of
 
 if TYPE_CHECKING:
     from typing import Self

@@ -18,8 +18,8 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from .capabilities import Capabilities
 from .configuration import TLSClientConfiguration, TLSServerConfiguration
-from .identity import instance_of
 from .interfaces import ClientContext, ServerContext, TLSImplementation
+from .values import instance_of
 
 __all__ = [
     "InsecureClientContext",

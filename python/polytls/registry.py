@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING, Final
 import polytls.implementations  # noqa: F401
 
 from .errors import ConfigurationError
-from .identity import instance_of
 from .interfaces import ClientContext, ServerContext, TLSImplementation
+from .values import instance_of
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

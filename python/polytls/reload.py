@@ -24,7 +24,7 @@ from .capabilities import refusal
 from .certificates import leaf_validity
 from .configuration import TLSServerConfiguration
 from .errors import ConfigurationError
-from .identity import Certificate, PrivateKey, SigningChain, instance_of, items_of
+from .identity import Certificate, PrivateKey, SigningChain
 from .interfaces import (
     ServerContext,
     SupportsHandshakeMayBlock,
@@ -35,6 +35,7 @@ from .interfaces import (
 )
 from .names import resolve
 from .tickets import TicketKeys
+from .values import instance_of, items_of
 
 if TYPE_CHECKING:
     import socket

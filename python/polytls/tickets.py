@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .errors import ConfigurationError
-from .identity import Value, bytes_of
+from .values import Value, bytes_of
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -23,7 +23,16 @@ CRATES = {
     "polytls-python": {"polytls-core", "polytls-io", "polytls-rustls", "polytls-x509"},
 }
 
-VALUES = {"errors", "constants", "identity", "configuration", "info", "capabilities", "tickets"}
+VALUES = {
+    "values",
+    "errors",
+    "constants",
+    "identity",
+    "configuration",
+    "info",
+    "capabilities",
+    "tickets",
+}
 BELOW_DRIVERS = VALUES | {"interfaces"}
 
 #: What each module may import, of ours. Packages stand for all their modules.
@@ -31,10 +40,11 @@ MODULES = {
     "arguments": set(),
     "errors": set(),
     "constants": {"errors"},
-    "identity": {"constants", "errors"},
-    "configuration": {"constants", "errors", "identity", "info", "tickets"},
+    "values": set(),
+    "identity": {"constants", "errors", "values"},
+    "configuration": {"constants", "errors", "identity", "info", "tickets", "values"},
     "info": {"constants"},
-    "tickets": {"errors", "identity"},
+    "tickets": {"errors", "values"},
     "capabilities": VALUES - {"capabilities"},
     "interfaces": VALUES,
     "insecure": BELOW_DRIVERS | {"registry"},

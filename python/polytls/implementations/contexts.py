@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from ..arguments import DEFAULT, Default, seconds_of
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
-from ..identity import SigningChain, instance_of
+from ..identity import SigningChain
 from ..insecure import InsecureConfiguration, warn
 from ..interfaces import ByteStream
 from ..names import Address, host_of, port_of, resolve, verified_name
+from ..values import instance_of
 from .key_log import warn_of_key_log
 
 if TYPE_CHECKING:
