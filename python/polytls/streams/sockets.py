@@ -25,8 +25,6 @@ from ..interfaces import ClientContext, ServerContext
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from .connection import StreamSocket
-
 __all__ = [
     "TCP_FAMILIES",
     "SocketBase",
@@ -237,7 +235,7 @@ class SocketBase(MakesFiles, ABC):
         """Change how many connections may wait to be accepted."""
         self._refuse()
 
-    def accept(self) -> tuple[StreamSocket, tuple[str, int]]:
+    def accept(self) -> tuple[SocketBase, tuple[str, int]]:
         """Return the next connection, its handshake done, and the client's address."""
         self._refuse()
 
