@@ -36,7 +36,8 @@ __all__ = [
     "use_record_layer",
 ]
 
-_Chain = tuple[list[bytes], bytes | tuple[bytes, list[int], Signer] | None, bytes | None]
+_Data = tuple[str, bytes]
+_Chain = tuple[list[_Data], _Data | tuple[bytes, list[int], Signer] | None, bytes | None]
 _Address = tuple[str, int, int, int]
 
 class _Common(TypedDict):

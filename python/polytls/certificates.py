@@ -24,6 +24,7 @@ from .info import CertificateInfo
 
 __all__ = [
     "Chain",
+    "Data",
     "SignerData",
     "TrustData",
     "chain_data",
@@ -33,12 +34,15 @@ __all__ = [
     "trust_data",
 ]
 
+#: What was read: the path that it came from, for messages, empty for a buffer; and the bytes.
+Data = tuple[str, bytes]
+
 #: A key that is elsewhere: its public half, the numbers of its algorithms, what signs.
 SignerData = tuple[bytes, list[int], Signer]
 
 #: The data of a chain's certificates, leaf first, of its key, and what is stapled to it; the key is
 #: None where it stands in the leaf's data.
-Chain = tuple[list[bytes], bytes | SignerData | None, bytes | None]
+Chain = tuple[list[Data], Data | SignerData | None, bytes | None]
 
 
 def chain_data(chain: SigningChain, implementation: str) -> Chain:
@@ -53,7 +57,7 @@ def chain_data(chain: SigningChain, implementation: str) -> Chain:
     return data, _key_data(key, implementation), chain.ocsp_response
 
 
-def _key_data(key: PrivateKey | None, implementation: str) -> bytes | SignerData | None:
+def _key_data(key: PrivateKey | None, implementation: str) -> Data | SignerData | None:
     if key is None:
         return None
     if key.signer is None:
@@ -75,13 +79,13 @@ class TrustData(TypedDict):
 
     source: Literal["system", "given", "pinned"]
     #: The data of certificates: the store's and the extra ones, or those that are pinned.
-    certificates: list[bytes]
+    certificates: list[Data]
     #: Hashes of keys that are pinned.
     spki_sha256: list[bytes]
     #: Whether a pinned certificate may be of any name.
     any_name: bool
     #: The data of revocation lists.
-    crls: list[bytes]
+    crls: list[Data]
     #: Where trust comes from, in words.
     description: str
 
@@ -151,9 +155,9 @@ def refusal_of(
 
 def _data(
     source: Certificate | PrivateKey | RevocationList | TrustStore, field: str, implementation: str
-) -> bytes:
+) -> Data:
     if source.buffer is not None:
-        return source.buffer
+        return "", source.buffer
     if source.path is None:
         raise ConfigurationError(
             f"{implementation}: {field}: an id cannot be used here; give a buffer or a file",
@@ -162,7 +166,7 @@ def _data(
         )
     try:
         with open(source.path, "rb") as file:
-            return file.read()
+            return source.path, file.read()
     except OSError as error:
         raise ConfigurationError(
             f"{implementation}: {field}: cannot read {source.path}: {error.strerror or error}",

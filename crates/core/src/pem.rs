@@ -57,7 +57,7 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Malfor
             _ => Err(Malformed::new("the DER certificate is cut short")),
         };
     }
-    let found: Vec<CertificateDer<'static>> = sections(&only(bytes, b"CERTIFICATE-----"))?
+    let found: Vec<CertificateDer<'static>> = sections(&only(bytes, b"CERTIFICATE-----")?)?
         .into_iter()
         .filter(|section| section.0 == SectionKind::Certificate)
         .map(|section| section.1.into())
@@ -85,7 +85,7 @@ pub fn revocation_lists(
         return Ok(vec![bytes.to_vec().into()]);
     }
     let found: Vec<CertificateRevocationListDer<'static>> =
-        sections(&only(bytes, b"X509 CRL-----"))?
+        sections(&only(bytes, b"X509 CRL-----")?)?
             .into_iter()
             .filter(|section| section.0 == SectionKind::Crl)
             .map(|section| section.1.into())
@@ -120,7 +120,7 @@ pub fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Malformed> {
     if contains(bytes, b"-----BEGIN ENCRYPTED PRIVATE KEY") || contains(bytes, b"4,ENCRYPTED") {
         return Err(Malformed::new(ENCRYPTED));
     }
-    let mut keys = sections(&only(bytes, b"PRIVATE KEY-----"))?
+    let mut keys = sections(&only(bytes, b"PRIVATE KEY-----")?)?
         .into_iter()
         .filter_map(|section| PrivateKeyDer::from_pem(section.0, section.1));
     match (keys.next(), keys.next()) {
@@ -132,22 +132,52 @@ pub fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Malformed> {
     }
 }
 
-/// The sections whose BEGIN line ends with `label`. Others may hold what is no PEM of today, such as
-/// keys with headers (RFC 1421), and are none of our business.
-fn only(bytes: &[u8], label: &[u8]) -> Vec<u8> {
+/// The sections whose BEGIN line ends with `label`, without blanks around lines. Others may hold what
+/// is no PEM of today, such as keys with headers (RFC 1421), and are none of our business.
+///
+/// # Errors
+///
+/// [`Malformed`] if a section begins within a line, as in files put together that lacked their last
+/// line's end: it would be passed over otherwise, and be missing in silence. One may stand in a
+/// comment.
+fn only(bytes: &[u8], label: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let mut kept = Vec::with_capacity(bytes.len());
     let mut inside = false;
-    for line in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+    for line in bytes.split(|byte| matches!(byte, b'\n' | b'\r')) {
         let text = line.trim_ascii();
         if text.starts_with(b"-----BEGIN ") {
             inside = text.ends_with(label);
         }
+        if begins_within(text) {
+            return Err(Malformed::new(
+                "a PEM section whose BEGIN line holds something else, too: each BEGIN and each END \
+                 needs a line of its own",
+            ));
+        }
         if inside {
-            kept.extend_from_slice(line);
+            kept.extend_from_slice(text);
+            kept.push(b'\n');
         }
         inside &= !text.starts_with(b"-----END ");
     }
-    kept
+    Ok(kept)
+}
+
+/// What editors on Windows put before text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Whether `line` holds the BEGIN of a section, and more than that. Comments may.
+fn begins_within(line: &[u8]) -> bool {
+    let Some(at) = line.windows(6).position(|word| word == b"BEGIN ") else {
+        return false;
+    };
+    let name = line
+        .strip_prefix(b"-----BEGIN ")
+        .and_then(|rest| rest.strip_suffix(b"-----"));
+    !line.starts_with(b"#")
+        && contains(&line[at..], b"-----")
+        && !name.is_some_and(|name| !contains(name, b"-----") && !name.ends_with(b"-"))
 }
 
 fn sections(bytes: &[u8]) -> Result<Vec<Section>, Malformed> {
@@ -218,6 +248,15 @@ mod tests {
             (
                 b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
                 "base64",
+            ),
+            (
+                b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE----------BEGIN \
+                  CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+                "a line of its own",
+            ),
+            (
+                b"-----BEGIN CERTIFICATE-----MAA=-----END CERTIFICATE-----\n",
+                "a line of its own",
             ),
         ] {
             let error = certificates(bytes).unwrap_err().to_string();

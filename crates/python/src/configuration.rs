@@ -21,16 +21,28 @@ use crate::key_log::Lines;
 use crate::signer::PythonSigner;
 use crate::verifier::Hook;
 
+/// What was read: the path that it came from, empty for a buffer, and the bytes.
+type Data = (String, Vec<u8>);
+
 /// Certificate files of a chain, leaf first, its key unless that is in the first of the files,
 /// and what is stapled to it.
-type Chain = (Vec<Vec<u8>>, Option<KeyData>, Option<Vec<u8>>);
+type Chain = (Vec<Data>, Option<KeyData>, Option<Vec<u8>>);
 
 /// A private key as `polytls.certificates` hands it over.
 #[derive(FromPyObject)]
 enum KeyData {
-    File(Vec<u8>),
+    File(Data),
     /// The public key, the numbers of the algorithms, what signs.
     Signer((Vec<u8>, Vec<u16>, Py<PyAny>)),
+}
+
+/// What is wrong with `data`, with its path.
+fn said((path, _): &Data, error: &pem::Malformed) -> String {
+    if path.is_empty() {
+        error.to_string()
+    } else {
+        format!("{path}: {error}")
+    }
 }
 
 /// What both sides are configured with.
@@ -131,7 +143,7 @@ fn identity(
     let wrong = |message: String| misconfigured(py, implementation, "certificate_chain", message);
     let mut chain = Vec::new();
     for file in files {
-        chain.extend(pem::certificates(file).map_err(|error| wrong(error.to_string()))?);
+        chain.extend(pem::certificates(&file.1).map_err(|error| wrong(said(file, &error)))?);
     }
     let key = match (key, files.first()) {
         (Some(KeyData::Signer((public_key, schemes, signer))), _) => {
@@ -142,11 +154,12 @@ fn identity(
             }))
         }
         (Some(KeyData::File(key)), _) => {
-            Key::Der(pem::private_key(key).map_err(|error| wrong(error.to_string()))?)
+            Key::Der(pem::private_key(&key.1).map_err(|error| wrong(said(key, &error)))?)
         }
-        (None, Some(leaf)) => Key::Der(pem::private_key(leaf).map_err(|error| {
+        (None, Some(leaf)) => Key::Der(pem::private_key(&leaf.1).map_err(|error| {
             wrong(format!(
-                "no key was given, and the leaf's own data holds none that can be used: {error}"
+                "no key was given, and the leaf's own data holds none that can be used: {}",
+                said(leaf, &error)
             ))
         })?),
         (None, None) => return Err(wrong("a chain without a certificate".to_owned())),
@@ -165,11 +178,11 @@ pub(crate) struct TrustData {
     /// "system", "given" or "pinned".
     source: String,
     /// Each a PEM bundle or DER.
-    certificates: Vec<Vec<u8>>,
+    certificates: Vec<Data>,
     spki_sha256: Vec<[u8; 32]>,
     any_name: bool,
     /// Each a PEM bundle or DER.
-    crls: Vec<Vec<u8>>,
+    crls: Vec<Data>,
     /// Where it comes from, in words.
     description: String,
 }
@@ -179,7 +192,7 @@ impl TrustData {
         let wrong = |message: String| misconfigured(py, implementation, "trust_store", message);
         let mut certificates = Vec::new();
         for data in &self.certificates {
-            let found = pem::certificates(data).map_err(|error| wrong(error.to_string()))?;
+            let found = pem::certificates(&data.1).map_err(|error| wrong(said(data, &error)))?;
             certificates.extend(found);
         }
         match self.source.as_str() {
@@ -205,8 +218,8 @@ impl TrustData {
     ) -> PyResult<Vec<pki_types::CertificateRevocationListDer<'static>>> {
         let mut lists = Vec::new();
         for data in &self.crls {
-            lists.extend(pem::revocation_lists(data).map_err(|error| {
-                misconfigured(py, implementation, "trust_store", error.to_string())
+            lists.extend(pem::revocation_lists(&data.1).map_err(|error| {
+                misconfigured(py, implementation, "trust_store", said(data, &error))
             })?);
         }
         Ok(lists)

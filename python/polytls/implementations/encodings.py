@@ -7,6 +7,7 @@ in the same words. What a certificate says is read by the core alone (`polytls.c
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -16,6 +17,11 @@ _ENCRYPTED: Final = (
     "the private key is encrypted; decrypt it first, for instance with "
     "`openssl pkey -in key.pem -out plain.pem`, and pass the result"
 )
+
+#: What editors on Windows put before text in UTF-8.
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+_BEGIN: Final = re.compile(rb"BEGIN (.*?)-----")
 
 _KEY_LABELS: Final = (b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY")
 
@@ -81,10 +87,18 @@ def _sections(data: bytes, labels: tuple[bytes, ...]) -> Iterator[tuple[bytes, b
     """The sections of these kinds in a PEM file: label and contents.
 
     All else is passed over: it may well be no PEM of today, such as keys with headers (RFC 1421).
+    But a section that begins within a line would be missing in silence.
     """
     label: bytes | None = None
     body: list[bytes] = []
-    for line in map(bytes.strip, data.splitlines()):
+    for line in map(bytes.strip, data.removeprefix(_BYTE_ORDER_MARK).splitlines()):
+        begin = _BEGIN.search(line)
+        alone = begin and line == b"-----BEGIN " + begin[1] + b"-----"
+        if begin and not alone and not line.startswith(b"#"):
+            raise Malformed(
+                "a PEM section whose BEGIN line holds something else, too: each BEGIN and each END "
+                "needs a line of its own"
+            )
         if line.startswith(b"-----BEGIN ") and label is None:
             name = line.removeprefix(b"-----BEGIN ").removesuffix(b"-----")
             label, body = (name if name in labels else None), []

@@ -19,7 +19,7 @@ from typing import Final
 
 from .. import _native
 from ..capabilities import refusal
-from ..certificates import chain_data, read, trust_data
+from ..certificates import Data, chain_data, read, trust_data
 from ..identity import SigningChain, TrustStore
 from .encodings import Malformed, certificates, pem, private_key
 
@@ -85,12 +85,7 @@ def trust_of(store: TrustStore | None) -> Trust:
     Raises ConfigurationError.
     """
     data = trust_data(store, NAME)
-    found: list[bytes] = []
-    try:
-        for item in data["certificates"]:
-            found += certificates(item)
-    except Malformed as error:
-        raise refuse("trust_store", str(error)) from None
+    found = [der for item in data["certificates"] for der in _certificates(item, "trust_store")]
     described = data["description"]
     if data["source"] == "pinned":
         hashes = frozenset(data["spki_sha256"])
@@ -104,13 +99,25 @@ def trust_of(store: TrustStore | None) -> Trust:
     return Trust(extra=tuple(found), crls=crls, description=described)
 
 
-def _revocation_lists(data: Iterable[bytes]) -> Iterator[bytes]:
-    for index, item in enumerate(data):
+def _certificates(data: Data, field: str) -> list[bytes]:
+    path, found = data
+    try:
+        return certificates(found)
+    except Malformed as error:
+        raise refuse(field, f"{_at(path)}{error}") from None
+
+
+def _at(path: str) -> str:
+    return f"{path}: " if path else ""
+
+
+def _revocation_lists(data: Iterable[Data]) -> Iterator[bytes]:
+    for index, (path, item) in enumerate(data):
         try:
             yield from _native.revocation_lists(item)
         except ValueError as error:
             raise refuse(
-                "trust_store", f"revocation list {index} cannot be used: {error}"
+                "trust_store", f"{_at(path)}revocation list {index} cannot be used: {error}"
             ) from None
 
 
@@ -240,27 +247,26 @@ def identity_of(chain: SigningChain) -> Identity:
     """
     field = "certificate_chain"
     files, key, _ = chain_data(chain, NAME)
-    assert key is None or isinstance(key, bytes)  # noqa: S101 - `check` has refused signers
+    found = [der for file in files for der in _certificates(file, field)]
+    assert key is None or len(key) == 2  # noqa: S101 - `check` has refused signers
+    path, data = files[0] if key is None else key
     try:
-        found = [der for file in files for der in certificates(file)]
-    except Malformed as error:
-        raise refuse(field, str(error)) from None
-    try:
-        key = private_key(files[0] if key is None else key)
+        pem_key = private_key(data)
     except Malformed as error:
         missing = (
             ""
             if key is not None
             else ("no key was given, and the leaf's own data holds none that can be used: ")
         )
-        raise refuse(field, f"{missing}{error}") from None
+        raise refuse(field, f"{missing}{_at(path)}{error}") from None
     names: tuple[str, ...] = ()
     for index, der in enumerate(found):
         try:
             names = names if index else read(der).dns_names
         except ValueError as error:
             raise refuse(field, f"certificate {index} of the chain is {error}") from None
-    identity = Identity(b"".join(pem("CERTIFICATE", der) for der in found), key, names, found[0])
+    chain_pem = b"".join(pem("CERTIFICATE", der) for der in found)
+    identity = Identity(chain_pem, pem_key, names, found[0])
     # By itself: in a context with several, a leaf could find the key of another one.
     load_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), identity)
     return identity

@@ -55,6 +55,9 @@ VARIANTS: dict[str, Callable[[bytes], bytes]] = {
     "no final newline": lambda data: data.rstrip(),
     "blank lines": lambda data: b"\n\n" + data + b"\n\n\n",
     "trailing blanks": lambda data: data.replace(b"\n", b" \n"),
+    "indented": lambda data: b"  " + data.replace(b"\n", b"\n  "),
+    "byte order mark": lambda data: "\ufeff".encode() + data,
+    "a section in a comment": lambda data: b"# " + data.replace(b"\n", b"\n# ") + b"\n" + data,
 }
 each_variant = pytest.mark.parametrize("variant", list(VARIANTS))
 
@@ -201,6 +204,10 @@ GARBAGE: dict[str, bytes] = {
     "half a begin": b"-----BEGIN {0}",
     "other section": b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n",
     "UTF-16": "-----BEGIN {0}-----".encode("utf-16"),
+    "line ends as two characters": b"-----BEGIN {0}-----\\nMAA=\\n-----END {0}-----\\n",
+    "a dash too many": b"-----BEGIN {0}------\nMAA=\n-----END {0}-----\n",
+    "a dash too few": b"----BEGIN {0}-----\nMAA=\n-----END {0}-----\n",
+    "all in a line": b"-----BEGIN {0}----- MAA= -----END {0}-----\n",
 }
 
 
@@ -232,6 +239,15 @@ def refused(lab: Any, field: str, **given: Any) -> str:
     return message
 
 
+def assert_names_the_file(message: str, source: Any) -> None:
+    """What is wrong in the encoding of a file is told with its path.
+
+    What only the library finds, in what was decoded, is told by its place in the chain or store.
+    """
+    if source.path is not None and "PEM" in message:
+        assert source.path in message
+
+
 def made(kind: type[Any], data: bytes, source: str, tmp_path: Path) -> Any:
     if source == "buffer":
         return kind(data)
@@ -250,7 +266,8 @@ def test_garbage_is_no_certificate(lab: Any, tmp_path: Path, garbage: str, sourc
     certificate = made(Certificate, labelled(garbage, b"CERTIFICATE"), source, tmp_path)
     good, key = lab.chain().leaf
     for chain in (SigningChain((certificate, key)), SigningChain((good, key), [certificate])):
-        refused(lab, "certificate_chain", chain=chain)
+        message = refused(lab, "certificate_chain", chain=chain)
+        assert_names_the_file(message, certificate)
 
 
 @each_source
@@ -259,14 +276,15 @@ def test_garbage_is_no_key(lab: Any, tmp_path: Path, garbage: str, source: str) 
     for label in (b"PRIVATE KEY", b"RSA PRIVATE KEY", b"EC PRIVATE KEY"):
         key = made(PrivateKey, labelled(garbage, label), source, tmp_path)
         chain = SigningChain((lab.chain().leaf[0], key))
-        refused(lab, "certificate_chain", chain=chain)
+        message = refused(lab, "certificate_chain", chain=chain)
+        assert_names_the_file(message, key)
 
 
 @each_source
 @each_garbage
 def test_garbage_is_no_trust_store(lab: Any, tmp_path: Path, garbage: str, source: str) -> None:
     store = made(TrustStore, labelled(garbage, b"CERTIFICATE"), source, tmp_path)
-    refused(lab, "trust_store", store=store)
+    assert_names_the_file(refused(lab, "trust_store", store=store), store)
 
 
 def test_an_empty_file_is_refused(lab: Any, tmp_path: Path) -> None:
@@ -311,6 +329,19 @@ def test_a_store_without_a_certificate_is_refused(lab: Any) -> None:
     for data in (read("ec.pkcs8.pem"), read("ec.public.pem"), b"# nothing\n", b"\n"):
         message = refused(lab, "trust_store", store=TrustStore(data))
         assert "CERTIFICATE" in message
+
+
+def test_files_put_together_without_a_line_end_lose_no_certificate_in_silence(lab: Any) -> None:
+    first = CertificateAuthority("first").certificate_pem.rstrip()
+    store = TrustStore(first + lab.ca.certificate_pem)
+    assert "a line of its own" in refused(lab, "trust_store", store=store)
+    leaf, key = lab.chain().leaf
+    joined = pem("CERTIFICATE", leaf.buffer).rstrip() + lab.ca.certificate_pem
+    chain = SigningChain((Certificate(joined), key))
+    assert "a line of its own" in refused(lab, "certificate_chain", chain=chain)
+    both = pem("CERTIFICATE", leaf.buffer).rstrip() + pem("PRIVATE KEY", key.buffer)
+    chain = SigningChain((Certificate(both), None))
+    assert "a line of its own" in refused(lab, "certificate_chain", chain=chain)
 
 
 def test_data_behind_a_der_certificate_is_refused(lab: Any) -> None:
