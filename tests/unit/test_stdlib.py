@@ -603,6 +603,37 @@ def test_trust_is_read_from_der_and_pem_alike() -> None:
         assert stdlib_credentials.trust_of(store).extra == (CA.certificate_der,)
 
 
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_answers_that_a_peer_asks_for_and_does_not_take_do_not_pile_up_for_ever(role: str) -> None:
+    """OpenSSL answers each KeyUpdate; rustls, which is the peer here, has one answer at a time."""
+    other = polytls.implementation("rustls")
+    theirs, ours = (STDLIB, other) if role == "client" else (other, STDLIB)
+    trusting = TLSClientConfiguration(trust_store=CA.trust_store())
+    pair = tie(
+        theirs.client_context(trusting).create_buffer(HOST),
+        ours.server_context(TLSServerConfiguration([CHAIN])).create_buffer(),
+    )
+    pair.handshake()
+    asked, asking = (pair.client, pair.server) if role == "client" else (pair.server, pair.client)
+
+    def ask() -> None:
+        asking.update_keys()  # type: ignore[attr-defined]
+        asking.write(b"x")
+        asked.process_incoming(asking.process_outgoing(1 << 20))
+        assert asked.read(10) == b"x"
+
+    for _ in range(1000):
+        ask()
+
+    def ask_for_ever() -> None:
+        while True:
+            ask()
+
+    with pytest.raises(PeerMisbehaved, match="does not take them"):
+        ask_for_ever()
+    assert asked.outgoing_bytes_buffered() < 1 << 20
+
+
 def test_a_peer_cannot_make_a_client_look_for_sessions_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -55,6 +55,10 @@ _INCOMING_LIMIT: Final = 128 * 1024
 #: Plaintext is refused while this many bytes of ciphertext wait to be sent.
 _OUTGOING_LIMIT: Final = 256 * 1024
 
+#: OpenSSL answers each KeyUpdate, and in TLS 1.2 each wish to renegotiate. While this much waits to
+#: be sent, the peer gets no answers, and is done with: it asks for them and takes none.
+_ANSWERS_LIMIT: Final = 2 * _OUTGOING_LIMIT
+
 #: Where this much of the incoming bytes is used up, they are moved together.
 _USED_UP: Final = 64 * 1024
 
@@ -430,6 +434,12 @@ class StdlibBuffer:
             self._refuse_record()
         if not length:
             return False
+        if self._waiting() > _ANSWERS_LIMIT:
+            self._fail(
+                PeerMisbehaved(
+                    "the peer broke the protocol: it asks for answers, and does not take them"
+                )
+            )
         self._torn = True
         self._record = record = self._inbound[self._head : self._head + length]
         self._seen_record = True
