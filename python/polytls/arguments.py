@@ -42,7 +42,9 @@ def seconds_of(timeout: float | Default | None) -> float | None:
         return None
     if not isinstance(timeout, int | float):
         raise TypeError(f"timeout must be a number or None, not {type(timeout).__name__}")
-    if timeout < 0 or math.isnan(timeout):
+    if math.isnan(timeout):
+        raise ValueError("timeout is not a number")
+    if timeout < 0:
         raise ValueError("timeout must not be negative")
     if timeout >= _TOO_LONG:
         raise OverflowError("timeout is too large")

@@ -89,6 +89,9 @@ class MakesFiles:
 
 def check_file(file: IO[bytes], offset: int, count: int | None) -> None:
     """Refuse what cannot be sent, as `socket.socket.sendfile` does: ValueError, TypeError."""
+    if not hasattr(file, "read"):
+        wrong = type(file).__name__
+        raise TypeError(f"file must be a file that is open for reading bytes, not {wrong}")
     if "b" not in str(getattr(file, "mode", "b")) or isinstance(file, io.TextIOBase):
         raise ValueError("file must be open for reading bytes")
     if count is not None and not amount_of("count", count):

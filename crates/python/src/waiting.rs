@@ -24,7 +24,10 @@ pub(crate) fn timeout(seconds: Option<f64>) -> PyResult<Timeout> {
     let Some(seconds) = seconds else {
         return Ok(Timeout::Forever);
     };
-    if seconds < 0.0 || seconds.is_nan() {
+    if seconds.is_nan() {
+        return Err(PyValueError::new_err("timeout is not a number"));
+    }
+    if seconds < 0.0 {
         return Err(PyValueError::new_err("timeout must not be negative"));
     }
     // What is too small to count still is a timeout, not non-blocking.

@@ -244,10 +244,12 @@ class Server(ABC, Generic[_Buffer, _Socket]):
         """
         self._note_use("connect")
         options: Listening = {
-            "backlog": backlog,
-            "reuse_port": reuse_port,
-            "dual_stack": dual_stack,
-            "do_handshake_on_accept": do_handshake_on_accept,
+            "backlog": instance_of("backlog", backlog, int),
+            "reuse_port": instance_of("reuse_port", reuse_port, bool),
+            "dual_stack": instance_of("dual_stack", dual_stack, bool),
+            "do_handshake_on_accept": instance_of(
+                "do_handshake_on_accept", do_handshake_on_accept, bool
+            ),
             "handshake_timeout": handshake_timeout,
             "handshake_limit": handshake_limit,
         }

@@ -300,6 +300,9 @@ def test_after_an_error_the_file_stands_behind_what_was_sent(
 @needs("sendfile")
 def test_what_cannot_be_sent_as_a_file_is_refused(ends: Any, content: Any) -> None:
     client, accepted = ends
+    for no_file in (str(content[1]), content[1], None, 0):
+        with pytest.raises(TypeError, match="file must be"):
+            client.sendfile(no_file)
     with content[1].open("rb") as file:
         for wrong in (0, -1):
             with pytest.raises(ValueError, match="count"):

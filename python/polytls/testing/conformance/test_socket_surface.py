@@ -398,3 +398,14 @@ def test_clients_that_stall_give_way_where_there_is_room_for_few(
     for no_number in (1.5, "1"):
         with pytest.raises(TypeError):
             lab.server().connect(("127.0.0.1", 0), handshake_limit=no_number)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("backlog", "5"), ("backlog", None), ("reuse_port", 1), ("dual_stack", "no")],
+)
+def test_what_is_no_keyword_of_a_listener_is_refused_by_its_name(
+    lab: Any, keyword: str, value: Any
+) -> None:
+    with pytest.raises(TypeError, match=keyword):
+        lab.server().connect(("127.0.0.1", 0), **{keyword: value})
