@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from polytls import (
     ConfigurationError,
     NextProtocol,
     SessionCache,
+    TLSError,
     TLSVersion,
     VerificationFailure,
     WantReadError,
@@ -292,6 +295,42 @@ def test_a_session_made_under_another_trust_store_is_not_accepted(
     outcome = lab.settle(lab.pair(client, other))
     assert type(outcome.server) is CertificateVerificationError
     assert outcome.server.reason is VerificationFailure.UNKNOWN_ISSUER
+
+
+# --- certificates that end ---
+
+_VERSIONS = (TLSVersion.TLSv1_2, TLSVersion.TLSv1_3)
+
+
+def test_no_session_outlives_the_certificate_that_the_peer_proved_itself_with(lab: Any) -> None:
+    ways = [(whose, version) for whose in ("server", "client") for version in _VERSIONS]
+    for seconds in (2, 10, 60):
+        end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
+        contexts = [_ending(lab, end, *way) for way in ways]
+        try:
+            before = [resumed(lab, *pair) for pair in contexts for _ in range(2)]
+        except TLSError:
+            # It took longer than the certificates lasted.
+            assert datetime.now(UTC) >= end
+        else:
+            break
+    assert before == [False, True] * len(ways)
+    while (left := (end - datetime.now(UTC)).total_seconds()) > -1:
+        time.sleep(left + 1)
+    for (whose, _), pair in zip(ways, contexts, strict=True):
+        outcome = lab.settle(lab.pair(*pair))
+        refusal = outcome.client if whose == "server" else outcome.server
+        assert type(refusal) is CertificateVerificationError
+        assert refusal.reason is VerificationFailure.EXPIRED
+
+
+def _ending(lab: Any, end: datetime, whose: str, version: TLSVersion) -> tuple[Any, Any]:
+    """A client's and a server's context; the certificate of one of them is valid until `end`."""
+    validity = {"not_before": end - timedelta(days=1), "not_after": end}
+    if whose == "server":
+        return lab.client(version=version), lab.server(lab.ca.issue(lab.host, **validity))
+    chain = lab.ca.issue("client.example", **validity)
+    return lab.client(version=version, certificate_chain=chain), authenticating(lab)
 
 
 # --- early data ---
