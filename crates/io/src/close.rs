@@ -66,7 +66,7 @@ impl Stream {
     ///
     /// Without `force`, sends close_notify and waits for the peer's, discarding what data still
     /// comes. With `force`, sends close_notify and asks nothing of the peer; that it could not be
-    /// sent because the peer has gone is no error.
+    /// sent because the peer has gone, or takes nothing of what another thread sends, is no error.
     ///
     /// The timeout holds for all of it; [`Timeout::Forever`] means [`CLOSE_TIMEOUT`] here.
     ///
@@ -133,6 +133,10 @@ impl Stream {
             if deadline == Deadline::NonBlocking
                 && std::mem::replace(&mut transport.close_tried, true)
             {
+                return Ok(());
+            }
+            // Another thread waits for a peer that takes nothing, and no goodbye comes before its data.
+            if transport.led.write {
                 return Ok(());
             }
             transport = self.wait(transport, Interest::WRITE, deadline, interrupt)?;

@@ -44,7 +44,11 @@ class RustlsSocket(_native.TLSSocket, MakesFiles):
 
     def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
         if self.fileno() >= 0 and not self._inherited:
-            warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            try:
+                warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            finally:
+                # Who keeps warnings keeps the socket.
+                os.close(self.detach())
 
     # --- the end ---
 

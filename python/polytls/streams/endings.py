@@ -116,7 +116,9 @@ class Endings(SocketBase):
                 with suppress(TLSError):
                     self._driver.close()
                 turns.transport.flush()
-                if not turns.transport.has_unsent:
+                # Where another thread sends, to a peer that takes nothing, no goodbye comes before
+                # its data.
+                if not turns.transport.has_unsent or turns.somebody_sends:
                     return
                 if deadline.non_blocking and self._close_tried:
                     return

@@ -114,6 +114,11 @@ class Turns:
         finally:
             self._send_turn.release()
 
+    @property
+    def somebody_sends(self) -> bool:
+        """Whether some thread has the turn to send."""
+        return self._send_turn.locked()
+
     def _check_callback(self) -> None:
         if isinstance(self.lock, CallbackLock):
             self.lock.check()

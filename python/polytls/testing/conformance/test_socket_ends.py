@@ -268,7 +268,9 @@ def test_a_socket_that_is_dropped_closes_its_descriptor_without_goodbye(lab: Any
             peer = RawPeer(buffer, plain)
             peer.drive(buffer.do_handshake)
             finished(connecting)
-            with pytest.warns(ResourceWarning, match="unclosed"):
+            with pytest.warns(ResourceWarning, match="unclosed") as kept:
                 del connecting
             with pytest.raises(RaggedEOF):
                 peer.drive(buffer.read, 100)
+            # A warning that is kept has the socket: its descriptor is closed all the same.
+            assert [warning.source.fileno() for warning in kept] == [-1]

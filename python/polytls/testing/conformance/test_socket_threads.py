@@ -99,6 +99,16 @@ def test_closing_a_connection_wakes_who_sends(
     waiting.is_told_that_it_is_closed()
 
 
+def test_a_forced_close_waits_for_no_peer_that_takes_nothing_from_another_thread(
+    ends: Any, threads: ThreadPoolExecutor
+) -> None:
+    client, _ = ends
+    waiting = Waiting(threads, client.sendall, bytes(64 << 20))
+    client.close(force=True)  # It would say that it timed out.
+    assert client.fileno() == -1
+    waiting.is_told_that_it_is_closed()
+
+
 def test_closing_a_listener_wakes_who_accepts(lab: Any, threads: ThreadPoolExecutor) -> None:
     with lab.server().connect(("127.0.0.1", 0)) as listener:
         waiting = [Waiting(threads, listener.accept) for _ in range(3)]
