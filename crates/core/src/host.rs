@@ -66,9 +66,9 @@ impl HostName {
         }
         match DnsName::try_from(ascii.to_ascii_lowercase()) {
             Ok(name) => Ok(Self(ServerName::DnsName(name))),
-            Err(_) if text.contains([':', '/', '@']) => wrong(
-                "not a host name (give it alone, without a scheme, a user, a port or a path)",
-            ),
+            Err(_) if text.contains([':', '/', '@']) => {
+                wrong("not a host name (give it alone, without a scheme, a user, a port or a path)")
+            }
             Err(_) => wrong("not a host name"),
         }
     }
@@ -140,7 +140,12 @@ mod tests {
         ] {
             assert!(HostName::parse(text).is_err(), "{text:?}");
         }
-        for text in ["a.example:443", "[::1]:443", "https://a.example", "me@a.example"] {
+        for text in [
+            "a.example:443",
+            "[::1]:443",
+            "https://a.example",
+            "me@a.example",
+        ] {
             let error = HostName::parse(text).unwrap_err().to_string();
             assert!(error.contains("give it alone"), "{error}");
         }
