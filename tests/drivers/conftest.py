@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from importlib import util
-from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import pytest
+
+pytest.register_assert_rewrite("drivers.misbehaviour", "drivers.scene")
 
 #: What no call of these tests may take, in seconds.
 PATIENCE: Final = 30.0
@@ -183,17 +183,6 @@ def threads() -> Iterator[ThreadPoolExecutor]:
     """Threads that are joined at the end of the test."""
     with ThreadPoolExecutor() as executor:
         yield executor
-
-
-@pytest.fixture(scope="session")
-def forger() -> Any:
-    """The class of peers that seal whatever they are told to: `Forger` of `forgery.py`."""
-    spec = util.spec_from_file_location("forgery", Path(__file__).with_name("forgery.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Forger
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """The fault table: what can go wrong with a socket, on either side of it, and what is told then.
 
 `TABLE` has a row for each fault, and in it a cell for a client's socket and one for a server's. A
-cell is here, as an outcome (the class of the error, and its facts) of a function of this file; or
-in the conformance kit, by the name of its case; or it says why there is none. Both hold for every
-implementation. Around each cell of this file descriptors and threads are counted, and after the
-fault every byte that came before it was received.
+cell is here, as an outcome (the class of the error, and its facts) of a function of
+`misbehaviour.py`; or in the conformance kit, by the name of its case; or it says why there is none.
+Both hold for every implementation. Around each cell that is here descriptors and threads are
+counted, and after the fault every byte that came before it was received.
 
 `tests/drivers/test_every_offset.py` has cuts and resets at every byte, and delays.
 """
@@ -14,17 +14,10 @@ from __future__ import annotations
 import ast
 import errno
 import gc
-import os
-import resource
-import select
-import signal
-import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +25,35 @@ from typing import Any, Final
 import pytest
 
 import polytls
+from drivers.forgery import ALERT, DATA, HANDSHAKE, Forger
+from drivers.misbehaviour import (
+    Stopped,
+    dribbled_data,
+    dribbled_handshake,
+    end_in_handshake,
+    half_a_record,
+    keys_changed,
+    no_data,
+    no_descriptor_to_accept,
+    no_descriptor_to_connect,
+    no_goodbye,
+    no_handshake,
+    no_room,
+    nothing_can_be_written,
+    nothing_to_read,
+    partial_send,
+    refused,
+    reset_in_handshake,
+    reset_while_sending,
+    signal_in_close,
+    signal_in_recv,
+    signal_in_sendall,
+    signals_that_return,
+    taken,
+    told_by_alert,
+    trickle,
+)
+from drivers.scene import Scene
 from polytls import (
     AlertReceived,
     PeerMisbehaved,
@@ -42,105 +64,15 @@ from polytls import (
 )
 from polytls.testing import conformance
 from polytls.testing.certificates import pem
-from polytls.testing.conformance.raw_peer import RawPeer, reset
 from polytls.testing.conformance.tables import read, table_of
 
-PATIENCE: Final = 30.0
-#: The timeout that is waited for, in seconds.
-SHORT: Final = 0.15
 #: How long what a fault leaves behind may take to go away, in seconds.
 SETTLING: Final = 2.0
 
 V12, V13 = TLSVersion.TLSv1_2, TLSVersion.TLSv1_3
-#: Kinds of records, and messages of the handshake.
-ALERT, HANDSHAKE, DATA = 21, 22, 23
 HELLO_REQUEST = b"\0\0\0\0"
 #: A well-formed one: version, random, no session, one suite, no compression.
 CLIENT_HELLO = b"\x01\0\0\x29\x03\x03" + bytes(32) + b"\0\0\x02\xc0\x2f\x01\0"
-
-
-# --- the scene: a socket of ours, and a peer that can do anything ---
-
-
-class Scene:
-    """Our socket on one side, and what makes the other side."""
-
-    def __init__(
-        self,
-        lab: Any,
-        role: str,
-        version: TLSVersion,
-        threads: ThreadPoolExecutor,
-        forger: Callable[..., Any],
-    ) -> None:
-        self.lab, self.role, self.version, self.threads = lab, role, version, threads
-        self._forger = forger
-        self._closing = ExitStack()
-        #: Our socket, once there is one.
-        self.ours: Any = None
-        self.plain: socket.socket
-
-    def close(self) -> None:
-        self._closing.close()
-
-    def begin(self, timeout: float = PATIENCE) -> Any:
-        """A plain peer, and our handshake waiting in a thread: its task."""
-        if self.role == "client":
-            there = self._closing.enter_context(socket.create_server(("127.0.0.1", 0)))
-            task = self.threads.submit(self._dial, there.getsockname(), timeout)
-            self.plain = self._closing.enter_context(there.accept()[0])
-        else:
-            server = self.lab.server(sessions=None)
-            listener = self._closing.enter_context(server.connect(("127.0.0.1", 0)))
-            listener.setblocking(False)
-            self.plain = self._closing.enter_context(
-                socket.create_connection(listener.getsockname())
-            )
-            assert select.select([listener], [], [], PATIENCE)[0]
-            self.ours = self._closing.enter_context(listener.accept()[0])
-            self.ours.settimeout(timeout)
-            task = self.threads.submit(self.ours.do_handshake)
-        self.plain.settimeout(PATIENCE)
-        self.plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return task
-
-    def _dial(self, address: tuple[str, int], timeout: float) -> None:
-        context = self.lab.client(version=self.version, sessions=None)
-        self.ours = self._closing.enter_context(
-            context.connect(address, server_hostname=self.lab.host, timeout=timeout)
-        )
-
-    def buffer(self) -> Any:
-        """The peer's side, as a buffer."""
-        if self.role == "client":
-            return self.lab.server(sessions=None).create_buffer()
-        return self.lab.client(version=self.version, sessions=None).create_buffer(self.lab.host)
-
-    def connect(self) -> RawPeer:
-        """The handshake is done; the peer is a buffer over a plain socket."""
-        task = self.begin()
-        peer = RawPeer(self.buffer(), self.plain)
-        peer.drive(peer.buffer.do_handshake)
-        task.result(PATIENCE)
-        return peer
-
-    def forge(self) -> Any:
-        """The handshake is done; the peer seals whatever it is told to."""
-        task = self.begin()
-        forger = self._forger(self)
-        forger.handshake()
-        task.result(PATIENCE)
-        return forger
-
-    def fill(self) -> int:
-        """Send until nothing more is taken; return how much was."""
-        self.ours.setblocking(False)
-        taken = 0
-        with suppress(WantWriteError):
-            while True:
-                taken += self.ours.send(bytes(65536))
-        self.ours.settimeout(PATIENCE)
-        return taken
 
 
 @pytest.fixture
@@ -149,12 +81,11 @@ def scene(
     role: str,
     version: TLSVersion,
     threads: ThreadPoolExecutor,
-    forger: Any,
     tmp_path: Path,
 ) -> Iterator[Scene]:
     """The place of a fault."""
 
-    def make(scene: Scene) -> Any:
+    def make(scene: Scene) -> Forger:
         theirs = "server" if scene.role == "client" else "client"
         server = theirs == "server"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
@@ -170,389 +101,11 @@ def scene(
         native = {V12: ssl.TLSVersion.TLSv1_2, V13: ssl.TLSVersion.TLSv1_3}[version]
         context.minimum_version = context.maximum_version = native
         context.set_ciphers("ECDHE+AESGCM")
-        return forger(scene.plain, context, theirs, lab.host, tmp_path / "secrets")
+        return Forger(scene.plain, context, theirs, lab.host, tmp_path / "secrets")
 
     made = Scene(lab, role, version, threads, make)
     yield made
     made.close()
-
-
-def raised(call: Callable[..., Any], *given: Any) -> BaseException | None:
-    """What `call` raises."""
-    try:
-        call(*given)
-    except BaseException as error:
-        return error
-    return None
-
-
-def everything(peer: RawPeer) -> int:
-    """How many bytes of data come until our close_notify."""
-    count = 0
-    while data := peer.drive(peer.buffer.read, 1 << 20):
-        count += len(data)
-    return count
-
-
-def assert_all_arrives(scene: Scene, peer: RawPeer, taken: int) -> None:
-    """What was taken, and no more, comes to the peer when it reads at last."""
-    counting = scene.threads.submit(everything, peer)
-    scene.ours.settimeout(PATIENCE)
-    scene.ours.close(force=True)
-    assert counting.result(PATIENCE) == taken
-
-
-def assert_goes_on(scene: Scene, peer: RawPeer) -> None:
-    """Data goes both ways as if nothing had been."""
-    scene.ours.settimeout(PATIENCE)
-    peer.drive(peer.buffer.write, b"goes on")
-    assert scene.ours.recv(100) == b"goes on"
-    scene.ours.sendall(b"goes on too")
-    assert peer.read(11) == b"goes on too"
-
-
-# --- time ---
-
-
-def no_handshake(scene: Scene) -> BaseException | None:
-    return scene.begin(SHORT).exception(PATIENCE)
-
-
-def no_data(scene: Scene) -> BaseException | None:
-    peer = scene.connect()
-    scene.ours.settimeout(SHORT)
-    error = raised(scene.ours.recv, 100)
-    assert_goes_on(scene, peer)
-    return error
-
-
-def no_room(scene: Scene) -> BaseException | None:
-    peer = scene.connect()
-    taken = scene.fill()
-    scene.ours.settimeout(SHORT)
-    error = raised(scene.ours.send, b"not taken")
-    assert_all_arrives(scene, peer, taken)
-    return error
-
-
-def no_goodbye(scene: Scene) -> BaseException | None:
-    peer = scene.connect()
-    scene.ours.settimeout(SHORT)
-    error = raised(scene.ours.close)
-    assert scene.ours.fileno() == -1
-    # An answer of TLS 1.2 would find nobody.
-    assert peer.plain.recv(1)
-    return error
-
-
-def half_a_record(scene: Scene) -> BaseException | None:
-    peer = scene.connect()
-    peer.buffer.write(b"whole")
-    record = peer.take()
-    peer.plain.sendall(record[:-1])
-    scene.ours.settimeout(SHORT)
-    error = raised(scene.ours.recv, 100)
-    peer.plain.sendall(record[-1:])
-    scene.ours.settimeout(PATIENCE)
-    assert scene.ours.recv(100) == b"whole"
-    assert_goes_on(scene, peer)
-    return error
-
-
-def trickle(scene: Scene) -> BaseException | None:
-    peer = scene.connect()
-    peer.buffer.write(bytes(16_000))
-    record = peer.take()
-    sent, stop = 0, threading.Event()
-
-    def send() -> None:
-        nonlocal sent
-        while sent < len(record) and not stop.wait(0.005):
-            sent += peer.plain.send(record[sent : sent + 1])
-
-    sending = scene.threads.submit(send)
-    scene.ours.settimeout(SHORT)
-    start = time.monotonic()
-    error = raised(scene.ours.recv, 100)
-    assert time.monotonic() - start < PATIENCE / 2
-    stop.set()
-    sending.result(PATIENCE)
-    peer.plain.sendall(record[sent:])
-    scene.ours.settimeout(PATIENCE)
-    data = b""
-    while len(data) < 16_000:
-        data += scene.ours.recv(16_000)
-    assert data == bytes(16_000)
-    return error
-
-
-# --- modes ---
-
-
-def nothing_to_read(scene: Scene) -> BaseException | None:
-    peer = scene.connect()
-    scene.ours.setblocking(False)
-    error = raised(scene.ours.recv, 100)
-    assert_goes_on(scene, peer)
-    return error
-
-
-def nothing_can_be_written(scene: Scene) -> BaseException | None:
-    peer = scene.connect()
-    taken = scene.fill()
-    scene.ours.setblocking(False)
-    error = raised(scene.ours.send, b"not taken")
-    assert_all_arrives(scene, peer, taken)
-    return error
-
-
-def partial_send(scene: Scene) -> BaseException | None:
-    peer = scene.connect()
-    scene.ours.setblocking(False)
-    taken = scene.ours.send(bytes(64 << 20))
-    assert 0 < taken < 64 << 20
-    assert_all_arrives(scene, peer, taken)
-    return None
-
-
-# --- signals ---
-
-
-class Stopped(Exception):
-    """Raised by a signal's handler."""
-
-
-def stop(*_: object) -> None:
-    raise Stopped
-
-
-@contextmanager
-def alarm(handler: Callable[..., None], every: float = 0.0) -> Iterator[None]:
-    """SIGALRM comes soon, and again if so wished."""
-    before = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, SHORT, every)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def signal_in_recv(scene: Scene) -> BaseException | None:
-    peer = scene.connect()
-    with alarm(stop):
-        error = raised(scene.ours.recv, 100)
-    assert_goes_on(scene, peer)
-    return error
-
-
-def signal_in_sendall(scene: Scene) -> BaseException | None:
-    peer = scene.connect()
-    with alarm(stop):
-        error = raised(scene.ours.sendall, bytes(64 << 20))
-    counting = scene.threads.submit(everything, peer)
-    scene.ours.sendall(b"the end")
-    scene.ours.close(force=True)
-    assert len(b"the end") < counting.result(PATIENCE) < 64 << 20
-    return error
-
-
-def signal_in_close(scene: Scene) -> BaseException | None:
-    scene.connect()
-    with alarm(stop):
-        error = raised(scene.ours.close)
-    assert scene.ours.fileno() == -1
-    return error
-
-
-def signals_that_return(scene: Scene) -> BaseException | None:
-    peer = scene.connect()
-    ran = threading.Event()
-
-    def write() -> None:
-        assert ran.wait(PATIENCE)
-        peer.drive(peer.buffer.write, b"at last")
-
-    writing = scene.threads.submit(write)
-    with alarm(lambda *_: ran.set(), every=0.01):
-        assert scene.ours.recv(100) == b"at last"
-    writing.result(PATIENCE)
-    assert_goes_on(scene, peer)
-    return None
-
-
-# --- peers that go away ---
-
-
-def reset_in_handshake(scene: Scene) -> BaseException | None:
-    task = scene.begin()
-    if scene.role == "client":
-        assert scene.plain.recv(1)
-    reset(scene.plain)
-    return task.exception(PATIENCE)
-
-
-def reset_while_sending(scene: Scene) -> BaseException | None:
-    peer = scene.connect()
-    scene.fill()
-    peer.reset()
-    error = raised(scene.ours.sendall, b"nobody is there")
-    again = raised(scene.ours.sendall, b"nobody is there")
-    assert isinstance(again, ConnectionError)
-    return error
-
-
-def end_in_handshake(scene: Scene) -> BaseException | None:
-    task = scene.begin()
-    if scene.role == "client":
-        assert scene.plain.recv(1)
-    scene.plain.shutdown(socket.SHUT_WR)
-    return task.exception(PATIENCE)
-
-
-def dribbled_handshake(scene: Scene) -> BaseException | None:
-    class Dribble(RawPeer):
-        def flush(self) -> None:
-            for byte in self.take():
-                self.plain.send(bytes([byte]))
-                time.sleep(0.0002)
-
-    task = scene.begin()
-    peer = Dribble(scene.buffer(), scene.plain)
-    peer.drive(peer.buffer.do_handshake)
-    task.result(PATIENCE)
-    assert_goes_on(scene, peer)
-    return None
-
-
-def dribbled_data(scene: Scene) -> BaseException | None:
-    peer = scene.connect()
-    peer.buffer.write(b"little by little" * 20)
-    for byte in peer.take():
-        peer.plain.send(bytes([byte]))
-        time.sleep(0.0002)
-    data = b""
-    while len(data) < 320:
-        data += scene.ours.recv(1000)
-    assert data == b"little by little" * 20
-    assert_goes_on(scene, peer)
-    return None
-
-
-# --- peers that say what is seldom said ---
-
-
-def continues(scene: Scene, forger: Any) -> None:
-    """What was forged has done no harm."""
-    forger.say(DATA, b"goes on")
-    assert scene.ours.recv(100) == b"goes on"
-    scene.ours.sendall(b"goes on too")
-    while (heard := forger.hear()) != (DATA, b"goes on too"):
-        # What it had to say to that.
-        assert heard is not None
-        assert heard[0] in (HANDSHAKE, ALERT)
-
-
-def ends(scene: Scene, forger: Any) -> BaseException | None:
-    """What was forged ends the connection, with data before it delivered, and an alert for it."""
-    assert scene.ours.recv(100) == b"before"
-    error = raised(scene.ours.recv, 100)
-    again = raised(scene.ours.send, b"x")
-    assert type(again) is type(error)
-    assert vars(again) == vars(error)  # type: ignore[arg-type]
-    return error
-
-
-def refused(
-    *records: tuple[int, bytes], alert: int | None
-) -> Callable[[Scene], BaseException | None]:
-    """The records end the connection; the peer is told by that alert, if it matters by which."""
-
-    def act(scene: Scene) -> BaseException | None:
-        forger = scene.forge()
-        forger.say(DATA, b"before")
-        forger.plain.sendall(b"".join(forger.seal(*record) for record in records))
-        error = ends(scene, forger)
-        # In TLS 1.2 warnings may have been answered before.
-        while alert is not None and (heard := forger.hear()) != (ALERT, bytes([2, alert])):
-            assert heard is not None
-            assert heard[:1] == (ALERT,)
-            assert heard[1][0] == 1, heard
-        return error
-
-    return act
-
-
-def taken(*records: tuple[int, bytes]) -> Callable[[Scene], BaseException | None]:
-    def act(scene: Scene) -> BaseException | None:
-        forger = scene.forge()
-        for record in records:
-            forger.say(*record)
-        continues(scene, forger)
-        return None
-
-    return act
-
-
-def told_by_alert(scene: Scene) -> BaseException | None:
-    forger = scene.forge()
-    forger.say(DATA, b"before")
-    forger.say(ALERT, bytes([2, 80]))
-    return ends(scene, forger)
-
-
-def keys_changed(scene: Scene) -> BaseException | None:
-    forger = scene.forge()
-    for request in (False, True, True, False):
-        forger.update_keys(request)
-        continues(scene, forger)
-    return None
-
-
-# --- no descriptors ---
-
-
-@contextmanager
-def no_descriptors() -> Iterator[None]:
-    """No descriptor can be had meanwhile."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))  # noqa: PTH208 - numbers
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 2, hard))
-    filling: list[int] = []
-    try:
-        with suppress(OSError):
-            while True:
-                filling.append(os.dup(0))
-        yield
-    finally:
-        for descriptor in filling:
-            os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def no_descriptor_to_connect(scene: Scene) -> BaseException | None:
-    context = scene.lab.client()
-    with socket.create_server(("127.0.0.1", 0)) as there, no_descriptors():
-        return raised(
-            lambda: context.connect(
-                there.getsockname(), server_hostname=scene.lab.host, timeout=PATIENCE
-            )
-        )
-
-
-def no_descriptor_to_accept(scene: Scene) -> BaseException | None:
-    """The client waits in the system's queue, and is served later."""
-    with scene.lab.server().connect(("127.0.0.1", 0)) as listener:
-        listener.settimeout(PATIENCE)
-        with socket.create_connection(listener.getsockname()) as plain:
-            with no_descriptors():
-                error = raised(listener.accept)
-            peer = RawPeer(scene.buffer(), plain)
-            shaking = scene.threads.submit(peer.drive, peer.buffer.do_handshake)
-            with listener.accept()[0] as scene.ours:
-                shaking.result(PATIENCE)
-                assert_goes_on(scene, peer)
-    return error
 
 
 # --- the table ---
