@@ -55,6 +55,9 @@ pub struct Common {
     pub crls: Vec<CertificateRevocationListDer<'static>>,
     /// The caller's say in the verdict.
     pub peer_verifier: Option<Arc<dyn PeerVerifier>>,
+    /// Whether data may go before the handshake is complete (RFC 8446 section 2.3): a client may send
+    /// it, a server takes it. It can be replayed.
+    pub early_data: bool,
 }
 
 /// Is told secrets in the NSS key log format.
@@ -77,6 +80,7 @@ impl Default for Common {
             trust_source: "the trust store".to_owned(),
             crls: Vec::new(),
             peer_verifier: None,
+            early_data: false,
         }
     }
 }

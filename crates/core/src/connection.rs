@@ -9,6 +9,7 @@
 //! 5. A panic of the session is such an error: the connection is of no more use, the process is.
 //! 6. Close is per direction in TLS 1.3, and mutual in TLS 1.2 (RFC 8446 section 6.1).
 
+mod early;
 mod lent;
 mod steps;
 
@@ -57,6 +58,10 @@ pub struct Connection {
     whole: Option<Kept>,
     outbound: Outbound,
     rest: Rest,
+    /// Early data that nobody has read yet.
+    early: Rest,
+    /// Whether data may be sealed although the handshake is not complete.
+    answerable: bool,
     /// Whether the session has been called: a client makes its first flight unasked.
     started: bool,
     /// Whether the handshake is complete: it is asked for often.
@@ -96,6 +101,8 @@ impl Connection {
             whole: None,
             outbound: Outbound::default(),
             rest: Rest::default(),
+            early: Rest::default(),
+            answerable: false,
             started,
             heard: false,
             updates: 0,
@@ -225,22 +232,29 @@ impl Connection {
     /// [`Error::WantRead`] until it is complete; [`Error::WantWrite`] at the output limit; fatal
     /// ones as found.
     pub fn do_handshake(&mut self) -> Result<(), Error> {
-        self.check()?;
-        while self.is_handshaking() {
-            if self.outgoing_len() >= OUTGOING_LIMIT {
-                return Err(Error::WantWrite);
-            }
-            if !self.step_alone()?.1 {
-                return Err(if self.transport_ended {
-                    self.fail(Error::RaggedEof {
-                        during_handshake: true,
-                    })
-                } else {
-                    Error::WantRead
-                });
-            }
-        }
+        while self.step_handshake()? {}
         Ok(())
+    }
+
+    /// Goes one record on with the handshake; `false`: it is complete.
+    fn step_handshake(&mut self) -> Result<bool, Error> {
+        self.check()?;
+        if !self.is_handshaking() {
+            return Ok(false);
+        }
+        if self.outgoing_len() >= OUTGOING_LIMIT {
+            return Err(Error::WantWrite);
+        }
+        if self.step_alone()?.1 {
+            return Ok(true);
+        }
+        Err(if self.transport_ended {
+            self.fail(Error::RaggedEof {
+                during_handshake: true,
+            })
+        } else {
+            Error::WantRead
+        })
     }
 
     /// Whether the handshake has not been completed.
@@ -324,11 +338,14 @@ impl Connection {
         if into.is_empty() {
             return Ok(0);
         }
+        self.check_early_data()?;
         let mut filled = self.rest.take(into.content());
         if filled == 0 {
             if self.is_handshaking() {
                 self.inbound.extend(std::mem::take(behind));
-                self.do_handshake()?;
+                let done = self.do_handshake();
+                self.check_early_data()?;
+                done?;
             }
             self.check()?;
             filled = self.rest.take(into.content());
@@ -408,10 +425,17 @@ impl Connection {
         }
     }
 
-    /// What has to be so before anything is sealed.
-    fn get_ready_to_write(&mut self) -> Result<(), Error> {
+    /// What has to be so before anything is sealed; called by all that seal.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`], but for the limit.
+    pub fn get_ready_to_write(&mut self) -> Result<(), Error> {
         const CLOSED: Error = Error::Misuse("this side of the connection has been shut down");
-        self.do_handshake()?;
+        match self.do_handshake() {
+            Err(Error::WantRead) if self.answerable => {}
+            done => done?,
+        }
         if self.closed {
             return Err(CLOSED);
         }

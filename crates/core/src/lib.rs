@@ -40,6 +40,6 @@ pub use error::{Cause, CertificateFailure, Error, SignerFailure, Turn, Verificat
 pub use host::{HostName, InvalidHostName};
 pub use memory::Memory;
 pub use plaintext::{Room, Sink};
-pub use record::{MAX_FRAGMENT, MAX_RECORD};
+pub use record::{MAX_FRAGMENT, MAX_RECORD, records};
 pub use rustls_pki_types as pki_types;
 pub use session::{Facts, Received, Session};

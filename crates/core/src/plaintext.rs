@@ -105,14 +105,16 @@ pub struct Sink<'a> {
     room: Room<'a>,
     filled: usize,
     rest: &'a mut Rest,
+    early: &'a mut Rest,
 }
 
 impl<'a> Sink<'a> {
-    pub(crate) const fn new(room: Room<'a>, rest: &'a mut Rest) -> Self {
+    pub(crate) const fn new(room: Room<'a>, rest: &'a mut Rest, early: &'a mut Rest) -> Self {
         Self {
             room,
             filled: 0,
             rest,
+            early,
         }
     }
 
@@ -129,6 +131,11 @@ impl<'a> Sink<'a> {
         if !later.is_empty() {
             self.rest.0.extend(later);
         }
+    }
+
+    /// Hands over early data, which goes ways of its own (`early.rs`).
+    pub fn put_early(&mut self, plaintext: &[u8]) {
+        self.early.0.extend(plaintext);
     }
 
     /// Memory of `length` bytes to open a record into whose content is shorter than that: the
@@ -175,9 +182,9 @@ mod tests {
 
     #[test]
     fn plaintext_beyond_the_callers_buffer_is_kept_in_order() {
-        let mut rest = Rest::default();
+        let (mut rest, mut early) = (Rest::default(), Rest::default());
         let mut buffer = [0; 4];
-        let mut sink = Sink::new(Room::new(&mut buffer), &mut rest);
+        let mut sink = Sink::new(Room::new(&mut buffer), &mut rest, &mut early);
         sink.put(b"ab");
         sink.put(b"cdef");
         sink.put(b"gh");
@@ -190,9 +197,9 @@ mod tests {
 
     #[test]
     fn a_record_that_just_fits_is_opened_where_it_shall_stand() {
-        let mut rest = Rest::default();
+        let (mut rest, mut early) = (Rest::default(), Rest::default());
         let mut memory = *b"....#";
-        let mut sink = Sink::new(Room::with_scratch(&mut memory), &mut rest);
+        let mut sink = Sink::new(Room::with_scratch(&mut memory), &mut rest, &mut early);
         sink.memory(5).copy_from_slice(b"data\x17");
         sink.opened(5, 4);
         assert_eq!(sink.filled(), 4);
@@ -203,9 +210,9 @@ mod tests {
         assert_eq!(rest.len(), 2);
         assert_eq!(&memory[..4], b"data");
         // Without scratch a part of it is copied.
-        let mut rest = Rest::default();
+        let (mut rest, mut early) = (Rest::default(), Rest::default());
         let mut memory = *b"...";
-        let mut sink = Sink::new(Room::new(&mut memory), &mut rest);
+        let mut sink = Sink::new(Room::new(&mut memory), &mut rest, &mut early);
         sink.memory(5).copy_from_slice(b"data\x17");
         sink.opened(5, 4);
         assert_eq!(sink.filled(), 3);

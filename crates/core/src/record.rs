@@ -32,6 +32,18 @@ pub(crate) fn front(bytes: &[u8]) -> Front {
     }
 }
 
+/// The whole records that `bytes` begins with, each with its header.
+pub fn records(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let Front::Record(length) = front(bytes) else {
+            return None;
+        };
+        let (record, rest) = bytes.split_at(length);
+        bytes = rest;
+        Some(record)
+    })
+}
+
 /// How much has to follow `bytes` until the header, or else the record that it begins, is whole.
 pub(crate) fn lacking(bytes: &[u8]) -> usize {
     let length = match bytes.first_chunk::<HEADER>() {

@@ -9,7 +9,7 @@ use crate::record;
 ///
 /// [`crate::Connection`] is the only caller. It owns the buffers, never calls again after a fatal
 /// error, and calls [`Self::seal`] and [`Self::close`] only once [`Self::is_handshaking`] is
-/// false.
+/// false; [`Self::seal`] also once [`Received::answerable`] was told.
 pub trait Session: Send {
     /// Whether the handshake is not complete yet, the peer's certificate not judged included.
     fn is_handshaking(&self) -> bool;
@@ -29,6 +29,23 @@ pub trait Session: Send {
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
     ) -> Result<Received, Error>;
+
+    /// Whether early data was asked for (RFC 8446 section 2.3): a client's may be written, a server's
+    /// comes through [`Sink::put_early`].
+    fn has_early_data(&self) -> bool {
+        false
+    }
+
+    /// Begins a client's handshake: puts its first flight into `out`, once, and behind it as much of
+    /// `plaintext` as may go with it, which is nothing where no session is offered that allows it.
+    /// Says how much that was. Called before the first [`Self::receive`] alone.
+    ///
+    /// # Errors
+    ///
+    /// Fatal ones only.
+    fn write_early(&mut self, _plaintext: &[u8], _out: &mut Outbound) -> Result<usize, Error> {
+        Ok(0)
+    }
 
     /// Seals all of `plaintext` into as many records as it takes. `shown`: the records shown to
     /// [`Self::receive`] and not consumed, as a library may want to see them at every call.
@@ -131,6 +148,8 @@ pub struct Received {
     pub consumed: usize,
     /// Whether the peer's close_notify was among them.
     pub peer_closed: bool,
+    /// Whether early data was taken, so that a server may answer before the handshake is complete.
+    pub answerable: bool,
 }
 
 /// What the handshake agreed on. Numbers are those of the IANA TLS registries.
@@ -153,6 +172,9 @@ pub struct Facts {
     /// The path that was verified, from the leaf to the anchor, DER; `None` where nothing was
     /// verified in this handshake or the library does not tell.
     pub verified_chain: Option<Vec<Vec<u8>>>,
+    /// Whether the server took the client's early data; `None` if none was sent, or the library cannot
+    /// tell.
+    pub early_data: Option<bool>,
 }
 
 impl Facts {

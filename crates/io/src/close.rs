@@ -154,6 +154,7 @@ impl Stream {
             return Err(self.fatal(transport, error, deadline, interrupt));
         }
         transport.closing = true;
+        transport.connection.drop_early();
         let mut late = vec![0; MAX_FRAGMENT];
         let outcome = self.drive(transport, deadline, interrupt, |transport| {
             let _ = transport.flush();

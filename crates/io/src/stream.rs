@@ -245,6 +245,37 @@ impl Stream {
         }
     }
 
+    /// Queues early data of a client's, to leave with its first flight; says how much of it may. Never
+    /// waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::write_early`].
+    pub fn write_early(&self, from: &[u8]) -> Result<usize, Error> {
+        Ok(self.lock()?.connection.write_early(from)?)
+    }
+
+    /// Receives early data of a client's, waiting for the first byte; 0 once no more can come, or for an
+    /// empty `into`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::read_early`] and [`Self::do_handshake`].
+    pub fn read_early(
+        &self,
+        into: &mut [u8],
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<usize, Error> {
+        let transport = self.lock()?;
+        let deadline = self.deadline();
+        let (mut transport, count) = self.drive(transport, deadline, interrupt, |transport| {
+            transport.connection.read_early(into)
+        })?;
+        // A fault in sending is for those who send.
+        let _ = transport.flush();
+        Ok(count)
+    }
+
     /// Changes the keys for sending, and asks the peer to do the same. What says so goes out with
     /// the next call at the latest. Never waits for the peer, but for the handshake.
     ///

@@ -71,7 +71,7 @@ impl Stream {
             }
         }
         transport.exact = true;
-        if transport.pending() > 0 {
+        if transport.pending() > 0 || transport.connection.early_pending() > 0 {
             // Nothing was said yet.
             return Err(Error::Tls(UNREAD));
         }

@@ -277,11 +277,7 @@ impl Transport {
     ///
     /// As [`Connection::write`]; a fault in sending shows as [`Error::WantWrite`].
     pub(crate) fn take(&mut self, from: &[u8]) -> Result<usize, Error> {
-        self.connection.do_handshake()?;
-        if self.connection.has_closed() {
-            // Says so, with no need to wait for anything.
-            return self.connection.write(&[]);
-        }
+        self.connection.get_ready_to_write()?;
         if self.flush().is_err() || self.has_unsent() {
             return Err(Error::WantWrite);
         }

@@ -101,6 +101,7 @@ impl<K: KeySource> RecordLayer<K> {
             Ok(peer_closed) => Ok(Received {
                 consumed,
                 peer_closed,
+                ..Received::default()
             }),
             Err(Ending(alert, error)) => {
                 if let Some(alert) = alert.filter(|_| !self.closed) {

@@ -30,5 +30,5 @@ mod keys;
 mod layer;
 mod messages;
 
-pub use keys::{Cipher, OVERHEAD, TrafficKeys};
+pub use keys::{Cipher, OVERHEAD, TrafficKeys, open_alone};
 pub use layer::{KeySource, RecordLayer};

@@ -10,6 +10,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
 
+use crate::early::Early;
 use crate::identity::{ClientChooser, certified_key};
 use crate::observe::{Observed, SessionKey, observing};
 use crate::provider::Selection;
@@ -61,6 +62,7 @@ impl Client {
         } else {
             builder.with_client_cert_resolver(Arc::new(ClientChooser::new(keys)?))
         };
+        built.enable_early_data = config.common.early_data;
         built.alpn_protocols.clone_from(&config.common.alpn);
         // For our own record layer to take over after the handshake.
         built.enable_secret_extraction = true;
@@ -112,7 +114,10 @@ impl ClientEngine for Client {
             let offers = observed.as_ref().is_some_and(|seen| seen.offers_session);
             self.counters.looked_for(offers);
         }
-        Ok(Box::new(RustlsSession::new(connection, observed, again)))
+        let early = Early::new(self.config.enable_early_data);
+        Ok(Box::new(RustlsSession::new(
+            connection, observed, again, early,
+        )))
     }
 
     fn effective(&self) -> &Effective {

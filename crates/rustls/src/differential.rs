@@ -5,6 +5,8 @@
 //! breaks them. Scenarios come from seeds. The quick form is part of `cargo test`; the long one is
 //! `make soak`.
 
+#[path = "differential/early_data.rs"]
+mod early_data;
 #[path = "differential/forgeries.rs"]
 mod forgeries;
 
@@ -21,7 +23,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::ConnectionState;
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite};
 
-use super::{Protection, RustlsSession};
+use super::{Early, Protection, RustlsSession};
 use crate::unbuffered::{Side, encode};
 
 const HOST: &str = "server.example";
@@ -87,7 +89,7 @@ struct Handle<S: Side>(Arc<Mutex<Held<S>>>);
 
 impl<S: Side> Handle<S> {
     fn new(connection: S, stay_on_rustls: bool) -> Self {
-        let mut session = RustlsSession::new(connection, None, None);
+        let mut session = RustlsSession::new(connection, None, None, Early::new(true));
         session.stay_on_rustls = stay_on_rustls;
         Self(Arc::new(Mutex::new(Held {
             session,
@@ -133,6 +135,14 @@ impl<S: Side> Held<S> {
 impl<S: Side> Session for Handle<S> {
     fn is_handshaking(&self) -> bool {
         self.held().session.is_handshaking()
+    }
+
+    fn has_early_data(&self) -> bool {
+        self.held().session.has_early_data()
+    }
+
+    fn write_early(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<usize, Error> {
+        self.held().session.write_early(plaintext, out)
     }
 
     fn receive(

@@ -13,6 +13,7 @@
 //! and need for one call of the engine stands in a scope of the calling thread.
 
 mod client;
+mod early;
 mod error;
 mod hkdf;
 mod identity;

@@ -11,7 +11,7 @@ use polytls_core::{CertificateFailure, SignerFailure, fork};
 use rustls::sign::CertifiedKey;
 
 use crate::resumption::Counters;
-use crate::secrets::{Exporter, ServerHello};
+use crate::secrets::{Exporter, HandshakeSecrets, ServerHello};
 
 /// One connection's view, kept by its session and lent to the thread for each call; boxed, as it
 /// goes to and fro with every record.
@@ -40,6 +40,8 @@ pub(crate) struct Observed {
     pub(crate) identity: Option<Arc<CertifiedKey>>,
     /// What keying material is exported from.
     pub(crate) exporter: Option<Box<Exporter>>,
+    /// What its handshake is protected with, where that is of interest (servers, `early.rs`).
+    pub(crate) handshake_secrets: Option<HandshakeSecrets>,
     /// What TLS 1.2 needs besides.
     pub(crate) server_hello: Option<ServerHello>,
 }

@@ -289,21 +289,33 @@ pub(crate) fn of_client(
     })
 }
 
-/// Sessions of TLS 1.2 clients that have no tickets.
+/// Sessions that a server keeps itself, and gives away names of: all, where early data is taken, as each
+/// is then good for once (RFC 8446 section 8.1); otherwise those of TLS 1.2 clients that have no tickets.
 #[derive(Debug)]
 struct ServerSessions {
     cache: PerProcess<Arc<ServerSessionMemoryCache>>,
     limit: NonZeroUsize,
     term: Term,
+    /// `None` where tickets are what is counted.
+    counters: Option<Arc<Counters>>,
 }
 
 impl ServerSessions {
-    fn new(limit: NonZeroUsize, term: Term) -> Self {
+    fn new(limit: NonZeroUsize, term: Term, counters: Option<Arc<Counters>>) -> Self {
         Self {
             cache: PerProcess::new(ServerSessionMemoryCache::new(limit.get())),
             limit,
             term,
+            counters,
         }
+    }
+
+    fn found(&self, session: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let session = session.and_then(|session| self.term.take_off(session));
+        if let Some(counters) = &self.counters {
+            counters.looked_for(session.is_some());
+        }
+        session
     }
 
     fn cache(&self) -> &ServerSessionMemoryCache {
@@ -314,17 +326,20 @@ impl ServerSessions {
 
 impl StoresServerSessions for ServerSessions {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        self.term
-            .put_before(&value)
-            .is_some_and(|value| self.cache().put(key, value))
+        let value = self.term.put_before(&value);
+        let kept = value.is_some_and(|value| self.cache().put(key, value));
+        if kept && let Some(counters) = &self.counters {
+            counters.stored();
+        }
+        kept
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.term.take_off(self.cache().get(key)?)
+        self.found(self.cache().get(key))
     }
 
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.term.take_off(self.cache().take(key)?)
+        self.found(self.cache().take(key))
     }
 
     fn can_cache(&self) -> bool {
@@ -348,7 +363,8 @@ fn keys_of_its_own() -> Result<TicketKeys, Error> {
     })
 }
 
-/// Resumption on servers: tickets under keys of this context alone or, if it shares them, of those
+/// Resumption on servers: where early data is taken, from a store of this context, process by process,
+/// which gives each session once; otherwise tickets under keys of this context alone or, if it shares them, of those
 /// that ask the same of their clients; and a cache of its own for TLS 1.2 clients without tickets. So
 /// no session made under other settings is ever accepted.
 pub(crate) fn of_server(
@@ -363,7 +379,13 @@ pub(crate) fn of_server(
         }
         Some(capacity) => {
             let term = || Term(Arc::clone(&config.common.clock));
-            built.session_storage = Arc::new(ServerSessions::new(limit(capacity)?, term()));
+            let early = config.common.early_data;
+            let counted = early.then(|| Arc::clone(counters));
+            built.session_storage =
+                Arc::new(ServerSessions::new(limit(capacity)?, term(), counted));
+            if early {
+                return Ok(());
+            }
             let (keys, binding) = match &config.ticket_keys {
                 Some(keys) => (keys.clone(), Binding::of(config)?),
                 None => (keys_of_its_own()?, Binding::of_one_context()),

@@ -9,14 +9,17 @@ use std::sync::Arc;
 
 use polytls_core::Error;
 use polytls_core::config::KeyLog;
+use polytls_records::{Cipher, TrafficKeys};
 use rustls::crypto::aws_lc_rs;
 use rustls::crypto::tls13::{HkdfExpander, OkmBlock};
-use rustls::{SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
+use rustls::{CipherSuite, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
 
 use crate::observe;
 
 const EXPORTER_SECRET: &str = "EXPORTER_SECRET";
 const MASTER_SECRET: &str = "CLIENT_RANDOM";
+const CLIENT_HANDSHAKE_SECRET: &str = "CLIENT_HANDSHAKE_TRAFFIC_SECRET";
+const SERVER_HANDSHAKE_SECRET: &str = "SERVER_HANDSHAKE_TRAFFIC_SECRET";
 
 /// Sees every secret; keeps what exporters need, hands all to the key log.
 #[derive(Debug)]
@@ -35,14 +38,71 @@ impl rustls::KeyLog for Listener {
                 }));
             });
         }
+        if label == CLIENT_HANDSHAKE_SECRET || label == SERVER_HANDSHAKE_SECRET {
+            observe::note(|seen| {
+                if let Some(secrets) = &mut seen.handshake_secrets
+                    && secret.len() <= OkmBlock::MAX_LEN
+                {
+                    let kept = Some(OkmBlock::new(secret));
+                    if label == CLIENT_HANDSHAKE_SECRET {
+                        secrets.client = kept;
+                    } else {
+                        secrets.server = kept;
+                    }
+                }
+            });
+        }
         if let Some(key_log) = &self.0 {
             key_log.log(label, client_random, secret);
         }
     }
 
     fn will_log(&self, label: &str) -> bool {
-        self.0.is_some() || label == EXPORTER_SECRET || label == MASTER_SECRET
+        self.0.is_some()
+            || [
+                EXPORTER_SECRET,
+                MASTER_SECRET,
+                CLIENT_HANDSHAKE_SECRET,
+                SERVER_HANDSHAKE_SECRET,
+            ]
+            .contains(&label)
     }
+}
+
+/// The secrets that a TLS 1.3 handshake is protected with.
+#[derive(Default)]
+pub(crate) struct HandshakeSecrets {
+    pub(crate) client: Option<OkmBlock>,
+    pub(crate) server: Option<OkmBlock>,
+}
+
+impl fmt::Debug for HandshakeSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HandshakeSecrets")
+    }
+}
+
+/// The keys that come of a secret (RFC 8446 section 7.3).
+pub(crate) fn traffic_keys(
+    suite: &Tls13CipherSuite,
+    secret: &OkmBlock,
+) -> Result<TrafficKeys, Error> {
+    let (cipher, length) = match suite.common.suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => (Cipher::Aes128Gcm, 16),
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => (Cipher::Aes256Gcm, 32),
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => (Cipher::Chacha20Poly1305, 32),
+        _ => return Err(Error::Internal("keys of an unknown cipher".to_owned())),
+    };
+    let expander = suite.hkdf_provider.expander_for_okm(secret);
+    let mut keys = TrafficKeys {
+        cipher,
+        key: vec![0; length].into(),
+        iv: [0; 12],
+        sequence: 0,
+    };
+    expand_label(&*expander, b"key", b"", &mut keys.key)?;
+    expand_label(&*expander, b"iv", b"", &mut keys.iv)?;
+    Ok(keys)
 }
 
 /// What keying material is exported from: the exporter master secret of TLS 1.3, the master secret of

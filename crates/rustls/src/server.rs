@@ -11,10 +11,12 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{UnbufferedServerConnection, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
 
+use crate::early::{self, Early};
 use crate::identity::{Chooser, certified_key};
 use crate::observe::Observed;
 use crate::provider::Selection;
 use crate::resumption::Counters;
+use crate::secrets::HandshakeSecrets;
 use crate::session::RustlsSession;
 use crate::verifier::ClientJudge;
 use crate::{resumption, secrets};
@@ -77,6 +79,11 @@ impl Server {
         built.key_log = Arc::new(secrets::Listener(config.common.key_log.clone()));
         let counters = Arc::default();
         resumption::of_server(&mut built, config, &counters)?;
+        if config.common.early_data {
+            built.max_early_data_size = early::LIMIT;
+            // So that it can be answered as soon as it comes.
+            built.send_half_rtt_data = true;
+        }
         Ok(Self {
             config: Arc::new(built),
             verifier,
@@ -111,6 +118,7 @@ impl ServerEngine for Server {
             .map_err(|error| Error::Internal(error.to_string()))?;
         let observed = Observed {
             counters: Some(Arc::clone(&self.counters)),
+            handshake_secrets: Some(HandshakeSecrets::default()),
             ..Observed::default()
         };
         let again = self.verifier.as_ref();
@@ -119,6 +127,7 @@ impl ServerEngine for Server {
             connection,
             Some(Box::new(observed)),
             again,
+            Early::new(self.config.max_early_data_size > 0),
         )))
     }
 

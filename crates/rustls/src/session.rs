@@ -4,8 +4,9 @@
 use polytls_core::{Error, Facts, Outbound, Received, Session, Sink};
 use polytls_records::RecordLayer;
 use rustls::unbuffered::UnbufferedConnectionCommon;
-use rustls::{AlertDescription, HandshakeKind, PeerIncompatible};
+use rustls::{AlertDescription, HandshakeKind, PeerIncompatible, PeerMisbehaved};
 
+use crate::early::Early;
 use crate::error::blame;
 use crate::kernel::{self, Kernel};
 use crate::observe::{self, Observed};
@@ -36,6 +37,7 @@ pub(crate) struct RustlsSession<S: Side> {
     observed: Option<Box<Observed>>,
     /// To be asked if the session is resumed; asked once.
     again: Option<Box<Again>>,
+    early: Early,
     /// Whether to go without our own record layer.
     stay_on_rustls: bool,
 }
@@ -45,11 +47,13 @@ impl<S: Side> RustlsSession<S> {
         connection: S,
         observed: Option<Box<Observed>>,
         again: Option<Box<Again>>,
+        early: Early,
     ) -> Self {
         Self {
             protection: Protection::Rustls(connection),
             observed,
             again,
+            early,
             stay_on_rustls: kernel::is_switched_off(),
         }
     }
@@ -84,6 +88,16 @@ impl<S: Side> RustlsSession<S> {
                 replace_alert(PROTOCOL_VERSION, before, out);
                 Error::PeerIncompatible("the client speaks TLS 1.1 or older".to_owned())
             }
+            // rustls 0.23 says so without an alert (RFC 8446 appendix D.3).
+            rustls::Error::PeerMisbehaved(
+                PeerMisbehaved::OfferedEarlyDataWithOldProtocolVersion,
+            ) => {
+                append_alert(PROTOCOL_VERSION, out);
+                Error::PeerMisbehaved(
+                    "the server has gone back to TLS 1.2, though its session allowed early data"
+                        .to_owned(),
+                )
+            }
             // rustls 0.23 says so without an alert in TLS 1.2.
             rustls::Error::General(_) if no_key_fits => {
                 replace_alert(HANDSHAKE_FAILURE, before, out);
@@ -109,14 +123,34 @@ impl<S: Side> RustlsSession<S> {
         }
     }
 
-    /// Counts the handshake, once it is complete.
-    fn count(&mut self) {
-        if let Protection::Rustls(connection) = &self.protection
-            && !connection.is_handshaking()
-            && let Some(seen) = &mut self.observed
+    /// Looks what became of early data once a server has answered `hello` with `flight`.
+    fn see_client_hello(&mut self, hello: &[u8], flight: &[u8]) -> Result<(), Error> {
+        let Protection::Rustls(connection) = &self.protection else {
+            return Ok(());
+        };
+        let Some(seen) = self.observed.as_deref_mut() else {
+            return Ok(());
+        };
+        let suite = connection
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.tls13());
+        self.early
+            .was_offered(hello, flight, suite, &mut seen.handshake_secrets)
+    }
+
+    /// The handshake is complete, with our last `flight`.
+    fn completed(&mut self, flight: &[u8]) {
+        let Protection::Rustls(connection) = &self.protection else {
+            return;
+        };
+        let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
+        if let Some(seen) = &mut self.observed
             && let Some(counters) = seen.counters.take()
         {
-            counters.finished(connection.handshake_kind() == Some(HandshakeKind::Resumed));
+            counters.finished(resumed);
+        }
+        if S::IS_CLIENT {
+            self.early.was_answered(resumed, flight);
         }
     }
 
@@ -161,7 +195,7 @@ impl<S: Side> RustlsSession<S> {
         {
             return Ok(());
         }
-        let facts = facts(&**connection, self.observed.as_deref());
+        let facts = facts(&**connection, self.observed.as_deref(), &self.early);
         if let Some(seen) = &mut self.observed {
             seen.verified_chain = None; // It is among the facts now.
         }
@@ -199,7 +233,14 @@ impl<S: Side> Session for RustlsSession<S> {
         out: &mut Outbound,
     ) -> Result<Received, Error> {
         let before = out.len();
-        if S::IS_CLIENT && self.is_handshaking() {
+        let was_handshaking = self.is_handshaking();
+        if was_handshaking && self.early.skips(records) {
+            return Ok(Received {
+                consumed: records.len(),
+                ..Received::default()
+            });
+        }
+        if S::IS_CLIENT && was_handshaking {
             self.see_server_hello(records);
         }
         let received = match &mut self.protection {
@@ -214,14 +255,39 @@ impl<S: Side> Session for RustlsSession<S> {
             self.judge_resumed(before, out)?;
         }
         if !S::IS_CLIENT {
-            self.see_server_hello(&out.bytes()[before..]);
+            let flight = &out.bytes()[before..];
+            self.see_server_hello(flight);
+            if was_handshaking && received.consumed > 0 && !flight.is_empty() {
+                self.see_client_hello(&records[..received.consumed], flight)?;
+            }
         }
-        self.count();
+        if received.answerable {
+            self.early.was_taken();
+        }
+        if was_handshaking && !self.is_handshaking() {
+            self.completed(&out.bytes()[before..]);
+        }
         // rustls remembers where in the records an incomplete message began, so it goes on with it.
         if received.consumed == records.len() && !received.peer_closed {
             self.take_over()?;
         }
         Ok(received)
+    }
+
+    fn has_early_data(&self) -> bool {
+        self.early.is_configured()
+    }
+
+    fn write_early(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<usize, Error> {
+        let Protection::Rustls(connection) = &mut self.protection else {
+            return Err(moving());
+        };
+        let written = observe::observing(&mut self.observed, || {
+            unbuffered::write_early(connection, plaintext, out)
+        });
+        let written = written.map_err(|error| blame(error, None))?;
+        self.early.was_sent(written);
+        Ok(written)
     }
 
     fn seal(
@@ -309,7 +375,9 @@ impl<S: Side> Session for RustlsSession<S> {
 
     fn facts(&self) -> Facts {
         match &self.protection {
-            Protection::Rustls(connection) => facts(&**connection, self.observed.as_deref()),
+            Protection::Rustls(connection) => {
+                facts(&**connection, self.observed.as_deref(), &self.early)
+            }
             Protection::Ours(own) => own.facts.clone(),
             Protection::Moving | Protection::Refused => Facts::default(),
         }
@@ -319,6 +387,7 @@ impl<S: Side> Session for RustlsSession<S> {
 fn facts<Data>(
     connection: &UnbufferedConnectionCommon<Data>,
     observed: Option<&Observed>,
+    early: &Early,
 ) -> Facts {
     Facts {
         version: connection.protocol_version().map_or(0, u16::from),
@@ -338,6 +407,7 @@ fn facts<Data>(
             .map(|certificate| certificate.to_vec())
             .collect(),
         verified_chain: observed.and_then(|seen| seen.verified_chain.clone()),
+        early_data: early.accepted(),
     }
 }
 

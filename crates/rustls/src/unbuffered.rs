@@ -9,7 +9,7 @@ use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError,
-    UnbufferedConnectionCommon, UnbufferedStatus, WriteTraffic,
+    ReadEarlyData, TransmitTlsData, UnbufferedConnectionCommon, UnbufferedStatus, WriteTraffic,
 };
 
 use crate::error::blame;
@@ -34,6 +34,19 @@ pub(crate) trait Side:
 
     fn into_kernel(self) -> Result<kernel::Parts<Self>, rustls::Error>;
 
+    /// Seals early data with the first flight, as much of `plaintext` as is allowed; says how much of
+    /// `into` that took. Clients alone have any.
+    fn seal_early(
+        _transmit: &mut TransmitTlsData<'_, Self::Data>,
+        _plaintext: &[u8],
+        _into: &mut [u8],
+    ) -> Result<usize, rustls::Error> {
+        Ok(0)
+    }
+
+    /// Opens early data. Servers alone are sent any.
+    fn open_early(_early: ReadEarlyData<'_, '_, Self::Data>, _plaintext: &mut Sink<'_>) {}
+
     /// Keeps a ticket, given by the body of its message.
     fn keep_ticket(
         kernel: &mut KernelConnection<Self::Data>,
@@ -55,6 +68,18 @@ impl Side for UnbufferedClientConnection {
 
     fn into_kernel(self) -> Result<kernel::Parts<Self>, rustls::Error> {
         self.dangerous_into_kernel_connection()
+    }
+
+    fn seal_early(
+        transmit: &mut TransmitTlsData<'_, Self::Data>,
+        plaintext: &[u8],
+        into: &mut [u8],
+    ) -> Result<usize, rustls::Error> {
+        let Some(mut early) = transmit.may_encrypt_early_data() else {
+            return Ok(0);
+        };
+        let sealed = early.encrypt(plaintext, into);
+        sealed.map_err(|error| rustls::Error::General(error.to_string()))
     }
 
     fn keep_ticket(
@@ -79,6 +104,13 @@ impl Side for UnbufferedServerConnection {
 
     fn into_kernel(self) -> Result<kernel::Parts<Self>, rustls::Error> {
         self.dangerous_into_kernel_connection()
+    }
+
+    fn open_early(mut early: ReadEarlyData<'_, '_, Self::Data>, plaintext: &mut Sink<'_>) {
+        // It was opened already: none is an error.
+        while let Some(Ok(record)) = early.next_record() {
+            plaintext.put_early(record.payload);
+        }
     }
 
     /// The record layer refuses tickets on servers before it comes to this.
@@ -132,15 +164,46 @@ pub(crate) fn process<S: Side>(
                 received.peer_closed = true;
                 false
             }
+            ConnectionState::ReadEarlyData(early) => {
+                S::open_early(early, plaintext);
+                received.answerable = true;
+                true
+            }
             ConnectionState::WriteTraffic(_)
             | ConnectionState::BlockedHandshake
             | ConnectionState::Closed => false,
-            // Early data is never enabled.
             state => return Err(rustls::Error::General(format!("unexpected {state:?}"))),
         };
         received.consumed += discard;
         if !more {
             return Ok(received);
+        }
+    }
+}
+
+/// Makes a client's first flight, unless that was done, and seals early data behind it; says how much
+/// of `plaintext` that was. The handshake goes on with [`process`].
+pub(crate) fn write_early<S: Side>(
+    connection: &mut S,
+    plaintext: &[u8],
+    out: &mut Outbound,
+) -> Result<usize, rustls::Error> {
+    loop {
+        match connection.process(&mut []).state? {
+            ConnectionState::EncodeTlsData(message) => encode(message, out)?,
+            ConnectionState::TransmitTlsData(mut transmit) => {
+                // rustls counts what it is given even if it then has no room for it, so it has enough.
+                let records = plaintext.len().div_ceil(polytls_core::MAX_FRAGMENT);
+                let into = out.space(plaintext.len() + records * OVERHEAD);
+                let written = S::seal_early(&mut transmit, plaintext, into)?;
+                // How much it has taken is not told, but by how long it has become.
+                let sealed = polytls_core::records(&into[..written]);
+                let taken = sealed.map(|record| record.len() - polytls_records::OVERHEAD);
+                let taken = taken.sum();
+                out.commit(written);
+                return Ok(taken);
+            }
+            state => return Err(rustls::Error::General(format!("unexpected {state:?}"))),
         }
     }
 }

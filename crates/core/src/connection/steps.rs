@@ -36,7 +36,7 @@ impl Connection {
             self.kept = kept.with_left(left);
             return stepped;
         }
-        let mut sink = Sink::new(into, &mut self.rest);
+        let mut sink = Sink::new(into, &mut self.rest, &mut self.early);
         if !behind.is_empty() {
             if self.inbound.len() == 0
                 && let Front::Record(length) = record::front(behind)
@@ -95,9 +95,11 @@ impl Connection {
         filled: usize,
     ) -> Result<(usize, bool), Error> {
         self.rest.give_back();
+        self.early.give_back();
         self.established = self.established || !self.session.is_handshaking();
         match received {
             Ok(received) => {
+                self.answerable |= received.answerable;
                 self.heard |= filled > 0 || !self.rest.is_empty();
                 if received.peer_closed {
                     self.peer_closed = true;

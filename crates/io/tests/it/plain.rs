@@ -140,7 +140,7 @@ impl Session for Plain {
         }
         let mut received = Received {
             consumed: records.len(),
-            peer_closed: false,
+            ..Received::default()
         };
         let (header, payload) = records.split_at_mut(5);
         match (header[0], self.awaits) {
