@@ -38,6 +38,7 @@ from anyio import (
 from anyio.abc import AnyByteStream, ByteStream, Listener, TaskGroup
 from anyio.lowlevel import checkpoint
 
+from .capabilities import check_no_early_data
 from .configuration import TLSServerConfiguration
 from .constants import TLSVersion
 from .driver import Driver, Need, State
@@ -350,7 +351,10 @@ class TLSListener(Listener[TLSStream]):
 def _is_server(tls: ClientContext | ServerContext) -> bool:
     if not isinstance(tls, ClientContext) and not isinstance(tls, ServerContext):
         raise TypeError(f"tls: expected a ClientContext or a ServerContext, got {tls!r}")
-    return isinstance(tls.configuration, TLSServerConfiguration)
+    if not isinstance(tls.configuration, TLSServerConfiguration):
+        return False
+    check_no_early_data(tls.configuration, "polytls.anyio")
+    return True
 
 
 def _buffer(tls: ClientContext | ServerContext, server_hostname: str | None) -> TLSBuffer:

@@ -30,6 +30,7 @@ from .identity import Certificate, PrivateKey, RevocationList, SigningChain, Tru
 __all__ = [
     "Capabilities",
     "check",
+    "check_no_early_data",
     "effective_ciphers",
     "effective_client_authentication",
     "effective_groups",
@@ -156,12 +157,23 @@ def check(
     _check_sessions(configuration, capabilities, refuse)
     if configuration.key_log is not None and not capabilities.key_log:
         raise refuse("key_log", "the library does not give its secrets away; leave it None")
-    if configuration.early_data and not capabilities.early_data:
-        raise refuse("early_data", "data that can be replayed is not sent or taken; leave it False")
+    if configuration.early_data:
+        _check_early_data(configuration, capabilities, refuse)
     _check_chains(configuration, capabilities, refuse)
     _check_trust(configuration, capabilities, verification, refuse)
     if configuration.peer_verifier is not None and not capabilities.peer_verifier:
         raise refuse("peer_verifier", "the library lets nobody have a say; leave it None")
+
+
+def check_no_early_data(configuration: TLSServerConfiguration, where: str) -> None:
+    """Refuse a server's early data where nobody could read it.
+
+    Raises ConfigurationError.
+    """
+    if configuration.early_data:
+        raise ConfigurationError(
+            f"early_data: {where} has no way to read it; leave it False", field="early_data"
+        )
 
 
 def effective_versions(
@@ -349,6 +361,30 @@ def _check_sessions(
         raise refuse("ticket_keys", "the library makes its ticket keys itself; leave it None")
     if sessions is None:
         raise refuse("ticket_keys", "sessions=None switches resumption off; leave one of them out")
+
+
+def _check_early_data(
+    configuration: _Configuration, capabilities: Capabilities, refuse: _Refuse
+) -> None:
+    field = "early_data"
+    if not capabilities.early_data:
+        raise refuse(field, "data that can be replayed is not sent or taken; leave it False")
+    if configuration.sessions is None:
+        raise refuse(field, "it takes a session to resume; sessions=None switches that off")
+    if not isinstance(configuration, TLSServerConfiguration):
+        if configuration.peer_verifier is not None:
+            raise refuse(field, "it would leave before the peer_verifier is asked; leave one out")
+        return
+    if configuration.ticket_keys is not None:
+        raise refuse(
+            field,
+            "each session must be good for once, which ticket_keys cannot see to: whoever has them "
+            "accepts a replay; give one of them",
+        )
+    if effective_client_authentication(configuration) is not ClientAuthentication.NONE:
+        raise refuse(
+            field, "it would be taken before the client is known; set client_authentication to NONE"
+        )
 
 
 def _check_chains(

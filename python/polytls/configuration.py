@@ -238,7 +238,10 @@ class _Configuration(Value):
         """Whether data may go out, or be taken, before the handshake is done (RFC 8446 2.3).
 
         Whoever has recorded it can send it again, so it is never on unless it is asked for, and
-        refused where `Capabilities.early_data` says that the implementation cannot.
+        refused where `Capabilities.early_data` says that the implementation cannot. It is written
+        and read apart from other data (`SupportsEarlyData`, docs/resumption.md). A server then
+        keeps its sessions itself, each good for once, so it goes with no `ticket_keys`; and it
+        goes with no client authentication, and on a client with no `peer_verifier`.
         """
         return self._early_data
 

@@ -33,12 +33,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, runtime_checkable
 
 from .constants import TLSVersion
-from .errors import RaggedEOF, TLSError, WantReadError, WantWriteError
+from .errors import ConfigurationError, RaggedEOF, TLSError, WantReadError, WantWriteError
 from .info import ConnectionInfo
-from .interfaces import SupportsInfo, SupportsOpen, SupportsPending, SupportsSeal, TLSBuffer
+from .interfaces import (
+    SupportsEarlyData,
+    SupportsInfo,
+    SupportsOpen,
+    SupportsPending,
+    SupportsSeal,
+    TLSBuffer,
+)
 from .states import COLUMNS, TABLE, WE_HAVE_CLOSED, Event, Need, State
 
 if TYPE_CHECKING:
@@ -261,6 +269,41 @@ class Driver:
             self._happened(Event.ESTABLISHED)
         return need
 
+    def write_early(self, data: Buffer) -> int:
+        """Take what may go with the first flight, and return how much that is.
+
+        Raises what `SupportsEarlyData.write_early_data` raises.
+        """
+        self._refuse_if_given_up()
+        return self._with_early_data().write_early_data(data)
+
+    def read_early(self, amount: int) -> bytes | Need:
+        """Return up to `amount` bytes of early data, b"" once no more can come.
+
+        Raises what `SupportsEarlyData.read_early_data` raises, but for the two of `Need`.
+        """
+        self._refuse_if_given_up()
+        buffer = self._with_early_data()
+        # Here it raises what is the caller's fault, and ends nothing.
+        buffer.read_early_data(0)
+        if self._state is State.OPEN:
+            self._happened(Event.STARTED)
+        # Some may wait although the handshake is starved.
+        return self._ask(lambda: buffer.read_early_data(amount), reads=False)
+
+    def drop_early(self) -> None:
+        """Nobody will read what early data there is."""
+        if isinstance(self._buffer, SupportsEarlyData):
+            # What is wrong is found again; most connections have no early data at all.
+            with suppress(TLSError):
+                while self._buffer.read_early_data(_RECORD):
+                    pass
+
+    def _with_early_data(self) -> SupportsEarlyData:
+        if isinstance(self._buffer, SupportsEarlyData):
+            return self._buffer
+        raise ConfigurationError("early_data: the library below has none", field="early_data")
+
     def read(self, amount: int) -> bytes | Need:
         """Return up to `amount` bytes of data, b"" at the end; do the handshake first.
 
@@ -407,6 +450,7 @@ class Driver:
         Raises what `read` raises, but for RaggedEOF: there is nothing left to be cut short.
         """
         self.paused = False
+        self.drop_early()
         try:
             while (data := self.read(_RECORD)) != b"":
                 if isinstance(data, Need):

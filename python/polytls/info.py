@@ -104,6 +104,9 @@ class ConnectionInfo:
     server_name: str | None = None
     #: Whether an earlier session was resumed.
     resumed: bool | None = None
+    #: Whether the server took the client's early data. False on a client: it was refused, and the
+    #: application has to send it again itself. None: none was sent.
+    early_data: bool | None = None
     #: The peer's certificate, read; None if it presented none, or one that cannot be read.
     peer: CertificateInfo | None = None
     #: The certificates as the peer presented them: DER, leaf first.

@@ -59,7 +59,8 @@ class ReloadingServerContext:
 
     `implementation`: what makes the contexts. `configuration`: as for any server context; where
     ticket keys can be given and none are, random ones are made here, so that sessions outlive a
-    change of identity (not on `ssl`, which cannot be given any).
+    change of identity (not on `ssl`, which cannot be given any, and not with `early_data`, which
+    needs sessions that end with their context).
 
     Listeners are those of `polytls.streams`. May be shared by threads.
 
@@ -76,7 +77,8 @@ class ReloadingServerContext:
         self._implementation = instance_of("implementation", implementation, TLSImplementation)
         instance_of("configuration", configuration, TLSServerConfiguration)
         can = implementation.capabilities
-        if can and can.ticket_keys and configuration.sessions and not configuration.ticket_keys:
+        wanted = configuration.sessions and not configuration.early_data
+        if can and can.ticket_keys and wanted and not configuration.ticket_keys:
             keys = TicketKeys.from_secret(secrets.token_bytes(32))
             configuration = configuration.replace(ticket_keys=keys)
         self._replacing = threading.Lock()

@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-use polytls_core::{Connection, Error, Facts, Refused, Room, fork};
+use polytls_core::{Connection, Error, Facts, MAX_FRAGMENT, Refused, Room, fork};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::PyVisit;
@@ -279,6 +279,25 @@ impl TlsBuffer {
             sealed
         }
         .map_err(|error| self.raised(py, &error))
+    }
+
+    /// Queues data to leave with a client's first flight, and gives the count of what may.
+    fn write_early_data(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+        Source::new(data, "data")?
+            .detached(|from| self.locked(|connection| connection.write_early(from)))
+            .map_err(|error| self.raised(py, &error))
+    }
+
+    /// Reads up to `amt` bytes that a client sent with its first flight.
+    fn read_early_data<'py>(&self, py: Python<'py>, amt: isize) -> PyResult<Bound<'py, PyBytes>> {
+        let amt = count(amt, "amt")?.min(MAX_FRAGMENT);
+        let mut data = Fresh::new(py, amt.max(1))?;
+        let read = data.detached(|into| {
+            let into = &mut into.into_bytes()[..amt];
+            self.locked(|connection| connection.read_early(into))
+        });
+        read.map(|read| data.filled(read))
+            .map_err(|error| self.raised(py, &error))
     }
 
     /// Goes on with the handshake.

@@ -62,6 +62,7 @@ pub(crate) struct CommonData {
     verification: String,
     /// Has its say after verification.
     peer_verifier: Option<Py<PyAny>>,
+    early_data: bool,
 }
 
 impl CommonData {
@@ -85,6 +86,7 @@ impl CommonData {
             sessions: self.sessions,
             key_log: key_log.map(|lines| lines as Arc<dyn KeyLog>),
             peer_verifier: verifier.map(|hook| hook as Arc<dyn PeerVerifier>),
+            early_data: self.early_data,
             ..Common::default()
         };
         if let Some(trust) = trust {

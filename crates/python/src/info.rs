@@ -140,6 +140,7 @@ pub(crate) fn connection_info<'py>(
         facts.and_then(|facts| facts.server_name.as_ref()),
     )?;
     fields.set_item("resumed", facts.map(|facts| facts.resumed))?;
+    fields.set_item("early_data", facts.and_then(|facts| facts.early_data))?;
     let presented = facts.filter(|facts| !facts.peer_chain.is_empty());
     let peer = presented.map(|facts| certificate(py, &facts.peer_chain[0]));
     fields.set_item("peer", peer.transpose()?.flatten())?;

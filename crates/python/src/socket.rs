@@ -7,7 +7,7 @@
 use std::net::Shutdown;
 use std::os::fd::{OwnedFd, RawFd};
 
-use polytls_core::Facts;
+use polytls_core::{Facts, MAX_FRAGMENT};
 use polytls_io::{Address as Place, Error, Listener, Stream};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
@@ -171,6 +171,32 @@ impl TlsSocket {
         source
             .detached(|from| stream.send_all(from, &mut signals))
             .map_err(|error| failed(py, self.implementation, error, signals))
+    }
+
+    /// Queues data to leave with a client's first flight, and gives the count of what may.
+    fn write_early_data(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let stream = self.stream()?;
+        let source = Source::new(data, "data")?;
+        let _entered = self.enter(py)?;
+        let signals = Signals::new(py)?;
+        source
+            .detached(|from| stream.write_early(from))
+            .map_err(|error| failed(py, self.implementation, error, signals))
+    }
+
+    /// Receives up to `amt` bytes that a client sent with its first flight, waiting for the first.
+    fn read_early_data<'py>(&self, py: Python<'py>, amt: isize) -> PyResult<Bound<'py, PyBytes>> {
+        let amt = usize::try_from(amt)
+            .map_err(|_| PyValueError::new_err("amt must not be negative"))?
+            .min(MAX_FRAGMENT);
+        let stream = self.stream()?;
+        let mut data = Fresh::new(py, amt.max(1))?;
+        let _entered = self.enter(py)?;
+        let mut signals = Signals::new(py)?;
+        let received = data
+            .detached(|into| stream.read_early(&mut into.into_bytes()[..amt], &mut signals))
+            .map_err(|error| failed(py, self.implementation, error, signals))?;
+        Ok(data.filled(received))
     }
 
     /// Completes the handshake of a connection that was accepted without it.

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..capabilities import check_no_early_data
 from ..configuration import TLSServerConfiguration
 from ..errors import PeerMisbehaved
 from ..interfaces import ClientContext, ServerContext, TLSBuffer
@@ -260,7 +261,10 @@ def _name_to_verify(tls: object, server_hostname: str | None, host: str | None) 
 def _is_server(tls: ClientContext | ServerContext) -> bool:
     if not isinstance(tls, ClientContext) and not isinstance(tls, ServerContext):
         raise TypeError(f"tls: expected a ClientContext or a ServerContext, got {tls!r}")
-    return isinstance(tls.configuration, TLSServerConfiguration)
+    if not isinstance(tls.configuration, TLSServerConfiguration):
+        return False
+    check_no_early_data(tls.configuration, "polytls.asyncio")
+    return True
 
 
 def _buffer(tls: ClientContext | ServerContext, name: str | None) -> TLSBuffer:

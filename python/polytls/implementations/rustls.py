@@ -69,6 +69,7 @@ CAPABILITIES: Final = Capabilities(
     channel_bindings=frozenset({"tls-exporter", "tls-server-end-point"}),
     crl=True,
     peer_verifier=True,
+    early_data=True,
 )
 
 
@@ -103,6 +104,7 @@ def _common(
         "chains": [chain_data(chain, _NAME) for chain in chains],
         "verification": mode,
         "peer_verifier": configuration.peer_verifier,
+        "early_data": configuration.early_data,
     }
 
 

@@ -14,7 +14,8 @@ Rules that hold for every call:
 - After a fatal error (the peer's misconduct, its certificate, its alert) a connection stays
   failed: every later call raises the same class with the same facts, except
   `TLSBuffer.process_outgoing`, which still yields the alert for the peer.
-- The peer is verified inside the handshake. No byte of data is exchanged before it is done.
+- The peer is verified inside the handshake. No byte of data is exchanged before it is done, but for
+  early data where a configuration asks for that (`SupportsEarlyData`).
 - Contexts may be shared between threads. One connection may be read by one thread and written by
   another at the same time.
 """
@@ -24,6 +25,7 @@ from .connections import (
     SupportsChannelBinding,
     SupportsDetach,
     SupportsDoHandshake,
+    SupportsEarlyData,
     SupportsExporter,
     SupportsFileno,
     SupportsInfo,
@@ -57,6 +59,7 @@ __all__ = [
     "SupportsClientWrapSocket",
     "SupportsDetach",
     "SupportsDoHandshake",
+    "SupportsEarlyData",
     "SupportsEffectiveCiphers",
     "SupportsExporter",
     "SupportsFileno",

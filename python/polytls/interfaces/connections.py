@@ -17,6 +17,7 @@ __all__ = [
     "SupportsChannelBinding",
     "SupportsDetach",
     "SupportsDoHandshake",
+    "SupportsEarlyData",
     "SupportsExporter",
     "SupportsFileno",
     "SupportsInfo",
@@ -109,6 +110,42 @@ class SupportsDoHandshake(Protocol):
         """Complete the handshake, as `TLSBuffer.do_handshake` does, within the timeout.
 
         Needed only to do it now: `recv` and `send` do it otherwise.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsEarlyData(Protocol):
+    """A socket or buffer that carries data before the handshake is done (RFC 8446 2.3).
+
+    Whoever records it can send it again, and no key exchange of this connection protects it: act on
+    it only where acting twice does no harm (docs/resumption.md). It never mixes with other data.
+    Where `early_data` was not asked for, both calls raise ConfigurationError.
+    """
+
+    @abstractmethod
+    def write_early_data(self, data: Buffer) -> int:
+        """On a client, before any other call: send `data` with the first flight, if that may be.
+
+        Returns how many bytes that is: what the session allows that is to be resumed, less what was
+        written before; 0 if there is no such session. It leaves when the handshake begins. After
+        the handshake `info.early_data` tells whether the server took it; what was refused is not
+        sent again.
+
+        Raises TLSError once the handshake has begun, and on a server.
+        """
+        ...
+
+    @abstractmethod
+    def read_early_data(self, amt: int) -> bytes:
+        """On a server: return up to `amt` bytes of early data, `b""` for ever once no more comes.
+
+        Drives the handshake as far as that takes; what came with a handshake that is done is still
+        here. As long as any waits, reading other data raises TLSError. What is written once early
+        data was read need not wait for the handshake, where the connection can do that.
+
+        Raises what `do_handshake` raises, after all data before it; TLSError on a client;
+        ValueError if `amt` is negative.
         """
         ...
 

@@ -105,6 +105,21 @@ class StreamSocket(Endings):
         view = view[: wanted or len(view)]
         return self._receive(lambda: self._driver.read_into(view), 0) if view else self._nothing(0)
 
+    def write_early_data(self, data: Buffer) -> int:
+        """Queue data to leave with a client's first flight (`SupportsEarlyData`). Never waits."""
+        view = view_of("data", data)
+        with self._turns.lock:
+            self._turns.transport.check_open()
+            return self._driver.write_early(view)
+
+    def read_early_data(self, amt: int) -> bytes:
+        """Receive up to `amt` bytes of early data, waiting for the first (`SupportsEarlyData`)."""
+        size = min(amount_of("amt", amt), _LARGEST)
+        turns = self._turns
+        deadline = Deadline.after(self._timeout)
+        with turns.to_receive(deadline), turns.to_send(deadline):
+            return turns.drive(lambda: self._driver.read_early(size), deadline, sends=True)
+
     def _receive(self, attempt: Callable[[], _T | Need], end: _T) -> _T:
         turns = self._turns
         deadline = Deadline.after(self._timeout)

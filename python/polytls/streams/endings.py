@@ -139,6 +139,7 @@ class Endings(SocketBase):
         try:
             with turns.lock:
                 self._driver.close()
+                self._driver.drop_early()
                 turns.closing = True
                 turns.transport.flush()
         except TLSError as error:
