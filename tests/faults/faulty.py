@@ -97,6 +97,8 @@ class Connection:
     pending = _through("pending")
     export_keying_material = _through("export_keying_material")
     channel_binding = _through("channel_binding")
+    write_early_data = _through("write_early_data")
+    read_early_data = _through("read_early_data")
 
     def __repr__(self) -> str:
         return repr(self.inner)

@@ -1,6 +1,6 @@
 """The conformance kit itself is proved: each faulty implementation fails the case made for it.
 
-`faulty.py` and `faulty_sockets.py` have the faults, and say which case of the kit catches which.
+`faulty.py` and its neighbours have the faults, and say which case of the kit catches which.
 The kit runs as its users run it, in a process of its own for each fault.
 """
 
@@ -37,11 +37,15 @@ AT_ONCE = 2
 MISTAKES = ("AttributeError", "ImportError", "NameError")
 
 
+#: Where the faults are.
+MODULES = ("faulty", "faulty_sockets", "faulty_early_data")
+
+
 def _faults() -> dict[str, Any]:
-    """The faults of both modules, which are in no package, as `module:NAME`."""
+    """The faults of these modules, which are in no package, as `module:NAME`."""
     sys.path.insert(0, str(HERE))
     try:
-        modules = [importlib.import_module(name) for name in ("faulty", "faulty_sockets")]
+        modules = [importlib.import_module(name) for name in MODULES]
     finally:
         sys.path.remove(str(HERE))
     return {

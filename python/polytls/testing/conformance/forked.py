@@ -16,8 +16,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from polytls import TLSClientConfiguration, TLSServerConfiguration
-from polytls.testing import CertificateAuthority
+from polytls import TLSClientConfiguration, TLSServerConfiguration, WantReadError
+from polytls.testing import CertificateAuthority, tie
 from polytls.testing.conformance.target import load
 
 HOST = "server.example"
@@ -28,7 +28,8 @@ class Ground:
     """Contexts, a listener, and a connection to it."""
 
     def __init__(self, name: str) -> None:
-        made, ca = load(name).implementation, CertificateAuthority()
+        self.made, self.ca = load(name).implementation, CertificateAuthority()
+        made, ca = self.made, self.ca
         self.client = made.client_context(TLSClientConfiguration(trust_store=ca.trust_store()))
         self.server = made.server_context(TLSServerConfiguration([ca.issue(HOST)]))
         self.listener = self.server.connect(("127.0.0.1", 0))
@@ -153,6 +154,42 @@ def talk(ground: Ground) -> None:
             assert accepted.recv(100) == b"hello"
 
 
+def early_data(ground: Ground) -> None:
+    """What one process could take, the others cannot: neither the child nor, after it, a second."""
+    trust, chain = ground.ca.trust_store(), ground.ca.issue(HOST)
+    client = ground.made.client_context(TLSClientConfiguration(trust_store=trust, early_data=True))
+    server = ground.made.server_context(TLSServerConfiguration([chain], early_data=True))
+    first = tie(client.create_buffer(HOST), server.create_buffer())
+    assert read(first.client.read) == b""
+    buffer = client.create_buffer(HOST)
+    assert buffer.write_early_data(b"early") == 5
+    assert read(lambda _: buffer.do_handshake()) == b""
+    flight = buffer.process_outgoing(buffer.outgoing_bytes_buffered())
+
+    def taken() -> bytes:
+        side = server.create_buffer()
+        side.process_incoming(flight)
+        data: bytes = read(side.read_early_data)
+        return data
+
+    def child() -> None:
+        assert taken() == b""
+
+    in_child(child)()
+    in_child(child)()
+    assert taken() == b"early"
+    in_child(child)()
+    assert taken() == b""
+
+
+def read(call: Callable[[int], Any]) -> Any:
+    """What it gives, or nothing."""
+    try:
+        return call(100)
+    except WantReadError:
+        return b""
+
+
 CASES = {
     "connection": connection,
     "unfinished": unfinished,
@@ -160,8 +197,11 @@ CASES = {
     "context": context,
 }
 
+#: Run by `test_early_data.py`.
+OTHERS = {"early data": early_data}
+
 if __name__ == "__main__":
     ground = Ground(sys.argv[1])
-    CASES[sys.argv[2]](ground)
+    (CASES | OTHERS)[sys.argv[2]](ground)
     ground.listener.close()
     print("done")
