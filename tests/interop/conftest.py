@@ -216,6 +216,36 @@ def start() -> Iterator[Callable[..., Program]]:
 # --- a proxy ---
 
 
+@pytest.fixture
+def s_server(start: Callable[..., Program], files: Any, lab: Any) -> Callable[..., Any]:
+    """A function that starts `openssl s_server` with a chain (lab.chain()), on a free port."""
+
+    def run(*options: str, chain: Any = None) -> tuple[Any, int]:
+        certificate, key = files(chain or lab.chain())
+        server = start(
+            *("openssl", "s_server", "-accept", "127.0.0.1:0"),
+            *("-cert", certificate, "-cert_chain", certificate, "-key", key),
+            *options,
+        )
+        return server, int(server.expect(rb"ACCEPT 127\.0\.0\.1:(\d+)")[1])
+
+    return run
+
+
+@pytest.fixture
+def s_client(start: Callable[..., Program], ca_file: str, lab: Any) -> Callable[..., Any]:
+    """A function that starts `openssl s_client`, which verifies the server."""
+
+    def run(port: int, *options: str) -> Any:
+        return start(
+            *("openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", ca_file),
+            *("-servername", lab.host, "-verify_hostname", lab.host, "-verify_return_error"),
+            *options,
+        )
+
+    return run
+
+
 class ConnectProxy:
     """An HTTP proxy that knows CONNECT alone; over TLS if it has a context of `ssl`."""
 

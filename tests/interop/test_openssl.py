@@ -57,36 +57,6 @@ def key_type_for(suite: CipherSuite) -> KeyType:
 
 
 @pytest.fixture
-def s_server(start: Starter, files: Any, lab: Any) -> Starter:
-    """A function that starts `openssl s_server` with a chain (lab.chain()) on a free port."""
-
-    def run(*options: str, chain: Any = None) -> tuple[Any, int]:
-        certificate, key = files(chain or lab.chain())
-        server = start(
-            *("openssl", "s_server", "-accept", "127.0.0.1:0"),
-            *("-cert", certificate, "-cert_chain", certificate, "-key", key),
-            *options,
-        )
-        return server, int(server.expect(rb"ACCEPT 127\.0\.0\.1:(\d+)")[1])
-
-    return run
-
-
-@pytest.fixture
-def s_client(start: Starter, ca_file: str, lab: Any) -> Starter:
-    """A function that starts `openssl s_client`, which verifies the server."""
-
-    def run(port: int, *options: str) -> Any:
-        return start(
-            *("openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", ca_file),
-            *("-servername", lab.host, "-verify_hostname", lab.host, "-verify_return_error"),
-            *options,
-        )
-
-    return run
-
-
-@pytest.fixture
 def connect(lab: Any) -> Iterator[Starter]:
     """A function that connects a client of ours; it is closed with the test."""
     with ExitStack() as closing:
