@@ -23,7 +23,10 @@ def test_the_table_of_capabilities_is_that_of_the_code(
 
 @pytest.mark.parametrize(
     ("page", "index", "said"),
-    [("exporters.md", 1, "the proof was made for another connection\n")],
+    [
+        ("exporters.md", 1, "the proof was made for another connection\n"),
+        ("resumption.md", 1, "welcome None\nwelcome True\n"),
+    ],
 )
 def test_the_programs_on_the_pages_run(
     capsys: pytest.CaptureFixture[str], page: str, index: int, said: str
