@@ -263,6 +263,13 @@ impl Connection {
         !self.established
     }
 
+    /// Whether any call but [`Self::write_early`] has begun the handshake: before that nothing is to be
+    /// sent. A server has begun from the start.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.started
+    }
+
     /// What the handshake agreed on; `None` until it is complete.
     #[must_use]
     pub fn facts(&self) -> Option<Facts> {

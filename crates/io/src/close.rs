@@ -87,7 +87,9 @@ impl Stream {
             Ok(mut transport) => {
                 if transport.connection.is_handshaking() || transport.connection.failure().is_some()
                 {
-                    let _ = transport.flush();
+                    if transport.connection.has_begun() {
+                        let _ = transport.flush();
+                    }
                     Ok(())
                 } else {
                     let deadline = Deadline::after(match self.timeout() {

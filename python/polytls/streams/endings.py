@@ -89,7 +89,7 @@ class Endings(SocketBase):
                     return
                 orderly = self._driver.established and not turns.transport.failed
                 keeps_time = turns.transport.carrier.keeps_time
-                if not orderly:
+                if not orderly and self._driver.state is not State.OPEN:
                     turns.transport.flush()
             if orderly:
                 timeout = self._timeout
