@@ -636,6 +636,25 @@ def test_a_socket_does_not_read_past_it_and_closes_with_it(
 
 
 @needs("wrap_socket")
+@pytest.mark.parametrize("below", [lambda plain: plain, Tunnel], ids=["socket", "stream"])
+def test_nothing_leaves_a_socket_that_is_closed_before_its_handshake(
+    lab: Any, tied: Any, client: Any, threads: ThreadPoolExecutor, below: Any
+) -> None:
+    ours, theirs = tied(PATIENCE)
+    serving = threads.submit(served, theirs)
+    ours.sendall(b"rest.")
+    assert ours.recv(9) == b"rest."
+    serving.result(PATIENCE)
+    near, far = socket.socketpair()
+    with far:
+        far.settimeout(PATIENCE)
+        again = wrapped(client, below(near), lab.host)
+        assert again.write_early_data(EARLY) == len(EARLY)
+        again.close()
+        assert far.recv(1) == b""
+
+
+@needs("wrap_socket")
 def test_a_listener_keeps_it_for_whoever_accepts(
     lab: Any, client: Any, server: Any, threads: ThreadPoolExecutor
 ) -> None:
