@@ -143,7 +143,7 @@ impl Stream {
     /// [`Timeout::Forever`] and [`Timeout::After`] the call returns once the kernel has all that it
     /// accepted; if the time is over before that, it returns the count all the same, and the rest
     /// goes out with the next call of any kind. A non-blocking call returns the count at once, and
-    /// what the kernel did not take (less than 128 KiB and a little) stays in
+    /// what the kernel did not take (less than 64 KiB and a little) stays in
     /// [`Self::outgoing_len`]: wait for writability and call anything while that is not 0.
     ///
     /// # Errors

@@ -19,13 +19,13 @@ use crate::socket;
 use crate::wait::{Bell, Interest};
 
 /// Sealed and sent at a time: enough to make system calls rare, little enough to stay in the cache.
-const CHUNK: usize = 8 * MAX_FRAGMENT;
+const CHUNK: usize = 4 * MAX_FRAGMENT;
 /// Sealed under one hold of the lock: 16 records.
 const BATCH: usize = 16 * MAX_FRAGMENT;
 
 /// Room for ciphertext asked for where little is expected, and where the last receive filled it.
 const LITTLE_ROOM: usize = 4 * 1024;
-const MUCH_ROOM: usize = 128 * 1024;
+const MUCH_ROOM: usize = 64 * 1024;
 
 /// How far a failed connection has come in telling the peer why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
