@@ -3,7 +3,8 @@
     tools/pythons.py list
     tools/pythons.py test -- PYTEST ARGUMENTS
 
-After the run that the arguments ask for comes one of the conformance kit for each implementation.
+After the run that the arguments ask for comes one of the conformance kit for each implementation,
+and under the newest version one of rustls without our record layer (tests/without_record_layer.py).
 Interpreters are found by running candidates, never by name alone: a name on the PATH may be a shim
 that fails. Each version gets an environment of its own under .venvs/ with the pinned test tools
 and the one wheel. POLYTLS_PYTHONS, such as "3.11 3.12 3.13", names versions that must be there.
@@ -23,6 +24,7 @@ ENVIRONMENTS = ROOT / ".venvs"
 WHEELS = ROOT / "target" / "wheels"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
 KIT = ("-q", "--pyargs", "polytls.testing.conformance")
+WITHOUT_RECORDS = ("-p", "tests.without_record_layer", *KIT, "--implementation", "rustls")
 OLDEST = (3, 11)
 NEWEST = (3, 14)
 PROBE = (
@@ -80,14 +82,16 @@ def environment(version: str, executable: str) -> str:
     return str(python)
 
 
-def test(version: str, executable: str, options: list[str]) -> tuple[bool, str]:
-    """Whether one version's tests pass, and what they print."""
+def test(
+    version: str, executable: str, options: list[str], further: list[list[str]]
+) -> tuple[bool, str]:
+    """Whether one version's tests pass, and `further` runs of its own, and what they print."""
     python = environment(version, executable)
     listing = "import polytls; print(*polytls.implementations())"
     asked = subprocess.run([python, "-c", listing], capture_output=True, text=True, check=True)
     runs = [options, *([*KIT, "--implementation", name] for name in asked.stdout.split())]
     passed, printed = True, ""
-    for run in runs:
+    for run in [*runs, *further]:
         done = subprocess.run(
             [python, "-m", "pytest", *run],
             cwd=ROOT,
@@ -120,13 +124,14 @@ def main(arguments: list[str]) -> int:
     # Side by side: most tests that take long wait for a timeout.
     with ThreadPoolExecutor(len(found)) as pool:
         # The kit itself is proved once: its faulty implementations are plain Python.
-        oldest = next(iter(found))
+        oldest, newest = next(iter(found)), next(reversed(found))
         runs = {
             version: pool.submit(
                 test,
                 version,
                 path,
                 options if version == oldest else [*options, "--ignore=tests/faults"],
+                [[*WITHOUT_RECORDS]] if version == newest else [],
             )
             for version, path in found.items()
         }

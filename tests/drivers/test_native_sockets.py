@@ -64,8 +64,28 @@ def test_a_local_socket_has_no_host_and_port_and_says_so(ends: Any) -> None:
 
 
 @pytest.mark.parametrize("own_layer", [True, False])
+def test_the_switch_decides_who_opens_records(own_layer: bool) -> None:
+    before = _native.use_record_layer(own_layer)
+    try:
+        pair = tie(CLIENT.create_buffer("localhost"), SERVER.create_buffer())
+    finally:
+        _native.use_record_layer(before)
+    pair.client.write(b"data")
+    record = bytearray(pair.client.process_outgoing(20_000))
+    # The type of an encrypted record is authenticated (RFC 8446 5.2); rustls 0.23 takes another.
+    assert record[0] == 23
+    record[0] = 22
+    pair.server.process_incoming(record)
+    if own_layer:
+        with pytest.raises(polytls.PeerMisbehaved):
+            pair.server.read(10)
+    else:
+        assert pair.server.read(10) == b"data"
+
+
+@pytest.mark.parametrize("own_layer", [True, False])
 def test_keys_change_with_and_without_our_own_record_layer(own_layer: bool) -> None:
-    _native.use_record_layer(own_layer)
+    before = _native.use_record_layer(own_layer)
     try:
         pair = tie(CLIENT.create_buffer("localhost"), SERVER.create_buffer())
         for number in range(100):
@@ -83,7 +103,7 @@ def test_keys_change_with_and_without_our_own_record_layer(own_layer: bool) -> N
             assert pair.send(pair.client, b"goes on") == b"goes on"
             pair.client.update_keys()
     finally:
-        _native.use_record_layer(True)
+        _native.use_record_layer(before)
 
 
 def test_insecure_contexts_wrap_with_a_warning_and_without_a_name() -> None:

@@ -30,10 +30,11 @@ pub(crate) fn backend(id: &str) -> PyResult<Backend> {
 }
 
 /// Whether connections made from now on use polytls's own TLS 1.3 record layer, where a backend can
-/// go without it. On by default; off is for tests and for bisecting.
+/// go without it. On by default; off is for tests and for bisecting. Returns whether they did until
+/// now.
 #[pyfunction]
-pub(crate) fn use_record_layer(on: bool) {
-    polytls_rustls::use_record_layer(on);
+pub(crate) fn use_record_layer(on: bool) -> bool {
+    polytls_rustls::use_record_layer(on)
 }
 
 #[pymethods]

@@ -22,8 +22,8 @@ pub(crate) fn is_switched_off() -> bool {
     SWITCHED_OFF.load(Ordering::Relaxed)
 }
 
-pub(crate) fn switch(on: bool) {
-    SWITCHED_OFF.store(!on, Ordering::Relaxed);
+pub(crate) fn switch(on: bool) -> bool {
+    !SWITCHED_OFF.swap(!on, Ordering::Relaxed)
 }
 
 /// The rest of a rustls connection.

@@ -37,10 +37,10 @@ use polytls_core::capabilities::Capabilities;
 use polytls_core::config::{ClientConfig, ServerConfig, Version};
 use polytls_core::{Backend, ClientEngine, Error, ServerEngine};
 
-/// Whether connections made from now on use our own record layer (the default). For tests and for
-/// bisecting.
-pub fn use_record_layer(on: bool) {
-    kernel::switch(on);
+/// Whether connections made from now on use our own record layer (the default). Returns whether
+/// they did until now. For tests and for bisecting.
+pub fn use_record_layer(on: bool) -> bool {
+    kernel::switch(on)
 }
 
 /// The descriptor of this backend.
