@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 WHEELS := target/wheels
 CARGO := cargo
+FUZZ_SECONDS ?= 620
 NATIVE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help build demo test test-rust test-python test-peers lint format bench bench-check soak audit clean
+.PHONY: help build demo test test-rust test-python test-peers lint format bench bench-check soak fuzz audit clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -35,7 +36,8 @@ test-rust:
 	$(CARGO) test --quiet --release --locked --workspace
 
 # Every CPython from 3.11 on that can be run here; each gets the one wheel in an environment of its own.
-# After these tests come those of the conformance kit, once for each implementation.
+# After these tests come those of the conformance kit, once for each implementation, and once more
+# for rustls without our record layer.
 test-python: build
 	$(BIN)/python tools/pythons.py test -- -q tests -m "not peers"
 
@@ -67,9 +69,15 @@ bench: build $(VENV)/.bench ## figures, as ratios to `ssl` in the same run
 bench-check: build $(VENV)/.bench ## the same; fails below a mark
 	$(BIN)/python -m benches --check $(BENCH)
 
-soak: build ## minutes of random traffic and forgeries, thousands of connections, faults at every byte
+soak: build ## random traffic, forgeries, thousands of connections, faults at every byte, tests without our record layer
 	$(CARGO) test --release --locked -p polytls-records -p polytls-rustls -p polytls-io -- --ignored
 	POLYTLS_SOAK=1 $(BIN)/python -m pytest -q tests -m soak
+	$(BIN)/python -m pytest -q -p tests.without_record_layer tests/unit tests/drivers tests/interop tests/matrix -m "not peers"
+
+# Needs a nightly toolchain: sanitizers are no part of the stable one.
+fuzz: ## the record layer against any input, for ten minutes
+	.tools/bin/cargo-fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked --root .tools cargo-fuzz@0.13.2
+	PATH="$$PWD/.tools/bin:$$PATH" $(CARGO) +nightly fuzz run records_receive -- -max_total_time=$(FUZZ_SECONDS)
 
 audit: ## licences, bans and sources of all crates (advisories need a network: SECURITY.md)
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --root .tools cargo-deny@0.18.6

@@ -4,8 +4,8 @@
 //! panics; nothing but data that was sealed is delivered; no more than one incomplete handshake
 //! message of at most 64 KiB is kept.
 //!
-//! `cargo +nightly fuzz run records_receive`. The same operations run in `cargo test`, over fewer
-//! inputs.
+//! `make fuzz`, or `cargo +nightly fuzz run records_receive`. The same operations run in
+//! `cargo test`, over fewer inputs.
 
 #![no_main]
 
