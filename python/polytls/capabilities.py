@@ -11,7 +11,6 @@ express, an implementation refuses by itself, with `refusal`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
@@ -25,6 +24,7 @@ from .constants import (
     known,
 )
 from .errors import ConfigurationError
+from .frozen import frozen
 from .identity import Certificate, PrivateKey, RevocationList, SigningChain, TrustStore
 
 __all__ = [
@@ -59,7 +59,7 @@ _LONGEST_EXTENSION: Final = 0xFFFF
 _LARGEST_CACHE: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Capabilities:
     """What an implementation can do on this machine.
 

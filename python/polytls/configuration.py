@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeAlias
 
@@ -25,6 +24,7 @@ from .constants import (
     known,
 )
 from .errors import ConfigurationError
+from .frozen import frozen
 from .identity import SigningChain, TrustStore
 from .info import PresentedPeer
 from .tickets import TicketKeys
@@ -60,7 +60,7 @@ _GROUPS: Final = {group.name.lower(): group for group in NamedGroup} | _GROUP_AL
 _SHOWN_ITEMS: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class SessionCache:
     """How a context remembers sessions, so that they can be resumed (RFC 8446 2.2).
 

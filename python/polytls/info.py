@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from .constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
+from .frozen import field, frozen
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["CertificateInfo", "ConnectionInfo", "PresentedPeer", "SessionStatistics"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CertificateInfo:
     """What a certificate says of itself (RFC 5280 4).
 
@@ -65,7 +65,7 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PresentedPeer:
     """What a `peer_verifier` is shown of the peer, which was found in order so far."""
 
@@ -82,7 +82,7 @@ class PresentedPeer:
     verified_chain: tuple[bytes, ...] | None = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ConnectionInfo:
     """The facts of one connection: a snapshot, which never changes.
 
@@ -117,7 +117,7 @@ class ConnectionInfo:
     verified_chain: tuple[bytes, ...] | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class SessionStatistics:
     """What has become of a context's connections and sessions so far: a snapshot.
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from .capabilities import Capabilities
 from .configuration import TLSClientConfiguration, TLSServerConfiguration
+from .frozen import frozen
 from .interfaces import ClientContext, ServerContext, TLSImplementation
 from .values import instance_of
 
@@ -54,7 +54,7 @@ def warn(step: str, stacklevel: int = 1) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class InsecureConfiguration:
     """Which protection to give up; compared by value.
 

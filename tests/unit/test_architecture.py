@@ -25,6 +25,7 @@ CRATES = {
 
 VALUES = {
     "values",
+    "frozen",
     "errors",
     "constants",
     "identity",
@@ -39,11 +40,12 @@ BELOW_DRIVERS = VALUES | {"interfaces"}
 MODULES = {
     "arguments": set(),
     "errors": set(),
+    "frozen": set(),
     "constants": {"errors"},
     "values": set(),
     "identity": {"constants", "errors", "values"},
-    "configuration": {"constants", "errors", "identity", "info", "tickets", "values"},
-    "info": {"constants"},
+    "configuration": {"constants", "errors", "frozen", "identity", "info", "tickets", "values"},
+    "info": {"constants", "frozen"},
     "tickets": {"errors", "values"},
     "capabilities": VALUES - {"capabilities"},
     "interfaces": VALUES,

@@ -342,7 +342,9 @@ def test_connection_info_is_a_frozen_record_that_shows_no_certificates() -> None
 def test_importing_polytls_loads_neither_an_implementation_nor_slow_modules() -> None:
     unwanted = {
         "asyncio",
+        "dataclasses",
         "importlib.metadata",
+        "inspect",
         "polytls._native",
         "polytls.implementations.rustls",
         "polytls.insecure",

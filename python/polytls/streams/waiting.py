@@ -11,9 +11,10 @@ import select
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from time import monotonic
 from typing import Final
+
+from ..frozen import frozen
 
 __all__ = ["AT_ONCE", "NOTHING", "READ", "WRITE", "Bell", "Deadline", "Interest", "wait_for"]
 
@@ -21,7 +22,7 @@ __all__ = ["AT_ONCE", "NOTHING", "READ", "WRITE", "Bell", "Deadline", "Interest"
 _LONGEST: Final = 24 * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Deadline:
     """When a call that has begun is out of time."""
 
@@ -56,7 +57,7 @@ class Deadline:
         return self.at is not None and monotonic() >= self.at
 
 
-@dataclass(frozen=True, slots=True)
+@frozen()
 class Interest:
     """What a descriptor is waited for."""
 
