@@ -60,6 +60,7 @@ async def create_connection(
     Raises what `TLSBuffer.do_handshake` raises, TimeoutError if that takes longer than
     `tls_handshake_timeout` seconds (60 by default), and OSError. Nothing is left behind.
     """
+    _refuse_names_of_ssl(kwds)
     name = _name_to_verify(tls, server_hostname, host)
     loop = asyncio.get_running_loop()
     return await _connect(
@@ -82,6 +83,7 @@ async def create_unix_connection(
     **kwds: Any,
 ) -> tuple[asyncio.Transport, _P]:
     """Connect to the Unix socket at `path`; otherwise as `create_connection`."""
+    _refuse_names_of_ssl(kwds)
     name = _name_to_verify(tls, server_hostname, None)
     loop = asyncio.get_running_loop()
     return await _connect(
@@ -109,6 +111,7 @@ async def create_server(
     or does not finish it within `tls_handshake_timeout` seconds (60 by default), is told why and
     dropped; nobody else hears of it, but for the logger's debug level.
     """
+    _refuse_names_of_ssl(kwds)
     factory = _accepting(protocol_factory, tls, tls_handshake_timeout, tls_shutdown_timeout)
     where: Any = port  # Services by name are not in the types.
     return await asyncio.get_running_loop().create_server(factory, host, where, **kwds)
@@ -124,6 +127,7 @@ async def create_unix_server(
     **kwds: Any,
 ) -> asyncio.Server:
     """Listen at the Unix socket `path`; otherwise as `create_server`."""
+    _refuse_names_of_ssl(kwds)
     factory = _accepting(protocol_factory, tls, tls_handshake_timeout, tls_shutdown_timeout)
     return await asyncio.get_running_loop().create_unix_server(factory, path, **kwds)
 
@@ -230,6 +234,13 @@ def _accepting(
         raise TypeError("tls: a server needs a server's context")
     loop = asyncio.get_running_loop()
     return lambda: TLSProtocol(loop, protocol_factory(), tls.create_buffer(), *limits)
+
+
+def _refuse_names_of_ssl(kwds: dict[str, Any]) -> None:
+    """The loop would take them, and do TLS of its own below ours, or in its place."""
+    for name, value in kwds.items():
+        if name.startswith("ssl") and value is not None:
+            raise TypeError(f"{name} is asyncio's name; here it is tls{name.removeprefix('ssl')}")
 
 
 def _limits(tls: object, handshake: float | None, shutdown: float | None) -> tuple[float, float]:

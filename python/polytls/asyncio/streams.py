@@ -111,7 +111,12 @@ async def start_tls_streams(
     leftover = bytes(received)
     received.clear()
     protocol: Any = plain.get_protocol()
-    transport = await start_tls(plain, protocol, tls, leftover=leftover, **kwds)
+    try:
+        transport = await start_tls(plain, protocol, tls, leftover=leftover, **kwds)
+    except (TypeError, ValueError):
+        # Refused before anything has happened: the streams go on as they are.
+        received[:0] = leftover
+        raise
     users: list[Any] = [reader, writer, protocol]
     for each in users:
         each._transport = transport

