@@ -250,6 +250,7 @@ class Connecting:
         self.outcome: Any = None
 
     def begin(self, connection: TLSProtocol) -> None:
+        self.connection = connection
         self.call: Any = _done(connection, self.waiter)
         assert self.call.send(None) is self.waiter
 
@@ -257,6 +258,8 @@ class Connecting:
         """Even if the handshake has just ended, and nobody knows yet."""
         if self.outcome is None:
             self.resume(partial(self.call.throw, asyncio.CancelledError()))
+            assert self.connection.closing
+            assert self.connection.below.is_closing()
 
     def look(self) -> None:
         if self.outcome is None and self.waiter.done():
