@@ -35,7 +35,14 @@ from anyio import (
     to_thread,
     typed_attribute,
 )
-from anyio.abc import AnyByteStream, ByteStream, Listener, TaskGroup
+from anyio.abc import (
+    AnyByteStream,
+    ByteStream,
+    Listener,
+    SocketAttribute,
+    SocketStream,
+    TaskGroup,
+)
 from anyio.lowlevel import checkpoint
 
 from .capabilities import check_no_early_data
@@ -45,6 +52,7 @@ from .driver import Driver, Need, State
 from .errors import PeerMisbehaved, RaggedEOF, TLSError
 from .info import ConnectionInfo
 from .interfaces import ClientContext, ServerContext, SupportsHandshakeMayBlock, TLSBuffer
+from .unread import all_of, another, something_has_come
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -92,6 +100,9 @@ class TLSStream(ByteStream):
         self._sending = ResourceGuard("sending to")
         #: Who holds it sends all that is sealed, in order.
         self._flushing = Lock()
+        #: Whether the peer may still refuse our certificate. In TLS 1.3 a server does so when a
+        #: client's handshake is over (RFC 8446 4.4.2.4), and before it sends anything.
+        self._on_trial = not _is_server(buffer.context)
         #: Ciphertext was lost on its way: what follows could not be opened.
         self._torn = False
         self._closed = False
@@ -150,6 +161,7 @@ class TLSStream(ByteStream):
                     await self._flush_quietly()
                     raise BrokenResourceError from error
                 if isinstance(data, bytes) and data:
+                    self._on_trial = False
                     return data
                 if self._driver.unsent:
                     await self._flush_quietly()
@@ -160,7 +172,8 @@ class TLSStream(ByteStream):
     async def send(self, item: bytes) -> None:
         """Send `item` whole.
 
-        Raises BrokenResourceError, ClosedResourceError (after `send_eof`, too), BusyResourceError.
+        Raises BrokenResourceError, its cause the TLSError where the peer has told why;
+        ClosedResourceError (after `send_eof`, too); BusyResourceError.
         """
         with self._sending:
             await checkpoint()
@@ -168,7 +181,7 @@ class TLSStream(ByteStream):
             view = memoryview(item).cast("B")
             for start in range(0, len(view), _CHUNK):
                 async with self._flushing:
-                    await self._put(self._seal(view[start : start + _CHUNK]))
+                    await self._deliver(view[start : start + _CHUNK])
 
     async def send_eof(self) -> None:
         """Send close_notify: the peer comes to the end of our data, and may go on sending.
@@ -228,8 +241,42 @@ class TLSStream(ByteStream):
         except EndOfStream:
             return b""
 
+    async def _deliver(self, data: memoryview) -> None:
+        """Seal and send; with the lock. A refusal goes before the broken transport it leads to."""
+        if not self._on_trial:
+            await self._put(self._seal(data))
+            return
+        below = self.transport_stream
+        known = None
+        if isinstance(below, SocketStream):
+            known = below.extra(SocketAttribute.raw_socket)  # noqa: S610 - there is no SQL here
+        with another(known) as duplicate:
+            try:
+                if something_has_come(duplicate):
+                    await self._listen()
+                await self._put(self._seal(data))
+            except BrokenResourceError as error:
+                if isinstance(error.__cause__, TLSError):
+                    raise
+                with suppress(BusyResourceError), self._receiving:
+                    for came in all_of(duplicate):
+                        self._take_in(came)
+                if self._driver.state is State.FAILED:
+                    self._seal(data[:0])
+                raise
+
+    async def _listen(self) -> None:
+        """Take in what has come, unless somebody else receives."""
+        with suppress(BusyResourceError), self._receiving:
+            self._take_in(await self._more())
+
+    def _take_in(self, came: bytes) -> None:
+        self._driver.receive(came)
+        while self._driver.look_ahead():
+            self._on_trial = False
+
     def _seal(self, data: memoryview) -> bytes:
-        if self._torn:
+        if self._torn and self._driver.state is not State.FAILED:
             raise BrokenResourceError
         if self._driver.state in (State.CLOSING_BY_US, State.CLOSED):
             raise ClosedResourceError

@@ -57,8 +57,9 @@ MODULES = {
     "states": set(),
     "driver": BELOW_DRIVERS | {"states"},
     "streams": BELOW_DRIVERS | {"arguments", "driver", "files", "fork"},
-    "asyncio": BELOW_DRIVERS | {"driver"},
-    "anyio": BELOW_DRIVERS | {"driver"},
+    "unread": set(),
+    "asyncio": BELOW_DRIVERS | {"driver", "unread"},
+    "anyio": BELOW_DRIVERS | {"driver", "unread"},
     "implementations": BELOW_DRIVERS
     | {"arguments", "files", "fork", "certificates", "names", "insecure", "streams", "_native"},
     "reload": BELOW_DRIVERS | {"arguments", "certificates", "names", "streams"},

@@ -14,8 +14,8 @@ from ..capabilities import check_no_early_data
 from ..configuration import TLSServerConfiguration
 from ..errors import PeerMisbehaved
 from ..interfaces import ClientContext, ServerContext, TLSBuffer
+from ..unread import another, something_has_come
 from .protocol import TLSProtocol
-from .sockets import something_has_come
 from .transport import TLSTransport
 
 if TYPE_CHECKING:
@@ -290,4 +290,5 @@ def _has_more(below: Any) -> bool:
     """Whether there is something to be read that the protocol above has not seen."""
     if isinstance(below, TLSTransport):
         return below.pending() > 0
-    return something_has_come(below)
+    with another(below.get_extra_info("socket")) as duplicate:
+        return something_has_come(duplicate)

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..driver import Driver, Need, State
 from ..errors import RaggedEOF, TLSError
 from ..interfaces import SupportsHandshakeMayBlock, TLSBuffer
-from .sockets import what_came_before_the_end
+from ..unread import all_of, another
 from .transport import TLSTransport
 
 if TYPE_CHECKING:
@@ -527,8 +527,9 @@ class TLSProtocol(asyncio.BufferedProtocol):
         """The transport below is broken: look whether the peer has said why."""
         if isinstance(self.below, TLSTransport) or self._heard_all:
             return
-        for data in what_came_before_the_end(self.below):
-            self._step(data)
+        with another(self.below.get_extra_info("socket")) as duplicate:
+            for data in all_of(duplicate):
+                self._step(data)
 
     def _set_timer(self, seconds: float, call: Callable[[], None] | None) -> None:
         if self._timer is not None:

@@ -14,8 +14,10 @@ from anyio.streams.stapled import StapledObjectStream
 
 from polytls import (
     CertificateVerificationError,
+    ClientAuthentication,
     NotTLSError,
     PeerMisbehaved,
+    PeerRejectedCertificate,
     RaggedEOF,
     TLSError,
     TLSVersion,
@@ -356,10 +358,10 @@ def test_arguments_that_are_wrong_leave_the_stream_alone(run: Run, lab: Lab) -> 
 
 
 @asynccontextmanager
-async def listening(lab: Lab, handler: Any, **given: Any) -> AsyncIterator[int]:
+async def listening(lab: Lab, handler: Any, *, tls: Any = None, **given: Any) -> AsyncIterator[int]:
     """A listener on loopback; gives its port."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    secured = TLSListener(listener, lab.server(), **given)
+    secured = TLSListener(listener, tls or lab.server(), **given)
     async with secured, anyio.create_task_group() as tasks:
         tasks.start_soon(secured.serve, handler)
         yield secured.extra(SocketAttribute.local_port)
@@ -404,5 +406,57 @@ def test_a_client_that_is_silent_is_dropped(run: Run, lab: Lab) -> None:
             with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 await silent.receive()
             await silent.aclose()
+
+    run(main)
+
+
+@pytest.mark.parametrize("size", [100, 8 << 20])
+@pytest.mark.parametrize("receives", [False, True])
+def test_who_only_sends_hears_that_its_certificate_was_refused(
+    run: Run, lab: Lab, size: int, receives: bool
+) -> None:
+    async def main() -> None:
+        server = lab.server(
+            version=TLSVersion.TLSv1_3,
+            trust_store=lab.ca.trust_store(),
+            client_authentication=ClientAuthentication.REQUIRED,
+        )
+        outcomes: list[Any] = []
+
+        async def receive(client: TLSStream) -> None:
+            with pytest.raises(anyio.BrokenResourceError) as caught:
+                await client.receive()
+            outcomes.append(caught.value.__cause__)
+
+        async with listening(lab, echo, tls=server) as port, anyio.create_task_group() as tasks:
+            client = await dialled(lab, port)
+            if receives:
+                tasks.start_soon(receive, client)
+            while len(outcomes) < 2 + receives:
+                # The first ones go out before the server has judged.
+                try:
+                    await client.send(bytes(size))
+                except anyio.BrokenResourceError as error:
+                    outcomes.append(error.__cause__)
+            with anyio.CancelScope(shield=True):
+                await client.aclose()
+        assert [type(each) for each in outcomes] == [PeerRejectedCertificate] * (2 + receives)
+
+    run(main)
+
+
+def test_what_came_while_a_client_sent_is_there_to_be_received(run: Run, lab: Lab) -> None:
+    async def greet(stream: TLSStream) -> None:
+        await stream.send(b"welcome" * 10_000)
+        async with stream:
+            await receive_exactly(stream, 300)
+            await stream.send(b"done")
+
+    async def main() -> None:
+        async with listening(lab, greet) as port, await dialled(lab, port) as client:
+            for _ in range(3):
+                await anyio.sleep(0.01)
+                await client.send(bytes(100))
+            assert await receive_exactly(client, 70_004) == b"welcome" * 10_000 + b"done"
 
     run(main)
