@@ -113,8 +113,7 @@ async def create_server(
     """
     _refuse_names_of_ssl(kwds)
     factory = _accepting(protocol_factory, tls, tls_handshake_timeout, tls_shutdown_timeout)
-    where: Any = port  # Services by name are not in the types.
-    return await asyncio.get_running_loop().create_server(factory, host, where, **kwds)
+    return await _listen(asyncio.get_running_loop().create_server, factory, (host, port), kwds)
 
 
 async def create_unix_server(
@@ -129,7 +128,7 @@ async def create_unix_server(
     """Listen at the Unix socket `path`; otherwise as `create_server`."""
     _refuse_names_of_ssl(kwds)
     factory = _accepting(protocol_factory, tls, tls_handshake_timeout, tls_shutdown_timeout)
-    return await asyncio.get_running_loop().create_unix_server(factory, path, **kwds)
+    return await _listen(asyncio.get_running_loop().create_unix_server, factory, (path,), kwds)
 
 
 async def start_tls(
@@ -210,6 +209,25 @@ async def _connect(
         raise
     app = connection.app
     return await _done(connection, waiter), app
+
+
+async def _listen(
+    listen: Callable[..., Any],
+    factory: Callable[[], asyncio.BaseProtocol],
+    where: tuple[Any, ...],
+    kwds: dict[str, Any],
+) -> asyncio.Server:
+    begins = kwds.pop("start_serving", True)
+    server: asyncio.Server = await listen(factory, *where, start_serving=False, **kwds)
+    if begins:
+        # CPython's loop waits for a moment when it does this itself, and who is cancelled then
+        # leaves the server behind.
+        try:
+            await server.start_serving()
+        except BaseException:
+            server.close()
+            raise
+    return server
 
 
 async def _done(connection: TLSProtocol, waiter: asyncio.Future[None]) -> TLSTransport:
