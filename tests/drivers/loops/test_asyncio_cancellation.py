@@ -200,33 +200,39 @@ def test_starting_a_server(
     run(main)
 
 
-def test_accepting(run: Any, serve: Any, dial: Any, leave: Any, lab: Lab) -> None:
-    """All tasks of a server's are cancelled, so many steps of the loop after a client came."""
-
-    async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            writer.write(b"hello")
-            await writer.drain()
-            await reader.read()
-        finally:
-            writer.close()
+def test_a_servers_handler(
+    run: Any, serve: Any, dial: Any, leave: Any, lab: Lab, cut_off: Any
+) -> None:
+    """Not what the loop does before it is called: that leaves things behind without TLS, too."""
 
     async def main() -> None:
-        async with serve(hello, lab.server()) as address:
-            for steps in range(30):
-                ours = asyncio.all_tasks()
-                client = asyncio.create_task(dial(address))
-                for _ in range(steps):
-                    await asyncio.sleep(0)
-                for task in asyncio.all_tasks() - ours - {client}:
-                    task.cancel()
-                with suppress(OSError):
-                    reader, writer = await client
-                    with suppress(OSError):
-                        assert await asyncio.wait_for(reader.read(), 0.2) in (b"", b"hello")
-                    await leave(writer)
-            _, writer = await dial(address)
+        cut = Cut(0)
+        ended: asyncio.Queue[bool] = asyncio.Queue()
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.readexactly(5))
+            await writer.drain()
+            assert await reader.read() == b""
+
+        async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            made = await cut_off(cut, talk(reader, writer))
             await leave(writer)
+            ended.put_nowait(made is not None)
+
+        async def attempt(now: Cut) -> None:
+            nonlocal cut
+            cut = now
+            reader, writer = await dial(address)
+            await asyncio.sleep(0.005)
+            writer.write(b"hello")
+            with suppress(OSError):
+                assert await reader.read(5) in (b"", b"hello")
+            await asyncio.sleep(0.005)
+            await leave(writer)
+            assert await ended.get() is cut.through
+
+        async with serve(handler, lab.server()) as address:
+            await at_every_wait(attempt)
         gc.collect()
 
     run(main)
