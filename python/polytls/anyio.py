@@ -102,7 +102,7 @@ class TLSStream(ByteStream):
         self._flushing = Lock()
         #: Whether the peer may still refuse our certificate. In TLS 1.3 a server does so when a
         #: client's handshake is over (RFC 8446 4.4.2.4), and before it sends anything.
-        self._on_trial = not _is_server(buffer.context)
+        self._on_trial = not isinstance(buffer.context.configuration, TLSServerConfiguration)
         #: Ciphertext was lost on its way: what follows could not be opened.
         self._torn = False
         self._closed = False

@@ -324,9 +324,8 @@ def test_a_handshake_that_is_cancelled_leaves_nothing_open(run: Run, lab: Lab) -
         with anyio.move_on_after(0.01) as scope:
             await TLSStream.wrap(one, lab.client(), server_hostname=lab.host)
         assert scope.cancelled_caught
-        await other.receive()  # The ClientHello.
-        with pytest.raises(anyio.EndOfStream):
-            await other.receive()
+        # The ClientHello, unless it was cancelled before that; and the end.
+        assert len([sent async for sent in other]) <= 1
         await other.aclose()
 
     run(main)
