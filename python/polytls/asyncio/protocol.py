@@ -185,6 +185,8 @@ class TLSProtocol(asyncio.BufferedProtocol):
             self._flushed = self.below.get_write_buffer_size() == 0
         if self._app_connected:
             self.app.resume_writing()
+        if not self._at_work:
+            self._answer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell everybody."""
@@ -421,9 +423,8 @@ class TLSProtocol(asyncio.BufferedProtocol):
                 return
         if came is not None:
             driver.receive(came)
-        # An answer to a change of keys, say.
         if self._outgoing_bytes_buffered():
-            self._flush()
+            self._answer()
 
     def _deliver_into(self, came: Buffer | None) -> None:
         driver, app = self.driver, self.app
@@ -451,6 +452,14 @@ class TLSProtocol(asyncio.BufferedProtocol):
         if came is not None:
             driver.receive(came)
         if self._outgoing_bytes_buffered():
+            self._answer()
+
+    def _answer(self) -> None:
+        """Send what the peer has asked for, an answer to a change of keys, say.
+
+        To a peer that takes nothing it stays in the session, which has a limit.
+        """
+        if not self._below_full:
             self._flush()
 
     def _peer_has_closed(self) -> None:

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 import polytls.asyncio
-from polytls import AlertReceived, PeerMisbehaved, RaggedEOF, TLSVersion
+from polytls import (
+    AlertReceived,
+    PeerMisbehaved,
+    RaggedEOF,
+    TLSServerConfiguration,
+    TLSVersion,
+)
 from polytls.testing.conformance.lab import Lab
 
 
@@ -198,6 +204,48 @@ def test_watermarks_pause_and_resume_the_protocol(
             assert transport.get_write_buffer_size() <= 20_000
             transport.close()
             assert await protocol.lost is None
+
+    run(main)
+
+
+def test_answers_do_not_pile_up_for_a_peer_that_takes_none(
+    run: Any, by_hand: Any, recorder: Any, lab: Lab
+) -> None:
+    """It changes its keys again and again, and asks for ours: one will do, or it is done with."""
+
+    async def main() -> None:
+        full = asyncio.Event()
+
+        async def asks(peer: Any) -> None:
+            await peer.handshake()
+            await full.wait()
+            with suppress(OSError):
+                for _ in range(100):
+                    for _ in range(300):
+                        peer.buffer.update_keys()
+                        peer.buffer.write(b"x")
+                    await peer.flush()
+                while await peer.read(1 << 18):
+                    pass
+
+        # `ssl` cannot ask.
+        asking = polytls.implementation("rustls").server_context(
+            TLSServerConfiguration([lab.chain()])
+        )
+        async with by_hand(asks, asking.create_buffer()) as address:
+            transport, protocol = await connected(address, lab, recorder)
+            while transport.get_write_buffer_size() < 1 << 20:
+                transport.write(bytes(1 << 18))
+                await asyncio.sleep(0.01)  # What is between here and there fills up first.
+            waiting = transport.get_write_buffer_size()
+            full.set()
+            await protocol.until(lambda: protocol.lost.done() or len(protocol.data) == 30_000)
+            if protocol.lost.done():
+                assert isinstance(await protocol.lost, PeerMisbehaved)
+            else:
+                assert transport.get_write_buffer_size() <= waiting + 100
+                transport.close()
+                assert await protocol.lost is None
 
     run(main)
 
