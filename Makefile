@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 WHEELS := target/wheels
 CARGO := cargo
+# The wheel is optimised as a whole, from what `.cargo/config.toml` keeps in the crates for it. RUSTFLAGS take its place.
+LTO := $(if $(RUSTFLAGS),,-- -C lto=fat)
 FUZZ_SECONDS ?= 620
-NATIVE_SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
+NATIVE_SOURCES := .cargo/config.toml Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
 .PHONY: help build demo test test-rust test-python test-peers lint format bench bench-check soak fuzz audit clean
@@ -21,7 +23,7 @@ $(VENV)/.tools: requirements/dev.txt
 
 $(VENV)/.built: $(VENV)/.tools $(NATIVE_SOURCES) $(PYTHON_SOURCES)
 	rm -f $(WHEELS)/*.whl
-	$(BIN)/maturin build --quiet --release --locked --compatibility linux -o $(WHEELS)
+	$(BIN)/maturin build --quiet --release --locked --compatibility linux -o $(WHEELS) $(LTO)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
 	touch $@
 
