@@ -7,8 +7,9 @@
 //!
 //! A server that refuses has to skip what the client has sent already (section 4.2.10). rustls 0.23 does so
 //! for less than it allows clients to send, as it counts the overhead of records and counts again what it is
-//! shown again. So the records are skipped here: whether early data was accepted stands in our own
-//! EncryptedExtensions, and the first record that opens with the keys of the handshake ends it.
+//! shown again: records of no length for ever, at the price of all before them. So the records are skipped
+//! here, and rustls skips none: whether early data was accepted stands in our own EncryptedExtensions, and
+//! the first record that opens with the keys of the handshake ends it.
 
 use polytls_core::{Error, records};
 use polytls_records::{OVERHEAD, TrafficKeys, open_alone};
@@ -37,18 +38,37 @@ pub(crate) struct Early {
 }
 
 /// Whether a server has refused early data, so that it may still have to be skipped.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 enum Refused {
-    #[default]
-    NotKnown,
-    /// Not at all, or all that is to be skipped was.
+    NotKnown {
+        /// What has come of ClientHello. rustls moves what it is shown, so it is copied from each record
+        /// as that comes.
+        hello: Vec<u8>,
+    },
     No,
     Skips {
-        /// What the records behind it are sealed with; `None`: a new ClientHello comes behind it.
+        /// What the next record behind it is sealed with; `None`: a new ClientHello comes behind it.
         behind: Option<Box<TrafficKeys>>,
         /// How much more may be skipped.
         left: usize,
     },
+}
+
+impl Default for Refused {
+    fn default() -> Self {
+        Self::NotKnown { hello: Vec::new() }
+    }
+}
+
+/// What a server has to do with a record.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Nothing: it was early data that was refused.
+    Skipped,
+    /// To refuse it: it is neither to be skipped nor part of the handshake.
+    TooMuch,
+    /// What it does with any.
+    Other,
 }
 
 impl Early {
@@ -90,20 +110,18 @@ impl Early {
         self.accepted = Some(true);
     }
 
-    /// A server has answered `hello` with `flight`, in TLS 1.3 if there is a `suite` of it.
+    /// A server has answered a ClientHello with `flight`, in TLS 1.3 if there is a `suite` of it.
     pub(crate) fn was_offered(
         &mut self,
-        hello: &[u8],
         flight: &[u8],
         suite: Option<&Tls13CipherSuite>,
         secrets: &mut Option<HandshakeSecrets>,
     ) -> Result<(), Error> {
-        let offered = match self.refused {
-            Refused::NotKnown => offers(hello),
+        let offered = match std::mem::replace(&mut self.refused, Refused::No) {
+            Refused::NotKnown { hello } => offers(&hello),
             // After the second ClientHello there can be none.
             _ => false,
         };
-        self.refused = Refused::No;
         let Some(suite) = suite.filter(|_| offered) else {
             *secrets = None;
             return Ok(());
@@ -119,7 +137,7 @@ impl Early {
                     server: Some(server),
                 }),
             ) => {
-                if accepts(&traffic_keys(suite, &server)?, record) {
+                if accepts(&traffic_keys(suite, &server)?, record)? {
                     return Ok(());
                 }
                 Some(Box::new(traffic_keys(suite, &client)?))
@@ -134,38 +152,55 @@ impl Early {
         Ok(())
     }
 
-    /// Whether a server is done with `shown` without looking at it: a record of early data that was
-    /// refused. Beyond the limit none is skipped, and rustls finds that it does not open.
-    pub(crate) fn skips(&mut self, shown: &[u8]) -> bool {
-        let Refused::Skips { behind, left } = &mut self.refused else {
-            return false;
+    /// Looks at a record that has come to a server, `alone` if no part of a message is before it.
+    pub(crate) fn sees(&mut self, record: &[u8], alone: bool) -> Seen {
+        let (behind, left) = match &mut self.refused {
+            Refused::Skips { behind, left } => (behind, left),
+            Refused::NotKnown { hello } => {
+                if let Some((&HANDSHAKE, _)) = record.split_first() {
+                    hello.extend(record.iter().skip(5));
+                }
+                return Seen::Other;
+            }
+            Refused::No => return Seen::Other,
         };
-        if shown.first() != Some(&APPLICATION_DATA) || records(shown).count() != 1 {
-            return false;
+        if record.first() != Some(&APPLICATION_DATA) || records(record).count() != 1 {
+            return Seen::Other;
+        }
+        if let Some(keys) = behind
+            && open_alone(keys, record).is_some()
+        {
+            keys.sequence += 1;
+            *left = 0;
+            return Seen::Other;
+        }
+        if !alone {
+            // rustls refuses what comes between the parts.
+            return Seen::Other;
         }
         // An empty record counts as well, so that there is an end to them.
-        let length = shown.len().saturating_sub(OVERHEAD).max(1);
-        if behind
-            .as_ref()
-            .is_some_and(|keys| open_alone(keys, shown).is_some())
-            || length > *left
-        {
-            self.refused = Refused::No;
-            return false;
+        let length = record.len().saturating_sub(OVERHEAD).max(1);
+        if length > *left {
+            return Seen::TooMuch;
         }
         *left -= length;
         self.accepted = Some(false);
-        true
+        Seen::Skipped
     }
 }
 
-/// Whether a ClientHello, in these records, offers early data.
-fn offers(shown: &[u8]) -> bool {
-    let mut message = Vec::new();
-    for record in records(shown).filter(|record| record[0] == HANDSHAKE) {
-        message.extend(&record[5..]);
-    }
-    extensions_of_hello(&message).is_some_and(has_early_data)
+/// A record that rustls refuses, as it is longer than all that it would skip.
+pub(crate) fn too_long() -> Vec<u8> {
+    let length = LIMIT as usize + OVERHEAD;
+    let [.., high, low] = length.to_be_bytes();
+    let mut record = vec![APPLICATION_DATA, 3, 3, high, low];
+    record.resize(5 + length, 0);
+    record
+}
+
+/// Whether this ClientHello offers early data.
+fn offers(hello: &[u8]) -> bool {
+    extensions_of_hello(hello).is_some_and(has_early_data)
 }
 
 fn extensions_of_hello(message: &[u8]) -> Option<&[u8]> {
@@ -178,14 +213,15 @@ fn extensions_of_hello(message: &[u8]) -> Option<&[u8]> {
 }
 
 /// Whether our first record under the keys of the handshake accepts early data.
-fn accepts(keys: &TrafficKeys, record: &[u8]) -> bool {
-    let Some((HANDSHAKE, message)) = open_alone(keys, record) else {
-        return false;
-    };
-    message
-        .strip_prefix(&[ENCRYPTED_EXTENSIONS])
-        .and_then(|message| split::<2>(message.get(3..)?))
-        .is_some_and(|(extensions, _)| has_early_data(extensions))
+fn accepts(keys: &TrafficKeys, record: &[u8]) -> Result<bool, Error> {
+    open_alone(keys, record)
+        .filter(|(kind, _)| *kind == HANDSHAKE)
+        .and_then(|(_, message)| {
+            let message = message.strip_prefix(&[ENCRYPTED_EXTENSIONS])?;
+            Some(has_early_data(split::<2>(message.get(3..)?)?.0))
+        })
+        // Early data that was accepted must not be skipped.
+        .ok_or_else(|| Error::Internal("a flight without EncryptedExtensions".to_owned()))
 }
 
 fn has_early_data(mut extensions: &[u8]) -> bool {
@@ -212,6 +248,9 @@ fn split<const LENGTH: usize>(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+    use polytls_records::Cipher;
+
     use super::*;
 
     fn record(kind: u8, content: &[u8]) -> Vec<u8> {
@@ -234,23 +273,27 @@ mod tests {
         let with = hello(&[0, 23, 0, 0, 0, 42, 0, 0]);
         // Not in what belongs to another extension.
         let without = hello(&[0, 23, 0, 4, 0, 42, 0, 0]);
-        assert!(offers(&record(HANDSHAKE, &with)));
-        assert!(!offers(&record(HANDSHAKE, &without)));
-        assert!(!offers(&record(APPLICATION_DATA, &with)));
-        let pieces: Vec<u8> = with
-            .chunks(7)
-            .flat_map(|piece| record(HANDSHAKE, piece))
-            .collect();
-        assert!(offers(&pieces));
-        for end in 0..pieces.len() {
-            assert!(!offers(&pieces[..end]), "{end}");
+        assert!(offers(&with));
+        assert!(!offers(&without));
+        for end in 0..with.len() {
+            assert!(!offers(&with[..end]), "{end}");
         }
-        for at in 0..pieces.len() {
-            let mut garbled = pieces.clone();
+        for at in 0..with.len() {
+            let mut garbled = with.clone();
             garbled[at] ^= 0x80;
             // Whatever it says, it does not panic.
             let _ = offers(&garbled);
         }
+        let mut early = Early::new(true);
+        for piece in with.chunks(7) {
+            assert_eq!(early.sees(&record(HANDSHAKE, piece), true), Seen::Other);
+            // Not of what is none of it.
+            assert_eq!(early.sees(&record(20, &[1]), false), Seen::Other);
+        }
+        let Refused::NotKnown { hello } = early.refused else {
+            panic!("nothing was answered");
+        };
+        assert!(hello == with);
     }
 
     fn skipping() -> Early {
@@ -269,22 +312,75 @@ mod tests {
         for size in [1, 128, 16_384] {
             let mut early = skipping();
             for _ in 0..16_384 / size {
-                assert!(early.skips(&sealed(size)));
+                assert_eq!(early.sees(&sealed(size), true), Seen::Skipped);
             }
-            assert!(!early.skips(&sealed(1)));
+            assert_eq!(early.sees(&sealed(1), true), Seen::TooMuch);
             assert_eq!(early.accepted(), Some(false));
         }
         for empty in [sealed(0), record(APPLICATION_DATA, &[])] {
             let mut early = skipping();
-            assert_eq!((0..100_000).filter(|_| early.skips(&empty)).count(), 16_384);
+            let skipped = |_: &u32| early.sees(&empty, true) == Seen::Skipped;
+            assert_eq!((0..100_000).filter(skipped).count(), 16_384);
         }
-        // Other records, and what came together with some that are not done with, are rustls's.
+        // Other records, and what came behind part of a message, are rustls's.
         let mut early = skipping();
-        assert!(!early.skips(&record(HANDSHAKE, b"hello")));
-        assert!(
-            !early.skips(&[record(APPLICATION_DATA, b"one"), record(HANDSHAKE, b"2")].concat())
-        );
-        assert!(early.skips(&sealed(1)));
+        assert_eq!(early.sees(&record(HANDSHAKE, b"hello"), true), Seen::Other);
+        assert_eq!(early.sees(&sealed(1), false), Seen::Other);
+        assert_eq!(early.sees(&sealed(1), true), Seen::Skipped);
+    }
+
+    fn keys() -> TrafficKeys {
+        TrafficKeys {
+            cipher: Cipher::Aes128Gcm,
+            key: vec![7; 16].into(),
+            iv: [0; 12],
+            sequence: 0,
+        }
+    }
+
+    /// A record under [`keys`] of this content and, last, its type.
+    fn sealed(sequence: u8, content: &[u8]) -> Vec<u8> {
+        let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &keys().key).unwrap());
+        let mut nonce = [0; 12];
+        nonce[11] = sequence;
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let mut content = content.to_vec();
+        let [.., high, low] = (content.len() + 16).to_be_bytes();
+        let header = Aad::from([APPLICATION_DATA, 3, 3, high, low]);
+        key.seal_in_place_append_tag(nonce, header, &mut content)
+            .unwrap();
+        record(APPLICATION_DATA, &content)
+    }
+
+    #[test]
+    fn what_was_accepted_is_read_or_is_an_error() {
+        let accepts = |content: &[u8]| accepts(&keys(), &sealed(0, content)).ok();
+        assert_eq!(accepts(&[8, 0, 0, 6, 0, 4, 0, 42, 0, 0, 22]), Some(true));
+        assert_eq!(accepts(&[8, 0, 0, 6, 0, 4, 0, 43, 0, 0, 22]), Some(false));
+        assert_eq!(accepts(&[8, 0, 0, 2, 0, 0, 22]), Some(false));
+        for other in [&[8, 0, 0, 2, 0, 0, 21][..], &[8, 0, 22], &[11, 0, 0, 22]] {
+            assert_eq!(accepts(other), None);
+        }
+        let not_ours = sealed(1, &[8, 0, 0, 2, 0, 0, 22]);
+        assert!(super::accepts(&keys(), &not_ours).is_err());
+    }
+
+    #[test]
+    fn once_the_handshake_goes_on_nothing_is_skipped() {
+        // A warning, which says nothing about what follows.
+        let sealed = |sequence| sealed(sequence, &[1, 90, 21]);
+        let mut early = skipping();
+        early.refused = Refused::Skips {
+            behind: Some(Box::new(keys())),
+            left: LIMIT as usize,
+        };
+        assert_eq!(early.sees(&sealed(1), true), Seen::Skipped);
+        for (sequence, alone) in [(0, true), (1, true), (2, false)] {
+            assert_eq!(early.sees(&sealed(sequence), alone), Seen::Other);
+            assert_eq!(early.sees(&sealed(sequence), true), Seen::TooMuch);
+            let empty = record(APPLICATION_DATA, &[]);
+            assert_eq!(early.sees(&empty, true), Seen::TooMuch);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use polytls_records::RecordLayer;
 use rustls::unbuffered::UnbufferedConnectionCommon;
 use rustls::{AlertDescription, HandshakeKind, PeerIncompatible, PeerMisbehaved};
 
-use crate::early::Early;
+use crate::early::{self, Early, Seen};
 use crate::error::blame;
 use crate::kernel::{self, Kernel};
 use crate::observe::{self, Observed};
@@ -38,6 +38,8 @@ pub(crate) struct RustlsSession<S: Side> {
     /// To be asked if the session is resumed; asked once.
     again: Option<Box<Again>>,
     early: Early,
+    /// How much of the records that it is shown next was shown before.
+    unconsumed: usize,
     /// Whether to go without our own record layer.
     stay_on_rustls: bool,
 }
@@ -54,6 +56,7 @@ impl<S: Side> RustlsSession<S> {
             observed,
             again,
             early,
+            unconsumed: 0,
             stay_on_rustls: kernel::is_switched_off(),
         }
     }
@@ -123,8 +126,8 @@ impl<S: Side> RustlsSession<S> {
         }
     }
 
-    /// Looks what became of early data once a server has answered `hello` with `flight`.
-    fn see_client_hello(&mut self, hello: &[u8], flight: &[u8]) -> Result<(), Error> {
+    /// Looks what became of early data once a server has answered a ClientHello with `flight`.
+    fn see_client_hello(&mut self, flight: &[u8]) -> Result<(), Error> {
         let Protection::Rustls(connection) = &self.protection else {
             return Ok(());
         };
@@ -135,7 +138,19 @@ impl<S: Side> RustlsSession<S> {
             .negotiated_cipher_suite()
             .and_then(|suite| suite.tls13());
         self.early
-            .was_offered(hello, flight, suite, &mut seen.handshake_secrets)
+            .was_offered(flight, suite, &mut seen.handshake_secrets)
+    }
+
+    /// What comes is neither to be skipped nor part of the handshake: rustls says so to the peer.
+    fn too_much_early_data(&mut self, out: &mut Outbound) -> Error {
+        let Protection::Rustls(connection) = &mut self.protection else {
+            return moving();
+        };
+        let mut record = early::too_long();
+        let error = observe::observing(&mut self.observed, || {
+            unbuffered::refuse(connection, &mut record, out)
+        });
+        blame(error, None)
     }
 
     /// The handshake is complete, with our last `flight`.
@@ -234,11 +249,18 @@ impl<S: Side> Session for RustlsSession<S> {
     ) -> Result<Received, Error> {
         let before = out.len();
         let was_handshaking = self.is_handshaking();
-        if was_handshaking && self.early.skips(records) {
-            return Ok(Received {
-                consumed: records.len(),
-                ..Received::default()
-            });
+        if was_handshaking && !S::IS_CLIENT {
+            let before_it = std::mem::take(&mut self.unconsumed);
+            match self.early.sees(&records[before_it..], before_it == 0) {
+                Seen::Other => {}
+                Seen::Skipped => {
+                    return Ok(Received {
+                        consumed: records.len(),
+                        ..Received::default()
+                    });
+                }
+                Seen::TooMuch => return Err(self.too_much_early_data(out)),
+            }
         }
         if S::IS_CLIENT && was_handshaking {
             self.see_server_hello(records);
@@ -251,6 +273,7 @@ impl<S: Side> Session for RustlsSession<S> {
             Protection::Moving | Protection::Refused => return Err(moving()),
         };
         let received = received.map_err(|error| self.ended(error, records, before, out))?;
+        self.unconsumed = records.len() - received.consumed;
         if self.again.is_some() {
             self.judge_resumed(before, out)?;
         }
@@ -258,7 +281,7 @@ impl<S: Side> Session for RustlsSession<S> {
             let flight = &out.bytes()[before..];
             self.see_server_hello(flight);
             if was_handshaking && received.consumed > 0 && !flight.is_empty() {
-                self.see_client_hello(&records[..received.consumed], flight)?;
+                self.see_client_hello(flight)?;
             }
         }
         if received.answerable {

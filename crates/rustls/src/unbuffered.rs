@@ -181,6 +181,21 @@ pub(crate) fn process<S: Side>(
     }
 }
 
+/// Shows rustls a record that it refuses, and gives the error that comes of it.
+pub(crate) fn refuse<S: Side>(
+    connection: &mut S,
+    record: &mut [u8],
+    out: &mut Outbound,
+) -> rustls::Error {
+    match connection.process(record).state {
+        Err(error) => {
+            drain(connection, out);
+            error
+        }
+        Ok(state) => rustls::Error::General(format!("unexpected {state:?}")),
+    }
+}
+
 /// Makes a client's first flight, unless that was done, and seals early data behind it; says how much
 /// of `plaintext` that was. The handshake goes on with [`process`].
 pub(crate) fn write_early<S: Side>(

@@ -2,7 +2,7 @@
 //! goes on with the right numbers.
 
 use polytls_conformance::{Cut, Pair};
-use polytls_core::{Error, Role};
+use polytls_core::{Error, Role, records};
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 use rustls::server::{ServerSessionMemoryCache, UnbufferedServerConnection};
@@ -122,6 +122,85 @@ fn early_data_that_is_refused_is_skipped_whatever_its_records() {
                 assert!(read_early(&mut pair).is_empty());
                 carries_data(&mut pair);
             }
+        }
+    }
+}
+
+/// A client's first flight with early data, record by record, for a server that refuses it.
+fn refused(of: &Configs, layers: (Layer, Layer)) -> (Pair, Vec<Vec<u8>>) {
+    let (old, new) = (configs(of), configs(of));
+    let forgetful = Configs {
+        client: Arc::clone(&old.client),
+        ..new
+    };
+    carries_data(&mut pair(&old, layers, Cut::Whole).connected());
+    let mut pair = pair(&forgetful, layers, Cut::Whole);
+    assert_eq!(pair.client.write_early(b"early"), Ok(5));
+    assert_eq!(pair.client.do_handshake(), Err(Error::WantRead));
+    let flight = pair.take(Role::Client);
+    (pair, records(&flight).map(<[u8]>::to_vec).collect())
+}
+
+#[test]
+fn there_is_an_end_to_what_a_server_skips() {
+    for of in CONFIGS.iter() {
+        for layers in PAIRS {
+            for (length, most) in [
+                (0, 16_384),
+                (1, 16_384),
+                (17, 16_384),
+                (117, 163),
+                (3017, 5),
+            ] {
+                let (mut pair, flight) = refused(of, layers);
+                pair.give(Role::Server, &flight[0]);
+                assert_eq!(pair.server.do_handshake(), Err(Error::WantRead));
+                let record = [
+                    &[23, 3, 3][..],
+                    &u16::to_be_bytes(length),
+                    &vec![0; length.into()],
+                ];
+                let record = record.concat();
+                let _ = pair.take(Role::Server);
+                let mut skipped = 0;
+                let end = loop {
+                    pair.give(Role::Server, &record);
+                    match pair.server.do_handshake() {
+                        Err(Error::WantRead) => skipped += 1,
+                        end => break end,
+                    }
+                    assert!(pair.server.incoming_len() == 0 && skipped <= most);
+                };
+                assert_eq!(skipped, most);
+                assert!(matches!(end, Err(Error::PeerMisbehaved(_))), "{end:?}");
+                // An alert, under the keys of the handshake.
+                let last = pair.take(Role::Server);
+                assert_eq!(last[..5], [23, 3, 3, 0, 19]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_handshake_in_pieces_goes_on_behind_early_data_that_was_refused() {
+    for of in CONFIGS.iter() {
+        for layers in PAIRS {
+            let mut client = (*of.client).clone();
+            client.max_fragment_size = Some(40);
+            let of = Configs {
+                suite: of.suite,
+                client: Arc::new(client),
+                server: Arc::clone(&of.server),
+            };
+            let (mut pair, flight) = refused(&of, layers);
+            assert!(flight.iter().filter(|record| record[0] == 22).count() > 1);
+            for record in &flight {
+                pair.give(Role::Server, record);
+                assert_eq!(pair.server.do_handshake(), Err(Error::WantRead));
+            }
+            let mut pair = pair.connected();
+            assert_eq!(pair.facts(Role::Server).early_data, Some(false));
+            carries_data(&mut pair);
         }
     }
 }
