@@ -289,7 +289,11 @@ class Driver:
         if self._state is State.OPEN:
             self._happened(Event.STARTED)
         # Some may wait although the handshake is starved.
-        return self._ask(lambda: buffer.read_early_data(amount), reads=False)
+        data = self._ask(lambda: buffer.read_early_data(amount), reads=False)
+        if data == b"" and amount:
+            # That may have completed the handshake.
+            self.handshake()
+        return data
 
     def drop_early(self) -> None:
         """Nobody will read what early data there is."""
@@ -496,16 +500,21 @@ class Driver:
         more = self._buffer.pending() if isinstance(self._buffer, SupportsPending) else 0
         return len(self._ahead) + more
 
-    def look_ahead(self) -> bool:
+    def look_ahead(self, *, past_early_data: bool = True) -> bool:
         """Open data before it is asked for; False if there is none. The next reads get it.
 
         Errors, the end and `Need`s stay where they are, for those reads; the state tells.
+
+        Raises TLSError only without `past_early_data`, if any waits.
         """
         if not self._established or self._given_up is not None:
             return False
         try:
             data = self._read(_RECORD)
-        except TLSError:
+        except TLSError as error:
+            # The base class alone is for calls at the wrong time.
+            if type(error) is TLSError and not past_early_data:
+                raise
             return False
         if isinstance(data, Need):
             return False

@@ -235,7 +235,7 @@ class Endings(SocketBase):
 
     def _refuse_to_discard(self) -> None:
         driver = self._driver
-        if driver.ahead or driver.look_ahead():
+        if driver.ahead or driver.look_ahead(past_early_data=False):
             raise TLSError("there is data that was not received yet: recv it, then unwrap again")
 
     def detach(self) -> int:

@@ -636,6 +636,44 @@ def test_a_socket_does_not_read_past_it_and_closes_with_it(
 
 
 @needs("wrap_socket")
+def test_a_connection_ends_in_order_though_nothing_but_early_data_was_read(
+    tied: Any, threads: ThreadPoolExecutor
+) -> None:
+    for visits in range(2):
+        ours, theirs = tied(PATIENCE)
+        sent = ours.write_early_data(EARLY)
+        dialling = threads.submit(ours.do_handshake)
+        data = bytearray()
+        while piece := theirs.read_early_data(9):
+            data += piece
+        assert bytes(data) == EARLY[:sent]
+        assert bool(sent) is bool(visits)
+        dialling.result()
+        # A close_notify, not an end that might have been cut off.
+        theirs.close(force=True)
+        assert ours.recv(9) == b""
+
+
+@needs("wrap_socket")
+def test_tls_does_not_end_past_early_data(tied: Any, threads: ThreadPoolExecutor) -> None:
+    for visits in range(2):
+        ours, theirs = tied(PATIENCE)
+        sent = ours.write_early_data(EARLY)
+        serving = threads.submit(theirs.do_handshake)
+        ours.sendall(b"rest")
+        serving.result()
+        if visits:
+            assert sent
+            with pytest.raises(TLSError):
+                theirs.unwrap()
+            assert theirs.read_early_data(99) == EARLY
+        # Nothing was said yet.
+        theirs.sendall(b"x")
+        assert ours.recv(9) == b"x"
+        assert theirs.recv(9) == b"rest"
+
+
+@needs("wrap_socket")
 @pytest.mark.parametrize("below", [lambda plain: plain, Tunnel], ids=["socket", "stream"])
 def test_nothing_leaves_a_socket_that_is_closed_before_its_handshake(
     lab: Any, tied: Any, client: Any, threads: ThreadPoolExecutor, below: Any
