@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -26,9 +26,7 @@ use rustls::client::{
     ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
 use rustls::pki_types::{ServerName, UnixTime};
-use rustls::server::{
-    NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
-};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, StoresServerSessions};
 
 use crate::observe::{self, SessionKey};
 use crate::tickets::{Binding, FleetTicketer};
@@ -291,19 +289,27 @@ pub(crate) fn of_client(
 
 /// Sessions that a server keeps itself, and gives away names of: all, where early data is taken, as each
 /// is then good for once (RFC 8446 section 8.1); otherwise those of TLS 1.2 clients that have no tickets.
-#[derive(Debug)]
 struct ServerSessions {
-    cache: PerProcess<Arc<ServerSessionMemoryCache>>,
+    cache: PerProcess<Mutex<Named>>,
     limit: NonZeroUsize,
     term: Term,
     /// `None` where tickets are what is counted.
     counters: Option<Arc<Counters>>,
 }
 
+/// Sessions by their names; not rustls's own cache, which looks through all of it for each that is taken.
+type Named = LruCache<Vec<u8>, Vec<u8>>;
+
+impl fmt::Debug for ServerSessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerSessions")
+    }
+}
+
 impl ServerSessions {
     fn new(limit: NonZeroUsize, term: Term, counters: Option<Arc<Counters>>) -> Self {
         Self {
-            cache: PerProcess::new(ServerSessionMemoryCache::new(limit.get())),
+            cache: PerProcess::new(Mutex::new(LruCache::new(limit))),
             limit,
             term,
             counters,
@@ -318,28 +324,32 @@ impl ServerSessions {
         session
     }
 
-    fn cache(&self) -> &ServerSessionMemoryCache {
-        self.cache
-            .get(|_| ServerSessionMemoryCache::new(self.limit.get()))
+    fn cache(&self) -> MutexGuard<'_, Named> {
+        let cache = self.cache.get(|_| Mutex::new(LruCache::new(self.limit)));
+        cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl StoresServerSessions for ServerSessions {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        let value = self.term.put_before(&value);
-        let kept = value.is_some_and(|value| self.cache().put(key, value));
-        if kept && let Some(counters) = &self.counters {
+        let Some(value) = self.term.put_before(&value) else {
+            return false;
+        };
+        self.cache().put(key, value);
+        if let Some(counters) = &self.counters {
             counters.stored();
         }
-        kept
+        true
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.found(self.cache().get(key))
+        let session = self.cache().get(key).cloned();
+        self.found(session)
     }
 
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.found(self.cache().take(key))
+        let session = self.cache().pop(key);
+        self.found(session)
     }
 
     fn can_cache(&self) -> bool {
@@ -399,4 +409,30 @@ pub(crate) fn of_server(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use polytls_core::clock::SystemClock;
+
+    use super::*;
+
+    fn store(limit: usize) -> ServerSessions {
+        let limit = NonZeroUsize::new(limit).unwrap();
+        ServerSessions::new(limit, Term(Arc::new(SystemClock)), None)
+    }
+
+    #[test]
+    fn the_session_that_was_used_least_recently_is_forgotten_first() {
+        let store = store(2);
+        for name in [b"a", b"b"] {
+            assert!(store.put(name.to_vec(), b"session".to_vec()));
+        }
+        assert_eq!(store.get(b"a"), Some(b"session".to_vec()));
+        assert!(store.put(b"c".to_vec(), b"other".to_vec()));
+        assert_eq!(store.get(b"b"), None);
+        assert_eq!(store.take(b"a"), Some(b"session".to_vec()));
+        assert_eq!(store.take(b"a"), None);
+        assert_eq!(store.take(b"c"), Some(b"other".to_vec()));
+    }
 }
