@@ -115,7 +115,7 @@ impl Early {
         &mut self,
         flight: &[u8],
         suite: Option<&Tls13CipherSuite>,
-        secrets: &mut Option<HandshakeSecrets>,
+        secrets: &mut Option<Box<HandshakeSecrets>>,
     ) -> Result<(), Error> {
         let offered = match std::mem::replace(&mut self.refused, Refused::No) {
             Refused::NotKnown { hello } => offers(&hello),
@@ -127,7 +127,7 @@ impl Early {
             return Ok(());
         };
         let first = records(flight).find(|record| record[0] == APPLICATION_DATA);
-        let behind = match (first, secrets.take()) {
+        let behind = match (first, secrets.take().map(|kept| *kept)) {
             // HelloRetryRequest.
             (None, _) => None,
             (

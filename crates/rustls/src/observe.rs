@@ -41,7 +41,7 @@ pub(crate) struct Observed {
     /// What keying material is exported from.
     pub(crate) exporter: Option<Box<Exporter>>,
     /// What its handshake is protected with, where that is of interest (servers, `early.rs`).
-    pub(crate) handshake_secrets: Option<HandshakeSecrets>,
+    pub(crate) handshake_secrets: Option<Box<HandshakeSecrets>>,
     /// What TLS 1.2 needs besides.
     pub(crate) server_hello: Option<ServerHello>,
 }

@@ -16,7 +16,6 @@ use crate::identity::{Chooser, certified_key};
 use crate::observe::Observed;
 use crate::provider::Selection;
 use crate::resumption::Counters;
-use crate::secrets::HandshakeSecrets;
 use crate::session::RustlsSession;
 use crate::verifier::ClientJudge;
 use crate::{resumption, secrets};
@@ -118,7 +117,7 @@ impl ServerEngine for Server {
             .map_err(|error| Error::Internal(error.to_string()))?;
         let observed = Observed {
             counters: Some(Arc::clone(&self.counters)),
-            handshake_secrets: Some(HandshakeSecrets::default()),
+            handshake_secrets: Some(Box::default()),
             ..Observed::default()
         };
         let again = self.verifier.as_ref();

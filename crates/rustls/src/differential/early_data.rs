@@ -10,7 +10,7 @@ use rustls::server::{ServerSessionMemoryCache, UnbufferedServerConnection};
 use super::{Arc, CONFIGS, Configs, HOST, Handle, Layer, PAIRS};
 use crate::early;
 use crate::observe::Observed;
-use crate::secrets::{HandshakeSecrets, Listener};
+use crate::secrets::Listener;
 
 fn configs(of: &Configs) -> Configs {
     let (mut client, mut server) = ((*of.client).clone(), (*of.server).clone());
@@ -34,7 +34,7 @@ fn pair(configs: &Configs, layers: (Layer, Layer), cut: Cut) -> Pair {
     let client = Handle::new(client.expect("a connection"), layers.0 == Layer::Rustls);
     let server = Handle::new(server.expect("a connection"), layers.1 == Layer::Rustls);
     server.held().session.observed = Some(Box::new(Observed {
-        handshake_secrets: Some(HandshakeSecrets::default()),
+        handshake_secrets: Some(Box::default()),
         ..Observed::default()
     }));
     Pair::new(client.share(), server.share()).cut(cut)
