@@ -290,14 +290,8 @@ fn read(connection: &mut Connection) -> (Vec<u8>, End) {
 }
 
 fn records(stream: &[u8]) -> Vec<Vec<u8>> {
-    let mut records = Vec::new();
-    let mut rest = stream;
-    while !rest.is_empty() {
-        let length = HEADER + usize::from(u16::from_be_bytes([rest[3], rest[4]]));
-        let (record, behind) = rest.split_at(length);
-        records.push(record.to_vec());
-        rest = behind;
-    }
+    let records: Vec<_> = polytls_core::records(stream).map(<[u8]>::to_vec).collect();
+    assert_eq!(records.concat(), stream, "a record is not whole");
     records
 }
 

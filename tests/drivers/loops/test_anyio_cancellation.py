@@ -19,6 +19,7 @@ from polytls.testing.conformance.lab import PATIENCE, Lab
 
 from .conftest import sockets
 from .interruption import Cut, at_every_wait
+from .over_anyio import dialled, listening
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -66,21 +67,6 @@ async def connected(lab: Lab) -> AsyncIterator[tuple[TLSStream, TLSStream]]:
         finally:
             for end in (client, made[0]):
                 await anyio.aclose_forcefully(end)
-
-
-@asynccontextmanager
-async def listening(lab: Lab, handler: Any) -> AsyncIterator[int]:
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    secured = TLSListener(listener, lab.server())
-    async with secured, anyio.create_task_group() as tasks:
-        tasks.start_soon(secured.serve, handler)
-        yield secured.extra(SocketAttribute.local_port)
-        tasks.cancel_scope.cancel()
-
-
-async def dialled(lab: Lab, port: int, **given: Any) -> TLSStream:
-    given.setdefault("server_hostname", lab.host)
-    return await TLSStream.wrap(await anyio.connect_tcp("127.0.0.1", port), lab.client(), **given)
 
 
 async def hello(stream: TLSStream) -> None:

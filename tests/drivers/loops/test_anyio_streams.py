@@ -25,6 +25,8 @@ from polytls import (
 from polytls.anyio import TLSAttribute, TLSListener, TLSStream
 from polytls.testing.conformance.lab import PATIENCE, Lab
 
+from .over_anyio import dialled, listening
+
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 
 
@@ -354,22 +356,6 @@ def test_arguments_that_are_wrong_leave_the_stream_alone(run: Run, lab: Lab) -> 
 
 
 # --- over sockets ---
-
-
-@asynccontextmanager
-async def listening(lab: Lab, handler: Any, *, tls: Any = None, **given: Any) -> AsyncIterator[int]:
-    """A listener on loopback; gives its port."""
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    secured = TLSListener(listener, tls or lab.server(), **given)
-    async with secured, anyio.create_task_group() as tasks:
-        tasks.start_soon(secured.serve, handler)
-        yield secured.extra(SocketAttribute.local_port)
-        tasks.cancel_scope.cancel()
-
-
-async def dialled(lab: Lab, port: int, **given: Any) -> TLSStream:
-    given.setdefault("server_hostname", lab.host)
-    return await TLSStream.wrap(await anyio.connect_tcp("127.0.0.1", port), lab.client(), **given)
 
 
 async def echo(stream: TLSStream) -> None:

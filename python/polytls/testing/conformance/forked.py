@@ -1,7 +1,7 @@
 """A process that forks: `python forked.py IMPLEMENTATION CASE`.
 
-Run by `test_socket_fork.py` in a process of its own, as its threads must not be there when it
-forks. Prints «done» and exits with 0, or fails, or hangs.
+Run by cases (`assert_done_in_a_process`) in a process of its own, as its threads must not be there
+when it forks. Prints «done» and exits with 0, or fails, or hangs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import subprocess
 import sys
 import threading
 import traceback
@@ -199,6 +200,20 @@ CASES = {
 
 #: Run by `test_early_data.py`.
 OTHERS = {"early data": early_data}
+
+
+def assert_done_in_a_process(name: str, case: str) -> None:
+    """Run this file, and hold it to what it says above."""
+    done = subprocess.run(
+        [sys.executable, __file__, name, case],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
 
 if __name__ == "__main__":
     ground = Ground(sys.argv[1])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import selectors
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +16,11 @@ from polytls import (
     TLSServerConfiguration,
     TLSVersion,
     WantReadError,
+    WantWriteError,
 )
 from polytls.testing import CertificateAuthority, KeyType, Pair
 
-__all__ = ["HOST", "PATIENCE", "Lab", "Outcome", "Whole", "same_error"]
+__all__ = ["HOST", "PATIENCE", "Lab", "Outcome", "Whole", "drive", "ready", "same_error"]
 
 #: What the default server of these tests is called.
 HOST = "server.example"
@@ -147,3 +150,21 @@ def same_error(one: BaseException, other: BaseException) -> bool:
         and str(one) == str(other)
         and vars(one) == vars(other)
     )
+
+
+def ready(side: Any, events: int) -> None:
+    """Wait until a selector finds `side` ready."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(side, events)
+        assert selector.select(PATIENCE), "nothing came"
+
+
+def drive(side: Any, call: Callable[..., Any], *given: Any) -> Any:
+    """Repeat `call`, waiting with a selector for what it asks for."""
+    while True:
+        try:
+            return call(*given)
+        except WantReadError:
+            ready(side, selectors.EVENT_READ)
+        except WantWriteError:
+            ready(side, selectors.EVENT_WRITE)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import selectors
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,10 +24,10 @@ from polytls import (
     TLSError,
     TLSVersion,
     WantReadError,
-    WantWriteError,
 )
 from polytls.testing import Pair
-from polytls.testing.conformance.lab import PATIENCE, Whole
+from polytls.testing.conformance.forked import assert_done_in_a_process
+from polytls.testing.conformance.lab import PATIENCE, Whole, drive
 from polytls.testing.conformance.selection import needs
 from polytls.testing.conformance.target import Target
 
@@ -352,16 +348,7 @@ def test_a_flight_that_came_too_late_is_refused_to_its_client(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_after_a_fork_one_process_alone_takes_it(target: Target) -> None:
-    script = Path(__file__).with_name("forked.py")
-    done = subprocess.run(
-        [sys.executable, script, target.name, "early data"],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=2 * PATIENCE,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    assert_done_in_a_process(target.name, "early data")
 
 
 # --- apart ---
@@ -577,23 +564,6 @@ def test_blocking_sockets_wait_for_it(tied: Any, threads: ThreadPoolExecutor) ->
         assert theirs.recv(1) == b""
 
 
-def ready(side: Any, events: int) -> None:
-    with selectors.DefaultSelector() as selector:
-        selector.register(side, events)
-        assert selector.select(PATIENCE), "nothing came"
-
-
-def driven(side: Any, call: Callable[..., Any], *given: Any) -> Any:
-    """Repeat `call`, waiting with a selector for what it asks for."""
-    while True:
-        try:
-            return call(*given)
-        except WantReadError:
-            ready(side, selectors.EVENT_READ)
-        except WantWriteError:
-            ready(side, selectors.EVENT_WRITE)
-
-
 @needs("wrap_socket")
 def test_non_blocking_sockets_say_what_they_want(tied: Any, threads: ThreadPoolExecutor) -> None:
     for visits in range(2):
@@ -601,15 +571,15 @@ def test_non_blocking_sockets_say_what_they_want(tied: Any, threads: ThreadPoolE
         with pytest.raises(WantReadError):
             theirs.read_early_data(9)
         sent = ours.write_early_data(EARLY)
-        dialling = threads.submit(driven, ours, ours.do_handshake)
+        dialling = threads.submit(drive, ours, ours.do_handshake)
         data = bytearray()
-        while piece := driven(theirs, theirs.read_early_data, 5):
+        while piece := drive(theirs, theirs.read_early_data, 5):
             data += piece
         assert bytes(data) == EARLY[:sent]
         dialling.result(PATIENCE)
         assert ours.info.early_data is theirs.info.early_data is (True if visits else None)
-        assert driven(theirs, theirs.send, b"x") == 1
-        assert driven(ours, ours.recv, 9) == b"x"
+        assert drive(theirs, theirs.send, b"x") == 1
+        assert drive(ours, ours.recv, 9) == b"x"
 
 
 @needs("wrap_socket")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 
 from polytls import AlertDescription, TLSError, TLSVersion, WantReadError, WantWriteError
 from polytls.testing import CertificateAuthority
-from polytls.testing.conformance.lab import PATIENCE, Whole, same_error
+from polytls.testing.conformance.lab import PATIENCE, Whole, drive, ready, same_error
 
 
 @contextmanager
@@ -29,24 +29,6 @@ def connect(lab: Any, listener: Any, **given: Any) -> Any:
     return lab.client(**given).connect(
         listener.getsockname(), server_hostname=lab.host, timeout=PATIENCE
     )
-
-
-def ready(side: Any, events: int) -> None:
-    """Wait until a selector finds `side` ready."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(side, events)
-        assert selector.select(PATIENCE), "nothing came"
-
-
-def drive(side: Any, call: Callable[..., Any], *given: Any) -> Any:
-    """Repeat `call`, waiting with a selector for what it asks for."""
-    while True:
-        try:
-            return call(*given)
-        except WantReadError:
-            ready(side, selectors.EVENT_READ)
-        except WantWriteError:
-            ready(side, selectors.EVENT_WRITE)
 
 
 def abandon(side: Any) -> None:
