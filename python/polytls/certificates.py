@@ -11,15 +11,9 @@ from collections.abc import Iterable
 from typing import Literal, TypedDict
 
 from . import _native
-from .errors import CertificateVerificationError, ConfigurationError, VerificationFailure
-from .identity import (
-    Certificate,
-    PrivateKey,
-    RevocationList,
-    Signer,
-    SigningChain,
-    TrustStore,
-)
+from .capabilities import refusal
+from .errors import CertificateVerificationError, VerificationFailure
+from .identity import PrivateKey, Signer, SigningChain, Source, TrustStore
 from .info import CertificateInfo
 
 __all__ = [
@@ -28,6 +22,7 @@ __all__ = [
     "SignerData",
     "TrustData",
     "chain_data",
+    "contents_of",
     "leaf_validity",
     "read",
     "refusal_of",
@@ -153,23 +148,23 @@ def refusal_of(
     )
 
 
-def _data(
-    source: Certificate | PrivateKey | RevocationList | TrustStore, field: str, implementation: str
-) -> Data:
+def _data(source: Source, field: str, implementation: str) -> Data:
     if source.buffer is not None:
-        return "", source.buffer
+        return source.path or "", source.buffer
     if source.path is None:
-        raise ConfigurationError(
-            f"{implementation}: {field}: an id cannot be used here; give a buffer or a file",
-            field=field,
-            implementation=implementation,
-        )
+        raise refusal(implementation, field, "an id cannot be used here; give a buffer or a file")
+    return source.path, contents_of(source.path, field, implementation)
+
+
+def contents_of(path: str, field: str, implementation: str) -> bytes:
+    """Return what a file holds that a configuration names in `field`.
+
+    Raises ConfigurationError, with the path, if it cannot be read.
+    """
     try:
-        with open(source.path, "rb") as file:
-            return source.path, file.read()
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
-        raise ConfigurationError(
-            f"{implementation}: {field}: cannot read {source.path}: {error.strerror or error}",
-            field=field,
-            implementation=implementation,
+        raise refusal(
+            implementation, field, f"cannot read {path}: {error.strerror or error}"
         ) from error

@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeAlias, TypeVar
 
 from .constants import (
     CipherSuite,
@@ -25,7 +26,7 @@ from .constants import (
 )
 from .errors import ConfigurationError
 from .frozen import frozen
-from .identity import SigningChain, TrustStore
+from .identity import SigningChain, Source, TrustStore, map_sources
 from .info import PresentedPeer
 from .tickets import TicketKeys
 from .values import Value, instance_of, items_of, path_of
@@ -40,6 +41,7 @@ __all__ = [
     "TLSClientConfiguration",
     "TLSServerConfiguration",
     "key_log_from_environment",
+    "with_sources",
 ]
 
 #: Where secrets go: a file, by its path, or a function that takes one line without its end.
@@ -417,6 +419,22 @@ class TLSServerConfiguration(_Configuration):
     def ticket_keys(self) -> TicketKeys | None:
         """The keys that tickets are sealed with; None: random ones, of each context alone."""
         return self._ticket_keys
+
+
+_C = TypeVar("_C", bound=_Configuration)
+
+
+def with_sources(configuration: _C, change: Callable[[str, Source], Source]) -> _C:
+    """Return a copy with every source in it replaced by what `change` makes of it.
+
+    `change` is called with the name of the parameter that the source is in, and the source.
+    """
+    return configuration.replace(
+        **{
+            name: map_sources(value, partial(change, name))
+            for name, value in configuration._values().items()
+        }
+    )
 
 
 def _optional(name: str, value: object, kind: type[Any]) -> object:

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Final, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar, runtime_checkable
 
 from .constants import SignatureScheme
 from .values import Value, bytes_of, instance_of, items_of, path_of
@@ -33,14 +33,19 @@ __all__ = [
     "RevocationList",
     "Signer",
     "SigningChain",
+    "Source",
     "TrustStore",
+    "map_sources",
 ]
 
 _T = TypeVar("_T")
 
 
-class _Source(Value):
-    """One of a buffer, a file's path and an identifier, or none of them."""
+class Source(Value):
+    """One of a buffer, a file's path and an identifier, or none of them.
+
+    A copy made by `with_contents` has a path and what its file held.
+    """
 
     __slots__ = ("_buffer", "_id", "_path")
 
@@ -76,7 +81,10 @@ class _Source(Value):
 
     @property
     def buffer(self) -> bytes | None:
-        """The bytes it was made from, PEM or DER; None if it has another source."""
+        """The bytes it was made from, PEM or DER; None if it has another source.
+
+        For a file, None as well, unless `ReloadingServerContext` has read it.
+        """
         return self._buffer
 
     @property
@@ -123,6 +131,22 @@ class _Source(Value):
         """
         return cls(id=_given("id", id))
 
+    def with_contents(self, contents: bytes) -> Self:
+        """Return a copy that holds what its file holds: contexts use that and open no file.
+
+        It keeps its path, which messages name. It is equal only to copies with the same contents.
+        """
+        made = object.__new__(type(self))
+        made._fill(**self._values() | {"buffer": contents})
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._path is None or self._buffer is None:
+            return super().__reduce__()
+        # The constructor takes one of the two.
+        plain = type(self)(**self._values() | {"buffer": None})
+        return type(self).with_contents, (plain, self._buffer)
+
     def __repr__(self) -> str:
         shown = [f"{name}={_shown(value)}" for name, value in self._named().items()]
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -142,7 +166,7 @@ def _given(name: str, value: _T) -> _T:
     return value
 
 
-class Certificate(_Source):
+class Certificate(Source):
     """A certificate, by its source (PEP 748, "Certificates").
 
     Its contents are PEM, which begins with "-----BEGIN CERTIFICATE-----", or else DER. The first
@@ -186,7 +210,7 @@ class Signer(Protocol):
         ...
 
 
-class PrivateKey(_Source):
+class PrivateKey(Source):
     """A private key, by its source (PEP 748, "Private Keys"), or by what signs with it.
 
     Its contents are PEM, which begins with "-----BEGIN" and the key's type, or else DER.
@@ -196,7 +220,7 @@ class PrivateKey(_Source):
 
     __slots__ = ("_signer",)
 
-    _fields = (*_Source._fields, "signer")
+    _fields = (*Source._fields, "signer")
 
     _signer: Signer | None
 
@@ -235,7 +259,7 @@ class PrivateKey(_Source):
         return cls(signer=_given("signer", signer))
 
 
-class RevocationList(_Source):
+class RevocationList(Source):
     """Certificate revocation lists, by their source (RFC 5280 5).
 
     Its contents are PEM, with any number of sections that begin with "-----BEGIN X509 CRL-----",
@@ -330,7 +354,7 @@ def _sources_of(name: str, value: object, kind: type[_T]) -> tuple[_T, ...]:
     )
 
 
-class TrustStore(_Source):
+class TrustStore(Source):
     """What peers are verified by (PEP 748, "Trust Store").
 
     Its contents are certificates in PEM, each of which is an anchor. Without a parameter it is
@@ -523,3 +547,18 @@ class SigningChain(Value):
         if self._ocsp_response is not None:
             more += f", ocsp_response=<{len(self._ocsp_response)} bytes>"
         return f"SigningChain(leaf={self._leaf!r}{more})"
+
+
+def map_sources(value: object, change: Callable[[Source], Source]) -> Any:
+    """Return `value` with every source in it replaced by what `change` makes of it.
+
+    `value`: a `Value`, a tuple, or anything else, which is returned as it is. A source that holds
+    others, as a trust store does, is changed after them.
+    """
+    if isinstance(value, tuple):
+        return tuple(map_sources(item, change) for item in value)
+    if not isinstance(value, Value):
+        return value
+    made = object.__new__(type(value))
+    made._fill(**{name: map_sources(item, change) for name, item in value._values().items()})
+    return change(made) if isinstance(made, Source) else made

@@ -1,11 +1,13 @@
-"""A server whose identity changes while it runs: new certificates without a restart.
+"""A server whose files change while it runs: new certificates, authorities and revocation lists
+without a restart.
 
 Contexts are immutable. `ReloadingServerContext` stands before one, of any implementation, and puts
-another in its place; connections that begin from then on have the new identity, those that are open
+another in its place; connections that begin from then on have the new one, those that are open
 keep theirs. What cannot be used (half-written files, a key of another certificate, a certificate
-that has expired) never takes the place of what can: the last good identity stays.
+that has expired) never takes the place of what can: the last good context stays.
 
-Files are read once for each change, and what was read is what is served.
+Files are read once for each change, and what was read is what is used: whether anything is new is
+judged by contents, not by paths.
 """
 
 from __future__ import annotations
@@ -16,15 +18,16 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from .arguments import DEFAULT, seconds_of
 from .capabilities import refusal
-from .certificates import leaf_validity
-from .configuration import TLSServerConfiguration
+from .certificates import contents_of, leaf_validity
+from .configuration import TLSServerConfiguration, with_sources
 from .errors import ConfigurationError
-from .identity import Certificate, PrivateKey, SigningChain
+from .identity import SigningChain, Source, map_sources
 from .interfaces import (
     ServerContext,
     SupportsHandshakeMayBlock,
@@ -51,11 +54,9 @@ __all__ = ["ReloadingServerContext", "Watch"]
 
 _LOG: Final = logging.getLogger(__name__)
 
-_Item = TypeVar("_Item", Certificate, PrivateKey)
-
 
 class ReloadingServerContext:
-    """A server context whose signing chains can be replaced; see the module.
+    """A server context whose files can be read again while it is used; see the module.
 
     `implementation`: what makes the contexts. `configuration`: as for any server context; where
     ticket keys can be given and none are, random ones are made here, so that sessions outlive a
@@ -67,7 +68,7 @@ class ReloadingServerContext:
     Raises what the implementation's server context does.
     """
 
-    __slots__ = ("__weakref__", "_current", "_implementation", "_replacing", "_sources")
+    __slots__ = ("__weakref__", "_current", "_implementation", "_named", "_replacing")
 
     def __init__(
         self,
@@ -82,16 +83,17 @@ class ReloadingServerContext:
             keys = TicketKeys.from_secret(secrets.token_bytes(32))
             configuration = configuration.replace(ticket_keys=keys)
         self._replacing = threading.Lock()
-        self._sources = configuration.certificate_chain or ()
+        #: What is wanted: files by their paths.
+        self._named = configuration
         self._current: ServerContext = self._implementation.server_context(
-            self._read(configuration)
+            self._checked(with_sources(configuration, self._read))
         )
 
     # --- what a server context does ---
 
     @property
     def configuration(self) -> TLSServerConfiguration:
-        """The current configuration; chains from files stand in it as they were read."""
+        """The current configuration; what comes from files has the contents that were read."""
         return self._current.configuration
 
     @property
@@ -161,13 +163,13 @@ class ReloadingServerContext:
             sock, leftover=leftover, do_handshake_on_connect=do_handshake_on_connect
         )
 
-    # --- another identity ---
+    # --- another context ---
 
     def replace(self, chains: Sequence[SigningChain]) -> None:
         """Put other signing chains in the place of the current ones, for new connections.
 
         When it returns, connections that begin have them. Everything else stays as it was
-        configured, ticket keys included.
+        configured and read, ticket keys included.
 
         Raises ConfigurationError for what cannot be served: what cannot be read or parsed, keys of
         other certificates, leaves that have expired or are not valid yet. The current chains then
@@ -178,23 +180,30 @@ class ReloadingServerContext:
             for index, chain in enumerate(items_of("chains", chains, "SigningChain"))
         )
         with self._replacing:
-            self._replace(given)
+            # Files of the chains alone are read: a fault in another one stops no new identity.
+            read = map_sources(given, partial(self._read, "certificate_chain"))
+            self._use(self._current.configuration.replace(certificate_chain=read))
+            self._named = self._named.replace(certificate_chain=given)
 
     def reload(self) -> bool:
-        """Read the files of the chains again; return whether there was anything new.
+        """Read all files that the configuration names again; return whether anything was new.
 
-        Raises what `replace` does.
+        Those of the chains, and those of the trust store: authorities, revocation lists, pins. The
+        system's own store is read again when anything else is new.
+
+        Raises ConfigurationError for what cannot be used, as `replace` does; the current context
+        then stays.
         """
         with self._replacing:
-            return self._replace(self._sources)
+            return self._use(with_sources(self._named, self._read))
 
     def watch(self, paths: Iterable[str | os.PathLike[str]] | None = None) -> Watch:
-        """Reload whenever the files of the chains change, until the `Watch` is stopped.
+        """Reload whenever the files that it names change, until the `Watch` is stopped.
 
         `paths`: the files to watch instead, if others change whenever these do. Their folders are
         watched, so that files may be written over, renamed into place, or be reached through
-        symbolic links that change, as Kubernetes does it. What cannot be served is logged (logger
-        "polytls.reload"), and the last good identity stays.
+        symbolic links that change, as Kubernetes does it. What cannot be used is logged (logger
+        "polytls.reload"), and the last good context stays.
 
         Needs the package watchfiles: `pip install polytls[reload]`.
 
@@ -203,22 +212,36 @@ class ReloadingServerContext:
         return Watch(self, self._paths() if paths is None else map(Path, paths))
 
     def _paths(self) -> list[Path]:
-        items = [item for chain in self._sources for item in (*chain.leaf, *chain.chain)]
-        return [Path(item.path) for item in items if item is not None and item.path is not None]
+        paths: list[Path] = []
 
-    def _replace(self, chains: tuple[SigningChain, ...]) -> bool:
-        before = self._current.configuration
-        after = self._read(before.replace(certificate_chain=chains))
-        if after != before:
-            # One assignment: a connection begins with the one or the other.
-            self._current = self._implementation.server_context(after)
-        self._sources = chains
-        return after != before
+        def note(_: str, source: Source) -> Source:
+            if source.path is not None:
+                paths.append(Path(source.path))
+            return source
 
-    def _read(self, configuration: TLSServerConfiguration) -> TLSServerConfiguration:
-        name = self._implementation.name or ""
-        chains = [_as_read(chain, name) for chain in configuration.certificate_chain or ()]
-        return configuration.replace(certificate_chain=chains)
+        with_sources(self._named, note)
+        return paths
+
+    def _read(self, field: str, source: Source) -> Source:
+        """The source, with what its file holds now if it is one."""
+        if source.path is None:
+            return source
+        contents = contents_of(source.path, field, self._implementation.name or "")
+        return source.with_contents(contents)
+
+    def _checked(self, configuration: TLSServerConfiguration) -> TLSServerConfiguration:
+        """The same; ConfigurationError for a leaf that is not valid now."""
+        for chain in configuration.certificate_chain or ():
+            _check_validity(chain, self._implementation.name or "")
+        return configuration
+
+    def _use(self, configuration: TLSServerConfiguration) -> bool:
+        """Have new connections begin with what was read, if it is new; return whether it is."""
+        if self._checked(configuration) == self._current.configuration:
+            return False
+        # One assignment: a connection begins with the one or the other.
+        self._current = self._implementation.server_context(configuration)
+        return True
 
 
 class Watch:
@@ -233,7 +256,7 @@ class Watch:
             ) from error
         folders = {folder for path in paths for folder in (path.parent, path.resolve().parent)}
         if not folders:
-            raise ValueError("paths: there is no file to watch; the chains come from none")
+            raise ValueError("paths: there is no file to watch; the configuration names none")
         self._context = context
         self._stopping = threading.Event()
         self._changes = watchfiles.watch(
@@ -257,15 +280,15 @@ class Watch:
             # watched is found all the same.
             try:
                 if self._context.reload():
-                    _LOG.info("the server's identity was reloaded")
+                    _LOG.info("the server's files were reloaded")
                 failed = ""
             except ConfigurationError as error:
                 if str(error) != failed:
-                    _LOG.error("the server's identity stays as it was: %s", error)
+                    _LOG.error("the server goes on with the files it read before: %s", error)
                 failed = str(error)
 
     def stop(self) -> None:
-        """Stop watching; the identity stays as it is. A second time does nothing."""
+        """Stop watching; the context stays as it is. A second time does nothing."""
         self._stopping.set()
         self._thread.join()
 
@@ -290,40 +313,19 @@ _SETTLED: Final = 500
 _LOOKS_UP: Final = 1000
 
 
-def _as_read(chain: SigningChain, implementation: str) -> SigningChain:
-    """The chain with the contents of files in the place of their paths.
-
-    Raises ConfigurationError, also for a leaf that is not valid now.
-    """
-    certificate, key = chain.leaf
-    leaf = _read(certificate, implementation)
-    if leaf.buffer is not None:
-        try:
-            not_before, not_after = leaf_validity(leaf.buffer)
-        except ValueError as error:
-            raise _refused(implementation, str(error)) from None
-        now = time.time()
-        if not not_before <= now <= not_after:
-            when = "is not valid yet" if now < not_before else "has expired"
-            where = certificate.path or "from a buffer"
-            raise _refused(implementation, f"the certificate {where} {when}")
-    return SigningChain(
-        (leaf, None if key is None else _read(key, implementation)),
-        [_read(item, implementation) for item in chain.chain],
-        ocsp_response=chain.ocsp_response,
-    )
-
-
-def _read(item: _Item, implementation: str) -> _Item:
-    if item.path is None:
-        return item
+def _check_validity(chain: SigningChain, implementation: str) -> None:
+    """Refuse a leaf that is not valid now."""
+    certificate = chain.leaf[0]
+    if certificate.buffer is None:
+        return
+    where = certificate.path or "from a buffer"
     try:
-        return type(item).from_buffer(Path(item.path).read_bytes())
-    except OSError as error:
-        raise _refused(
-            implementation, f"cannot read {item.path}: {error.strerror or error}"
-        ) from error
-
-
-def _refused(implementation: str, message: str) -> ConfigurationError:
-    return refusal(implementation, "certificate_chain", message)
+        not_before, not_after = leaf_validity(certificate.buffer)
+    except ValueError as error:
+        raise refusal(
+            implementation, "certificate_chain", f"the certificate {where}: {error}"
+        ) from None
+    now = time.time()
+    if not not_before <= now <= not_after:
+        when = "is not valid yet" if now < not_before else "has expired"
+        raise refusal(implementation, "certificate_chain", f"the certificate {where} {when}")

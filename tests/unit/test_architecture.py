@@ -50,7 +50,7 @@ MODULES = {
     "capabilities": VALUES - {"capabilities"},
     "interfaces": VALUES,
     "insecure": BELOW_DRIVERS | {"registry"},
-    "certificates": {"errors", "identity", "info", "_native"},
+    "certificates": {"capabilities", "errors", "identity", "info", "_native"},
     "names": {"errors", "_native"},
     "fork": {"errors"},
     "files": {"arguments", "errors"},
