@@ -24,7 +24,7 @@ ENVIRONMENTS = ROOT / ".venvs"
 WHEELS = ROOT / "target" / "wheels"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
 KIT = ("-q", "--pyargs", "polytls.testing.conformance")
-WITHOUT_RECORDS = ("-p", "tests.without_record_layer", *KIT, "--implementation", "rustls")
+WITHOUT_RECORDS = ("-p", "tests.without_record_layer", *KIT, "--polytls-implementation", "rustls")
 OLDEST = (3, 11)
 NEWEST = (3, 14)
 PROBE = (
@@ -89,7 +89,7 @@ def test(
     python = environment(version, executable)
     listing = "import polytls; print(*polytls.implementations())"
     asked = subprocess.run([python, "-c", listing], capture_output=True, text=True, check=True)
-    runs = [options, *([*KIT, "--implementation", name] for name in asked.stdout.split())]
+    runs = [options, *([*KIT, "--polytls-implementation", name] for name in asked.stdout.split())]
     passed, printed = True, ""
     for run in [*runs, *further]:
         done = subprocess.run(

@@ -1,9 +1,9 @@
 """Implementations with one fault each, to prove the conformance kit by.
 
 Each is rustls's implementation wrapped in Python, honest but for the one thing that its description
-says. With this folder on the path the kit takes them as `--implementation faulty:SKIPS_HOST_NAMES`.
-`HONEST` is the wrapper without any fault. `FAULTS` has the others by name; each knows the case of
-the kit that must fail on it.
+says. With this folder on the path the kit takes them as
+`--polytls-implementation faulty:SKIPS_HOST_NAMES`. `HONEST` is the wrapper without any fault.
+`FAULTS` has the others by name; each knows the case of the kit that must fail on it.
 """
 
 from __future__ import annotations

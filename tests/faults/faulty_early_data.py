@@ -1,6 +1,7 @@
 """Implementations that have one fault each in early data.
 
-As `faulty.py`, which has the honest wrapper: `--implementation faulty_early_data:ACCEPTS_REPLAYS`.
+As `faulty.py`, which has the honest wrapper:
+`--polytls-implementation faulty_early_data:ACCEPTS_REPLAYS`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Implementations whose sockets have one fault each in what goes beyond PEP 748.
 
-As `faulty.py`, which has the honest wrapper: `--implementation faulty_sockets:SHUTS_TCP_DOWN`.
+As `faulty.py`, which has the honest wrapper:
+`--polytls-implementation faulty_sockets:SHUTS_TCP_DOWN`.
 """
 
 from __future__ import annotations

@@ -73,10 +73,10 @@ def run(name: str, cases: list[str], folder: Path) -> Run:
     report = folder / "report.xml"
     options = [
         *("-q", "--maxfail=1", "--pyargs", "-c", os.devnull, "--rootdir", KIT),
-        *("-p", "no:cacheprovider", "-p", "polytls.testing.pytest_plugin"),
-        *(f"--junitxml={report}", "--implementation", name),
+        *("-p", "no:cacheprovider", "-p", "pytest_polytls"),
+        *(f"--junitxml={report}", "--polytls-implementation", name),
         # Below every one of them is rustls.
-        *("--deviations", str(KIT / "deviations" / "rustls.toml")),
+        *("--polytls-deviations", str(KIT / "deviations" / "rustls.toml")),
     ]
     # Other plugins take longer to import than a case takes to run. With `CI`, pytest shows whole
     # differences: of much data they take hours to find.

@@ -27,6 +27,21 @@ class Without:
     IMPLEMENTATION = IMPLEMENTATION
 """
 
+#: A project with options of its own, under any name, whose run finds nothing of polytls loaded.
+A_PROJECT = {
+    "conftest.py": """
+def pytest_addoption(parser):
+    parser.addoption("--implementation")
+    parser.addoption("--deviations")
+""",
+    "test_own.py": """
+import sys
+def test_own(request):
+    assert request.config.getoption("--implementation") == "mine"
+    assert [name for name in sys.modules if name.partition(".")[0] == "polytls"] == []
+""",
+}
+
 
 def kit(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the kit in a folder that knows nothing of this project."""
@@ -51,7 +66,7 @@ def table(folder: Path, pattern: str) -> str:
 
 @pytest.mark.parametrize("name", polytls.implementations())
 def test_a_registered_implementation_is_run_by_its_name(tmp_path: Path, name: str) -> None:
-    done = kit(tmp_path, "--implementation", name, "-k", CASE)
+    done = kit(tmp_path, "--polytls-implementation", name, "-k", CASE)
     assert done.returncode == 0, done.stdout
     told = re.escape(f"conformance: {name} ({polytls.implementation(name).version}), ")
     assert re.search(told + "1 cases, 0 deviations", done.stdout)
@@ -61,7 +76,7 @@ def test_an_implementation_of_a_module_is_run(tmp_path: Path) -> None:
     (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
     for name, insecure_too in (("MINE", True), ("Without", False)):
         chosen = f"{CASE} or test_threads_may_share or test_where_names_are_checked"
-        done = kit(tmp_path, "--implementation", f"elsewhere:{name}", "-k", chosen)
+        done = kit(tmp_path, "--polytls-implementation", f"elsewhere:{name}", "-k", chosen)
         assert done.returncode == 0, done.stdout
         assert f"{8 if insecure_too else 7} passed" in done.stdout
 
@@ -75,20 +90,36 @@ def test_an_implementation_of_a_module_is_run(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_implementation_is_a_usage_error(tmp_path: Path, name: str, told: str) -> None:
-    done = kit(tmp_path, "--implementation", name)
+    done = kit(tmp_path, "--polytls-implementation", name)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout
     assert told in done.stderr + done.stdout
 
 
+def test_who_has_polytls_installed_keeps_pytest_as_it_was(tmp_path: Path) -> None:
+    for name, text in A_PROJECT.items():
+        (tmp_path / name).write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "--implementation", "mine"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "1 passed" in done.stdout
+
+
 def test_a_deviation_that_passes_fails_the_run(tmp_path: Path) -> None:
-    done = kit(tmp_path, "-k", CASE, "--deviations", table(tmp_path, f"{MODULE}::{CASE}"))
+    done = kit(tmp_path, "-k", CASE, "--polytls-deviations", table(tmp_path, f"{MODULE}::{CASE}"))
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert "[XPASS(strict)] for once (nowhere)" in done.stdout
     assert "1 cases, 1 deviations" in done.stdout
 
 
 def test_a_deviation_about_no_case_fails_a_full_run_alone(tmp_path: Path) -> None:
-    given = ("--collect-only", "--deviations", table(tmp_path, "test_none::test_none"))
+    given = ("--collect-only", "--polytls-deviations", table(tmp_path, "test_none::test_none"))
     done = kit(tmp_path, *given)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert "deviation about no case: test_none::test_none" in done.stdout

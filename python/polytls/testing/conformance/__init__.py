@@ -1,7 +1,7 @@
 """The conformance kit: what every `TLSImplementation` is held to, seen from outside.
 
-    pytest --pyargs polytls.testing.conformance --implementation NAME
-    pytest --pyargs polytls.testing.conformance --implementation package.module:ATTRIBUTE
+    pytest --pyargs polytls.testing.conformance --polytls-implementation NAME
+    pytest --pyargs polytls.testing.conformance --polytls-implementation package.module:ATTRIBUTE
 
 The cases are ordinary pytest modules. What an implementation cannot do by its own `Capabilities`
 is not asked of it (`selection`); what a library cannot do beyond that stands in a table of

@@ -50,19 +50,19 @@ _RUN = pytest.StashKey[_Run]()
 
 def _target(config: pytest.Config) -> Target:
     try:
-        return load(config.getoption("--implementation"))
+        return load(config.getoption("--polytls-implementation"))
     except (ConfigurationError, ImportError) as error:
-        raise pytest.UsageError(f"--implementation: {error}") from error
+        raise pytest.UsageError(f"--polytls-implementation: {error}") from error
 
 
 def _deviations(config: pytest.Config, target: Target) -> list[Deviation]:
-    given: list[str] = config.getoption("--deviations")
+    given: list[str] = config.getoption("--polytls-deviations")
     paths = [config.invocation_params.dir / path for path in given]
     own = table_of(target.name) if target.registered else None
     try:
         return read([own, *paths] if own else paths)
     except ValueError as error:
-        raise pytest.UsageError(f"--deviations: {error}") from error
+        raise pytest.UsageError(f"--polytls-deviations: {error}") from error
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""The implementation that the kit is run on, as `--implementation` names it."""
+"""The implementation that the kit is run on, as `--polytls-implementation` names it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["Target", "load"]
 class Target:
     """An implementation, and how it was found."""
 
-    #: What `--implementation` takes to find it again, in another process too.
+    #: What `--polytls-implementation` takes to find it again, in another process too.
     name: str
     implementation: TLSImplementation[Any, Any]
     #: The same with its insecure contexts; None if it has none.

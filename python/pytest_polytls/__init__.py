@@ -1,0 +1,31 @@
+"""The options of polytls's conformance kit, known to pytest wherever polytls is installed.
+
+pytest reads a conftest inside an installed package only after it has parsed the command line, so
+the options need a plugin, and pytest imports that in every run of everybody who has polytls. It is
+therefore a package of its own that imports nothing, polytls included, and its options carry
+polytls's name. Everything else is in `polytls.testing.conformance`.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import pytest
+
+__all__ = ["pytest_addoption"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("polytls", "the conformance kit of polytls")
+    group.addoption(
+        "--polytls-implementation",
+        metavar="NAME|package.module:ATTRIBUTE",
+        help="the TLS implementation to run polytls.testing.conformance on (polytls's default)",
+    )
+    group.addoption(
+        "--polytls-deviations",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a table of cases that must fail, in TOML; may be given more than once",
+    )
