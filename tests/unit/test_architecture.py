@@ -16,11 +16,18 @@ PACKAGE = ROOT / "python" / "polytls"
 CRATES = {
     "polytls-core": set(),
     "polytls-x509": {"polytls-core"},
+    "polytls-verdict": {"polytls-core", "polytls-x509"},
     "polytls-io": {"polytls-core"},
     "polytls-records": {"polytls-core"},
-    "polytls-rustls": {"polytls-core", "polytls-records", "polytls-x509"},
+    "polytls-rustls": {"polytls-core", "polytls-records", "polytls-verdict", "polytls-x509"},
     "polytls-conformance": {"polytls-core"},
-    "polytls-python": {"polytls-core", "polytls-io", "polytls-rustls", "polytls-x509"},
+    "polytls-python": {
+        "polytls-core",
+        "polytls-io",
+        "polytls-rustls",
+        "polytls-verdict",
+        "polytls-x509",
+    },
 }
 
 VALUES = {

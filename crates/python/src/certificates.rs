@@ -1,7 +1,7 @@
 //! Certificates for implementations that are not Rust's: read, compared and explained as everywhere.
 
 use polytls_core::{Error, VerificationFailure, pem};
-use polytls_x509::explain::{Refused, explain};
+use polytls_verdict::explain::{Refused, explain};
 use polytls_x509::names::is_valid_for;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

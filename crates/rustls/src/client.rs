@@ -6,6 +6,7 @@ use std::sync::Arc;
 use polytls_core::clock::Clock;
 use polytls_core::config::{ClientConfig, Verification};
 use polytls_core::{ClientEngine, Effective, Error, HostName, Session, Statistics};
+use polytls_verdict::Policy;
 use rustls::client::UnbufferedClientConnection;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::ServerName;
@@ -38,12 +39,13 @@ impl Client {
             versions,
             effective,
         } = Selection::new(&config.common)?;
-        let verifier = Arc::new(ServerJudge::new(
-            &config.trust,
-            config.verification,
-            &config.common,
-            &provider,
-        )?);
+        let policy = Policy {
+            trust: Some(&config.trust),
+            verification: config.verification,
+            common: &config.common,
+            peer_is_server: true,
+        };
+        let verifier = Arc::new(ServerJudge::new(&policy, &provider)?);
         let builder = rustls::ClientConfig::builder_with_details(
             Arc::clone(&provider),
             Arc::new(server::Time(Arc::clone(&config.common.clock))),

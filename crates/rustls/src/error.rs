@@ -1,7 +1,8 @@
-//! Whose fault it was: the one mapping from rustls's and webpki's errors to ours.
+//! Whose fault it was: the one mapping from rustls's errors to ours.
 
 use polytls_core::{Alert, CertificateFailure, Error, VerificationFailure};
-use polytls_x509::explain::{Refused, explain};
+use polytls_verdict::explain::{Refused, explain};
+use polytls_verdict::words;
 use rustls::{CertificateError, Error as TlsError};
 
 /// Maps an error of a connection. `refusal` is what our own verifier saw, if it refused.
@@ -45,20 +46,6 @@ pub(crate) fn blame(error: TlsError, refusal: Option<CertificateFailure>) -> Err
     }
 }
 
-/// `NoCipherSuitesInCommon` as people write it: rustls names these cases by identifiers alone.
-fn words(identifier: &str) -> String {
-    let mut text = String::with_capacity(identifier.len() + 8);
-    let mut before = ' ';
-    for character in identifier.chars() {
-        if character.is_ascii_uppercase() && before.is_ascii_alphanumeric() {
-            text.push(' ');
-        }
-        text.push(character.to_ascii_lowercase());
-        before = character;
-    }
-    text
-}
-
 pub(crate) fn reason_of_rustls(error: &CertificateError) -> VerificationFailure {
     match error {
         CertificateError::BadEncoding => VerificationFailure::BadEncoding,
@@ -85,82 +72,5 @@ pub(crate) fn reason_of_rustls(error: &CertificateError) -> VerificationFailure 
             VerificationFailure::UnsupportedSignatureAlgorithm
         }
         _ => VerificationFailure::Other,
-    }
-}
-
-/// What webpki calls an error, without what it has to tell of it: that is read from the certificates.
-pub(crate) fn name_of_error(error: &webpki::Error) -> String {
-    let told = format!("{error:?}");
-    let end = told.find(|character: char| !character.is_ascii_alphanumeric());
-    words(&told[..end.unwrap_or(told.len())])
-}
-
-/// The closed list of reasons for webpki's errors.
-pub(crate) fn reason_of(error: &webpki::Error) -> VerificationFailure {
-    use webpki::Error as E;
-    match error {
-        E::UnknownIssuer => VerificationFailure::UnknownIssuer,
-        E::CertExpired { .. } => VerificationFailure::Expired,
-        E::CertNotValidYet { .. } => VerificationFailure::NotYetValid,
-        E::CertNotValidForName(_) => VerificationFailure::HostnameMismatch,
-        E::CertRevoked | E::CertDistrusted => VerificationFailure::Revoked,
-        E::InvalidSignatureForPublicKey | E::SignatureAlgorithmMismatch => {
-            VerificationFailure::BadSignature
-        }
-        E::CaUsedAsEndEntity
-        | E::EndEntityUsedAsCa
-        | E::EmptyEkuExtension
-        | E::RequiredEkuNotFoundContext(_) => VerificationFailure::InvalidPurpose,
-        E::NameConstraintViolation
-        | E::MalformedNameConstraint
-        | E::InvalidNetworkMaskConstraint => VerificationFailure::NameConstraintViolation,
-        E::PathLenConstraintViolated
-        | E::MaximumNameConstraintComparisonsExceeded
-        | E::MaximumPathBuildCallsExceeded
-        | E::MaximumPathDepthExceeded
-        | E::MaximumSignatureChecksExceeded => VerificationFailure::PathTooLong,
-        E::UnsupportedSignatureAlgorithmContext(_)
-        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            VerificationFailure::UnsupportedSignatureAlgorithm
-        }
-        E::UnknownRevocationStatus
-        | E::CrlExpired { .. }
-        | E::InvalidCrlSignatureForPublicKey
-        | E::IssuerNotCrlSigner
-        | E::UnsupportedCrlSignatureAlgorithmContext(_)
-        | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => {
-            VerificationFailure::RevocationUnknown
-        }
-        E::UnsupportedCriticalExtension => VerificationFailure::UnhandledCriticalExtension,
-        E::BadDer
-        | E::BadDerTime
-        | E::ExtensionValueInvalid
-        | E::InvalidCertValidity
-        | E::InvalidSerialNumber
-        | E::MalformedDnsIdentifier
-        | E::MalformedExtensions
-        | E::TrailingData(_)
-        | E::UnsupportedCertVersion => VerificationFailure::BadEncoding,
-        _ => VerificationFailure::Other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn identifiers_become_words() {
-        assert_eq!(
-            words("NoCipherSuitesInCommon"),
-            "no cipher suites in common"
-        );
-        assert_eq!(words("Tls12NotOffered"), "tls12 not offered");
-        let time = rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::ZERO);
-        let expired = webpki::Error::CertExpired {
-            time,
-            not_after: time,
-        };
-        assert_eq!(name_of_error(&expired), "cert expired");
     }
 }

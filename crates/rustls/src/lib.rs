@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`Rustls`] (here) makes engines; `client` and `server` build rustls's
 //! configurations from ours, with the parts that `provider` (suites, groups, versions; `hkdf`: their key schedule), `identity`
-//! (chains and keys; `signer`: keys that are elsewhere), `trust` (whose certificates), `verifier` and
-//! `judge` (the judgement), `resumption` (sessions) and `tickets` (keys that servers share) prepare;
+//! (chains and keys; `signer`: keys that are elsewhere), `verifier`, `judge` and `platform` (the verdict of
+//! `polytls-verdict`, as rustls asks for it), `resumption` (sessions) and `tickets` (keys that servers share) prepare;
 //! `secrets` hears what rustls derives, for exporters and the key log; `session` runs one connection,
 //! first over rustls's `unbuffered` API, then, where
 //! `kernel` hands it over, on our record layer; `error` says whose fault it was.
@@ -20,6 +20,7 @@ mod identity;
 mod judge;
 mod kernel;
 mod observe;
+mod platform;
 mod provider;
 mod resumption;
 mod secrets;
@@ -27,7 +28,6 @@ mod server;
 mod session;
 mod signer;
 mod tickets;
-mod trust;
 mod unbuffered;
 mod verifier;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use polytls_core::clock::Clock;
 use polytls_core::config::{ClientAuthentication, ServerConfig};
 use polytls_core::{Effective, Error, ServerEngine, Session, Statistics};
+use polytls_verdict::Policy;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
@@ -96,19 +97,19 @@ impl Server {
 /// `None`: clients are not asked.
 fn verifier(
     config: &ServerConfig,
-    provider: &CryptoProvider,
+    provider: &Arc<CryptoProvider>,
 ) -> Result<Option<Arc<ClientJudge>>, Error> {
     if config.client_authentication == ClientAuthentication::None {
         return Ok(None);
     }
-    ClientJudge::new(
-        config.trust.as_ref(),
-        config.verification,
-        config.client_authentication,
-        &config.common,
-        provider,
-    )
-    .map(|judge| Some(Arc::new(judge)))
+    let policy = Policy {
+        trust: config.trust.as_ref(),
+        verification: config.verification,
+        common: &config.common,
+        peer_is_server: false,
+    };
+    ClientJudge::new(&policy, config.client_authentication, provider)
+        .map(|judge| Some(Arc::new(judge)))
 }
 
 impl ServerEngine for Server {

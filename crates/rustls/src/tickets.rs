@@ -30,8 +30,6 @@ use polytls_core::config::{ServerConfig, TicketKeys, Trust};
 use polytls_core::{Error, config};
 use rustls::server::ProducesTickets;
 
-use crate::trust::Anchors;
-
 /// How far the clocks of servers may be apart.
 const SKEW: u64 = 60;
 
@@ -74,16 +72,9 @@ impl Binding {
                     }
                 }
                 Some(Trust::System { extra }) => {
-                    let anchors = Anchors::system(&[])?;
-                    let mut roots: Vec<_> = anchors
-                        .roots
-                        .iter()
-                        .map(|root| (root.subject.as_ref(), root.subject_public_key_info.as_ref()))
-                        .collect();
-                    roots.sort_unstable();
-                    for (subject, key) in roots {
-                        item(b"trusts the name", subject);
-                        item(b"with the key", key);
+                    for anchor in polytls_verdict::system_anchors()? {
+                        item(b"trusts the name", &anchor.subject);
+                        item(b"with the key", &anchor.key);
                     }
                     for certificate in sorted(extra) {
                         item(b"trusts", certificate);

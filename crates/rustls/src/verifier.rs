@@ -1,23 +1,21 @@
 //! The judgement on the peer's certificate, inside the handshake.
 //!
-//! On macOS and Windows a client's system trust is judged by the platform (rustls-platform-verifier):
-//! operating systems distrust in code and fetch roots lazily, which no list of roots can say.
-//! Everything else is judged here, by webpki. After that the caller's own verifier has its say, on
-//! resumed sessions too ([`Again`]).
-//!
-//! This is the side that rustls sees; the judgement itself is in `judge`.
+//! This is the side that rustls sees; the judgement itself is in `polytls-verdict`, whose terms `judge`
+//! puts into rustls's. On macOS and Windows the platform judges a client's system trust (`platform`).
+//! The caller's own verifier has its say on resumed sessions too ([`Again`]).
 
 use std::sync::Arc;
 
 use polytls_core::clock::Clock;
-use polytls_core::config::{ClientAuthentication, Common, Trust, Verification};
+use polytls_core::config::ClientAuthentication;
+use polytls_verdict::{Case, Policy};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
-use crate::judge::{Case, Judge};
+use crate::judge::Judge;
 
 /// Judges a peer once more: rustls verifies nothing where a session is resumed.
 #[derive(Debug)]
@@ -49,7 +47,9 @@ fn again(
     name: Option<&ServerName<'static>>,
     clock: &Arc<dyn Clock>,
 ) -> Option<Box<Again>> {
-    judge.peer_verifier.as_ref()?;
+    if !judge.asks_verifier() {
+        return None;
+    }
     Some(Box::new(Again {
         judge: Arc::clone(judge),
         name: name.cloned(),
@@ -63,13 +63,10 @@ pub(crate) struct ServerJudge(Arc<Judge>);
 
 impl ServerJudge {
     pub(crate) fn new(
-        trust: &Trust,
-        verification: Verification,
-        common: &Common,
-        provider: &CryptoProvider,
+        policy: &Policy<'_>,
+        provider: &Arc<CryptoProvider>,
     ) -> Result<Self, polytls_core::Error> {
-        Judge::new(Some(trust), verification, common, provider, true)
-            .map(|judge| Self(Arc::new(judge)))
+        Judge::new(policy, provider).map(|judge| Self(Arc::new(judge)))
     }
 
     /// For a connection to `name` that may be resumed.
@@ -135,14 +132,12 @@ pub(crate) struct ClientJudge {
 
 impl ClientJudge {
     pub(crate) fn new(
-        trust: Option<&Trust>,
-        verification: Verification,
+        policy: &Policy<'_>,
         authentication: ClientAuthentication,
-        common: &Common,
-        provider: &CryptoProvider,
+        provider: &Arc<CryptoProvider>,
     ) -> Result<Self, polytls_core::Error> {
         Ok(Self {
-            judge: Arc::new(Judge::new(trust, verification, common, provider, false)?),
+            judge: Arc::new(Judge::new(policy, provider)?),
             mandatory: authentication == ClientAuthentication::Required,
         })
     }
@@ -159,7 +154,7 @@ impl ClientCertVerifier for ClientJudge {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.judge.subjects()
+        &self.judge.subjects
     }
 
     fn verify_client_cert(

@@ -1,10 +1,8 @@
 //! Reading certificates for what people and rules outside path building need: names, validity, keys.
 //!
-//! The parsing is `x509-parser`'s; nothing here decides whether a certificate is trusted. [`explain`]
-//! tells why one was not, in words that a person can act on; [`names`] compares names where a TLS
-//! library leaves that to us.
+//! The parsing is `x509-parser`'s; nothing here decides whether a certificate is trusted. [`names`]
+//! compares names where a TLS library leaves that to us.
 
-pub mod explain;
 pub mod names;
 
 mod signature;
@@ -66,6 +64,12 @@ impl Summary {
         let addresses = self.ip_addresses.iter().map(ToString::to_string);
         let names = self.dns_names.iter().map(|name| printable(name));
         names.chain(addresses).collect()
+    }
+
+    /// Whether its key is too small to be trusted with a signature.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        self.key_type == "RSA" && self.key_bits < LEAST_RSA_BITS
     }
 
     /// Whether it names itself as its issuer.
@@ -205,7 +209,7 @@ pub fn key_use(der: &[u8]) -> Result<KeyUse, Unreadable> {
 }
 
 /// The least size of an RSA key that is accepted (NIST SP 800-131A).
-pub(crate) const LEAST_RSA_BITS: u32 = 2048;
+pub const LEAST_RSA_BITS: u32 = 2048;
 
 /// Reads one certificate revocation list in DER, to the end, and judges nothing.
 ///

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use polytls_core::Error;
 use polytls_core::fork::PerProcess;
-use rustls::DistinguishedName;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor};
+use polytls_core::pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor};
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 /// Certificates in the form path building uses.
@@ -20,9 +19,6 @@ pub(crate) struct Anchors {
     /// Given certificates themselves: a leaf that is one of them needs no path. It is how a
     /// self-signed device is trusted; webpki alone refuses such leaves (CaUsedAsEndEntity).
     pub(crate) exact: HashSet<CertificateDer<'static>>,
-    /// What a server sends to clients as a hint which certificates it accepts
-    /// (RFC 8446 section 4.2.4).
-    pub(crate) subjects: Vec<DistinguishedName>,
 }
 
 impl Anchors {
@@ -52,8 +48,6 @@ impl Anchors {
 
     fn add(&mut self, certificate: &CertificateDer<'_>) -> Result<(), webpki::Error> {
         let root = webpki::anchor_from_trusted_cert(certificate)?.to_owned();
-        self.subjects
-            .push(DistinguishedName::in_sequence(&root.subject));
         self.roots.push(root);
         self.certificates.push(certificate.clone().into_owned());
         Ok(())
@@ -141,4 +135,32 @@ fn system() -> Result<Arc<Anchors>, Error> {
     let anchors = Arc::new(anchors);
     parsed.insert(origin, Arc::clone(&anchors));
     Ok(anchors)
+}
+
+/// What identifies an anchor of the system's store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SystemAnchor {
+    /// Its subject: the contents of a Name in DER.
+    pub subject: Vec<u8>,
+    /// Its key: the contents of a SubjectPublicKeyInfo in DER.
+    pub key: Vec<u8>,
+}
+
+/// The anchors of the system's store, in an order that does not depend on how they are kept.
+///
+/// # Errors
+///
+/// [`Error::Configuration`]: it holds none that can be used.
+pub fn system_anchors() -> Result<Vec<SystemAnchor>, Error> {
+    let anchors = system()?;
+    let mut roots: Vec<SystemAnchor> = anchors
+        .roots
+        .iter()
+        .map(|root| SystemAnchor {
+            subject: root.subject.to_vec(),
+            key: root.subject_public_key_info.to_vec(),
+        })
+        .collect();
+    roots.sort_unstable();
+    Ok(roots)
 }

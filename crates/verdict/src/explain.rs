@@ -5,9 +5,8 @@
 //! can be found out by reading is found out here, and what cannot stays untold.
 
 use polytls_core::{CertificateFailure, Turn, VerificationFailure};
+use polytls_x509::{LEAST_RSA_BITS, Summary, summarize};
 use time::OffsetDateTime;
-
-use crate::{LEAST_RSA_BITS, Summary, summarize};
 
 /// At most this many names of a stranger's certificate are told in words.
 const NAMES_TOLD: usize = 8;
@@ -88,17 +87,11 @@ pub fn explain(refused: Refused<'_>) -> CertificateFailure {
     }
 }
 
-/// Whether the key is too small to be trusted with a signature.
-#[must_use]
-pub fn is_weak(certificate: &Summary) -> bool {
-    certificate.key_type == "RSA" && certificate.key_bits < LEAST_RSA_BITS
-}
-
 /// Libraries that know no minimum call a small key an unsupported one, or a signature by it wrong.
 fn refine(reason: VerificationFailure, read: &[Option<Summary>]) -> VerificationFailure {
     match reason {
         VerificationFailure::UnsupportedSignatureAlgorithm | VerificationFailure::BadSignature
-            if read.iter().flatten().any(is_weak) =>
+            if read.iter().flatten().any(Summary::is_weak) =>
         {
             VerificationFailure::WeakKey
         }
@@ -133,7 +126,7 @@ impl Story<'_> {
         match self.reason {
             F::Expired => self.find(|summary| summary.not_after < now),
             F::NotYetValid => self.find(|summary| summary.not_before > now),
-            F::WeakKey => self.find(is_weak),
+            F::WeakKey => self.find(Summary::is_weak),
             F::UnknownIssuer => self.last_of_path(),
             F::BadEncoding => self.read.iter().position(Option::is_none),
             F::HostnameMismatch | F::PinMismatch | F::RefusedByVerifier => {

@@ -1,0 +1,93 @@
+//! The platform's own verifier, on macOS and Windows: operating systems distrust in code and fetch roots
+//! lazily, which no list of roots can say.
+
+use std::sync::Arc;
+
+use polytls_core::Error;
+use polytls_verdict::{Crypto, Judge, Policy};
+use rustls::crypto::CryptoProvider;
+
+/// The judge for `policy`: by the platform's verifier where that is what judges the system's trust.
+#[cfg(not(any(target_os = "macos", windows)))]
+pub(crate) fn judge(
+    policy: &Policy<'_>,
+    crypto: Crypto,
+    _provider: &Arc<CryptoProvider>,
+) -> Result<Judge, Error> {
+    Judge::new(policy, crypto, None)
+}
+
+/// The judge for `policy`: by the platform's verifier where that is what judges the system's trust.
+#[cfg(any(target_os = "macos", windows))]
+pub(crate) fn judge(
+    policy: &Policy<'_>,
+    crypto: Crypto,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Judge, Error> {
+    Judge::new(
+        policy,
+        crypto,
+        Some(&|policy| there::verifier(policy, provider)),
+    )
+}
+
+#[cfg(any(target_os = "macos", windows))]
+mod there {
+    use polytls_core::VerificationFailure;
+    use polytls_core::config::{Trust, Verification};
+    use polytls_verdict::{Case, No, Platform};
+    use rustls::client::danger::ServerCertVerifier;
+    use rustls_platform_verifier::Verifier;
+
+    use super::{Arc, CryptoProvider, Error, Policy};
+    use crate::error::reason_of_rustls;
+
+    /// The platform's verifier, where it can do what is asked.
+    pub(super) fn verifier(
+        policy: &Policy<'_>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Box<dyn Platform>, Error> {
+        let refuse = |why: &str| {
+            Err(Error::configuration(
+                "trust_store",
+                format!("{why}; pass the certificates to trust in a trust_store"),
+            ))
+        };
+        if !policy.peer_is_server {
+            return refuse("the platform's verifier judges servers only");
+        }
+        if policy.verification != Verification::Full {
+            return refuse("the platform's verifier cannot leave the host name unchecked");
+        }
+        if !policy.common.crls.is_empty() {
+            return refuse("the platform's verifier takes no revocation lists");
+        }
+        let extra = match policy.trust {
+            Some(Trust::System { extra }) => &extra[..],
+            _ => &[],
+        };
+        Verifier::new_with_extra_roots(extra.iter().cloned(), Arc::clone(provider))
+            .map(|verifier| Box::new(Theirs(verifier)) as Box<dyn Platform>)
+            .map_err(|error| Error::configuration("trust_store", error.to_string()))
+    }
+
+    #[derive(Debug)]
+    struct Theirs(Verifier);
+
+    impl Platform for Theirs {
+        fn verify(&self, case: &Case<'_>) -> Result<(), No> {
+            let other = |said: String| No(VerificationFailure::Other, said);
+            let name = case.name.ok_or_else(|| other("no name to verify".into()))?;
+            match self
+                .0
+                .verify_server_cert(case.leaf, case.intermediates, name, &[], case.now)
+            {
+                Ok(_) => Ok(()),
+                Err(rustls::Error::InvalidCertificate(error)) => {
+                    Err(No(reason_of_rustls(&error), error.to_string()))
+                }
+                Err(error) => Err(other(error.to_string())),
+            }
+        }
+    }
+}
