@@ -36,6 +36,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, runtime_checkable
 
+from .configuration import TLSServerConfiguration
 from .constants import TLSVersion
 from .errors import ConfigurationError, RaggedEOF, TLSError, WantReadError, WantWriteError
 from .info import ConnectionInfo
@@ -116,6 +117,7 @@ class Driver:
         "_state",
         "_tail",
         "_transport_ended",
+        "data_end",
         "paused",
         "sent",
     )
@@ -146,6 +148,9 @@ class Driver:
         self._outgoing = 0, b""
         #: How many bytes were sent since the beginning.
         self.sent = 0
+        #: What `sent` is once the last data of the application has been sent. It is delivered once
+        #: the peer has acknowledged that much (`polytls.delivery`).
+        self.data_end = 0
 
     @property
     def buffer(self) -> TLSBuffer:
@@ -249,10 +254,25 @@ class Driver:
         start, data = self._outgoing
         return start + len(data) - self.sent + self._buffer.outgoing_bytes_buffered()
 
+    @property
+    def flight_unsent(self) -> bool:
+        """Whether bytes wait to be sent that a handshake does not end without.
+
+        What a TLS 1.3 server has left to send after its handshake are session tickets (RFC 8446
+        4.6.1). No handshake waits for a peer to take them: they are sent with the next call.
+        """
+        if not self.unsent:
+            return False
+        serves = isinstance(self._buffer.context.configuration, TLSServerConfiguration)
+        tls_1_3 = self._buffer.negotiated_tls_version is TLSVersion.TLSv1_3
+        return not (self._established and serves and tls_1_3)
+
     # --- the application's side ---
 
     def handshake(self) -> Need | None:
         """Go on with the handshake; None: it is done, though its last bytes may be unsent.
+
+        Send what `flight_unsent` tells of before you call it done.
 
         Raises what `TLSBuffer.do_handshake` raises, but for the two of `Need`.
         """
@@ -387,7 +407,10 @@ class Driver:
             raise TLSError("this side of the connection has been shut down")
         if not data and self._state is not State.FAILED:
             return 0
-        return self._ask(lambda: self._buffer.write(data), reads=False)
+        taken = self._ask(lambda: self._buffer.write(data), reads=False)
+        if not isinstance(taken, Need):
+            self.data_end = self.sent + self.unsent
+        return taken
 
     def seal(self, data: Buffer) -> bytes:
         """Protect all of `data`; return it, behind what had to go before it, as sent.
@@ -405,6 +428,7 @@ class Driver:
                 raise
             self.sent += len(sealed)
             self._outgoing = self.sent, b""
+            self.data_end = self.sent
             return sealed
         view = memoryview(data).cast("B")
         pieces: list[bytes] = []

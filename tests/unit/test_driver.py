@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from polytls import (
     PeerMisbehaved,
     RaggedEOF,
     TLSBuffer,
+    TLSClientConfiguration,
     TLSError,
+    TLSServerConfiguration,
     TLSVersion,
     WantReadError,
     WantWriteError,
@@ -694,6 +697,41 @@ def test_all_is_sealed_at_once_for_a_transport_that_takes_everything() -> None:
     early, _ = driver(said=STEP)
     with pytest.raises(TLSError, match="not complete"):
         early.seal(b"x")
+
+
+def test_the_end_of_the_applications_data_is_known_whatever_is_sent_behind_it() -> None:
+    made, _ = connected()
+    assert made.data_end == 0
+    made.write(memoryview(b"xy"))
+    end = made.data_end
+    assert end == made.sent + made.unsent
+    made.take_outgoing()
+    assert made.sent == end
+    made.seal(b"x")
+    end += 1
+    assert made.data_end == made.sent == end
+    made.close()
+    assert made.take_outgoing()
+    assert (made.sent > end, made.data_end) == (True, end)
+
+
+@pytest.mark.parametrize("serves", [False, True])
+@pytest.mark.parametrize("version", [V12, V13])
+def test_only_the_tickets_of_a_tls_1_3_server_need_not_be_sent_for_its_handshake(
+    version: TLSVersion, serves: bool
+) -> None:
+    made, buffer = driver(version=version)
+    chosen = TLSServerConfiguration([]) if serves else TLSClientConfiguration()
+    buffer.context = SimpleNamespace(configuration=chosen)
+    assert not made.flight_unsent
+    made.receive(STEP)
+    assert made.handshake() is Need.READ
+    assert made.flight_unsent
+    made.receive(STEP)
+    assert made.handshake() is None
+    assert made.flight_unsent is not (serves and version is V13)
+    made.take_outgoing()
+    assert not made.flight_unsent
 
 
 def test_what_comes_is_not_used_after_the_call() -> None:

@@ -38,6 +38,8 @@ mod connect;
 #[cfg(unix)]
 mod deadline;
 #[cfg(unix)]
+mod delivery;
+#[cfg(unix)]
 mod error;
 #[cfg(unix)]
 mod fork;
@@ -67,6 +69,7 @@ pub use self::{
     close::{CLOSE_TIMEOUT, LINGER},
     connect::connect,
     deadline::Timeout,
+    delivery::unacknowledged,
     error::Error,
     fork::watch_forks,
     listener::Listener,

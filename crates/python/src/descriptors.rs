@@ -40,3 +40,16 @@ pub(crate) fn duplicated(descriptor: RawFd) -> PyResult<OwnedFd> {
 pub(crate) fn given(descriptor: OwnedFd) -> RawFd {
     descriptor.into_raw_fd()
 }
+
+/// How many bytes of data the peer has not acknowledged of what was sent by the socket with this
+/// descriptor; `after_fin`: its sending side has been shut down. None where the system does not tell,
+/// and for what is no open socket.
+#[pyfunction]
+pub(crate) fn unacknowledged(descriptor: RawFd, after_fin: bool) -> Option<u64> {
+    if descriptor < 0 {
+        return None;
+    }
+    // SAFETY: it is used for these system calls, which say so if it is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    polytls_io::unacknowledged(borrowed, after_fin)
+}

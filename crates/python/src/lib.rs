@@ -59,6 +59,8 @@ mod _native {
         explain_refusal, is_certificate_for, leaf_validity, read_certificate, revocation_lists,
     };
     #[pymodule_export]
+    use crate::descriptors::unacknowledged;
+    #[pymodule_export]
     use crate::engine::{ClientEngine, ServerEngine};
     #[pymodule_export]
     use crate::exporter::server_end_point;
