@@ -7,6 +7,25 @@ use std::fmt;
 pub struct Alert(pub u8);
 
 impl Alert {
+    /// A message or record that may not come now.
+    pub const UNEXPECTED_MESSAGE: Self = Self(10);
+    /// A record that does not open.
+    pub const BAD_RECORD_MAC: Self = Self(20);
+    /// A record that is too long.
+    pub const RECORD_OVERFLOW: Self = Self(22);
+    /// Nothing in common.
+    pub const HANDSHAKE_FAILURE: Self = Self(40);
+    /// Well-formed, and wrong.
+    pub const ILLEGAL_PARAMETER: Self = Self(47);
+    /// Not well-formed.
+    pub const DECODE_ERROR: Self = Self(50);
+    /// A version that is not spoken here.
+    pub const PROTOCOL_VERSION: Self = Self(70);
+    /// A fault of our own.
+    pub const INTERNAL_ERROR: Self = Self(80);
+    /// An extension that has to be there.
+    pub const MISSING_EXTENSION: Self = Self(109);
+
     /// The name of RFC 8446 section 6 (older ones: RFC 5246 section 7.2); `None` if unassigned.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {

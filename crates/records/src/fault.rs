@@ -1,34 +1,64 @@
 //! What a peer can do wrong after the handshake, and the alert for each (RFC 8446 section 6.2).
 
-use polytls_core::Error;
+use polytls_core::{Alert, Error};
 
 /// Something the peer did wrong: the alert that says so, and the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fault(u8, &'static str);
+pub(crate) struct Fault(Alert, &'static str);
 
 impl Fault {
-    pub(crate) const BAD_RECORD: Self = Self(20, "a record that cannot be opened");
-    pub(crate) const OVERFLOW: Self = Self(22, "a record that is too long");
-    pub(crate) const ONLY_PADDING: Self = Self(10, "a record of nothing but padding");
-    pub(crate) const USED_UP: Self = Self(80, "more records under one key than can be numbered");
-    pub(crate) const UNEXPECTED_MESSAGE: Self = Self(10, "a message that may not come now");
-    pub(crate) const MESSAGE_TOO_LONG: Self = Self(50, "a handshake message that is too long");
-    pub(crate) const BAD_KEY_UPDATE: Self = Self(47, "a key update that asks for the unknown");
-    pub(crate) const MALFORMED_KEY_UPDATE: Self = Self(50, "a key update of the wrong length");
-    pub(crate) const DATA_BEHIND_KEY_UPDATE: Self =
-        Self(10, "something behind a key update in the same record");
-    pub(crate) const WRONG_TYPE: Self = Self(10, "a record of a type that may not come now");
-    pub(crate) const EMPTY: Self = Self(10, "an empty handshake or alert record");
-    pub(crate) const TOO_SHORT: Self = Self(20, "a record that is too short");
-    pub(crate) const EMPTY_FLOOD: Self = Self(10, "too many records that say nothing");
-    pub(crate) const KEY_UPDATE_FLOOD: Self = Self(10, "too many key updates");
-    pub(crate) const INTERLEAVED: Self = Self(10, "something else inside a handshake message");
-    pub(crate) const MALFORMED_HEADER: Self = Self(50, "a record header that is none");
-    pub(crate) const MALFORMED_ALERT: Self = Self(50, "an alert of the wrong length");
+    pub(crate) const BAD_RECORD: Self =
+        Self(Alert::BAD_RECORD_MAC, "a record that cannot be opened");
+    pub(crate) const OVERFLOW: Self = Self(Alert::RECORD_OVERFLOW, "a record that is too long");
+    pub(crate) const ONLY_PADDING: Self =
+        Self(Alert::UNEXPECTED_MESSAGE, "a record of nothing but padding");
+    pub(crate) const USED_UP: Self = Self(
+        Alert::INTERNAL_ERROR,
+        "more records under one key than can be numbered",
+    );
+    pub(crate) const UNEXPECTED_MESSAGE: Self =
+        Self(Alert::UNEXPECTED_MESSAGE, "a message that may not come now");
+    pub(crate) const MESSAGE_TOO_LONG: Self =
+        Self(Alert::DECODE_ERROR, "a handshake message that is too long");
+    pub(crate) const BAD_KEY_UPDATE: Self = Self(
+        Alert::ILLEGAL_PARAMETER,
+        "a key update that asks for the unknown",
+    );
+    pub(crate) const MALFORMED_KEY_UPDATE: Self =
+        Self(Alert::DECODE_ERROR, "a key update of the wrong length");
+    pub(crate) const DATA_BEHIND_KEY_UPDATE: Self = Self(
+        Alert::UNEXPECTED_MESSAGE,
+        "something behind a key update in the same record",
+    );
+    pub(crate) const WRONG_TYPE: Self = Self(
+        Alert::UNEXPECTED_MESSAGE,
+        "a record of a type that may not come now",
+    );
+    pub(crate) const EMPTY: Self = Self(
+        Alert::UNEXPECTED_MESSAGE,
+        "an empty handshake or alert record",
+    );
+    pub(crate) const TOO_SHORT: Self = Self(Alert::BAD_RECORD_MAC, "a record that is too short");
+    pub(crate) const EMPTY_FLOOD: Self = Self(
+        Alert::UNEXPECTED_MESSAGE,
+        "too many records that say nothing",
+    );
+    pub(crate) const WARNING_FLOOD: Self =
+        Self(Alert::UNEXPECTED_MESSAGE, "too many user_canceled alerts");
+    pub(crate) const KEY_UPDATE_FLOOD: Self =
+        Self(Alert::UNEXPECTED_MESSAGE, "too many key updates");
+    pub(crate) const INTERLEAVED: Self = Self(
+        Alert::UNEXPECTED_MESSAGE,
+        "something else inside a handshake message",
+    );
+    pub(crate) const MALFORMED_HEADER: Self =
+        Self(Alert::DECODE_ERROR, "a record header that is none");
+    pub(crate) const MALFORMED_ALERT: Self =
+        Self(Alert::DECODE_ERROR, "an alert of the wrong length");
 }
 
 /// Why a record ends the connection, and the alert that tells the peer, if one does.
-pub(crate) struct Ending(pub(crate) Option<u8>, pub(crate) Error);
+pub(crate) struct Ending(pub(crate) Option<Alert>, pub(crate) Error);
 
 impl From<Fault> for Ending {
     fn from(Fault(alert, what): Fault) -> Self {

@@ -10,6 +10,9 @@ use crate::messages::{Message, Messages};
 
 /// Records in a row that say nothing and are put up with.
 const EMPTY_RECORDS: u32 = 32;
+/// user_canceled alerts without data in between that are put up with: as many as rustls and
+/// BoringSSL take.
+const WARNINGS: u32 = 4;
 /// Key updates without data in between that are put up with, likewise.
 const KEY_UPDATES: u32 = 32;
 /// Ciphertext longer than this is refused (RFC 8446 section 5.2).
@@ -35,8 +38,10 @@ pub trait KeySource: Send {
     ///
     /// # Errors
     ///
-    /// What the library finds wrong with it.
-    fn ticket(&mut self, body: &[u8]) -> Result<(), Error>;
+    /// What the library finds wrong with it, and the alert that tells the peer: a ticket that cannot be
+    /// read is a decode_error, an extension that comes twice an illegal_parameter (RFC 8446 sections
+    /// 4.2 and 6.2).
+    fn ticket(&mut self, body: &[u8]) -> Result<(), (Alert, Error)>;
 }
 
 /// Both directions of a TLS 1.3 connection after the handshake.
@@ -46,6 +51,7 @@ pub struct RecordLayer<K> {
     source: K,
     messages: Messages,
     empty_records: u32,
+    warnings: u32,
     key_updates: u32,
     /// The peer asked for new keys of ours.
     update_is_due: bool,
@@ -71,6 +77,7 @@ impl<K: KeySource> RecordLayer<K> {
             source,
             messages: Messages::new(is_client),
             empty_records: 0,
+            warnings: 0,
             key_updates: 0,
             update_is_due: false,
             closed: false,
@@ -105,7 +112,7 @@ impl<K: KeySource> RecordLayer<K> {
             }),
             Err(Ending(alert, error)) => {
                 if let Some(alert) = alert.filter(|_| !self.closed) {
-                    self.seal_record(ALERT, &[2, alert], out)?;
+                    self.seal_record(ALERT, &[2, alert.0], out)?;
                 }
                 Err(error)
             }
@@ -243,6 +250,7 @@ impl<K: KeySource> RecordLayer<K> {
             return self.count_empty();
         }
         self.empty_records = 0;
+        self.warnings = 0;
         self.key_updates = 0;
         Ok(())
     }
@@ -251,6 +259,14 @@ impl<K: KeySource> RecordLayer<K> {
         self.empty_records += 1;
         if self.empty_records > EMPTY_RECORDS {
             return Err(Fault::EMPTY_FLOOD);
+        }
+        Ok(())
+    }
+
+    const fn count_warning(&mut self) -> Result<(), Fault> {
+        self.warnings += 1;
+        if self.warnings > WARNINGS {
+            return Err(Fault::WARNING_FLOOD);
         }
         Ok(())
     }
@@ -268,7 +284,7 @@ impl<K: KeySource> RecordLayer<K> {
             ALERT => {
                 let closes = take_alert(content)?;
                 if !closes {
-                    self.count_empty()?;
+                    self.count_warning()?;
                 }
                 Ok(closes)
             }
@@ -277,16 +293,12 @@ impl<K: KeySource> RecordLayer<K> {
     }
 
     fn take_message(&mut self, message: Message) -> Result<(), Ending> {
-        let ours = |error| Ending(Some(80), error);
+        let ours = |error| Ending(Some(Alert::INTERNAL_ERROR), error);
         match message {
-            Message::Ticket(body) => self.source.ticket(&body).map_err(|error| {
-                let alert = if matches!(error, Error::Internal(_)) {
-                    80
-                } else {
-                    50
-                };
-                Ending(Some(alert), error)
-            }),
+            Message::Ticket(body) => {
+                let kept = self.source.ticket(&body);
+                kept.map_err(|(alert, error)| Ending(Some(alert), error))
+            }
             Message::KeyUpdate(asks) => {
                 self.key_updates += 1;
                 if self.key_updates > KEY_UPDATES {

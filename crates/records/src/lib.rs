@@ -16,11 +16,11 @@
 //! | ciphertext over 2^14 + 256 bytes, inner plaintext over 2^14 + 1: record_overflow (5.2, 5.4) | `layer`, `keys` |
 //! | a record that does not open: bad_record_mac (5.2); what was written of it is wiped | `keys` |
 //! | padding is removed; a record of nothing but zeros: unexpected_message (5.4) | `keys` |
-//! | empty data records are allowed, a flood of them is not (5.1) | `layer` |
+//! | empty data records are allowed, a flood of them is not (5.1); nor is one of user_canceled | `layer` |
 //! | empty handshake and alert records, other types, change_cipher_spec: unexpected_message (5, 5.1) | `layer` |
 //! | handshake messages over several records, with nothing in between (5.1) | `messages` |
 //! | KeyUpdate: new receiving keys at once; it ends its record (5.1); an answer when asked for, before the next data (4.6.3) | `layer`, `messages` |
-//! | NewSessionTicket goes to the library, on clients only (4.6.1) | `messages` |
+//! | NewSessionTicket goes to the library, on clients only (4.6.1), which names the alert for a bad one | `messages` |
 //! | all alerts but close_notify and user_canceled are fatal whatever their level (6) | `layer` |
 //! | nothing is sent after close_notify; data may still be received (6.1) | `polytls_core::Connection` |
 //! | a fatal error of ours is told by an alert (6.2) | `layer` |

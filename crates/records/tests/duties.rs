@@ -498,10 +498,10 @@ fn a_flood_of_records_that_say_nothing_is_unexpected() {
             (0..33).flat_map(|_| peer.padded(DATA, b"", 100)).collect()
         }),
         refusal("user_canceled", 10, |peer| {
-            (0..33).flat_map(|_| peer.record(ALERT, &[1, 90])).collect()
+            (0..5).flat_map(|_| peer.record(ALERT, &[1, 90])).collect()
         }),
-        refusal("both", 10, |peer| {
-            (0..17)
+        refusal("user_canceled and empty data", 10, |peer| {
+            (0..5)
                 .flat_map(|_| [peer.record(ALERT, &[1, 90]), peer.record(DATA, b"")].concat())
                 .collect()
         }),
@@ -509,6 +509,22 @@ fn a_flood_of_records_that_say_nothing_is_unexpected() {
             (0..33).flat_map(|_| peer.key_update(false)).collect()
         }),
     ]);
+}
+
+/// As many as rustls and BoringSSL take in a row.
+#[test]
+fn a_few_warnings_are_put_up_with_and_data_begins_anew() {
+    is_delivered(
+        |peer| {
+            let mut stream = Vec::new();
+            for _ in 0..3 {
+                stream.extend((0..4).flat_map(|_| peer.record(ALERT, &[1, 90])));
+                stream.extend(peer.record(DATA, b"x"));
+            }
+            stream
+        },
+        b"xxx",
+    );
 }
 
 #[test]
@@ -594,10 +610,11 @@ fn tickets_go_to_the_library_whatever_pieces_they_come_in() {
 fn a_ticket_the_library_refuses_ends_the_connection() {
     for (error, alert) in [
         (Error::PeerMisbehaved("a bad ticket".to_owned()), 50),
+        (Error::PeerMisbehaved("an extension twice".to_owned()), 47),
         (Error::Internal("no clock".to_owned()), 80),
     ] {
         let mut scene = Scene::new(CIPHERS[0], true);
-        scene.library().refuses_tickets = Some(error.clone());
+        scene.library().refuses_tickets = Some((Alert(alert), error.clone()));
         scene.send(HANDSHAKE, &ticket(b"abc"));
         assert_eq!(scene.read_all(100).1, Err(error));
         assert_eq!(scene.sent(), [fatal(alert)]);

@@ -4,7 +4,7 @@
 
 mod support;
 
-use polytls_core::{Connection, Error, Facts, Outbound, Received, Role, Session, Sink};
+use polytls_core::{Alert, Connection, Error, Facts, Outbound, Received, Role, Session, Sink};
 use polytls_records::{Cipher, KeySource, RecordLayer, TrafficKeys};
 
 const CLIENT_RECORD: &str = "17 03 03 00 43 a2 3f 70 54 b6 2c 94
@@ -44,7 +44,7 @@ impl KeySource for NoMore {
         Err(Error::Internal("no more".to_owned()))
     }
 
-    fn ticket(&mut self, _body: &[u8]) -> Result<(), Error> {
+    fn ticket(&mut self, _body: &[u8]) -> Result<(), (Alert, Error)> {
         Ok(())
     }
 }

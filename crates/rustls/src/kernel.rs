@@ -3,11 +3,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use polytls_core::Error;
+use polytls_core::{Alert, Error};
 use polytls_records::{Cipher, KeySource, RecordLayer, TrafficKeys};
 use rustls::kernel::KernelConnection;
 use rustls::{ConnectionTrafficSecrets, ExtractedSecrets};
 
+use crate::alerts;
 use crate::error::blame;
 use crate::observe::{self, Observed};
 use crate::unbuffered::Side;
@@ -44,11 +45,14 @@ impl<S: Side> KeySource for Kernel<S> {
         traffic_keys(&secrets.map_err(|error| blame(error, None))?)
     }
 
-    fn ticket(&mut self, body: &[u8]) -> Result<(), Error> {
+    fn ticket(&mut self, body: &[u8]) -> Result<(), (Alert, Error)> {
         let kept = observe::observing(&mut self.observed, || {
             S::keep_ticket(&mut self.connection, body)
         });
-        kept.map_err(|error| blame(error, None))
+        kept.map_err(|error| {
+            let alert = alerts::alert(&error, None).unwrap_or(Alert::INTERNAL_ERROR);
+            (alert, blame(error, None))
+        })
     }
 }
 

@@ -12,6 +12,7 @@
 //! way to hand more than its own error to the caller. `observe` is the way around: what they see
 //! and need for one call of the engine stands in a scope of the calling thread.
 
+mod alerts;
 mod client;
 mod early;
 mod error;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
 };
-use polytls_core::{Connection, Error, Facts, Outbound, Received, Role, Session, Sink};
+use polytls_core::{Alert, Connection, Error, Facts, Outbound, Received, Role, Session, Sink};
 use polytls_records::{Cipher, KeySource, RecordLayer, TrafficKeys};
 
 pub(crate) mod operations;
@@ -76,7 +76,7 @@ pub(crate) fn keys(cipher: Cipher, side: Side, generation: u8, sequence: u64) ->
 pub(crate) struct Library {
     pub(crate) tickets: Vec<Vec<u8>>,
     /// Tickets are answered with this.
-    pub(crate) refuses_tickets: Option<Error>,
+    pub(crate) refuses_tickets: Option<(Alert, Error)>,
     /// There are no later keys.
     pub(crate) refuses_keys: bool,
     /// How many key updates there were, ours and theirs.
@@ -118,7 +118,7 @@ impl KeySource for Source {
         self.next(Side::Theirs, |library| &mut library.receiving)
     }
 
-    fn ticket(&mut self, body: &[u8]) -> Result<(), Error> {
+    fn ticket(&mut self, body: &[u8]) -> Result<(), (Alert, Error)> {
         let mut library = self.library.lock().unwrap();
         library.tickets.push(body.to_vec());
         library.refuses_tickets.clone().map_or(Ok(()), Err)

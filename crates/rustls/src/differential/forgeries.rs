@@ -245,15 +245,31 @@ fn forge_one(random: &mut Random, forger: &mut Forger, victim: Role, is_bad: boo
             let length = MAX_FRAGMENT - 2 + random.below(200);
             padded(forger, DATA, &vec![1; length], random.below(4))
         }
-        // A message of a type that there is not, a malformed ticket.
+        // A message of a type that there is not, a malformed ticket, one with an extension twice.
         (true, 4) => {
-            let kind = match victim {
-                Role::Client => [200, 4][random.below(2)],
-                // rustls would read it before it says that it may not come.
-                Role::Server => 200,
+            let (kind, body) = match (victim, random.below(3)) {
+                (Role::Client, 0) => {
+                    let length = random.below(8);
+                    (4, random.bytes(length))
+                }
+                (Role::Client, 1) => {
+                    let kind = [0, 42, random.bits() as u8][random.below(3)];
+                    let extension = match kind {
+                        42 => vec![0, 42, 0, 4, 0, 0, 0, 0],
+                        kind => vec![0, kind, 0, 0],
+                    };
+                    let extensions = extension.repeat(2);
+                    let length = u8::try_from(extensions.len()).expect("short");
+                    let ticket = [0, 0, 1, 0, 1, 2, 3, 4, 1, 9, 0, 1, 7, 0, length];
+                    (4, [&ticket[..], &extensions].concat())
+                }
+                // rustls would read a ticket before it tells a client that none may come.
+                _ => {
+                    let length = random.below(8);
+                    (200, random.bytes(length))
+                }
             };
-            let body = random.below(8);
-            let message = message(kind, &random.bytes(body));
+            let message = message(kind, &body);
             split(random, forger, &message)
         }
         // An update of any other shape.
@@ -446,7 +462,7 @@ fn these_are_the_differences() {
                 stream.extend(forger.record(DATA, b"data"));
                 stream
             },
-            goes_on(),
+            refuses(Some(10)),
             refuses(None),
         ),
         (
