@@ -105,8 +105,12 @@ class ConnectionInfo:
     #: Whether an earlier session was resumed.
     resumed: bool | None = None
     #: Whether the server took the client's early data. False on a client: it was refused, and the
-    #: application has to send it again itself. None: none was sent.
+    #: application has to send it again itself. True on a server: it took what was offered, which
+    #: may turn out to be nothing. None: a client sent none, a server was offered none.
     early_data: bool | None = None
+    #: Whether the server asked for another ClientHello (HelloRetryRequest, RFC 8446 4.1.4), which
+    #: costs a round trip: usually because the client began with a key share of another group.
+    hello_retry_request: bool | None = None
     #: The peer's certificate, read; None if it presented none, or one that cannot be read.
     peer: CertificateInfo | None = None
     #: The certificates as the peer presented them: DER, leaf first.

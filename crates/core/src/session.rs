@@ -172,9 +172,12 @@ pub struct Facts {
     /// The path that was verified, from the leaf to the anchor, DER; `None` where nothing was
     /// verified in this handshake or the library does not tell.
     pub verified_chain: Option<Vec<Vec<u8>>>,
-    /// Whether the server took the client's early data; `None` if none was sent, or the library cannot
-    /// tell.
+    /// Whether the server took the client's early data, of which there may be none at all. `None`: a client
+    /// sent none, a server was offered none, or the library cannot tell.
     pub early_data: Option<bool>,
+    /// Whether the server asked for another ClientHello (HelloRetryRequest, RFC 8446 section 4.1.4);
+    /// `None` where the library cannot tell.
+    pub hello_retry_request: Option<bool>,
 }
 
 impl Facts {

@@ -413,7 +413,7 @@ impl TlsBuffer {
         let exported = wish.of(&*self.lock(py)?);
         exported
             .map(|bytes| PyBytes::new(py, &bytes))
-            .map_err(|error| self.raised(py, &error))
+            .map_err(|refused| refused.raised(py, self.implementation))
     }
 
     /// What ties an exchange of the application's to this connection.

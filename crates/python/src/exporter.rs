@@ -48,9 +48,9 @@ impl Wish {
                 .as_bytes()
                 .to_vec(),
         };
-        if !(1..=LONGEST_LABEL).contains(&label.len()) || !label.is_ascii() {
+        if label.len() > LONGEST_LABEL || !label.is_ascii() {
             return Err(PyValueError::new_err(format!(
-                "label must have 1 to {LONGEST_LABEL} characters, all of ASCII"
+                "label must have {LONGEST_LABEL} characters at most, all of ASCII"
             )));
         }
         if RESERVED.contains(&&*label) {
@@ -82,10 +82,39 @@ impl Wish {
     }
 
     /// The keying material of `connection`.
-    pub(crate) fn of(&self, connection: &Connection) -> Result<Vec<u8>, Error> {
+    pub(crate) fn of(&self, connection: &Connection) -> Result<Vec<u8>, Refused> {
         let mut material = vec![0; self.length];
+        // RFC 8446 section 7.1 has labels of 7 bytes at least, 6 of them "tls13 ". RFC 5705 sets no limit.
+        if self.label.is_empty() && connection.facts().is_some_and(|facts| facts.is_tls13()) {
+            return Err(Refused::EmptyLabel);
+        }
         connection.export(&self.label, self.context.as_deref(), &mut material)?;
         Ok(material)
+    }
+}
+
+/// Why nothing was exported.
+pub(crate) enum Refused {
+    /// TLS 1.3 has no such label.
+    EmptyLabel,
+    Core(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Core(error)
+    }
+}
+
+impl Refused {
+    /// The exception, raised on behalf of `implementation`.
+    pub(crate) fn raised(&self, py: Python<'_>, implementation: &str) -> PyErr {
+        match self {
+            Self::EmptyLabel => PyValueError::new_err(
+                "label must have at least 1 character in TLS 1.3 (RFC 8446 section 7.1)",
+            ),
+            Self::Core(error) => raised(py, implementation, error),
+        }
     }
 }
 

@@ -141,6 +141,10 @@ pub(crate) fn connection_info<'py>(
     )?;
     fields.set_item("resumed", facts.map(|facts| facts.resumed))?;
     fields.set_item("early_data", facts.and_then(|facts| facts.early_data))?;
+    fields.set_item(
+        "hello_retry_request",
+        facts.and_then(|facts| facts.hello_retry_request),
+    )?;
     let presented = facts.filter(|facts| !facts.peer_chain.is_empty());
     let peer = presented.map(|facts| certificate(py, &facts.peer_chain[0]));
     fields.set_item("peer", peer.transpose()?.flatten())?;

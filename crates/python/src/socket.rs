@@ -453,7 +453,7 @@ impl TlsSocket {
         let _entered = self.enter(py)?;
         py.detach(|| stream.ask(|connection| wish.of(connection)))
             .map(|bytes| PyBytes::new(py, &bytes))
-            .map_err(|error| raised(py, self.implementation, &error))
+            .map_err(|refused| refused.raised(py, self.implementation))
     }
 
     /// What ties an exchange of the application's to this connection.

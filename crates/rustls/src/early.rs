@@ -83,7 +83,7 @@ impl Early {
         self.configured
     }
 
-    /// Whether the server took it; `None` if none was sent.
+    /// Whether the server took it; `None` if a client sent none, or a server was offered none.
     pub(crate) const fn accepted(&self) -> Option<bool> {
         self.accepted
     }
@@ -122,6 +122,10 @@ impl Early {
             // After the second ClientHello there can be none.
             _ => false,
         };
+        if offered {
+            // Until it shows that it was accepted.
+            self.accepted = Some(false);
+        }
         let Some(suite) = suite.filter(|_| offered) else {
             *secrets = None;
             return Ok(());
@@ -138,6 +142,8 @@ impl Early {
                 }),
             ) => {
                 if accepts(&traffic_keys(suite, &server)?, record)? {
+                    // There may be none: what was offered need not be sent.
+                    self.accepted = Some(true);
                     return Ok(());
                 }
                 Some(Box::new(traffic_keys(suite, &client)?))
@@ -184,7 +190,6 @@ impl Early {
             return Seen::TooMuch;
         }
         *left -= length;
-        self.accepted = Some(false);
         Seen::Skipped
     }
 }
@@ -315,7 +320,6 @@ mod tests {
                 assert_eq!(early.sees(&sealed(size), true), Seen::Skipped);
             }
             assert_eq!(early.sees(&sealed(1), true), Seen::TooMuch);
-            assert_eq!(early.accepted(), Some(false));
         }
         for empty in [sealed(0), record(APPLICATION_DATA, &[])] {
             let mut early = skipping();

@@ -38,6 +38,8 @@ pub(crate) struct RustlsSession<S: Side> {
     /// To be asked if the session is resumed; asked once.
     again: Option<Box<Again>>,
     early: Early,
+    /// Whether the server has sent HelloRetryRequest: rustls forgets it where a session is resumed.
+    retried: bool,
     /// How much of the records that it is shown next was shown before.
     unconsumed: usize,
     /// Whether to go without our own record layer.
@@ -56,6 +58,7 @@ impl<S: Side> RustlsSession<S> {
             observed,
             again,
             early,
+            retried: false,
             unconsumed: 0,
             stay_on_rustls: kernel::is_switched_off(),
         }
@@ -107,6 +110,31 @@ impl<S: Side> RustlsSession<S> {
                 Error::PeerIncompatible("no signature scheme in common".to_owned())
             }
             error => blame(error, refusal),
+        }
+    }
+
+    fn facts_of(&self, connection: &UnbufferedConnectionCommon<S::Data>) -> Facts {
+        let observed = self.observed.as_deref();
+        Facts {
+            version: connection.protocol_version().map_or(0, u16::from),
+            cipher: connection
+                .negotiated_cipher_suite()
+                .map_or(0, |suite| u16::from(suite.suite())),
+            group: connection
+                .negotiated_key_exchange_group()
+                .map(|group| u16::from(group.name())),
+            alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
+            server_name: observed.and_then(|seen| seen.server_name.clone()),
+            resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
+            peer_chain: connection
+                .peer_certificates()
+                .unwrap_or_default()
+                .iter()
+                .map(|certificate| certificate.to_vec())
+                .collect(),
+            verified_chain: observed.and_then(|seen| seen.verified_chain.clone()),
+            early_data: self.early.accepted(),
+            hello_retry_request: Some(self.retried),
         }
     }
 
@@ -210,7 +238,7 @@ impl<S: Side> RustlsSession<S> {
         {
             return Ok(());
         }
-        let facts = facts(&**connection, self.observed.as_deref(), &self.early);
+        let facts = self.facts_of(&**connection);
         if let Some(seen) = &mut self.observed {
             seen.verified_chain = None; // It is among the facts now.
         }
@@ -274,6 +302,10 @@ impl<S: Side> Session for RustlsSession<S> {
         };
         let received = received.map_err(|error| self.ended(error, records, before, out))?;
         self.unconsumed = records.len() - received.consumed;
+        if was_handshaking && let Protection::Rustls(connection) = &self.protection {
+            self.retried |=
+                connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
+        }
         if self.again.is_some() {
             self.judge_resumed(before, out)?;
         }
@@ -398,39 +430,10 @@ impl<S: Side> Session for RustlsSession<S> {
 
     fn facts(&self) -> Facts {
         match &self.protection {
-            Protection::Rustls(connection) => {
-                facts(&**connection, self.observed.as_deref(), &self.early)
-            }
+            Protection::Rustls(connection) => self.facts_of(&**connection),
             Protection::Ours(own) => own.facts.clone(),
             Protection::Moving | Protection::Refused => Facts::default(),
         }
-    }
-}
-
-fn facts<Data>(
-    connection: &UnbufferedConnectionCommon<Data>,
-    observed: Option<&Observed>,
-    early: &Early,
-) -> Facts {
-    Facts {
-        version: connection.protocol_version().map_or(0, u16::from),
-        cipher: connection
-            .negotiated_cipher_suite()
-            .map_or(0, |suite| u16::from(suite.suite())),
-        group: connection
-            .negotiated_key_exchange_group()
-            .map(|group| u16::from(group.name())),
-        alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
-        server_name: observed.and_then(|seen| seen.server_name.clone()),
-        resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-        peer_chain: connection
-            .peer_certificates()
-            .unwrap_or_default()
-            .iter()
-            .map(|certificate| certificate.to_vec())
-            .collect(),
-        verified_chain: observed.and_then(|seen| seen.verified_chain.clone()),
-        early_data: early.accepted(),
     }
 }
 

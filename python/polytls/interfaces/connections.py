@@ -396,6 +396,7 @@ class SupportsExporter(Protocol):
         """Return `length` bytes that both ends of this connection, and nobody else, can derive.
 
         `label`: a registered one, or one that begins with "EXPORTER-" (RFC 5705 4), in ASCII.
+        It may be empty in TLS 1.2 and must not be in TLS 1.3 (RFC 8446 7.1).
         `context`: bytes that both sides know. None and `b""` are the same in TLS 1.3 (RFC 8446
         7.5), and two things in TLS 1.2. `length`: 1 to 8160.
 

@@ -69,6 +69,18 @@ def test_no_context_and_an_empty_one_are_two_things_in_tls_1_2_alone(
     assert exported(connected.server, context=b"") == empty
 
 
+@needs("exporter", "all versions")
+def test_an_empty_label_is_for_tls_1_2_alone(connected: Pair, version: TLSVersion) -> None:
+    """RFC 5705 sets no limit; RFC 8446 7.1 has labels of 7 bytes at least, 6 of them "tls13 "."""
+    if version is TLSVersion.TLSv1_3:
+        for side in (connected.client, connected.server):
+            with pytest.raises(ValueError, match=r"label.*TLS 1\.3"):
+                exported(side, "")
+    else:
+        assert exported(connected.client, "") == exported(connected.server, b"")
+        assert exported(connected.client, "") != exported(connected.client)
+
+
 @needs("exporter", "resumption")
 def test_a_resumed_connection_exports_material_of_its_own(lab: Any, version: TLSVersion) -> None:
     client, server = lab.client(version=version), lab.server()

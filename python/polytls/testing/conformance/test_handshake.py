@@ -16,6 +16,7 @@ from polytls import (
     NamedGroup,
     NextProtocol,
     PeerIncompatible,
+    TicketKeys,
     TLSVersion,
     WantReadError,
 )
@@ -233,6 +234,32 @@ def test_the_server_may_ask_for_another_group_than_the_client_began_with(lab: An
     client = lab.client(groups=["x25519", "secp256r1"], version=V13)
     pair = lab.connect(client, lab.server(groups=["secp256r1"]))
     assert pair.client.info.group is NamedGroup.secp256r1
+
+
+@needs("groups")
+@pytest.mark.parametrize("groups", [["secp256r1"], ["x25519"]], ids=["asks", "does not ask"])
+def test_info_tells_whether_the_server_asked_for_another_client_hello(
+    lab: Any, groups: list[str]
+) -> None:
+    """HelloRetryRequest (RFC 8446 4.1.4)."""
+    asks = groups == ["secp256r1"]
+    client = lab.client(groups=["x25519", "secp256r1"], version=V13)
+    server = lab.server(groups=groups)
+    pair = lab.pair(client, server)
+    assert pair.client.info.hello_retry_request is pair.server.info.hello_retry_request is None
+    pair.handshake()
+    assert pair.client.info.hello_retry_request is pair.server.info.hello_retry_request is asks
+
+
+@needs("groups", "ticket keys")
+def test_info_tells_of_a_hello_retry_request_where_a_session_is_resumed(lab: Any) -> None:
+    keys = TicketKeys.from_secret(bytes(32))
+    client = lab.client(groups=["x25519", "secp256r1"], version=V13)
+    for group, again in (("x25519", False), ("secp256r1", True)):
+        pair = lab.connect(client, lab.server(groups=[group], ticket_keys=keys))
+        assert lab.drain(pair.client) == b""
+        for side in (pair.client, pair.server):
+            assert side.info.resumed is side.info.hello_retry_request is again
 
 
 @needs("groups")
