@@ -337,6 +337,22 @@ class _VerifiesLateClient(_AnyServer):
     buffer = _VerifiesLate
 
 
+class _JudgesTheSession(Client):
+    """Where it has a session, it judges that one's certificate, which was accepted before."""
+
+    def __init__(self, configuration: Any) -> None:
+        super().__init__(configuration)
+        self.unguarded = _AnyServer(configuration.replace(peer_verifier=None))
+        self.visited: set[Any] = set()
+
+    def connect(self, address: Any, **named: Any) -> Any:
+        if address in self.visited:
+            return self.unguarded.connect(address, **named)
+        made = super().connect(address, **named)
+        self.visited.add(address)
+        return made
+
+
 class _MakesUpAName(Client):
     def create_buffer(self, server_hostname: str) -> Any:
         try:
@@ -397,6 +413,11 @@ VERIFIES_AFTER_THE_HANDSHAKE: Final = Faulty(
     "test_verification::"
     "test_neither_data_nor_a_client_certificate_goes_out_to_a_server_that_is_refused",
     client=_VerifiesLateClient,
+)
+JUDGES_THE_SESSION: Final = Faulty(
+    "judges the certificate of a session that it has, whatever the server presents now",
+    "test_judged_handshakes::test_another_server_at_the_same_address_is_refused",
+    client=_JudgesTheSession,
 )
 RAISES_PLAIN_OS_ERRORS: Final = Faulty(
     "raises a plain OSError where a certificate is refused",

@@ -44,7 +44,13 @@ from polytls import (
     insecure,
 )
 from polytls.implementations import encodings, openssl_names, stdlib_credentials
-from polytls.implementations.records import MALFORMED, front, plain_alert
+from polytls.implementations.records import (
+    MALFORMED,
+    front,
+    is_only_hello,
+    last_alert,
+    plain_alert,
+)
 from polytls.implementations.stdlib_errors import blame
 from polytls.streams import wrap
 from polytls.testing import CertificateAuthority, KeyType, Pair, tie
@@ -570,6 +576,47 @@ def test_records_are_told_by_their_header() -> None:
     assert plain_alert(b"\x15\x03\x03\x00\x02\x02\x28") == 40
     assert plain_alert(b"\x15\x03\x03\x00\x02\x01\x28") is None, "a warning"
     assert plain_alert(b"\x15\x03\x03\x00\x1a" + bytes(26)) is None, "an encrypted one"
+
+
+def record(kind: int, content: bytes) -> bytes:
+    return bytes([kind, 3, 3]) + len(content).to_bytes(2, "big") + content
+
+
+def message(kind: int, length: int) -> bytes:
+    return bytes([kind]) + length.to_bytes(3, "big") + bytes(length)
+
+
+@pytest.mark.parametrize(
+    ("flight", "hello"),
+    [
+        ([], True),
+        ([record(22, message(1, 500))], True),
+        ([record(20, b"\x01"), record(22, message(1, 500))], True),
+        ([record(22, message(1, 20_000)[:16384]), record(22, message(1, 20_000)[16384:])], True),
+        ([record(21, b"\x02\x28")], True),
+        ([record(22, message(16, 32))], False),
+        ([record(22, message(11, 900) + message(16, 32))], False),
+        ([record(22, message(1, 500) + message(16, 32))], False),
+        ([record(22, message(1, 500)), record(22, message(11, 900))], False),
+        ([record(22, message(1, 500)[:-1])], False),
+        ([record(22, message(1, 500)), record(23, bytes(40))], False),
+        ([record(20, b"\x01"), record(23, bytes(74))], False),
+    ],
+)
+def test_what_leaves_before_a_verdict_is_client_hello(flight: list[bytes], hello: bool) -> None:
+    assert is_only_hello(b"".join(flight)) is hello
+
+
+def test_of_a_flight_that_failed_its_alert_leaves_alone() -> None:
+    finished, plain, sealed = record(23, bytes(53)), record(21, b"\x02\x28"), record(23, bytes(19))
+    for flight, expected in (
+        ([], b""),
+        ([finished], b""),
+        ([record(22, message(16, 32)), record(20, b"\x01"), plain], plain),
+        ([record(20, b"\x01"), finished, sealed], sealed),
+        ([sealed, finished], b""),
+    ):
+        assert last_alert(b"".join(flight)) == expected
 
 
 # --- streams ---

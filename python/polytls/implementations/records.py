@@ -5,9 +5,19 @@ For implementations whose library has no framing of its own that could be used w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["HEADER", "MALFORMED", "MAX_FRAGMENT", "describe_foreign", "front", "plain_alert"]
+__all__ = [
+    "HEADER",
+    "MALFORMED",
+    "MAX_FRAGMENT",
+    "describe_foreign",
+    "front",
+    "is_only_hello",
+    "last_alert",
+    "plain_alert",
+]
 
 #: The most plaintext that one record holds.
 MAX_FRAGMENT: Final = 1 << 14
@@ -21,9 +31,18 @@ _MAX_RECORD: Final = HEADER + MAX_FRAGMENT + 2048
 MALFORMED: Final = -1
 
 _TYPES: Final = range(20, 25)
+_CHANGE_CIPHER_SPEC: Final = 20
 _ALERT: Final = 21
 _HANDSHAKE: Final = 22
+_APPLICATION_DATA: Final = 23
 _FATAL: Final = 2
+
+#: The type of a handshake message (RFC 8446 4).
+_CLIENT_HELLO: Final = 1
+
+#: The longest alert of TLS 1.3 without padding: header, level and number, content type, tag. No
+#: flight of a handshake ends in so short a record: Finished has 32 bytes or more.
+_MAX_SEALED_ALERT: Final = HEADER + 2 + 1 + 16
 
 _HTTP_REQUEST: Final = "the peer sent a plain HTTP request"
 _GREETING: Final = (
@@ -68,6 +87,37 @@ def plain_alert(record: bytes | bytearray) -> int | None:
     if record[0] == _ALERT and len(record) == HEADER + 2 and record[HEADER] == _FATAL:
         return record[HEADER + 1]
     return None
+
+
+def is_only_hello(flight: bytes) -> bool:
+    """Return whether whole records of a client hold a ClientHello and nothing that comes after it.
+
+    The second ClientHello, after HelloRetryRequest, follows ChangeCipherSpec (RFC 8446 D.4).
+    """
+    messages = b""
+    for record in _records(flight):
+        if record[0] == _HANDSHAKE:
+            messages += record[HEADER:]
+        elif record[0] not in (_CHANGE_CIPHER_SPEC, _ALERT):
+            return False
+    if not messages:
+        return True
+    return messages[0] == _CLIENT_HELLO and len(messages) == 4 + int.from_bytes(messages[1:4])
+
+
+def last_alert(flight: bytes) -> bytes:
+    """Return the alert, plain or encrypted, that whole records end with; b"" if they do not."""
+    *_, last = (b"", *_records(flight))
+    sealed = last[:1] == bytes([_APPLICATION_DATA]) and len(last) <= _MAX_SEALED_ALERT
+    return last if sealed or last[:1] == bytes([_ALERT]) else b""
+
+
+def _records(flight: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(flight):
+        end = start + HEADER + int.from_bytes(flight[start + 3 : start + HEADER])
+        yield flight[start:end]
+        start = end
 
 
 def describe_foreign(data: bytes | bytearray) -> str | None:

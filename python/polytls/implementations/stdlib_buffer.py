@@ -10,8 +10,11 @@ OpenSSL need for it:
 - `unwrap` is called once. It sends close_notify and then reads, where data is an error
   (APPLICATION_DATA_AFTER_CLOSE_NOTIFY, SSL_shutdown(3)): so what is left of the last record is
   taken out before. With nothing to be read it raises SSLWantReadError; reading goes on as before.
-- `ssl` has no callback for a peer's certificate: what answers one is held back until `judge` has
-  spoken (stdlib_verdict).
+- `ssl` has no callback for a peer's certificate. So while there is a verdict to come, nothing that
+  OpenSSL writes leaves without a look at it (`_decide`): what answers a certificate is held back
+  until this handshake's has been judged. Which one that is, the handshake's state tells, and never
+  the chain that the library shows: with a session set, OpenSSL 3.5 shows the session's before the
+  server has said anything.
 - The end of the transport is never shown to OpenSSL: what it means is decided here.
 - What `ssl` tells of the handshake is read once, when that is done.
 """
@@ -38,7 +41,15 @@ from ..errors import (
 from ..fork import generation, inherited
 from ..info import ConnectionInfo
 from ..interfaces import ClientContext, ServerContext
-from .records import MALFORMED, MAX_FRAGMENT, describe_foreign, front, plain_alert
+from .records import (
+    MALFORMED,
+    MAX_FRAGMENT,
+    describe_foreign,
+    front,
+    is_only_hello,
+    last_alert,
+    plain_alert,
+)
 from .stdlib_credentials import NAME, refuse
 from .stdlib_engine import Established, Session, Side
 from .stdlib_errors import blame
@@ -72,6 +83,7 @@ class StdlibBuffer:
 
     __slots__ = (
         "__weakref__",
+        "_accepted",
         "_closed",
         "_context",
         "_done",
@@ -83,7 +95,6 @@ class StdlibBuffer:
         "_hidden",
         "_inbound",
         "_info",
-        "_judged",
         "_looks",
         "_mutex",
         "_outbound",
@@ -93,6 +104,7 @@ class StdlibBuffer:
         "_remembered",
         "_rest",
         "_seen_record",
+        "_settled",
         "_side",
         "_started",
         "_tls",
@@ -126,8 +138,10 @@ class StdlibBuffer:
         #: A client makes its first flight unasked; a server waits for ClientHello.
         self._started = side.server
         self._done = self._ended = self._peer_closed = self._closed = False
-        #: Whether nobody is to be asked about the peer any more.
-        self._judged = side.judge is None
+        #: The chain that was judged and accepted.
+        self._accepted: tuple[bytes, ...] | None = None
+        #: Whether what OpenSSL writes may leave as it is: no verdict is to come any more.
+        self._settled = side.judge is None
         self._failure: TLSError | None = None
         #: A record is being opened. Left so by an exception that came from outside.
         self._torn = False
@@ -380,7 +394,6 @@ class StdlibBuffer:
     def _handshake(self) -> None:
         self._check()
         while not self._done:
-            # What is there was written before the certificate that is judged.
             self._gather()
             if self._waiting() >= _OUTGOING_LIMIT:
                 raise _want_write()
@@ -390,8 +403,7 @@ class StdlibBuffer:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
-                if not self._judged and self._side.outgoing.pending:
-                    self._judge(presented_chain(self._tls))
+                self._decide(done=False)
                 self._torn = False
                 continue
             except ssl.SSLZeroReturnError:
@@ -399,8 +411,7 @@ class StdlibBuffer:
                 self._fail(_ragged(during_handshake=True))
             except ssl.SSLError as error:
                 self._blame(error)
-            if not self._judged:
-                self._judge(peer_chain(self._side, bool(self._tls.session_reused)))
+            self._decide(done=True)
             self._torn = False
             self._done = True
             self._info = facts_of(self._side)
@@ -409,23 +420,42 @@ class StdlibBuffer:
                 self._looks = 1
                 self._remember()
 
-    def _judge(self, presented: tuple[bytes, ...]) -> None:
-        """Have the peer judged, if it has presented a certificate by now.
+    def _decide(self, *, done: bool) -> None:
+        """Let out what OpenSSL has written, once the certificate that it answers is accepted.
 
-        What OpenSSL has written since the last look at it is held back if the peer is refused. An
-        exception that comes from outside is no verdict: it leaves the connection torn.
+        A client of TLS 1.2 answers a full handshake's certificate before the handshake is done:
+        by all that is no ClientHello. Otherwise a certificate is answered by the flight that ends
+        the handshake here, or later. By then it is settled whether the session was resumed; then
+        the chain is the one that the session was made with.
+
+        An exception that comes from outside is no verdict: it leaves the connection torn.
         """
-        if not presented:
+        if self._settled:
             return
+        side = self._side
+        written = side.outgoing.read()
+        due = None
+        if done:
+            due = peer_chain(side, bool(self._tls.session_reused))
+        elif not side.server and not is_only_hello(written):
+            due = presented_chain(self._tls)
+        if due is not None and due != self._accepted:
+            self._judge(due)
+            self._accepted = due
+        self._settled = done
+        self._outbound += written
+
+    def _judge(self, presented: tuple[bytes, ...]) -> None:
+        """Have the peer judged by what it presented; a client may have presented nothing."""
         side, lock = self._side, self._lock
-        assert side.judge is not None  # noqa: S101 - not judged yet, so there is a judge
+        if not presented and side.server:
+            return
+        assert side.judge is not None  # noqa: S101 - not settled yet, so there is a judge
         assert isinstance(lock, Guard)  # noqa: S101 - which goes with a judge
         try:
             lock.judge(side.judge, presented, verified_chain(side, presented), side.host)
         except TLSError as error:
-            side.outgoing.read()
             self._fail(error)
-        self._judged = True
 
     def _feed(self) -> bool:
         """Show OpenSSL one more record; False if no whole one is there."""
@@ -468,12 +498,11 @@ class StdlibBuffer:
         self._fail(PeerMisbehaved("the peer broke the protocol: a record header that is none"))
 
     def _waiting(self) -> int:
-        return len(self._outbound) + self._side.outgoing.pending
+        return len(self._outbound) + (self._side.outgoing.pending if self._settled else 0)
 
     def _gather(self) -> None:
-        if self._torn and not self._judged:
-            self._side.outgoing.read()  # It may answer a certificate that was never judged.
-            return
+        if not self._settled:
+            return  # It may answer a certificate that was never judged.
         # `ssl` seals into the MemoryBIO without the interpreter's lock, so ours is needed. A loop
         # takes what a call returns without looking for signals in between, so that nothing is
         # lost, whatever a handler raises.
@@ -525,6 +554,10 @@ class StdlibBuffer:
             self._fail(TLSError("internal error: a signal's handler has raised amid a call"))
 
     def _fail(self, failure: TLSError) -> NoReturn:
+        if not self._settled:
+            # There will be no verdict. The peer may know why, and nothing else.
+            self._outbound += last_alert(self._side.outgoing.read())
+            self._settled = True
         self._failure = failure
         self._torn = False
         raise _once_more(failure)

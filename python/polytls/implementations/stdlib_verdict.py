@@ -2,9 +2,9 @@
 
 Rules of this file:
 
-- A judge is asked by the buffer before anything leaves that answers the peer's certificate: what
-  OpenSSL has written by then is held back, and dropped if the peer is refused. So the peer is told
-  nothing, and sees the connection end.
+- A judge is asked by the buffer, before anything leaves that answers the peer's certificate
+  (`StdlibBuffer._decide`): what OpenSSL has written by then is held back, and dropped if the peer
+  is refused. So the peer is told nothing, and sees the connection end.
 - On clients with pins OpenSSL verifies nothing but that the peer has the certificate's key
   (CERT_NONE); the rest is found here. Servers with pins have OpenSSL verify too, or it would not
   ask for a certificate.
@@ -45,6 +45,9 @@ class Judge:
 
         Raises CertificateVerificationError.
         """
+        if not presented:
+            said = "the peer presented no certificate"
+            raise self._refusal(VerificationFailure.NO_CERTIFICATE, said, (), hostname)
         try:
             leaf = read(presented[0])
         except ValueError as error:
