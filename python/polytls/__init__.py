@@ -49,6 +49,8 @@ from .info import CertificateInfo, ConnectionInfo, PresentedPeer, SessionStatist
 from .interfaces import (
     ByteStream,
     ClientContext,
+    Connection,
+    Listener,
     ServerContext,
     SupportsChannelBinding,
     SupportsClientWrapSocket,
@@ -94,7 +96,9 @@ __all__ = [
     "ClientAuthentication",
     "ClientContext",
     "ConfigurationError",
+    "Connection",
     "ConnectionInfo",
+    "Listener",
     "NamedGroup",
     "NextProtocol",
     "NotTLSError",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
 from .capabilities import Capabilities
 from .configuration import TLSClientConfiguration, TLSServerConfiguration
@@ -169,19 +169,24 @@ class InsecureTLSImplementation(
         return self._insecure_server_context
 
 
-def implementation(
-    name: str | None = None,
-) -> InsecureTLSImplementation[
-    ClientContext, ServerContext, InsecureClientContext, InsecureServerContext
-]:
-    """Return the implementation called `name`, or the default, with its insecure contexts.
+if TYPE_CHECKING:
+    # With the types of the built-in names, which the registry knows.
+    from .registry import insecure_implementation as implementation
+else:
 
-    Raises ConfigurationError if there is none of that name, if it cannot be used here, or if it
-    has no insecure contexts. Issues a SecurityWarning.
-    """
-    # The registry loads implementations, and those import this module for their contexts.
-    from .registry import insecure_implementation
+    def implementation(
+        name: str | None = None,
+    ) -> InsecureTLSImplementation[
+        ClientContext, ServerContext, InsecureClientContext, InsecureServerContext
+    ]:
+        """Return the implementation called `name`, or the default, with its insecure contexts.
 
-    found = insecure_implementation(name)
-    warn("polytls.insecure.implementation", stacklevel=2)
-    return found
+        Raises ConfigurationError if there is none of that name, if it cannot be used here, or if it
+        has no insecure contexts. Issues a SecurityWarning.
+        """
+        # The registry loads implementations, and those import this module for their contexts.
+        from .registry import insecure_implementation
+
+        found = insecure_implementation(name)
+        warn("polytls.insecure.implementation", stacklevel=2)
+        return found

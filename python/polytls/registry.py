@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, overload
 
 # The package `implementations` and the function of that name below share one name in `polytls`.
 # Python sets the attribute to the package when that is first imported; done here, before
@@ -38,6 +38,18 @@ from .values import instance_of
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from .implementations.rustls import (
+        RustlsClientContext,
+        RustlsInsecureClientContext,
+        RustlsInsecureServerContext,
+        RustlsServerContext,
+    )
+    from .implementations.stdlib import (
+        StdlibClientContext,
+        StdlibInsecureClientContext,
+        StdlibInsecureServerContext,
+        StdlibServerContext,
+    )
     from .insecure import InsecureClientContext, InsecureServerContext, InsecureTLSImplementation
 
 __all__ = ["implementation", "implementations", "insecure_implementation"]
@@ -59,10 +71,25 @@ def implementations() -> tuple[str, ...]:
     return tuple(name for name in _names() if _usable(name))
 
 
+# The default has the type of the first in the table: another one takes its place only where that
+# cannot be used at all.
+@overload
+def implementation(
+    name: Literal["rustls"] | None = None,
+) -> TLSImplementation[RustlsClientContext, RustlsServerContext]: ...
+@overload
+def implementation(
+    name: Literal["stdlib"],
+) -> TLSImplementation[StdlibClientContext, StdlibServerContext]: ...
+@overload
+def implementation(name: str | None) -> TLSImplementation[ClientContext, ServerContext]: ...
 def implementation(
     name: str | None = None,
 ) -> TLSImplementation[ClientContext, ServerContext]:
     """Return the implementation called `name`, or the default (PEP 748, "Runtime Access").
+
+    To a type checker, the default and the built-in names have all that these implementations offer,
+    and any other name has what the PEP says.
 
     Raises ConfigurationError if there is none of that name (the message lists the known ones), or
     if it cannot be used here (the message says what is missing); TypeError if `name` is no str.
@@ -70,6 +97,30 @@ def implementation(
     return _secure(_default() if name is None else instance_of("name", name, str))
 
 
+@overload
+def insecure_implementation(
+    name: Literal["rustls"] | None = None,
+) -> InsecureTLSImplementation[
+    RustlsClientContext,
+    RustlsServerContext,
+    RustlsInsecureClientContext,
+    RustlsInsecureServerContext,
+]: ...
+@overload
+def insecure_implementation(
+    name: Literal["stdlib"],
+) -> InsecureTLSImplementation[
+    StdlibClientContext,
+    StdlibServerContext,
+    StdlibInsecureClientContext,
+    StdlibInsecureServerContext,
+]: ...
+@overload
+def insecure_implementation(
+    name: str | None,
+) -> InsecureTLSImplementation[
+    ClientContext, ServerContext, InsecureClientContext, InsecureServerContext
+]: ...
 def insecure_implementation(
     name: str | None = None,
 ) -> InsecureTLSImplementation[

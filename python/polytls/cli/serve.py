@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     context = registry.implementation(arguments.implementation).server_context(configuration)
     try:
         # Not of the PEP: whoever serves a connection does its handshake.
-        listener: Any = context.connect(address, do_handshake_on_accept=False)  # type: ignore[call-arg]
+        listener: Any = context.connect(address, do_handshake_on_accept=False)
     except OSError as error:
         where = f"{arguments.host} port {arguments.port}"
         raise ConfigurationError(f"cannot listen on {where}: {error.strerror or error}") from None

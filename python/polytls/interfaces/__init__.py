@@ -5,6 +5,7 @@
 conformance kit holds implementations to it. What goes beyond the PEP is a protocol of its own,
 `Supports...` (`connections.py`, `contexts.py`), so that others can offer it and drivers can ask for
 it: `isinstance(connection, SupportsInfo)`. For `with` there is `contextlib.AbstractContextManager`.
+`Connection` and `Listener` (`whole.py`) are for annotations: all that polytls's own sockets have.
 
 `isinstance` looks at the names of the members alone. It tells a socket from a buffer, but not a
 client's context from a server's: their `configuration` does.
@@ -50,10 +51,13 @@ from .contexts import (
     SupportsStatistics,
 )
 from .pep748 import ClientContext, ServerContext, TLSBuffer, TLSImplementation, TLSSocket
+from .whole import Connection, Listener
 
 __all__ = [
     "ByteStream",
     "ClientContext",
+    "Connection",
+    "Listener",
     "ServerContext",
     "SupportsChannelBinding",
     "SupportsClientWrapSocket",

@@ -76,10 +76,12 @@ class TLSSocket(_Negotiated, Protocol):
     `socket.socket`: ConnectionResetError and its kin.
     """
 
-    @abstractmethod
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        """Not for users: contexts make sockets."""
-        ...
+    if not TYPE_CHECKING:
+        # pyright would ask it of every class that is to pass for one.
+        @abstractmethod
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            """Not for users: contexts make sockets."""
+            ...
 
     @abstractmethod
     def recv(self, bufsize: int) -> bytes:

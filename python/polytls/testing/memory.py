@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic
 
 from ..errors import WantReadError
 from ..interfaces import TLSBuffer
+
+if TYPE_CHECKING:
+    # Defaults of type variables are Python 3.13's.
+    from typing_extensions import TypeVar
+
+    _Client = TypeVar("_Client", bound=TLSBuffer, default=TLSBuffer)
+    _Server = TypeVar("_Server", bound=TLSBuffer, default=TLSBuffer)
+else:
+    from typing import TypeVar
+
+    _Client, _Server = TypeVar("_Client"), TypeVar("_Server")
 
 __all__ = ["Pair", "tie"]
 
@@ -20,15 +32,15 @@ def _whole(data: bytes) -> Iterator[bytes]:
 
 
 @dataclass
-class Pair:
+class Pair(Generic[_Client, _Server]):
     """A client's and a server's buffer, and the wire between them.
 
     `split` cuts what is on the wire into the pieces in which it arrives; by default it arrives
     whole. What a side refuses, because its buffer is full, stays on the wire.
     """
 
-    client: TLSBuffer
-    server: TLSBuffer
+    client: _Client
+    server: _Server
     split: Split = _whole
     _to_server: deque[bytes] = field(default_factory=deque, repr=False)
     _to_client: deque[bytes] = field(default_factory=deque, repr=False)
@@ -88,7 +100,7 @@ class Pair:
         return arrived
 
 
-def tie(client: TLSBuffer, server: TLSBuffer, split: Split = _whole) -> Pair:
+def tie(client: _Client, server: _Server, split: Split = _whole) -> Pair[_Client, _Server]:
     """Return the two as a pair with its handshake done.
 
     Raises what either side finds.
