@@ -15,6 +15,7 @@ import pytest
 import polytls
 from polytls.testing.conformance.fixtures import (  # noqa: F401 - pytest finds them here
     ca,
+    census,
     lab,
     leaves_nothing_behind,
     rng,

@@ -14,7 +14,7 @@ mod lent;
 mod steps;
 
 use crate::buffers::{Inbound, Outbound};
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::memory::Kept;
 use crate::plaintext::{Rest, Room};
 use crate::record::MAX_FRAGMENT;
@@ -592,6 +592,12 @@ impl Connection {
     #[must_use]
     pub const fn failure(&self) -> Option<&Error> {
         self.failure.as_ref()
+    }
+
+    /// Forgets what is behind [`Self::failure`], and gives it: a cause may lead back to whoever holds
+    /// this connection. To be dropped where no lock is held.
+    pub fn take_cause(&mut self) -> Option<Cause> {
+        self.failure.as_mut().and_then(Error::take_cause)
     }
 
     /// Ends the connection with an error of the caller's, the same way one of ours would.

@@ -228,6 +228,25 @@ impl Error {
         }
     }
 
+    /// What made a callback fail, where that is behind this error.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::Certificate(failure) => failure.cause.as_ref(),
+            Self::Signer(failure) => failure.cause.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Forgets the cause, and gives it.
+    pub fn take_cause(&mut self) -> Option<Cause> {
+        match self {
+            Self::Certificate(failure) => failure.cause.take(),
+            Self::Signer(failure) => failure.cause.take(),
+            _ => None,
+        }
+    }
+
     /// Whether nothing but draining what is left to send is possible after this error.
     #[must_use]
     pub const fn is_fatal(&self) -> bool {

@@ -22,6 +22,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use polytls_core::Connection;
 use rustix::event::PollFlags;
 
 use crate::close::LINGER;
@@ -71,7 +72,12 @@ impl Pending {
             Ok(()) => Step::Finished,
             Err(Error::WantRead) => Step::Again(Interest::READ),
             Err(Error::WantWrite) => Step::Again(Interest::WRITE),
-            Err(error) => Step::Failed(error),
+            Err(error) => {
+                // Nobody will ask: what a callback raised must not stay with a connection that is
+                // only told why it was refused.
+                drop(self.stream.glance(Connection::take_cause));
+                Step::Failed(error)
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use polytls_core::{Connection, Error as TlsError, Facts, Room};
@@ -368,6 +368,17 @@ impl Stream {
     /// What `ask` finds of the connection, also after closing.
     pub fn ask<R>(&self, ask: impl FnOnce(&Connection) -> R) -> R {
         ask(&self.lock_anyway().connection)
+    }
+
+    /// What `look` finds of the connection if nobody has the lock just now: never waits. For garbage
+    /// collectors, which come at any time and in any process.
+    pub fn glance<R>(&self, look: impl FnOnce(&mut Connection) -> R) -> Option<R> {
+        let mut transport = match self.transport.try_lock() {
+            Ok(transport) => transport,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(look(&mut transport.connection))
     }
 
     /// The address of this end.

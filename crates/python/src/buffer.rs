@@ -14,7 +14,7 @@ use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
 use crate::bytes::{DETACH_FROM, Destination, Fresh, Kept, Source, WHOLE_FROM};
-use crate::errors::{INHERITED, poisoned, raised};
+use crate::errors::{INHERITED, cause, poisoned, raised};
 use crate::exporter::{Binding, Wish};
 use crate::{busy, info};
 
@@ -63,6 +63,15 @@ impl TlsBuffer {
         self.connection
             .lock_py_attached(py)
             .map_err(|_| poisoned(py, self.implementation))
+    }
+
+    /// For the garbage collector: never waits. While a call has the lock its caller has the buffer.
+    fn glance(&self) -> Option<MutexGuard<'_, Connection>> {
+        match self.connection.try_lock() {
+            Ok(connection) => Some(connection),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn raised(&self, py: Python<'_>, error: &Error) -> PyErr {
@@ -448,7 +457,18 @@ impl TlsBuffer {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.context)
+        visit.call(&self.context)?;
+        match self.glance() {
+            Some(connection) => visit.call(connection.failure().and_then(cause)),
+            None => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let cause = self
+            .glance()
+            .and_then(|mut connection| connection.take_cause());
+        drop(cause);
     }
 
     fn __reduce__(&self) -> PyResult<()> {

@@ -1,6 +1,6 @@
 //! The one mapping from the core's errors to the exceptions of `polytls.errors`.
 
-use polytls_core::{Alert, Cause, Error};
+use polytls_core::{Alert, Error};
 use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -92,20 +92,21 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
         other => other.to_string(),
     };
     let made = PyErr::from_value(class.get(py)?.call((message,), Some(&facts))?);
-    let cause = match error {
-        Error::Certificate(failure) => failure.cause.as_ref(),
-        Error::Signer(failure) => failure.cause.as_ref(),
-        _ => None,
-    };
-    if let Some(Cause(cause)) = cause
-        && let Some(exception) = cause.downcast_ref::<Py<PyBaseException>>()
-    {
+    if let Some(exception) = cause(error) {
         made.set_cause(
             py,
             Some(PyErr::from_value(exception.bind(py).clone().into_any())),
         );
     }
     Ok(made)
+}
+
+/// What a callback raised, where that is behind `error`.
+///
+/// A connection that keeps such an error keeps the exception, and with its traceback the frames that
+/// called it: the class that has the connection shows it to the garbage collector.
+pub(crate) fn cause(error: &Error) -> Option<&Py<PyBaseException>> {
+    error.cause()?.0.downcast_ref()
 }
 
 /// A ConfigurationError that names `field`.

@@ -5,11 +5,14 @@ use std::sync::{Mutex, PoisonError};
 
 use polytls_core::{Connection, Error as TlsError, Session};
 use polytls_io::{Listener, ListenerSettings, Stream, Timeout};
+use pyo3::PyTraverseError;
 use pyo3::exceptions::PyValueError;
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 
 use crate::addresses::{Address, socket_addresses};
 use crate::descriptors;
+use crate::errors::cause;
 use crate::waiting::{Signals, failed, timeout};
 
 pub(crate) enum Kind {
@@ -22,6 +25,26 @@ pub(crate) struct Parts {
     pub(crate) kind: Kind,
     pub(crate) context: Py<PyAny>,
     pub(crate) implementation: &'static str,
+}
+
+impl Parts {
+    /// Shows the garbage collector what leads back to Python. Connections in the hands of a listener
+    /// keep no cause (`polytls_io`).
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.context)?;
+        match &self.kind {
+            Kind::Stream(stream) => stream
+                .glance(|connection| visit.call(connection.failure().and_then(cause)))
+                .unwrap_or(Ok(())),
+            Kind::Listener(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        if let Kind::Stream(stream) = &self.kind {
+            drop(stream.glance(Connection::take_cause));
+        }
+    }
 }
 
 /// What one socket is to be made of. Nothing can be done with it but that.
@@ -48,6 +71,20 @@ impl SocketHandle {
     /// What it holds; it holds nothing afterwards.
     pub(crate) fn take(&self) -> Option<Parts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[pymethods]
+impl SocketHandle {
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.0.try_lock().as_deref() {
+            Ok(Some(parts)) => parts.traverse(&visit),
+            _ => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        drop(self.take());
     }
 }
 

@@ -16,6 +16,7 @@ from polytls.insecure import InsecureTLSImplementation
 
 from .fixtures import (  # noqa: F401 - pytest finds them here
     ca,
+    census,
     connected,
     ends,
     lab,

@@ -22,11 +22,13 @@ from polytls import TLSImplementation, TLSVersion, WantReadError
 from polytls.testing import CertificateAuthority, Pair
 
 from .lab import PATIENCE, Lab
+from .leftovers import RAISED, Census
 from .raw_peer import RawPeer
 from .upgrade import Upgrade
 
 __all__ = [
     "ca",
+    "census",
     "connected",
     "ends",
     "lab",
@@ -90,6 +92,15 @@ def version(request: pytest.FixtureRequest) -> Any:
 def ca() -> CertificateAuthority:
     """The authority that clients and servers trust if nothing else is said."""
     return CertificateAuthority()
+
+
+@pytest.fixture
+def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Census]:
+    """What connections leave behind. All that is reported is what a key log's function raised."""
+    reported: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda what: reported.append(what.exc_type))
+    yield Census()
+    assert set(reported) <= set(RAISED.values())
 
 
 @pytest.fixture(scope="session")
