@@ -14,7 +14,6 @@ use std::any::Any;
 use std::ptr;
 
 use polytls_core::{Memory, Room};
-use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
@@ -28,34 +27,72 @@ pub(crate) const DETACH_FROM: usize = polytls_core::MAX_FRAGMENT + 1;
 /// Less than this is copied: a small copy costs less than what it takes to go without.
 pub(crate) const WHOLE_FROM: usize = 1024;
 
-fn view(object: &Bound<'_, PyAny>, parameter: &str) -> PyResult<PyUntypedBuffer> {
-    let view = PyUntypedBuffer::get(object).map_err(|_| {
+/// The bytes of an object, pinned while this lives: simple and contiguous, whatever its items are.
+pub(crate) struct View<'py> {
+    buffer: Box<ffi::Py_buffer>,
+    /// A view is released while attached.
+    py: Python<'py>,
+}
+
+impl<'py> View<'py> {
+    fn new(object: &Bound<'py, PyAny>, parameter: &str) -> PyResult<Self> {
+        let py = object.py();
+        let mut buffer = Box::new(ffi::Py_buffer::new());
+        // SAFETY: the structure is empty, stays in place, and is released once if it was filled.
+        let filled = unsafe {
+            ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *buffer, ffi::PyBUF_SIMPLE)
+        };
+        if filled == 0 {
+            return Ok(Self { buffer, py });
+        }
+        let refused = PyErr::fetch(py);
+        if refused.is_instance_of::<PyBufferError>(py) {
+            return Err(PyBufferError::new_err(format!(
+                "{parameter} must be contiguous"
+            )));
+        }
         let kind = object.get_type().name().map_or_else(
             |_| "an object of unknown type".to_owned(),
             |name| name.to_string(),
         );
-        PyTypeError::new_err(format!("{parameter} must be bytes-like, not {kind}"))
-    })?;
-    if !view.is_c_contiguous() {
-        return Err(PyBufferError::new_err(format!(
-            "{parameter} must be contiguous"
-        )));
+        Err(PyTypeError::new_err(format!(
+            "{parameter} must be bytes-like, not {kind}"
+        )))
     }
-    Ok(view)
+
+    const fn start(&self) -> *mut u8 {
+        self.buffer.buf.cast()
+    }
+
+    fn len(&self) -> usize {
+        self.buffer.len.unsigned_abs()
+    }
+
+    const fn is_readonly(&self) -> bool {
+        self.buffer.readonly != 0
+    }
+}
+
+impl Drop for View<'_> {
+    fn drop(&mut self) {
+        let _ = self.py;
+        // SAFETY: it was filled and is released for the only time; `py` shows that this is attached.
+        unsafe { ffi::PyBuffer_Release(&raw mut *self.buffer) }
+    }
 }
 
 /// A bytes-like argument to read from.
 pub(crate) enum Source<'a, 'py> {
     /// An exact `bytes` object: it needs no view, and nobody can change it.
     Bytes(&'a Bound<'py, PyBytes>),
-    View(PyUntypedBuffer, &'a Bound<'py, PyAny>),
+    View(View<'py>, &'a Bound<'py, PyAny>),
 }
 
 impl<'a, 'py> Source<'a, 'py> {
     pub(crate) fn new(object: &'a Bound<'py, PyAny>, parameter: &str) -> PyResult<Self> {
         Ok(match object.cast_exact::<PyBytes>() {
             Ok(bytes) => Self::Bytes(bytes),
-            Err(_) => Self::View(view(object, parameter)?, object),
+            Err(_) => Self::View(View::new(object, parameter)?, object),
         })
     }
 
@@ -69,13 +106,13 @@ impl<'a, 'py> Source<'a, 'py> {
             Self::Bytes(bytes) => return bytes.as_bytes(),
             Self::View(view, _) => view,
         };
-        let length = view.len_bytes();
+        let length = view.len();
         if length == 0 {
             return &[];
         }
         // SAFETY: the view pins `length` contiguous bytes, which are initialised as all memory
         // behind Python's buffers is. They do not change while this slice lives: see the module.
-        unsafe { std::slice::from_raw_parts(view.buf_ptr().cast(), length) }
+        unsafe { std::slice::from_raw_parts(view.start(), length) }
     }
 
     /// Runs `call` on the bytes while detached; bytes that others could change are copied first.
@@ -113,15 +150,14 @@ fn is_view_of_bytes(object: &Bound<'_, PyAny>) -> bool {
 
 /// A writable bytes-like argument, lent for the call.
 pub(crate) struct Destination<'py> {
-    view: PyUntypedBuffer,
+    view: View<'py>,
     is_bytearray: bool,
-    py: Python<'py>,
 }
 
 impl<'py> Destination<'py> {
     pub(crate) fn new(object: &Bound<'py, PyAny>, parameter: &str) -> PyResult<Self> {
-        let view = view(object, parameter)?;
-        if view.readonly() {
+        let view = View::new(object, parameter)?;
+        if view.is_readonly() {
             return Err(PyTypeError::new_err(format!(
                 "{parameter} must be writable"
             )));
@@ -129,17 +165,16 @@ impl<'py> Destination<'py> {
         Ok(Self {
             view,
             is_bytearray: object.is_exact_instance_of::<PyByteArray>(),
-            py: object.py(),
         })
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.view.len_bytes()
+        self.view.len()
     }
 
     /// Whether some of it is `data` as well.
     pub(crate) fn overlaps(&self, data: &[u8]) -> bool {
-        let start = self.view.buf_ptr() as usize;
+        let start = self.view.start() as usize;
         let other = data.as_ptr() as usize;
         start < other + data.len() && other < start + self.len()
     }
@@ -160,8 +195,7 @@ impl<'py> Destination<'py> {
         // memory behind Python's buffers is; one more if there are more, or if it is a bytearray,
         // behind whose bytes there always is a null byte (PyByteArray_AsString). The caller lends
         // them for the call.
-        let memory =
-            unsafe { std::slice::from_raw_parts_mut(self.view.buf_ptr().cast(), length + scratch) };
+        let memory = unsafe { std::slice::from_raw_parts_mut(self.view.start(), length + scratch) };
         Lent { memory, length }
     }
 
@@ -177,7 +211,7 @@ impl<'py> Destination<'py> {
         length: usize,
         call: impl FnOnce(Room<'_>) -> R + Send,
     ) -> R {
-        let py = self.py;
+        let py = self.view.py;
         let lent = self.lend(length, false);
         py.detach(|| lent.run(call))
     }
@@ -195,9 +229,26 @@ impl Lent<'_> {
         let Some(scratch) = self.memory.get(self.length).copied() else {
             return call(Room::new(self.memory));
         };
-        let result = call(Room::with_scratch(self.memory));
-        self.memory[self.length] = scratch;
-        result
+        // On every way out: unwinding, too.
+        let back = PutBack {
+            memory: self.memory,
+            at: self.length,
+            scratch,
+        };
+        call(Room::with_scratch(&mut *back.memory))
+    }
+}
+
+/// Puts the byte that served as scratch back.
+struct PutBack<'a> {
+    memory: &'a mut [u8],
+    at: usize,
+    scratch: u8,
+}
+
+impl Drop for PutBack<'_> {
+    fn drop(&mut self) {
+        self.memory[self.at] = self.scratch;
     }
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import ctypes
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +16,10 @@ from polytls.testing import Pair
 from polytls.testing.conformance.lab import Whole
 
 DATA = b"the quick brown fox jumps over the lazy dog"
+
+
+class _Structure(ctypes.Structure):
+    _fields_ = (("text", ctypes.c_char * 4),)
 
 
 def feed(pair: Pair, data: bytes) -> None:
@@ -128,6 +133,25 @@ def test_read_crosses_records(connected: Pair) -> None:
 
 
 @pytest.mark.parametrize(
+    "memory",
+    [
+        ctypes.create_string_buffer(4),
+        (ctypes.c_uint16 * 2)(),
+        ctypes.c_uint32(),
+        _Structure(),
+        memoryview(bytearray(4)).cast("I", []),
+        memoryview(bytearray(4)).cast("B", (2, 2)),
+    ],
+    ids=["string", "array", "number", "structure", "0-D", "2-D"],
+)
+def test_read_fills_any_simple_writable_memory(connected: Pair, memory: Any) -> None:
+    feed(connected, DATA)
+    assert connected.client.read(100, memory) == 4
+    assert bytes(memoryview(memory).cast("B")) == DATA[:4]
+    assert connected.client.read(100) == DATA[4:]
+
+
+@pytest.mark.parametrize(
     ("arguments", "error", "named"),
     [
         ((-1,), ValueError, "amt"),
@@ -162,11 +186,28 @@ def test_read_refuses_what_it_cannot_do_and_loses_nothing(
         memoryview(DATA),
         memoryview(bytearray(DATA))[4:9],
         memoryview(DATA).cast("B", (1, len(DATA))),
+        memoryview(DATA[:1]).cast("B", ()),
         array.array("I", [1, 2, 3]),
+        (ctypes.c_uint16 * 3)(1, 2, 3),
+        ctypes.c_uint32(7),
+        _Structure(b"data"),
         b"",
         bytearray(),
     ],
-    ids=["bytes", "bytearray", "memoryview", "slice", "2-D", "array", "nothing", "nothing mutable"],
+    ids=[
+        "bytes",
+        "bytearray",
+        "memoryview",
+        "slice",
+        "2-D",
+        "0-D",
+        "array",
+        "ctypes array",
+        "ctypes number",
+        "ctypes structure",
+        "nothing",
+        "nothing mutable",
+    ],
 )
 def test_write_takes_any_contiguous_bytes(connected: Pair, data: Any) -> None:
     expected = memoryview(data).tobytes()
