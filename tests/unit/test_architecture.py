@@ -162,3 +162,26 @@ def test_only_the_extension_module_knows_python() -> None:
 def test_no_tls_library_and_no_socket_stands_in_the_core() -> None:
     outside = set(packages()["polytls-core"]["normal"])
     assert outside == {"idna", "rustls-pki-types"}
+
+
+#: The files that call C. SECURITY.md names them, and why.
+UNSAFE = {
+    "crates/io/src/delivery.rs",
+    "crates/io/src/fork.rs",
+    "crates/python/src/bytes.rs",
+    "crates/python/src/descriptors.rs",
+}
+
+
+def test_unsafe_rust_is_allowed_only_in_the_files_that_security_names() -> None:
+    allowed = {
+        str(path.relative_to(ROOT))
+        for path in ROOT.glob("crates/*/**/*.rs")
+        if "allow(unsafe_code" in path.read_text() and "tests" not in path.parts
+    }
+    assert allowed == UNSAFE
+    named = (ROOT / "SECURITY.md").read_text()
+    assert all(path in named for path in UNSAFE)
+    assert 'unsafe_code = "deny"' in (ROOT / "Cargo.toml").read_text()
+    for manifest in ROOT.glob("crates/*/Cargo.toml"):
+        assert "workspace = true" in manifest.read_text().partition("[lints]")[2], manifest

@@ -39,3 +39,15 @@ def test_a_device_may_be_anybodys(monkeypatch: pytest.MonkeyPatch) -> None:
     owner = Path(os.devnull).stat().st_uid
     monkeypatch.setattr("os.geteuid", lambda: owner + 1)
     prepare(os.devnull, "rustls")
+
+
+@posix
+def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.touch(0o600)
+    link.symlink_to(target)
+    for use in (prepare, writer):
+        with pytest.raises(ConfigurationError, match="is a symbolic link") as refused:
+            use(str(link), "rustls")
+        assert refused.value.field == "key_log"
+    prepare(str(target), "rustls")

@@ -1,10 +1,17 @@
 //! Bytes lent by Python for the length of one call.
 //!
-//! The only `unsafe` of this crate. What makes it sound: a buffer view pins the memory, so it is
-//! neither freed nor moved while the view lives; and nobody writes to it meanwhile as long as no
-//! other Python code runs, that is, while this thread stays attached, or if the object is an exact
-//! `bytes`, which never changes. A destination lent for the call is the caller's duty (the same
-//! contract as `socket.recv_into`), and so is what `open` takes in.
+//! A view pins the memory: it is neither freed nor moved while the view lives. Whether its bytes may change
+//! meanwhile is another matter, and decides how far this is sound:
+//!
+//! - An exact `bytes` object never changes. It is read in place, attached or detached.
+//! - Anything else that is read while detached is copied first, while attached.
+//! - Anything else that is read while attached is read in place. With a GIL nobody writes to it
+//!   then, as no other Python code runs. Without one (free threading) another thread may: by Rust's rules that is
+//!   a data race, which no extension that takes buffers can rule out. What is sealed or opened is then some mixture
+//!   of old and new bytes; lengths and addresses come from the view and do not change, so no memory
+//!   beyond it is touched. A program must not change a buffer in one thread while a call in another uses it.
+//! - A destination is lent by the caller for the call (the contract of `socket.recv_into`), and so is
+//!   what `open` takes in.
 //!
 //! Bytes that are made here have no other owner until they are given away ([`Fresh`]); what a
 //! connection keeps for longer is such bytes, or an exact `bytes` object, owned ([`Kept`]).

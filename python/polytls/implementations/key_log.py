@@ -6,6 +6,7 @@ appended. Nobody but its owner may read it, and that is whoever runs this.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -68,10 +69,19 @@ def warn_of_key_log(configuration: TLSClientConfiguration | TLSServerConfigurati
 
 
 def _open(path: str, implementation: str) -> int:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    for name in ("O_CLOEXEC", "O_NOFOLLOW"):
+        flags |= getattr(os, name, 0)
     try:
         descriptor = os.open(path, flags, _OWNER_ALONE)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            # Whoever may write to the folder chooses what it leads to.
+            raise refusal(
+                implementation,
+                "key_log",
+                f"{path} is a symbolic link; give the path of the file itself",
+            ) from error
         raise refusal(
             implementation, "key_log", f"cannot write {path}: {error.strerror or error}"
         ) from error
