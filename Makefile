@@ -47,12 +47,17 @@ test-peers: build ## against OpenSSL, curl and others, which it installs (Debian
 	sh tools/install-peers.sh
 	$(BIN)/python -m pytest -q tests/interop -m peers
 
-lint: build ## what CI checks before it tests
+$(VENV)/.lint: $(VENV)/.tools requirements/lint.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lint.txt
+	touch $@
+
+lint: build $(VENV)/.lint ## what CI checks before it tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --release --locked --workspace --all-targets -- -D warnings
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python tools/pages.py check
 	cd tests && ../$(BIN)/python -m mypy.stubtest polytls._native --mypy-config-file ../pyproject.toml
 
 format:

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import socket
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 import trio
 
+from misdeeds import misbehaving
+from pages import ROOT, programs
 from polytls import ClientAuthentication
 from polytls.testing.conformance.lab import PATIENCE, Lab
-
-DOCS = Path(__file__).resolve().parents[3] / "docs"
+from polytls.testing.conformance.raw_peer import reset
 
 
 def examples(page: str) -> dict[str, Any]:
-    """The names that the blocks of a page define, one after the other."""
+    """The names that the programs of a page define."""
     names: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL):
-        exec(compile(block, page, "exec"), names)
+    for program in programs(ROOT / "docs" / page).values():
+        exec(compile(program.code, page, "exec"), names)
     return names
+
+
+@asynccontextmanager
+async def misbehaviour(port: int, client: Any) -> AsyncIterator[None]:
+    """`misbehaving` in a thread, while the loop serves."""
+    with ThreadPoolExecutor(1) as thread, ExitStack() as doing:
+        began = thread.submit(doing.enter_context, misbehaving(("127.0.0.1", port), client))
+        while not began.done():
+            await anyio.sleep(0.01)
+        began.result()
+        yield
 
 
 @pytest.fixture
@@ -77,8 +90,9 @@ def test_https_by_hand(lab: Lab, local: Any) -> None:
 
     async def main() -> None:
         server = await page["serve_hello"](0, local())
-        answer = await page["get"]("localhost", port_of(server), "/", lab.client())
-        assert answer.endswith(b"hello over TLSv1.3\n")
+        async with misbehaviour(port_of(server), lab.client()):
+            answer = await page["get"]("localhost", port_of(server), "/", lab.client())
+        assert answer.endswith(b"\r\n\r\nhello over TLSv1.3\n")
         await stop(server)
 
     run(main)
@@ -95,11 +109,12 @@ def test_a_service_that_knows_its_clients(lab: Lab, local: Any) -> None:
         opened = page["polytls"].asyncio
         server = await opened.start_server(page["who_are_you"], "localhost", 0, tls=tls)
         client = lab.client(certificate_chain=identity)
-        reader, writer = await opened.open_connection("localhost", port_of(server), tls=client)
-        leaf = identity.leaf[0].buffer
-        assert (await reader.read()).strip().decode() == hashlib.sha256(leaf).hexdigest()
-        writer.close()
-        await writer.wait_closed()
+        async with misbehaviour(port_of(server), client):
+            reader, writer = await opened.open_connection("localhost", port_of(server), tls=client)
+            leaf = identity.leaf[0].buffer
+            assert (await reader.read()).strip().decode() == hashlib.sha256(leaf).hexdigest()
+            writer.close()
+            await writer.wait_closed()
         await stop(server)
 
     run(main)
@@ -109,12 +124,17 @@ def test_starttls(lab: Lab, local: Any) -> None:
     page = examples("asyncio.md")
 
     async def main() -> None:
-        tls = local()
-        server = await asyncio.start_server(
-            lambda reader, writer: page["greet"](reader, writer, tls), "localhost", 0
-        )
+        server = await page["serve_starttls"](0, local())
+        address = ("127.0.0.1", port_of(server))
+        silent = [await asyncio.open_connection(*address) for _ in range(3)]
+        for said in (b"", b"STARTTLS", b"STARTTLS\r\n", b"STARTTLS\r\nEHLO\r\n", bytes(100_000)):
+            with socket.create_connection(address) as plain:
+                plain.sendall(said)
+                reset(plain)
         answer = await page["secured"]("localhost", port_of(server), lab.client())
         assert answer == b"250 EHLO me\r\n"
+        for _, writer in silent:
+            writer.close()
         await stop(server)
 
     run(main)
@@ -130,16 +150,23 @@ def test_a_proxy_that_ends_tls(lab: Lab, local: Any) -> None:
     async def main() -> None:
         backend = await asyncio.start_server(shout, "localhost", 0)
         proxy = await page["serve_proxy"](0, local(), ("localhost", port_of(backend)))
+        async with misbehaviour(port_of(proxy), lab.client()):
+            reader, writer = await page["polytls"].asyncio.open_connection(
+                "localhost", port_of(proxy), tls=lab.client()
+            )
+            writer.write(b"question" * 50_000)
+            writer.write_eof()
+            assert await reader.read() == b"QUESTION" * 50_000
+            writer.close()
+            await writer.wait_closed()
+        await stop(backend)
         reader, writer = await page["polytls"].asyncio.open_connection(
             "localhost", port_of(proxy), tls=lab.client()
         )
-        writer.write(b"question" * 50_000)
-        writer.write_eof()
-        assert await reader.read() == b"QUESTION" * 50_000
+        assert await reader.read() == b""  # The backend has gone; the proxy has not.
         writer.close()
         await writer.wait_closed()
         await stop(proxy)
-        await stop(backend)
         while len(asyncio.all_tasks()) > 2:  # This one, and the one that limits it.
             await asyncio.sleep(0.001)
 
@@ -158,7 +185,8 @@ def test_anyio(backend: str, lab: Lab, local: Any) -> None:
             async with listener, anyio.create_task_group() as tasks:
                 tasks.start_soon(listener.serve, page["answer"])
                 port = listener.listener.extra(anyio.abc.SocketAttribute.local_port)
-                answer = await page["ask"]("localhost", port, b"hello", lab.client())
+                async with misbehaviour(port, lab.client()):
+                    answer = await page["ask"]("localhost", port, b"hello", lab.client())
                 assert answer == b"hello over TLSv1.3"
                 tasks.cancel_scope.cancel()
 
