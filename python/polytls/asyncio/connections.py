@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..capabilities import check_no_early_data
 from ..configuration import TLSServerConfiguration
+from ..delivery import CLOSE_TIMEOUT
 from ..errors import PeerMisbehaved
 from ..interfaces import ClientContext, ServerContext, TLSBuffer
 from ..unread import another, something_has_come
@@ -33,9 +34,10 @@ __all__ = [
     "start_tls",
 ]
 
-#: How long a handshake may take, and the peer's answer to a close, in seconds: asyncio's figures.
+#: How long a handshake may take, in seconds: asyncio's figure.
 HANDSHAKE_TIMEOUT = 60.0
-SHUTDOWN_TIMEOUT = 30.0
+#: How long the peer may acknowledge nothing after a close, in seconds.
+SHUTDOWN_TIMEOUT = CLOSE_TIMEOUT
 
 _P = TypeVar("_P", bound=asyncio.BaseProtocol)
 
@@ -171,14 +173,18 @@ async def start_tls(
         below.abort()
         raise PeerMisbehaved("the server sent something between its consent to TLS and TLS itself")
     loop = asyncio.get_running_loop()
-    waiter = loop.create_future()
-    connection = TLSProtocol(loop, protocol, buffer, *limits, waiter=waiter, connect_app=False)
-    below.set_protocol(connection)
-    below.resume_reading()
-    if early:
-        connection.driver.receive(early)
-    connection.connection_made(below)
-    return await _done(connection, waiter)
+    waiter: Any = loop.create_future()
+    connection: Any = TLSProtocol(loop, protocol, buffer, *limits, waiter=waiter, connect_app=False)
+    try:
+        below.set_protocol(connection)
+        below.resume_reading()
+        if early:
+            connection.driver.receive(early)
+        connection.connection_made(below)
+        return await _done(connection, waiter)
+    finally:
+        # The traceback of its exception leads here.
+        connection = waiter = None
 
 
 # --- what they share ---
@@ -197,18 +203,23 @@ async def _connect(
         return await connect(protocol_factory, *where, **kwds)  # type: ignore[no-any-return]
     buffer = _buffer(tls, name)
     loop = asyncio.get_running_loop()
-    waiter = loop.create_future()
+    waiter: Any = loop.create_future()
+    app: _P
+
+    def factory() -> TLSProtocol:
+        nonlocal app
+        app = protocol_factory()
+        return TLSProtocol(loop, app, buffer, *limits, waiter=waiter)
+
+    connection: Any = None
     try:
-        _, connection = await connect(
-            lambda: TLSProtocol(loop, protocol_factory(), buffer, *limits, waiter=waiter),
-            *where,
-            **kwds,
-        )
-    except BaseException:
-        waiter.cancel()  # Nobody will wait for it.
-        raise
-    app = connection.app
-    return await _done(connection, waiter), app
+        _, connection = await connect(factory, *where, **kwds)
+        return await _done(connection, waiter), app
+    finally:
+        if connection is None:
+            waiter.cancel()  # Nobody will wait for it.
+        # The traceback of its exception leads here.
+        connection = waiter = None
 
 
 async def _listen(
@@ -230,13 +241,16 @@ async def _listen(
     return server
 
 
-async def _done(connection: TLSProtocol, waiter: asyncio.Future[None]) -> TLSTransport:
+async def _done(connection: Any, waiter: Any) -> TLSTransport:
+    """Wait for the end of the handshake; who is cancelled has given up."""
     try:
-        await waiter
+        return await waiter  # type: ignore[no-any-return]  # A future; both are cleared.
     except BaseException:
         connection.abort()
         raise
-    return connection.transport
+    finally:
+        # The traceback of its exception leads here.
+        connection = waiter = None
 
 
 def _accepting(

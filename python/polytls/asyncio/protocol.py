@@ -16,7 +16,10 @@ Rules of this file:
   transport below, whose watermarks are therefore the connection's; what comes is opened at once
   and given to the application, and where that has paused, the transport below is paused.
 - The application hears of the end once, by `connection_lost`, when the transport below is closed:
-  with None after an end in order, with the error otherwise.
+  with None after an end in order, with the error otherwise. How connections end stands in
+  `polytls.asyncio.endings`.
+- A connection that is lost refers to nothing that refers to it, so that it is freed without the
+  garbage collector.
 - What comes is handed on by `_advance`: the handshake, data, or what is left to be discarded. It
   is called by the loop alone, so that no call of the application's leads back into one.
 - While a step of the handshake runs in a worker thread, the driver is the thread's.
@@ -34,6 +37,7 @@ from ..driver import Driver, Need, State
 from ..errors import RaggedEOF, TLSError
 from ..interfaces import SupportsHandshakeMayBlock, TLSBuffer
 from ..unread import all_of, another
+from .endings import Ending, leave, register, undelivered
 from .transport import TLSTransport
 
 if TYPE_CHECKING:
@@ -63,7 +67,8 @@ _MOST_SPARES: Final = 4
 class TLSProtocol(asyncio.BufferedProtocol):
     """One connection. `connect_app`: the application's protocol is told when it begins.
 
-    `waiter`: a future for the handshake; it gets its error when the transport below is closed.
+    `waiter`: a future for the handshake: it gets the application's transport, or the error when the
+    transport below is closed.
     """
 
     def __init__(
@@ -74,15 +79,19 @@ class TLSProtocol(asyncio.BufferedProtocol):
         handshake_timeout: float,
         shutdown_timeout: float,
         *,
-        waiter: asyncio.Future[None] | None = None,
+        waiter: asyncio.Future[TLSTransport] | None = None,
         connect_app: bool = True,
     ) -> None:
+        #: The connection is on its way out, or gone.
+        self.closing = self.lost = False
         self.loop = loop
         self.driver = Driver(buffer)
         self._outgoing_bytes_buffered = buffer.outgoing_bytes_buffered
-        self.transport = TLSTransport(self)
+        #: The application's, from the end of the handshake to the end of the connection.
+        self.transport: TLSTransport | None = None
         #: The transport below.
         self.below: asyncio.Transport
+        self._ending: Ending | None = None
         #: What ended the connection, where that is not for the transport below to say.
         self._error: BaseException | None = None
         self._waiter = waiter
@@ -95,14 +104,12 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._app_connected = not connect_app
         #: No more data is taken from the application: `close`, `write_eof`, or the end.
         self._deaf = True
-        #: The connection is on its way out, or gone.
-        self.closing = self.lost = False
         #: Nothing more is handed on: the peer's end has come, or the connection was given up.
-        self._heard_all = False
-        #: The transport below has more than it likes.
-        self._below_full = False
-        #: All that the application wrote has left the process.
-        self._flushed = False
+        self.heard_all = False
+        #: The transport below has been told to send its end.
+        self.after_fin = False
+        #: The transport below has more than it likes, or was broken when we closed.
+        self._below_full = self._broken_below = False
         context = buffer.context
         self._may_block = (
             isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
@@ -114,8 +121,10 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def set_app(self, app: asyncio.BaseProtocol) -> None:
         """Hand data to `app` from now on."""
+        if self.lost:
+            return
         self.app: Any = app
-        self._deliver = (
+        self._deliver: Callable[[Buffer | None], None] = (
             self._deliver_into if isinstance(app, asyncio.BufferedProtocol) else self._deliver_bytes
         )
         if self._advance in (self._deliver_into, self._deliver_bytes):
@@ -126,7 +135,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with the handshake."""
         self.below = transport  # type: ignore[assignment]  # There is no other kind of stream.
-        self._set_timer(self._handshake_timeout, self._handshake_took_too_long)
+        self.call_later(self._handshake_timeout, self._handshake_took_too_long)
         self._step()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the more the better
@@ -147,7 +156,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
             raise RuntimeError("buffer_updated() was called without get_buffer()")
         self._scratch = None
         # As `_step` does, without its call: what comes comes here.
-        if not (self.lost or self._at_work or self._heard_all or self._error is not None):
+        if not (self.lost or self._at_work or self.heard_all or self._error is not None):
             try:
                 self._advance(scratch[:nbytes])
             except (SystemExit, KeyboardInterrupt):
@@ -181,8 +190,6 @@ class TLSProtocol(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Tell the application to go on."""
         self._below_full = False
-        if self.closing:
-            self._flushed = self.below.get_write_buffer_size() == 0
         if self._app_connected:
             self.app.resume_writing()
         if not self._at_work:
@@ -192,7 +199,8 @@ class TLSProtocol(asyncio.BufferedProtocol):
         """Tell everybody."""
         if isinstance(exc, OSError) and self._error is None and not self._at_work:
             self._look_for_reason()
-        self._set_timer(0, None)
+        self.call_later(0, None)
+        leave(self)
         error = self._error or self._judged(exc)
         self.lost = self.closing = self._deaf = True
         self._scratch = None
@@ -204,18 +212,28 @@ class TLSProtocol(asyncio.BufferedProtocol):
             )
         elif not self.driver.established:
             _log.debug("a handshake with %s failed: %s", self._peer(), error)
-        self._waiter = None
-        if self._app_connected:
+        app = self.app if self._app_connected else None
+        # These lead back here.
+        self._waiter = self._error = self.transport = self.app = None
+        self._advance = self._deliver = _nothing
+        if app is not None:
             self._app_connected = False
-            self.app.connection_lost(error)
+            app.connection_lost(error)
 
     def _peer(self) -> object:
         return self.below.get_extra_info("peername")
 
     def _judged(self, exc: BaseException | None) -> BaseException | None:
-        """A reset after all was said and sent takes nothing away."""
-        over = self.driver.state is State.CLOSED or (self.closing and self._flushed)
-        return None if over and isinstance(exc, ConnectionError) else exc
+        """A reset after all was said and delivered takes nothing away."""
+        # What had not been sent is no longer in the transport below. But that was told to call
+        # `resume_writing` when everything has gone.
+        known = self.closing and not (self._below_full or self._broken_below)
+        delivered = known and self.undelivered() == 0
+        return None if delivered and isinstance(exc, ConnectionError) else exc
+
+    def undelivered(self) -> int | None:
+        """Return how many bytes of data the peer may not have; None: it cannot be told."""
+        return undelivered(self.driver, self.below, after_fin=self.after_fin)
 
     # --- what the application calls, through its transport ---
 
@@ -246,34 +264,53 @@ class TLSProtocol(asyncio.BufferedProtocol):
             self._failed(error)
         else:
             self._flush()
-            if self._heard_all:
+            if self.heard_all:
                 self.close()
             else:
                 self._later()
 
     def close(self) -> None:
-        """Say goodbye, wait for the peer's, and close."""
+        """Say goodbye, wait until the peer has all our data, and close."""
         if self.closing:
             return
         self.closing = self._deaf = True
+        if self.below.is_closing():
+            # It is broken, has dropped what it had, and is about to tell us.
+            self._broken_below = True
+            return
         try:
             self.driver.close()
         except TLSError as error:
             self._failed(error)
             return
         self._flush()
-        self._see_off()
-        if self.driver.state is State.CLOSED:
-            self.below.close()
-        else:
-            self._advance = self._discard
-            self.driver.resume()
-            self.below.resume_reading()
-            self._later()
+        if self.undelivered() == 0:
+            self.finish()
+            return
+        # `resume_writing` tells when everything has gone.
+        self.below.set_write_buffer_limits(0)
+        self._advance = self._discard
+        self.driver.resume()
+        self.below.resume_reading()
+        self._later()
+        register(self)
+        self._ending = Ending(self, self._shutdown_timeout)
+        self._ending.begin()
+
+    def finish(self) -> None:
+        """Close the transport below, which sends what it still has."""
+        self.call_later(LINGER, self.below.abort)
+        self.below.close()
+
+    def give_up(self, error: OSError) -> None:
+        """Close at once; `error` is what the application is told if data was not delivered."""
+        if self._error is None and self.undelivered() != 0:
+            self._error = error
+        self.below.abort()
 
     def abort(self) -> None:
         """Drop the connection, and what was not sent."""
-        self.closing = self._deaf = self._heard_all = True
+        self.closing = self._deaf = self.heard_all = True
         if not self._at_work:
             self.driver.abort()
         if not self.lost:
@@ -300,7 +337,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def _step(self, came: Buffer | None = None) -> None:
         """Hand on what can be; `came`: what has come from the peer just now."""
-        if self.lost or self._at_work or self._heard_all or self._error is not None:
+        if self.lost or self._at_work or self.heard_all or self._error is not None:
             return
         try:
             self._advance(came)
@@ -363,25 +400,26 @@ class TLSProtocol(asyncio.BufferedProtocol):
             self._established()
 
     def _established(self) -> None:
-        self._set_timer(0, None)
+        self.call_later(0, None)
         self._deaf = False
         self._advance = self._deliver
+        transport = self.transport = TLSTransport(self)
         if not self._app_connected:
             self._app_connected = True
             # What it writes at once may fill the transport below, which then tells by itself.
             was_full = self._below_full
-            self.app.connection_made(self.transport)
+            self.app.connection_made(transport)
             if was_full:
                 self.app.pause_writing()
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._waiter.set_result(transport)
         # Who waits is to have the transport before there is data.
         self._waiter = None
         self._later()
 
     def _refused(self, error: TLSError) -> None:
         """The handshake has failed: tell the peer why, and wait until it knows."""
-        self._error = error
+        self._error = _without_frames(error)
         self._flush()
         if isinstance(error, RaggedEOF) or self.below.is_closing():
             self.below.close()
@@ -389,7 +427,8 @@ class TLSProtocol(asyncio.BufferedProtocol):
         with suppress(OSError):  # The peer may have gone already.
             if self.below.can_write_eof():
                 self.below.write_eof()
-        self._set_timer(LINGER, self.below.abort)
+        self.call_later(LINGER, self.below.abort)
+        register(self)
 
     def _handshake_took_too_long(self) -> None:
         self._error = TimeoutError(
@@ -464,7 +503,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def _peer_has_closed(self) -> None:
         """The peer has ended its direction in order. The application says whether it goes on."""
-        self._heard_all = True
+        self.heard_all = True
         self._flush()
         keep_open = self.app.eof_received()
         if not self.closing and (not keep_open or self.driver.state is State.CLOSED):
@@ -478,21 +517,26 @@ class TLSProtocol(asyncio.BufferedProtocol):
         try:
             need = self.driver.discard()
         except TLSError as error:
-            self._failed(error)
+            # There is nobody left who would take our data.
+            if self.undelivered() == 0:
+                self.finish()
+            else:
+                self._failed(error)
             return
-        self._flush()
         if need is None:
-            self._heard_all = True
-            self.below.close()
+            self.heard_all = True
+            if self._ending is not None:
+                self._ending.look()
 
     def _failed(self, error: TLSError) -> None:
         """The connection has failed: send the alert, if there is one, and close."""
         if self._error is not None:
             return
-        self._error = error
+        self._error = _without_frames(error)
         self.closing = self._deaf = True
-        self._flush()
-        self._see_off()
+        if not self.after_fin:
+            self._flush()
+        self.call_later(self._shutdown_timeout, self.below.abort)
         self.below.close()
 
     def _broken(self, exc: BaseException) -> None:
@@ -508,39 +552,32 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._error = exc
         self.abort()
 
-    def _see_off(self) -> None:
-        """Limit the time of the end; as long as data goes out, there is more."""
-        # Tells by `resume_writing` when everything has gone.
-        self.below.set_write_buffer_limits(0)
-        waiting = self.below.get_write_buffer_size()
-        self._flushed = not waiting
-
-        def look() -> None:
-            nonlocal waiting
-            still = self.below.get_write_buffer_size()
-            if still < waiting:
-                waiting = still
-                self._set_timer(self._shutdown_timeout, look)
-                return
-            if self._error is None:
-                self._error = TimeoutError(
-                    "the peer has not ended the TLS connection"
-                    f" within {self._shutdown_timeout} seconds"
-                )
-                self.driver.time_out(self._error)
-            self.below.abort()
-
-        self._set_timer(self._shutdown_timeout, look)
-
     def _look_for_reason(self) -> None:
         """The transport below is broken: look whether the peer has said why."""
-        if isinstance(self.below, TLSTransport) or self._heard_all:
+        if isinstance(self.below, TLSTransport) or self.heard_all:
             return
         with another(self.below.get_extra_info("socket")) as duplicate:
             for data in all_of(duplicate):
                 self._step(data)
 
-    def _set_timer(self, seconds: float, call: Callable[[], None] | None) -> None:
+    def call_later(self, seconds: float, call: Callable[[], None] | None) -> None:
+        """Have `call` called then, in the place of what was to be called before; None: nothing."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if call is None else self.loop.call_later(seconds, call)
+
+
+def _nothing(_: Buffer | None) -> None:
+    """What is handed on of a connection that is lost."""
+
+
+def _without_frames(error: TLSError) -> TLSError:
+    """The error without tracebacks, which lead back to the connection: their frames are all ours.
+
+    The application's exceptions, of a `peer_verifier` for one, keep theirs.
+    """
+    ours: BaseException | None = error
+    while ours is not None and ours is not error.__cause__:
+        ours.__traceback__ = None
+        ours = ours.__context__
+    return error

@@ -138,6 +138,19 @@ def _server(connected: _Handler, limit: int) -> Callable[[], asyncio.StreamReade
 
     def made() -> asyncio.StreamReaderProtocol:
         reader = asyncio.StreamReader(limit=limit, loop=loop)
-        return asyncio.StreamReaderProtocol(reader, connected, loop=loop)
+        return _ServerProtocol(reader, connected, loop=loop)
 
     return made
+
+
+class _ServerProtocol(asyncio.StreamReaderProtocol):
+    """Leaves the writer to the handler alone: a writer that nobody has any more closes itself.
+
+    As from CPython 3.13 on; before, the protocol kept the writer for as long as the connection
+    was open. (`asyncio.start_server(ssl=...)` closes at the peer's end, whoever has the writer, as
+    `ssl` has no half-closed connections.)
+    """
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._stream_writer = None

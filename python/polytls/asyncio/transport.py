@@ -112,13 +112,16 @@ class TLSTransport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         """Return whether the connection is being closed, or is."""
-        return self._connection.closing
+        # A transport below that is broken knows before we hear of it, and `StreamWriter.drain`
+        # gives way to the loop, which tells us, only where this is true.
+        return self._connection.closing or self._connection.below.is_closing()
 
     def close(self) -> None:
-        """Send what waits and close_notify, wait for the peer's, and close.
+        """Send what waits and close_notify, and close when the peer has acknowledged all data.
 
-        What still comes is discarded. The wait ends with the shutdown timeout: the protocol then
-        gets TimeoutError in `connection_lost`.
+        What still comes is discarded. When nothing is acknowledged for the shutdown timeout, the
+        protocol gets TimeoutError in `connection_lost`; after a reset ConnectionResetError, if data
+        is lost.
         """
         self._connection.close()
 

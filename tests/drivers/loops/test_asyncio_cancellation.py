@@ -146,8 +146,8 @@ def test_a_drain_a_read_and_the_wait_for_the_end(
         await begin.wait()
         writer.write(await reader.readexactly(len(data)))
         await writer.drain()
-        assert await reader.read() == b""
         await end.wait()
+        assert await reader.read() == Whole(data)
         await leave(writer)
 
     async def main() -> None:
@@ -166,6 +166,7 @@ def test_a_drain_a_read_and_the_wait_for_the_end(
                     piece = await cut_off(Cut(1), reader.read(100_001))
                     got += await reader.read(100_001) if piece is None else piece[0]
                 assert got == Whole(data)
+                writer.write(data)
                 writer.close()
                 asyncio.get_running_loop().call_later(0.01, end.set)
                 last = Cut(1)

@@ -97,14 +97,14 @@ def test_the_writer_waits_for_a_peer_that_does_not_read(
 ) -> None:
     async def main() -> None:
         go_on = asyncio.Event()
-        counts: list[int] = []
+        counted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await go_on.wait()
             count = 0
             while data := await reader.read(1 << 18):
                 count += len(data)
-            counts.append(count)
+            counted.set_result(count)
             await leave(writer)
 
         async with serve(slow, lab.server()) as address:
@@ -122,7 +122,7 @@ def test_the_writer_waits_for_a_peer_that_does_not_read(
             go_on.set()
             await writer.drain()
             await leave(writer)
-        assert counts == [written]
+            assert await counted == written
 
     run(main)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import suppress
 from typing import Any
 
@@ -345,97 +344,6 @@ def test_abort_ends_at_once_and_drops_what_waits(
             done.set()
 
     done: asyncio.Event
-    run(main)
-
-
-def test_close_waits_for_the_peers_answer_and_discards_what_comes(
-    run: Any, by_hand: Any, recorder: Any, lab: Lab, version: TLSVersion
-) -> None:
-    async def answer(peer: Any) -> None:
-        await peer.handshake()
-        await peer.write(b"for you")
-        assert await peer.read() == b"bye"
-        assert await peer.read() == b""
-        if version is TLSVersion.TLSv1_3:
-            await peer.write(b"too late" * 10_000)
-            assert not protocol.lost.done()
-        await peer.say_goodbye()
-        assert await peer.reader.read() == b""
-
-    async def main() -> None:
-        nonlocal protocol
-        async with by_hand(answer, lab.server(version=version).create_buffer()) as address:
-            transport, protocol = await connected(address, lab, recorder)
-            await protocol.until(lambda: bytes(protocol.data) == b"for you")
-            transport.write(b"bye")
-            transport.pause_reading()
-            transport.close()
-            assert await protocol.lost is None
-            assert bytes(protocol.data) == b"for you"
-
-    protocol: Any = None
-    run(main)
-
-
-def test_close_does_not_wait_for_ever(
-    run: Any, by_hand: Any, recorder: Any, lab: Lab, version: TLSVersion
-) -> None:
-    async def silent(peer: Any) -> None:
-        await peer.handshake()
-        await peer.reader.read()
-
-    async def main() -> None:
-        async with by_hand(silent, lab.server(version=version).create_buffer()) as address:
-            transport, protocol = await connected(address, lab, recorder, tls_shutdown_timeout=0.05)
-            transport.close()
-            error = await protocol.lost
-            assert isinstance(error, TimeoutError)
-            assert "0.05 seconds" in str(error)
-
-    run(main)
-
-
-def test_close_takes_as_long_as_data_goes_out(run: Any, by_hand: Any, lab: Lab) -> None:
-    total = 4 << 20
-
-    async def slow(peer: Any) -> None:
-        small(peer.writer, socket.SO_RCVBUF)
-        await peer.handshake()
-        count = 0
-        while data := await peer.read():
-            count += len(data)
-            await asyncio.sleep(0.02)
-        assert count == total
-
-    async def main() -> None:
-        async with by_hand(slow, lab.server().create_buffer()) as address:
-            transport, _ = await connected(address, lab, asyncio.Protocol, tls_shutdown_timeout=0.5)
-            small(transport, socket.SO_SNDBUF)
-            transport.write(bytes(total))
-            transport.close()
-
-    def small(end: Any, option: int) -> None:
-        # So that data goes out in small steps.
-        end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 1 << 16)
-
-    run(main)
-
-
-def test_a_peer_that_just_hangs_up_after_our_close_is_no_error(
-    run: Any, by_hand: Any, recorder: Any, lab: Lab
-) -> None:
-    async def hang_up(peer: Any) -> None:
-        await peer.handshake()
-        while await peer.read():
-            pass
-
-    async def main() -> None:
-        async with by_hand(hang_up, lab.server().create_buffer()) as address:
-            transport, protocol = await connected(address, lab, recorder)
-            transport.write(b"x" * 1000)
-            transport.close()
-            assert await protocol.lost is None
-
     run(main)
 
 

@@ -1,0 +1,179 @@
+"""How connections of an event loop end (ARCHITECTURE.md, "Endings").
+
+After `close` a connection reads on, discarding, until the peer has acknowledged all data of the
+application. No loop tells when that is, so it is looked at again and again. The loop does this in
+the background: the application need not wait for it.
+
+Rules of this file:
+
+- Of one loop, no more than `MOST` connections are at their end at a time. At the limit the oldest
+  gives way, and its protocol is told if data of it was not delivered.
+- `asyncio.run` closes its loop when these connections are closed, or after `CLOSE_TIMEOUT`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+from ..delivery import CLOSE_TIMEOUT, naps, unacknowledged
+from ..unread import another
+
+if TYPE_CHECKING:
+    from ..driver import Driver
+    from .protocol import TLSProtocol
+
+__all__ = ["MOST", "Ending", "leave", "register", "undelivered"]
+
+#: How many connections of a loop may be at their end at a time.
+MOST: Final = 1024
+
+_ROUNDS: Final = 4
+
+
+def undelivered(driver: Driver, below: asyncio.Transport, *, after_fin: bool) -> int | None:
+    """Return how many bytes the peer has not acknowledged of those that carry data.
+
+    What was sent behind the last data, close_notify above all, does not count. None: it cannot be
+    told. `after_fin`: the transport below has been told to end its sending side.
+    """
+    if not driver.data_end:
+        return 0
+    behind = driver.sent - driver.data_end
+    waiting = below.get_write_buffer_size()
+    in_flight = unacknowledged(below.get_extra_info("socket"), after_fin=after_fin)
+    if in_flight is None:
+        return waiting - behind if waiting > behind else None
+    return max(0, waiting + in_flight - behind)
+
+
+class Ending:
+    """The end of one connection, from `close` until its data is delivered or given up.
+
+    `timeout`: how long nothing may be acknowledged, in seconds; as long as data goes out, there is
+    more time.
+    """
+
+    def __init__(self, connection: TLSProtocol, timeout: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self._naps: Iterator[float] = naps()
+        self._least: int | None = None
+        self._until = 0.0
+
+    def begin(self) -> None:
+        """Send the FIN behind close_notify, and wait for delivery."""
+        below = self._connection.below
+        self._until = self._connection.loop.time() + self._timeout
+        # So that the peer sees the end at once, whatever is left for us to do.
+        with suppress(OSError):  # The peer may have gone already.
+            if below.can_write_eof():
+                below.write_eof()
+                self._connection.after_fin = True
+        self.look()
+
+    def look(self) -> None:
+        """Close if all is delivered, give up if it takes too long, else look again later."""
+        connection = self._connection
+        if connection.lost:
+            return
+        missing = connection.undelivered()
+        # Where nothing can be measured, the peer's end stands for it.
+        if missing == 0 or (missing is None and connection.heard_all):
+            connection.finish()
+            return
+        now = connection.loop.time()
+        if missing is not None and (self._least is None or missing < self._least):
+            self._least = missing
+            self._until = now + self._timeout
+        if connection.heard_all and (number := _error_of(connection.below)):
+            # Who has come to the end of what can be read does not hear of a reset from the loop.
+            connection.give_up(OSError(number, os.strerror(number)))
+        elif now < self._until:
+            nap = self._timeout if missing is None else next(self._naps)
+            connection.call_later(min(nap, self._until - now), self.look)
+        else:
+            connection.give_up(self._too_long(missing))
+
+    def _too_long(self, missing: int | None) -> TimeoutError:
+        if missing is None:
+            return TimeoutError(
+                f"the peer has not ended the connection within {self._timeout} seconds of close(), "
+                "so it is unknown whether it has received everything"
+            )
+        return TimeoutError(
+            f"the peer has acknowledged nothing for {self._timeout} seconds after close(): "
+            f"{missing} bytes of what was sent may be lost"
+        )
+
+
+def _error_of(below: asyncio.Transport) -> int:
+    """The error that the socket below has and nobody has been told of; 0 without one."""
+    with another(below.get_extra_info("socket")) as duplicate:
+        if duplicate is None:
+            return 0
+        try:
+            return duplicate.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        except OSError as error:
+            return error.errno or errno.EIO
+
+
+class _Leaving:
+    """The connections of one loop that are at their end, the oldest first."""
+
+    def __init__(self) -> None:
+        self.connections: dict[TLSProtocol, None] = {}
+        self._guard = _see_off(self.connections)
+        # A loop remembers generators that have begun, and `asyncio.run` ends them before the loop.
+        with suppress(StopIteration):
+            self._guard.asend(None).send(None)
+
+
+_leaving: WeakKeyDictionary[asyncio.AbstractEventLoop, _Leaving] = WeakKeyDictionary()
+
+
+def register(connection: TLSProtocol) -> None:
+    """Note that a connection is at its end; at the limit the oldest gives way."""
+    loop = connection.loop
+    if asyncio._get_running_loop() is not loop:
+        return
+    leaving = _leaving.get(loop)
+    if leaving is None:
+        leaving = _leaving[loop] = _Leaving()
+    connections = leaving.connections
+    while len(connections) >= MOST:
+        oldest = next(iter(connections))
+        del connections[oldest]
+        oldest.give_up(TimeoutError("too many connections are being closed at a time"))
+    connections[connection] = None
+
+
+def leave(connection: TLSProtocol) -> None:
+    """A connection is closed."""
+    leaving = _leaving.get(connection.loop)
+    if leaving is not None:
+        leaving.connections.pop(connection, None)
+
+
+async def _see_off(connections: dict[TLSProtocol, None]) -> AsyncGenerator[None, None]:
+    """Wait for the connections when the loop is about to end."""
+    try:
+        yield
+    finally:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                for nap in naps():
+                    if not connections:
+                        break
+                    await asyncio.sleep(nap)
+        for connection in [*connections]:
+            connection.give_up(TimeoutError("the event loop has ended before all was delivered"))
+        # That they are lost comes with the loop's next round, one for each TLS within TLS.
+        for _ in range(_ROUNDS):
+            await asyncio.sleep(0)
