@@ -27,6 +27,7 @@ mod buffer;
 mod busy;
 mod bytes;
 mod callbacks;
+mod calls;
 mod certificates;
 mod configuration;
 mod descriptors;
@@ -75,12 +76,23 @@ mod _native {
     #[pymodule_export]
     use crate::testing_signer::{public_half, sign};
 
+    use pyo3::exceptions::PyImportError;
     use pyo3::prelude::*;
+
+    use crate::calls::{CallsOut as _, import};
 
     /// Forks are counted from here on: contexts and buffers want to know of them, too.
     #[pymodule_init]
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-        polytls_io::watch_forks()
-            .map_err(|error| pyo3::exceptions::PyImportError::new_err(error.to_string()))
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        polytls_io::watch_forks().map_err(|error| PyImportError::new_err(error.to_string()))?;
+        let end = wrap_pyfunction!(end_workers, module)?;
+        import(module.py(), "atexit")?.method_out("register", (end,))?;
+        Ok(())
+    }
+
+    /// Called before the interpreter ends: threads of listeners are not to outlast it.
+    #[pyfunction]
+    fn end_workers(py: Python<'_>) {
+        py.detach(polytls_io::end_workers);
     }
 }
