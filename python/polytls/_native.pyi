@@ -1,6 +1,6 @@
 """The Rust core, as `polytls.implementations` and `polytls.testing` use it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from socket import socket
 from typing import Self, TypedDict, final
 
@@ -18,12 +18,12 @@ __all__ = [
     "Backend",
     "CertificateAuthority",
     "ClientEngine",
+    "Judge",
     "ServerEngine",
     "SocketHandle",
     "TLSBuffer",
     "TLSSocket",
     "backend",
-    "explain_refusal",
     "host_name",
     "is_certificate_for",
     "leaf_validity",
@@ -42,14 +42,15 @@ _Chain = tuple[list[_Data], _Data | tuple[bytes, list[int], Signer] | None, byte
 _Address = tuple[str, int, int, int]
 
 class _Common(TypedDict):
-    versions: list[str]
+    versions: list[int]
     ciphers: list[int] | None
     groups: list[int] | None
     alpn: list[bytes]
     sessions: int | None
     key_log: Callable[[str], object] | None
     chains: list[_Chain]
-    verification: str
+    verifies: bool
+    checks_hostname: bool
     peer_verifier: PeerVerifier | None
     early_data: bool
 
@@ -64,23 +65,13 @@ def use_record_layer(on: bool) -> bool: ...
 def read_certificate(der: bytes) -> CertificateInfo: ...
 def is_certificate_for(der: bytes, name: str) -> bool: ...
 def revocation_lists(data: bytes) -> list[bytes]: ...
-def explain_refusal(
-    *,
-    reason: str,
-    said: str,
-    chain: list[bytes],
-    hostname: str | None,
-    role: str,
-    trust_source: str,
-    now: int,
-) -> CertificateVerificationError: ...
 def self_signed(
     names: list[str],
     common_name: str,
     key_type: str,
     not_before: int,
     not_after: int,
-    authority: bool,
+    authority: bool | None,
 ) -> tuple[bytes, bytes]: ...
 
 @final
@@ -98,10 +89,40 @@ class Backend:
         self,
         common: _Common,
         *,
-        client_authentication: str,
+        asks: bool,
+        requires: bool,
         ticket_keys: tuple[bytes, bytes | None, int, int] | None,
         trust: TrustData | None,
     ) -> ServerEngine: ...
+
+@final
+class Judge:
+    def __new__(
+        cls,
+        implementation: str,
+        *,
+        trust: TrustData | None,
+        verifies: bool,
+        checks_hostname: bool,
+        peer_is_server: bool,
+        peer_verifier: PeerVerifier | None,
+    ) -> Judge: ...
+    def judge(
+        self, presented: Sequence[bytes], *, hostname: str | None, vouched: bytes | None = None
+    ) -> tuple[tuple[bytes, ...] | None, int | None]: ...
+    def verify(
+        self, presented: Sequence[bytes], *, hostname: str | None, vouched: bytes | None = None
+    ) -> tuple[tuple[bytes, ...] | None, int | None]: ...
+    def ask(
+        self,
+        presented: Sequence[bytes],
+        *,
+        hostname: str | None,
+        verified: Sequence[bytes] | None,
+    ) -> None: ...
+    def explain(
+        self, reason: str, said: str, presented: Sequence[bytes], *, hostname: str | None
+    ) -> CertificateVerificationError: ...
 
 @final
 class ClientEngine:
@@ -243,6 +264,7 @@ class CertificateAuthority:
     def __new__(
         cls,
         common_name: str,
+        names: list[str],
         key_type: str,
         not_before: int,
         not_after: int,
@@ -251,12 +273,15 @@ class CertificateAuthority:
         permitted: list[str],
         excluded: list[str],
         key_usage: list[str],
-        authority: bool,
+        authority: bool | None,
         server: bool,
         client: bool,
+        version: int,
     ) -> CertificateAuthority: ...
     @property
     def certificate(self) -> bytes: ...
+    @property
+    def key(self) -> bytes: ...
     def issue(
         self,
         names: list[str],

@@ -96,6 +96,8 @@ class Capabilities:
     key_log: bool = False
     #: Whether certificate revocation lists are honoured (RFC 5280 5).
     crl: bool = False
+    #: Whether leaves can be accepted by themselves (`peers` of a `TrustStore`).
+    peers: bool = False
     #: Whether servers can be given the keys of their tickets (RFC 5077).
     ticket_keys: bool = False
     #: Whether servers can pass on what issuers say of revocation (RFC 6066 8).
@@ -431,9 +433,11 @@ def _check_trust(
     field, store = "trust_store", configuration.trust_store
     if store is not None:
         _check_store(store, capabilities, refuse)
-        if not verification and (store.pins is not None or store.crls):
+        if not verification and (store.pins is not None or store.peers or store.crls):
             raise refuse(
-                field, "verification is switched off, so pins and crls mean nothing; leave them out"
+                field,
+                "verification is switched off, so pins, peers and crls mean nothing; leave them "
+                "out",
             )
     if isinstance(configuration, TLSServerConfiguration):
         asked = effective_client_authentication(configuration)
@@ -458,7 +462,9 @@ def _check_store(store: TrustStore, capabilities: Capabilities, refuse: _Refuse)
     field = "trust_store"
     _check_source(store, capabilities.trust_sources, "a trust store", field, refuse)
     pinned = () if store.pins is None else store.pins.certificates
-    for certificate in (*store.extra, *pinned):
+    if store.peers and not capabilities.peers:
+        raise refuse(field, "the library accepts no leaves by themselves; leave peers out")
+    for certificate in (*store.extra, *store.peers, *pinned):
         _check_source(certificate, capabilities.certificate_sources, "a certificate", field, refuse)
     if store.crls and not capabilities.crl:
         raise refuse(field, "the library takes no revocation lists; leave crls out")

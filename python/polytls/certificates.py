@@ -1,18 +1,16 @@
 """Certificates and keys as implementations need them: bytes, wherever they come from.
 
 Files are read here, once, when a context is made; encodings are the TLS library's business. What a
-certificate says, and why one was refused, is read by the Rust core, in one place for all.
+certificate says is read by the Rust core, in one place for all.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 from . import _native
 from .capabilities import refusal
-from .errors import CertificateVerificationError, VerificationFailure
 from .identity import PrivateKey, Signer, SigningChain, Source, TrustStore
 from .info import CertificateInfo
 
@@ -25,7 +23,6 @@ __all__ = [
     "contents_of",
     "leaf_validity",
     "read",
-    "refusal_of",
     "trust_data",
 ]
 
@@ -72,17 +69,20 @@ def leaf_validity(data: bytes) -> tuple[int, int]:
 class TrustData(TypedDict):
     """What a trust store comes to."""
 
-    source: Literal["system", "given", "pinned"]
-    #: The data of certificates: the store's and the extra ones, or those that are pinned.
+    #: Whether the system's certificates are trusted.
+    system: bool
+    #: The data of certificates that are trusted: the store's and the extra ones.
     certificates: list[Data]
-    #: Hashes of keys that are pinned.
-    spki_sha256: list[bytes]
-    #: Whether a pinned certificate may be of any name.
-    any_name: bool
+    #: The data of certificates that are accepted themselves, and speak for nobody else.
+    peers: list[Data]
+    #: Whether certificates of version 1 may be authorities.
+    v1_authorities: bool
+    #: The file that the store's certificates are from.
+    path: str | None
+    #: What alone is accepted: the data of certificates, hashes of keys, whether any name will do.
+    pins: tuple[list[Data], list[bytes], bool] | None
     #: The data of revocation lists.
     crls: list[Data]
-    #: Where trust comes from, in words.
-    description: str
 
 
 def trust_data(store: TrustStore | None, implementation: str) -> TrustData:
@@ -91,28 +91,23 @@ def trust_data(store: TrustStore | None, implementation: str) -> TrustData:
     Raises ConfigurationError, with the path, for a file that cannot be read.
     """
     store = TrustStore.system() if store is None else store
+
+    def data(sources: Iterable[Source]) -> list[Data]:
+        return [_data(source, "trust_store", implementation) for source in sources]
+
+    given = () if store.source in ("system", "pins") else (store,)
     pins = store.pins
-    sources = [*store.extra] if pins is None else [*pins.certificates]
-    data = [_data(item, "trust_store", implementation) for item in sources]
-    if store.source not in ("system", "pins"):
-        data.insert(0, _data(store, "trust_store", implementation))
     return {
-        "source": "pinned" if pins else "system" if store.source == "system" else "given",
-        "certificates": data,
-        "spki_sha256": [] if pins is None else [*pins.spki_sha256],
-        "any_name": pins is not None and not pins.check_hostname,
-        "crls": [_data(item, "trust_store", implementation) for item in store.crls],
-        "description": _description(store),
+        "system": store.source == "system",
+        "certificates": data((*given, *store.extra)),
+        "peers": data(store.peers),
+        "v1_authorities": store.v1_authorities,
+        "path": store.path,
+        "pins": None
+        if pins is None
+        else (data(pins.certificates), [*pins.spki_sha256], not pins.check_hostname),
+        "crls": data(store.crls),
     }
-
-
-def _description(store: TrustStore) -> str:
-    if store.source == "pins":
-        return "the pins"
-    if store.source == "system":
-        more = " or the certificates added to it" if store.extra else ""
-        return f"the system's trust store{more}"
-    return "the trust store" if store.path is None else f"the trust store {store.path}"
 
 
 def read(der: bytes) -> CertificateInfo:
@@ -121,31 +116,6 @@ def read(der: bytes) -> CertificateInfo:
     Raises ValueError for what cannot be read.
     """
     return _native.read_certificate(der)
-
-
-def refusal_of(
-    reason: VerificationFailure,
-    said: str,
-    *,
-    chain: Iterable[bytes],
-    hostname: str | None,
-    role: Literal["client", "server"],
-    trust_source: str,
-) -> CertificateVerificationError:
-    """Return the error for a peer that was refused, with all that can be found out by reading.
-
-    `said`: what the library said. `chain`: what the peer presented, leaf first. `hostname`: the
-    name that was checked. `role`: the peer's.
-    """
-    return _native.explain_refusal(
-        reason=reason.name,
-        said=said,
-        chain=[*chain],
-        hostname=hostname,
-        role=role,
-        trust_source=trust_source,
-        now=int(time.time()),
-    )
 
 
 def _data(source: Source, field: str, implementation: str) -> Data:

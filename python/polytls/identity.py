@@ -357,25 +357,37 @@ def _sources_of(name: str, value: object, kind: type[_T]) -> tuple[_T, ...]:
 class TrustStore(Source):
     """What peers are verified by (PEP 748, "Trust Store").
 
-    Its contents are certificates in PEM, each of which is an anchor. Without a parameter it is
-    the system's store. What polytls adds is keyword-only; the class methods are easier to read.
+    Its contents are certificates in PEM or DER. Without a parameter it is the system's store. What
+    polytls adds is keyword-only; the class methods are easier to read.
 
-    `extra`: certificates that are anchors beside the store's.
+    Each certificate in a store, the system's included, is two things. It is an authority, whose
+    certificates are accepted, if it may issue: basic constraints with CA:TRUE, and keyCertSign if
+    there is key usage. And it is accepted itself from a peer that presents it, for its own names
+    and purposes. One that may not issue is no error: `explain()` tells where it mattered.
+
+    `extra`: certificates that are added to the store's.
+    `peers`: certificates that are accepted themselves, and are never authorities, whatever they
+    say: give the certificates of devices here.
     `crls`: revocation lists. With any, every certificate between a peer's and its anchor, the
     peer's own included, must be spoken of by a list of its issuer that is in force, or the peer is
-    refused: unknown is refused as revoked is. A leaf that is an anchor itself is not asked about.
+    refused: unknown is refused as revoked is. A leaf that is in the store or in `peers` itself is
+    refused only if a list names it.
     `pins`: accept these and nothing else; it stands alone.
+    `v1_authorities`: take self-issued certificates of X.509 version 1, given here, for
+    authorities. They cannot say that they are; the system's are taken in any case.
 
     Raises ValueError for more than one source, and for pins with anything else; TypeError for
     wrong types.
     """
 
-    __slots__ = ("_crls", "_extra", "_pins")
+    __slots__ = ("_crls", "_extra", "_peers", "_pins", "_v1_authorities")
 
-    _fields = ("buffer", "path", "id", "extra", "crls", "pins")
+    _fields = ("buffer", "path", "id", "extra", "crls", "pins", "peers", "v1_authorities")
     _may_be_empty = True
 
     _extra: tuple[Certificate, ...]
+    _peers: tuple[Certificate, ...]
+    _v1_authorities: bool
     _crls: tuple[RevocationList, ...]
     _pins: Pins | None
 
@@ -388,14 +400,19 @@ class TrustStore(Source):
         extra: Sequence[Certificate] = (),
         crls: Sequence[RevocationList] = (),
         pins: Pins | None = None,
+        peers: Sequence[Certificate] = (),
+        v1_authorities: bool = False,
     ) -> None:
         self._fill(
             extra=_sources_of("extra", extra, Certificate),
+            peers=_sources_of("peers", peers, Certificate),
+            v1_authorities=instance_of("v1_authorities", v1_authorities, bool),
             crls=_sources_of("crls", crls, RevocationList),
             pins=None if pins is None else instance_of("pins", pins, Pins),
         )
         super().__init__(buffer, path, id)
-        others = [*self._named(), *(name for name in ("extra", "crls") if self._values()[name])]
+        added = ("extra", "crls", "peers", "v1_authorities")
+        others = [*self._named(), *(name for name in added if self._values()[name])]
         if pins is not None and others:
             raise ValueError(f"TrustStore takes pins alone, not {others[0]} as well")
 
@@ -410,8 +427,18 @@ class TrustStore(Source):
 
     @property
     def extra(self) -> tuple[Certificate, ...]:
-        """Certificates that are anchors beside the store's."""
+        """Certificates that are added to the store's."""
         return self._extra
+
+    @property
+    def peers(self) -> tuple[Certificate, ...]:
+        """Certificates that are accepted themselves, and speak for nobody else."""
+        return self._peers
+
+    @property
+    def v1_authorities(self) -> bool:
+        """Whether self-issued certificates of version 1, given here, are authorities."""
+        return self._v1_authorities
 
     @property
     def crls(self) -> tuple[RevocationList, ...]:
@@ -424,29 +451,48 @@ class TrustStore(Source):
         return self._pins
 
     @classmethod
-    def from_buffer(cls, buffer: Buffer, *, crls: Sequence[RevocationList] = ()) -> Self:
+    def from_buffer(
+        cls,
+        buffer: Buffer,
+        *,
+        crls: Sequence[RevocationList] = (),
+        peers: Sequence[Certificate] = (),
+        v1_authorities: bool = False,
+    ) -> Self:
         """Name it by its contents, which are copied.
 
         Raises TypeError for anything but a bytes-like object.
         """
-        return cls(buffer=_given("buffer", buffer), crls=crls)
+        buffer = _given("buffer", buffer)
+        return cls(buffer=buffer, crls=crls, peers=peers, v1_authorities=v1_authorities)
 
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], *, crls: Sequence[RevocationList] = ()
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        crls: Sequence[RevocationList] = (),
+        peers: Sequence[Certificate] = (),
+        v1_authorities: bool = False,
     ) -> Self:
         """Name it by the file it is in, which a context opens when it is made.
 
         Raises TypeError for what is no path, ValueError for PEM text in its place.
         """
-        return cls(path=_given("path", path), crls=crls)
+        path = _given("path", path)
+        return cls(path=path, crls=crls, peers=peers, v1_authorities=v1_authorities)
 
     @classmethod
     def system(
-        cls, *, extra: Sequence[Certificate] = (), crls: Sequence[RevocationList] = ()
+        cls,
+        *,
+        extra: Sequence[Certificate] = (),
+        crls: Sequence[RevocationList] = (),
+        peers: Sequence[Certificate] = (),
+        v1_authorities: bool = False,
     ) -> Self:
-        """Name the store of the system, and `extra` certificates that are added to it."""
-        return cls(extra=extra, crls=crls)
+        """Name the store of the system, with what is added to it."""
+        return cls(extra=extra, crls=crls, peers=peers, v1_authorities=v1_authorities)
 
     @classmethod
     def pinned(
@@ -477,9 +523,11 @@ class TrustStore(Source):
         inside = super().__repr__().removeprefix("TrustStore(").removesuffix(")")
         more = [
             f"{name}=<{len(value)}>"
-            for name, value in (("extra", self._extra), ("crls", self._crls))
-            if value
+            for name in ("extra", "crls", "peers")
+            if (value := self._values()[name])
         ]
+        if self._v1_authorities:
+            more.append("v1_authorities=True")
         return f"TrustStore({', '.join(filter(None, (inside, *more)))})"
 
 

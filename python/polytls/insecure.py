@@ -1,7 +1,7 @@
 """TLS without its protection, for tests (PEP 748, "Insecure Usage").
 
 Without verification anyone on the path can read and change everything. A device with a
-self-signed certificate needs none of this: put that certificate into a `TrustStore`.
+self-signed certificate needs none of this: name it in `peers` of a `TrustStore`.
 
 It is kept apart so that nobody gets here by accident: `import polytls` does not import it, and
 every step issues a `SecurityWarning`: looking an implementation up, making an

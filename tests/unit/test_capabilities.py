@@ -366,13 +366,15 @@ def test_the_ciphers_that_are_left_keep_the_order_asked_for(
     [
         TrustStore.pinned(spki_sha256=[bytes(32)]),
         TrustStore.from_buffer(b"roots", crls=[RevocationList.from_buffer(b"list")]),
+        TrustStore.from_buffer(b"roots", peers=[Certificate.from_buffer(b"leaf")]),
     ],
-    ids=["pins", "crls"],
+    ids=["pins", "crls", "peers"],
 )
 def test_what_narrows_trust_is_not_ignored_where_verification_is_switched_off(
     store: TrustStore,
 ) -> None:
-    capable = library(trust_sources=LIBRARY.trust_sources | {"pins"}, crl=True)
+    sources = LIBRARY.trust_sources | {"pins"}
+    capable = library(trust_sources=sources, crl=True, peers=True)
     for configuration in (client(trust_store=store), server(trust_store=store)):
         check(configuration, capable, "shelf")
         with pytest.raises(ConfigurationError, match="verification is switched off") as refused:

@@ -43,6 +43,7 @@ from polytls import (
     WantReadError,
     insecure,
 )
+from polytls.certificates import trust_data
 from polytls.implementations import encodings, openssl_names, stdlib_credentials
 from polytls.implementations.records import (
     MALFORMED,
@@ -52,6 +53,7 @@ from polytls.implementations.records import (
     plain_alert,
 )
 from polytls.implementations.stdlib_errors import blame
+from polytls.implementations.stdlib_verdict import Judge
 from polytls.streams import wrap
 from polytls.testing import CertificateAuthority, KeyType, Pair, tie
 
@@ -376,29 +378,25 @@ def test_a_resumed_client_knows_the_whole_chain_of_its_server() -> None:
 # --- errors, from numbers and constants alone ---
 
 
-class RudeError(Exception):
-    """What cannot be shown: to do so is interrupted, as a signal's handler does anywhere."""
-
-    def __str__(self) -> str:
-        raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("goes_on", [False, True], ids=["sends", "goes on"])
 @pytest.mark.parametrize("role", ["client", "server"])
 @each_version
 def test_a_judgement_that_is_interrupted_is_none(
-    version: TLSVersion, role: str, goes_on: bool
+    version: TLSVersion, role: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(_: object) -> None:
-        raise RudeError
+    judge = Judge.judge
+    judged_by = {"client": "server", "server": "client"}[role]
 
-    verifier = {"peer_verifier": interrupt}
-    a_client = client(
-        certificate_chain=CA.issue("client.example"),
-        **only(version),
-        **(verifier if role == "client" else {}),
-    ).create_buffer(HOST)
-    asked = {"trust_store": CA.trust_store(), **verifier} if role == "server" else {}
+    def interrupted(self: Judge, *given: Any) -> Any:
+        if self.role == judged_by:
+            raise KeyboardInterrupt  # As a signal's handler does anywhere.
+        return judge(self, *given)
+
+    monkeypatch.setattr(Judge, "judge", interrupted)
+    a_client = client(certificate_chain=CA.issue("client.example"), **only(version)).create_buffer(
+        HOST
+    )
+    asked = {"trust_store": CA.trust_store()} if role == "server" else {}
     a_server = server(**asked).create_buffer()
     judging, judged = (a_client, a_server) if role == "client" else (a_server, a_client)
     while True:
@@ -460,11 +458,14 @@ def test_the_same_peer_gets_the_same_error_from_every_reason_of_verification() -
         VerificationFailure.PIN_MISMATCH,
         VerificationFailure.REFUSED_BY_VERIFIER,
     }
+    # The system's certificates are OpenSSL's: the reason is, too.
+    judge = Judge("server", trust_data(None, "stdlib"), None, checks_hostname=True)
     for code in range(120):
         error = blame(
             ssl_error(ssl.SSLCertVerificationError, verify_code=code, verify_message="said"),
             hostname=HOST,
-            chain=[CHAIN.leaf[0].buffer],
+            chain=[CHAIN.leaf[0].buffer or b""],
+            judge=judge,
         )
         assert type(error) is CertificateVerificationError
         assert error.reason is openssl_names.REASONS.get(code, VerificationFailure.OTHER)
@@ -481,11 +482,17 @@ def test_the_same_peer_gets_the_same_error_from_every_reason_of_verification() -
         ("SOMETHING_NEW", PeerMisbehaved),
         (None, PeerMisbehaved),
         ("INTERNAL_ERROR", TLSError),
-        ("PEER_DID_NOT_RETURN_A_CERTIFICATE", CertificateVerificationError),
     ],
 )
 def test_other_reasons_say_whose_fault_it_was(reason: str | None, kind: type[TLSError]) -> None:
     assert type(blame(ssl_error(reason=reason))) is kind
+
+
+def test_a_client_without_a_certificate_is_told_of_by_the_judge() -> None:
+    judge = Judge("client", trust_data(CA.trust_store(), "stdlib"), None, checks_hostname=False)
+    error = blame(ssl_error(reason="PEER_DID_NOT_RETURN_A_CERTIFICATE"), judge=judge)
+    assert type(error) is CertificateVerificationError
+    assert error.reason is VerificationFailure.NO_CERTIFICATE
 
 
 # --- what is written twice, here and in Rust, says the same ---
@@ -647,7 +654,7 @@ def test_a_socket_runs_over_another_tls_socket() -> None:
 
 def test_trust_is_read_from_der_and_pem_alike() -> None:
     for store in (TrustStore(CA.certificate_der), TrustStore(CA.certificate_pem)):
-        assert stdlib_credentials.trust_of(store).extra == (CA.certificate_der,)
+        assert stdlib_credentials.trust_of(store).given == (CA.certificate_der,)
 
 
 @pytest.mark.parametrize("role", ["client", "server"])

@@ -35,6 +35,7 @@ HASH = bytes(range(32))
 def test_a_store_without_more_is_the_pep_s() -> None:
     for store in (TrustStore(), TrustStore.from_buffer(b"x"), TrustStore.from_file("x.pem")):
         assert (store.extra, store.crls, store.pins) == ((), (), None)
+        assert (store.peers, store.v1_authorities) == ((), False)
     assert TrustStore.system() == TrustStore() == TrustStore.system(extra=[], crls=())
 
 
@@ -45,6 +46,10 @@ def test_stores_are_compared_and_copied_with_all_they_have() -> None:
         TrustStore.system(crls=[LISTED]),
         TrustStore.from_buffer(b"x", crls=[LISTED]),
         TrustStore.from_file("x.pem", crls=[LISTED]),
+        TrustStore.system(peers=[CERTIFICATE]),
+        TrustStore.from_buffer(b"x", peers=[CERTIFICATE]),
+        TrustStore.from_file("x.pem", peers=[CERTIFICATE]),
+        TrustStore.from_file("x.pem", v1_authorities=True),
         TrustStore.pinned([CERTIFICATE]),
         TrustStore.pinned([CERTIFICATE], check_hostname=False),
         TrustStore.pinned(spki_sha256=[HASH]),
@@ -54,7 +59,8 @@ def test_stores_are_compared_and_copied_with_all_they_have() -> None:
         assert copy.copy(store) == pickle.loads(pickle.dumps(store)) == store
         assert "0\\x00" not in repr(store)
     sources = [store.source for store in stores]
-    assert sources == ["system"] * 3 + ["buffer", "file"] + ["pins"] * 3
+    added = ["system", "buffer", "file", "file"]
+    assert sources == ["system"] * 3 + ["buffer", "file"] + added + ["pins"] * 3
 
 
 @pytest.mark.parametrize(
@@ -66,12 +72,16 @@ def test_stores_are_compared_and_copied_with_all_they_have() -> None:
             "TrustStore(path='x.pem', crls=<2>)",
         ),
         (
+            TrustStore.system(peers=[CERTIFICATE], v1_authorities=True),
+            "TrustStore(peers=<1>, v1_authorities=True)",
+        ),
+        (
             TrustStore.pinned(spki_sha256=[HASH], check_hostname=False),
             f"TrustStore(pins=Pins(certificates=[], spki_sha256=['{HASH.hex()}'], "
             "check_hostname=False))",
         ),
     ],
-    ids=["extra", "crls", "pins"],
+    ids=["extra", "crls", "peers", "pins"],
 )
 def test_a_repr_shows_what_there_is_and_no_contents(store: TrustStore, expected: str) -> None:
     assert repr(store) == expected
@@ -120,7 +130,14 @@ def test_pins_must_be_there_and_stand_alone() -> None:
     with pytest.raises(ValueError, match="cannot be empty"):
         TrustStore.pinned()
     pins = Pins([CERTIFICATE])
-    for more in ({"buffer": b"x"}, {"path": "x"}, {"extra": [CERTIFICATE]}, {"crls": [LISTED]}):
+    for more in (
+        {"buffer": b"x"},
+        {"path": "x"},
+        {"extra": [CERTIFICATE]},
+        {"crls": [LISTED]},
+        {"peers": [CERTIFICATE]},
+        {"v1_authorities": True},
+    ):
         with pytest.raises(ValueError, match=f"not {next(iter(more))} as well"):
             TrustStore(pins=pins, **more)  # type: ignore[arg-type]
 
@@ -131,6 +148,8 @@ def test_pins_must_be_there_and_stand_alone() -> None:
         ({"extra": [LISTED]}, r"extra\[0\]"),
         ({"crls": [CERTIFICATE]}, r"crls\[0\]"),
         ({"crls": LISTED}, "crls"),
+        ({"peers": [LISTED]}, r"peers\[0\]"),
+        ({"v1_authorities": 1}, "v1_authorities"),
         ({"pins": HASH}, "pins"),
     ],
 )

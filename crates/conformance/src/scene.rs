@@ -179,5 +179,5 @@ pub(crate) const fn is_tls13_suite(suite: u16) -> bool {
 }
 
 pub(crate) fn trust(certificate: &CertificateDer<'static>) -> Trust {
-    Trust::Certificates(vec![certificate.clone()])
+    Trust::given(vec![certificate.clone()])
 }

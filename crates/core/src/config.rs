@@ -48,8 +48,6 @@ pub struct Common {
     pub key_log: Option<Arc<dyn KeyLog>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
-    /// Where trust comes from, in words, for explanations.
-    pub trust_source: String,
     /// Revocation lists. With any, every certificate of a path but the anchor must be spoken of by
     /// one that is in force.
     pub crls: Vec<CertificateRevocationListDer<'static>>,
@@ -77,7 +75,6 @@ impl Default for Common {
             sessions: Some(256),
             key_log: None,
             clock: Arc::new(SystemClock),
-            trust_source: "the trust store".to_owned(),
             crls: Vec::new(),
             peer_verifier: None,
             early_data: false,
@@ -133,15 +130,65 @@ pub trait Signer: fmt::Debug + Send + Sync {
 /// Whose certificates are accepted.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// The operating system's choice, and `extra` as in [`Self::Certificates`].
-    System {
-        /// Certificates beyond the system's.
-        extra: Vec<CertificateDer<'static>>,
-    },
-    /// Paths to these, and these themselves.
-    Certificates(Vec<CertificateDer<'static>>),
+    /// Paths to the certificates of a store, and these themselves.
+    Store(TrustStore),
     /// These leaves alone, and no path.
     Pinned(Pins),
+}
+
+impl Trust {
+    /// These certificates, from memory.
+    #[must_use]
+    pub fn given(certificates: Vec<CertificateDer<'static>>) -> Self {
+        Self::Store(TrustStore {
+            certificates,
+            ..TrustStore::default()
+        })
+    }
+
+    /// Where trust comes from, for explanations.
+    #[must_use]
+    pub fn source(&self) -> TrustSource {
+        match self {
+            Self::Store(store) if store.system => TrustSource::System {
+                has_more: !store.certificates.is_empty() || !store.peers.is_empty(),
+            },
+            Self::Store(store) => TrustSource::Given(store.path.clone()),
+            Self::Pinned(_) => TrustSource::Pins,
+        }
+    }
+}
+
+/// Certificates that are trusted.
+#[derive(Clone, Debug, Default)]
+pub struct TrustStore {
+    /// Whether those of the operating system are among them.
+    pub system: bool,
+    /// Each is an authority, if it may issue by its own words, and is accepted itself as a leaf.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// These are accepted themselves as leaves, and speak for nobody else.
+    pub peers: Vec<CertificateDer<'static>>,
+    /// Whether self-issued certificates of version 1 among `certificates`, which cannot say that they
+    /// may issue, are authorities. Those of the system are.
+    pub v1_authorities: bool,
+    /// The file that `certificates` came from, if it was one.
+    pub path: Option<String>,
+}
+
+/// What a peer was judged by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrustSource {
+    /// Nothing.
+    Nobody,
+    /// The operating system's certificates.
+    System {
+        /// Whether others were added to them.
+        has_more: bool,
+    },
+    /// Certificates that were given, from this file or from memory.
+    Given(Option<String>),
+    /// Pins.
+    Pins,
 }
 
 /// The leaves that are accepted without a path.

@@ -42,8 +42,6 @@ mod delivery;
 #[cfg(unix)]
 mod error;
 #[cfg(unix)]
-mod exit;
-#[cfg(unix)]
 mod fork;
 #[cfg(unix)]
 mod listener;
@@ -73,7 +71,6 @@ pub use self::{
     deadline::Timeout,
     delivery::unacknowledged,
     error::Error,
-    exit::{end_workers, in_application},
     fork::watch_forks,
     listener::Listener,
     settings::ListenerSettings,
@@ -81,5 +78,4 @@ pub use self::{
     stream::Stream,
     take_over::take_over,
     wait::Interrupt,
-    workers::Keep,
 };

@@ -1,6 +1,6 @@
 //! Backends: the TLS libraries that are built in, and how engines are made of them.
 
-use polytls_core::config::{ClientConfig, ServerConfig};
+use polytls_core::config::{ClientAuthentication, ClientConfig, ServerConfig};
 use polytls_rustls::Rustls;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -79,7 +79,7 @@ impl Backend {
             common: common.common(py, implementation, Some(&trust), &mut callbacks)?,
             identities: common.identities(py, implementation, &mut callbacks)?,
             trust: trust.trust(py, implementation)?,
-            verification: common.verification()?,
+            verification: common.verification(),
         };
         let engine = py
             .detach(|| self.0.client(&config))
@@ -92,15 +92,16 @@ impl Backend {
     }
 
     /// An engine for server connections. `trust`: as for clients; None only without client
-    /// authentication.
+    /// authentication. `asks`, `requires`: whether clients are asked for a certificate, and must have one.
     ///
     /// Raises ConfigurationError, naming the field.
-    #[pyo3(signature = (common, *, client_authentication, ticket_keys, trust))]
+    #[pyo3(signature = (common, *, asks, requires, ticket_keys, trust))]
     fn server(
         &self,
         py: Python<'_>,
         common: CommonData,
-        client_authentication: &str,
+        asks: bool,
+        requires: bool,
         ticket_keys: Option<SharedKeys>,
         trust: Option<TrustData>,
     ) -> PyResult<ServerEngine> {
@@ -109,12 +110,16 @@ impl Backend {
         let config = ServerConfig {
             common: common.common(py, implementation, trust.as_ref(), &mut callbacks)?,
             identities: common.identities(py, implementation, &mut callbacks)?,
-            client_authentication: configuration::client_authentication(client_authentication)?,
+            client_authentication: match (asks, requires) {
+                (false, _) => ClientAuthentication::None,
+                (true, false) => ClientAuthentication::Optional,
+                (true, true) => ClientAuthentication::Required,
+            },
             trust: trust
                 .as_ref()
                 .map(|trust| trust.trust(py, implementation))
                 .transpose()?,
-            verification: common.verification()?,
+            verification: common.verification(),
             ticket_keys: ticket_keys.map(configuration::ticket_keys),
         };
         let engine = py

@@ -1,13 +1,12 @@
 //! Certificates for implementations that are not Rust's: read, compared and explained as everywhere.
 
-use polytls_core::{Error, VerificationFailure, pem};
-use polytls_verdict::explain::{Refused, explain};
+use polytls_core::pem;
 use polytls_x509::names::is_valid_for;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::{errors, info};
+use crate::info;
 
 /// What a certificate in DER says of itself, as a `CertificateInfo`.
 ///
@@ -61,38 +60,4 @@ pub(crate) fn revocation_lists<'py>(
         polytls_x509::check_revocation_list(list).map_err(|error| wrong(error.to_string()))?;
     }
     Ok(lists.iter().map(|list| PyBytes::new(py, list)).collect())
-}
-
-/// The CertificateVerificationError for a refusal: what was found out by reading the chain, in the words
-/// that every implementation uses. `reason`: the name of a `VerificationFailure`; `said`: what the
-/// library said; `now`: seconds since 1970.
-#[pyfunction]
-#[pyo3(signature = (*, reason, said, chain, hostname, role, trust_source, now))]
-#[allow(clippy::too_many_arguments, reason = "keyword-only: one per fact")]
-pub(crate) fn explain_refusal<'py>(
-    py: Python<'py>,
-    reason: &str,
-    said: &str,
-    chain: Vec<Vec<u8>>,
-    hostname: Option<&str>,
-    role: &str,
-    trust_source: &str,
-    now: i64,
-) -> PyResult<Bound<'py, PyAny>> {
-    let mut known = VerificationFailure::ALL.into_iter();
-    let reason = known
-        .find(|failure| failure.name() == reason)
-        .ok_or_else(|| PyValueError::new_err(format!("reason: no such thing as {reason:?}")))?;
-    let chain: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
-    let failure = explain(Refused {
-        reason,
-        said,
-        chain: &chain,
-        hostname,
-        is_server: role == "server",
-        trust_source,
-        now,
-    });
-    let error = errors::raised(py, "", &Error::Certificate(Box::new(failure)));
-    Ok(error.into_value(py).into_bound(py).into_any())
 }

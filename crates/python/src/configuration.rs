@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polytls_core::config::{
-    ClientAuthentication, Common, Identity, Key, KeyLog, PeerVerifier, Pins, Secret, TicketKeys,
-    Trust, Verification, Version,
+    Common, Identity, Key, KeyLog, PeerVerifier, Pins, Secret, TicketKeys, Trust, TrustStore,
+    Verification, Version,
 };
 use polytls_core::{pem, pki_types};
 use pyo3::exceptions::PyValueError;
@@ -49,7 +49,8 @@ fn said((path, _): &Data, error: &pem::Malformed) -> String {
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct CommonData {
-    versions: Vec<String>,
+    /// By their numbers on the wire.
+    versions: Vec<u16>,
     ciphers: Option<Vec<u16>>,
     groups: Option<Vec<u16>>,
     alpn: Vec<Vec<u8>>,
@@ -58,8 +59,9 @@ pub(crate) struct CommonData {
     /// Takes each line of the NSS key log format.
     key_log: Option<Py<PyAny>>,
     chains: Vec<Chain>,
-    /// "full", "any name" or "nothing".
-    verification: String,
+    /// Whether the peer's certificate is verified, and a server's name.
+    verifies: bool,
+    checks_hostname: bool,
     /// Has its say after verification.
     peer_verifier: Option<Py<PyAny>>,
     early_data: bool,
@@ -90,7 +92,6 @@ impl CommonData {
             ..Common::default()
         };
         if let Some(trust) = trust {
-            common.trust_source.clone_from(&trust.description);
             common.crls = trust.revocation_lists(py, implementation)?;
         }
         Ok(common)
@@ -109,27 +110,27 @@ impl CommonData {
             .collect()
     }
 
-    pub(crate) fn verification(&self) -> PyResult<Verification> {
-        match self.verification.as_str() {
-            "full" => Ok(Verification::Full),
-            "any name" => Ok(Verification::AnyName),
-            "nothing" => Ok(Verification::Nothing),
-            other => Err(PyValueError::new_err(format!(
-                "verification: no such thing as {other:?}"
-            ))),
-        }
+    pub(crate) const fn verification(&self) -> Verification {
+        verification(self.verifies, self.checks_hostname)
     }
 }
 
-fn versions(names: &[String]) -> PyResult<Vec<Version>> {
-    names
+pub(crate) const fn verification(verifies: bool, checks_hostname: bool) -> Verification {
+    match (verifies, checks_hostname) {
+        (true, true) => Verification::Full,
+        (true, false) => Verification::AnyName,
+        (false, _) => Verification::Nothing,
+    }
+}
+
+fn versions(numbers: &[u16]) -> PyResult<Vec<Version>> {
+    numbers
         .iter()
-        .map(|name| match name.as_str() {
-            "TLSv1.2" => Ok(Version::Tls12),
-            "TLSv1.3" => Ok(Version::Tls13),
-            _ => Err(PyValueError::new_err(format!(
-                "versions: no version {name:?}"
-            ))),
+        .map(|number| {
+            [Version::Tls12, Version::Tls13]
+                .into_iter()
+                .find(|version| version.wire() == *number)
+                .ok_or_else(|| PyValueError::new_err(format!("versions: no version {number:#06x}")))
         })
         .collect()
 }
@@ -177,43 +178,51 @@ fn identity(
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 pub(crate) struct TrustData {
-    /// "system", "given" or "pinned".
-    source: String,
+    /// Whether the system's certificates are trusted.
+    system: bool,
     /// Each a PEM bundle or DER.
     certificates: Vec<Data>,
-    spki_sha256: Vec<[u8; 32]>,
-    any_name: bool,
+    /// Likewise.
+    peers: Vec<Data>,
+    v1_authorities: bool,
+    /// The file that `certificates` are from.
+    path: Option<String>,
+    /// What alone is accepted: certificates, hashes of keys, whether any name will do.
+    pins: Option<PinsData>,
     /// Each a PEM bundle or DER.
     crls: Vec<Data>,
-    /// Where it comes from, in words.
-    description: String,
 }
+
+type PinsData = (Vec<Data>, Vec<[u8; 32]>, bool);
 
 impl TrustData {
     pub(crate) fn trust(&self, py: Python<'_>, implementation: &str) -> PyResult<Trust> {
-        let wrong = |message: String| misconfigured(py, implementation, "trust_store", message);
-        let mut certificates = Vec::new();
-        for data in &self.certificates {
-            let found = pem::certificates(&data.1).map_err(|error| wrong(said(data, &error)))?;
-            certificates.extend(found);
+        let read = |data: &[Data]| -> PyResult<Vec<_>> {
+            let mut certificates = Vec::new();
+            for each in data {
+                certificates.extend(pem::certificates(&each.1).map_err(|error| {
+                    misconfigured(py, implementation, "trust_store", said(each, &error))
+                })?);
+            }
+            Ok(certificates)
+        };
+        if let Some((certificates, spki_sha256, any_name)) = &self.pins {
+            return Ok(Trust::Pinned(Pins {
+                certificates: read(certificates)?,
+                spki_sha256: spki_sha256.clone(),
+                any_name: *any_name,
+            }));
         }
-        match self.source.as_str() {
-            "system" => Ok(Trust::System {
-                extra: certificates,
-            }),
-            "given" => Ok(Trust::Certificates(certificates)),
-            "pinned" => Ok(Trust::Pinned(Pins {
-                certificates,
-                spki_sha256: self.spki_sha256.clone(),
-                any_name: self.any_name,
-            })),
-            other => Err(PyValueError::new_err(format!(
-                "trust: no such source as {other:?}"
-            ))),
-        }
+        Ok(Trust::Store(TrustStore {
+            system: self.system,
+            certificates: read(&self.certificates)?,
+            peers: read(&self.peers)?,
+            v1_authorities: self.v1_authorities,
+            path: self.path.clone(),
+        }))
     }
 
-    fn revocation_lists(
+    pub(crate) fn revocation_lists(
         &self,
         py: Python<'_>,
         implementation: &str,
@@ -225,17 +234,6 @@ impl TrustData {
             })?);
         }
         Ok(lists)
-    }
-}
-
-pub(crate) fn client_authentication(name: &str) -> PyResult<ClientAuthentication> {
-    match name {
-        "none" => Ok(ClientAuthentication::None),
-        "optional" => Ok(ClientAuthentication::Optional),
-        "required" => Ok(ClientAuthentication::Required),
-        other => Err(PyValueError::new_err(format!(
-            "client_authentication: no such thing as {other:?}"
-        ))),
     }
 }
 

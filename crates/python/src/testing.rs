@@ -11,13 +11,17 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
     CidrSubnet, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, NameConstraints,
-    RevokedCertParams, RsaKeySize, SerialNumber,
+    RevokedCertParams, RsaKeySize, SerialNumber, SigningKey,
 };
 use time::OffsetDateTime;
 
 /// An issuer of certificates.
 #[pyclass(frozen, module = "polytls._native")]
-pub(crate) struct CertificateAuthority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct CertificateAuthority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    /// Its own, as DER.
+    certificate: Vec<u8>,
+}
 
 fn failed(error: &rcgen::Error) -> PyErr {
     PyValueError::new_err(format!("cannot make this certificate: {error}"))
@@ -70,6 +74,64 @@ fn params(
     Ok(params)
 }
 
+/// A certificate as version 1: without a version, which is the default, and without extensions, signed
+/// anew (RFC 5280 section 4.1). rcgen makes version 3 alone.
+fn version_1(der: &[u8], signer: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
+    let malformed = || rcgen::Error::CouldNotParseCertificate;
+    let outer = elements(der).ok_or_else(malformed)?;
+    let outer = elements(outer.first().ok_or_else(malformed)?.1).ok_or_else(malformed)?;
+    let [(_, to_be_signed, _), (_, _, algorithm), ..] = &outer[..] else {
+        return Err(malformed());
+    };
+    // What is tagged for its context is the version and the extensions.
+    let kept = elements(to_be_signed).ok_or_else(malformed)?;
+    let kept = kept.iter().filter(|(tag, ..)| tag & 0x80 == 0);
+    let to_be_signed = element(
+        0x30,
+        &kept
+            .flat_map(|(.., whole)| *whole)
+            .copied()
+            .collect::<Vec<_>>(),
+    );
+    let signature = [&[0][..], &signer.sign(&to_be_signed)?].concat();
+    Ok(element(
+        0x30,
+        &[&to_be_signed, *algorithm, &element(0x03, &signature)].concat(),
+    ))
+}
+
+/// An element in DER: its tag, its contents, and all of it.
+type Element<'a> = (u8, &'a [u8], &'a [u8]);
+
+/// Elements one after the other, with lengths of up to 64 KiB.
+fn elements(mut der: &[u8]) -> Option<Vec<Element<'_>>> {
+    let mut found = Vec::new();
+    while let [tag, length, ..] = *der {
+        let (start, length) = match (length, der) {
+            (..=0x7f, _) => (2, usize::from(length)),
+            (0x81, [_, _, one, ..]) => (3, usize::from(*one)),
+            (0x82, [_, _, one, two, ..]) => (4, usize::from(u16::from_be_bytes([*one, *two]))),
+            _ => return None,
+        };
+        let whole = der.get(..start + length)?;
+        found.push((tag, &whole[start..], whole));
+        der = &der[whole.len()..];
+    }
+    Some(found)
+}
+
+fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(contents.len())
+        .unwrap_or(u16::MAX)
+        .to_be_bytes();
+    let header: &[u8] = match contents.len() {
+        ..=0x7f => &[tag, length[1]],
+        0x80..=0xff => &[tag, 0x81, length[1]],
+        _ => &[tag, 0x82, length[0], length[1]],
+    };
+    [header, contents].concat()
+}
+
 /// Subtrees for name constraints: DNS names, and networks such as 192.0.2.0/24.
 fn subtrees(names: Vec<String>) -> Vec<GeneralSubtree> {
     let subtree = |name: String| match CidrSubnet::from_str(&name) {
@@ -77,6 +139,17 @@ fn subtrees(names: Vec<String>) -> Vec<GeneralSubtree> {
         Err(()) => GeneralSubtree::DnsName(name),
     };
     names.into_iter().map(subtree).collect()
+}
+
+fn is_ca(authority: Option<bool>, path_length: Option<u8>) -> IsCa {
+    match authority {
+        None => IsCa::NoCa,
+        Some(false) => IsCa::ExplicitNoCa,
+        Some(true) => IsCa::Ca(path_length.map_or(
+            BasicConstraints::Unconstrained,
+            BasicConstraints::Constrained,
+        )),
+    }
 }
 
 fn key_usage(name: &str) -> PyResult<KeyUsagePurpose> {
@@ -121,8 +194,9 @@ fn unknown_extension(critical: bool, length: usize) -> CustomExtension {
 #[pymethods]
 impl CertificateAuthority {
     /// A CA with a key of its own, signed by `parent` or by itself. Times are seconds since 1970.
+    /// `authority`: CA in basic constraints; None: there are none. `version`: 3, or 1 without extensions.
     #[new]
-    #[pyo3(signature = (common_name, key_type, not_before, not_after, parent, path_length, permitted, excluded, key_usage, authority, server, client))]
+    #[pyo3(signature = (common_name, names, key_type, not_before, not_after, parent, path_length, permitted, excluded, key_usage, authority, server, client, version))]
     #[allow(
         clippy::too_many_arguments,
         reason = "the Python class has the defaults"
@@ -130,6 +204,7 @@ impl CertificateAuthority {
     fn new(
         py: Python<'_>,
         common_name: &str,
+        names: Vec<String>,
         key_type: &str,
         not_before: i64,
         not_after: i64,
@@ -138,19 +213,13 @@ impl CertificateAuthority {
         permitted: Vec<String>,
         excluded: Vec<String>,
         key_usage: Vec<String>,
-        authority: bool,
+        authority: Option<bool>,
         server: bool,
         client: bool,
+        version: u8,
     ) -> PyResult<Self> {
-        let mut params = params(Vec::new(), common_name, not_before, not_after)?;
-        params.is_ca = if authority {
-            IsCa::Ca(path_length.map_or(
-                BasicConstraints::Unconstrained,
-                BasicConstraints::Constrained,
-            ))
-        } else {
-            IsCa::ExplicitNoCa
-        };
+        let mut params = params(names, common_name, not_before, not_after)?;
+        params.is_ca = is_ca(authority, path_length);
         params.key_usages = key_usages(&key_usage)?;
         params.extended_key_usages = purposes(server, client);
         if !permitted.is_empty() || !excluded.is_empty() {
@@ -160,18 +229,33 @@ impl CertificateAuthority {
             });
         }
         let key = py.detach(|| key(key_type))?;
-        match parent {
-            Some(parent) => CertifiedIssuer::signed_by(params, key, &parent.0),
+        let signer = parent.as_ref().map(|parent| &parent.issuer);
+        let issuer = match signer {
+            Some(parent) => CertifiedIssuer::signed_by(params, key, parent),
             None => CertifiedIssuer::self_signed(params, key),
         }
-        .map(Self)
-        .map_err(|error| failed(&error))
+        .map_err(|error| failed(&error))?;
+        let mut certificate = issuer.der().to_vec();
+        if version == 1 {
+            let signer = signer.unwrap_or(&issuer).key();
+            certificate = version_1(&certificate, signer).map_err(|error| failed(&error))?;
+        }
+        Ok(Self {
+            issuer,
+            certificate,
+        })
     }
 
     /// The CA's own certificate as DER.
     #[getter]
     fn certificate<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, self.0.der())
+        PyBytes::new(py, &self.certificate)
+    }
+
+    /// The CA's own key in PKCS#8.
+    #[getter]
+    fn key<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.issuer.key().serialized_der())
     }
 
     /// A certificate for `names` (DNS names and addresses) with a new key: both as DER, the key in
@@ -208,7 +292,7 @@ impl CertificateAuthority {
         }
         let key = py.detach(|| key(key_type))?;
         let certificate = params
-            .signed_by(&key, &self.0)
+            .signed_by(&key, &self.issuer)
             .map_err(|error| failed(&error))?;
         Ok((
             PyBytes::new(py, certificate.der()),
@@ -229,7 +313,7 @@ impl CertificateAuthority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         params
-            .signed_by(other.0.key(), &self.0)
+            .signed_by(other.issuer.key(), &self.issuer)
             .map(|certificate| PyBytes::new(py, certificate.der()))
             .map_err(|error| failed(&error))
     }
@@ -259,14 +343,14 @@ impl CertificateAuthority {
             revoked_certs: revoked.collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         }
-        .signed_by(&self.0)
+        .signed_by(&self.issuer)
         .map(|list| PyBytes::new(py, list.der()))
         .map_err(|error| failed(&error))
     }
 }
 
 /// A self-signed certificate for `names` and its key, as `CertificateAuthority.issue` gives them.
-/// With `authority` it claims to be a CA, as many devices' certificates do.
+/// `authority`: as of a `CertificateAuthority`; many devices' certificates claim to be one.
 #[pyfunction]
 pub(crate) fn self_signed<'py>(
     py: Python<'py>,
@@ -275,12 +359,10 @@ pub(crate) fn self_signed<'py>(
     key_type: &str,
     not_before: i64,
     not_after: i64,
-    authority: bool,
+    authority: Option<bool>,
 ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
     let mut params = params(names, common_name, not_before, not_after)?;
-    if authority {
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    }
+    params.is_ca = is_ca(authority, None);
     let key = py.detach(|| key(key_type))?;
     let certificate = params.self_signed(&key).map_err(|error| failed(&error))?;
     Ok((

@@ -1,5 +1,6 @@
 //! Whose fault it was: the one mapping from rustls's errors to ours.
 
+use polytls_core::config::TrustSource;
 use polytls_core::{Alert, CertificateFailure, Error, VerificationFailure};
 use polytls_verdict::explain::{Refused, explain};
 use polytls_verdict::words;
@@ -19,7 +20,8 @@ pub(crate) fn blame(error: TlsError, refusal: Option<CertificateFailure>) -> Err
             chain: &[],
             hostname: None,
             is_server: false,
-            trust_source: "the trust store",
+            trust_source: &TrustSource::Given(None),
+            passed_over: &[],
             now: 0,
         }))),
         // Our verifier's come with their `refusal`.

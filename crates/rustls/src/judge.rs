@@ -19,7 +19,7 @@ pub(crate) struct Judge {
     verdict: polytls_verdict::Judge,
     pub(crate) algorithms: WebPkiSupportedAlgorithms,
     /// What a server sends to clients as a hint which certificates it accepts (RFC 8446 section 4.2.4).
-    pub(crate) subjects: Vec<DistinguishedName>,
+    pub(crate) hints: Vec<DistinguishedName>,
 }
 
 impl Judge {
@@ -27,22 +27,17 @@ impl Judge {
         policy: &Policy<'_>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, polytls_core::Error> {
-        let algorithms = provider.signature_verification_algorithms;
-        let crypto = Crypto {
-            algorithms: algorithms.all,
-            sha256,
-        };
-        let verdict = platform::judge(policy, crypto, provider)?;
-        let subjects = if policy.peer_is_server {
+        let verdict = platform::judge(policy, crypto(provider), provider)?;
+        let hints = if policy.peer_is_server {
             Vec::new()
         } else {
-            let subjects = verdict.subjects();
-            subjects.map(DistinguishedName::in_sequence).collect()
+            let hints = verdict.hints().into_iter();
+            hints.map(DistinguishedName::from).collect()
         };
         Ok(Self {
             verdict,
-            algorithms,
-            subjects,
+            algorithms: provider.signature_verification_algorithms,
+            hints,
         })
     }
 
@@ -81,9 +76,16 @@ impl Judge {
             return;
         };
         let said = format!("its key has not signed the handshake: {error}");
-        let no = No(reason_of_rustls(error), said);
+        let no = No::new(reason_of_rustls(error), said);
         let failure = self.verdict.refuse_signature(&no, leaf);
         observe::note(|seen| seen.refusal = Some(failure));
+    }
+}
+
+pub(crate) fn crypto(provider: &CryptoProvider) -> Crypto {
+    Crypto {
+        algorithms: provider.signature_verification_algorithms.all,
+        sha256,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Reading order: [`Rustls`] (here) makes engines; `client` and `server` build rustls's
 //! configurations from ours, with the parts that `provider` (suites, groups, versions; `hkdf`: their key schedule), `identity`
 //! (chains and keys; `signer`: keys that are elsewhere), `verifier`, `judge` and `platform` (the verdict of
-//! `polytls-verdict`, as rustls asks for it), `resumption` (sessions) and `tickets` (keys that servers share) prepare;
+//! `polytls-verdict`, as rustls asks for it; `handshake_signature`: the proof of the key), `resumption` (sessions) and `tickets` (keys that servers share) prepare;
 //! `secrets` hears what rustls derives, for exporters and the key log; `session` runs one connection,
 //! first over rustls's `unbuffered` API, then, where
 //! `kernel` hands it over, on our record layer; `error` says whose fault it was.
@@ -16,6 +16,7 @@ mod alerts;
 mod client;
 mod early;
 mod error;
+mod handshake_signature;
 mod hkdf;
 mod identity;
 mod judge;
@@ -42,6 +43,13 @@ use polytls_core::{Backend, ClientEngine, Error, ServerEngine};
 /// they did until now. For tests and for bisecting.
 pub fn use_record_layer(on: bool) -> bool {
     kernel::switch(on)
+}
+
+/// The cryptography that this backend judges certificates with (aws-lc), for libraries whose own cannot be
+/// asked.
+#[must_use]
+pub fn crypto() -> polytls_verdict::Crypto {
+    judge::crypto(&rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// The descriptor of this backend.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use polytls_core::Error;
-use polytls_verdict::{Crypto, Judge, Policy};
+use polytls_verdict::{Crypto, Judge, Policy, SystemTrust};
 use rustls::crypto::CryptoProvider;
 
 /// The judge for `policy`: by the platform's verifier where that is what judges the system's trust.
@@ -14,7 +14,7 @@ pub(crate) fn judge(
     crypto: Crypto,
     _provider: &Arc<CryptoProvider>,
 ) -> Result<Judge, Error> {
-    Judge::new(policy, crypto, None)
+    Judge::new(policy, crypto, SystemTrust::Read)
 }
 
 /// The judge for `policy`: by the platform's verifier where that is what judges the system's trust.
@@ -27,14 +27,14 @@ pub(crate) fn judge(
     Judge::new(
         policy,
         crypto,
-        Some(&|policy| there::verifier(policy, provider)),
+        SystemTrust::Platform(&|policy| there::verifier(policy, provider)),
     )
 }
 
 #[cfg(any(target_os = "macos", windows))]
 mod there {
     use polytls_core::VerificationFailure;
-    use polytls_core::config::{Trust, Verification};
+    use polytls_core::config::Verification;
     use polytls_verdict::{Case, No, Platform};
     use rustls::client::danger::ServerCertVerifier;
     use rustls_platform_verifier::Verifier;
@@ -62,11 +62,9 @@ mod there {
         if !policy.common.crls.is_empty() {
             return refuse("the platform's verifier takes no revocation lists");
         }
-        let extra = match policy.trust {
-            Some(Trust::System { extra }) => &extra[..],
-            _ => &[],
-        };
-        Verifier::new_with_extra_roots(extra.iter().cloned(), Arc::clone(provider))
+        // The certificates that were given besides are judged before it is asked: it would take each for
+        // an authority, whatever it says of itself.
+        Verifier::new(Arc::clone(provider))
             .map(|verifier| Box::new(Theirs(verifier)) as Box<dyn Platform>)
             .map_err(|error| Error::configuration("trust_store", error.to_string()))
     }
@@ -76,7 +74,7 @@ mod there {
 
     impl Platform for Theirs {
         fn verify(&self, case: &Case<'_>) -> Result<(), No> {
-            let other = |said: String| No(VerificationFailure::Other, said);
+            let other = |said: String| No::new(VerificationFailure::Other, said);
             let name = case.name.ok_or_else(|| other("no name to verify".into()))?;
             match self
                 .0
@@ -84,7 +82,7 @@ mod there {
             {
                 Ok(_) => Ok(()),
                 Err(rustls::Error::InvalidCertificate(error)) => {
-                    Err(No(reason_of_rustls(&error), error.to_string()))
+                    Err(No::new(reason_of_rustls(&error), error.to_string()))
                 }
                 Err(error) => Err(other(error.to_string())),
             }

@@ -58,26 +58,25 @@ impl Binding {
                 hash.update(part);
             }
         };
-        item(
-            b"asks",
-            format!("{:?}", config.client_authentication).as_bytes(),
-        );
-        item(b"checks", format!("{:?}", config.verification).as_bytes());
+        item(b"asks", asked(config.client_authentication));
+        item(b"checks", checked(config.verification));
         if config.client_authentication != config::ClientAuthentication::None {
             match &config.trust {
                 None => {}
-                Some(Trust::Certificates(certificates)) => {
-                    for certificate in sorted(certificates) {
+                Some(Trust::Store(store)) => {
+                    if store.system {
+                        for certificate in sorted(&polytls_verdict::system_certificates()?) {
+                            item(b"trusts", certificate);
+                        }
+                    }
+                    for certificate in sorted(&store.certificates) {
                         item(b"trusts", certificate);
                     }
-                }
-                Some(Trust::System { extra }) => {
-                    for anchor in polytls_verdict::system_anchors()? {
-                        item(b"trusts the name", &anchor.subject);
-                        item(b"with the key", &anchor.key);
+                    for certificate in sorted(&store.peers) {
+                        item(b"knows", certificate);
                     }
-                    for certificate in sorted(extra) {
-                        item(b"trusts", certificate);
+                    if store.v1_authorities {
+                        item(b"trusts version", b"1");
                     }
                 }
                 Some(Trust::Pinned(pins)) => {
@@ -97,6 +96,24 @@ impl Binding {
         let mut binding = [0; 32];
         binding.copy_from_slice(hash.as_ref());
         Ok(Self(binding))
+    }
+}
+
+/// What stands for each wish in the keys of a fleet. Every version of polytls must say the same.
+const fn asked(authentication: config::ClientAuthentication) -> &'static [u8] {
+    match authentication {
+        config::ClientAuthentication::None => b"none",
+        config::ClientAuthentication::Optional => b"optional",
+        config::ClientAuthentication::Required => b"required",
+    }
+}
+
+/// Likewise.
+const fn checked(verification: config::Verification) -> &'static [u8] {
+    match verification {
+        config::Verification::Full => b"full",
+        config::Verification::AnyName => b"any name",
+        config::Verification::Nothing => b"nothing",
     }
 }
 
@@ -235,7 +252,7 @@ impl ProducesTickets for FleetTicketer {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use polytls_core::config::{ClientAuthentication, Secret, Verification};
+    use polytls_core::config::{ClientAuthentication, Secret, TrustStore, Verification};
     use polytls_core::pki_types::{CertificateDer, UnixTime};
 
     use super::*;
@@ -253,17 +270,19 @@ mod tests {
         }
     }
 
+    fn ders(given: &[&[u8]]) -> Vec<CertificateDer<'static>> {
+        let given = given.iter();
+        given
+            .map(|der| CertificateDer::from(der.to_vec()))
+            .collect()
+    }
+
     fn config(asked: ClientAuthentication, trusted: &[&[u8]]) -> ServerConfig {
         ServerConfig {
             common: config::Common::default(),
             identities: Vec::new(),
             client_authentication: asked,
-            trust: Some(Trust::Certificates(
-                trusted
-                    .iter()
-                    .map(|der| CertificateDer::from(der.to_vec()))
-                    .collect(),
-            )),
+            trust: Some(Trust::given(ders(trusted))),
             verification: Verification::Full,
             ticket_keys: None,
         }
@@ -389,8 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_good_under_the_same_lists_pins_and_extra_anchors_alone() {
-        let der = |bytes: &[u8]| CertificateDer::from(bytes.to_vec());
+    fn a_ticket_is_good_under_the_same_lists_pins_peers_and_extra_anchors_alone() {
         let crls = |lists: &[&[u8]]| {
             let mut config = required(&[b"root"]);
             config.common.crls = lists.iter().map(|list| list.to_vec().into()).collect();
@@ -402,15 +420,25 @@ mod tests {
         };
         let pinned = |certificates: &[&[u8]], spki_sha256: &[[u8; 32]]| {
             trusting(Trust::Pinned(config::Pins {
-                certificates: certificates.iter().map(|pin| der(pin)).collect(),
+                certificates: ders(certificates),
                 spki_sha256: spki_sha256.to_vec(),
                 any_name: false,
             }))
         };
         let extra = |certificates: &[&[u8]]| {
-            trusting(Trust::System {
-                extra: certificates.iter().map(|one| der(one)).collect(),
-            })
+            trusting(Trust::Store(TrustStore {
+                system: true,
+                certificates: ders(certificates),
+                ..TrustStore::default()
+            }))
+        };
+        let peers = |certificates: &[&[u8]], v1_authorities| {
+            trusting(Trust::Store(TrustStore {
+                certificates: ders(&[b"root"]),
+                peers: ders(certificates),
+                v1_authorities,
+                ..TrustStore::default()
+            }))
         };
         let make = || {
             [
@@ -425,6 +453,9 @@ mod tests {
                 extra(&[]),
                 extra(&[b"root"]),
                 extra(&[b"other root"]),
+                peers(&[b"leaf"], false),
+                peers(&[b"other leaf"], false),
+                peers(&[b"leaf"], true),
             ]
             .map(|config| Server::new(1, None, &config))
         };

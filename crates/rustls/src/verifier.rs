@@ -10,11 +10,12 @@ use polytls_core::clock::Clock;
 use polytls_core::config::ClientAuthentication;
 use polytls_verdict::{Case, Policy};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
+use crate::handshake_signature;
 use crate::judge::Judge;
 
 /// Judges a peer once more: rustls verifies nothing where a session is resumed.
@@ -28,16 +29,11 @@ pub(crate) struct Again {
 impl Again {
     /// `chain`: that of the session's first handshake, leaf first.
     pub(crate) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
-        let Some((leaf, intermediates)) = chain.split_first() else {
-            return Ok(());
-        };
         let now = self.clock.now().ok_or(Error::FailedToGetCurrentTime)?;
-        self.judge.judge(&Case {
-            leaf,
-            intermediates,
-            name: self.name.as_ref(),
-            now,
-        })
+        match Case::of(chain, self.name.as_ref(), now) {
+            Some(case) => self.judge.judge(&case),
+            None => Ok(()),
+        }
     }
 }
 
@@ -94,6 +90,7 @@ impl ServerCertVerifier for ServerJudge {
                 intermediates,
                 name: Some(server_name),
                 now,
+                vouched: None,
             })
             .map(|()| ServerCertVerified::assertion())
     }
@@ -104,7 +101,7 @@ impl ServerCertVerifier for ServerJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.algorithms)
+        handshake_signature::verify_tls12(message, cert, dss, &self.0.algorithms)
             .inspect_err(|error| self.0.refuse_signature(error, cert))
     }
 
@@ -114,7 +111,7 @@ impl ServerCertVerifier for ServerJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.algorithms)
+        handshake_signature::verify_tls13(message, cert, dss, &self.0.algorithms)
             .inspect_err(|error| self.0.refuse_signature(error, cert))
     }
 
@@ -154,7 +151,7 @@ impl ClientCertVerifier for ClientJudge {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.judge.subjects
+        &self.judge.hints
     }
 
     fn verify_client_cert(
@@ -169,6 +166,7 @@ impl ClientCertVerifier for ClientJudge {
                 intermediates,
                 name: None,
                 now,
+                vouched: None,
             })
             .map(|()| ClientCertVerified::assertion())
     }
@@ -179,7 +177,7 @@ impl ClientCertVerifier for ClientJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.judge.algorithms)
+        handshake_signature::verify_tls12(message, cert, dss, &self.judge.algorithms)
             .inspect_err(|error| self.judge.refuse_signature(error, cert))
     }
 
@@ -189,7 +187,7 @@ impl ClientCertVerifier for ClientJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.judge.algorithms)
+        handshake_signature::verify_tls13(message, cert, dss, &self.judge.algorithms)
             .inspect_err(|error| self.judge.refuse_signature(error, cert))
     }
 

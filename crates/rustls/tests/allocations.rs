@@ -58,7 +58,7 @@ fn connected() -> Pair {
         clock: Arc::new(FixedClock(NOW)),
         ..Common::default()
     };
-    let trust = || Trust::Certificates(vec![CREDENTIALS.root.clone()]);
+    let trust = || Trust::given(vec![CREDENTIALS.root.clone()]);
     let client = Rustls
         .client(&ClientConfig {
             common: common(),

@@ -16,6 +16,10 @@ use polytls_rustls::Rustls;
 
 polytls_conformance::tests!(Rustls, &CREDENTIALS);
 
+fn trust() -> Trust {
+    Trust::given(vec![CREDENTIALS.root.clone()])
+}
+
 /// The cases about tickets of several records say nothing where tickets are short. With rustls they
 /// are not: it puts the client's chain into them.
 #[test]
@@ -29,7 +33,7 @@ fn tickets_with_long_client_chains_take_several_records() {
         .client(&ClientConfig {
             common: common(vec![Version::Tls13]),
             identities: vec![CREDENTIALS.long_client()],
-            trust: Trust::Certificates(vec![CREDENTIALS.root.clone()]),
+            trust: trust(),
             verification: Verification::Full,
         })
         .unwrap();
@@ -38,7 +42,7 @@ fn tickets_with_long_client_chains_take_several_records() {
             common: common(vec![Version::Tls13]),
             identities: vec![CREDENTIALS.server.clone()],
             client_authentication: ClientAuthentication::Required,
-            trust: Some(Trust::Certificates(vec![CREDENTIALS.root.clone()])),
+            trust: Some(trust()),
             verification: Verification::Full,
             ticket_keys: None,
         })

@@ -1,97 +1,222 @@
-//! Whose certificates are accepted: trust anchors, from the system or given, pins, revocation lists.
+//! The certificates that are trusted: which of them may issue, and which are leaves only.
+//!
+//! A certificate in a store is two things. As an authority it ends paths, but only if it may issue by its
+//! own words: webpki by itself would take its name and key and ask for nothing else, so that any device's
+//! self-signed certificate would speak for the whole world. As a leaf it is accepted byte by byte, if a
+//! peer presents it. One that may not issue is passed over when paths are built; [`Unfit`] says why.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::env;
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use polytls_core::Error;
+use polytls_core::config::TrustStore;
 use polytls_core::fork::PerProcess;
-use polytls_core::pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor};
-use webpki::{CertRevocationList, OwnedCertRevocationList};
+use polytls_core::pki_types::{CertificateDer, TrustAnchor};
+use polytls_x509::{PathFacts, path_facts};
+
+use crate::errors::name_of;
+
+/// Why a certificate of a store does not end a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It was given as a peer's: a leaf, and nothing else.
+    Peer,
+    /// Its version, 1 or 2, has no extensions that could say that it is an authority.
+    Version(u32),
+    /// It has no basic constraints.
+    NoBasicConstraints,
+    /// CA is false in its basic constraints.
+    NotAnAuthority,
+    /// Its key usage does not allow its key to sign certificates.
+    KeyUsage,
+    /// Its RSA key has so few bits.
+    WeakKey(u32),
+    /// Its notAfter, in seconds since 1970, is past.
+    Expired(i64),
+    /// Its notBefore, likewise, is still to come.
+    NotYetValid(i64),
+    /// So many authorities may stand below it, and there were more.
+    PathLength(u32),
+    /// Its extended key usage leaves out what peers are wanted for.
+    Purpose,
+}
+
+/// A certificate that is trusted, and what it may be used for.
+#[derive(Debug)]
+pub(crate) struct Trusted {
+    pub(crate) der: CertificateDer<'static>,
+    pub(crate) facts: PathFacts,
+    /// Why it ends no path, whatever the path.
+    pub(crate) unfit: Option<Unfit>,
+}
+
+impl Trusted {
+    fn read(der: &CertificateDer<'_>, is_authority: Authorities) -> Result<Self, String> {
+        let facts = path_facts(der).map_err(|error| error.to_string())?;
+        let unfit = match is_authority {
+            Authorities::None => Some(Unfit::Peer),
+            Authorities::Version3 => unfit(&facts, false),
+            Authorities::Version1Too => unfit(&facts, true),
+        };
+        Ok(Self {
+            der: der.clone().into_owned(),
+            facts,
+            unfit,
+        })
+    }
+}
+
+/// Which certificates may be authorities.
+#[derive(Clone, Copy)]
+enum Authorities {
+    None,
+    Version3,
+    Version1Too,
+}
+
+impl Authorities {
+    const fn given(v1_authorities: bool) -> Self {
+        if v1_authorities {
+            Self::Version1Too
+        } else {
+            Self::Version3
+        }
+    }
+}
+
+/// Why a certificate with these facts may not issue (RFC 5280 sections 6.1.4 (k) to (n)).
+fn unfit(facts: &PathFacts, takes_version_1: bool) -> Option<Unfit> {
+    if let Some(size) = facts.weak_bits {
+        return Some(Unfit::WeakKey(size));
+    }
+    if facts.version < 3 {
+        let is_root = takes_version_1 && facts.version == 1 && facts.is_self_issued();
+        return (!is_root).then_some(Unfit::Version(facts.version));
+    }
+    match facts.is_authority {
+        None => Some(Unfit::NoBasicConstraints),
+        Some(false) => Some(Unfit::NotAnAuthority),
+        Some(true) if !facts.signs_certificates => Some(Unfit::KeyUsage),
+        Some(true) => None,
+    }
+}
 
 /// Certificates in the form path building uses.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Anchors {
+    /// Those that may issue.
     pub(crate) roots: Vec<TrustAnchor<'static>>,
-    /// The certificates that `roots` were made of, in the same order.
-    certificates: Vec<CertificateDer<'static>>,
-    /// Given certificates themselves: a leaf that is one of them needs no path. It is how a
-    /// self-signed device is trusted; webpki alone refuses such leaves (CaUsedAsEndEntity).
-    pub(crate) exact: HashSet<CertificateDer<'static>>,
+    /// What `roots` were made of, in the same order.
+    authorities: Vec<Arc<Trusted>>,
+    /// All, in the order of their bytes.
+    certificates: Vec<Arc<Trusted>>,
 }
 
 impl Anchors {
-    /// The system's, and `extra`.
-    pub(crate) fn system(extra: &[CertificateDer<'static>]) -> Result<Arc<Self>, Error> {
-        let system = system()?;
-        if extra.is_empty() {
-            return Ok(system);
+    /// What `store` holds, but for the system's certificates where they are not `ours` to read.
+    pub(crate) fn of(store: &TrustStore, ours: bool) -> Result<Arc<Self>, Error> {
+        let from_system = store.system && ours;
+        if from_system && store.certificates.is_empty() && store.peers.is_empty() {
+            return system();
         }
-        let mut anchors = (*system).clone();
-        anchors.add_given(extra)?;
-        Ok(Arc::new(anchors))
-    }
-
-    /// These.
-    pub(crate) fn given(certificates: &[CertificateDer<'static>]) -> Result<Arc<Self>, Error> {
-        let mut anchors = Self::default();
-        anchors.add_given(certificates)?;
-        if anchors.roots.is_empty() {
+        let mut anchors = if from_system {
+            (*system()?).clone()
+        } else {
+            Self::default()
+        };
+        let kind = Authorities::given(store.v1_authorities);
+        anchors.add_given(&store.certificates, kind, "certificate")?;
+        anchors.add_given(&store.peers, Authorities::None, "peer certificate")?;
+        if anchors.certificates.is_empty() && !store.system {
             return Err(Error::configuration(
                 "trust_store",
                 "the trust store holds no certificate",
             ));
         }
+        anchors.sort();
         Ok(Arc::new(anchors))
     }
 
-    fn add(&mut self, certificate: &CertificateDer<'_>) -> Result<(), webpki::Error> {
-        let root = webpki::anchor_from_trusted_cert(certificate)?.to_owned();
-        self.roots.push(root);
-        self.certificates.push(certificate.clone().into_owned());
+    fn add(&mut self, der: &CertificateDer<'_>, kind: Authorities) -> Result<(), String> {
+        let trusted = Arc::new(Trusted::read(der, kind)?);
+        if trusted.unfit.is_none() {
+            let root = webpki::anchor_from_trusted_cert(der)
+                .map_err(|error| name_of(&error))?
+                .to_owned();
+            self.roots.push(root);
+            self.authorities.push(Arc::clone(&trusted));
+        }
+        self.certificates.push(trusted);
         Ok(())
     }
 
-    fn add_given(&mut self, certificates: &[CertificateDer<'static>]) -> Result<(), Error> {
+    fn add_given(
+        &mut self,
+        certificates: &[CertificateDer<'static>],
+        kind: Authorities,
+        called: &str,
+    ) -> Result<(), Error> {
         for (index, certificate) in certificates.iter().enumerate() {
-            self.add(certificate).map_err(|error| {
+            self.add(certificate, kind).map_err(|error| {
                 Error::configuration(
                     "trust_store",
-                    format!("certificate {index} of the trust store cannot be read: {error}"),
+                    format!("{called} {index} of the trust store cannot be read: {error}"),
                 )
             })?;
-            self.exact.insert(certificate.clone());
         }
         Ok(())
     }
 
+    fn sort(&mut self) {
+        self.certificates
+            .sort_by(|one, other| one.der.cmp(&other.der));
+        self.certificates
+            .dedup_by(|one, other| one.der == other.der);
+    }
+
+    /// The very certificate, if it is among them.
+    pub(crate) fn find(&self, der: &[u8]) -> Option<&Trusted> {
+        let at = self
+            .certificates
+            .binary_search_by(|trusted| trusted.der.as_ref().cmp(der));
+        Some(&self.certificates[at.ok()?])
+    }
+
     /// The certificate that `root`, one of `roots` by its place in memory, was made of.
-    pub(crate) fn certificate_of(
-        &self,
-        root: &TrustAnchor<'_>,
-    ) -> Option<&CertificateDer<'static>> {
+    pub(crate) fn authority(&self, root: &TrustAnchor<'_>) -> Option<&Arc<Trusted>> {
         let mut roots = self.roots.iter();
         let index = roots.position(|each| std::ptr::eq(std::ptr::from_ref(each).cast(), root))?;
-        self.certificates.get(index)
+        self.authorities.get(index)
     }
-}
 
-/// Parses revocation lists.
-pub(crate) fn revocation_lists(
-    lists: &[CertificateRevocationListDer<'_>],
-) -> Result<Vec<CertRevocationList<'static>>, Error> {
-    let parse = |(index, der): (usize, &CertificateRevocationListDer<'_>)| {
-        OwnedCertRevocationList::from_der(der)
-            .map(CertRevocationList::from)
-            .map_err(|error| {
-                Error::configuration(
-                    "trust_store",
-                    format!("revocation list {index} cannot be used: {error}"),
-                )
-            })
-    };
-    lists.iter().enumerate().map(parse).collect()
+    /// Those of this subject, a Name in DER, that end no path, whatever the path.
+    pub(crate) fn unfit(&self, subject: &[u8]) -> impl Iterator<Item = (&Trusted, Unfit)> {
+        let certificates = self.certificates.iter();
+        certificates
+            .filter(move |trusted| trusted.facts.subject_der == subject)
+            .filter_map(|trusted| Some((&**trusted, trusted.unfit?)))
+    }
+
+    /// What a peer may look for among the issuers of its own certificates: subjects of authorities, and
+    /// issuers of leaves; each once, a Name in DER.
+    pub(crate) fn hints(&self) -> Vec<Vec<u8>> {
+        let names = self.certificates.iter().map(|trusted| match trusted.unfit {
+            None => &trusted.facts.subject_der,
+            Some(_) => &trusted.facts.issuer_der,
+        });
+        let names: BTreeSet<&Vec<u8>> = names.collect();
+        names.into_iter().cloned().collect()
+    }
+
+    /// With one more, which a library trusts by itself.
+    pub(crate) fn with_systems(&self, der: &CertificateDer<'_>) -> Result<Self, String> {
+        let mut anchors = self.clone();
+        anchors.add(der, Authorities::Version1Too)?;
+        anchors.sort();
+        Ok(anchors)
+    }
 }
 
 /// The variables the platform's own tools read; they choose other files, so they choose the entry.
@@ -99,8 +224,8 @@ type Origin = [Option<OsString>; 2];
 
 type Parsed = Mutex<Option<HashMap<Origin, Arc<Anchors>>>>;
 
-/// The system's roots, parsed once for each value of the variables; a child of fork(2) goes on with what
-/// its parent had. Roots that cannot be read are passed over: one odd certificate must not take all
+/// The system's certificates, parsed once for each value of the variables; a child of fork(2) goes on with
+/// what its parent had. Those that cannot be read are passed over: one odd certificate must not take all
 /// trust away.
 fn system() -> Result<Arc<Anchors>, Error> {
     static PARSED: PerProcess<Parsed> = PerProcess::of_the_first(Mutex::new(None));
@@ -117,9 +242,10 @@ fn system() -> Result<Arc<Anchors>, Error> {
     let mut anchors = Anchors::default();
     let mut unreadable = 0;
     for certificate in &loaded.certs {
-        unreadable += usize::from(anchors.add(certificate).is_err());
+        let added = anchors.add(certificate, Authorities::Version1Too);
+        unreadable += usize::from(added.is_err());
     }
-    if anchors.roots.is_empty() {
+    if anchors.certificates.is_empty() {
         let reasons: Vec<String> = loaded.errors.iter().map(ToString::to_string).collect();
         return Err(Error::configuration(
             "trust_store",
@@ -132,35 +258,19 @@ fn system() -> Result<Arc<Anchors>, Error> {
             ),
         ));
     }
+    anchors.sort();
     let anchors = Arc::new(anchors);
     parsed.insert(origin, Arc::clone(&anchors));
     Ok(anchors)
 }
 
-/// What identifies an anchor of the system's store.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SystemAnchor {
-    /// Its subject: the contents of a Name in DER.
-    pub subject: Vec<u8>,
-    /// Its key: the contents of a SubjectPublicKeyInfo in DER.
-    pub key: Vec<u8>,
-}
-
-/// The anchors of the system's store, in an order that does not depend on how they are kept.
+/// The certificates of the system's store, in an order that does not depend on how they are kept.
 ///
 /// # Errors
 ///
 /// [`Error::Configuration`]: it holds none that can be used.
-pub fn system_anchors() -> Result<Vec<SystemAnchor>, Error> {
+pub fn system_certificates() -> Result<Vec<CertificateDer<'static>>, Error> {
     let anchors = system()?;
-    let mut roots: Vec<SystemAnchor> = anchors
-        .roots
-        .iter()
-        .map(|root| SystemAnchor {
-            subject: root.subject.to_vec(),
-            key: root.subject_public_key_info.to_vec(),
-        })
-        .collect();
-    roots.sort_unstable();
-    Ok(roots)
+    let certificates = anchors.certificates.iter();
+    Ok(certificates.map(|trusted| trusted.der.clone()).collect())
 }

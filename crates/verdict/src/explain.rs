@@ -4,12 +4,16 @@
 //! the same fault reads the same everywhere. Libraries rarely tell which certificate is at fault; what
 //! can be found out by reading is found out here, and what cannot stays untold.
 
+use polytls_core::config::TrustSource;
 use polytls_core::{CertificateFailure, Turn, VerificationFailure};
 use polytls_x509::{LEAST_RSA_BITS, Summary, summarize};
-use time::OffsetDateTime;
 
-/// At most this many names of a stranger's certificate are told in words.
-const NAMES_TOLD: usize = 8;
+use crate::anchors::Unfit;
+use crate::passed_over::PassedOver;
+
+pub(crate) mod words;
+
+use words::{date, is_address, list, span};
 
 /// What is known of a refusal.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +28,10 @@ pub struct Refused<'a> {
     pub hostname: Option<&'a str>,
     /// Whether the peer is a server.
     pub is_server: bool,
-    /// Where trust comes from, as in "not in {}".
-    pub trust_source: &'a str,
+    /// What it was judged by.
+    pub trust_source: &'a TrustSource,
+    /// Certificates of the store that could have ended the path by their names.
+    pub passed_over: &'a [PassedOver],
     /// Seconds since 1970.
     pub now: i64,
 }
@@ -42,6 +48,7 @@ pub fn explain(refused: Refused<'_>) -> CertificateFailure {
         reason: refine(refused.reason, &read),
         refused,
         read: &read,
+        trust_source: words_of(refused.trust_source),
     };
     let index = story.index();
     let message = story.message(index);
@@ -52,7 +59,9 @@ pub fn explain(refused: Refused<'_>) -> CertificateFailure {
         Turn::Administrator => "your administrator".to_owned(),
     };
     let mut explanation = format!("{}: {message}\n", story.reason.words());
-    for detail in details {
+    let passed_over = refused.passed_over.iter();
+    let in_store = passed_over.filter_map(|certificate| certificate.why_not(&story.trust_source));
+    for detail in details.into_iter().chain(in_store) {
         explanation += &format!("{detail}\n");
     }
     explanation += &format!("whose turn it is: {party}; {advice}");
@@ -79,9 +88,10 @@ pub fn explain(refused: Refused<'_>) -> CertificateFailure {
             .map(Summary::names)
             .unwrap_or_default(),
         validity: at_fault
-            .filter(|_| is_about_time)
-            .map(|summary| (summary.not_before, summary.not_after)),
-        trust_source: Some(refused.trust_source.to_owned()),
+            .map(|summary| (summary.not_before, summary.not_after))
+            .or_else(|| story.anchor().map(|anchor| anchor.validity))
+            .filter(|_| is_about_time),
+        trust_source: Some(story.trust_source),
         turn,
         cause: None,
     }
@@ -99,10 +109,54 @@ fn refine(reason: VerificationFailure, read: &[Option<Summary>]) -> Verification
     }
 }
 
+/// What peers are judged by, as in "not in {}".
+fn words_of(source: &TrustSource) -> String {
+    match source {
+        TrustSource::Nobody => "nothing".to_owned(),
+        TrustSource::System { has_more: false } => "the system's trust store".to_owned(),
+        TrustSource::System { has_more: true } => {
+            "the system's trust store or the certificates added to it".to_owned()
+        }
+        TrustSource::Given(None) => "the trust store".to_owned(),
+        TrustSource::Given(Some(path)) => format!("the trust store {path}"),
+        TrustSource::Pins => "the pins".to_owned(),
+    }
+}
+
+/// The issuer of the last certificate that issuers' names lead to from the leaf, as a Name in DER.
+pub(crate) fn issuer_at_the_end(chain: &[&[u8]]) -> Option<Vec<u8>> {
+    let read: Vec<Option<Summary>> = chain.iter().map(|der| summarize(der).ok()).collect();
+    let last = read.get(end_of_path(&read)?)?.as_ref()?;
+    Some(last.issuer_der.clone())
+}
+
+/// The last certificate that issuers' names lead to from the leaf.
+fn end_of_path(read: &[Option<Summary>]) -> Option<usize> {
+    let mut at = 0;
+    let mut seen = vec![false; read.len()];
+    loop {
+        let current = read.get(at)?.as_ref()?;
+        seen[at] = true;
+        if current.is_self_issued() {
+            return Some(at);
+        }
+        let is_issuer = |(index, summary): (usize, &Option<Summary>)| {
+            let found = summary.as_ref();
+            (!seen[index] && found.is_some_and(|it| it.subject_der == current.issuer_der))
+                .then_some(index)
+        };
+        match read.iter().enumerate().find_map(is_issuer) {
+            Some(next) => at = next,
+            None => return Some(at),
+        }
+    }
+}
+
 struct Story<'a> {
     reason: VerificationFailure,
     refused: Refused<'a>,
     read: &'a [Option<Summary>],
+    trust_source: String,
 }
 
 impl Story<'_> {
@@ -124,39 +178,19 @@ impl Story<'_> {
         use VerificationFailure as F;
         let now = self.refused.now;
         match self.reason {
+            F::Expired | F::NotYetValid if self.anchor().is_some() => None,
             F::Expired => self.find(|summary| summary.not_after < now),
             F::NotYetValid => self.find(|summary| summary.not_before > now),
             F::WeakKey => self.find(Summary::is_weak),
-            F::UnknownIssuer => self.last_of_path(),
+            F::UnknownIssuer => end_of_path(self.read),
             F::BadEncoding => self.read.iter().position(Option::is_none),
             F::HostnameMismatch | F::PinMismatch | F::RefusedByVerifier => {
                 (!self.read.is_empty()).then_some(0)
             }
             F::NoCertificate => None,
+            _ if self.anchor().is_some() => None,
             // One of them, or one between them and the anchor; alone it is the leaf.
             _ => (self.read.len() == 1).then_some(0),
-        }
-    }
-
-    /// The last certificate that issuers' names lead to from the leaf.
-    fn last_of_path(&self) -> Option<usize> {
-        let mut at = 0;
-        let mut seen = vec![false; self.read.len()];
-        loop {
-            let current = self.read.get(at)?.as_ref()?;
-            seen[at] = true;
-            if current.is_self_issued() {
-                return Some(at);
-            }
-            let is_issuer = |(index, summary): (usize, &Option<Summary>)| {
-                let found = summary.as_ref();
-                (!seen[index] && found.is_some_and(|it| it.subject_der == current.issuer_der))
-                    .then_some(index)
-            };
-            match self.read.iter().enumerate().find_map(is_issuer) {
-                Some(next) => at = next,
-                None => return Some(at),
-            }
         }
     }
 
@@ -177,6 +211,21 @@ impl Story<'_> {
         }
     }
 
+    /// The certificate of the store that is at fault, if the path was fine up to there.
+    fn anchor(&self) -> Option<&PassedOver> {
+        use VerificationFailure as F;
+        let is_at_fault = |passed_over: &&PassedOver| {
+            matches!(
+                (self.reason, passed_over.why),
+                (F::Expired, Unfit::Expired(_))
+                    | (F::NotYetValid, Unfit::NotYetValid(_))
+                    | (F::PathTooLong, Unfit::PathLength(_))
+                    | (F::InvalidPurpose, Unfit::Purpose)
+            )
+        };
+        self.refused.passed_over.iter().find(is_at_fault)
+    }
+
     fn at(&self, index: Option<usize>) -> Option<(usize, &Summary)> {
         let index = index?;
         Some((index, self.read.get(index)?.as_ref()?))
@@ -188,10 +237,13 @@ impl Story<'_> {
         let Refused {
             said,
             hostname,
-            trust_source,
             now,
             ..
         } = self.refused;
+        let trust_source = &self.trust_source;
+        if let Some(anchor) = self.anchor() {
+            return anchor.message(self.peer(), trust_source, now);
+        }
         match (self.reason, self.at(index)) {
             (F::HostnameMismatch, Some((_, leaf))) => format!(
                 "the certificate is valid for {}, you asked for {}",
@@ -208,8 +260,15 @@ impl Story<'_> {
                     "the chain ends at {leads}, which signed itself and is not in {trust_source}"
                 )
             }
+            (F::UnknownIssuer, Some((index, last))) if self.refused.passed_over.is_empty() => {
+                format!(
+                    "{} was issued by {}, which is not in {trust_source}",
+                    self.called(index),
+                    last.issuer
+                )
+            }
             (F::UnknownIssuer, Some((index, last))) => format!(
-                "{} was issued by {}, which is not in {trust_source}",
+                "{} was issued by {}, which may not issue certificates",
                 self.called(index),
                 last.issuer
             ),
@@ -257,21 +316,23 @@ impl Story<'_> {
     /// Whose turn it is, more to know, and what to do.
     fn advice(&self, index: Option<usize>) -> (Turn, Vec<String>, String) {
         use VerificationFailure as F;
-        let Refused {
-            hostname,
-            trust_source,
-            now,
-            ..
-        } = self.refused;
-        let is_system = trust_source.contains("system");
-        let store = if is_system {
-            Turn::Administrator
-        } else {
-            Turn::You
+        let Refused { hostname, now, .. } = self.refused;
+        let trust_source = &self.trust_source;
+        let store = match self.refused.trust_source {
+            TrustSource::System { .. } => Turn::Administrator,
+            _ => Turn::You,
         };
         let none = Vec::new;
         let clock = || vec![format!("this machine's clock says {}", date(now))];
+        if let Some(anchor) = self.anchor() {
+            return (store, anchor.details(now), anchor.advice());
+        }
         match (self.reason, self.at(index)) {
+            (F::UnknownIssuer, Some((_, last))) if !self.refused.passed_over.is_empty() => (
+                store,
+                Vec::new(),
+                format!("if {} is an authority, give a certificate of it that says so", last.issuer),
+            ),
             (F::UnknownIssuer, Some((_, last))) if last.is_self_issued() => (
                 store,
                 vec![self.sent()],
@@ -381,55 +442,6 @@ impl Story<'_> {
             count => format!("the {peer} sent {count} certificates"),
         }
     }
-}
-
-fn is_address(name: Option<&str>) -> bool {
-    name.is_some_and(|name| name.parse::<std::net::IpAddr>().is_ok())
-}
-
-fn list(names: &[String]) -> String {
-    let (told, rest) = names.split_at(names.len().min(NAMES_TOLD));
-    match (told, rest.len()) {
-        ([], _) => "no name at all".to_owned(),
-        ([one], 0) => one.clone(),
-        ([first @ .., last], 0) => format!("{} and {last}", first.join(", ")),
-        (told, more) => format!("{} and {more} more", told.join(", ")),
-    }
-}
-
-/// A span of time as people say it, in its largest unit.
-fn span(seconds: i64) -> String {
-    let units = [
-        (365 * 86_400, "year"),
-        (86_400, "day"),
-        (3_600, "hour"),
-        (60, "minute"),
-        (1, "second"),
-    ];
-    let (count, unit) = units
-        .iter()
-        // Two years and more are told in years.
-        .find(|(size, unit)| seconds >= size * if *unit == "year" { 2 } else { 1 })
-        .map_or((seconds.max(0), "second"), |(size, unit)| {
-            (seconds / size, *unit)
-        });
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
-}
-
-fn date(seconds: i64) -> String {
-    OffsetDateTime::from_unix_timestamp(seconds).map_or_else(
-        |_| format!("{seconds} seconds after 1970"),
-        |at| {
-            format!(
-                "{}-{:02}-{:02} {:02}:{:02} UTC",
-                at.year(),
-                u8::from(at.month()),
-                at.day(),
-                at.hour(),
-                at.minute()
-            )
-        },
-    )
 }
 
 #[cfg(test)]

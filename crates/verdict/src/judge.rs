@@ -1,77 +1,49 @@
-//! The decision: by anchors, by pins, or by the platform; then the caller's own verifier has its say.
+//! The decision: by a store's certificates, by pins, or by the platform; then the caller's own verifier has
+//! its say.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use polytls_core::config::{Common, Peer, PeerVerifier, Pins, Trust, Verification};
-use polytls_core::pki_types::{
-    CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime,
-};
+use polytls_core::config::{Peer, PeerVerifier, Pins, Trust, TrustSource, Verification};
+use polytls_core::pki_types::{CertificateDer, ServerName, UnixTime};
 use polytls_core::{CertificateFailure, Error, VerificationFailure};
-use webpki::{CertRevocationList, EndEntityCert};
 
-use crate::anchors::{Anchors, revocation_lists};
+use crate::anchors::Anchors;
 use crate::errors::{name_of, reason_of};
 use crate::explain::{Refused, explain};
 use crate::leaf;
+use crate::lists::Lists;
+use crate::passed_over::PassedOver;
+use crate::policy::{Crypto, Platform, Policy, SystemTrust};
 
-/// The caller's cryptography.
-#[derive(Clone, Copy)]
-pub struct Crypto {
-    /// The signature algorithms of certificates and revocation lists that are accepted.
-    pub algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
-    /// SHA-256.
-    pub sha256: fn(&[u8]) -> [u8; 32],
-}
+/// How long a session goes on, in seconds, whose peer was accepted by a platform that tells no path: what
+/// stands between leaf and anchor may end at any time.
+const UNTOLD_PATH: i64 = 4 * 3600;
 
-impl fmt::Debug for Crypto {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Crypto")
-    }
-}
-
-/// The platform's own verifier, for servers.
-pub trait Platform: fmt::Debug + Send + Sync {
-    /// Judges a chain for the name that was asked for.
-    ///
-    /// # Errors
-    ///
-    /// [`No`]: the peer is refused.
-    fn verify(&self, case: &Case<'_>) -> Result<(), No>;
-}
-
-/// Makes the platform's verifier for a policy, or says why it cannot do what is asked.
-pub type MakePlatform<'a> = dyn Fn(&Policy<'_>) -> Result<Box<dyn Platform>, Error> + 'a;
-
-/// What peers are judged by.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy<'a> {
-    /// Whom the configuration trusts; `None` where it says nothing.
-    pub trust: Option<&'a Trust>,
-    /// How much is checked.
-    pub verification: Verification,
-    /// The revocation lists, the caller's verifier, and where trust comes from in words.
-    pub common: &'a Common,
-    /// The peers' role.
-    pub peer_is_server: bool,
-}
+/// The most bytes of names that clients are given as a hint. Messages are read up to 64 KiB.
+const HINTS: usize = 32 * 1024;
 
 /// What a chain is held against.
 #[derive(Debug)]
 enum Standard {
     /// Whatever is presented will do.
     Nothing,
-    Anchors(Arc<Anchors>),
+    Store {
+        anchors: Arc<Anchors>,
+        /// Is asked about what does not lead to `anchors`.
+        platform: Option<Box<dyn Platform>>,
+        /// Whether a [`Case`] may bring an anchor of the system's.
+        from_library: bool,
+    },
     Pins(Pins),
-    Platform(Box<dyn Platform>),
 }
 
 /// Judges the peers of one context.
 #[derive(Debug)]
 pub struct Judge {
     standard: Standard,
-    pub(crate) revocation_lists: Vec<CertRevocationList<'static>>,
-    trust_source: String,
+    pub(crate) lists: Lists,
+    trust_source: TrustSource,
     peer_verifier: Option<Arc<dyn PeerVerifier>>,
     verification: Verification,
     pub(crate) crypto: Crypto,
@@ -89,24 +61,74 @@ pub struct Case<'a> {
     pub name: Option<&'a ServerName<'a>>,
     /// What time it is.
     pub now: UnixTime,
+    /// At which certificate of the system's a library has ended its path, with [`SystemTrust::Library`].
+    /// The library vouches that it comes from its store, where it may stand beside those of the policy.
+    pub vouched: Option<&'a CertificateDer<'a>>,
 }
 
-impl Case<'_> {
-    fn chain(&self) -> Vec<&[u8]> {
+impl<'a> Case<'a> {
+    /// A chain as it was presented, leaf first; `None` if there is none.
+    #[must_use]
+    pub fn of(
+        chain: &'a [CertificateDer<'a>],
+        name: Option<&'a ServerName<'a>>,
+        now: UnixTime,
+    ) -> Option<Self> {
+        let (leaf, intermediates) = chain.split_first()?;
+        Some(Self {
+            leaf,
+            intermediates,
+            name,
+            now,
+            vouched: None,
+        })
+    }
+
+    pub(crate) fn chain(&self) -> Vec<&[u8]> {
         std::iter::once(self.leaf)
             .chain(self.intermediates)
             .map(AsRef::as_ref)
             .collect()
     }
+
+    /// The time in seconds since 1970.
+    pub(crate) fn seconds(&self) -> i64 {
+        i64::try_from(self.now.as_secs()).unwrap_or(i64::MAX)
+    }
 }
 
-/// Why not: a reason, and what the library says.
+/// Why not, as facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct No(pub VerificationFailure, pub String);
+pub struct No {
+    /// The reason.
+    pub reason: VerificationFailure,
+    /// What the library says, for reasons that need more words.
+    pub said: String,
+    /// Certificates of the store that could have ended the path by their names.
+    pub passed_over: Vec<PassedOver>,
+}
+
+impl No {
+    /// A reason, and what the library says.
+    #[must_use]
+    pub const fn new(reason: VerificationFailure, said: String) -> Self {
+        Self {
+            reason,
+            said,
+            passed_over: Vec::new(),
+        }
+    }
+}
+
+impl From<VerificationFailure> for No {
+    fn from(reason: VerificationFailure) -> Self {
+        Self::new(reason, String::new())
+    }
+}
 
 impl From<webpki::Error> for No {
     fn from(error: webpki::Error) -> Self {
-        Self(reason_of(&error), name_of(&error))
+        Self::new(reason_of(&error), name_of(&error))
     }
 }
 
@@ -115,13 +137,23 @@ impl From<webpki::Error> for No {
 pub struct Verdict {
     /// The path that was verified, from the leaf to the anchor, DER; `None` where there is none.
     pub path: Option<Vec<Vec<u8>>>,
-    /// Until when this holds, in seconds since 1970; `None`: nothing was judged that could end.
+    /// The last second, since 1970, in which all of it holds that was judged: the certificates of the path,
+    /// the anchor included, and the revocation lists. `None`: nothing was judged that could end.
     pub ends: Option<u64>,
 }
 
+impl Verdict {
+    pub(crate) fn new(path: Option<Vec<Vec<u8>>>, ends: impl IntoIterator<Item = i64>) -> Self {
+        let ends = ends.into_iter().min();
+        Self {
+            path,
+            ends: ends.map(|end| u64::try_from(end).unwrap_or(0)),
+        }
+    }
+}
+
 impl Judge {
-    /// `platform` makes the judge of the system's trust, where the platform has one: it is asked only
-    /// where that is what the policy trusts.
+    /// `system`: who judges by the operating system's certificates.
     ///
     /// # Errors
     ///
@@ -129,27 +161,35 @@ impl Judge {
     pub fn new(
         policy: &Policy<'_>,
         crypto: Crypto,
-        platform: Option<&MakePlatform<'_>>,
+        system: SystemTrust<'_>,
     ) -> Result<Self, Error> {
-        let common = policy.common;
+        let standard = standard(policy, system)?;
+        let source = policy
+            .trust
+            .filter(|_| !matches!(standard, Standard::Nothing));
         Ok(Self {
-            standard: standard(policy, platform)?,
-            revocation_lists: revocation_lists(&common.crls)?,
-            trust_source: common.trust_source.clone(),
-            peer_verifier: common.peer_verifier.clone(),
+            standard,
+            lists: Lists::read(&policy.common.crls)?,
+            trust_source: source.map_or(TrustSource::Nobody, Trust::source),
+            peer_verifier: policy.common.peer_verifier.clone(),
             verification: policy.verification,
             crypto,
             peer_is_server: policy.peer_is_server,
         })
     }
 
-    /// The subjects of the anchors, each the contents of a Name in DER: a hint for clients.
-    pub fn subjects(&self) -> impl Iterator<Item = &[u8]> {
-        let roots = match &self.standard {
-            Standard::Anchors(anchors) => &anchors.roots[..],
-            _ => &[],
+    /// The names by which a client may tell that it has a fitting certificate, each a Name in DER (RFC 8446
+    /// section 4.2.4). There are none where they would take more than 32 KiB: they are optional, and
+    /// a message with too many is one that clients cannot read.
+    #[must_use]
+    pub fn hints(&self) -> Vec<Vec<u8>> {
+        let hints = match &self.standard {
+            Standard::Store { anchors, .. } => anchors.hints(),
+            _ => Vec::new(),
         };
-        roots.iter().map(|root| root.subject.as_ref())
+        // Each is put behind its length.
+        let size: usize = hints.iter().map(|hint| hint.len() + 2).sum();
+        if size > HINTS { Vec::new() } else { hints }
     }
 
     /// Whether the caller has a verifier of its own, who is asked about resumed sessions too.
@@ -164,46 +204,80 @@ impl Judge {
     ///
     /// [`CertificateFailure`]: the peer is refused.
     pub fn judge(&self, case: &Case<'_>) -> Result<Verdict, Box<CertificateFailure>> {
-        let path = self.verify(case).map_err(|no| self.refuse(&no, case))?;
-        self.ask(case, path.as_deref())?;
-        let ends = match &self.standard {
-            Standard::Nothing => None,
-            _ => polytls_x509::not_after(case.leaf).ok(),
-        };
-        Ok(Verdict {
-            path,
-            ends: ends.map(|end| u64::try_from(end).unwrap_or(0)),
-        })
+        let verdict = self.verify(case)?;
+        self.ask(case, verdict.path.as_deref())?;
+        Ok(verdict)
     }
 
-    /// Everything but the caller's own say. Gives the path, where there is one.
-    fn verify(&self, case: &Case<'_>) -> Result<Option<Vec<Vec<u8>>>, No> {
-        let path = match &self.standard {
-            Standard::Nothing => return Ok(None),
-            Standard::Platform(platform) => return platform.verify(case).map(|()| None),
-            Standard::Anchors(anchors) => self.path(anchors, case)?,
+    /// Judges a peer as far as certificates tell; the caller's own verifier is not asked.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateFailure`]: the peer is refused.
+    pub fn verify(&self, case: &Case<'_>) -> Result<Verdict, Box<CertificateFailure>> {
+        self.decide(case).map_err(|no| self.refuse(&no, case))
+    }
+
+    fn decide(&self, case: &Case<'_>) -> Result<Verdict, No> {
+        let name = self.checked_name(case);
+        match &self.standard {
+            Standard::Nothing => Ok(Verdict::default()),
             Standard::Pins(pins) => {
-                leaf::check_pins(pins, case, &self.crypto)?;
-                vec![case.leaf.to_vec()]
+                let facts = leaf::check_pins(pins, case, name, &self.crypto)?;
+                Ok(Verdict::new(
+                    Some(vec![case.leaf.to_vec()]),
+                    [facts.not_after],
+                ))
             }
-        };
-        if let Some(name) = self.checked_name(case) {
-            EndEntityCert::try_from(case.leaf)?.verify_is_valid_for_subject_name(name)?;
+            Standard::Store {
+                anchors,
+                platform,
+                from_library,
+            } => {
+                let anchors = vouched(anchors, case.vouched.filter(|_| *from_library))?;
+                match (self.by_store(&anchors, case, name), platform) {
+                    (Err(no), Some(platform)) => by_platform(&**platform, case, no),
+                    (decided, _) => decided,
+                }
+            }
         }
-        Ok(Some(path))
+    }
+
+    /// By the certificates of a store: the leaf is one of them, or a path leads to one.
+    fn by_store(
+        &self,
+        anchors: &Anchors,
+        case: &Case<'_>,
+        name: Option<&ServerName<'_>>,
+    ) -> Result<Verdict, No> {
+        let Some(trusted) = anchors.find(case.leaf) else {
+            return self.path(anchors, case, name);
+        };
+        let facts = &trusted.facts;
+        self.check_exact(facts, case, name)?;
+        let ends = self.lists.end(&facts.issuer_der, case.seconds());
+        Ok(Verdict::new(
+            Some(vec![case.leaf.to_vec()]),
+            ends.into_iter().chain([facts.not_after]),
+        ))
     }
 
     fn checked_name<'a>(&self, case: &Case<'a>) -> Option<&'a ServerName<'a>> {
         let is_checked = match &self.standard {
             Standard::Pins(pins) => !pins.any_name,
-            _ => true,
+            Standard::Nothing => false,
+            Standard::Store { .. } => true,
         };
         case.name
             .filter(|_| is_checked && self.verification == Verification::Full)
     }
 
-    /// The caller's own say.
-    fn ask(
+    /// The caller's own say, about a peer that was found in order; `verified`: the path.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateFailure`]: the peer is refused.
+    pub fn ask(
         &self,
         case: &Case<'_>,
         verified: Option<&[Vec<u8>]>,
@@ -223,7 +297,7 @@ impl Judge {
             is_server: self.peer_is_server,
         };
         verifier.verify(&peer).map_err(|refusal| {
-            let no = No(VerificationFailure::RefusedByVerifier, refusal.message);
+            let no = No::new(VerificationFailure::RefusedByVerifier, refusal.message);
             let mut failure = self.refuse(&no, case);
             failure.cause = refusal.cause;
             failure
@@ -231,60 +305,110 @@ impl Judge {
     }
 
     /// The whole story of a refusal.
-    fn refuse(&self, no: &No, case: &Case<'_>) -> Box<CertificateFailure> {
-        let hostname = match no.0 {
+    #[must_use]
+    pub fn refuse(&self, no: &No, case: &Case<'_>) -> Box<CertificateFailure> {
+        let hostname = match no.reason {
             VerificationFailure::RefusedByVerifier => asked_for(case),
             _ => self
                 .checked_name(case)
                 .map(|name| name.to_str().into_owned()),
         };
-        Box::new(explain(Refused {
-            reason: no.0,
-            said: &no.1,
-            chain: &case.chain(),
-            hostname: hostname.as_deref(),
-            is_server: self.peer_is_server,
-            trust_source: &self.trust_source,
-            now: i64::try_from(case.now.as_secs()).unwrap_or(i64::MAX),
-        }))
+        let chain = case.chain();
+        Box::new(self.story(no, &chain, hostname.as_deref(), case.seconds()))
+    }
+
+    /// The story of a peer that has presented nothing that could be told.
+    #[must_use]
+    pub fn refuse_unseen(&self, no: &No) -> CertificateFailure {
+        self.story(no, &[], None, 0)
     }
 
     /// The story of a handshake that the certificate's key has not signed.
     #[must_use]
     pub fn refuse_signature(&self, no: &No, leaf: &[u8]) -> CertificateFailure {
+        self.story(no, &[leaf], None, 0)
+    }
+
+    fn story(
+        &self,
+        no: &No,
+        chain: &[&[u8]],
+        hostname: Option<&str>,
+        now: i64,
+    ) -> CertificateFailure {
         explain(Refused {
-            reason: no.0,
-            said: &no.1,
-            chain: &[leaf],
-            hostname: None,
+            reason: no.reason,
+            said: &no.said,
+            chain,
+            hostname,
             is_server: self.peer_is_server,
             trust_source: &self.trust_source,
-            now: 0,
+            passed_over: &no.passed_over,
+            now,
         })
     }
 }
 
-fn standard(policy: &Policy<'_>, platform: Option<&MakePlatform<'_>>) -> Result<Standard, Error> {
+/// `anchors` with the one of the system's that a library vouches for. What the policy itself speaks of stays
+/// what the policy says: a library may have a peer's certificate in the same store.
+fn vouched<'a>(
+    anchors: &'a Anchors,
+    vouched: Option<&CertificateDer<'_>>,
+) -> Result<Cow<'a, Anchors>, No> {
+    match vouched {
+        Some(der) if anchors.find(der).is_none() => anchors
+            .with_systems(der)
+            .map(Cow::Owned)
+            .map_err(|error| No::new(VerificationFailure::BadEncoding, error)),
+        _ => Ok(Cow::Borrowed(anchors)),
+    }
+}
+
+/// What does not lead to a certificate of the policy needs the platform's yes, and keeps to the rules that can
+/// be asked of the leaf alone. `no`: why it does not.
+fn by_platform(platform: &dyn Platform, case: &Case<'_>, no: No) -> Result<Verdict, No> {
+    platform
+        .verify(case)
+        .map_err(|theirs| match theirs.reason {
+            VerificationFailure::UnknownIssuer => no,
+            _ => theirs,
+        })?;
+    let facts = leaf::facts(case.leaf)?;
+    leaf::check_key(&facts)?;
+    leaf::check_key_usage(&facts)?;
+    Ok(Verdict::new(
+        None,
+        [facts.not_after, case.seconds().saturating_add(UNTOLD_PATH)],
+    ))
+}
+
+fn standard(policy: &Policy<'_>, system: SystemTrust<'_>) -> Result<Standard, Error> {
     if policy.verification == Verification::Nothing {
         return Ok(Standard::Nothing);
     }
-    match (policy.trust, platform) {
-        (None, _) => Err(Error::configuration(
-            "client_authentication",
-            "client certificates are asked for, and there is no trust_store to judge them by",
-        )),
-        (Some(Trust::Certificates(certificates)), _) => {
-            Anchors::given(certificates).map(Standard::Anchors)
+    let store = match policy.trust {
+        None => {
+            return Err(Error::configuration(
+                "client_authentication",
+                "client certificates are asked for, and there is no trust_store to judge them by",
+            ));
         }
-        (Some(Trust::Pinned(pins)), _) => {
+        Some(Trust::Pinned(pins)) => {
             if pins.certificates.is_empty() && pins.spki_sha256.is_empty() {
                 return Err(Error::configuration("trust_store", "no pin is given"));
             }
-            Ok(Standard::Pins(pins.clone()))
+            return Ok(Standard::Pins(pins.clone()));
         }
-        (Some(Trust::System { .. }), Some(platform)) => platform(policy).map(Standard::Platform),
-        (Some(Trust::System { extra }), None) => Anchors::system(extra).map(Standard::Anchors),
-    }
+        Some(Trust::Store(store)) => store,
+    };
+    Ok(Standard::Store {
+        anchors: Anchors::of(store, matches!(system, SystemTrust::Read))?,
+        platform: match system {
+            SystemTrust::Platform(make) if store.system => Some(make(policy)?),
+            _ => None,
+        },
+        from_library: store.system && matches!(system, SystemTrust::Library),
+    })
 }
 
 /// The name that was asked for: the unspecified address stands for none.

@@ -3,16 +3,22 @@
 //! A [`Judge`] is made once for each context, of what the configuration says ([`Policy`]) and of the
 //! caller's cryptography ([`Crypto`]): this crate checks no signature and computes no hash by itself.
 //! [`Judge::judge`] then decides each [`Case`]. `anchors` has the certificates that are trusted, `path`
-//! builds paths to them (by webpki), `leaf` judges certificates that need no path. [`explain`] makes
-//! the words, after the decision, from facts.
+//! builds paths to them (by webpki), `leaf` judges certificates that need no path, `lists` reads
+//! revocation lists. [`explain`] makes the words, after the decision, from facts; `passed_over` has
+//! those about certificates of the store.
 
 mod anchors;
 mod errors;
 pub mod explain;
 mod judge;
 mod leaf;
+mod lists;
+mod passed_over;
 mod path;
+mod policy;
 
-pub use anchors::{SystemAnchor, system_anchors};
+pub use anchors::{Unfit, system_certificates};
 pub use errors::words;
-pub use judge::{Case, Crypto, Judge, MakePlatform, No, Platform, Policy, Verdict};
+pub use judge::{Case, Judge, No, Verdict};
+pub use passed_over::PassedOver;
+pub use policy::{Crypto, MakePlatform, Platform, Policy, SystemTrust};

@@ -1,23 +1,54 @@
-//! Paths from a leaf to an anchor, built by webpki.
+//! Paths from a leaf to an anchor. webpki builds them; what it leaves out of the rules is checked on each
+//! path that it has found, so that building goes on where one is refused.
 
-use polytls_x509::key_use;
+use std::cell::RefCell;
+use std::time::Duration;
+
+use polytls_core::VerificationFailure as F;
+use polytls_core::pki_types::{ServerName, UnixTime};
+use polytls_x509::PathFacts;
 use webpki::{
-    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth,
+    EndEntityCert, ExpirationPolicy, KeyUsage, RequiredEkuNotFoundContext, RevocationCheckDepth,
     RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
 };
 
-use crate::anchors::Anchors;
-use crate::judge::{Case, Judge, No};
-use crate::leaf::{check_key_use, check_validity, read};
+use crate::anchors::{Anchors, Trusted, Unfit};
+use crate::judge::{Case, Judge, No, Verdict};
+use crate::leaf::{check_key, check_key_usage, check_time, facts};
+use crate::passed_over::PassedOver;
+
+/// So many certificates that were passed over are told.
+const TOLD: usize = 4;
 
 impl Judge {
-    pub(crate) fn path(&self, anchors: &Anchors, case: &Case<'_>) -> Result<Vec<Vec<u8>>, No> {
-        let leaf = EndEntityCert::try_from(case.leaf)?;
-        if anchors.exact.contains(case.leaf) {
-            check_validity(&read(case.leaf)?, case.now)?;
-            return Ok(vec![case.leaf.to_vec()]);
+    /// Looks for a path to one of `anchors`.
+    pub(crate) fn path(
+        &self,
+        anchors: &Anchors,
+        case: &Case<'_>,
+        name: Option<&ServerName<'_>>,
+    ) -> Result<Verdict, No> {
+        let refused = RefCell::default();
+        let mut no = match self.build(anchors, case, name, &refused) {
+            Ok(verdict) => return Ok(verdict),
+            Err(no) => no,
+        };
+        no.passed_over = refused.into_inner();
+        if no.passed_over.is_empty() {
+            no.passed_over = PassedOver::at_the_end(&case.chain(), anchors);
         }
-        let lists: Vec<&CertRevocationList<'_>> = self.revocation_lists.iter().collect();
+        Err(no)
+    }
+
+    fn build(
+        &self,
+        anchors: &Anchors,
+        case: &Case<'_>,
+        name: Option<&ServerName<'_>>,
+        refused: &RefCell<Vec<PassedOver>>,
+    ) -> Result<Verdict, No> {
+        let leaf = EndEntityCert::try_from(case.leaf)?;
+        let lists = self.lists.parsed();
         // Without lists nothing is asked about revocation; with some, a certificate that none of
         // them speaks of is refused.
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
@@ -27,40 +58,126 @@ impl Judge {
                 .with_expiration_policy(ExpirationPolicy::Enforce)
                 .build()
         });
-        let usage = if self.peer_is_server {
-            KeyUsage::server_auth()
-        } else {
-            KeyUsage::client_auth()
+        let check = |path: &VerifiedPath<'_>| {
+            let authorities = authorities(path)?;
+            let Some(anchor) = anchors.authority(path.anchor()) else {
+                return Err(webpki::Error::UnknownIssuer);
+            };
+            self.check_anchor(anchor, &authorities, case.seconds())
+                .map_err(|why| {
+                    let mut refused = refused.borrow_mut();
+                    // A peer may show many ways to the same anchor.
+                    if refused.len() < TOLD {
+                        refused.push(PassedOver::new(anchor, why));
+                    }
+                    self.error(why, case)
+                })
         };
         let path = leaf.verify_for_usage(
             self.crypto.algorithms,
             &anchors.roots,
             case.intermediates,
             case.now,
-            usage,
+            self.usage(),
             revocation,
-            Some(&issuers_may_issue),
+            Some(&check),
         )?;
-        check_key_use(case.leaf)?;
-        let between = path
-            .intermediate_certificates()
-            .map(|certificate| certificate.der().to_vec());
-        let anchor = anchors.certificate_of(path.anchor());
-        Ok(std::iter::once(case.leaf.to_vec())
-            .chain(between)
-            .chain(anchor.map(|anchor| anchor.to_vec()))
-            .collect())
+        let leaf_facts = facts(case.leaf)?;
+        check_key(&leaf_facts)?;
+        check_key_usage(&leaf_facts)?;
+        if let Some(name) = name {
+            leaf.verify_is_valid_for_subject_name(name)?;
+        }
+        let anchor = anchors.authority(path.anchor());
+        let mut certificates = vec![case.leaf.to_vec()];
+        let mut ends = vec![leaf_facts.not_after];
+        ends.extend(self.lists.end(&leaf_facts.issuer_der, case.seconds()));
+        for between in path.intermediate_certificates() {
+            let facts = facts(&between.der())?;
+            ends.push(facts.not_after);
+            ends.extend(self.lists.end(&facts.issuer_der, case.seconds()));
+            certificates.push(between.der().to_vec());
+        }
+        if let Some(anchor) = anchor {
+            ends.push(anchor.facts.not_after);
+            certificates.push(anchor.der.to_vec());
+        }
+        Ok(Verdict::new(Some(certificates), ends))
+    }
+
+    /// Heeds what an anchor says of itself as what an authority below it says.
+    fn check_anchor(
+        &self,
+        anchor: &Trusted,
+        authorities: &[PathFacts],
+        now: i64,
+    ) -> Result<(), Unfit> {
+        let facts = &anchor.facts;
+        match check_time(facts, now).map_err(|no| no.reason) {
+            Ok(()) => {}
+            Err(F::NotYetValid) => return Err(Unfit::NotYetValid(facts.not_before)),
+            Err(_) => return Err(Unfit::Expired(facts.not_after)),
+        }
+        if !self.serves(facts) {
+            return Err(Unfit::Purpose);
+        }
+        if let Some(allowed) = facts.path_length {
+            // RFC 5280 section 4.2.1.9: those that issued themselves do not count.
+            let below = authorities.iter().filter(|facts| !facts.is_self_issued());
+            if below.count() > usize::try_from(allowed).unwrap_or(usize::MAX) {
+                return Err(Unfit::PathLength(allowed));
+            }
+        }
+        Ok(())
+    }
+
+    fn usage(&self) -> KeyUsage {
+        if self.peer_is_server {
+            KeyUsage::server_auth()
+        } else {
+            KeyUsage::client_auth()
+        }
+    }
+
+    /// webpki's error for an anchor that is passed over: by it paths that failed are told apart.
+    fn error(&self, why: Unfit, case: &Case<'_>) -> webpki::Error {
+        let time = case.now;
+        match why {
+            Unfit::Expired(at) => webpki::Error::CertExpired {
+                time,
+                not_after: moment(at),
+            },
+            Unfit::NotYetValid(at) => webpki::Error::CertNotValidYet {
+                time,
+                not_before: moment(at),
+            },
+            Unfit::PathLength(_) => webpki::Error::PathLenConstraintViolated,
+            Unfit::Purpose => {
+                webpki::Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
+                    required: self.usage(),
+                    present: Vec::new(),
+                })
+            }
+            _ => webpki::Error::UnknownIssuer,
+        }
     }
 }
 
-/// What webpki leaves out of key usage: authorities whose key must not sign certificates.
-fn issuers_may_issue(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
-    for issuer in path.intermediate_certificates() {
-        match key_use(&issuer.der()) {
-            Ok(usage) if usage.certificates => {}
-            Ok(_) => return Err(webpki::Error::EndEntityUsedAsCa),
-            Err(_) => return Err(webpki::Error::BadDer),
+fn moment(seconds: i64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+/// The facts of the authorities between leaf and anchor, and what webpki leaves out of them: whether their
+/// keys are for signing certificates, and large enough.
+fn authorities(path: &VerifiedPath<'_>) -> Result<Vec<PathFacts>, webpki::Error> {
+    let read = |issuer: &webpki::Cert<'_>| {
+        let facts = facts(&issuer.der()).map_err(|_| webpki::Error::BadDer)?;
+        // `explain` finds the weak key.
+        check_key(&facts).map_err(|_| webpki::Error::InvalidSignatureForPublicKey)?;
+        if !facts.signs_certificates {
+            return Err(webpki::Error::EndEntityUsedAsCa);
         }
-    }
-    Ok(())
+        Ok(facts)
+    };
+    path.intermediate_certificates().map(read).collect()
 }

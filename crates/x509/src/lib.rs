@@ -5,6 +5,8 @@
 
 pub mod names;
 
+mod path_facts;
+mod revocation;
 mod signature;
 
 use std::fmt;
@@ -13,9 +15,10 @@ use std::net::IpAddr;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
-use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+pub use path_facts::{PathFacts, path_facts};
+pub use revocation::{RevocationList, check_revocation_list, revocation_list};
 pub use signature::{SignatureHash, signature_hash};
 
 /// What a certificate says of itself. Text in it comes from strangers: what people see of names has
@@ -162,68 +165,8 @@ pub fn issuer(der: &[u8]) -> Result<Vec<u8>, Unreadable> {
     Ok(certificate.issuer().as_raw().to_vec())
 }
 
-/// notAfter, in seconds since 1970 UTC.
-///
-/// # Errors
-///
-/// As [`summarize`].
-pub fn not_after(der: &[u8]) -> Result<i64, Unreadable> {
-    let (_, certificate) = X509Certificate::from_der(der)
-        .map_err(|error| Unreadable("certificate", error.to_string()))?;
-    Ok(certificate.validity().not_after.timestamp())
-}
-
-/// What the key of a certificate may be used for, and whether it should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyUse {
-    /// It may sign handshakes (RFC 8446 section 4.4.2.2).
-    pub handshakes: bool,
-    /// It may sign certificates (RFC 5280 section 6.1.4 (n)).
-    pub certificates: bool,
-    /// It is too small to be trusted with a signature.
-    pub is_weak: bool,
-}
-
-/// Reads what [`summarize`] reads of the key, and nothing else; for the path of every handshake.
-///
-/// # Errors
-///
-/// As [`summarize`].
-pub fn key_use(der: &[u8]) -> Result<KeyUse, Unreadable> {
-    let unreadable = |why: String| Unreadable("certificate", why);
-    let (_, certificate) =
-        X509Certificate::from_der(der).map_err(|error| unreadable(error.to_string()))?;
-    let usage = certificate
-        .key_usage()
-        .map_err(|error| unreadable(error.to_string()))?;
-    Ok(KeyUse {
-        handshakes: usage
-            .as_ref()
-            .is_none_or(|usage| usage.value.digital_signature()),
-        certificates: usage.is_none_or(|usage| usage.value.key_cert_sign()),
-        is_weak: match certificate.public_key().parsed() {
-            Ok(PublicKey::RSA(key)) => bits(key.modulus) < LEAST_RSA_BITS,
-            _ => false,
-        },
-    })
-}
-
 /// The least size of an RSA key that is accepted (NIST SP 800-131A).
 pub const LEAST_RSA_BITS: u32 = 2048;
-
-/// Reads one certificate revocation list in DER, to the end, and judges nothing.
-///
-/// # Errors
-///
-/// [`Unreadable`], also when something follows the list.
-pub fn check_revocation_list(der: &[u8]) -> Result<(), Unreadable> {
-    let unreadable = |why: String| Unreadable("certificate revocation list", why);
-    match CertificateRevocationList::from_der(der) {
-        Ok(([], _)) => Ok(()),
-        Ok((rest, _)) => Err(unreadable(format!("{} bytes follow it", rest.len()))),
-        Err(error) => Err(unreadable(error.to_string())),
-    }
-}
 
 /// An address as it stands in a certificate; of any other length it is none.
 fn address(bytes: &[u8]) -> Option<IpAddr> {

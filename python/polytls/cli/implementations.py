@@ -65,6 +65,7 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "choice among a client's chains": can.client_chain_selection,
         "ticket keys that servers share": can.ticket_keys,
         "revocation lists": can.crl,
+        "peers beside authorities": can.peers,
         "a say in the verdict": can.peer_verifier,
         "early data": can.early_data,
         "encrypted client hello": can.ech,

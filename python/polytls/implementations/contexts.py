@@ -51,11 +51,11 @@ class Listening(TypedDict):
     handshake_limit: int
 
 
-def verification(insecure: InsecureConfiguration | None) -> str:
-    """Return how much of the peer's certificate is checked: "full", "any name" or "nothing"."""
-    if insecure is None or not insecure.disable_hostname_check:
-        return "full"
-    return "nothing" if insecure.disable_verification else "any name"
+def verification(insecure: InsecureConfiguration | None) -> tuple[bool, bool]:
+    """Return whether the peer's certificate is verified, and whether a server's name is."""
+    if insecure is None:
+        return True, True
+    return not insecure.disable_verification, not insecure.disable_hostname_check
 
 
 def signs_elsewhere(configuration: TLSClientConfiguration | TLSServerConfiguration) -> bool:

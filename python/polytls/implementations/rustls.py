@@ -19,7 +19,13 @@ from ..capabilities import (
 )
 from ..certificates import chain_data, trust_data
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
-from ..constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
+from ..constants import (
+    CipherSuite,
+    ClientAuthentication,
+    NamedGroup,
+    NextProtocol,
+    TLSVersion,
+)
 from ..info import SessionStatistics
 from ..insecure import InsecureConfiguration, InsecureTLSImplementation
 from ..interfaces import ByteStream, TLSImplementation
@@ -50,6 +56,9 @@ __all__ = [
 _BACKEND: Final = _native.backend("rustls")
 _NAME: Final = _BACKEND.id
 
+#: Versions by their numbers on the wire.
+_NUMBERS: Final = {TLSVersion.TLSv1_2: 0x0303, TLSVersion.TLSv1_3: 0x0304}
+
 CAPABILITIES: Final = Capabilities(
     trust_sources=frozenset({"system", "buffer", "file", "pins"}),
     certificate_sources=frozenset({"buffer", "file"}),
@@ -67,6 +76,7 @@ CAPABILITIES: Final = Capabilities(
     ocsp_stapling=True,
     client_chain_selection=True,
     channel_bindings=frozenset({"tls-exporter", "tls-server-end-point"}),
+    peers=True,
     crl=True,
     peer_verifier=True,
     early_data=True,
@@ -87,12 +97,12 @@ def _common(
     insecure: InsecureConfiguration | None,
 ) -> _native._Common:
     """What the core takes for both sides."""
-    mode = verification(insecure)
-    check(configuration, CAPABILITIES, _NAME, verification=mode != "nothing")
+    verifies, checks_hostname = verification(insecure)
+    check(configuration, CAPABILITIES, _NAME, verification=verifies)
     ciphers, groups, sessions = configuration.ciphers, configuration.groups, configuration.sessions
     versions = effective_versions(configuration, CAPABILITIES)
     return {
-        "versions": [version.value for version in versions],
+        "versions": [_NUMBERS[version] for version in versions],
         "ciphers": None if ciphers is None else list(ciphers),
         "groups": None if groups is None else list(groups),
         "alpn": [
@@ -102,7 +112,8 @@ def _common(
         "sessions": None if sessions is None else sessions.capacity,
         "key_log": writer(configuration.key_log, _NAME),
         "chains": [chain_data(chain, _NAME) for chain in chains],
-        "verification": mode,
+        "verifies": verifies,
+        "checks_hostname": checks_hostname,
         "peer_verifier": configuration.peer_verifier,
         "early_data": configuration.early_data,
     }
@@ -227,9 +238,11 @@ class RustlsServerContext(_Effective, Server[_native.TLSBuffer, "RustlsSocket"])
         configuration = self._configuration
         store = configuration.trust_store
         keys = configuration.ticket_keys
+        asked = effective_client_authentication(configuration)
         self._engine = _BACKEND.server(
             _common(configuration, configuration.certificate_chain or (), self._insecure),
-            client_authentication=effective_client_authentication(configuration).name.lower(),
+            asks=asked is not ClientAuthentication.NONE,
+            requires=asked is ClientAuthentication.REQUIRED,
             trust=None if store is None else trust_data(store, _NAME),
             ticket_keys=None
             if keys is None

@@ -51,7 +51,7 @@ from .records import (
     plain_alert,
 )
 from .stdlib_credentials import NAME, refuse
-from .stdlib_engine import Established, Session, Side
+from .stdlib_engine import Session, Side
 from .stdlib_errors import blame
 from .stdlib_facts import facts_of, peer_chain, presented_chain, verified_chain
 from .stdlib_verdict import Guard
@@ -435,17 +435,18 @@ class StdlibBuffer:
         side = self._side
         written = side.outgoing.read()
         due = None
+        resumed = done and bool(self._tls.session_reused)
         if done:
-            due = peer_chain(side, bool(self._tls.session_reused))
+            due = peer_chain(side, resumed)
         elif not side.server and not is_only_hello(written):
             due = presented_chain(self._tls)
         if due is not None and due != self._accepted:
-            self._judge(due)
+            self._judge(due, resumed)
             self._accepted = due
         self._settled = done
         self._outbound += written
 
-    def _judge(self, presented: tuple[bytes, ...]) -> None:
+    def _judge(self, presented: tuple[bytes, ...], resumed: bool) -> None:
         """Have the peer judged by what it presented; a client may have presented nothing."""
         side, lock = self._side, self._lock
         if not presented and side.server:
@@ -453,7 +454,13 @@ class StdlibBuffer:
         assert side.judge is not None  # noqa: S101 - not settled yet, so there is a judge
         assert isinstance(lock, Guard)  # noqa: S101 - which goes with a judge
         try:
-            lock.judge(side.judge, presented, verified_chain(side, presented), side.host)
+            with lock.judging():
+                if resumed:
+                    before = None if side.offered is None else side.offered.verdict
+                    side.verdict = side.judge.judge_again(presented, before, side.host)
+                else:
+                    path = verified_chain(side.tls)
+                    side.verdict = side.judge.judge(presented, path, side.host)
         except TLSError as error:
             self._fail(error)
 
@@ -568,10 +575,9 @@ class StdlibBuffer:
             blame(
                 error,
                 alert=None if record is None else plain_alert(record),
-                hostname=self._side.host if self._side.checks_name else None,
+                hostname=self._side.host,
                 chain=presented_chain(self._tls),
-                role="client" if self._side.server else "server",
-                trust_source=self._side.trust_source,
+                judge=self._side.judge,
             )
         )
 
@@ -588,7 +594,7 @@ class StdlibBuffer:
         if once and not session.has_ticket:
             return
         self._remembered = session.id
-        remember(Established(session, self._info.peer_chain or (), once))
+        remember(self._side.established(session, self._info.peer_chain or (), once=once))
 
     # --- the object ---
 

@@ -12,21 +12,20 @@ import ssl
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from .. import _native
 from ..capabilities import refusal
-from ..certificates import Data, chain_data, read, trust_data
+from ..certificates import Data, TrustData, chain_data, read, trust_data
 from ..identity import SigningChain, TrustStore
 from .encodings import Malformed, certificates, pem, private_key
 
 __all__ = [
     "NAME",
     "Identity",
-    "Pinned",
     "Trust",
     "identity_of",
     "load_identity",
@@ -45,28 +44,17 @@ refuse: Final = partial(refusal, NAME)
 class Trust:
     """What peers are verified by, as `ssl` takes it."""
 
-    #: Certificates that are anchors, in DER, and OpenSSL's folders of such.
+    #: What the verdict is made of.
+    data: TrustData
+    #: Certificates of the system's, in DER, and OpenSSL's folders of such.
     anchors: tuple[bytes, ...] = ()
     folders: str | None = None
-    #: Whether unreadable anchors are passed over and, on Windows, its own stores are read.
-    system: bool = False
-    #: More anchors, which must be readable.
-    extra: tuple[bytes, ...] = ()
-    #: Revocation lists in DER; with any, every certificate needs one that speaks of it.
+    #: Certificates that were given in whatever way, which must be readable. To OpenSSL all are
+    #: anchors; the verdict knows which are not.
+    given: tuple[bytes, ...] = ()
+    #: Revocation lists in DER that OpenSSL asks; with any, every certificate needs one that speaks
+    #: of it.
     crls: tuple[bytes, ...] = ()
-    #: What alone is accepted; there are no anchors then.
-    pins: Pinned | None = None
-    #: Where it comes from, in words.
-    description: str = "the trust store"
-
-
-@dataclass(frozen=True, slots=True)
-class Pinned:
-    """Certificates in DER, and hashes of keys, that are accepted themselves."""
-
-    certificates: frozenset[bytes]
-    spki_sha256: frozenset[bytes]
-    any_name: bool
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -85,18 +73,32 @@ def trust_of(store: TrustStore | None) -> Trust:
     Raises ConfigurationError.
     """
     data = trust_data(store, NAME)
-    found = [der for item in data["certificates"] for der in _certificates(item, "trust_store")]
-    described = data["description"]
-    if data["source"] == "pinned":
-        hashes = frozenset(data["spki_sha256"])
-        pins = Pinned(frozenset(found), hashes, data["any_name"])
-        return Trust(pins=pins, description=described)
+    pinned = [] if data["pins"] is None else data["pins"][0]
+    peers = _all_certificates(data["peers"])
+    certificates = _all_certificates(data["certificates"])
+    given = (*certificates, *peers, *_all_certificates(pinned))
     crls = tuple(_revocation_lists(data["crls"]))
-    if data["source"] == "system":
-        return replace(_system_trust(), extra=tuple(found), crls=crls, description=described)
-    if crls:
-        _check_anchors(found)
-    return Trust(extra=tuple(found), crls=crls, description=described)
+    if peers or not all(map(_is_root, certificates)):
+        crls = ()
+    found = _system_trust() if data["system"] else ((), None)
+    return Trust(data, *found, given, crls)
+
+
+def _all_certificates(data: Iterable[Data]) -> list[bytes]:
+    return [der for item in data for der in _certificates(item, "trust_store")]
+
+
+def _is_root(der: bytes) -> bool:
+    """Whether a revocation list of its own can speak of it, as OpenSSL wants of all anchors.
+
+    It asks about anchors, too (X509_V_FLAG_CRL_CHECK_ALL). Where one is none of a root, the
+    verdict is left to judge by lists without OpenSSL.
+    """
+    try:
+        facts = read(der)
+    except ValueError:
+        return True  # It is told when it is loaded.
+    return facts.is_authority and facts.issuer == facts.subject
 
 
 def _certificates(data: Data, field: str) -> list[bytes]:
@@ -121,31 +123,16 @@ def _revocation_lists(data: Iterable[Data]) -> Iterator[bytes]:
             ) from None
 
 
-def _check_anchors(anchors: Iterable[bytes]) -> None:
-    """Refuse anchors below others where revocation is asked about.
+def _system_trust() -> tuple[tuple[bytes, ...], str | None]:
+    """The system's certificates and folders, where OpenSSL looks for them.
 
-    OpenSSL asks about the anchor too (X509_V_FLAG_CRL_CHECK_ALL), and of one that is not
-    self-signed the list is another authority's.
-    """
-    for index, anchor in enumerate(anchors):
-        with suppress(ValueError):  # It is told when it is loaded.
-            facts = read(anchor)
-            if facts.issuer != facts.subject:
-                raise refuse(
-                    "trust_store",
-                    f"with crls, certificate {index} of the trust store cannot be an anchor for "
-                    f"the ssl module, as {facts.issuer} issued it; give that authority's instead",
-                )
-
-
-def _system_trust() -> Trust:
-    """The system's anchors, where OpenSSL looks for them; the variables replace both places.
+    The variables replace both places.
 
     OpenSSL would read them by itself, but stops at the first root that it cannot read, and takes
     an empty store for a store.
     """
     if sys.platform == "win32":
-        return Trust(system=True)
+        return (), None
     file, folders = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if not file and not folders:
         paths = ssl.get_default_verify_paths()
@@ -158,7 +145,7 @@ def _system_trust() -> Trust:
     there = [name for name in (folders or "").split(os.pathsep) if _has_hashed(Path(name))]
     if not anchors and not there:
         raise _no_system_trust()
-    return Trust(tuple(anchors), os.pathsep.join(there) or None, system=True)
+    return tuple(anchors), os.pathsep.join(there) or None
 
 
 def _has_hashed(folder: Path) -> bool:
@@ -182,7 +169,8 @@ def load_trust(context: ssl.SSLContext, trust: Trust) -> None:
 
     Raises ConfigurationError, with the index of the one that cannot be read.
     """
-    if trust.system and sys.platform == "win32":
+    system = trust.data["system"]
+    if system and sys.platform == "win32":
         context.load_default_certs(
             ssl.Purpose.CLIENT_AUTH
             if context.protocol is ssl.PROTOCOL_TLS_SERVER
@@ -190,10 +178,9 @@ def load_trust(context: ssl.SSLContext, trust: Trust) -> None:
         )
     if trust.folders:
         context.load_verify_locations(capath=trust.folders)
-    if trust.system:
+    if system:
         _load_system(context, trust)
-    pinned = trust.pins.certificates if trust.pins is not None else ()
-    for index, anchor in enumerate([*trust.extra, *pinned]):
+    for index, anchor in enumerate(trust.given):
         _load_anchor(context, anchor, index)
     if trust.crls:
         _load_revocation_lists(context, trust.crls)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -22,7 +23,7 @@ from ..insecure import InsecureConfiguration
 from .openssl_names import GROUPS, suites
 from .stdlib_credentials import identity_of
 from .stdlib_settings import Settings, new_context
-from .stdlib_verdict import Judge
+from .stdlib_verdict import Judge, Verdict
 
 __all__ = ["ClientEngine", "Counters", "Established", "ServerEngine", "Session", "Side"]
 
@@ -40,6 +41,11 @@ class Established:
 
     session: ssl.SSLSession
     peer_chain: tuple[bytes, ...]
+    #: By which the server was accepted when it began; None: nobody judged.
+    verdict: Verdict | None
+    #: Until when it may be resumed, in seconds since 1970: no longer than the verdict holds, and
+    #: than a week after the handshake that it began with (RFC 8446 4.6.1).
+    ends: float
     #: A ticket of TLS 1.3 is used once (RFC 8446 C.4).
     once: bool
 
@@ -78,8 +84,6 @@ class Side:
     counters: Counters
     #: The name to be verified and asked for, on a client that has one.
     host: str | None = None
-    #: Whether the peer's certificate must be valid for that name.
-    checks_name: bool = False
     #: The session that is offered to the server.
     offered: Established | None = None
     #: Keeps a session for later connections; None: sessions are not kept.
@@ -90,16 +94,24 @@ class Side:
     leaves: Mapping[ssl.SSLContext, bytes] = field(default_factory=dict)
     #: Who judges the peer beyond what OpenSSL does; None: nobody.
     judge: Judge | None = None
-    #: What the peer is verified by, in words.
-    trust_source: str = "the trust store"
+    #: What the judge said; None: nothing, so far.
+    verdict: Verdict | None = None
 
     def own_leaf(self) -> bytes | None:
         """The certificate that a server presents; None where `ssl` does not tell which."""
         return self.leaves.get(self.tls.context)
 
-
-def _trust_source(settings: Settings) -> str:
-    return "nothing" if settings.trust is None else settings.trust.description
+    def established(
+        self, session: ssl.SSLSession, peer_chain: tuple[bytes, ...], *, once: bool
+    ) -> Established:
+        """Return a session of this connection; one that was resumed passes on its end."""
+        offered = self.offered
+        if offered is not None and self.tls.session_reused:
+            return Established(session, peer_chain, offered.verdict, offered.ends, once)
+        verdict, ends = self.verdict, time.time() + _A_WEEK
+        if verdict is not None and verdict.ends is not None:
+            ends = min(ends, verdict.ends)
+        return Established(session, peer_chain, verdict, ends, once)
 
 
 def _only_group(settings: Settings) -> NamedGroup | None:
@@ -170,12 +182,10 @@ class ClientEngine:
             server=False,
             counters=self.counters,
             host=host,
-            checks_name=self._settings.check_hostname,
             offered=offered,
             remember=None if sessions is None else remember,
             only_group=self._only_group,
             judge=self._settings.judge,
-            trust_source=_trust_source(self._settings),
         )
 
 
@@ -226,7 +236,6 @@ class ServerEngine:
             only_group=self._only_group,
             leaves=self._leaves,
             judge=self._settings.judge,
-            trust_source=_trust_source(self._settings),
         )
 
     def _receive_clients(self, context: ssl.SSLContext) -> None:
@@ -282,6 +291,9 @@ class _NameTable:
 #: Tickets kept for each server.
 _TICKETS: Final = 8
 
+#: The longest that sessions are resumed after a full handshake, in seconds (RFC 8446 4.6.1).
+_A_WEEK: Final = 7 * 24 * 3600
+
 _Key = tuple[str | None, int | None]
 
 
@@ -313,9 +325,11 @@ class _Sessions:
                 self._servers.popitem(last=False)
 
     def take(self, key: _Key) -> Established | None:
-        """Return the newest; a ticket of TLS 1.3 is then gone."""
+        """Return the newest that goes on; a ticket of TLS 1.3 is then gone."""
         with self._lock:
-            known_ones = self._servers.get(key)
+            known_ones = self._servers.get(key, [])
+            now = time.time()
+            known_ones[:] = [each for each in known_ones if now <= each.ends]
             if not known_ones:
                 return None
             self._servers.move_to_end(key)

@@ -2,16 +2,15 @@
 
 By numbers and OpenSSL's own constants (`verify_code`, `reason`), never by wording, except where
 the module has no name for an alert: OpenSSL's words are that name, in other letters. Why a
-certificate was refused is told by `polytls.certificates`.
+certificate was refused is told by the verdict (stdlib_verdict).
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final
 
-from ..certificates import refusal_of
 from ..constants import AlertDescription, known
 from ..errors import (
     AlertReceived,
@@ -22,6 +21,7 @@ from ..errors import (
     VerificationFailure,
 )
 from .openssl_names import ALERTS, INCOMPATIBLE, OURS, REASONS
+from .stdlib_verdict import Judge
 
 __all__ = ["blame"]
 
@@ -52,39 +52,24 @@ def blame(
     alert: int | None = None,
     hostname: str | None = None,
     chain: Sequence[bytes] = (),
-    role: Literal["client", "server"] = "server",
-    trust_source: str = "the trust store",
+    judge: Judge | None = None,
 ) -> TLSError:
     """Return polytls's error for one that ended a connection.
 
     `alert`: the number of the alert that was just received in the clear, if one was. `hostname`:
-    the name that was checked. `chain`: what the peer presented, as far as `ssl` tells. `role`: the
-    peer's. `trust_source`: what it was judged by, in words.
+    the name that was asked for. `chain`: what the peer presented, as far as `ssl` tells. `judge`:
+    who judges peers, and knows why one is refused.
     """
     reason = error.reason or ""
     if alert is None:
         alert = ALERTS.get(reason or _unnamed(error))
     if alert is not None:
         return _alert_received(alert)
-    if isinstance(error, ssl.SSLCertVerificationError):
+    if judge is not None and isinstance(error, ssl.SSLCertVerificationError):
         why = REASONS.get(error.verify_code, VerificationFailure.OTHER)
-        return refusal_of(
-            why,
-            error.verify_message,
-            chain=chain,
-            hostname=hostname,
-            role=role,
-            trust_source=trust_source,
-        )
-    if reason in _NO_CERTIFICATE:
-        return refusal_of(
-            VerificationFailure.NO_CERTIFICATE,
-            "",
-            chain=(),
-            hostname=None,
-            role=role,
-            trust_source=trust_source,
-        )
+        return judge.refusal(why, error.verify_message, (*chain,), hostname)
+    if judge is not None and reason in _NO_CERTIFICATE:
+        return judge.explain(VerificationFailure.NO_CERTIFICATE, "", (), None)
     said = _words(error)
     if reason in INCOMPATIBLE:
         return PeerIncompatible(f"nothing in common with the peer: {said}")

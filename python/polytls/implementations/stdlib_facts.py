@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Final
@@ -15,6 +14,9 @@ from .stdlib_credentials import NAME
 from .stdlib_engine import Session, Side
 
 __all__ = ["facts_of", "peer_chain", "presented_chain", "verified_chain"]
+
+#: What `public_bytes` of a certificate of the inner object's takes (X509_FILETYPE_ASN1).
+_DER: Final = 2
 
 _VERSIONS: Final = {"TLSv1.2": TLSVersion.TLSv1_2, "TLSv1.3": TLSVersion.TLSv1_3}
 _NUMBERS: Final = {suite.name: suite.number for suite in suites()}
@@ -40,7 +42,7 @@ def facts_of(side: Side) -> ConnectionInfo:
         resumed=resumed,
         peer=_read(presented),
         peer_chain=presented or None,
-        verified_chain=verified_chain(side, presented) or None,
+        verified_chain=None if side.verdict is None else side.verdict.path,
     )
 
 
@@ -53,12 +55,17 @@ def presented_chain(tls: Session) -> tuple[bytes, ...]:
     return _chain(tls, "get_unverified_chain")
 
 
+def verified_chain(tls: Session) -> tuple[bytes, ...]:
+    """Return the path by which OpenSSL accepted the peer, as far as `ssl` tells."""
+    return _chain(tls, "get_verified_chain")
+
+
 def _chain(tls: Session, method: str) -> tuple[bytes, ...]:
     # Python 3.13 has public methods (gh-109109), which fail where the chain holds None: on
     # servers whose client presented nothing. What they call, the inner object has had since 3.10.
     inner: Any = getattr(tls, "_sslobj", None)
     found = getattr(inner, method, lambda: None)()
-    return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in found or () if each)
+    return tuple(each.public_bytes(_DER) for each in found or () if each)
 
 
 def peer_chain(side: Side, resumed: bool) -> tuple[bytes, ...]:
@@ -69,15 +76,6 @@ def peer_chain(side: Side, resumed: bool) -> tuple[bytes, ...]:
     if not chain and (leaf := side.tls.getpeercert(True)):
         return (leaf,)
     return chain
-
-
-def verified_chain(side: Side, presented: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """Return the path by which the peer was accepted, as far as `ssl` tells."""
-    if side.judge is not None and side.judge.pins is not None:
-        return presented[:1]
-    if side.tls.context.verify_mode is ssl.CERT_NONE:
-        return ()
-    return _chain(side.tls, "get_verified_chain")
 
 
 def _read(presented: tuple[bytes, ...]) -> CertificateInfo | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ..capabilities import (
@@ -69,6 +69,7 @@ CAPABILITIES: Final = Capabilities(
     resumption=True,
     key_log=True,
     channel_bindings=frozenset({"tls-server-end-point"}),
+    peers=True,
     crl=True,
     peer_verifier=True,
 )
@@ -105,13 +106,21 @@ class Settings:
         old, new = _cipher_lists(configuration)
         mode = _verify_mode(configuration, insecure)
         trust = None if mode is ssl.CERT_NONE else trust_of(configuration.trust_store)
-        pins = None if trust is None else trust.pins
         checks_name = not server and not (insecure and insecure.disable_hostname_check)
-        if pins is not None and not server:
+        # On a server nobody is judged who is not asked for a certificate.
+        is_judged = trust is not None or (not server and configuration.peer_verifier is not None)
+        judge = (
+            Judge(
+                "client" if server else "server",
+                None if trust is None else trust.data,
+                configuration.peer_verifier,
+                checks_hostname=checks_name,
+            )
+            if is_judged
+            else None
+        )
+        if trust is not None and trust.data["pins"] is not None and not server:
             mode = ssl.CERT_NONE
-        if pins is not None and not checks_name:
-            pins = replace(pins, any_name=True)
-        verifier = configuration.peer_verifier
         groups = effective_groups(configuration, CAPABILITIES)
         return cls(
             server=server,
@@ -126,14 +135,7 @@ class Settings:
             verify_mode=mode,
             check_hostname=checks_name and mode is not ssl.CERT_NONE,
             trust=trust,
-            judge=None
-            if pins is None and verifier is None
-            else Judge(
-                role="client" if server else "server",
-                pins=pins,
-                verifier=verifier,
-                trust_source="nothing" if trust is None else trust.description,
-            ),
+            judge=judge,
             key_log=_key_log(configuration),
         )
 

@@ -1,10 +1,17 @@
-"""What `ssl` has no callback for: pins, and the caller's own say in the verdict on a peer.
+"""The verdict on a peer of `ssl`: OpenSSL's first, then that of all implementations.
 
 Rules of this file:
 
-- A judge is asked by the buffer, before anything leaves that answers the peer's certificate
-  (`StdlibBuffer._decide`): what OpenSSL has written by then is held back, and dropped if the peer
-  is refused. So the peer is told nothing, and sees the connection end.
+- OpenSSL verifies inside the handshake and sends the alert that tells the peer why it is refused.
+  Then the verdict of the Rust core (crates/verdict) judges the same chain, the caller's own
+  verifier last; both must accept. What OpenSSL takes for authorities, it takes without limits:
+  every certificate that was given, a peer's too.
+- `ssl` has no callback for certificates. So the judge is asked by the buffer, before anything
+  leaves that answers the peer's certificate (`StdlibBuffer._decide`): what OpenSSL has written by
+  then is held back, and dropped if the peer is refused. The peer is told nothing then, and sees
+  the connection end.
+- Of the system's certificates the verdict has none by itself: OpenSSL's path ends at one, which is
+  judged as an authority like any other.
 - On clients with pins OpenSSL verifies nothing but that the peer has the certificate's key
   (CERT_NONE); the rest is found here. Servers with pins have OpenSSL verify too, or it would not
   ask for a certificate.
@@ -13,126 +20,124 @@ Rules of this file:
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from .. import _native
-from ..certificates import read, refusal_of
+from ..certificates import TrustData, read
 from ..configuration import PeerVerifier
 from ..errors import CertificateVerificationError, TLSError, VerificationFailure
-from ..info import CertificateInfo, PresentedPeer
-from .stdlib_credentials import Pinned
+from .stdlib_credentials import NAME
 
-__all__ = ["Guard", "Judge"]
+__all__ = ["Guard", "Judge", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
-    """Judges the peers of one context, beyond what OpenSSL does."""
+class Verdict:
+    """A peer that was accepted."""
 
-    #: The peers' role.
-    role: Literal["client", "server"]
-    pins: Pinned | None
-    verifier: PeerVerifier | None
-    #: What peers are judged by, in words.
-    trust_source: str
+    #: The path that was verified, from the leaf to the anchor, in DER; None if there is none.
+    path: tuple[bytes, ...] | None
+    #: Until when that holds, in seconds since 1970; None: nothing was judged that could end.
+    ends: int | None
+    #: The certificate of the system's that OpenSSL's path ended at.
+    vouched: bytes | None = None
+
+
+class Judge:
+    """Judges the peers of one context, after OpenSSL.
+
+    `role`: the peers'. `trust`: what they are verified by; None: nothing is verified, and the
+    verifier alone has its say. `checks_hostname`: whether a server's name is checked.
+
+    Raises ConfigurationError.
+    """
+
+    __slots__ = ("_asks", "_judge", "_pins", "_system", "_verifies", "role")
+
+    def __init__(
+        self,
+        role: Literal["client", "server"],
+        trust: TrustData | None,
+        verifier: PeerVerifier | None,
+        *,
+        checks_hostname: bool,
+    ) -> None:
+        #: The peers'.
+        self.role = role
+        self._verifies = trust is not None
+        self._system = trust is not None and trust["system"]
+        self._pins = trust is not None and trust["pins"] is not None
+        self._asks = verifier is not None
+        self._judge = _native.Judge(
+            NAME,
+            trust=trust,
+            verifies=self._verifies,
+            checks_hostname=checks_hostname,
+            peer_is_server=role == "server",
+            peer_verifier=verifier,
+        )
 
     def judge(
         self, presented: tuple[bytes, ...], verified: tuple[bytes, ...], hostname: str | None
-    ) -> None:
+    ) -> Verdict:
         """Judge a peer that presented these certificates, the leaf first.
+
+        `verified`: OpenSSL's path.
 
         Raises CertificateVerificationError.
         """
         if not presented:
             said = "the peer presented no certificate"
-            raise self._refusal(VerificationFailure.NO_CERTIFICATE, said, (), hostname)
-        try:
-            leaf = read(presented[0])
-        except ValueError as error:
-            leaf = None
-            if self.pins is not None:
-                raise self._refusal(
-                    VerificationFailure.BAD_ENCODING, str(error), presented, hostname
-                ) from None
-        if self.pins is not None and leaf is not None:
-            checked = None if self.pins.any_name else hostname
-            if failure := _check_pins(self.pins, leaf, checked):
-                raise self._refusal(failure, "", presented, checked)
-        if self.verifier is not None:
-            self._ask(self.verifier, presented, verified, hostname, leaf)
+            raise self.explain(VerificationFailure.NO_CERTIFICATE, said, (), hostname)
+        vouched = verified[-1] if self._system and verified else None
+        path, ends = self._judge.judge(presented, hostname=hostname, vouched=vouched)
+        return Verdict(path, ends, vouched)
 
-    def _ask(
-        self,
-        verifier: PeerVerifier,
-        presented: tuple[bytes, ...],
-        verified: tuple[bytes, ...],
-        hostname: str | None,
-        leaf: CertificateInfo | None,
-    ) -> None:
-        peer = PresentedPeer(
-            role=self.role,
-            hostname=hostname,
-            certificate=leaf,
-            presented_chain=presented,
-            verified_chain=verified or None,
-        )
-        try:
-            returned: object = verifier(peer)  # type: ignore[func-returns-value]
-            if returned is not None:
-                raise TypeError(
-                    "peer_verifier must return None, or raise to refuse the peer; it returned "
-                    f"{type(returned).__name__}"
-                )
-        except BaseException as cause:
-            said = f"peer_verifier refused the certificate: {_first_line(cause)}"
-            reason = VerificationFailure.REFUSED_BY_VERIFIER
-            raise self._refusal(reason, said, presented, hostname) from cause
+    def judge_again(
+        self, presented: tuple[bytes, ...], before: Verdict | None, hostname: str | None
+    ) -> Verdict:
+        """Judge a peer whose session was resumed, by the chain that is known of its beginning.
 
-    def _refusal(
-        self,
-        reason: VerificationFailure,
-        said: str,
-        presented: tuple[bytes, ...],
-        hostname: str | None,
+        `before`: the verdict of then, which a client remembers. A server's tickets hold the leaf
+        alone, so that there is no path to be built: its time is looked at.
+
+        Raises CertificateVerificationError.
+        """
+        if before is not None:
+            if not (self._asks or self._pins):
+                return before
+            vouched = before.vouched
+            path, ends = self._judge.judge(presented, hostname=hostname, vouched=vouched)
+            return Verdict(path, ends, vouched)
+        if self._verifies and time.time() > read(presented[0]).not_after.timestamp():
+            raise self.explain(VerificationFailure.EXPIRED, "", presented, hostname)
+        self._judge.ask(presented, hostname=hostname, verified=None)
+        return Verdict(None, None)
+
+    def refusal(
+        self, reason: VerificationFailure, said: str, presented: tuple[bytes, ...], host: str | None
     ) -> CertificateVerificationError:
-        return refusal_of(
-            reason,
-            said,
-            chain=presented,
-            hostname=hostname,
-            role=self.role,
-            trust_source=self.trust_source,
-        )
+        """Return the error for a peer that OpenSSL has refused, for its own or for our reasons.
 
+        Our verdict does not know the system's certificates before OpenSSL's path is there.
+        `said`: what OpenSSL said.
+        """
+        if presented and not self._system:
+            try:
+                self._judge.verify(presented, hostname=host)
+            except CertificateVerificationError as error:
+                return error
+        return self.explain(reason, said, presented, host)
 
-def _check_pins(
-    pins: Pinned, leaf: CertificateInfo, hostname: str | None
-) -> VerificationFailure | None:
-    """Return what is wrong with a leaf; None if nothing is."""
-    if leaf.der not in pins.certificates and (
-        not pins.spki_sha256 or bytes.fromhex(leaf.spki_sha256) not in pins.spki_sha256
-    ):
-        return VerificationFailure.PIN_MISMATCH
-    now = datetime.now(UTC)
-    if now < leaf.not_before:
-        return VerificationFailure.NOT_YET_VALID
-    if now > leaf.not_after:
-        return VerificationFailure.EXPIRED
-    if hostname is not None and not _native.is_certificate_for(leaf.der, hostname):
-        return VerificationFailure.HOSTNAME_MISMATCH
-    return None
-
-
-def _first_line(error: BaseException) -> str:
-    """Class and text of an exception in one line; the text alone may run code, and fail."""
-    name = type(error).__name__
-    try:
-        lines = str(error).splitlines()
-    except Exception:
-        lines = []
-    return f"{name}: {lines[0]}" if lines else name
+    def explain(
+        self, reason: VerificationFailure, said: str, presented: tuple[bytes, ...], host: str | None
+    ) -> CertificateVerificationError:
+        """Return the error for a refusal, with all that can be found out by reading."""
+        return self._judge.explain(reason.name, said, presented, hostname=host)
 
 
 class Guard:
@@ -157,16 +162,11 @@ class Guard:
     def __exit__(self, *raised: object) -> None:
         self._lock.release()
 
-    def judge(
-        self,
-        judge: Judge,
-        presented: tuple[bytes, ...],
-        verified: tuple[bytes, ...],
-        hostname: str | None,
-    ) -> None:
-        """Have the peer judged; the lock is held."""
+    @contextmanager
+    def judging(self) -> Iterator[None]:
+        """Have the peer judged within; the lock is held."""
         self._judging = threading.get_ident()
         try:
-            judge.judge(presented, verified, hostname)
+            yield
         finally:
             self._judging = None

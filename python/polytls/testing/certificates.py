@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from .. import _native
 from ..identity import Certificate, PrivateKey, RevocationList, SigningChain, TrustStore
@@ -44,8 +44,10 @@ class CertificateAuthority:
     4.2.1.10): DNS names, and networks such as "192.0.2.0/24". `key_usage`: what its key is for
     (RFC 5280 4.2.1.3): "certificate signing", "revocation list signing", "digital signature",
     "key agreement"; empty: no restriction. `server`, `client`: purposes that its certificate is
-    restricted to; neither: none. `authority`: False makes one that is no authority, and issues
-    all the same.
+    restricted to; neither: none. `authority`: False makes one that is no authority, and None one
+    that does not say, for want of basic constraints; both issue all the same. `names`: DNS names
+    and addresses of its own, so that it can be a peer as well (`identity`). `version`: 3, or 1,
+    which has no names and no restrictions.
 
     Raises ValueError for what rcgen cannot make.
     """
@@ -61,9 +63,11 @@ class CertificateAuthority:
         permitted: tuple[str, ...] = (),
         excluded: tuple[str, ...] = (),
         key_usage: tuple[str, ...] = _AUTHORITY,
-        authority: bool = True,
+        authority: bool | None = True,
         server: bool = False,
         client: bool = False,
+        names: Sequence[str] = (),
+        version: Literal[1, 3] = 3,
         _parent: CertificateAuthority | None = None,
     ) -> None:
         start, end = _validity(not_before, not_after)
@@ -71,6 +75,7 @@ class CertificateAuthority:
         self._common_name = common_name or f"polytls throw-away CA {secrets.token_hex(4)}"
         self._authority: _native.CertificateAuthority = _native.CertificateAuthority(
             self._common_name,
+            [*names],
             key_type.value,
             start,
             end,
@@ -82,6 +87,7 @@ class CertificateAuthority:
             authority,
             server,
             client,
+            version,
         )
 
     @property
@@ -98,6 +104,11 @@ class CertificateAuthority:
     def certificate(self) -> Certificate:
         """Its own certificate, for a chain."""
         return Certificate.from_buffer(self.certificate_der)
+
+    @property
+    def identity(self) -> SigningChain:
+        """Its own certificate with its key, to be presented as a device presents it."""
+        return SigningChain((self.certificate, PrivateKey.from_buffer(self._authority.key)))
 
     def trust_store(self, *, crls: Sequence[RevocationList] = ()) -> TrustStore:
         """Return a trust store with this authority alone."""
@@ -194,11 +205,12 @@ def self_signed(
     key_type: KeyType = KeyType.ECDSA_P256,
     not_before: datetime | None = None,
     not_after: datetime | None = None,
-    authority: bool = False,
+    authority: bool | None = None,
 ) -> SigningChain:
     """Return a self-signed certificate for `names`, as devices on a local network have them.
 
-    `authority`: it also claims to be a CA, as many do. Otherwise as `CertificateAuthority.issue`.
+    `authority`: whether it claims to be a CA, as many do; None: it has no basic constraints.
+    Otherwise as `CertificateAuthority.issue`.
     """
     start, end = _validity(not_before, not_after)
     certificate, key = _native.self_signed(

@@ -142,9 +142,9 @@ pub(super) fn nothing_is_verified_when_told_so(scene: &Scene<'_>) {
 
 pub(super) fn an_empty_store_is_refused(scene: &Scene<'_>) {
     let mut config = scene.client_config();
-    config.trust = Trust::Certificates(Vec::new());
+    config.trust = Trust::given(Vec::new());
     assert_eq!(scene.refused_field(&config), "trust_store");
-    config.trust = Trust::Certificates(vec![
+    config.trust = Trust::given(vec![
         scene.credentials.root.clone(),
         b"\x30\x00".to_vec().into(),
     ]);

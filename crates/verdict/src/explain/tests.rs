@@ -7,6 +7,9 @@ use super::*;
 /// 2026-01-01 12:00 UTC.
 const NOW: i64 = 1_767_225_600 + 43_200;
 
+const SYSTEM: TrustSource = TrustSource::System { has_more: false };
+const GIVEN: TrustSource = TrustSource::Given(None);
+
 fn params(name: &str, names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
@@ -29,7 +32,7 @@ fn told(
     reason: VerificationFailure,
     chain: &[&[u8]],
     hostname: Option<&str>,
-    trust_source: &str,
+    trust_source: &TrustSource,
 ) -> CertificateFailure {
     explain(Refused {
         reason,
@@ -38,6 +41,7 @@ fn told(
         hostname,
         is_server: true,
         trust_source,
+        passed_over: &[],
         now: NOW,
     })
 }
@@ -51,7 +55,7 @@ fn an_incomplete_chain_is_the_operators_turn() {
         VerificationFailure::UnknownIssuer,
         &[leaf.der()],
         None,
-        "the system's trust store",
+        &SYSTEM,
     );
     assert_eq!(failure.turn, Turn::Peer);
     assert_eq!(failure.index, Some(0));
@@ -67,7 +71,7 @@ fn an_incomplete_chain_is_the_operators_turn() {
         VerificationFailure::UnknownIssuer,
         &[leaf.der(), ca.der()],
         None,
-        "the system's trust store",
+        &SYSTEM,
     );
     assert_eq!((whole.turn, whole.index), (Turn::Administrator, Some(1)));
 }
@@ -78,14 +82,14 @@ fn a_wrong_name_lists_those_that_would_do() {
     let names = ["a.example", "*.b.example"];
     let leaf = params("leaf", &names).self_signed(&key).unwrap();
     let reason = VerificationFailure::HostnameMismatch;
-    let failure = told(reason, &[leaf.der()], Some("c.example"), "pins");
+    let failure = told(reason, &[leaf.der()], Some("c.example"), &TrustSource::Pins);
     assert_eq!(
         failure.message,
         "the certificate is valid for a.example and *.b.example, you asked for c.example"
     );
     assert_eq!(failure.names, names);
     assert_eq!(failure.turn, Turn::Peer);
-    let by_address = told(reason, &[leaf.der()], Some("192.0.2.1"), "pins");
+    let by_address = told(reason, &[leaf.der()], Some("192.0.2.1"), &TrustSource::Pins);
     assert_eq!(by_address.turn, Turn::You);
 }
 
@@ -95,7 +99,12 @@ fn an_expired_certificate_says_since_when() {
     params.not_after = rcgen::date_time_ymd(2025, 12, 29);
     let key = KeyPair::generate().unwrap();
     let leaf = params.self_signed(&key).unwrap();
-    let failure = told(VerificationFailure::Expired, &[leaf.der()], None, "pins");
+    let failure = told(
+        VerificationFailure::Expired,
+        &[leaf.der()],
+        None,
+        &TrustSource::Pins,
+    );
     assert_eq!(
         failure.message,
         "the certificate of CN=leaf expired 3 days ago, 2025-12-29 00:00 UTC"
@@ -106,7 +115,7 @@ fn an_expired_certificate_says_since_when() {
         VerificationFailure::NotYetValid,
         &[leaf.der()],
         None,
-        "pins",
+        &TrustSource::Pins,
     );
     assert_eq!((elsewhere.index, elsewhere.validity), (None, None));
 }
@@ -124,15 +133,16 @@ fn cycles_and_garbage_end() {
     let two_by_one = two.signed_by(&key, &first).unwrap();
     let chain: [&[u8]; 3] = [one_by_two.der(), two_by_one.der(), b"garbage"];
     for reason in VerificationFailure::ALL {
-        let failure = told(reason, &chain, Some("a.example"), "the trust store");
+        let failure = told(reason, &chain, Some("a.example"), &GIVEN);
         assert!(!failure.explanation.is_empty());
-        assert!(
-            !told(reason, &[], None, "the trust store")
-                .explanation
-                .is_empty()
-        );
+        assert!(!told(reason, &[], None, &GIVEN).explanation.is_empty());
     }
-    let failure = told(VerificationFailure::UnknownIssuer, &chain, None, "pins");
+    let failure = told(
+        VerificationFailure::UnknownIssuer,
+        &chain,
+        None,
+        &TrustSource::Pins,
+    );
     assert_eq!(failure.index, Some(1));
 }
 

@@ -261,7 +261,7 @@ _KINDS: Final[list[tuple[str, _Kind, _Kind | None, _Kind, tuple[VerificationFail
         {},
         (_F.INVALID_PURPOSE,),
     ),
-    ("a leaf that claims to be a CA", {}, None, {"authority": True}, ()),
+    ("a leaf that claims to be a CA", {}, None, {"authority": True}, (_F.INVALID_PURPOSE,)),
     ("an issuer that is no authority", {}, {"authority": False}, {}, (_F.INVALID_PURPOSE,)),
     # Path lengths.
     ("path length 0 above a leaf", {}, {"path_length": 0}, {}, ()),
@@ -272,7 +272,8 @@ _KINDS: Final[list[tuple[str, _Kind, _Kind | None, _Kind, tuple[VerificationFail
     ("a leaf of the future", {}, None, _FUTURE, (_F.NOT_YET_VALID,)),
     ("an expired issuer", {}, _PAST, {}, (_F.EXPIRED,)),
     ("an issuer of the future", {}, _FUTURE, {}, (_F.NOT_YET_VALID,)),
-    ("an expired root", _PAST, None, {}, ()),
+    ("an expired root", _PAST, None, {}, (_F.EXPIRED,)),
+    ("a root of the future", _FUTURE, None, {}, (_F.NOT_YET_VALID,)),
     (
         "a long life, over 2050",
         {},

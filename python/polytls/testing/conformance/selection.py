@@ -38,6 +38,7 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "system trust": lambda target: "system" in target.capabilities.trust_sources,
     "pins": lambda target: "pins" in target.capabilities.trust_sources,
     "peer verifier": lambda target: target.capabilities.peer_verifier,
+    "peers": lambda target: target.capabilities.peers,
     "revocation lists": lambda target: target.capabilities.crl,
     "all versions": lambda target: len(target.capabilities.versions) > 1,
     "exporter": lambda target: target.capabilities.exporter,

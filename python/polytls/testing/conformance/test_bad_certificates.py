@@ -17,20 +17,10 @@ from polytls import (
     VerificationFailure,
 )
 from polytls.testing import CertificateAuthority, Pair
-from polytls.testing.certificates import pem
 from polytls.testing.conformance.selection import needs
-from polytls.testing.conformance.unguarded_peer import UnguardedPeer
+from polytls.testing.conformance.unguarded_peer import UnguardedPeer, write
 
 CERTS = Path(__file__).parent / "certs"
-
-
-def write(path: Path, chain: SigningChain) -> Path:
-    """A PEM file of a chain and its key."""
-    certificate, key = chain.leaf
-    assert key is not None
-    sections = [pem("CERTIFICATE", each.buffer or b"") for each in (certificate, *chain.chain)]
-    path.write_bytes(b"".join([*sections, pem("PRIVATE KEY", key.buffer or b"")]))
-    return path
 
 
 def presented(lab: Any, client: Any, path: Path) -> Any:

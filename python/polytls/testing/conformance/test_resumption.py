@@ -14,6 +14,7 @@ from polytls import (
     ClientAuthentication,
     ConfigurationError,
     NextProtocol,
+    RevocationList,
     SessionCache,
     TLSError,
     TLSVersion,
@@ -302,8 +303,29 @@ def test_a_session_made_under_another_trust_store_is_not_accepted(
 _VERSIONS = (TLSVersion.TLSv1_2, TLSVersion.TLSv1_3)
 
 
-def test_no_session_outlives_the_certificate_that_the_peer_proved_itself_with(lab: Any) -> None:
-    ways = [(whose, version) for whose in ("server", "client") for version in _VERSIONS]
+#: What ends.
+_ENDS = ("leaf", "intermediate", "anchor", "revocation list")
+
+
+@pytest.mark.parametrize("whose", ["server", "client"])
+def test_no_session_outlives_the_certificate_that_the_peer_proved_itself_with(
+    lab: Any, whose: str
+) -> None:
+    _outlives_nothing(lab, whose, ("leaf",), {VerificationFailure.EXPIRED})
+
+
+@needs("revocation lists")
+@pytest.mark.parametrize("whose", ["server", "client"])
+def test_no_session_outlives_what_its_peer_was_accepted_by(lab: Any, whose: str) -> None:
+    reasons = {VerificationFailure.EXPIRED, VerificationFailure.REVOCATION_UNKNOWN}
+    _outlives_nothing(lab, whose, _ENDS[1:], reasons)
+
+
+def _outlives_nothing(
+    lab: Any, whose: str, what: tuple[str, ...], reasons: set[VerificationFailure]
+) -> None:
+    """Sessions of peers of that role are resumed, and are not once `what` has ended."""
+    ways = [(whose, each, version) for each in what for version in _VERSIONS]
     for seconds in (2, 10, 60):
         end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
         contexts = [_ending(lab, end, *way) for way in ways]
@@ -317,20 +339,28 @@ def test_no_session_outlives_the_certificate_that_the_peer_proved_itself_with(la
     assert before == [False, True] * len(ways)
     while (left := (end - datetime.now(UTC)).total_seconds()) > -1:
         time.sleep(left + 1)
-    for (whose, _), pair in zip(ways, contexts, strict=True):
+    for pair in contexts:
         outcome = lab.settle(lab.pair(*pair))
         refusal = outcome.client if whose == "server" else outcome.server
         assert type(refusal) is CertificateVerificationError
-        assert refusal.reason is VerificationFailure.EXPIRED
+        assert refusal.reason in reasons
 
 
-def _ending(lab: Any, end: datetime, whose: str, version: TLSVersion) -> tuple[Any, Any]:
-    """A client's and a server's context; the certificate of one of them is valid until `end`."""
-    validity = {"not_before": end - timedelta(days=1), "not_after": end}
+def _ending(lab: Any, end: datetime, whose: str, what: str, version: TLSVersion) -> tuple[Any, Any]:
+    """A client's and a server's context; one of them is accepted by what is valid until `end`."""
+    validity: dict[str, Any] = {"not_before": end - timedelta(days=1), "not_after": end}
+    root = CertificateAuthority(**(validity if what == "anchor" else {}))
+    between = root.intermediate(**(validity if what == "intermediate" else {}))
+    names = (lab.host,) if whose == "server" else ("client.example",)
+    chain = between.issue(*names, **(validity if what == "leaf" else {}))
+    lists: list[RevocationList] = []
+    if what == "revocation list":
+        lists = [root.revocation_list(), between.revocation_list(next_update=end)]
+    store = root.trust_store(crls=lists)
     if whose == "server":
-        return lab.client(version=version), lab.server(lab.ca.issue(lab.host, **validity))
-    chain = lab.ca.issue("client.example", **validity)
-    return lab.client(version=version, certificate_chain=chain), authenticating(lab)
+        return lab.client(version=version, trust_store=store), lab.server(chain)
+    client = lab.client(version=version, certificate_chain=chain)
+    return client, lab.server(trust_store=store)
 
 
 # --- early data ---

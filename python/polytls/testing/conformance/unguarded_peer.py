@@ -8,9 +8,19 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from polytls import AlertReceived, TLSError, WantReadError
+from polytls import AlertReceived, SigningChain, TLSError, WantReadError
+from polytls.testing.certificates import pem
 
-__all__ = ["UnguardedPeer"]
+__all__ = ["UnguardedPeer", "write"]
+
+
+def write(path: Path, chain: SigningChain) -> Path:
+    """Write a PEM file of a chain and its key, for an `UnguardedPeer`, and return its path."""
+    certificate, key = chain.leaf
+    assert key is not None
+    sections = [pem("CERTIFICATE", each.buffer or b"") for each in (certificate, *chain.chain)]
+    path.write_bytes(b"".join([*sections, pem("PRIVATE KEY", key.buffer or b"")]))
+    return path
 
 
 class UnguardedPeer:

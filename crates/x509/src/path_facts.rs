@@ -1,0 +1,170 @@
+//! What the rules of paths ask of a certificate (RFC 5280 section 6.1): its names, its time, its use.
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
+use x509_parser::oid_registry::{
+    OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE, Oid,
+};
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+
+use crate::{LEAST_RSA_BITS, Unreadable, bits};
+
+/// What a certificate says of its place in a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathFacts {
+    /// 1, 2 or 3. Before 3 there are no extensions, so nothing says what it is for.
+    pub version: u32,
+    /// CA in basic constraints; `None`: there are none.
+    pub is_authority: Option<bool>,
+    /// How many authorities may stand below it.
+    pub path_length: Option<u32>,
+    /// Whether its key may sign certificates: key usage, where there is any.
+    pub signs_certificates: bool,
+    /// Whether its key may sign handshakes (RFC 8446 section 4.4.2.2), likewise.
+    pub signs_handshakes: bool,
+    /// Whether it may be a server's: extended key usage, where there is any.
+    pub serves_servers: bool,
+    /// Whether it may be a client's, likewise.
+    pub serves_clients: bool,
+    /// The size of a key that is too small to be trusted with a signature.
+    pub weak_bits: Option<u32>,
+    /// The subject, a Name in DER.
+    pub subject_der: Vec<u8>,
+    /// The issuer, likewise.
+    pub issuer_der: Vec<u8>,
+    /// notBefore, in seconds since 1970 UTC.
+    pub not_before: i64,
+    /// notAfter, likewise.
+    pub not_after: i64,
+}
+
+impl PathFacts {
+    /// Whether it names itself as its issuer.
+    #[must_use]
+    pub fn is_self_issued(&self) -> bool {
+        self.subject_der == self.issuer_der
+    }
+}
+
+/// Reads them. An extension that cannot be read is no extension that says nothing: it is an error.
+///
+/// # Errors
+///
+/// [`Unreadable`], also when something follows the certificate.
+pub fn path_facts(der: &[u8]) -> Result<PathFacts, Unreadable> {
+    let unreadable = |why: String| Unreadable("certificate", why);
+    let (rest, certificate) =
+        X509Certificate::from_der(der).map_err(|error| unreadable(error.to_string()))?;
+    if !rest.is_empty() {
+        return Err(unreadable(format!("{} bytes follow it", rest.len())));
+    }
+    let basic = match extension(&certificate, &OID_X509_EXT_BASIC_CONSTRAINTS)? {
+        None => None,
+        Some(ParsedExtension::BasicConstraints(basic)) => Some(basic),
+        Some(_) => return Err(unreadable("its basic constraints".to_owned())),
+    };
+    let usage = match extension(&certificate, &OID_X509_EXT_KEY_USAGE)? {
+        None => None,
+        Some(ParsedExtension::KeyUsage(usage)) => Some(usage),
+        Some(_) => return Err(unreadable("its key usage".to_owned())),
+    };
+    let purposes = match extension(&certificate, &OID_X509_EXT_EXTENDED_KEY_USAGE)? {
+        None => None,
+        Some(ParsedExtension::ExtendedKeyUsage(purposes)) => Some(purposes),
+        Some(_) => return Err(unreadable("its extended key usage".to_owned())),
+    };
+    Ok(PathFacts {
+        version: certificate.version().0.saturating_add(1),
+        is_authority: basic.map(|basic| basic.ca),
+        path_length: basic.and_then(|basic| basic.path_len_constraint),
+        signs_certificates: usage.is_none_or(|usage| usage.key_cert_sign()),
+        signs_handshakes: usage.is_none_or(|usage| usage.digital_signature()),
+        serves_servers: purposes.is_none_or(|purposes| purposes.server_auth),
+        serves_clients: purposes.is_none_or(|purposes| purposes.client_auth),
+        weak_bits: match certificate.public_key().parsed() {
+            Ok(PublicKey::RSA(key)) => {
+                Some(bits(key.modulus)).filter(|size| *size < LEAST_RSA_BITS)
+            }
+            _ => None,
+        },
+        subject_der: certificate.subject().as_raw().to_vec(),
+        issuer_der: certificate.issuer().as_raw().to_vec(),
+        not_before: certificate.validity().not_before.timestamp(),
+        not_after: certificate.validity().not_after.timestamp(),
+    })
+}
+
+fn extension<'a>(
+    certificate: &'a X509Certificate<'_>,
+    oid: &Oid<'_>,
+) -> Result<Option<&'a ParsedExtension<'a>>, Unreadable> {
+    certificate
+        .get_extension_unique(oid)
+        .map(|found| found.map(|extension| extension.parsed_extension()))
+        .map_err(|error| Unreadable("certificate", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, IsCa,
+        KeyPair, KeyUsagePurpose,
+    };
+
+    use super::*;
+
+    fn read(change: impl FnOnce(&mut CertificateParams)) -> Result<PathFacts, Unreadable> {
+        let mut params = CertificateParams::default();
+        change(&mut params);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        path_facts(certificate.der())
+    }
+
+    #[test]
+    fn what_is_not_restricted_may_be_anything_but_an_authority() {
+        let read = read(|_| ()).unwrap();
+        assert_eq!((read.version, read.is_authority), (3, None));
+        assert!(read.signs_certificates && read.signs_handshakes);
+        assert!(read.serves_servers && read.serves_clients);
+        assert_eq!((read.path_length, read.weak_bits), (None, None));
+        assert!(read.is_self_issued());
+    }
+
+    #[test]
+    fn restrictions_are_read() {
+        let found = read(|params| {
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(2));
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        })
+        .unwrap();
+        assert_eq!(
+            (found.is_authority, found.path_length),
+            (Some(true), Some(2))
+        );
+        assert!(found.signs_certificates && !found.signs_handshakes);
+        assert!(!found.serves_servers && found.serves_clients);
+        let found = read(|params| {
+            params.is_ca = IsCa::ExplicitNoCa;
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+        })
+        .unwrap();
+        assert_eq!(found.is_authority, Some(false));
+        assert!(!found.signs_certificates && found.signs_handshakes);
+        assert!(!found.serves_servers && !found.serves_clients);
+    }
+
+    /// Taken for absent, each of them would lift the restriction that it was meant to be.
+    #[test]
+    fn an_extension_that_cannot_be_read_is_an_error() {
+        for oid in [[2, 5, 29, 15], [2, 5, 29, 37], [2, 5, 29, 19]] {
+            let found = read(|params| {
+                let garbage = CustomExtension::from_oid_content(&oid, vec![0x05, 0x00]);
+                params.custom_extensions.push(garbage);
+            });
+            assert!(found.is_err(), "{oid:?} {found:?}");
+        }
+    }
+}
