@@ -7,6 +7,7 @@ stream of bytes, another TLSStream among them. Time limits are anyio's: `fail_af
 - One task may receive while another sends; two that do the same: BusyResourceError.
 - The end of the peer's data is EndOfStream, after its close_notify. What breaks the connection is
   BrokenResourceError, and its cause the TLSError: RaggedEOF for a connection that just ended.
+- Who closes waits until the peer has all data that was sent (ARCHITECTURE.md, "Endings").
 - Cancelling a `receive` loses nothing. A `send` that is cancelled while its ciphertext goes out
   leaves the stream good for receiving alone: nobody knows how much of it went.
 
@@ -30,8 +31,10 @@ from anyio import (
     ResourceGuard,
     TypedAttributeSet,
     aclose_forcefully,
+    create_task_group,
     fail_after,
     move_on_after,
+    sleep,
     to_thread,
     typed_attribute,
 )
@@ -48,6 +51,7 @@ from anyio.lowlevel import checkpoint
 from .capabilities import check_no_early_data
 from .configuration import TLSServerConfiguration
 from .constants import TLSVersion
+from .delivery import CLOSE_TIMEOUT, naps, unacknowledged
 from .driver import Driver, Need, State
 from .errors import PeerMisbehaved, RaggedEOF, TLSError
 from .info import ConnectionInfo
@@ -55,6 +59,8 @@ from .interfaces import ClientContext, ServerContext, SupportsHandshakeMayBlock,
 from .unread import all_of, another, something_has_come
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from typing_extensions import Buffer
 
 __all__ = [
@@ -66,8 +72,6 @@ __all__ = [
     "TLSStream",
 ]
 
-#: How long `aclose` waits for the peer's close_notify, in seconds.
-CLOSE_TIMEOUT: Final = 5.0
 #: How long a listener lets a handshake take, in seconds.
 HANDSHAKE_TIMEOUT: Final = 30.0
 #: How long the peer is read from, at most, after a handshake was refused, in seconds: closing with
@@ -105,7 +109,9 @@ class TLSStream(ByteStream):
         self._on_trial = not isinstance(buffer.context.configuration, TLSServerConfiguration)
         #: Ciphertext was lost on its way: what follows could not be opened.
         self._torn = False
-        self._closed = False
+        #: What has to wait for the next `send` ends here, counted from the first byte sent.
+        self._deferred = 0
+        self._after_fin = self._closed = False
 
     @classmethod
     async def wrap(
@@ -163,7 +169,7 @@ class TLSStream(ByteStream):
                 if isinstance(data, bytes) and data:
                     self._on_trial = False
                     return data
-                if self._driver.unsent:
+                if self._driver.unsent and self._end_of_unsent() > self._deferred:
                     await self._flush_quietly()
                 if not isinstance(data, Need):
                     raise EndOfStream
@@ -200,24 +206,42 @@ class TLSStream(ByteStream):
             await self._flush()
 
     async def aclose(self) -> None:
-        """Send close_notify, wait `CLOSE_TIMEOUT` at most for the peer's, and close.
+        """Send close_notify, and close when the peer has acknowledged all data that was sent.
 
-        What still comes is discarded. Where another task receives, it gets ClosedResourceError,
-        and nothing is waited for. When it is cancelled, it closes all the same.
+        It takes `CLOSE_TIMEOUT` at most, and discards what comes meanwhile. Where all had been
+        acknowledged before, nothing is waited for. Where that cannot be measured (a stream that is
+        no socket, and systems other than Linux and macOS), the peer's end is waited for instead,
+        unless another task receives. A task that receives gets ClosedResourceError. When it is
+        cancelled, it closes all the same.
+
+        Raises BrokenResourceError, with the cause, if data may be lost. The stream is closed then.
         """
         if self._closed:
             await checkpoint()
             return
         self._closed = True
         try:
-            with move_on_after(CLOSE_TIMEOUT):
-                await self._say_goodbye()
+            lost = await self._end()
         except BaseException:
             self._driver.abort()
             await aclose_forcefully(self.transport_stream)
             raise
         self._driver.abort()
         await self.transport_stream.aclose()
+        if lost is not None:
+            raise BrokenResourceError from lost
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """Close. After an exception, by force: what was sent must not look complete."""
+        if exc_type is None:
+            await self.aclose()
+        else:
+            await aclose_forcefully(self)
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -319,8 +343,10 @@ class TLSStream(ByteStream):
                     need = await to_thread.run_sync(self._driver.handshake, abandon_on_cancel=True)
                 else:
                     need = self._driver.handshake()
-                await self._flush()
+                if need is not None or self._driver.flight_unsent:
+                    await self._flush()
                 if need is None:
+                    self._offer_tickets()
                     return
                 if need is Need.READ:
                     self._driver.receive(await self._more())
@@ -338,13 +364,94 @@ class TLSStream(ByteStream):
                 while await self._more():
                     pass
 
-    async def _say_goodbye(self) -> None:
-        with suppress(TLSError, BrokenResourceError, ClosedResourceError, BusyResourceError):
-            self._driver.close()
-            await self._flush()
+    def _offer_tickets(self) -> None:
+        """Send what the system takes at once: no handshake waits until a peer takes its tickets.
+
+        The rest goes with the next `send`, and all of it where the stream below is no socket.
+        """
+        below = self.transport_stream
+        if self._driver.unsent and isinstance(below, SocketStream):
+            raw = below.extra(SocketAttribute.raw_socket)  # noqa: S610 - there is no SQL here
+            with another(raw) as duplicate, suppress(OSError):
+                while duplicate is not None and (waiting := self._driver.to_send()):
+                    self._driver.sent += duplicate.send(waiting)
+        self._deferred = self._end_of_unsent()
+
+    def _end_of_unsent(self) -> int:
+        return self._driver.sent + self._driver.unsent
+
+    # --- the end ---
+
+    async def _end(self) -> BaseException | None:
+        """Say goodbye and wait for delivery; return what keeps it, None if nothing does."""
+        with move_on_after(CLOSE_TIMEOUT):
+            try:
+                self._driver.close()
+                if not self._torn:
+                    await self._flush()
+            except TLSError:
+                return None  # It has failed, and whoever used it has been told.
+            except (BrokenResourceError, ClosedResourceError) as error:
+                return error if self._undelivered() else None
+            if self._undelivered() == 0:
+                return None
+            with suppress(BrokenResourceError, ClosedResourceError, NotImplementedError, OSError):
+                await self.transport_stream.send_eof()
+                self._after_fin = True
+            return await self._delivery()
+        missing = self._undelivered()
+        if missing == 0:
+            return None
+        if missing is None:
+            return TimeoutError(
+                f"the peer has not ended the connection within {CLOSE_TIMEOUT} seconds of "
+                "aclose(), so it is unknown whether it has received everything"
+            )
+        return TimeoutError(
+            f"the peer has not acknowledged everything within {CLOSE_TIMEOUT} seconds of aclose(): "
+            f"{missing} bytes of what was sent may be lost"
+        )
+
+    async def _delivery(self) -> BaseException | None:
+        """Read on, discarding, until the peer has everything, or will not get it."""
+        ended: list[BaseException | None] = []
+        lost = None
+        async with create_task_group() as tasks:
+            tasks.start_soon(self._discard, ended)
+            for nap in naps():
+                missing = self._undelivered()
+                if missing == 0:
+                    break
+                if ended and (missing is None or ended[0] is not None):
+                    # Where nothing can be measured, the peer's end stands for it.
+                    lost = ended[0]
+                    break
+                await sleep(nap)
+            tasks.cancel_scope.cancel()
+        return lost
+
+    async def _discard(self, ended: list[BaseException | None]) -> None:
+        """Read for nobody, and append how that ended."""
+        try:
             with self._receiving:
                 while self._driver.discard() is Need.READ:
                     self._driver.receive(await self._more())
+        except (TLSError, BrokenResourceError, ClosedResourceError) as error:
+            ended.append(error)
+        except BusyResourceError:
+            ended.append(None)
+        else:
+            ended.append(None)
+
+    def _undelivered(self) -> int | None:
+        """How many bytes that carry data the peer has not acknowledged; None: it is unknown."""
+        driver = self._driver
+        if not driver.data_end:
+            return 0
+        raw = self.extra(SocketAttribute.raw_socket, None)  # noqa: S610 - there is no SQL here
+        in_flight = unacknowledged(raw, after_fin=self._after_fin)
+        # What was sent behind the last data, close_notify above all, does not count.
+        return None if in_flight is None else max(0, in_flight - (driver.sent - driver.data_end))
 
 
 class TLSListener(Listener[TLSStream]):

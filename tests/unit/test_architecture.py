@@ -169,7 +169,9 @@ UNSAFE = {
     "crates/io/src/delivery.rs",
     "crates/io/src/fork.rs",
     "crates/python/src/bytes.rs",
+    "crates/python/src/calls.rs",
     "crates/python/src/descriptors.rs",
+    "crates/python/src/interpreters.rs",
 }
 
 

@@ -42,6 +42,8 @@ mod delivery;
 #[cfg(unix)]
 mod error;
 #[cfg(unix)]
+mod exit;
+#[cfg(unix)]
 mod fork;
 #[cfg(unix)]
 mod listener;
@@ -71,6 +73,7 @@ pub use self::{
     deadline::Timeout,
     delivery::unacknowledged,
     error::Error,
+    exit::{end_workers, in_application},
     fork::watch_forks,
     listener::Listener,
     settings::ListenerSettings,
@@ -78,4 +81,5 @@ pub use self::{
     stream::Stream,
     take_over::take_over,
     wait::Interrupt,
+    workers::Keep,
 };

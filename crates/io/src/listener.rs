@@ -35,7 +35,7 @@ use crate::socket::{self, Address};
 use crate::stream::Stream;
 use crate::take_over::own;
 use crate::wait::{Bell, Interest, Interrupt, poll_until};
-use crate::workers::Shared;
+use crate::workers::{Keep, Shared};
 
 /// Taken from the kernel's queue at a time.
 const ACCEPT_BATCH: usize = 16;
@@ -114,7 +114,8 @@ impl Listener {
         })
     }
 
-    /// Returns the next connection; its calls may wait for `stream_timeout` each.
+    /// Returns the next connection; its calls may wait for `stream_timeout` each. Threads that this
+    /// starts for handshakes that may block have a share in `keep`.
     ///
     /// With a timeout or without, the connection whose handshake finishes first, unless
     /// [`ListenerSettings::handshake_on_accept`] is off. Non-blocking, or with that off: the next
@@ -131,6 +132,7 @@ impl Listener {
     pub fn accept(
         &self,
         stream_timeout: Timeout,
+        keep: Option<&Keep>,
         interrupt: &mut dyn Interrupt,
     ) -> Result<Stream, Error> {
         self.check_process()?;
@@ -138,7 +140,7 @@ impl Listener {
         let deadline = Deadline::after(self.timeout());
         let stream = if self.settings.handshake_on_accept && deadline != Deadline::NonBlocking {
             self.lock()?.enter();
-            let outcome = self.accept_finished(deadline, interrupt);
+            let outcome = self.accept_finished(deadline, keep, interrupt);
             self.lock_anyway().leave();
             outcome?
         } else {
@@ -151,6 +153,7 @@ impl Listener {
     fn accept_finished(
         &self,
         deadline: Deadline,
+        keep: Option<&Keep>,
         interrupt: &mut dyn Interrupt,
     ) -> Result<Stream, Error> {
         let mut pool = self.lock()?;
@@ -161,7 +164,8 @@ impl Listener {
                 }
                 return Ok(stream);
             }
-            let others_work = self.settings.handshake_may_block && self.shared.hire(&mut pool);
+            let others_work =
+                self.settings.handshake_may_block && self.shared.hire(&mut pool, keep);
             let work = if others_work { None } else { pool.begin_work() };
             pool = if let Some(pending) = work {
                 drop(pool);

@@ -6,6 +6,7 @@
 //! handshakes may be in hand, end when they have had nothing to do for a while, and when the listener
 //! is closed; one that is in a callback then ends as soon as that returns, and drops its connection.
 
+use std::any::Any;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::exit;
 use crate::pool::{Pending, Pool, Step};
 use crate::settings::ListenerSettings;
 
@@ -20,6 +22,10 @@ use crate::settings::ListenerSettings;
 const STAYS: Duration = Duration::from_secs(5);
 /// As the main thread has it: the application's code runs on it.
 const STACK: usize = 8 * 1024 * 1024;
+
+/// What must live for as long as a thread may run the application's code: whatever that needs, where
+/// the thread itself has no share in it.
+pub type Keep = Arc<dyn Any + Send + Sync>;
 
 /// What a listener shares with its threads.
 pub(crate) struct Shared {
@@ -44,15 +50,23 @@ impl Shared {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that threads work on what is ready. `false`: none can be had.
-    pub(crate) fn hire(self: &Arc<Self>, pool: &mut Pool) -> bool {
+    /// Sees to it that threads work on what is ready; each has a share in `keep`. `false`: none can be
+    /// had.
+    pub(crate) fn hire(self: &Arc<Self>, pool: &mut Pool, keep: Option<&Keep>) -> bool {
+        if exit::is_ending() {
+            return false;
+        }
         let mut missing = pool.ready.len().saturating_sub(pool.idle);
         while missing > 0 && pool.workers < self.settings.handshake_limit {
             let shared = Arc::clone(self);
+            let keep = keep.cloned();
             let started = thread::Builder::new()
                 .name("polytls handshake".to_owned())
                 .stack_size(STACK)
-                .spawn(move || shared.run());
+                .spawn(move || {
+                    shared.run();
+                    drop(keep);
+                });
             if let Err(error) = started {
                 log::debug!("no thread for a handshake: {error}");
                 break;
@@ -72,11 +86,15 @@ impl Shared {
         let mut pool = self.lock();
         pool.idle -= 1;
         while pool.socket.is_some() {
+            let Some(at_work) = exit::begin_work() else {
+                break;
+            };
             if let Some(pending) = pool.begin_work() {
                 drop(pool);
                 pool = self.work(pending);
                 continue;
             }
+            drop(at_work);
             pool.idle += 1;
             let waited = self.wanted.wait_timeout(pool, STAYS);
             let timed_out;

@@ -22,9 +22,11 @@ use std::ptr;
 
 use polytls_core::{Memory, Room};
 use pyo3::exceptions::{PyBufferError, PyTypeError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
-use pyo3::{ffi, intern};
+
+use crate::calls::CallsOut as _;
 
 /// Calls that touch less than this stay attached: those of one record, for which the cipher takes 1
 /// to 2 us. To detach costs 40 ns, and others to attach again and to look whose the memory is: with
@@ -151,7 +153,7 @@ impl<'a, 'py> Source<'a, 'py> {
 fn is_view_of_bytes(object: &Bound<'_, PyAny>) -> bool {
     object.is_exact_instance_of::<PyMemoryView>()
         && object
-            .getattr(intern!(object.py(), "obj"))
+            .attribute("obj")
             .is_ok_and(|owner| owner.is_exact_instance_of::<PyBytes>())
 }
 

@@ -8,6 +8,8 @@ use std::os::fd::{BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::calls::{CallsOut as _, import};
+
 const EBADF: i32 = 9;
 
 fn bad_descriptor() -> PyErr {
@@ -17,8 +19,8 @@ fn bad_descriptor() -> PyErr {
 /// Takes the descriptor out of a `socket.socket`, which is closed then.
 pub(crate) fn taken(socket: &Bound<'_, PyAny>) -> PyResult<OwnedFd> {
     // The class's own method: a subclass's may give anything.
-    let class = socket.py().import("_socket")?.getattr("socket")?;
-    let descriptor: RawFd = class.call_method1("detach", (socket,))?.extract()?;
+    let class = import(socket.py(), "_socket")?.attribute("socket")?;
+    let descriptor: RawFd = class.method_out("detach", (socket,))?.extract()?;
     if descriptor < 0 {
         return Err(bad_descriptor());
     }

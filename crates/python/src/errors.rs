@@ -5,6 +5,7 @@ use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::calls::CallsOut as _;
 use crate::imported::Imported;
 use crate::info;
 
@@ -51,7 +52,7 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
         Error::Certificate(failure) => {
             let reason = VerificationFailure
                 .get(py)?
-                .getattr(failure.reason.name())?;
+                .attribute(failure.reason.name())?;
             facts.set_item("reason", reason)?;
             facts.set_item("hostname", &failure.hostname)?;
             facts.set_item("chain", info::chain(py, &failure.chain)?)?;
@@ -62,7 +63,7 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
                 facts.set_item("not_after", info::moment(py, not_after)?)?;
             }
             facts.set_item("trust_source", &failure.trust_source)?;
-            facts.set_item("turn", TURNS.get(py)?.getattr(failure.turn.name())?)?;
+            facts.set_item("turn", TURNS.get(py)?.attribute(failure.turn.name())?)?;
             facts.set_item("explanation", &failure.explanation)?;
             &CertificateVerificationError
         }
@@ -71,7 +72,7 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
         Error::PeerIncompatible(_) => &PeerIncompatible,
         Error::AlertReceived(Alert(number)) => {
             // An unassigned number stays one.
-            let alert = ALERTS.get(py)?.call1((*number,));
+            let alert = ALERTS.get(py)?.call_out((*number,), None);
             let alert = alert.or_else(|_| number.into_pyobject(py).map(Bound::into_any))?;
             facts.set_item("alert", alert)?;
             if Alert(*number).rejects_certificate() {
@@ -91,7 +92,7 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
         Error::Configuration { .. } => format!("{implementation}: {error}"),
         other => other.to_string(),
     };
-    let made = PyErr::from_value(class.get(py)?.call((message,), Some(&facts))?);
+    let made = PyErr::from_value(class.get(py)?.call_out((message,), Some(&facts))?);
     if let Some(exception) = cause(error) {
         made.set_cause(
             py,

@@ -11,6 +11,7 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 
 use crate::addresses::{Address, socket_addresses};
+use crate::calls::CallsOut as _;
 use crate::descriptors;
 use crate::errors::cause;
 use crate::waiting::{Signals, failed, timeout};
@@ -120,7 +121,7 @@ pub(crate) fn take_over(
     socket: &Bound<'_, PyAny>,
     connection: Connection,
 ) -> PyResult<SocketHandle> {
-    let timeout = timeout(socket.call_method0("gettimeout")?.extract()?)?;
+    let timeout = timeout(socket.method_out("gettimeout", ())?.extract()?)?;
     let descriptor = descriptors::taken(socket)?;
     match py.detach(|| polytls_io::take_over(descriptor, connection, timeout)) {
         Ok(stream) => Ok(SocketHandle::of_stream(stream, context, implementation)),

@@ -5,6 +5,7 @@ use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple, PyTzInfo};
 
+use crate::calls::CallsOut as _;
 use crate::imported::Imported;
 
 static CIPHERS: Imported = Imported::new("polytls.constants", "CipherSuite");
@@ -18,7 +19,7 @@ static DATETIME: Imported = Imported::new("datetime", "datetime");
 /// The member of an enumeration for `value`, or `value` itself where there is none.
 fn known<'py>(kind: &Imported, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = value.py();
-    match kind.get(py)?.call1((&value,)) {
+    match kind.get(py)?.call_out((&value,), None) {
         Ok(member) => Ok(member),
         Err(error) if error.is_instance_of::<pyo3::exceptions::PyValueError>(py) => Ok(value),
         Err(error) => Err(error),
@@ -43,7 +44,7 @@ pub(crate) fn moment(py: Python<'_>, seconds: i64) -> PyResult<Bound<'_, PyAny>>
     let utc = PyTzInfo::utc(py)?;
     DATETIME
         .get(py)?
-        .call_method1("fromtimestamp", (seconds, utc))
+        .method_out("fromtimestamp", (seconds, utc))
 }
 
 /// A `CertificateInfo`; None for what cannot be read.
@@ -71,13 +72,13 @@ pub(crate) fn certificate<'py>(py: Python<'py>, der: &[u8]) -> PyResult<Option<B
     fields.set_item("not_before", moment(py, summary.not_before)?)?;
     fields.set_item("not_after", moment(py, summary.not_after)?)?;
     let serial = PyBytes::new(py, &summary.serial_number);
-    let serial = PyInt::type_object(py).call_method1("from_bytes", (serial, "big"))?;
+    let serial = PyInt::type_object(py).method_out("from_bytes", (serial, "big"))?;
     fields.set_item("serial_number", serial)?;
     fields.set_item("key_type", summary.key_type)?;
     fields.set_item("key_bits", summary.key_bits)?;
     fields.set_item("is_authority", summary.is_authority)?;
     fields.set_item("spki", PyBytes::new(py, &summary.spki))?;
-    CERTIFICATE.get(py)?.call((), Some(&fields)).map(Some)
+    CERTIFICATE.get(py)?.call_out((), Some(&fields)).map(Some)
 }
 
 // --- of one handshake; `facts` is None until it is complete ---
@@ -101,7 +102,7 @@ pub(crate) fn version<'py>(
     } else {
         "TLSv1_2"
     };
-    VERSIONS.get(py)?.getattr(name).map(Some)
+    VERSIONS.get(py)?.attribute(name).map(Some)
 }
 
 pub(crate) fn protocol<'py>(
@@ -153,5 +154,5 @@ pub(crate) fn connection_info<'py>(
     let verified = facts.and_then(|facts| facts.verified_chain.as_deref());
     let verified = verified.map(|verified| chain(py, verified));
     fields.set_item("verified_chain", verified.transpose()?)?;
-    INFO.get(py)?.call((), Some(&fields))
+    INFO.get(py)?.call_out((), Some(&fields))
 }

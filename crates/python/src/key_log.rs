@@ -3,7 +3,8 @@
 use polytls_core::config::KeyLog;
 use pyo3::prelude::*;
 
-use crate::callbacks::Callback;
+use crate::callbacks::{Callback, attached};
+use crate::calls::{CallsOut as _, report};
 
 /// A Python function that takes lines of the NSS key log format.
 #[derive(Debug)]
@@ -18,10 +19,11 @@ impl Callback for Lines {
 impl KeyLog for Lines {
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
         let line = format!("{label} {} {}", hex(client_random), hex(secret));
-        Python::attach(|py| {
-            if let Err(error) = self.0.call1(py, (line,)) {
+        attached(|py| {
+            let function = self.0.bind(py);
+            if let Err(error) = function.call_out((line,), None) {
                 // Debugging must not break what is debugged; Python reports it.
-                error.write_unraisable(py, Some(self.0.bind(py)));
+                report(py, error.into_value(py).into_bound(py), function);
             }
         });
     }

@@ -9,6 +9,7 @@
 //!   ([`addresses`], [`waiting`], [`descriptors`]); memory of Python's for both ([`bytes`](mod@bytes));
 //! - facts and errors out ([`info`], [`errors`]), and keying material ([`exporter`]), in classes of the
 //!   Python package ([`imported`]);
+//! - what the end of the interpreter cuts off ([`calls`]), and which interpreter it is ([`interpreters`]);
 //! - the verdict on a peer, for implementations that are not Rust's ([`judge`]);
 //! - host names ([`names`]), certificates read ([`certificates`]), throw-away ones ([`testing`],
 //!   [`testing_signer`]).
@@ -28,6 +29,7 @@ mod buffer;
 mod busy;
 mod bytes;
 mod callbacks;
+mod calls;
 mod certificates;
 mod configuration;
 mod descriptors;
@@ -37,6 +39,7 @@ mod exporter;
 mod handle;
 mod imported;
 mod info;
+mod interpreters;
 mod judge;
 mod key_log;
 mod names;
@@ -47,44 +50,46 @@ mod testing_signer;
 mod verifier;
 mod waiting;
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
+
+use crate::calls::{CallsOut as _, import};
 
 /// The Rust core of polytls; its parts are reached through `polytls.implementations`.
 #[pymodule(gil_used = false)]
-mod _native {
-    #[pymodule_export]
-    use crate::backend::{Backend, backend, use_record_layer};
-    #[pymodule_export]
-    use crate::buffer::TlsBuffer;
-    #[pymodule_export]
-    use crate::certificates::{
-        is_certificate_for, leaf_validity, read_certificate, revocation_lists,
-    };
-    #[pymodule_export]
-    use crate::descriptors::unacknowledged;
-    #[pymodule_export]
-    use crate::engine::{ClientEngine, ServerEngine};
-    #[pymodule_export]
-    use crate::exporter::server_end_point;
-    #[pymodule_export]
-    use crate::handle::SocketHandle;
-    #[pymodule_export]
-    use crate::judge::Judge;
-    #[pymodule_export]
-    use crate::names::host_name;
-    #[pymodule_export]
-    use crate::socket::TlsSocket;
-    #[pymodule_export]
-    use crate::testing::{CertificateAuthority, self_signed};
-    #[pymodule_export]
-    use crate::testing_signer::{public_half, sign};
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    interpreters::refuse_others(module.py())?;
+    // Contexts and buffers want to know of forks, too.
+    polytls_io::watch_forks().map_err(|error| PyImportError::new_err(error.to_string()))?;
+    let end = wrap_pyfunction!(end_workers, module)?;
+    import(module.py(), "atexit")?.method_out("register", (end,))?;
 
-    use pyo3::prelude::*;
+    module.add_class::<backend::Backend>()?;
+    module.add_class::<buffer::TlsBuffer>()?;
+    module.add_class::<engine::ClientEngine>()?;
+    module.add_class::<engine::ServerEngine>()?;
+    module.add_class::<handle::SocketHandle>()?;
+    module.add_class::<judge::Judge>()?;
+    module.add_class::<socket::TlsSocket>()?;
+    module.add_class::<testing::CertificateAuthority>()?;
 
-    /// Forks are counted from here on: contexts and buffers want to know of them, too.
-    #[pymodule_init]
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-        polytls_io::watch_forks()
-            .map_err(|error| pyo3::exceptions::PyImportError::new_err(error.to_string()))
-    }
+    module.add_function(wrap_pyfunction!(backend::backend, module)?)?;
+    module.add_function(wrap_pyfunction!(backend::use_record_layer, module)?)?;
+    module.add_function(wrap_pyfunction!(certificates::is_certificate_for, module)?)?;
+    module.add_function(wrap_pyfunction!(certificates::leaf_validity, module)?)?;
+    module.add_function(wrap_pyfunction!(certificates::read_certificate, module)?)?;
+    module.add_function(wrap_pyfunction!(certificates::revocation_lists, module)?)?;
+    module.add_function(wrap_pyfunction!(descriptors::unacknowledged, module)?)?;
+    module.add_function(wrap_pyfunction!(exporter::server_end_point, module)?)?;
+    module.add_function(wrap_pyfunction!(names::host_name, module)?)?;
+    module.add_function(wrap_pyfunction!(testing::self_signed, module)?)?;
+    module.add_function(wrap_pyfunction!(testing_signer::public_half, module)?)?;
+    module.add_function(wrap_pyfunction!(testing_signer::sign, module)?)?;
+    Ok(())
+}
+
+/// Called before the interpreter ends: threads of listeners are not to outlast it.
+#[pyfunction]
+fn end_workers(py: Python<'_>) {
+    py.detach(polytls_io::end_workers);
 }

@@ -8,7 +8,8 @@ use polytls_core::config::Signer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::callbacks::Callback;
+use crate::callbacks::{Callback, ENDING, attached};
+use crate::calls::CallsOut as _;
 use crate::imported::Imported;
 
 static SCHEMES: Imported = Imported::new("polytls.constants", "SignatureScheme");
@@ -30,11 +31,11 @@ impl Callback for PythonSigner {
 
 impl PythonSigner {
     fn call(&self, py: Python<'_>, message: &[u8], scheme: u16) -> PyResult<Vec<u8>> {
-        let scheme = SCHEMES.get(py)?.call1((scheme,))?;
+        let scheme = SCHEMES.get(py)?.call_out((scheme,), None)?;
         let signed = self
             .signer
             .bind(py)
-            .call_method1("sign", (PyBytes::new(py, message), scheme))?;
+            .method_out("sign", (PyBytes::new(py, message), scheme))?;
         Ok(signed.cast_into::<PyBytes>()?.as_bytes().to_vec())
     }
 }
@@ -49,7 +50,7 @@ impl Signer for PythonSigner {
     }
 
     fn sign(&self, message: &[u8], scheme: u16) -> Result<Vec<u8>, SignerFailure> {
-        Python::attach(|py| {
+        let signed = attached(|py| {
             self.call(py, message, scheme).map_err(|error| {
                 let exception = error.into_value(py);
                 let kind = exception.bind(py).get_type();
@@ -62,6 +63,12 @@ impl Signer for PythonSigner {
                     message: format!("it raised {kind}"),
                     cause: Some(Cause(Arc::new(exception))),
                 }
+            })
+        });
+        signed.unwrap_or_else(|| {
+            Err(SignerFailure {
+                message: ENDING.to_owned(),
+                cause: None,
             })
         })
     }

@@ -17,12 +17,13 @@ use pyo3::types::PyBytes;
 
 use crate::addresses::python_address;
 use crate::bytes::{Destination, Fresh, Source};
+use crate::calls::{CallsOut as _, import};
 use crate::descriptors;
 use crate::errors::raised;
 use crate::exporter::{Binding, Wish};
 use crate::handle::{Kind, Parts, SocketHandle};
 use crate::waiting::{Signals, failed, seconds, timeout};
-use crate::{busy, info};
+use crate::{busy, callbacks, info};
 
 /// `recv` gives at most this much in one piece, whatever is asked for.
 const LARGEST_RECV: usize = 256 * 1024;
@@ -335,16 +336,16 @@ impl TlsSocket {
         let py = this.py();
         let socket = this.get();
         let listener = socket.listener()?;
-        let default: Option<f64> = py
-            .import("socket")?
-            .call_method0("getdefaulttimeout")?
+        let default: Option<f64> = import(py, "socket")?
+            .method_out("getdefaulttimeout", ())?
             .extract()?;
         let timeout = timeout(default)?;
-        let stream = socket.run(py, |signals| listener.accept(timeout, signals))?;
+        let keep = callbacks::keep(socket.context.clone_ref(py));
+        let stream = socket.run(py, |signals| listener.accept(timeout, Some(&keep), signals))?;
         let address = python_address(stream.peer_address())?;
         let context = socket.context.clone_ref(py);
         let handle = SocketHandle::of_stream(stream, context, socket.implementation);
-        Ok((this.get_type().call1((handle,))?, address))
+        Ok((this.get_type().call_out((handle,), None)?, address))
     }
 
     /// The local address.

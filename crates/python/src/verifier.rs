@@ -8,7 +8,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
-use crate::callbacks::Callback;
+use crate::callbacks::{Callback, ENDING, attached};
+use crate::calls::CallsOut as _;
 use crate::imported::Imported;
 use crate::info;
 
@@ -36,10 +37,8 @@ impl Hook {
         fields.set_item("role", if peer.is_server { "server" } else { "client" })?;
         let leaf = peer.presented.first().map_or(&[][..], AsRef::as_ref);
         fields.set_item("certificate", info::certificate(py, leaf)?)?;
-        let returned = self
-            .0
-            .bind(py)
-            .call1((PEER.get(py)?.call((), Some(&fields))?,))?;
+        let peer = PEER.get(py)?.call_out((), Some(&fields))?;
+        let returned = self.0.bind(py).call_out((peer,), None)?;
         if returned.is_none() {
             return Ok(());
         }
@@ -52,7 +51,7 @@ impl Hook {
 
 impl PeerVerifier for Hook {
     fn verify(&self, peer: &Peer<'_>) -> Result<(), Refusal> {
-        Python::attach(|py| {
+        let verdict = attached(|py| {
             self.call(py, peer).map_err(|error| {
                 let exception = error.into_value(py);
                 Refusal {
@@ -62,6 +61,12 @@ impl PeerVerifier for Hook {
                     ),
                     cause: Some(Cause(Arc::new(exception))),
                 }
+            })
+        });
+        verdict.unwrap_or_else(|| {
+            Err(Refusal {
+                message: format!("peer_verifier was not asked: {ENDING}"),
+                cause: None,
             })
         })
     }
@@ -74,7 +79,7 @@ fn first_line(exception: &Bound<'_, PyAny>) -> String {
         .name()
         .map_or_else(|_| "an exception".to_owned(), |name| name.to_string());
     let text = exception
-        .str()
+        .text()
         .map(|text| text.to_string_lossy().into_owned());
     match text.unwrap_or_default().lines().next() {
         Some(line) => format!("{kind}: {line}"),

@@ -14,6 +14,7 @@ use pyo3::exceptions::{
 use pyo3::prelude::*;
 
 use crate::busy;
+use crate::calls::{CallsOut as _, import};
 use crate::errors::{INHERITED, raised};
 
 /// The number of Linux and macOS alike.
@@ -66,9 +67,11 @@ impl Signals {
         let on_main_thread = match IS_MAIN.get() {
             Some(known) => known,
             None => {
-                let threading = py.import("threading")?;
-                let main = threading.call_method0("main_thread")?.getattr("ident")?;
-                let is_main = main.eq(threading.call_method0("get_ident")?)?;
+                let threading = import(py, "threading")?;
+                let main = threading
+                    .method_out("main_thread", ())?
+                    .attribute("ident")?;
+                let is_main = main.eq(threading.method_out("get_ident", ())?)?;
                 // Only what stays so: a forked child's main thread may have been another before.
                 IS_MAIN.set(is_main.then_some(true));
                 is_main
@@ -86,13 +89,15 @@ impl Interrupt for Signals {
         if !self.on_main_thread {
             return false;
         }
-        Python::attach(|py| match busy::outside(|| py.check_signals()) {
-            Ok(()) => false,
-            Err(error) => {
+        // At the end of the interpreter, which a finalizer may wait in, no handlers run any more.
+        let handled = Python::try_attach(|py| busy::outside(|| py.check_signals()));
+        match handled {
+            None | Some(Ok(())) => false,
+            Some(Err(error)) => {
                 self.raised = Some(error);
                 true
             }
-        })
+        }
     }
 }
 
@@ -126,7 +131,7 @@ pub(crate) fn failed(
 }
 
 fn strerror(py: Python<'_>, number: i32) -> PyResult<String> {
-    py.import("os")?
-        .call_method1("strerror", (number,))?
+    import(py, "os")?
+        .method_out("strerror", (number,))?
         .extract()
 }

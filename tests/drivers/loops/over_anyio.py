@@ -24,7 +24,8 @@ async def listening(lab: Lab, handler: Any, *, tls: Any = None, **given: Any) ->
         tasks.cancel_scope.cancel()
 
 
-async def dialled(lab: Lab, port: int, **given: Any) -> TLSStream:
+async def dialled(lab: Lab, port: int, *, tls: Any = None, **given: Any) -> TLSStream:
     """A client's end, which trusts the server."""
     given.setdefault("server_hostname", lab.host)
-    return await TLSStream.wrap(await anyio.connect_tcp("127.0.0.1", port), lab.client(), **given)
+    below = await anyio.connect_tcp("127.0.0.1", port)
+    return await TLSStream.wrap(below, tls or lab.client(), **given)

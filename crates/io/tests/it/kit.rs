@@ -44,7 +44,7 @@ pub(crate) fn listener_with(settings: ListenerSettings) -> Arc<Listener> {
 }
 
 pub(crate) fn accept(listener: &Listener) -> Result<Stream, Error> {
-    listener.accept(Timeout::Forever, &mut || false)
+    listener.accept(Timeout::Forever, None, &mut || false)
 }
 
 pub(crate) fn dial(address: SocketAddr) -> Result<Stream, Error> {

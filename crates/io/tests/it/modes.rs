@@ -200,7 +200,7 @@ fn handshakes_can_be_left_to_the_caller() {
         let listener = listener_with(settings);
         let address = listener.local_address().unwrap();
         let client = thread::spawn(move || dial(address));
-        let server = listener.accept(SOON, &mut || false).unwrap();
+        let server = listener.accept(SOON, None, &mut || false).unwrap();
         assert!(server.facts().unwrap().is_none());
         assert_eq!(server.timeout(), SOON);
         server.set_timeout(Timeout::Forever);

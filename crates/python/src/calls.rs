@@ -1,0 +1,157 @@
+//! Calls of Python code, which the end of the interpreter may cut off.
+//!
+//! Up to Python 3.13 a thread that wants the GIL while the interpreter is finalized is ended with
+//! `pthread_exit`, wherever it is. glibc then unwinds its stack. Rust's functions are not made for that:
+//! where they have called C, which does not unwind, the process is aborted. So each call that may run
+//! Python code, and let go of the GIL while it does, is declared as one that may unwind, with
+//! [`Hang`] around it: the thread stops there for good, as Python 3.14 does it by itself. PyO3 does the
+//! same where a thread attaches and where it comes back from `detach`.
+//!
+//! clippy.toml refuses PyO3's own methods for these calls. What is left is code that the interpreter runs
+//! by itself: a finalizer at a deallocation, `__index__` and `__buffer__` of an argument's class.
+//!
+//! `unsafe`, as the functions of C are called directly: with borrowed references of living objects, while
+//! attached; each gives a new reference, or null with an exception set.
+#![allow(unsafe_code)]
+
+use pyo3::exceptions::PyBaseException;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyModule, PyString, PyTuple};
+
+/// As in `pyo3::ffi`, but for the unwinding, which other systems do not know.
+#[cfg(unix)]
+mod raw {
+    use pyo3::ffi::PyObject;
+
+    unsafe extern "C-unwind" {
+        pub(super) fn PyObject_Call(
+            callable: *mut PyObject,
+            arguments: *mut PyObject,
+            keywords: *mut PyObject,
+        ) -> *mut PyObject;
+        pub(super) fn PyObject_GetAttr(object: *mut PyObject, name: *mut PyObject)
+        -> *mut PyObject;
+        pub(super) fn PyObject_Str(object: *mut PyObject) -> *mut PyObject;
+        pub(super) fn PyImport_Import(name: *mut PyObject) -> *mut PyObject;
+        pub(super) fn PyErr_WriteUnraisable(object: *mut PyObject);
+    }
+}
+#[cfg(not(unix))]
+use pyo3::ffi as raw;
+
+/// Stops the thread for ever where its stack is unwound.
+struct Hang;
+
+impl Drop for Hang {
+    fn drop(&mut self) {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Runs a call of C that may be cut off.
+#[inline(never)]
+fn may_end_here<R>(call: impl FnOnce() -> R) -> R {
+    let hang = Hang;
+    let result = call();
+    std::mem::forget(hang);
+    result
+}
+
+/// What `call` returns: a new reference, or null with an exception set.
+fn object<'py>(
+    py: Python<'py>,
+    call: impl FnOnce() -> *mut ffi::PyObject,
+) -> PyResult<Bound<'py, PyAny>> {
+    let made = may_end_here(call);
+    // SAFETY: see the module.
+    unsafe { Bound::from_owned_ptr_or_err(py, made) }
+}
+
+/// Arguments by position: a tuple.
+pub(crate) trait Arguments<'py> {
+    fn tuple(self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>>;
+}
+
+impl<'py, T> Arguments<'py> for T
+where
+    T: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>>,
+    PyErr: From<T::Error>,
+{
+    fn tuple(self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        Ok(self.into_pyobject(py)?)
+    }
+}
+
+/// Calls of an object's own code.
+pub(crate) trait CallsOut<'py> {
+    /// `object(*arguments, **keywords)`.
+    fn call_out(
+        &self,
+        arguments: impl Arguments<'py>,
+        keywords: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>>;
+
+    /// `object.name`.
+    fn attribute(&self, name: &str) -> PyResult<Bound<'py, PyAny>>;
+
+    /// `object.name(*arguments)`.
+    fn method_out(
+        &self,
+        name: &str,
+        arguments: impl Arguments<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.attribute(name)?.call_out(arguments, None)
+    }
+
+    /// `str(object)`.
+    fn text(&self) -> PyResult<Bound<'py, PyString>>;
+}
+
+impl<'py, T> CallsOut<'py> for Bound<'py, T> {
+    fn call_out(
+        &self,
+        arguments: impl Arguments<'py>,
+        keywords: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = self.py();
+        let arguments = arguments.tuple(py)?;
+        let keywords = keywords.map_or(std::ptr::null_mut(), Bound::as_ptr);
+        // SAFETY: see the module.
+        object(py, || unsafe {
+            raw::PyObject_Call(self.as_ptr(), arguments.as_ptr(), keywords)
+        })
+    }
+
+    fn attribute(&self, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        let py = self.py();
+        let name = PyString::intern(py, name);
+        // SAFETY: see the module.
+        object(py, || unsafe {
+            raw::PyObject_GetAttr(self.as_ptr(), name.as_ptr())
+        })
+    }
+
+    fn text(&self) -> PyResult<Bound<'py, PyString>> {
+        // SAFETY: see the module.
+        let text = object(self.py(), || unsafe { raw::PyObject_Str(self.as_ptr()) })?;
+        Ok(text.cast_into()?)
+    }
+}
+
+/// `import name`.
+pub(crate) fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyModule>> {
+    let name = PyString::new(py, name);
+    // SAFETY: see the module.
+    let module = object(py, || unsafe { raw::PyImport_Import(name.as_ptr()) })?;
+    Ok(module.cast_into()?)
+}
+
+/// Has Python report what nobody can be told (`sys.unraisablehook`); `source`: where it came from.
+pub(crate) fn report(py: Python<'_>, error: Bound<'_, PyBaseException>, source: &Bound<'_, PyAny>) {
+    PyErr::from_value(error.into_any()).restore(py);
+    // SAFETY: see the module; it takes the exception that is set.
+    may_end_here(|| unsafe { raw::PyErr_WriteUnraisable(source.as_ptr()) });
+}
