@@ -29,7 +29,7 @@ from .frozen import frozen
 from .identity import SigningChain, Source, TrustStore, map_sources
 from .info import PresentedPeer
 from .tickets import TicketKeys
-from .values import Value, instance_of, items_of, path_of
+from .values import Value, explained_call, instance_of, items_of, kind_of, path_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -152,7 +152,7 @@ class _Configuration(Value):
         early_data: object,
     ) -> None:
         if peer_verifier is not None and not callable(peer_verifier):
-            raise TypeError(f"peer_verifier must be callable, not {type(peer_verifier).__name__}")
+            raise TypeError(f"peer_verifier must be callable, not {kind_of(peer_verifier)}")
         self._fill(
             ciphers=_ciphers_of(ciphers),
             inner_protocols=_protocols_of(inner_protocols),
@@ -294,6 +294,7 @@ class TLSClientConfiguration(_Configuration):
     _certificate_chain: SigningChain | None
     _alternative_chains: tuple[SigningChain, ...]
 
+    @explained_call
     def __init__(
         self,
         certificate_chain: SigningChain | None = None,
@@ -368,6 +369,7 @@ class TLSServerConfiguration(_Configuration):
     _client_authentication: ClientAuthentication | None
     _ticket_keys: TicketKeys | None
 
+    @explained_call
     def __init__(
         self,
         certificate_chain: Sequence[SigningChain] | None = None,
@@ -457,7 +459,7 @@ def _ciphers_of(value: object) -> tuple[CipherSuite | int, ...] | None:
     suites: list[CipherSuite | int] = []
     for index, item in enumerate(items_of("ciphers", value, "CipherSuite or int")):
         if not isinstance(item, int) or isinstance(item, bool):
-            _wrong_item("ciphers", index, item, "CipherSuite or int")
+            _wrong_item("ciphers", index, item, "CipherSuite or int", CipherSuite)
         suites.append(known(CipherSuite, item))
     return tuple(suites)
 
@@ -471,7 +473,7 @@ def _protocols_of(value: object) -> tuple[NextProtocol | bytes, ...]:
             protocols.append(item)
             continue
         if not isinstance(item, bytes | bytearray | memoryview):
-            _wrong_item("inner_protocols", index, item, "NextProtocol or bytes")
+            _wrong_item("inner_protocols", index, item, "NextProtocol or bytes", NextProtocol)
         name = bytes(item)
         try:
             protocols.append(NextProtocol(name))
@@ -511,8 +513,8 @@ def _group_named(name: str) -> NamedGroup:
         ) from None
 
 
-def _wrong_item(name: str, index: int, item: object, kind: str) -> NoReturn:
-    raise TypeError(f"{name}[{index}] must be {kind}, not {type(item).__name__}")
+def _wrong_item(name: str, index: int, item: object, kind: str, *meant: type) -> NoReturn:
+    raise TypeError(f"{name}[{index}] must be {kind}, not {kind_of(item, *meant)}")
 
 
 def _shown(value: object) -> str:

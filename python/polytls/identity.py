@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar, runtime_checkable
 
 from .constants import SignatureScheme
-from .values import Value, bytes_of, instance_of, items_of, path_of
+from .values import Value, bytes_of, explained_call, instance_of, items_of, path_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -56,6 +56,7 @@ class Source(Value):
     _path: str | None
     _id: bytes | None
 
+    @explained_call
     def __init__(
         self,
         buffer: Buffer | None = None,
@@ -105,6 +106,7 @@ class Source(Value):
         return "buffer" if self._buffer is not None else "id"
 
     @classmethod
+    @explained_call
     def from_buffer(cls, buffer: Buffer) -> Self:
         """Name it by its contents, which are copied.
 
@@ -113,6 +115,7 @@ class Source(Value):
         return cls(buffer=_given("buffer", buffer))
 
     @classmethod
+    @explained_call
     def from_file(cls, path: str | os.PathLike[str]) -> Self:
         """Name it by the file it is in, which a context opens when it is made.
 
@@ -121,6 +124,7 @@ class Source(Value):
         return cls(path=_given("path", path))
 
     @classmethod
+    @explained_call
     def from_id(cls, id: Buffer) -> Self:
         """Name it by an identifier that the implementation understands.
 
@@ -224,6 +228,7 @@ class PrivateKey(Source):
 
     _signer: Signer | None
 
+    @explained_call
     def __init__(
         self,
         buffer: Buffer | None = None,
@@ -251,6 +256,7 @@ class PrivateKey(Source):
         return super().source if self._signer is None else "signer"
 
     @classmethod
+    @explained_call
     def from_signer(cls, signer: Signer) -> Self:
         """Name it by what signs with it; keys so given are compared by that object.
 
@@ -286,6 +292,7 @@ class Pins(Value):
     _spki_sha256: tuple[bytes, ...]
     _check_hostname: bool
 
+    @explained_call
     def __init__(
         self,
         certificates: Sequence[Certificate] = (),
@@ -391,6 +398,7 @@ class TrustStore(Source):
     _crls: tuple[RevocationList, ...]
     _pins: Pins | None
 
+    @explained_call
     def __init__(
         self,
         buffer: Buffer | None = None,
@@ -451,6 +459,7 @@ class TrustStore(Source):
         return self._pins
 
     @classmethod
+    @explained_call
     def from_buffer(
         cls,
         buffer: Buffer,
@@ -467,6 +476,7 @@ class TrustStore(Source):
         return cls(buffer=buffer, crls=crls, peers=peers, v1_authorities=v1_authorities)
 
     @classmethod
+    @explained_call
     def from_file(
         cls,
         path: str | os.PathLike[str],
@@ -483,6 +493,7 @@ class TrustStore(Source):
         return cls(path=path, crls=crls, peers=peers, v1_authorities=v1_authorities)
 
     @classmethod
+    @explained_call
     def system(
         cls,
         *,
@@ -495,6 +506,7 @@ class TrustStore(Source):
         return cls(extra=extra, crls=crls, peers=peers, v1_authorities=v1_authorities)
 
     @classmethod
+    @explained_call
     def pinned(
         cls,
         certificates: Sequence[Certificate] = (),
@@ -551,6 +563,7 @@ class SigningChain(Value):
     _chain: tuple[Certificate, ...]
     _ocsp_response: bytes | None
 
+    @explained_call
     def __init__(
         self,
         leaf: tuple[Certificate, PrivateKey | None],

@@ -16,8 +16,9 @@ from ..identity import SigningChain
 from ..insecure import InsecureConfiguration, warn
 from ..interfaces import ByteStream
 from ..names import Address, host_of, port_of, resolve, verified_name
-from ..values import instance_of
+from ..values import explained_call, instance_of
 from .key_log import warn_of_key_log
+from .misuse import NotSSLContext
 
 if TYPE_CHECKING:
     import socket
@@ -69,7 +70,7 @@ def signs_elsewhere(configuration: TLSClientConfiguration | TLSServerConfigurati
     return any(key is not None and key.signer is not None for key in keys)
 
 
-class Client(ABC, Generic[_Buffer, _Socket]):
+class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
     """Makes client connections of one configuration; immutable, to be shared by threads.
 
     Raises ConfigurationError, naming the field, for what cannot be honoured, and for files and
@@ -78,6 +79,7 @@ class Client(ABC, Generic[_Buffer, _Socket]):
 
     __slots__ = ("__weakref__", "_configuration", "_insecure")
 
+    @explained_call
     def __init__(self, configuration: TLSClientConfiguration) -> None:
         self._configuration = instance_of("configuration", configuration, TLSClientConfiguration)
         self._insecure: InsecureConfiguration | None = None
@@ -115,6 +117,7 @@ class Client(ABC, Generic[_Buffer, _Socket]):
         """Whether a handshake's step may take long: a `peer_verifier` or a signer is asked."""
         return self._configuration.peer_verifier is not None or signs_elsewhere(self._configuration)
 
+    @explained_call
     def connect(
         self,
         address: tuple[str | None, int],
@@ -148,6 +151,7 @@ class Client(ABC, Generic[_Buffer, _Socket]):
             )
         return self._make_connection(resolve(address), port_of(address), verified, seconds)
 
+    @explained_call
     def wrap_socket(
         self,
         sock: socket.socket | ByteStream,
@@ -160,6 +164,7 @@ class Client(ABC, Generic[_Buffer, _Socket]):
         verified = verified_name(server_hostname)
         return self._make_wrapped(sock, verified, leftover, do_handshake_on_connect)
 
+    @explained_call
     def create_buffer(self, server_hostname: str) -> _Buffer:
         """Return one side of a connection in memory, to the server of that name.
 
@@ -174,7 +179,7 @@ class Client(ABC, Generic[_Buffer, _Socket]):
         return verified_name(name)
 
 
-class Server(ABC, Generic[_Buffer, _Socket]):
+class Server(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
     """Makes server connections of one configuration; immutable, to be shared by threads.
 
     Raises as `Client` does.
@@ -182,6 +187,7 @@ class Server(ABC, Generic[_Buffer, _Socket]):
 
     __slots__ = ("__weakref__", "_configuration", "_insecure")
 
+    @explained_call
     def __init__(self, configuration: TLSServerConfiguration) -> None:
         self._configuration = instance_of("configuration", configuration, TLSServerConfiguration)
         self._insecure: InsecureConfiguration | None = None
@@ -215,6 +221,7 @@ class Server(ABC, Generic[_Buffer, _Socket]):
         """Whether a handshake's step may take long: a `peer_verifier` or a signer is asked."""
         return self._configuration.peer_verifier is not None or signs_elsewhere(self._configuration)
 
+    @explained_call
     def connect(
         self,
         address: tuple[str | None, int],
@@ -255,6 +262,7 @@ class Server(ABC, Generic[_Buffer, _Socket]):
         }
         return self._make_listener(resolve(address, passive=True), seconds_of(DEFAULT), options)
 
+    @explained_call
     def wrap_socket(
         self,
         sock: socket.socket | ByteStream,
@@ -266,6 +274,7 @@ class Server(ABC, Generic[_Buffer, _Socket]):
         self._note_use("wrap_socket")
         return self._make_wrapped(sock, leftover, do_handshake_on_connect)
 
+    @explained_call
     def create_buffer(self) -> _Buffer:
         """Return one side of a connection in memory."""
         self._note_use("create_buffer")
@@ -280,6 +289,7 @@ class InsecureClient(Client[_Buffer, _Socket]):
 
     __slots__ = ()
 
+    @explained_call
     def __init__(
         self,
         tls_configuration: TLSClientConfiguration,
@@ -291,7 +301,7 @@ class InsecureClient(Client[_Buffer, _Socket]):
         self._insecure = instance_of(
             "insecure_configuration", insecure_configuration, InsecureConfiguration
         )
-        warn("InsecureClientContext", stacklevel=2)
+        warn("InsecureClientContext", stacklevel=3)
         warn_of_key_log(self._configuration)
         self._open()
 
@@ -301,6 +311,7 @@ class InsecureClient(Client[_Buffer, _Socket]):
         assert self._insecure is not None  # noqa: S101 - the constructor put it there
         return self._insecure
 
+    @explained_call
     def connect(
         self,
         address: tuple[str | None, int],
@@ -309,9 +320,10 @@ class InsecureClient(Client[_Buffer, _Socket]):
         timeout: float | Default | None = DEFAULT,
     ) -> _Socket:
         """As `ClientContext.connect`, with a warning."""
-        warn("InsecureClientContext.connect", stacklevel=2)
+        warn("InsecureClientContext.connect", stacklevel=3)
         return self._connect(address, server_hostname, timeout)
 
+    @explained_call
     def wrap_socket(
         self,
         sock: socket.socket | ByteStream,
@@ -321,13 +333,14 @@ class InsecureClient(Client[_Buffer, _Socket]):
         do_handshake_on_connect: bool = True,
     ) -> _Socket | StreamSocket:
         """As `ClientContext.wrap_socket`, with a warning."""
-        warn("InsecureClientContext.wrap_socket", stacklevel=2)
+        warn("InsecureClientContext.wrap_socket", stacklevel=3)
         verified = self._name_of(server_hostname)
         return self._make_wrapped(sock, verified, leftover, do_handshake_on_connect)
 
+    @explained_call
     def create_buffer(self, server_hostname: str | None = None) -> _Buffer:
         """As `ClientContext.create_buffer`, with a warning."""
-        warn("InsecureClientContext.create_buffer", stacklevel=2)
+        warn("InsecureClientContext.create_buffer", stacklevel=3)
         return self._make_buffer(self._name_of(server_hostname))
 
     def _name_of(self, name: str | None) -> str | None:
@@ -342,6 +355,7 @@ class InsecureServer(Server[_Buffer, _Socket]):
 
     __slots__ = ()
 
+    @explained_call
     def __init__(
         self,
         tls_configuration: TLSServerConfiguration,
@@ -353,7 +367,7 @@ class InsecureServer(Server[_Buffer, _Socket]):
         self._insecure = instance_of(
             "insecure_configuration", insecure_configuration, InsecureConfiguration
         )
-        warn("InsecureServerContext", stacklevel=2)
+        warn("InsecureServerContext", stacklevel=3)
         warn_of_key_log(self._configuration)
         self._open()
 
@@ -364,4 +378,4 @@ class InsecureServer(Server[_Buffer, _Socket]):
         return self._insecure
 
     def _note_use(self, method: str) -> None:
-        warn(f"InsecureServerContext.{method}", stacklevel=3)
+        warn(f"InsecureServerContext.{method}", stacklevel=4)

@@ -64,7 +64,7 @@ def warn_of_key_log(configuration: TLSClientConfiguration | TLSServerConfigurati
             "key_log: whoever reads it can read and change all that these connections carry; "
             "for debugging only",
             SecurityWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
