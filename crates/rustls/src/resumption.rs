@@ -38,6 +38,10 @@ const TICKETS_PER_SERVER: usize = 8;
 /// row (RFC 8446 section 4.6.1).
 const A_WEEK: u64 = 7 * 24 * 60 * 60;
 
+/// The most bytes of a ticket that is given. It holds the client's chain, and must fit into the extensions of
+/// the next ClientHello with everything else, which are 64 KiB at most (RFC 8446 section 4.1.2).
+const LARGEST_TICKET: usize = 56 * 1024;
+
 /// Until when, in seconds since 1970, sessions may be resumed whose full handshake is `now`.
 pub(crate) fn last_end(now: UnixTime) -> u64 {
     now.as_secs().saturating_add(A_WEEK)
@@ -150,6 +154,9 @@ impl ProducesTickets for Counting {
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let ticket = self.ticketer.encrypt(&self.term.put_before(plain)?)?;
+        if ticket.len() > LARGEST_TICKET {
+            return None;
+        }
         self.counters.stored();
         Some(ticket)
     }

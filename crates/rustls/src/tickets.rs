@@ -270,6 +270,17 @@ mod tests {
         }
     }
 
+    /// SHA-256 over the items, each part behind its length.
+    const RECORDED: [&str; 7] = [
+        "50dd58b7556227affcc8a2e97ddcce1f736bf429ee2fb9989f578365f083ce1f",
+        "ccac46fbe78a1b79e630c2b79628a98d8ba433c7d9796110758b166ac51b9a07",
+        "ed867bb90e7a68215ff5f65990bc839537d376517bd31ed5f319298b779a0634",
+        "f0789267b6dd8734aefc9ebb5bfa57a5023e693e1305362918f67484a85fabe4",
+        "6a5a603d76a76106a9a471d16f700425228154412e1b2d7cf85e7e32db4edf53",
+        "2a190c12538bef88e76db11dd1258c9e7dd23c9e52b759ca008ff6fc030ef62c",
+        "809e233a515466bfd61e4daf8bdcf0b996b724e27609ca23ddd3271de6f8f600",
+    ];
+
     fn ders(given: &[&[u8]]) -> Vec<CertificateDer<'static>> {
         let given = given.iter();
         given
@@ -465,6 +476,48 @@ mod tests {
                 assert_eq!(taker.takes(&giver.gives()), i == j, "{i} {j}");
             }
         }
+    }
+
+    /// Servers of one fleet may be of several versions: what their keys are bound to stays as it is, byte by
+    /// byte. A change here makes each version refuse the other's tickets while both are in use.
+    #[test]
+    fn what_keys_are_bound_to_is_recorded() {
+        let hex = |config: &ServerConfig| {
+            let binding = Binding::of(config).unwrap().0;
+            binding.map(|byte| format!("{byte:02x}")).concat()
+        };
+        let mut configs = vec![
+            config(ClientAuthentication::None, &[]),
+            config(ClientAuthentication::Optional, &[b"root"]),
+            required(&[b"root", b"other root"]),
+        ];
+        for verification in [Verification::AnyName, Verification::Nothing] {
+            configs.push(ServerConfig {
+                verification,
+                ..required(&[b"root"])
+            });
+        }
+        configs.push(ServerConfig {
+            trust: Some(Trust::Pinned(config::Pins {
+                certificates: ders(&[b"leaf"]),
+                spki_sha256: vec![[7; 32]],
+                any_name: false,
+            })),
+            ..required(&[])
+        });
+        let mut listed = ServerConfig {
+            trust: Some(Trust::Store(TrustStore {
+                certificates: ders(&[b"root"]),
+                peers: ders(&[b"leaf"]),
+                v1_authorities: true,
+                ..TrustStore::default()
+            })),
+            ..required(&[])
+        };
+        listed.common.crls = vec![b"list".to_vec().into()];
+        configs.push(listed);
+        let found: Vec<String> = configs.iter().map(hex).collect();
+        assert_eq!(found, RECORDED);
     }
 
     #[test]

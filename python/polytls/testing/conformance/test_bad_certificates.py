@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from polytls import (
     TLSVersion,
     TrustStore,
     VerificationFailure,
+    _native,
 )
 from polytls.testing import CertificateAuthority, Pair
 from polytls.testing.conformance.selection import needs
@@ -46,6 +48,39 @@ def test_weak_signatures_and_keys_are_refused(
     assert error.reason is reason
     if reason is VerificationFailure.WEAK_KEY:
         assert "1024 bits" in str(error)
+
+
+@needs("pins")
+def test_a_pinned_key_that_is_weak_is_refused(lab: Any, version: TLSVersion) -> None:
+    leaf = Certificate.from_buffer(
+        ssl.PEM_cert_to_DER_cert(
+            (CERTS / "weak.rsa1024.pem").read_text().partition("-----BEGIN P")[0]
+        )
+    )
+    peer = _native.read_certificate(leaf.buffer or b"")
+    stores = [TrustStore.pinned([leaf]), TrustStore.pinned(spki_sha256=[peer.spki_sha256])]
+    for store in stores:
+        error = presented(
+            lab, lab.client(version=version, trust_store=store), CERTS / "weak.rsa1024.pem"
+        )
+        assert type(error) is CertificateVerificationError
+        assert error.reason is VerificationFailure.WEAK_KEY
+        assert "1024 bits" in str(error)
+
+
+@needs("peers")
+@pytest.mark.parametrize("way", ["in the store", "as a peer"])
+def test_a_weak_key_is_refused_that_is_trusted_itself(
+    lab: Any, version: TLSVersion, way: str
+) -> None:
+    path = CERTS / "weak.rsa1024.pem"
+    if way == "as a peer":
+        store = TrustStore.from_buffer(lab.ca.certificate_pem, peers=[Certificate.from_file(path)])
+    else:
+        store = TrustStore.from_file(path)
+    error = presented(lab, lab.client(version=version, trust_store=store), path)
+    assert type(error) is CertificateVerificationError
+    assert error.reason is VerificationFailure.WEAK_KEY
 
 
 def test_a_certificate_of_60_kb_is_read(lab: Any, version: TLSVersion) -> None:

@@ -226,3 +226,36 @@ def test_a_server_sends_no_data_before_it_has_verified_the_client(
     assert pair.server.write(b"in time") == 7
     pair.transfer()
     assert pair.client.read(100) == b"in time"
+
+
+# --- sizes ---
+
+
+def test_a_server_may_trust_more_authorities_than_their_names_fit_into_a_message(
+    lab: Any, mine: SigningChain, version: TLSVersion
+) -> None:
+    # RFC 8446 4.2.4: the names are a hint, and may be left out.
+    many = [CertificateAuthority(f"one of many authorities, number {n}") for n in range(1400)]
+    bundle = b"".join(each.certificate_pem for each in (*many, lab.ca))
+    server = lab.server(trust_store=TrustStore.from_buffer(bundle))
+    pair = lab.connect(lab.client(version=version, certificate_chain=mine), server)
+    assert pair.server.getpeercert() == mine.leaf[0].buffer
+    chain = many[700].issue("client.example")
+    pair = lab.connect(lab.client(version=version, certificate_chain=chain), server)
+    assert pair.server.getpeercert() == chain.leaf[0].buffer
+
+
+@needs("resumption")
+@pytest.mark.parametrize("size", [40_000, 60_000, 63_400, 64_200])
+def test_a_client_with_a_long_chain_connects_again(
+    lab: Any, version: TLSVersion, size: int
+) -> None:
+    # A ticket that holds such a chain does not fit into a ClientHello.
+    chain = lab.ca.issue("client.example", unknown_extension=(False, size))
+    client = lab.client(version=version, certificate_chain=chain)
+    server = lab.server(trust_store=lab.ca.trust_store())
+    for _ in range(3):
+        pair = lab.connect(client, server)
+        with pytest.raises(WantReadError):
+            pair.client.read(1)
+        assert pair.server.getpeercert() == chain.leaf[0].buffer
