@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from .arguments import DEFAULT, seconds_of
 from .capabilities import refusal
@@ -38,7 +38,7 @@ from .interfaces import (
 )
 from .names import resolve
 from .tickets import TicketKeys
-from .values import instance_of, items_of
+from .values import instance_of, items_of, not_copied
 
 if TYPE_CHECKING:
     import socket
@@ -162,6 +162,9 @@ class ReloadingServerContext:
         return current.wrap_socket(
             sock, leftover=leftover, do_handshake_on_connect=do_handshake_on_connect
         )
+
+    def __reduce__(self) -> NoReturn:
+        raise not_copied(self)
 
     # --- another context ---
 

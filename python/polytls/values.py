@@ -22,6 +22,7 @@ __all__ = [
     "instance_of",
     "items_of",
     "kind_of",
+    "not_copied",
     "path_of",
 ]
 
@@ -189,3 +190,12 @@ def path_of(name: str, value: object) -> str | None:
     if "-----BEGIN" in path:
         raise ValueError(f"{name} holds PEM text, not a path: use from_buffer")
     return path
+
+
+def not_copied(context: object) -> TypeError:
+    """Return the error for a context that is copied or pickled."""
+    return TypeError(
+        f"{type(context).__name__} cannot be copied or pickled: it holds keys that are in use, and "
+        "sessions; threads can share it, and another process can make its own of its "
+        "configuration, which can be pickled"
+    )

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import ssl
 import sys
+import tempfile
 import threading
 import tomllib
 import warnings
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
@@ -387,6 +390,7 @@ VARIABLE: Final = {
     r"\b\d{4}-\d\d-\d\d\b": "0000-00-00",
     r"\b\d\d:\d\d\b": "00:00",
     r"\b[0-9a-f]{64}\b": "0" * 64,
+    r"/tmp/page-\w{8}/": "/tmp/page-00000000/",
 }
 
 
@@ -400,11 +404,14 @@ def settled(text: str) -> str:
     any(lacking(fault["name"]) for fault in FAULTS), reason="not all faults can be made here"
 )
 def test_the_page_has_what_the_command_prints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], request: Any
 ) -> None:
     parts = []
+    # A path of a fixed length: it is printed, and lines are wrapped.
+    folder = Path(tempfile.mkdtemp(prefix="page-", dir="/tmp"))
+    request.addfinalizer(partial(shutil.rmtree, folder))
     for fault in (GOOD, *FAULTS):
-        with staged(tmp_path / fault["name"], monkeypatch) as scene:
+        with staged(folder / fault["name"], monkeypatch) as scene:
             command = command_of(fault, SERVERS[fault["name"]](scene))
             code = main([*command, "--implementation", "rustls"])
         printed = capsys.readouterr().out

@@ -152,6 +152,7 @@ impl Trust {
         match self {
             Self::Store(store) if store.system => TrustSource::System {
                 has_more: !store.certificates.is_empty() || !store.peers.is_empty(),
+                chosen: None,
             },
             Self::Store(store) => TrustSource::Given(store.path.clone()),
             Self::Pinned(_) => TrustSource::Pins,
@@ -184,6 +185,8 @@ pub enum TrustSource {
     System {
         /// Whether others were added to them.
         has_more: bool,
+        /// What chose them, in words, if it was not the system.
+        chosen: Option<String>,
     },
     /// Certificates that were given, from this file or from memory.
     Given(Option<String>),

@@ -72,7 +72,12 @@ pub(crate) fn certificate<'py>(py: Python<'py>, der: &[u8]) -> PyResult<Option<B
     fields.set_item("not_before", moment(py, summary.not_before)?)?;
     fields.set_item("not_after", moment(py, summary.not_after)?)?;
     let serial = PyBytes::new(py, &summary.serial_number);
-    let serial = PyInt::type_object(py).method_out("from_bytes", (serial, "big"))?;
+    // An INTEGER, so it may be negative, as it must not be (RFC 5280 4.1.2.2).
+    let signed = PyDict::new(py);
+    signed.set_item("signed", true)?;
+    let serial = PyInt::type_object(py)
+        .attribute("from_bytes")?
+        .call_out((serial, "big"), Some(&signed))?;
     fields.set_item("serial_number", serial)?;
     fields.set_item("key_type", summary.key_type)?;
     fields.set_item("key_bits", summary.key_bits)?;

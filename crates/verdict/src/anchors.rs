@@ -6,8 +6,6 @@
 //! peer presents it. One that may not issue is passed over when paths are built; [`Unfit`] says why.
 
 use std::collections::{BTreeSet, HashMap};
-use std::env;
-use std::ffi::OsString;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use polytls_core::Error;
@@ -17,6 +15,7 @@ use polytls_core::pki_types::{CertificateDer, TrustAnchor};
 use polytls_x509::{PathFacts, path_facts};
 
 use crate::errors::name_of;
+use crate::system::{self, Chosen};
 
 /// Why a certificate of a store does not end a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,17 +218,15 @@ impl Anchors {
     }
 }
 
-/// The variables the platform's own tools read; they choose other files, so they choose the entry.
-type Origin = [Option<OsString>; 2];
-
-type Parsed = Mutex<Option<HashMap<Origin, Arc<Anchors>>>>;
+/// The variables the platform's own tools read choose other files, so they choose the entry.
+type Parsed = Mutex<Option<HashMap<Chosen, Arc<Anchors>>>>;
 
 /// The system's certificates, parsed once for each value of the variables; a child of fork(2) goes on with
 /// what its parent had. Those that cannot be read are passed over: one odd certificate must not take all
 /// trust away.
 fn system() -> Result<Arc<Anchors>, Error> {
     static PARSED: PerProcess<Parsed> = PerProcess::of_the_first(Mutex::new(None));
-    let origin = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(env::var_os);
+    let origin = system::chosen();
     // A thread of the parent that was parsing holds the lock for ever.
     let parsed =
         PARSED.get(|parents| Mutex::new(parents.try_lock().ok().and_then(|known| known.clone())));
@@ -238,7 +235,7 @@ fn system() -> Result<Arc<Anchors>, Error> {
     if let Some(anchors) = parsed.get(&origin) {
         return Ok(Arc::clone(anchors));
     }
-    let loaded = rustls_native_certs::load_native_certs();
+    let loaded = system::load(&origin)?;
     let mut anchors = Anchors::default();
     let mut unreadable = 0;
     for certificate in &loaded.certs {
@@ -250,9 +247,12 @@ fn system() -> Result<Arc<Anchors>, Error> {
         return Err(Error::configuration(
             "trust_store",
             format!(
-                "the system's trust store holds no usable certificate ({unreadable} unreadable{}{}); \
+                "the system's trust store{} holds no usable certificate ({unreadable} unreadable{}{}); \
                  install the system's CA certificates (ca-certificates on Debian), point \
                  SSL_CERT_FILE to a bundle, or pass a trust_store",
+                system::described(&origin)
+                    .map(|chosen| format!(" ({chosen})"))
+                    .unwrap_or_default(),
                 if reasons.is_empty() { "" } else { "; " },
                 reasons.join("; "),
             ),

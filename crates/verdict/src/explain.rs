@@ -113,9 +113,17 @@ fn refine(reason: VerificationFailure, read: &[Option<Summary>]) -> Verification
 fn words_of(source: &TrustSource) -> String {
     match source {
         TrustSource::Nobody => "nothing".to_owned(),
-        TrustSource::System { has_more: false } => "the system's trust store".to_owned(),
-        TrustSource::System { has_more: true } => {
-            "the system's trust store or the certificates added to it".to_owned()
+        TrustSource::System { has_more, chosen } => {
+            let chosen = chosen.as_ref().map(|chosen| format!(" ({chosen})"));
+            let more = if *has_more {
+                " or the certificates added to it"
+            } else {
+                ""
+            };
+            format!(
+                "the system's trust store{}{more}",
+                chosen.unwrap_or_default()
+            )
         }
         TrustSource::Given(None) => "the trust store".to_owned(),
         TrustSource::Given(Some(path)) => format!("the trust store {path}"),

@@ -15,6 +15,7 @@ use crate::leaf;
 use crate::lists::Lists;
 use crate::passed_over::PassedOver;
 use crate::policy::{Crypto, Platform, Policy, SystemTrust};
+use crate::system::with_variables;
 
 /// How long a session goes on, in seconds, whose peer was accepted by a platform that tells no path: what
 /// stands between leaf and anchor may end at any time.
@@ -170,7 +171,7 @@ impl Judge {
         Ok(Self {
             standard,
             lists: Lists::read(&policy.common.crls)?,
-            trust_source: source.map_or(TrustSource::Nobody, Trust::source),
+            trust_source: with_variables(source.map_or(TrustSource::Nobody, Trust::source)),
             peer_verifier: policy.common.peer_verifier.clone(),
             verification: policy.verification,
             crypto,

@@ -16,6 +16,7 @@ mod lists;
 mod passed_over;
 mod path;
 mod policy;
+mod system;
 
 pub use anchors::{Unfit, system_certificates};
 pub use errors::words;

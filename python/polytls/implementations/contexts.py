@@ -8,7 +8,7 @@ made by putting `InsecureClient` or `InsecureServer` before it among the bases.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypedDict, TypeVar
 
 from ..arguments import DEFAULT, Default, seconds_of
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
@@ -16,7 +16,7 @@ from ..identity import SigningChain
 from ..insecure import InsecureConfiguration, warn
 from ..interfaces import ByteStream
 from ..names import Address, host_of, port_of, resolve, verified_name
-from ..values import explained_call, instance_of
+from ..values import explained_call, instance_of, not_copied
 from .key_log import warn_of_key_log
 from .misuse import NotSSLContext
 
@@ -85,6 +85,9 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         self._insecure: InsecureConfiguration | None = None
         warn_of_key_log(self._configuration)
         self._open()
+
+    def __reduce__(self) -> NoReturn:
+        raise not_copied(self)
 
     @abstractmethod
     def _open(self) -> None:
@@ -193,6 +196,9 @@ class Server(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         self._insecure: InsecureConfiguration | None = None
         warn_of_key_log(self._configuration)
         self._open()
+
+    def __reduce__(self) -> NoReturn:
+        raise not_copied(self)
 
     @abstractmethod
     def _open(self) -> None:

@@ -139,13 +139,30 @@ def _system_trust() -> tuple[tuple[bytes, ...], str | None]:
         file, folders = paths.openssl_cafile, paths.openssl_capath
     anchors: list[bytes] = []
     if file:
-        with suppress(OSError, Malformed):
-            anchors = certificates(Path(file).read_bytes())
+        with suppress(Malformed):
+            anchors = certificates(_system_file(file))
     # OpenSSL finds certificates in a folder by the hash of their subjects, when it needs them.
     there = [name for name in (folders or "").split(os.pathsep) if _has_hashed(Path(name))]
     if not anchors and not there:
         raise _no_system_trust()
     return tuple(anchors), os.pathsep.join(there) or None
+
+
+def _system_file(path: str) -> bytes:
+    """What the bundle holds; nothing if the system has none.
+
+    Raises ConfigurationError if SSL_CERT_FILE names it.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        if os.environ.get("SSL_CERT_FILE"):
+            raise refuse(
+                "trust_store",
+                f"SSL_CERT_FILE names {path}, which cannot be read ({error.strerror or error}); "
+                "correct the variable, or unset it to use the system's own store",
+            ) from None
+        return b""
 
 
 def _has_hashed(folder: Path) -> bool:
@@ -155,10 +172,17 @@ def _has_hashed(folder: Path) -> bool:
         return False
 
 
+def _chosen() -> str:
+    """The variables that choose the store, in words."""
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    given = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
+    return f", chosen by {' and '.join(given)}," if given else ""
+
+
 def _no_system_trust() -> Exception:
     return refuse(
         "trust_store",
-        "the system's trust store holds no usable certificate; install the system's CA "
+        f"the system's trust store{_chosen()} holds no usable certificate; install the system's CA "
         "certificates (ca-certificates on Debian), point SSL_CERT_FILE to a bundle, or pass a "
         "trust_store",
     )

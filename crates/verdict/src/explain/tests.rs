@@ -7,7 +7,10 @@ use super::*;
 /// 2026-01-01 12:00 UTC.
 const NOW: i64 = 1_767_225_600 + 43_200;
 
-const SYSTEM: TrustSource = TrustSource::System { has_more: false };
+const SYSTEM: TrustSource = TrustSource::System {
+    has_more: false,
+    chosen: None,
+};
 const GIVEN: TrustSource = TrustSource::Given(None);
 
 fn params(name: &str, names: &[&str]) -> CertificateParams {

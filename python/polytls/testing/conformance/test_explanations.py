@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from polytls import (
+    Certificate,
     CertificateVerificationError,
     PeerRejectedCertificate,
     SigningChain,
@@ -129,7 +130,8 @@ def test_the_systems_store_is_the_administrators(
     device = self_signed(lab.host)
     for store in (None, TrustStore.system()):
         error = refused(lab, device, trust_store=store)
-        assert error.trust_source == "the system's trust store"
+        assert error.trust_source == f"the system's trust store (chosen by SSL_CERT_FILE={bundle})"
+        assert "chosen by SSL_CERT_FILE" in error.explain()
         assert error.turn is Turn.ADMINISTRATOR
         assert "your administrator" in last_line(error)
 
@@ -154,7 +156,10 @@ def test_extra_certificates_are_added_to_the_systems(
     for chain in chains[1:]:
         refused(lab, chain, trust_store=TrustStore.system())
     error = refused(lab, CertificateAuthority("nobody").issue(lab.host), trust_store=store)
-    assert error.trust_source == "the system's trust store or the certificates added to it"
+    chosen = f"(chosen by SSL_CERT_FILE={bundle})"
+    assert (
+        error.trust_source == f"the system's trust store {chosen} or the certificates added to it"
+    )
 
 
 def test_a_store_from_a_file_is_told_by_its_path(lab: Any, tmp_path: Path) -> None:
@@ -233,6 +238,23 @@ def test_a_server_reads_its_clients_identity_in_one_line(lab: Any, version: TLSV
     assert (peer.not_after - peer.not_before).days == 8
     assert peer.serial_number.to_bytes(20, "big").lstrip(b"\0") in peer.der
     assert peer.is_authority is False
+
+
+def test_a_negative_serial_number_is_told_as_it_is(lab: Any) -> None:
+    """It must not be negative (RFC 5280 4.1.2.2), but some are."""
+    chain = lab.ca.issue(lab.host)
+    certificate = bytearray(chain.leaf[0].buffer)
+    serial = lab.connect(server=lab.server(chain)).client.info.peer.serial_number
+    length = serial.bit_length() // 8 + 1
+    at = certificate.index(serial.to_bytes(length, "big"))
+    certificate[at] |= 0x80
+    odd = Certificate.from_buffer(certificate)
+    # Who issued it does not matter where it is pinned, so that it may be changed.
+    client = lab.client(trust_store=TrustStore.pinned([odd]))
+    pair = lab.connect(client, lab.server(SigningChain((odd, chain.leaf[1]))))
+    told = pair.client.info.peer.serial_number
+    assert told == serial - (1 << (8 * length - 1))
+    assert told < 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -318,6 +320,73 @@ def test_a_system_without_roots_is_refused_with_advice(
     with pytest.raises(ConfigurationError, match="ca-certificates") as caught:
         lab.client(trust_store=None)
     assert caught.value.field == "trust_store"
+
+
+@linux
+@system_trust
+def test_a_variable_that_is_empty_is_as_if_it_were_not_set(
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcome() -> str:
+        try:
+            lab.client(trust_store=None)
+        except ConfigurationError as error:
+            return str(error)
+        return "the system's own store"
+
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    unset = outcome()
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.setenv(name, "")
+        assert outcome() == unset
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(lab.ca.certificate_pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    lab.connect(lab.client(trust_store=None))
+
+
+@linux
+@system_trust
+@pytest.mark.parametrize("wrong", ["absent", "a folder", "empty", "garbage"])
+def test_a_variable_that_names_no_bundle_is_named_with_the_file(
+    lab: Any, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bundle.pem"
+    if wrong == "a folder":
+        path.mkdir()
+    elif wrong != "absent":
+        path.write_bytes(b"" if wrong == "empty" else b"garbage" * 100)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    with pytest.raises(ConfigurationError, match="SSL_CERT_FILE") as caught:
+        lab.client(trust_store=None)
+    assert str(path) in str(caught.value)
+    assert caught.value.field == "trust_store"
+
+
+@linux
+@system_trust
+def test_a_variable_that_names_no_folder_is_named_with_it(
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "absent"
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv("SSL_CERT_DIR", str(path))
+    with pytest.raises(ConfigurationError, match="SSL_CERT_DIR") as caught:
+        lab.client(trust_store=None)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+@pytest.mark.parametrize("act", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_context_cannot_be_copied_and_says_what_to_do_instead(
+    lab: Any, side: str, act: Any
+) -> None:
+    context = getattr(lab, side)()
+    with pytest.raises(TypeError, match="configuration, which can be pickled"):
+        act(context)
+    assert pickle.loads(pickle.dumps(context.configuration)) == context.configuration
 
 
 def test_a_store_is_read_once_when_the_context_is_made(lab: Any, tmp_path: Path) -> None:
