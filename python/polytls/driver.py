@@ -261,11 +261,16 @@ class Driver:
         What a TLS 1.3 server has left to send after its handshake are session tickets (RFC 8446
         4.6.1). No handshake waits for a peer to take them: they are sent with the next call.
         """
-        if not self.unsent:
-            return False
-        serves = isinstance(self._buffer.context.configuration, TLSServerConfiguration)
-        tls_1_3 = self._buffer.negotiated_tls_version is TLSVersion.TLSv1_3
-        return not (self._established and serves and tls_1_3)
+        return self.unsent > 0 and not self.only_tickets_left
+
+    @property
+    def only_tickets_left(self) -> bool:
+        """Whether whatever waits to be sent comes after the handshake, as tickets do."""
+        return (
+            self._established
+            and self._buffer.negotiated_tls_version is TLSVersion.TLSv1_3
+            and isinstance(self._buffer.context.configuration, TLSServerConfiguration)
+        )
 
     # --- the application's side ---
 

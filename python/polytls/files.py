@@ -27,7 +27,7 @@ class MakesFiles:
     """A socket that files can be made over, and that `with` closes.
 
     While files are open (`_io_refs`), `close` only remembers (`_closed`); the last file that is
-    closed closes the socket, with force, as nobody is there to wait.
+    closed closes the socket, as leaving `with` does.
     """
 
     __slots__ = ()
@@ -41,14 +41,25 @@ class MakesFiles:
         """Close it, or remember to."""
 
     @abstractmethod
+    def _leave(self) -> None:
+        """Close it in order, or remember to, with no error that asks for another call."""
+
+    @abstractmethod
     def _check_connection(self) -> None:
         """Raise OSError for a listener, and for what is closed."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close with `force`: close_notify is sent, if it can be; the peer's is not waited for."""
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        """Close in order, or, where an exception passes, with `force`.
+
+        Raises what `close` raises, but for WantReadError and WantWriteError. A non-blocking socket
+        is closed at once; TimeoutError if the system has not taken all data by then.
+        """
+        if kind is None:
+            self._leave()
+            return
         try:
             self.close(force=True)
         except WantWriteError:

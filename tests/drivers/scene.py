@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from drivers.forgery import Forger
 from polytls import TLSVersion, WantWriteError
+from polytls.testing.conformance.lab import give_up
 from polytls.testing.conformance.raw_peer import RawPeer
 
 PATIENCE: Final = 30.0
@@ -51,7 +52,8 @@ class Scene:
                 socket.create_connection(listener.getsockname())
             )
             assert select.select([listener], [], [], PATIENCE)[0]
-            self.ours = self._closing.enter_context(listener.accept()[0])
+            self.ours = listener.accept()[0]
+            self._closing.callback(give_up, self.ours)
             self.ours.settimeout(timeout)
             task = self.threads.submit(self.ours.do_handshake)
         self.plain.settimeout(PATIENCE)
@@ -60,9 +62,8 @@ class Scene:
 
     def _dial(self, address: tuple[str, int], timeout: float) -> None:
         context = self.lab.client(version=self.version, sessions=None)
-        self.ours = self._closing.enter_context(
-            context.connect(address, server_hostname=self.lab.host, timeout=timeout)
-        )
+        self.ours = context.connect(address, server_hostname=self.lab.host, timeout=timeout)
+        self._closing.callback(give_up, self.ours)
 
     def buffer(self) -> Any:
         """The peer's side, as a buffer."""

@@ -39,6 +39,7 @@ from drivers.misbehaviour import (
     no_goodbye,
     no_handshake,
     no_room,
+    no_room_at_close,
     nothing_can_be_written,
     nothing_to_read,
     partial_send,
@@ -173,7 +174,8 @@ TABLE: Final[dict[tuple[str, str], tuple[Cell, Cell]]] = {
         kit("timeouts", "sendalls_timeout_is_for_the_whole"),
         Nothing("it is the client's code"),
     ),
-    ("the peer does not say goodbye", ""): both(Here(no_goodbye, TimeoutError)),
+    ("the peer does not take all before close", ""): both(Here(no_room_at_close, TimeoutError)),
+    ("the peer does not say goodbye", ""): both(Here(no_goodbye, None)),
     # Modes.
     ("non-blocking: nothing to read", ""): both(Here(nothing_to_read, WantReadError)),
     ("non-blocking: no room to write", ""): both(Here(nothing_can_be_written, WantWriteError)),

@@ -49,6 +49,15 @@ def tied() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield one, other
 
 
+@contextmanager
+def dropped(*sides: Any) -> Iterator[None]:
+    """Close all in the end, with force: over a channel an orderly end waits for the peer's."""
+    with ExitStack() as closing:
+        for side in sides:
+            closing.callback(side.close, force=True)
+        yield
+
+
 def exchange(one: Any, other: Any, size: int) -> None:
     """Send `size` random bytes each way, at the same time, in pieces of all sizes."""
     failures: list[BaseException] = []
@@ -330,7 +339,7 @@ def test_any_stream_carries_much_both_ways_at_once(
     labs: dict[str, Lab], threads: ThreadPoolExecutor, make: Any, name: str
 ) -> None:
     one, other = shake(threads, *make(), labs[name])
-    with one, other:
+    with dropped(one, other):
         exchange(one, other, 1_000_000)
 
 
@@ -364,13 +373,45 @@ def test_the_end_of_the_stream_without_goodbye_is_told(
                 one.recv(100)
 
 
+def test_over_a_channel_the_peers_end_tells_that_all_was_delivered(
+    labs: dict[str, Lab], threads: ThreadPoolExecutor
+) -> None:
+    below = channels()
+    for channel in below:
+        channel.settimeout(PATIENCE)
+    one, other = shake(threads, *below, labs["stdlib"])
+    one.sendall(b"last words")
+    closing = threads.submit(one.close)
+    assert other.recv(100) == b"last words"
+    assert other.recv(100) == b""
+    assert not closing.done()
+    # It has nothing to say.
+    other.close()
+    closing.result(PATIENCE)
+
+
+def test_over_a_channel_a_peer_that_does_not_end_is_told_by_a_timeout(
+    labs: dict[str, Lab], threads: ThreadPoolExecutor
+) -> None:
+    below = channels()
+    for channel in below:
+        channel.settimeout(PATIENCE)
+    one, other = shake(threads, *below, labs["stdlib"])
+    with dropped(one, other):
+        one.sendall(b"last words")
+        one.settimeout(0.05)
+        with pytest.raises(TimeoutError, match="bytes"):
+            one.close()
+        assert below[0].closed
+
+
 @pytest.mark.parametrize("make", [pipes, channels])
 def test_tls_in_tls_over_a_stream_without_a_descriptor(
     labs: dict[str, Lab], threads: ThreadPoolExecutor, make: Any
 ) -> None:
     pair = shake(threads, *make(), labs["stdlib"])
     one, other = shake(threads, *pair, labs["rustls"])
-    with one, other:
+    with dropped(one, other):
         assert one.fileno() == -1
         exchange(one, other, 300_000)
 
@@ -380,7 +421,7 @@ def test_a_channel_gives_timeouts(labs: dict[str, Lab], threads: ThreadPoolExecu
     for channel in below:
         channel.settimeout(PATIENCE)
     one, other = shake(threads, *below, labs["stdlib"])
-    with one, other:
+    with dropped(one, other):
         assert one.gettimeout() == PATIENCE
         one.settimeout(0.05)
         with pytest.raises(TimeoutError) as caught:
@@ -416,7 +457,7 @@ def test_what_a_stream_cannot_do_is_refused_and_the_stream_left_alone(
         wrap(below[0], labs["stdlib"].client().create_buffer(HOST), timeout=value)
     assert not below[0].closed
     one, other = shake(threads, *below, labs["stdlib"])
-    with one, other:
+    with dropped(one, other):
         with pytest.raises(ValueError, match="timeout"):
             one.settimeout(value)
         if not value:

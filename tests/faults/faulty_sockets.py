@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from faulty import SOON, Client, Faulty, Server, Socket
 
-from polytls import NotTLSError, PeerMisbehaved
+from polytls import NotTLSError, PeerMisbehaved, WantReadError
 
 # --- wrap_socket ---
 
@@ -229,6 +229,75 @@ SHUTS_DOWN_WITHOUT_GOODBYE: Final = Faulty(
     "ends the transport without close_notify",
     "test_socket_shutdown::test_shut_rdwr_says_goodbye_and_ends_the_transport",
     socket=_SaysNoGoodbye,
+)
+
+# --- endings ---
+
+
+class _ClosesByForce(Socket):
+    def close(self, force: bool = False) -> None:
+        self.inner.close(force=True)
+
+
+class _LeavesByForce(Socket):
+    def __exit__(self, *_: object) -> None:
+        self.inner.close(force=True)
+
+
+class _WaitsForGoodbye(Socket):
+    def close(self, force: bool = False) -> None:
+        try:
+            if not force:
+                self.inner.settimeout(SOON)
+                self.inner.shutdown(socket.SHUT_WR)
+                while self.inner.recv(65536):
+                    pass
+        finally:
+            self.inner.close(force=True)
+
+
+class _TellsRaggedEnds(Socket):
+    def close(self, force: bool = False) -> None:
+        try:
+            if not force:
+                self.inner.setblocking(False)
+                self.inner.recv(1)
+        except WantReadError:
+            pass
+        finally:
+            self.inner.close(force=True)
+
+
+class _LosesInSilence(Socket):
+    def close(self, force: bool = False) -> None:
+        with suppress(TimeoutError):
+            self.inner.close(force)
+
+
+CLOSES_BY_FORCE: Final = Faulty(
+    "does not wait at close until all is delivered",
+    "test_socket_delivery::test_all_that_was_sent_arrives_whichever_way_it_ends",
+    socket=_ClosesByForce,
+)
+LEAVES_BY_FORCE: Final = Faulty(
+    "does not wait at the end of a with statement until all is delivered",
+    "test_socket_delivery::test_an_upload_is_whole",
+    socket=_LeavesByForce,
+)
+WAITS_FOR_GOODBYE: Final = Faulty(
+    "waits for the goodbye of a peer that has everything",
+    "test_socket_ends::test_close_says_goodbye_and_does_not_wait_for_the_peers",
+    socket=_WaitsForGoodbye,
+)
+TELLS_RAGGED_ENDS_AT_CLOSE: Final = Faulty(
+    "raises at close because the peer just hung up, though nothing was lost",
+    "test_socket_delivery::test_after_a_complete_exchange_it_does_not_matter_how_the_peer_goes",
+    socket=_TellsRaggedEnds,
+)
+LOSES_IN_SILENCE: Final = Faulty(
+    "does not tell that time was over before all was delivered",
+    "test_socket_delivery::test_a_peer_that_takes_too_long_is_told_by_a_timeout",
+    socket=_LosesInSilence,
 )
 
 # --- files ---

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use polytls_core::{Error as TlsError, MAX_FRAGMENT, Room};
+use polytls_core::Error as TlsError;
 
-use crate::deadline::{Deadline, Timeout};
+use crate::deadline::Deadline;
+use crate::ending::Input;
 use crate::error::Error;
 use crate::fork;
 use crate::socket;
@@ -15,19 +16,24 @@ use crate::stream::Stream;
 use crate::transport::Guard;
 use crate::wait::{Interest, Interrupt};
 
-/// How long [`Stream::close`] may take where [`Timeout::Forever`] is set.
+/// How long [`Stream::close`] waits for what was accepted to be delivered, at most.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the peer is read from, at most, after a fatal alert was sent to it: if there is
 /// something unread, closing sends a reset, and that overtakes the alert.
 pub const LINGER: Duration = Duration::from_secs(2);
 
+/// The first and the longest wait between two looks at what the peer has acknowledged: no system
+/// tells when the last byte has been.
+const FIRST_NAP: Duration = Duration::from_millis(1);
+const LONGEST_NAP: Duration = Duration::from_millis(25);
+
 impl Stream {
     /// Ends one direction, or both.
     ///
     /// Writing: sends close_notify and no FIN: TLS 1.3 goes on reading (RFC 8446 section 6.1).
-    /// Reading: [`Stream::recv`] gives 0 from now on, to threads that wait in it, too. Both: the
-    /// TCP connection ends as well, in both directions; the descriptor stays.
+    /// Reading: [`Stream::recv`] gives 0 from now on, to threads that wait in it, too. Both: our side
+    /// of the TCP connection ends as well; the descriptor stays.
     ///
     /// # Errors
     ///
@@ -44,7 +50,8 @@ impl Stream {
         if how == Shutdown::Read {
             return Ok(());
         }
-        let (transport, ()) = self.drive(transport, self.deadline(), interrupt, |transport| {
+        let deadline = self.deadline();
+        let (mut transport, ()) = self.drive(transport, deadline, interrupt, |transport| {
             transport.connection.send_close_notify()?;
             if transport.connection.outgoing().is_empty() {
                 Ok(())
@@ -52,10 +59,12 @@ impl Stream {
                 Err(TlsError::WantWrite)
             }
         })?;
-        if how == Shutdown::Both
-            && let Some(socket) = &transport.socket
-        {
-            socket::end(socket);
+        if how == Shutdown::Both {
+            if transport.deaf && deadline != Deadline::NonBlocking {
+                self.settle(transport, deadline.at_most(CLOSE_TIMEOUT), interrupt)?;
+                transport = self.lock()?;
+            }
+            transport.end_sending();
         }
         Ok(())
     }
@@ -64,45 +73,32 @@ impl Stream {
     /// nothing. A connection that failed, or whose handshake is not complete, is just closed; one
     /// that was inherited through fork(2) as well, with nothing said: it goes on in the parent.
     ///
-    /// Without `force`, sends close_notify and waits for the peer's, discarding what data still
-    /// comes. With `force`, sends close_notify and asks nothing of the peer; that it could not be
-    /// sent because the peer has gone, or takes nothing of what another thread sends, is no error.
+    /// Without `force` this is an orderly end: it sends close_notify and a FIN, and waits until the
+    /// peer's TCP has acknowledged what was sent, reading out and discarding what comes meanwhile.
+    /// That takes [`Self::timeout`] or [`CLOSE_TIMEOUT`] at most, whichever is less, and no time if
+    /// all data was acknowledged before. It does not wait for the peer's close_notify.
     ///
-    /// The timeout holds for all of it; [`Timeout::Forever`] means [`CLOSE_TIMEOUT`] here.
+    /// With `force` it sends close_notify and waits for nothing; that it could not be sent because
+    /// the peer has gone, or takes nothing of what another thread sends, is no error. After
+    /// [`Self::shutdown`] for writing, which says that the data is complete, it waits for delivery
+    /// all the same, unless it is non-blocking.
     ///
     /// # Errors
     ///
     /// [`Error::WantRead`] and [`Error::WantWrite`] (non-blocking): not closed yet, call again.
-    /// With `force`, [`Error::WantWrite`] comes once; the next forced call closes in any case.
+    /// Without `force` they come until the peer's close_notify or the end of its transport has come;
+    /// with `force`, [`Error::WantWrite`] comes once, and the next forced call closes in any case.
     ///
-    /// After every other outcome the descriptor is closed: [`Error::TimedOut`],
-    /// [`Error::Interrupted`]; without `force` also [`TlsError::RaggedEof`], alerts and errors of
-    /// the transport.
+    /// After every other outcome the descriptor is closed: [`Error::Interrupted`]; with `force`,
+    /// [`Error::TimedOut`]; without, and only if data is unacknowledged: [`Error::Undelivered`] when
+    /// the time is over, an error of the transport, or the peer's fatal alert.
     pub fn close(&self, force: bool, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
         if self.check_process().is_err() {
             fork::close_inherited(&self.descriptor);
             return Ok(());
         }
         let outcome = match self.lock() {
-            Ok(mut transport) => {
-                if transport.connection.is_handshaking() || transport.connection.failure().is_some()
-                {
-                    if transport.connection.has_begun() {
-                        let _ = transport.flush();
-                    }
-                    Ok(())
-                } else {
-                    let deadline = Deadline::after(match self.timeout() {
-                        Timeout::Forever => Timeout::After(CLOSE_TIMEOUT),
-                        timeout => timeout,
-                    });
-                    if force {
-                        self.say_goodbye(transport, deadline, interrupt)
-                    } else {
-                        self.exchange_goodbyes(transport, deadline, interrupt)
-                    }
-                }
-            }
+            Ok(transport) => self.end(transport, force, interrupt),
             // Closed, or unusable after a panic.
             Err(_) => Ok(()),
         };
@@ -116,6 +112,70 @@ impl Stream {
                     outcome => outcome,
                 }
             }
+        }
+    }
+
+    /// Ends the connection as [`Self::close`] without `force` does, but in one call: where a
+    /// non-blocking one would have to be repeated, the descriptor is closed all the same. What the
+    /// kernel has been given by then it goes on sending.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::close`], but for the `Want` errors. [`Error::Undelivered`] also if it is
+    /// non-blocking and the kernel has not taken all data.
+    pub fn leave(&self, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
+        match self.close(false, interrupt) {
+            Err(Error::WantRead | Error::WantWrite) => {
+                let transport = self.lock_anyway();
+                let bytes = transport.data_end.saturating_sub(transport.sent);
+                drop(transport);
+                self.release();
+                if bytes > 0 {
+                    Err(Error::Undelivered { bytes })
+                } else {
+                    Ok(())
+                }
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn end<'a>(
+        &'a self,
+        mut transport: Guard<'a>,
+        force: bool,
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<(), Error> {
+        let deadline = self.deadline().at_most(CLOSE_TIMEOUT);
+        let has_answered = transport.data_end > 0;
+        if has_answered
+            && !force
+            && transport.connection.is_handshaking()
+            && transport.connection.failure().is_none()
+        {
+            // A server that has answered early data: close_notify comes after the handshake.
+            drop(transport);
+            self.handshake(deadline, interrupt)?;
+            transport = self.lock()?;
+        }
+        if transport.connection.is_handshaking() || transport.connection.failure().is_some() {
+            if transport.connection.has_begun() {
+                let _ = transport.flush();
+            }
+            return Ok(());
+        }
+        if !force {
+            return self.end_in_order(transport, deadline, interrupt);
+        }
+        let is_complete = transport.connection.has_closed() && !transport.led.write;
+        if !is_complete || deadline == Deadline::NonBlocking {
+            return self.say_goodbye(transport, deadline, interrupt);
+        }
+        match self.settle(transport, deadline, interrupt) {
+            Err(Error::Undelivered { .. }) => Err(Error::TimedOut),
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            // It is done, or the peer has gone.
+            _ => Ok(()),
         }
     }
 
@@ -145,32 +205,76 @@ impl Stream {
         }
     }
 
-    /// Sends close_notify and reads until the peer's.
-    fn exchange_goodbyes<'a>(
+    /// Sends close_notify and a FIN, and waits if there is a reason to.
+    fn end_in_order<'a>(
         &'a self,
         mut transport: Guard<'a>,
         deadline: Deadline,
         interrupt: &mut dyn Interrupt,
     ) -> Result<(), Error> {
+        let is_idle = transport.undelivered() == 0;
         if let Err(error) = transport.connection.send_close_notify() {
             return Err(self.fatal(transport, error, deadline, interrupt));
         }
         transport.closing = true;
         transport.connection.drop_early();
-        let mut late = vec![0; MAX_FRAGMENT];
-        let outcome = self.drive(transport, deadline, interrupt, |transport| {
+        if deadline == Deadline::NonBlocking {
+            return transport.exchange_goodbyes();
+        }
+        if is_idle {
             let _ = transport.flush();
-            while transport.read(Room::new(&mut late))? > 0 {}
-            if transport.has_unsent() {
-                Err(TlsError::WantWrite)
-            } else {
-                Ok(())
+            transport.finish_sending();
+            // It takes in the tickets that are there.
+            let _ = transport.read_out();
+            return Ok(());
+        }
+        self.settle(transport, deadline, interrupt)
+    }
+
+    /// Waits until the peer has acknowledged all that there was to say, and reads out meanwhile: a
+    /// peer that is not read from may never come to read.
+    fn settle<'a>(
+        &'a self,
+        mut transport: Guard<'a>,
+        deadline: Deadline,
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<(), Error> {
+        let mut nap = FIRST_NAP;
+        loop {
+            let _ = transport.flush();
+            transport.finish_sending();
+            let input = transport.read_out();
+            if transport.is_settled() {
+                return Ok(());
             }
-        });
-        match outcome {
-            // Both have said what there was to say, the peer has only not waited for ours.
-            Err(Error::Io(_)) if self.lock_anyway().connection.peer_has_closed() => Ok(()),
-            outcome => outcome.map(drop),
+            if let Some(outcome) = transport.broken_off(&input) {
+                return outcome;
+            }
+            if deadline.has_passed() {
+                return match transport.undelivered() {
+                    0 => Ok(()),
+                    bytes => Err(Error::Undelivered { bytes }),
+                };
+            }
+            if matches!(input, Input::More) {
+                drop(transport);
+                transport = self.lock()?;
+                continue;
+            }
+            let interest = Interest {
+                read: transport.may_become_readable(),
+                write: transport.has_unsent(),
+            };
+            let until = if interest.write {
+                deadline
+            } else {
+                deadline.at_most(nap)
+            };
+            nap = (2 * nap).min(LONGEST_NAP);
+            transport = match self.wait(transport, interest, until, interrupt) {
+                Err(Error::TimedOut) => self.lock()?,
+                waited => waited?,
+            };
         }
     }
 

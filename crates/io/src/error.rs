@@ -14,6 +14,12 @@ pub enum Error {
     /// The time of this call is over. The connection is as it was, but for [`crate::connect`] and
     /// [`crate::Stream::close`], which end it.
     TimedOut,
+    /// The connection is closed, and nobody knows whether the last data arrived: the peer did not
+    /// acknowledge it in time.
+    Undelivered {
+        /// How much that is, as it was sealed.
+        bytes: u64,
+    },
     /// Non-blocking: try again once the descriptor can be read.
     WantRead,
     /// Non-blocking: try again once the descriptor can be written.
@@ -63,6 +69,11 @@ impl fmt::Display for Error {
             Self::Tls(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
             Self::TimedOut => f.write_str("timed out"),
+            Self::Undelivered { bytes } => write!(
+                f,
+                "the connection is closed, but the peer did not acknowledge the last {bytes} bytes in \
+                 time: they may not have arrived"
+            ),
             Self::WantRead => f.write_str("the socket has to become readable first"),
             Self::WantWrite => f.write_str("the socket has to become writable first"),
             Self::Interrupted => f.write_str("interrupted by a signal"),

@@ -40,6 +40,8 @@ mod deadline;
 #[cfg(unix)]
 mod delivery;
 #[cfg(unix)]
+mod ending;
+#[cfg(unix)]
 mod error;
 #[cfg(unix)]
 mod exit;

@@ -210,6 +210,11 @@ pub(crate) fn peek(socket: &OwnedFd) -> Result<usize> {
     retry_on_intr(|| net::recv(socket, &mut byte, RecvFlags::PEEK).map(|(count, _)| count))
 }
 
+/// What has befallen the connection since it was last asked.
+pub(crate) fn fault(socket: &OwnedFd) -> Option<Errno> {
+    sockopt::socket_error(socket).ok()?.err()
+}
+
 /// Makes a connected socket of somebody else's like ours.
 pub(crate) fn take_over(socket: &OwnedFd) -> Result<Address> {
     let peer = net::getpeername(socket)?.ok_or(Errno::NOTCONN)?;

@@ -74,7 +74,9 @@ impl Stream {
 
     // --- data ---
 
-    /// Completes the handshake and sends its last flight. The other methods do so by themselves.
+    /// Completes the handshake and sends its last flight. The other methods do so by themselves. The
+    /// session tickets of a TLS 1.3 server come after it: what the kernel does not take of them at
+    /// once goes out with the next call.
     ///
     /// # Errors
     ///
@@ -91,9 +93,12 @@ impl Stream {
         interrupt: &mut dyn Interrupt,
     ) -> Result<(), Error> {
         let transport = self.lock()?;
+        let was_done = !transport.connection.is_handshaking();
         self.drive(transport, deadline, interrupt, |transport| {
             transport.connection.do_handshake()?;
-            if transport.connection.outgoing().is_empty() {
+            // What is wrong with sending tickets does not undo a handshake.
+            let sends = transport.flush().is_ok() || !was_done;
+            if sends && transport.flight_is_sent() {
                 Ok(())
             } else {
                 Err(TlsError::WantWrite)

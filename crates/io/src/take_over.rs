@@ -102,7 +102,10 @@ impl Stream {
     ///
     /// [`Error::Closed`], [`Error::Io`].
     pub fn detach(&self) -> Result<OwnedFd, Error> {
-        self.let_go(self.lock()?)
+        let mut transport = self.lock()?;
+        // What was accepted before.
+        let _ = transport.flush();
+        self.let_go(transport)
     }
 
     /// Another descriptor of the same socket, for what has to be asked of it.

@@ -12,7 +12,7 @@ use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, MutexGuard};
 
-use polytls_core::{Connection, Error, INCOMING_LIMIT, MAX_FRAGMENT, Room};
+use polytls_core::{Connection, Error, INCOMING_LIMIT, MAX_FRAGMENT, Role, Room};
 use rustix::io::Errno;
 
 use crate::socket;
@@ -55,6 +55,12 @@ pub(crate) struct Transport {
     pub(crate) bystanders: Vec<Arc<Bell>>,
     /// Ciphertext handed to the kernel since the beginning.
     pub(crate) sent: u64,
+    /// What `sent` is once the last data of the application has been handed over.
+    pub(crate) data_end: u64,
+    /// Our side of TCP is ended.
+    pub(crate) fin_sent: bool,
+    /// Receiving was ended in the kernel, too.
+    pub(crate) deaf: bool,
     /// An orderly close has begun: what waits to be sent matters more than what may come.
     pub(crate) closing: bool,
     /// A forced close has said that it would block.
@@ -82,6 +88,9 @@ impl Transport {
             led: Interest::default(),
             bystanders: Vec::new(),
             sent: 0,
+            data_end: 0,
+            fin_sent: false,
+            deaf: false,
             closing: false,
             close_tried: false,
             speaks_first: false,
@@ -134,12 +143,16 @@ impl Transport {
         })
     }
 
-    /// From now on there is nothing to read, whatever comes.
+    /// From now on there is nothing to read, whatever comes. The kernel is told only where that has
+    /// to wake a thread: once our side is ended as well, it answers what comes with a reset.
     pub(crate) fn end_reading(&mut self) {
         self.reading_ended = true;
         self.ahead = VecDeque::new();
-        if let Some(socket) = &self.socket {
+        if self.led.read
+            && let Some(socket) = &self.socket
+        {
             socket::end_reading(socket);
+            self.deaf = true;
         }
     }
 
@@ -158,9 +171,25 @@ impl Transport {
         self.send_fault
     }
 
+    pub(crate) fn note_send_fault(&mut self, fault: Errno) {
+        self.send_fault.get_or_insert(fault);
+    }
+
     /// What [`Self::sent`] will be once all that is sealed now is sent.
     pub(crate) fn sealed(&self) -> u64 {
         self.sent + self.connection.outgoing().len() as u64
+    }
+
+    /// Whether the peer has, or will have, what its handshake does not end without. What a TLS 1.3
+    /// server has left to send after the handshake are session tickets (RFC 8446 section 4.6.1), and
+    /// answers to early data.
+    pub(crate) fn flight_is_sent(&self) -> bool {
+        self.connection.outgoing().is_empty()
+            || (self.connection.role() == Role::Server
+                && self
+                    .connection
+                    .facts()
+                    .is_some_and(|facts| facts.is_tls13()))
     }
 
     /// Sends as much of what is sealed as the kernel takes; nothing while another thread waits to
@@ -289,6 +318,7 @@ impl Transport {
                 // It is latched.
                 Err(_) => break,
             }
+            self.data_end = self.sealed();
             if self.flush().is_err() || self.has_unsent() {
                 break;
             }
@@ -363,9 +393,7 @@ impl Transport {
             if self.has_unsent() {
                 return Some(Interest::WRITE);
             }
-            if let Some(socket) = &self.socket {
-                socket::end_writing(socket);
-            }
+            self.end_sending();
             self.farewell = if sent.is_ok() {
                 Farewell::Drain
             } else {

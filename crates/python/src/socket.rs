@@ -312,17 +312,28 @@ impl TlsSocket {
         duplicated.map(descriptors::given)
     }
 
-    /// Ends the connection: sends close_notify and, unless `force`, waits for the peer's. Closes
-    /// a listener, with the handshakes it has in progress.
+    /// Ends the connection: sends close_notify and, unless `force`, waits until all is delivered.
+    /// Closes a listener, with the handshakes it has in progress.
     #[pyo3(signature = (force=false))]
     fn close(&self, py: Python<'_>, force: bool) -> PyResult<()> {
-        match &self.kind {
-            Kind::Stream(stream) => self.run(py, |signals| stream.close(force, signals)),
-            Kind::Listener(listener) => self.run(py, |_| {
+        self.run(py, |signals| match &self.kind {
+            Kind::Stream(stream) => stream.close(force, signals),
+            Kind::Listener(listener) => {
                 listener.close();
                 Ok(())
-            }),
-        }
+            }
+        })
+    }
+
+    /// As `close` without `force`, with no error that asks for another call.
+    fn _end(&self, py: Python<'_>) -> PyResult<()> {
+        self.run(py, |signals| match &self.kind {
+            Kind::Stream(stream) => stream.leave(signals),
+            Kind::Listener(listener) => {
+                listener.close();
+                Ok(())
+            }
+        })
     }
 
     /// Changes how many connections may wait to be accepted.

@@ -114,6 +114,7 @@ pub(crate) fn failed(
         Error::WantRead => raised(py, implementation, &TlsError::WantRead),
         Error::WantWrite => raised(py, implementation, &TlsError::WantWrite),
         Error::TimedOut => PyTimeoutError::new_err("timed out"),
+        Error::Undelivered { .. } => PyTimeoutError::new_err(error.to_string()),
         Error::Closed => os_error(EBADF, "the socket has been closed".to_owned()),
         Error::Inherited => raised(py, implementation, &INHERITED),
         Error::Interrupted => signals

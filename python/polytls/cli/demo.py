@@ -132,6 +132,7 @@ def _serve(listener: TLSSocket) -> None:
                 request += data
             if request:
                 connection.send(_RESPONSE)
+            connection.close()
         except OSError as error:  # One client's trouble is not the others'.
             print(f"    (the server, of one client: {error})")
         finally:

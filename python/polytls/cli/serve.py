@@ -187,6 +187,7 @@ class _Server:
             connection.settimeout(_PATIENCE)
             connection.do_handshake()
             self._serve(connection, peer)
+            connection.close()
         except Exception as error:  # One client's trouble is not the others'.
             if not self._ended:
                 _log(f"{peer[0]}:{peer[1]} failed: {error}")

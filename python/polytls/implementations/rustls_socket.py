@@ -53,15 +53,22 @@ class RustlsSocket(_native.TLSSocket, MakesFiles):
     # --- the end ---
 
     def close(self, force: bool = False) -> None:
-        """End the connection: send close_notify and, unless `force`, wait for the peer's.
+        """End the connection: send close_notify and, unless `force`, wait until all is delivered.
 
-        While files are open it only remembers; the last one that is closed closes it, with force,
-        as nobody is there to wait. A listener is closed with the handshakes it has in progress.
+        `TLSSocket.close` says how. While files are open it only remembers; the last one that is
+        closed closes it, as leaving `with` does. A listener is closed with the handshakes it has in
+        progress.
         """
         if self._io_refs:
             self._closed = True
         else:
             super().close(force)
+
+    def _leave(self) -> None:
+        if self._io_refs:
+            self._closed = True
+        else:
+            self._end()
 
     def unwrap(self) -> socket.socket:
         """End TLS in both directions, and give the plain socket back (`SupportsUnwrap.unwrap`)."""

@@ -90,8 +90,8 @@ class SupportsShutdown(Protocol):
 
         SHUT_WR sends close_notify: the peer reads to the end of our data, and may go on sending
         in TLS 1.3 (RFC 8446 6.1); the TCP connection stays open in both directions. After
-        SHUT_RD `recv` gives `b""`, in threads that wait in it too. SHUT_RDWR does both and ends the
-        TCP connection in both directions, as for a plain socket; the descriptor stays.
+        SHUT_RD `recv` gives `b""`, in threads that wait in it too. SHUT_RDWR does both and ends our
+        side of the TCP connection; the descriptor stays.
 
         Raises TypeError or ValueError for any other `how`, OSError (ENOTCONN) before the handshake
         is done and on a listener, as plain sockets do, WantWriteError if it is non-blocking and
@@ -108,6 +108,9 @@ class SupportsDoHandshake(Protocol):
     @abstractmethod
     def do_handshake(self) -> None:
         """Complete the handshake, as `TLSBuffer.do_handshake` does, within the timeout.
+
+        A TLS 1.3 server does not wait until the peer has taken its session tickets: what cannot be
+        sent of them at once goes out with the next call.
 
         Needed only to do it now: `recv` and `send` do it otherwise.
         """

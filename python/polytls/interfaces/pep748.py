@@ -109,13 +109,18 @@ class TLSSocket(_Negotiated, Protocol):
 
     @abstractmethod
     def close(self, force: bool = False) -> None:
-        """Send close_notify, wait for the peer's, and close the descriptor (RFC 8446 6.1).
+        """Send close_notify, wait until the peer has all data, and close the descriptor.
 
-        The wait lasts no longer than the timeout; late data is discarded. With `force`, nothing
-        is waited for.
+        The peer has it when its TCP has acknowledged it; where the system does not tell that, when
+        the peer's close_notify or the end of its transport has come. The wait takes the timeout or
+        5 seconds, whichever is less, and no time if all was acknowledged before. What comes
+        meanwhile is discarded. With `force`, nothing is waited for, unless `shutdown(SHUT_WR)` has
+        declared the data complete.
 
-        Raises WantReadError or WantWriteError on a non-blocking socket: repeat the call. On every
-        other outcome the descriptor is closed. A second call does nothing.
+        Raises an error only if data is unacknowledged then: TimeoutError, ConnectionResetError and
+        the like, or AlertReceived. On a non-blocking socket WantReadError or WantWriteError until
+        the peer's close_notify or the end of its transport has come (RFC 8446 6.1): repeat the
+        call. On every other outcome the descriptor is closed. A second call does nothing.
         """
         ...
 

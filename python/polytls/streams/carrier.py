@@ -27,6 +27,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+from ..delivery import unacknowledged
 from ..errors import WantReadError, WantWriteError
 from ..interfaces import ByteStream, SupportsDoHandshake, TLSSocket
 from .sockets import TCP_FAMILIES
@@ -94,6 +95,30 @@ class Carrier(ABC):
     def unsent(self) -> int:
         """Return how much the stream has taken and not sent."""
         return 0
+
+    def unacknowledged(self, *, after_fin: bool) -> int | None:  # noqa: ARG002
+        """Return how much of what was taken the peer has not acknowledged; None: nobody knows."""
+        return None
+
+    def fault(self) -> OSError | None:
+        """Return what has befallen the stream since it was last asked, if that can be known."""
+        return None
+
+    def end_receiving(self) -> bool:
+        """Wake who waits to receive; return whether the system has ended receiving for that."""
+        self.shutdown(socket.SHUT_RD)
+        return False
+
+    def end_both(self) -> None:
+        """End both directions."""
+        self.shutdown(socket.SHUT_RDWR)
+
+    def end_sending(self) -> bool:
+        """Send a FIN, where the stream is a plain socket; False: it is something else."""
+        if not is_plain(self.stream):
+            return False
+        self.shutdown(socket.SHUT_WR)
+        return True
 
     def flush(self) -> None:  # noqa: B027 - most streams have nothing to send by then
         """Have the stream send what it has taken; raises as `send`."""
@@ -208,6 +233,16 @@ class Selectable(Carrier):
     def unsent(self) -> int:
         return 0 if self._count_unsent is None else self._count_unsent()
 
+    def unacknowledged(self, *, after_fin: bool) -> int | None:
+        count = unacknowledged(self.stream, after_fin=after_fin)
+        return None if count is None else count + self.unsent()
+
+    def fault(self) -> OSError | None:
+        if not is_plain(self.stream):
+            return None
+        number = self.stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return OSError(number, os.strerror(number)) if number else None
+
     def flush(self) -> None:
         if isinstance(self.stream, SupportsDoHandshake):
             # Done long ago; it returns when everything is sent.
@@ -220,13 +255,31 @@ class Selectable(Carrier):
             if how == socket.SHUT_RDWR:
                 super().shutdown(how)
             return
-        # Elsewhere the peer could not send any more; those who wait look up now and then.
-        if how != socket.SHUT_RD or self._ends_halves:
-            super().shutdown(how)
+        super().shutdown(how)
         if how == socket.SHUT_RDWR and not is_plain(stream):
             # TLS below may have refused, for want of room for its own goodbye.
-            with suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as lowest:
-                lowest.shutdown(how)
+            self._shutdown_lowest(how)
+
+    def end_receiving(self) -> bool:
+        # Elsewhere the peer could not send any more; those who wait look up now and then.
+        if self._ends_halves:
+            self._shutdown_lowest(socket.SHUT_RD)
+        return self._ends_halves
+
+    def end_both(self) -> None:
+        # Once both are ended, the system answers what comes with a reset, which destroys what is on
+        # its way.
+        if is_plain(self.stream):
+            super().shutdown(socket.SHUT_WR)
+        elif isinstance(self.stream, TLSSocket):
+            super().shutdown(socket.SHUT_RDWR)
+            self._shutdown_lowest(socket.SHUT_WR)
+        else:
+            self.shutdown(socket.SHUT_RDWR)
+
+    def _shutdown_lowest(self, how: int) -> None:
+        with suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as lowest:
+            lowest.shutdown(how)
 
 
 class Unselectable(Carrier):

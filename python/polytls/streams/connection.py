@@ -73,7 +73,9 @@ class StreamSocket(Endings):
 
         def attempt() -> Need | None:
             need = self._driver.handshake()
-            return Need.WRITE if need is None and turns.transport.has_unsent else need
+            if need is None:
+                turns.transport.flush()
+            return Need.WRITE if need is None and turns.transport.flight_unsent else need
 
         turns = self._turns
         with turns.to_receive(deadline), turns.to_send(deadline):

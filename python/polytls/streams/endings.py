@@ -1,40 +1,50 @@
 """How a connection ends: orderly, in one direction, by force, in plaintext, or in another process.
 
-| call | close_notify | waits for the peer's | the descriptor |
+| call | close_notify | waits for | the descriptor |
 | --- | --- | --- | --- |
-| `close()` | sent | yes | closed |
-| `close(force=True)`, `with` | sent | no | closed |
-| `shutdown(SHUT_WR)` | sent | no | stays |
-| `unwrap()` | sent | yes | given back, to go on in plaintext |
-| `detach()` | no | no | given away |
-| dropped, or closed after fork() in the child | no | no | closed |
+| `close()`, `with` | sent | delivery | closed |
+| `close(force=True)`, `with` that an exception leaves | sent | nothing | closed |
+| `shutdown(SHUT_WR)` | sent | nothing | stays |
+| `close(force=True)` after that | sent before | delivery | closed |
+| `unwrap()` | sent | the peer's close_notify | given back, to go on in plaintext |
+| `detach()` | no | nothing | given away |
+| dropped, or closed after fork() in the child | no | nothing | closed |
+
+Delivery: the peer's TCP has acknowledged what was sent; ARCHITECTURE.md ("Endings") has the rule.
+A non-blocking `close` waits for nothing: it raises until the peer's close_notify has come.
 
 While files that `makefile` has made are open, `close` only remembers; closing the last one closes
-with force, as nobody is there to wait.
+the connection, as leaving `with` does.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
+import time
 import warnings
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
+from ..delivery import CLOSE_TIMEOUT, naps
 from ..driver import Driver, Need, State
-from ..errors import TLSError, WantReadError, WantWriteError
+from ..errors import AlertReceived, TLSError, WantReadError, WantWriteError
 from ..fork import inherited
 from ..interfaces import TLSBuffer, TLSSocket
 from .carrier import Carrier, is_plain
-from .sockets import SocketBase, check_direction, not_connected
-from .transport import RECORD
+from .sockets import (
+    SocketBase,
+    check_direction,
+    not_connected,
+    undelivered,
+    want_read,
+    want_write,
+)
+from .transport import Input, again
 from .turns import Turns
-from .waiting import WRITE, Deadline, Interest
+from .waiting import AT_ONCE, NOTHING, WRITE, Deadline, Interest
 
 __all__ = ["CLOSE_TIMEOUT", "Endings"]
-
-#: How long `close` may take where there is no timeout, in seconds.
-CLOSE_TIMEOUT: Final = 5.0
 
 
 class Endings(SocketBase):
@@ -68,11 +78,12 @@ class Endings(SocketBase):
     # --- close ---
 
     def close(self, force: bool = False) -> None:
-        """End the connection: send close_notify and, unless `force`, wait for the peer's.
+        """End the connection: send close_notify and, unless `force`, wait until all is delivered.
 
-        The timeout holds for all of it; none means `CLOSE_TIMEOUT` here. A connection that failed,
-        or whose handshake is not complete, is just closed. After fork, in the child, too: its
-        descriptor there is closed, and the peer hears nothing.
+        The wait takes the timeout or `CLOSE_TIMEOUT`, whichever is less, and no time if all was
+        delivered before. A connection that failed, or whose handshake is not complete, is just
+        closed. After fork, in the child, too: its descriptor there is closed, and the peer hears
+        nothing. `polytls.TLSSocket.close` has the errors.
         """
         if self._io_refs:
             self._closed = True
@@ -81,24 +92,34 @@ class Endings(SocketBase):
         else:
             self._close(force)
 
+    def _leave(self) -> None:
+        try:
+            self.close()
+        except (WantReadError, WantWriteError):
+            turns = self._turns
+            with turns.lock:
+                lost = turns.transport.untaken()
+            if turns.release() and lost:
+                raise undelivered(lost) from None
+
     def _close(self, force: bool) -> None:
         turns = self._turns
         try:
             with turns.lock:
-                if turns.transport.carrier is None:
+                carrier = turns.transport.carrier
+                if carrier is None:
                     return
                 orderly = self._driver.established and not turns.transport.failed
-                keeps_time = turns.transport.carrier.keeps_time
                 if not orderly and self._driver.state is not State.OPEN:
                     turns.transport.flush()
             if orderly:
-                timeout = self._timeout
-                limit = CLOSE_TIMEOUT if timeout is None and keeps_time else timeout
-                deadline = Deadline.after(limit)
+                deadline = Deadline.after(self._timeout)
+                if carrier.keeps_time:
+                    deadline = deadline.at_most(CLOSE_TIMEOUT)
                 if force:
-                    self._say_goodbye(deadline)
+                    self._end_by_force(deadline)
                 else:
-                    self._exchange_goodbyes(deadline)
+                    self._end_in_order(deadline)
         except (WantReadError, WantWriteError):
             raise
         except BaseException:
@@ -107,6 +128,18 @@ class Endings(SocketBase):
             raise
         else:
             turns.release()
+
+    def _end_by_force(self, deadline: Deadline) -> None:
+        has_closed = self._driver.state in (State.CLOSING_BY_US, State.CLOSED)
+        if not has_closed or self._turns.somebody_sends or deadline.non_blocking:
+            self._say_goodbye(deadline)
+            return
+        try:
+            self._settle(deadline)
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # The peer has gone.
 
     def _say_goodbye(self, deadline: Deadline) -> None:
         """Send close_notify; that the peer has gone is no error."""
@@ -125,42 +158,110 @@ class Endings(SocketBase):
                 self._close_tried = deadline.non_blocking
             turns.wait(WRITE, deadline)
 
-    def _exchange_goodbyes(self, deadline: Deadline) -> None:
-        """Send close_notify and read until the peer's; late data is discarded."""
+    def _end_in_order(self, deadline: Deadline) -> None:
+        """Send close_notify and a FIN, and wait if there is a reason to."""
         turns = self._turns
-
-        def attempt() -> Need | None:
-            turns.transport.flush()
-            while not turns.receiving_ended and (data := self._driver.read(RECORD)) != b"":
-                if isinstance(data, Need):
-                    return data
-            return Need.WRITE if turns.transport.has_unsent else None
-
         try:
             with turns.lock:
+                carrier = turns.transport.check_open()
+                is_idle = not turns.transport.undelivered()
                 self._driver.close()
                 self._driver.drop_early()
                 turns.closing = True
-                turns.transport.flush()
         except TLSError as error:
             told = turns.told(error, deadline)
             raise told from told.__cause__
-        try:
-            with turns.to_receive(deadline):
-                turns.drive(attempt, deadline, sends=True)
-        except (TLSError, TimeoutError):
-            raise
-        except OSError:
-            # Both have said what there was to say, the peer has only not waited for ours.
-            if self._driver.state is not State.CLOSED:
-                raise
+        if deadline.non_blocking:
+            self._exchange_goodbyes()
+        elif not carrier.keeps_time or (is_idle and not carrier.selectable):
+            # A wait that nothing limits could last for ever: what the stream has taken it delivers.
+            self._say_goodbye(deadline)
+        elif not is_idle:
+            self._settle(deadline)
+        else:
+            # It takes in the tickets that are there.
+            with turns.to_receive_if_free() as reads:
+                self._look(reads=reads)
+
+    def _exchange_goodbyes(self) -> None:
+        """Raise what is to be waited for until the peer's close_notify or its end has come."""
+        turns = self._turns
+        transport = turns.transport
+        with turns.to_receive_if_free() as reads:
+            came = self._look(reads=reads)
+        if self._is_broken_off(came):
+            return
+        if transport.has_unsent:
+            raise want_write()
+        if not transport.peer_has_ended and not turns.receiving_ended:
+            raise want_read()
+
+    def _settle(self, deadline: Deadline) -> None:
+        """Wait until the peer has acknowledged all that there was to say, reading out meanwhile.
+
+        A peer that is not read from may never come to read. Raises an error only if data is
+        unacknowledged.
+        """
+        turns = self._turns
+        transport = turns.transport
+        for nap in naps():
+            with turns.to_receive_if_free() as reads:
+                came = self._look(reads=reads)
+                with turns.lock:
+                    if transport.settled:
+                        return
+                    left = transport.undelivered()
+                    interest = Interest(
+                        read=reads and transport.may_become_readable, write=transport.has_unsent
+                    )
+                    looks_again = transport.tells_acknowledged and not interest.write
+                if self._is_broken_off(came):
+                    return
+                if deadline.passed:
+                    if left:
+                        raise undelivered(left)
+                    return
+                if came is Input.MORE:
+                    continue
+                if interest == NOTHING:
+                    time.sleep(nap)
+                    continue
+                with suppress(TimeoutError):
+                    turns.wait(interest, deadline.at_most(nap) if looks_again else deadline)
+
+    def _look(self, *, reads: bool) -> Input | OSError:
+        """Send and, for who has the turn, read out what can be; return what came."""
+        turns = self._turns
+        with turns.lock:
+            turns.transport.check_open()
+            turns.transport.flush()
+            turns.transport.finish_sending()
+            if not reads:
+                return Input.NOTHING
+            return turns.transport.read_out(receiving_ended=turns.receiving_ended)
+
+    def _is_broken_off(self, came: Input | OSError) -> bool:
+        """Whether sending or receiving is over; raises why, if data was not delivered."""
+        turns = self._turns
+        transport = turns.transport
+        with turns.lock:
+            fault = came if isinstance(came, OSError) else transport.send_fault
+            if fault is None:
+                return False
+            if not transport.undelivered():
+                return True
+        if isinstance(fault, AlertReceived):
+            raise fault
+        # The peer's own reason is the better one.
+        reason = turns.broken(AT_ONCE)
+        raise reason if isinstance(reason, AlertReceived) else again(fault)
 
     # --- one direction ---
 
     def shutdown(self, how: int, /) -> None:
         """End sending (`socket.SHUT_WR`: close_notify is sent), receiving, or both.
 
-        SHUT_RDWR also ends the TCP connection.
+        SHUT_RDWR also ends our side of the TCP connection.
         """
         check_direction(how)
         turns = self._turns
@@ -170,11 +271,16 @@ class Endings(SocketBase):
                 raise not_connected()
             if how != socket.SHUT_WR:
                 turns.receiving_ended = True
-        if how != socket.SHUT_RD:
-            self._end_sending(Deadline.after(self._timeout))
-        if how != socket.SHUT_WR:
+                if turns.somebody_receives:
+                    turns.transport.wake_reader()
+        if how == socket.SHUT_RD:
+            return
+        deadline = Deadline.after(self._timeout)
+        self._end_sending(deadline)
+        if how == socket.SHUT_RDWR:
+            if turns.transport.deaf and not deadline.non_blocking:
+                self._settle(deadline.at_most(CLOSE_TIMEOUT))
             with turns.lock:
-                # Of SHUT_RD the peer knows nothing; it wakes who waits.
                 turns.transport.end(how)
 
     def _end_sending(self, deadline: Deadline) -> None:

@@ -290,6 +290,9 @@ class StreamListener(SocketBase):
             finally:
                 self._accepting.release()
 
+    def _leave(self) -> None:
+        self.close()
+
     def __del__(self) -> None:
         if not hasattr(self, "_unattended") or self._closed:
             return

@@ -36,6 +36,7 @@ __all__ = [
     "peer_of",
     "shown",
     "spoke_too_soon",
+    "undelivered",
     "want_read",
     "want_write",
 ]
@@ -326,6 +327,14 @@ def spoke_too_soon() -> PeerMisbehaved:
     return PeerMisbehaved(
         "the peer spoke before TLS began: that is plaintext, of somebody on the path or of a "
         "server that does not wait for ClientHello"
+    )
+
+
+def undelivered(count: int) -> TimeoutError:
+    """Return the error of a connection that is closed without knowing whether its data arrived."""
+    return TimeoutError(
+        f"the connection is closed, but the peer did not acknowledge the last {count} bytes in "
+        "time: they may not have arrived"
     )
 
 

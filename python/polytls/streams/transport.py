@@ -17,12 +17,12 @@ from enum import Enum, auto
 from typing import Final
 
 from ..driver import Driver, Need, State
-from ..errors import TLSError
-from .carrier import Carrier
+from ..errors import AlertReceived, TLSError
+from .carrier import Carrier, is_plain
 from .sockets import closed
 from .waiting import READ, WRITE, Interest
 
-__all__ = ["RECORD", "Transport", "again"]
+__all__ = ["RECORD", "Input", "Transport", "again"]
 
 #: The most plaintext of one record (RFC 8446 5.1).
 RECORD: Final = 16 * 1024
@@ -35,6 +35,18 @@ _ROOM: Final = 64 * 1024
 _AHEAD: Final = 128 * 1024
 #: Of a record (RFC 8446 5.1).
 _HEADER: Final = 5
+#: How often the stream is asked for more in one hold of the lock.
+_MOST_ROUNDS: Final = 16
+
+
+class Input(Enum):
+    """How reading out went, if nothing went wrong."""
+
+    #: There is nothing more for now.
+    NOTHING = auto()
+    MORE = auto()
+    #: The peer's side of the transport has ended.
+    END = auto()
 
 
 class _Farewell(Enum):
@@ -53,11 +65,14 @@ class Transport:
     """See the module."""
 
     __slots__ = (
+        "_at_end",
         "_farewell",
+        "_fin_sent",
         "_receive_fault",
         "_torn",
         "by_records",
         "carrier",
+        "deaf",
         "driver",
         "send_fault",
     )
@@ -72,6 +87,12 @@ class Transport:
         #: Something is being received. Left so by an exception that came from outside.
         self._torn = False
         self._farewell = _Farewell.NOT_BEGUN
+        #: Receiving was ended in the system, too.
+        self.deaf = False
+        #: The stream has come to its end.
+        self._at_end = False
+        #: Our side of TCP is ended.
+        self._fin_sent = False
 
     def check_open(self) -> Carrier:
         """Return what carries the bytes; raises OSError once it is closed."""
@@ -92,6 +113,11 @@ class Transport:
         if self.send_fault is not None:
             return False
         return self.driver.unsent > 0 or (self.carrier is not None and self.carrier.unsent() > 0)
+
+    @property
+    def flight_unsent(self) -> bool:
+        """Whether something waits to be sent that a handshake does not end without."""
+        return self.has_unsent and not self.driver.only_tickets_left
 
     def flush(self) -> None:
         """Send as much of what is sealed as the stream takes; a fault is latched."""
@@ -134,6 +160,7 @@ class Transport:
         if not data and isinstance(self.send_fault, ConnectionResetError):
             self._receive_fault = self.send_fault
             raise again(self._receive_fault)
+        self._at_end = not data
         self.driver.receive(data)
         self._torn = False
         return True
@@ -180,6 +207,102 @@ class Transport:
                 if not self.driver.look_ahead() and not self.receive():
                     return
 
+    # --- what an orderly end takes ---
+
+    def undelivered(self) -> int:
+        """Return how many bytes of data, as they were sealed, the peer has not acknowledged.
+
+        Where the system does not tell, all of them until the peer's end has come.
+        """
+        count = self._unacknowledged()
+        if count is None:
+            count = 0 if self.peer_has_ended else self.driver.sent
+        return max(0, self.driver.data_end - self.driver.sent + count)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the peer has acknowledged all that we had to say, close_notify included."""
+        if self.driver.unsent:
+            return False
+        count = self._unacknowledged()
+        return self.peer_has_ended if count is None else count == 0
+
+    def untaken(self) -> int:
+        """Return how many bytes of data, as they were sealed, the system has not taken."""
+        unsent = 0 if self.carrier is None else self.carrier.unsent()
+        return max(0, self.driver.data_end - self.driver.sent + unsent)
+
+    @property
+    def tells_acknowledged(self) -> bool:
+        """Whether the system tells what the peer has acknowledged."""
+        return self._unacknowledged() is not None
+
+    def _unacknowledged(self) -> int | None:
+        return self.check_open().unacknowledged(after_fin=self._fin_sent)
+
+    @property
+    def peer_has_ended(self) -> bool:
+        """After our close_notify: whether the peer's has come, or the end of its transport."""
+        return self._at_end or self.driver.state is State.CLOSED
+
+    def finish_sending(self) -> None:
+        """End our side of TCP, once all is handed over.
+
+        Not where receiving was ended: the system answers what comes after both with a reset.
+        """
+        if not (self._fin_sent or self.deaf or self.has_unsent):
+            self._fin_sent = self.check_open().end_sending()
+
+    @property
+    def may_become_readable(self) -> bool:
+        """Whether it makes sense to wait for that: an end makes a descriptor readable for good."""
+        return not (self.deaf or self._at_end)
+
+    def read_out(self, *, receiving_ended: bool) -> Input | OSError:
+        """Read for nobody, for a moment; return what ended the connection, if something did.
+
+        Records are opened as long as that can be done: there may be tickets among them, or an
+        alert. For who has the turn to receive.
+        """
+        for _ in range(_MOST_ROUNDS):
+            if self._at_end:
+                return self._fault() or Input.END
+            raw = receiving_ended or self.failed or self.driver.state is State.CLOSED
+            try:
+                if raw:
+                    nothing = self._receive_raw()
+                else:
+                    nothing = isinstance(self.driver.read(RECORD), Need) and not self.receive()
+            except AlertReceived as alert:
+                return alert
+            except TLSError:
+                continue  # What the peer sends is of no interest any more.
+            except OSError as fault:
+                return fault
+            if nothing:
+                return (self._fault() if self.deaf else None) or Input.NOTHING
+        return Input.MORE
+
+    def _receive_raw(self) -> bool:
+        """Receive for nobody; return whether there was nothing."""
+        carrier = self.check_open()
+        try:
+            ended = not carrier.recv(_ROOM)
+        except OSError as fault:
+            if carrier.would_block(fault, READ):
+                return True
+            raise
+        # The end of receiving is ours, and hides the peer's.
+        self._at_end = ended and not self.deaf
+        return ended and self.deaf
+
+    def _fault(self) -> OSError | None:
+        """Return what has befallen the transport: where an end was received, `recv` cannot tell."""
+        fault = self.check_open().fault()
+        if fault is not None and self.send_fault is None:
+            self.send_fault = again(fault)
+        return fault
+
     # --- the end ---
 
     def discard(self) -> bool:
@@ -222,9 +345,22 @@ class Transport:
         return None
 
     def end(self, how: int) -> None:
-        """End one or both directions of the stream, if it is one that can."""
-        if self.carrier is not None:
+        """End one or both directions of the stream, if it is one that can.
+
+        The end of both destroys nothing that is on its way: the system is told of sending alone.
+        """
+        if self.carrier is None:
+            return
+        if how == socket.SHUT_RDWR:
+            self.carrier.end_both()
+        else:
             self.carrier.shutdown(how)
+        self._fin_sent |= how != socket.SHUT_RD and is_plain(self.carrier.stream)
+
+    def wake_reader(self) -> None:
+        """Wake the thread that waits to receive: there is nothing to receive any more."""
+        if self.carrier is not None:
+            self.deaf = self.carrier.end_receiving()
 
 
 def _missing(waiting: bytes) -> int:

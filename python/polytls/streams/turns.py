@@ -114,6 +114,22 @@ class Turns:
         finally:
             self._send_turn.release()
 
+    @contextmanager
+    def to_receive_if_free(self) -> Iterator[bool]:
+        """Have the turn to receive, if no other thread has it; yield whether this one has."""
+        self._check_callback()
+        has = self._receive_turn.acquire(blocking=False)
+        try:
+            yield has
+        finally:
+            if has:
+                self._receive_turn.release()
+
+    @property
+    def somebody_receives(self) -> bool:
+        """Whether some thread has the turn to receive."""
+        return self._receive_turn.locked()
+
     @property
     def somebody_sends(self) -> bool:
         """Whether some thread has the turn to send."""
@@ -188,7 +204,20 @@ class Turns:
         self._flush_aside(sends)
         if transport.receive():
             return None
-        return Interest(read=True, write=transport.has_unsent and self._may_send(sends))
+        return Interest(read=True, write=self._has_to_send() and self._may_send(sends))
+
+    def _has_to_send(self) -> bool:
+        """Whether what waits to be sent matters to who waits to receive.
+
+        A thread that cannot wait for both sends first: what comes with a handshake or an end. The
+        rest, such as tickets, goes out with the next call that sends, as the peer may take nothing
+        before it is received from.
+        """
+        transport = self.transport
+        if not transport.has_unsent:
+            return False
+        keeps_time = transport.check_open().keeps_time
+        return keeps_time or self.closing or not self.driver.established
 
     def _may_send(self, sends: bool) -> bool:
         return sends or not self._send_turn.locked()

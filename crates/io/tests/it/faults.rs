@@ -38,10 +38,7 @@ fn a_ragged_end_is_told_after_all_data_and_then_for_ever() {
             let outcome = recv(&client, 3);
             assert!(is_ragged(&outcome), "{outcome:?}");
         }
-        assert!(matches!(
-            close(&client, false),
-            Err(Error::Tls(TlsError::RaggedEof { .. }))
-        ));
+        close(&client, false).unwrap();
         assert_eq!(client.descriptor(), -1);
     });
 }

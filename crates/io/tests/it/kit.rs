@@ -73,7 +73,17 @@ pub(crate) fn pair_at(addresses: &[SocketAddr]) -> (Arc<Stream>, Arc<Stream>) {
 
 /// A client whose peer is a plain socket that has done its part of the handshake.
 pub(crate) fn client_of_raw() -> (Arc<Stream>, TcpStream) {
+    client_of_raw_at(&TcpListener::bind(loopback()[0]).unwrap())
+}
+
+/// The same, and the peer's kernel has little room for what it has not read.
+pub(crate) fn client_of_narrow() -> (Arc<Stream>, TcpStream) {
     let listener = TcpListener::bind(loopback()[0]).unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 8 * 1024).unwrap();
+    client_of_raw_at(&listener)
+}
+
+fn client_of_raw_at(listener: &TcpListener) -> (Arc<Stream>, TcpStream) {
     let address = listener.local_addr().unwrap();
     let client = thread::spawn(move || dial(address));
     let mut peer = listener.accept().unwrap().0;
@@ -175,6 +185,19 @@ pub(crate) fn past_wants<T>(mut call: impl FnMut() -> Result<T, Error>) -> Resul
         Err(Error::WantRead | Error::WantWrite) => None,
         outcome => Some(outcome),
     })
+}
+
+/// The data in these records.
+pub(crate) fn data_of(mut records: &[u8]) -> Vec<u8> {
+    let mut data = Vec::new();
+    while let [kind, _, _, high, low, rest @ ..] = records {
+        let (payload, after) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        if *kind == plain::DATA {
+            data.extend_from_slice(payload);
+        }
+        records = after;
+    }
+    data
 }
 
 /// Sends until the kernel takes no more; says how much was accepted.

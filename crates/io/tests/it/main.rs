@@ -5,6 +5,7 @@
 mod accepting;
 mod closing;
 mod connecting;
+mod delivery;
 mod duplex;
 mod faults;
 mod files;

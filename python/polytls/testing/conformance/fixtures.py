@@ -21,7 +21,7 @@ import pytest
 from polytls import TLSImplementation, TLSVersion, WantReadError
 from polytls.testing import CertificateAuthority, Pair
 
-from .lab import PATIENCE, Lab
+from .lab import PATIENCE, Lab, give_up
 from .leftovers import RAISED, Census
 from .raw_peer import RawPeer
 from .upgrade import Upgrade
@@ -135,9 +135,9 @@ def ends(lab: Lab, version: TLSVersion, threads: ThreadPoolExecutor) -> Iterator
         client = lab.client(version=version).connect(
             listener.getsockname(), server_hostname=lab.host, timeout=PATIENCE
         )
-        closing.enter_context(client)
+        closing.callback(give_up, client)
         accepted, _ = accepting.result()
-        closing.enter_context(accepted)
+        closing.callback(give_up, accepted)
         accepted.settimeout(PATIENCE)
         yield client, accepted
 
@@ -159,7 +159,7 @@ def one(
             )
             peer = RawPeer(buffer, closing.enter_context(there.accept()[0]))
             peer.drive(buffer.do_handshake)
-            ours = closing.enter_context(connecting.result())
+            ours = connecting.result()
         else:
             listener = closing.enter_context(lab.server().connect(("127.0.0.1", 0)))
             listener.settimeout(PATIENCE)
@@ -168,8 +168,9 @@ def one(
             plain = socket.create_connection(listener.getsockname())
             peer = RawPeer(buffer, closing.enter_context(plain))
             peer.drive(buffer.do_handshake)
-            ours = closing.enter_context(accepting.result()[0])
+            ours = accepting.result()[0]
             ours.settimeout(PATIENCE)
+        closing.callback(give_up, ours)
         yield ours, peer
 
 

@@ -22,19 +22,14 @@ def finished(task: Future[Any]) -> Any:
 # --- close_notify ---
 
 
-def test_close_waits_for_the_peers_close_notify(ends: Any, threads: ThreadPoolExecutor) -> None:
-    client, accepted = ends
-    client.send(b"last words")
-    closing = threads.submit(client.close)
-    assert accepted.recv(100) == b"last words"
-    assert accepted.recv(100) == b""
-    if client.negotiated_tls_version is TLSVersion.TLSv1_3:
-        # In TLS 1.2 the answer goes out by itself (RFC 5246 7.2.1).
-        assert not closing.done()
-        assert client.fileno() != -1
-    accepted.close()
-    finished(closing)
-    assert client.fileno() == accepted.fileno() == -1
+def test_close_says_goodbye_and_does_not_wait_for_the_peers(one: Any) -> None:
+    ours, peer = one
+    ours.send(b"last words")
+    ours.close()
+    assert ours.fileno() == -1
+    assert peer.drive(peer.buffer.read, 100) == b"last words"
+    assert peer.drive(peer.buffer.read, 100) == b""
+    assert peer.plain.recv(100) == b""
 
 
 def test_both_may_close_at_once(ends: Any, threads: ThreadPoolExecutor) -> None:
@@ -48,17 +43,13 @@ def test_both_may_close_at_once(ends: Any, threads: ThreadPoolExecutor) -> None:
         finished(task)
 
 
-def test_close_discards_data_that_comes_late(
-    ends: Any, threads: ThreadPoolExecutor, rng: Any
-) -> None:
-    client, accepted = ends
-    closing = threads.submit(client.close)
-    assert accepted.recv(100) == b""
-    if client.negotiated_tls_version is TLSVersion.TLSv1_3:
-        # TLS 1.2 wants an answer at once (RFC 5246 7.2.1), TLS 1.3 leaves the direction open.
-        accepted.sendall(rng.randbytes(3_000_000))
-    accepted.close()
-    finished(closing)
+def test_close_discards_data_that_comes_late(one: Any) -> None:
+    ours, peer = one
+    ours.send(b"last words")
+    peer.drive(peer.buffer.write, b"nobody wants this")
+    ours.close()
+    assert peer.read(10) == b"last words"
+    assert peer.drive(peer.buffer.read, 100) == b""
 
 
 def test_a_forced_close_waits_for_nobody_and_still_says_goodbye(one: Any) -> None:
@@ -70,7 +61,7 @@ def test_a_forced_close_waits_for_nobody_and_still_says_goodbye(one: Any) -> Non
     assert peer.drive(peer.buffer.read, 100) == b""
 
 
-def test_leaving_a_with_statement_waits_for_nobody_and_says_goodbye(one: Any) -> None:
+def test_leaving_a_with_statement_says_goodbye(one: Any) -> None:
     ours, peer = one
     with ours as same:
         assert same is ours
@@ -183,12 +174,9 @@ def test_the_descriptor_is_closed_even_if_the_peer_has_gone(one: Any, how: str) 
     ours, peer = one
     if how == "end":
         peer.plain.shutdown(socket.SHUT_WR)
-        with pytest.raises(RaggedEOF):
-            ours.close()
     else:
         peer.reset()
-        with pytest.raises(ConnectionError):
-            ours.close()
+    ours.close()
     assert ours.fileno() == -1
     assert ours.close() is None
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -156,6 +156,12 @@ def test_a_handler_that_raises_ends_close_and_the_descriptor_is_closed(
     ends: Any, handler: Any
 ) -> None:
     client, _ = ends
+    client.settimeout(SOON)
+    # Without end, or close would have nothing to wait for.
+    with suppress(TimeoutError):
+        while True:
+            client.sendall(bytes(1 << 20))
+    client.settimeout(PATIENCE)
     handler(stop)
     with stopped():
         client.close()

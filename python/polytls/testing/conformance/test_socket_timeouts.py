@@ -199,51 +199,6 @@ def test_sendalls_timeout_is_for_the_whole(ends: Any) -> None:
         reading.result()
 
 
-def test_close_waits_no_longer_and_closes_all_the_same(ends: Any) -> None:
-    client, accepted = ends
-    client.settimeout(SHORT)
-    with times_out():
-        client.close()
-    assert client.fileno() == -1
-    assert accepted.recv(1) == b""
-
-
-def test_a_peer_that_talks_on_does_not_prolong_close(ends: Any) -> None:
-    client, accepted = ends
-    stop = threading.Event()
-
-    def talk() -> None:
-        try:
-            while not stop.is_set():
-                accepted.send(bytes(1000))
-        except OSError:  # It has closed, with our data unread.
-            pass
-
-    client.settimeout(SHORT)
-    with ThreadPoolExecutor() as threads:
-        talking = threads.submit(talk)
-        try:
-            with times_out():
-                client.close()
-        finally:
-            stop.set()
-        talking.result()
-    assert client.fileno() == -1
-
-
-def test_without_a_timeout_close_waits_five_seconds(lab: Any) -> None:
-    with ThreadPoolExecutor() as threads, lab.server().connect(("127.0.0.1", 0)) as listener:
-        accepting = threads.submit(listener.accept)
-        client = lab.client().connect(
-            listener.getsockname(), server_hostname=lab.host, timeout=PATIENCE
-        )
-        with client, accepting.result()[0]:
-            client.settimeout(None)
-            with times_out(after=5.0, before=15.0):
-                client.close()
-            assert client.fileno() == -1
-
-
 def test_a_forced_close_waits_no_longer_for_a_peer_that_does_not_read(ends: Any) -> None:
     client, _ = ends
     client.setblocking(False)
