@@ -11,7 +11,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
     CidrSubnet, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, NameConstraints,
-    RevokedCertParams, RsaKeySize, SerialNumber, SigningKey,
+    RevokedCertParams, RsaKeySize, SanType, SerialNumber, SigningKey,
 };
 use time::OffsetDateTime;
 
@@ -63,7 +63,15 @@ fn params(
     not_before: i64,
     not_after: i64,
 ) -> PyResult<CertificateParams> {
+    let (as_dns, names): (Vec<String>, Vec<String>) =
+        names.into_iter().partition(|name| name.starts_with("DNS:"));
     let mut params = CertificateParams::new(names).map_err(|error| failed(&error))?;
+    for name in as_dns {
+        let name = name["DNS:".len()..].try_into();
+        params.subject_alt_names.push(SanType::DnsName(
+            name.map_err(|error: rcgen::Error| failed(&error))?,
+        ));
+    }
     params.distinguished_name = DistinguishedName::new();
     params
         .distinguished_name
@@ -132,11 +140,17 @@ fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
     [header, contents].concat()
 }
 
-/// Subtrees for name constraints: DNS names, and networks such as 192.0.2.0/24.
+/// Subtrees for name constraints: DNS names, networks such as 192.0.2.0/24, and directory names such as
+/// CN=name.
 fn subtrees(names: Vec<String>) -> Vec<GeneralSubtree> {
-    let subtree = |name: String| match CidrSubnet::from_str(&name) {
-        Ok(network) => GeneralSubtree::IpAddress(network),
-        Err(()) => GeneralSubtree::DnsName(name),
+    let subtree = |name: String| match (CidrSubnet::from_str(&name), name.strip_prefix("CN=")) {
+        (Ok(network), _) => GeneralSubtree::IpAddress(network),
+        (_, Some(common_name)) => {
+            let mut directory = DistinguishedName::new();
+            directory.push(DnType::CommonName, common_name);
+            GeneralSubtree::DirectoryName(directory)
+        }
+        _ => GeneralSubtree::DnsName(name),
     };
     names.into_iter().map(subtree).collect()
 }

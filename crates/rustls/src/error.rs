@@ -22,6 +22,7 @@ pub(crate) fn blame(error: TlsError, refusal: Option<CertificateFailure>) -> Err
             is_server: false,
             trust_source: &TrustSource::Given(None),
             passed_over: &[],
+            unchecked: &[],
             now: 0,
         }))),
         // Our verifier's come with their `refusal`.

@@ -12,7 +12,7 @@ use polytls_core::Error;
 use polytls_core::config::TrustStore;
 use polytls_core::fork::PerProcess;
 use polytls_core::pki_types::{CertificateDer, TrustAnchor};
-use polytls_x509::{PathFacts, path_facts};
+use polytls_x509::{ConstrainedNames, PathFacts, path_facts};
 
 use crate::errors::name_of;
 use crate::system::{self, Chosen};
@@ -196,6 +196,14 @@ impl Anchors {
         certificates
             .filter(move |trusted| trusted.facts.subject_der == subject)
             .filter_map(|trusted| Some((&**trusted, trusted.unfit?)))
+    }
+
+    /// Kinds of names that authorities of this subject, a Name in DER, constrain.
+    pub(crate) fn constrained(&self, subject: &[u8]) -> impl Iterator<Item = ConstrainedNames> {
+        let authorities = self.authorities.iter();
+        authorities
+            .filter(move |trusted| trusted.facts.subject_der == subject)
+            .flat_map(|trusted| trusted.facts.constrained.iter().copied())
     }
 
     /// What a peer may look for among the issuers of its own certificates: subjects of authorities, and

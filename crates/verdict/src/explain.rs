@@ -32,6 +32,9 @@ pub struct Refused<'a> {
     pub trust_source: &'a TrustSource,
     /// Certificates of the store that could have ended the path by their names.
     pub passed_over: &'a [PassedOver],
+    /// Kinds of names that an authority of the path constrains and that are not checked here: what is
+    /// below it is refused for that.
+    pub unchecked: &'a [&'static str],
     /// Seconds since 1970.
     pub now: i64,
 }
@@ -160,6 +163,24 @@ fn end_of_path(read: &[Option<Summary>]) -> Option<usize> {
     }
 }
 
+/// Why a name that a person finds in a certificate does not count.
+enum Nameless<'a> {
+    /// There is a common name alone.
+    CommonName(&'a str),
+    /// The address that was asked for is there, as a DNS name.
+    AddressAsName,
+}
+
+impl<'a> Nameless<'a> {
+    fn of(leaf: &'a Summary, hostname: Option<&str>) -> Option<Self> {
+        if leaf.names().is_empty() {
+            return leaf.common_name.as_deref().map(Self::CommonName);
+        }
+        let is_there = |name: &str| leaf.dns_names.iter().any(|each| each == name);
+        (is_address(hostname) && hostname.is_some_and(is_there)).then_some(Self::AddressAsName)
+    }
+}
+
 struct Story<'a> {
     reason: VerificationFailure,
     refused: Refused<'a>,
@@ -187,7 +208,8 @@ impl Story<'_> {
         let now = self.refused.now;
         match self.reason {
             F::Expired | F::NotYetValid if self.anchor().is_some() => None,
-            F::Expired => self.find(|summary| summary.not_after < now),
+            // Libraries differ in whether the last second belongs to it.
+            F::Expired => self.find(|summary| summary.not_after <= now),
             F::NotYetValid => self.find(|summary| summary.not_before > now),
             F::WeakKey => self.find(Summary::is_weak),
             F::UnknownIssuer => end_of_path(self.read),
@@ -196,7 +218,7 @@ impl Story<'_> {
                 (!self.read.is_empty()).then_some(0)
             }
             F::NoCertificate => None,
-            _ if self.anchor().is_some() => None,
+            _ if self.anchor().is_some() || self.unchecked().is_some() => None,
             // One of them, or one between them and the anchor; alone it is the leaf.
             _ => (self.read.len() == 1).then_some(0),
         }
@@ -217,6 +239,13 @@ impl Story<'_> {
                 self.peer()
             )
         }
+    }
+
+    /// The kinds of names that are constrained and not checked, if that is why.
+    fn unchecked(&self) -> Option<String> {
+        let is_why = self.reason == VerificationFailure::NameConstraintViolation;
+        let kinds = self.refused.unchecked;
+        (is_why && !kinds.is_empty()).then(|| kinds.join(", "))
     }
 
     /// The certificate of the store that is at fault, if the path was fine up to there.
@@ -252,12 +281,30 @@ impl Story<'_> {
         if let Some(anchor) = self.anchor() {
             return anchor.message(self.peer(), trust_source, now);
         }
+        if let Some(kinds) = self.unchecked() {
+            return format!(
+                "an authority of the chain has name constraints on {kinds}, which polytls cannot \
+                 check: it accepts nothing below such an authority"
+            );
+        }
         match (self.reason, self.at(index)) {
-            (F::HostnameMismatch, Some((_, leaf))) => format!(
-                "the certificate is valid for {}, you asked for {}",
-                list(&leaf.names()),
-                hostname.unwrap_or("another name")
-            ),
+            (F::HostnameMismatch, Some((_, leaf))) => {
+                let asked = hostname.unwrap_or("another name");
+                match Nameless::of(leaf, hostname) {
+                    Some(Nameless::CommonName(name)) => format!(
+                        "the certificate has no alternative name, and its common name {name} is not \
+                         looked at; you asked for {asked}"
+                    ),
+                    Some(Nameless::AddressAsName) => format!(
+                        "the certificate has {asked} as a DNS name only, you asked for the IP address \
+                         {asked}"
+                    ),
+                    None => format!(
+                        "the certificate is valid for {}, you asked for {asked}",
+                        list(&leaf.names())
+                    ),
+                }
+            }
             (F::UnknownIssuer, Some((0, leaf))) if leaf.is_self_issued() => format!(
                 "the certificate of {} is self-signed, and not in {trust_source}",
                 leaf.subject
@@ -335,6 +382,18 @@ impl Story<'_> {
         if let Some(anchor) = self.anchor() {
             return (store, anchor.details(now), anchor.advice());
         }
+        if self.unchecked().is_some() {
+            return (
+                Turn::You,
+                vec![format!(
+                    "this is a limit of polytls (webpki), and no fault of the {}'s",
+                    self.peer()
+                )],
+                "trust the certificate itself (peers=), or an authority below that has no such \
+                 constraints"
+                    .to_owned(),
+            );
+        }
         match (self.reason, self.at(index)) {
             (F::UnknownIssuer, Some((_, last))) if !self.refused.passed_over.is_empty() => (
                 store,
@@ -378,6 +437,20 @@ impl Story<'_> {
                 Turn::Peer,
                 clock(),
                 "present a certificate that is valid by now (if the clock is wrong, set it)".to_owned(),
+            ),
+            (F::HostnameMismatch, Some((_, leaf))) if Nameless::of(leaf, hostname).is_some() => (
+                Turn::Peer,
+                none(),
+                format!(
+                    "have the issuer make a certificate with {} among its alternative names, {} \
+                     (subjectAltName, RFC 9525)",
+                    hostname.unwrap_or("the name"),
+                    if is_address(hostname) {
+                        "as an IP address"
+                    } else {
+                        "as a DNS name"
+                    }
+                ),
             ),
             (F::HostnameMismatch, Some((_, leaf)))
                 if is_address(hostname) && !leaf.dns_names.is_empty() =>

@@ -107,6 +107,8 @@ pub struct No {
     pub said: String,
     /// Certificates of the store that could have ended the path by their names.
     pub passed_over: Vec<PassedOver>,
+    /// Kinds of names that an authority of the path constrains and that are not checked here.
+    pub unchecked: Vec<&'static str>,
 }
 
 impl No {
@@ -117,6 +119,7 @@ impl No {
             reason,
             said,
             passed_over: Vec::new(),
+            unchecked: Vec::new(),
         }
     }
 }
@@ -345,6 +348,7 @@ impl Judge {
             is_server: self.peer_is_server,
             trust_source: &self.trust_source,
             passed_over: &no.passed_over,
+            unchecked: &no.unchecked,
             now,
         })
     }

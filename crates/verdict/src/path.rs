@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use polytls_core::VerificationFailure as F;
 use polytls_core::pki_types::{ServerName, UnixTime};
-use polytls_x509::PathFacts;
+use polytls_x509::{ConstrainedNames, PathFacts, summarize};
 use webpki::{
     EndEntityCert, ExpirationPolicy, KeyUsage, RequiredEkuNotFoundContext, RevocationCheckDepth,
     RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
 };
 
 use crate::anchors::{Anchors, Trusted, Unfit};
+use crate::explain::issuer_at_the_end;
 use crate::judge::{Case, Judge, No, Verdict};
 use crate::leaf::{check_key, check_key_usage, check_time, facts};
 use crate::passed_over::PassedOver;
@@ -33,6 +34,9 @@ impl Judge {
             Ok(verdict) => return Ok(verdict),
             Err(no) => no,
         };
+        if no.reason == F::NameConstraintViolation {
+            no.unchecked = unchecked(anchors, case);
+        }
         no.passed_over = refused.into_inner();
         if no.passed_over.is_empty() {
             no.passed_over = PassedOver::at_the_end(&case.chain(), anchors);
@@ -161,6 +165,32 @@ impl Judge {
             _ => webpki::Error::UnknownIssuer,
         }
     }
+}
+
+/// Kinds of names that authorities of a chain constrain, and that webpki refuses because it does not compare
+/// them: directory names always, others where the leaf has such names.
+fn unchecked(anchors: &Anchors, case: &Case<'_>) -> Vec<&'static str> {
+    let Ok(leaf) = summarize(case.leaf) else {
+        return Vec::new();
+    };
+    let between = case.intermediates.iter().filter_map(|der| facts(der).ok());
+    let mut kinds: Vec<ConstrainedNames> = between.flat_map(|facts| facts.constrained).collect();
+    if let Some(issuer) = issuer_at_the_end(&case.chain()) {
+        kinds.extend(anchors.constrained(&issuer));
+    }
+    [
+        (ConstrainedNames::Directory, true),
+        (ConstrainedNames::Email, !leaf.email_addresses.is_empty()),
+        (ConstrainedNames::Uri, !leaf.uris.is_empty()),
+    ]
+    .into_iter()
+    .filter(|(kind, is_there)| *is_there && kinds.contains(kind))
+    .map(|(kind, _)| match kind {
+        ConstrainedNames::Directory => "directory names",
+        ConstrainedNames::Email => "mail addresses",
+        ConstrainedNames::Uri => "URIs",
+    })
+    .collect()
 }
 
 fn moment(seconds: i64) -> UnixTime {

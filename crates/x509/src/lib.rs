@@ -17,7 +17,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-pub use path_facts::{PathFacts, path_facts};
+pub use path_facts::{ConstrainedNames, PathFacts, path_facts};
 pub use revocation::{RevocationList, check_revocation_list, revocation_list};
 pub use signature::{SignatureHash, signature_hash};
 

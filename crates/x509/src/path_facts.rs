@@ -1,7 +1,7 @@
 //! What the rules of paths ask of a certificate (RFC 5280 section 6.1): its names, its time, its use.
 
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::ParsedExtension;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{
     OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE, Oid,
 };
@@ -33,10 +33,23 @@ pub struct PathFacts {
     pub subject_der: Vec<u8>,
     /// The issuer, likewise.
     pub issuer_der: Vec<u8>,
+    /// Kinds of names that its name constraints speak of, other than DNS names and addresses.
+    pub constrained: Vec<ConstrainedNames>,
     /// notBefore, in seconds since 1970 UTC.
     pub not_before: i64,
     /// notAfter, likewise.
     pub not_after: i64,
+}
+
+/// Kinds of names in name constraints (RFC 5280 section 4.2.1.10) that are not compared here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConstrainedNames {
+    /// directoryName.
+    Directory,
+    /// rfc822Name.
+    Email,
+    /// uniformResourceIdentifier.
+    Uri,
 }
 
 impl PathFacts {
@@ -90,9 +103,27 @@ pub fn path_facts(der: &[u8]) -> Result<PathFacts, Unreadable> {
         },
         subject_der: certificate.subject().as_raw().to_vec(),
         issuer_der: certificate.issuer().as_raw().to_vec(),
+        constrained: constrained(&certificate),
         not_before: certificate.validity().not_before.timestamp(),
         not_after: certificate.validity().not_after.timestamp(),
     })
+}
+
+fn constrained(certificate: &X509Certificate<'_>) -> Vec<ConstrainedNames> {
+    let Ok(Some(found)) = certificate.name_constraints() else {
+        return Vec::new();
+    };
+    let permitted = found.value.permitted_subtrees.iter().flatten();
+    let excluded = found.value.excluded_subtrees.iter().flatten();
+    permitted
+        .chain(excluded)
+        .filter_map(|subtree| match subtree.base {
+            GeneralName::DirectoryName(_) => Some(ConstrainedNames::Directory),
+            GeneralName::RFC822Name(_) => Some(ConstrainedNames::Email),
+            GeneralName::URI(_) => Some(ConstrainedNames::Uri),
+            _ => None,
+        })
+        .collect()
 }
 
 fn extension<'a>(

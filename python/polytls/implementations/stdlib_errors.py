@@ -45,6 +45,9 @@ _NO_CERTIFICATE: Final = frozenset(
     {"PEER_DID_NOT_RETURN_A_CERTIFICATE", "NO_CERTIFICATES_RETURNED"}
 )
 
+#: The handshake is not signed by the certificate's key (openssl/sslerr.h).
+_WRONG_SIGNATURE: Final = "BAD_SIGNATURE"
+
 
 def blame(
     error: ssl.SSLError,
@@ -68,6 +71,9 @@ def blame(
     if judge is not None and isinstance(error, ssl.SSLCertVerificationError):
         why = REASONS.get(error.verify_code, VerificationFailure.OTHER)
         return judge.refusal(why, error.verify_message, (*chain,), hostname)
+    if judge is not None and reason == _WRONG_SIGNATURE:
+        said = "its key has not signed the handshake"
+        return judge.explain(VerificationFailure.BAD_SIGNATURE, said, (*chain,), None)
     if judge is not None and reason in _NO_CERTIFICATE:
         return judge.explain(VerificationFailure.NO_CERTIFICATE, "", (), None)
     said = _words(error)

@@ -41,7 +41,8 @@ class CertificateAuthority:
     its key. `not_before`, `not_after`: its validity, aware datetimes; by default from yesterday
     for eight days. `path_length`: how many authorities may stand below it; None: any number.
     `permitted`, `excluded`: what it may and may not issue for, with all below (RFC 5280
-    4.2.1.10): DNS names, and networks such as "192.0.2.0/24". `key_usage`: what its key is for
+    4.2.1.10): DNS names, networks such as "192.0.2.0/24", and directory names such as "CN=name".
+    `key_usage`: what its key is for
     (RFC 5280 4.2.1.3): "certificate signing", "revocation list signing", "digital signature",
     "key agreement"; empty: no restriction. `server`, `client`: purposes that its certificate is
     restricted to; neither: none. `authority`: False makes one that is no authority, and None one
@@ -169,7 +170,8 @@ class CertificateAuthority:
     ) -> SigningChain:
         """Return a certificate for `names` with a new key, and the intermediates above it.
 
-        `names`: DNS names (wildcards too) and IP addresses. `server`, `client`: what it may be
+        `names`: DNS names (wildcards too) and IP addresses; "DNS:" before one makes a DNS name of
+        an address. `server`, `client`: what it may be
         used for (extended key usage); neither: anything. `key_usage`: as for an authority.
         `authority`: it also claims to be a CA. `unknown_extension`: add one that nobody knows:
         whether it is critical, and of how many bytes.

@@ -45,6 +45,7 @@ fn told(
         is_server: true,
         trust_source,
         passed_over: &[],
+        unchecked: &[],
         now: NOW,
     })
 }

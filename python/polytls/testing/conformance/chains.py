@@ -343,6 +343,13 @@ _KINDS: Final[list[tuple[str, _Kind, _Kind | None, _Kind, tuple[VerificationFail
         {"names": ("192.0.2.1",), "asked": "192.0.2.1"},
         (),
     ),
+    (
+        "a directory name within its constraint",
+        {},
+        {"permitted": ("CN=leaf",)},
+        {"common_name": "leaf"},
+        (),
+    ),
     # Extensions.
     ("an unknown extension", {}, None, {"unknown_extension": (False, 10)}, ()),
 ]

@@ -57,6 +57,37 @@ def test_a_wrong_name_lists_those_that_would_do(lab: Any) -> None:
     assert "valid for a.example, *.b.example and 192.0.2.1, you asked for c.example" in str(error)
 
 
+def test_an_address_that_stands_there_as_a_name_is_told_apart(lab: Any) -> None:
+    error = refused(lab, lab.ca.issue("DNS:192.0.2.1"), "192.0.2.1")
+    assert error.reason is VerificationFailure.HOSTNAME_MISMATCH
+    assert "has 192.0.2.1 as a DNS name only, you asked for the IP address 192.0.2.1" in str(error)
+    assert error.turn is Turn.PEER
+    assert "issuer" in last_line(error)
+    assert "as an IP address" in last_line(error)
+
+
+def test_a_common_name_alone_is_said_not_to_count(lab: Any) -> None:
+    error = refused(lab, lab.ca.issue(common_name=lab.host))
+    assert error.reason is VerificationFailure.HOSTNAME_MISMATCH
+    assert f"its common name {lab.host} is not looked at" in str(error)
+    assert error.turn is Turn.PEER
+    assert "issuer" in last_line(error)
+
+
+def test_a_constraint_that_cannot_be_checked_is_not_the_servers_fault(lab: Any) -> None:
+    between = lab.ca.intermediate("constrained", permitted=("CN=leaf",))
+    chain = between.issue(lab.host, common_name="leaf")
+    pair = lab.pair(lab.client(), lab.server(chain))
+    error = lab.settle(pair).client
+    if error is None:
+        return  # Whoever can check it finds that it is kept to.
+    assert type(error) is CertificateVerificationError
+    assert error.reason is VerificationFailure.NAME_CONSTRAINT_VIOLATION
+    assert "name constraints on directory names, which polytls cannot check" in str(error)
+    assert "no fault of the server's" in error.explain()
+    assert error.turn is Turn.YOU
+
+
 def test_an_address_that_only_has_a_name_is_your_turn(lab: Any) -> None:
     error = refused(lab, lab.chain(), "192.0.2.1")
     assert error.turn is Turn.YOU

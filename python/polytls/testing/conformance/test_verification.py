@@ -240,6 +240,28 @@ def test_a_path_may_not_be_longer_than_an_authority_allows(lab: Any) -> None:
     assert error.reason is VerificationFailure.PATH_TOO_LONG
 
 
+def test_a_handshake_that_the_certificates_key_has_not_signed_is_refused(lab: Any) -> None:
+    only = {"version": TLSVersion.TLSv1_2}  # In TLS 1.3 nobody else can get at the signature.
+    pair = lab.pair(lab.client(**only), lab.server(**only))
+    with pytest.raises(WantReadError):
+        pair.client.do_handshake()
+    pair.server.process_incoming(lab.outgoing(pair.client))
+    with pytest.raises(WantReadError):
+        pair.server.do_handshake()
+    flight = bytearray(lab.outgoing(pair.server))
+    # The signature ends ServerKeyExchange, behind which ServerHelloDone comes (RFC 5246 7.4.3),
+    # in the same record or in one of its own.
+    end = flight.rindex(b"\x0e\0\0\0")
+    if flight[:end].endswith(b"\x16\x03\x03\0\x04"):
+        end -= 5
+    flight[end - 1] ^= 1
+    pair.client.process_incoming(flight)
+    error = lab.settle(pair).client
+    assert type(error) is CertificateVerificationError
+    assert error.reason is VerificationFailure.BAD_SIGNATURE
+    assert "its key has not signed the handshake" in str(error)
+
+
 # --- nothing goes out before verification ---
 
 
