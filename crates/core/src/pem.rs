@@ -36,7 +36,8 @@ impl PemObject for Section {
 const ENCRYPTED: &str = "the private key is encrypted; decrypt it first, for instance with \
                          `openssl pkey -in key.pem -out plain.pem`, and pass the result";
 
-/// All certificates in `bytes`: every CERTIFICATE section of a PEM file, or one in DER.
+/// All certificates in `bytes`: every CERTIFICATE section of a PEM file, or one in DER. `X509 CERTIFICATE`
+/// sections are the same, and so are `TRUSTED CERTIFICATE` ones whose trust settings restrict nothing.
 ///
 /// Text between sections and sections of other kinds are passed over.
 ///
@@ -57,17 +58,87 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Malfor
             _ => Err(Malformed::new("the DER certificate is cut short")),
         };
     }
-    let found: Vec<CertificateDer<'static>> = sections(&only(bytes, b"CERTIFICATE-----")?)?
+    let (kept, trusted) = certificate_sections(&only(bytes, b"CERTIFICATE-----")?);
+    let read = sections(&kept)?
         .into_iter()
-        .filter(|section| section.0 == SectionKind::Certificate)
-        .map(|section| section.1.into())
-        .collect();
+        .filter(|section| section.0 == SectionKind::Certificate);
+    let found = read
+        .zip(trusted)
+        .map(|(section, is_trusted)| {
+            let der = if is_trusted {
+                without_trust_settings(section.1)?
+            } else {
+                section.1
+            };
+            Ok(der.into())
+        })
+        .collect::<Result<Vec<CertificateDer<'static>>, Malformed>>()?;
     if found.is_empty() {
         return Err(Malformed::new(
             "neither PEM with a CERTIFICATE section nor a certificate in DER",
         ));
     }
     Ok(found)
+}
+
+/// Sections of certificates with the label of today, and of each whether OpenSSL's trust settings may
+/// stand behind its certificate. Others are left out.
+///
+/// `X509 CERTIFICATE` is what old programs wrote (RFC 7468 section 5.1).
+fn certificate_sections(bytes: &[u8]) -> (Vec<u8>, Vec<bool>) {
+    let mut kept = Vec::with_capacity(bytes.len());
+    let mut trusted = Vec::new();
+    let mut label = None;
+    for line in bytes.split(|byte| *byte == b'\n') {
+        if let Some(rest) = line.strip_prefix(b"-----BEGIN ") {
+            label = rest.strip_suffix(b"-----").filter(|label| {
+                matches!(
+                    *label,
+                    b"CERTIFICATE" | b"X509 CERTIFICATE" | b"TRUSTED CERTIFICATE"
+                )
+            });
+            if let Some(label) = label {
+                trusted.push(label == b"TRUSTED CERTIFICATE");
+                kept.extend_from_slice(b"-----BEGIN CERTIFICATE-----\n");
+            }
+            continue;
+        }
+        let Some(open) = label else { continue };
+        let end = line.strip_prefix(b"-----END ");
+        if end.and_then(|rest| rest.strip_suffix(b"-----")) == Some(open) {
+            kept.extend_from_slice(b"-----END CERTIFICATE-----\n");
+            label = None;
+        } else {
+            kept.extend_from_slice(line);
+            kept.push(b'\n');
+        }
+    }
+    (kept, trusted)
+}
+
+/// The certificate of a TRUSTED CERTIFICATE section: what OpenSSL puts behind it, a sequence of its own
+/// (X509_CERT_AUX), is left out.
+///
+/// # Errors
+///
+/// [`Malformed`] where that restricts what the certificate is trusted for: leaving it out would trust it
+/// for more.
+fn without_trust_settings(mut der: Vec<u8>) -> Result<Vec<u8>, Malformed> {
+    let length = der_sequence(&der)
+        .flatten()
+        .filter(|length| *length <= der.len());
+    let length = length
+        .ok_or_else(|| Malformed::new("a TRUSTED CERTIFICATE section with no certificate in it"))?;
+    let settings = der.split_off(length);
+    // Uses that it is trusted for come first (a sequence), then those it is rejected for ([0]).
+    match first_inside(&settings) {
+        Some(0x30 | 0xa0) => Err(Malformed::new(
+            "a TRUSTED CERTIFICATE section whose trust settings restrict what the certificate is \
+             trusted for, which cannot be heeded; write the certificate without them, for instance \
+             with `openssl x509 -in trusted.pem -out plain.pem`",
+        )),
+        _ => Ok(der),
+    }
 }
 
 /// All revocation lists in `bytes`: every X509 CRL section of a PEM file, or one in DER.
@@ -271,6 +342,31 @@ mod tests {
             -----END CERTIFICATE-----\r\nmore notes";
         assert_eq!(certificates(file).unwrap()[0].as_ref(), b"\x30\x00");
         assert_eq!(private_key(file).unwrap_err().to_string(), ENCRYPTED);
+    }
+
+    #[test]
+    fn certificates_under_other_labels_are_taken_and_settings_that_restrict_are_refused() {
+        let section = |label: &str, body: &str| {
+            format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+        };
+        let first = section("CERTIFICATE", "MAA=");
+        for (label, body) in [
+            ("X509 CERTIFICATE", "MAA="),
+            ("TRUSTED CERTIFICATE", "MAA="),
+            // Settings with an alias alone: 30 03 0c 01 61.
+            ("TRUSTED CERTIFICATE", "MAAwAwwBYQ=="),
+        ] {
+            let file = first.clone() + &section(label, body) + &first;
+            let found = certificates(file.as_bytes()).unwrap();
+            assert_eq!(found.len(), 3, "{label}");
+            assert!(found.iter().all(|der| der.as_ref() == b"\x30\x00"));
+        }
+        // Trusted for one use, 30 02 30 00, and rejected for one, 30 02 a0 00.
+        for body in ["MAAwAjAA", "MAAwAqAA"] {
+            let file = first.clone() + &section("TRUSTED CERTIFICATE", body);
+            let error = certificates(file.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("restrict"), "{error}");
+        }
     }
 
     #[test]

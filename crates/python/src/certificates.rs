@@ -36,6 +36,38 @@ pub(crate) fn leaf_validity(data: &[u8]) -> PyResult<(i64, i64)> {
     Ok((summary.not_before, summary.not_after))
 }
 
+/// All certificates in `data`, PEM or DER, as DER.
+///
+/// Raises ValueError that says what is wrong and what to do.
+#[pyfunction]
+pub(crate) fn certificates<'py>(
+    py: Python<'py>,
+    data: &[u8],
+) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+    let found =
+        pem::certificates(data).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(found.iter().map(|der| PyBytes::new(py, der)).collect())
+}
+
+/// The one private key in `data`, PEM or DER: its label in PEM, and it as DER.
+///
+/// Raises ValueError that says what is wrong and what to do.
+#[pyfunction]
+pub(crate) fn private_key<'py>(
+    py: Python<'py>,
+    data: &[u8],
+) -> PyResult<(&'static str, Bound<'py, PyBytes>)> {
+    use polytls_core::pki_types::PrivateKeyDer;
+
+    let key = pem::private_key(data).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let label = match &key {
+        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+        _ => "PRIVATE KEY",
+    };
+    Ok((label, PyBytes::new(py, key.secret_der())))
+}
+
 /// Whether a certificate in DER is valid for `name`, an address or a DNS name as `host_name` gives it.
 ///
 /// Raises ValueError for what cannot be read.

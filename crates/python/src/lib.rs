@@ -75,8 +75,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
     module.add_function(wrap_pyfunction!(backend::backend, module)?)?;
     module.add_function(wrap_pyfunction!(backend::use_record_layer, module)?)?;
+    module.add_function(wrap_pyfunction!(certificates::certificates, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::is_certificate_for, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::leaf_validity, module)?)?;
+    module.add_function(wrap_pyfunction!(certificates::private_key, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::read_certificate, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::revocation_lists, module)?)?;
     module.add_function(wrap_pyfunction!(descriptors::unacknowledged, module)?)?;
