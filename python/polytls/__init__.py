@@ -35,6 +35,7 @@ from .errors import (
     VerificationFailure,
     WantReadError,
     WantWriteError,
+    is_retryable,
 )
 from .identity import (
     Certificate,
@@ -157,6 +158,7 @@ __all__ = [
     "__version__",
     "implementation",
     "implementations",
+    "is_retryable",
     "key_log_from_environment",
 ]
 

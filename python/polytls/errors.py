@@ -14,6 +14,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -35,6 +36,7 @@ __all__ = [
     "VerificationFailure",
     "WantReadError",
     "WantWriteError",
+    "is_retryable",
 ]
 
 
@@ -325,3 +327,32 @@ class NotTLSError(PeerMisbehaved):
     """
 
     turn = Turn.YOU
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Return whether a new connection may succeed where one failed with `error`, all else equal.
+
+    True for timeouts, for refused, reset and broken connections, for an end of the transport
+    within the handshake, for a network that cannot be reached, and for a name that could not be
+    resolved for now. False for everything that another attempt would meet again: a refused
+    certificate, a configuration, a peer that speaks no TLS, or has nothing in common with us, or
+    refuses us by an alert; also for a RaggedEOF after the handshake, where data has come that may
+    be all there was, and for WantReadError and WantWriteError, after which the call is repeated.
+
+    It says nothing about the request: one that was sent may have been executed, whatever the
+    error. After the handshake, retry only what may be done twice (RFC 9110 9.2.2).
+    """
+    if isinstance(error, RaggedEOF):
+        return error.during_handshake
+    if isinstance(error, TLSError):
+        return False
+    if isinstance(error, TimeoutError | ConnectionError):
+        return True
+    if not isinstance(error, OSError):
+        return False
+    # Costs milliseconds; whoever connects has it already.
+    from socket import EAI_AGAIN, gaierror
+
+    if isinstance(error, gaierror):
+        return error.errno == EAI_AGAIN
+    return error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)

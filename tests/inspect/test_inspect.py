@@ -417,7 +417,10 @@ def test_a_dialogue_has_one_deadline_however_slowly_it_goes(serve: Serve, run: R
     ("arguments", "told"),
     [
         ((), "HOST[:PORT]"),
-        (("https://server.example/",), "URL"),
+        (("server.example/path",), "URL"),
+        (("http://server.example/",), "scheme"),
+        (("https:///path",), "no host"),
+        (("https://server.example:99999/",), "ort"),
         (("server.example:https",), "port"),
         (("server.example:",), "port"),
         (("server.example:99999",), "port"),
@@ -456,6 +459,10 @@ def test_what_makes_no_sense_cannot_be_run(
 @pytest.mark.parametrize(
     ("text", "service", "expected"),
     [
+        ("https://server.example", None, ("server.example", 443)),
+        ("https://user:word@server.example:8443/path?query", None, ("server.example", 8443)),
+        ("https://[2001:db8::1]/", None, ("2001:db8::1", 443)),
+        ("imaps://server.example", None, ("server.example", 993)),
         ("server.example", None, ("server.example", 443)),
         ("server.example", "smtp", ("server.example", 25)),
         ("server.example:8443", "imap", ("server.example", 8443)),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 
@@ -12,6 +15,7 @@ import pytest
 import polytls
 from polytls import CipherSuite
 from polytls.cli import demo, main
+from polytls.cli.words import wrapped
 from polytls.constants import known
 from polytls.testing import CertificateAuthority
 
@@ -131,7 +135,7 @@ def test_the_version_is_told() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), *((name, "-h") for name in ("demo", "implementations", "inspect", "serve"))],
+    [(), ("--help",), *((name, "-h") for name in ("demo", "implementations", "inspect", "serve"))],
 )
 def test_there_is_help(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
@@ -140,7 +144,7 @@ def test_there_is_help(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("nosuch",), ("demo", "--nosuch"), ("demo", "more"), ("implementations", "x")]
+    "arguments", [("nosuch",), ("demo", "--nosuch"), ("demo", "more"), ("implementations", "x")]
 )
 def test_what_is_no_command_cannot_be_run(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
@@ -148,6 +152,55 @@ def test_what_is_no_command_cannot_be_run(arguments: tuple[str, ...]) -> None:
     assert done.stdout == ""
     assert "usage: polytls" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["demo", "implementations"])
+def test_a_reader_that_has_gone_ends_it_without_a_word(command: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "polytls", command],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_ctrl_c_ends_it_without_a_word() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host, port = listening.getsockname()
+        target = f"{host}:{port}"
+        with subprocess.Popen(
+            [sys.executable, "-m", "polytls", "inspect", target],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            plain, _ = listening.accept()
+            with plain:
+                assert plain.recv(1)  # It waits for an answer to ClientHello.
+                process.send_signal(signal.SIGINT)
+                assert process.communicate(timeout=PATIENCE) == (b"", b"")
+    assert process.returncode == 130
+
+
+def test_text_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "word " * 100
+    assert max(map(len, wrapped(long, 2))) <= 100
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    for columns, widest in (("60", 60), ("10", 40), ("500", 120)):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert widest - 5 <= max(map(len, wrapped(long, 2))) <= widest
+
+
+def test_the_demonstration_keeps_the_lines_of_an_explanation() -> None:
+    shown = run("demo").stdout
+    for beginning in ("expired: ", "this machine's clock says ", "whose turn it is: "):
+        assert f"\n    {beginning}" in shown
 
 
 def test_the_installed_script_is_the_same_program() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import errno
 import pickle
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -216,3 +218,29 @@ def test_every_error_is_public_and_says_what_it_means(
     assert kind.__doc__
     assert "Raised" in kind.__doc__
     assert "blame" in kind.__doc__.lower()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (TimeoutError(), True),
+        (ConnectionResetError(), True),
+        (BrokenPipeError(), True),
+        (OSError(errno.EHOSTUNREACH, "no route to host"), True),
+        (socket.gaierror(socket.EAI_AGAIN, "try again"), True),
+        (socket.gaierror(socket.EAI_NONAME, "no such name"), False),
+        (OSError(errno.EMFILE, "too many open files"), False),
+        (FileNotFoundError(), False),
+        (polytls.RaggedEOF(during_handshake=True), True),
+        (polytls.RaggedEOF(), False),
+        (polytls.CertificateVerificationError(), False),
+        (polytls.AlertReceived(alert=40), False),
+        (polytls.ConfigurationError(), False),
+        (polytls.WantReadError(), False),
+        (ValueError(), False),
+        (KeyboardInterrupt(), False),
+    ],
+    ids=repr,
+)
+def test_what_is_worth_retrying(error: BaseException, expected: bool) -> None:
+    assert polytls.is_retryable(error) is expected

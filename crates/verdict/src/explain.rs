@@ -56,11 +56,10 @@ pub fn explain(refused: Refused<'_>) -> CertificateFailure {
     let index = story.index();
     let message = story.message(index);
     let (turn, details, advice) = story.advice(index);
-    let party = match turn {
-        Turn::You => "you".to_owned(),
-        Turn::Peer => format!("the {}'s operator", story.peer()),
-        Turn::Administrator => "your administrator".to_owned(),
-    };
+    let mut party = story.party(turn);
+    if story.is_leaf_of_a_stranger(index) {
+        party = format!("{party}, or {}", story.party(story.keeper()));
+    }
     let mut explanation = format!("{}: {message}\n", story.reason.words());
     let passed_over = refused.passed_over.iter();
     let in_store = passed_over.filter_map(|certificate| certificate.why_not(&story.trust_source));
@@ -368,15 +367,35 @@ impl Story<'_> {
         }
     }
 
+    /// Who keeps the trust store.
+    fn keeper(&self) -> Turn {
+        match self.refused.trust_source {
+            TrustSource::System { .. } => Turn::Administrator,
+            _ => Turn::You,
+        }
+    }
+
+    fn party(&self, turn: Turn) -> String {
+        match turn {
+            Turn::You => "you".to_owned(),
+            Turn::Peer => format!("the {}'s operator", self.peer()),
+            Turn::Administrator => "your administrator".to_owned(),
+        }
+    }
+
+    /// Whether the leaf's issuer is neither here nor presented: an intermediate, or a root.
+    fn is_leaf_of_a_stranger(&self, index: Option<usize>) -> bool {
+        self.reason == VerificationFailure::UnknownIssuer
+            && self.anchor().is_none()
+            && matches!(self.at(index), Some((0, leaf)) if !leaf.is_self_issued())
+    }
+
     /// Whose turn it is, more to know, and what to do.
     fn advice(&self, index: Option<usize>) -> (Turn, Vec<String>, String) {
         use VerificationFailure as F;
         let Refused { hostname, now, .. } = self.refused;
         let trust_source = &self.trust_source;
-        let store = match self.refused.trust_source {
-            TrustSource::System { .. } => Turn::Administrator,
-            _ => Turn::You,
-        };
+        let store = self.keeper();
         let none = Vec::new;
         let clock = || vec![format!("this machine's clock says {}", date(now))];
         if let Some(anchor) = self.anchor() {
@@ -408,14 +427,15 @@ impl Story<'_> {
             (F::UnknownIssuer, Some((0, leaf))) => (
                 Turn::Peer,
                 vec![format!(
-                    "{}: the {}'s chain is incomplete",
+                    "{}: either the {}'s chain is incomplete, or {} is a root that is not trusted here",
                     self.sent(),
-                    self.peer()
+                    self.peer(),
+                    leaf.issuer
                 )],
                 format!(
-                    "send the intermediate certificates as well (or, if {} is an authority of your own, \
-                     add its certificate to the trust store)",
-                    leaf.issuer
+                    "if {issuer} is an intermediate, send its certificate as well; if it is a root, \
+                     and to be trusted, add its certificate to the trust store",
+                    issuer = leaf.issuer
                 ),
             ),
             (F::UnknownIssuer, Some((_, last))) => (

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
+from typing import Final
 
 from .. import __version__
 from ..errors import ConfigurationError
@@ -12,20 +15,40 @@ from . import demo, implementations, inspect, serve
 __all__ = ["main"]
 
 
+#: What shells say of a program that SIGINT, or SIGPIPE, has ended.
+_INTERRUPTED: Final = 130
+_UNHEARD: Final = 141
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code: 0 as expected, 2 for what cannot be run."""
+    """Run a command; return the exit code: 0 as expected, 2 for what cannot be run.
+
+    Ctrl-C ends it with 130, and a reader of its output that goes, as `head` does, with 141.
+    """
     parser = argparse.ArgumentParser(prog="polytls", description="TLS for Python by PEP 748.")
     parser.add_argument("--version", action="version", version=f"polytls {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in (demo, inspect, serve, implementations):
         name = command.__name__.rpartition(".")[2]
         summary = (command.__doc__ or "").partition("\n")[0]
         own = commands.add_parser(name, help=summary, description=summary)
         command.add_arguments(own)
         own.set_defaults(run=command.run)
-    chosen = parser.parse_args(arguments)
     try:
-        code: int = chosen.run(chosen)
+        chosen = parser.parse_args(arguments)
+        code: int = _help(parser) if chosen.command is None else chosen.run(chosen)
+        sys.stdout.flush()
     except ConfigurationError as error:
         parser.exit(2, f"polytls: {error}\n")
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads any more. Python flushes once more at exit, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _UNHEARD
     return code
+
+
+def _help(parser: argparse.ArgumentParser) -> int:
+    parser.print_help()
+    return 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import socket
-import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,10 +24,10 @@ from ..info import ConnectionInfo
 from ..interfaces import ClientContext, ServerContext, TLSBuffer, TLSImplementation, TLSSocket
 from ..testing import CertificateAuthority
 from . import matrix
+from .words import wrapped
 
 __all__ = ["add_arguments", "run"]
 
-_WIDTH = 100
 _PROTOCOLS = [NextProtocol.HTTP1]
 _REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _BODY = b"hello over TLS\n"
@@ -208,10 +207,8 @@ def _refused(title: str, reason: str, client: ClientContext, port: int, name: st
         try:
             _over_socket(client, port, name)
         except CertificateVerificationError as error:
-            told = textwrap.fill(
-                error.explain(), _WIDTH, initial_indent="    ", subsequent_indent="    "
-            )
-            return f"{title:78} refused\n{told}", error.reason.value == reason
+            told = [part for line in error.explain().splitlines() for part in wrapped(line, 4, 2)]
+            return "\n".join([f"{title:78} refused", *told]), error.reason.value == reason
         return f"{title:78} accepted", False
 
     return show

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from .. import registry
 from ..capabilities import Capabilities
 from ..constants import CipherSuite, NamedGroup, known
+from .words import width
 
 __all__ = ["add_arguments", "run"]
 
-_WIDTH = 100
 _INDENT = 26
 
 
@@ -100,7 +100,7 @@ def _name(number: CipherSuite | NamedGroup | int) -> str:
 def _line(what: str, value: str) -> str:
     return textwrap.fill(
         value,
-        _WIDTH,
+        width(),
         initial_indent=f"  {what:{_INDENT - 2}}",
         subsequent_indent=" " * _INDENT,
     )

@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target",
         metavar="HOST[:PORT]",
-        help="IPv6 addresses with a port in brackets; the port is 443, or that of the service",
+        help="IPv6 addresses with a port in brackets; the port is 443, or that of the service; "
+        "a URL will do as well: its host and port are taken",
     )
     parser.add_argument(
         "--starttls", choices=[*PORTS], help="the service begins in plaintext, and goes on to TLS"
@@ -90,6 +91,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was found; return the verdict as an exit code."""
+    if "://" in arguments.target:
+        _asked(lambda: _take_url(arguments))
     target = _asked(lambda: _target(arguments))
     configuration = _asked(lambda: _configuration(arguments))
     context = registry.implementation(arguments.implementation).client_context(configuration)
@@ -121,9 +124,42 @@ def _target(arguments: argparse.Namespace) -> Target:
     return Target(host, port, name, arguments.starttls)
 
 
+#: Schemes of URLs, with the port and with what TLS begins with.
+_SCHEMES: Final[dict[str, tuple[int, str | None]]] = {
+    "https": (443, None),
+    "wss": (443, None),
+    "ftps": (990, None),
+    "imaps": (993, None),
+    "pop3s": (995, None),
+    "smtps": (465, None),
+    "ldaps": (636, None),
+    **{name: (port, name) for name, port in PORTS.items()},
+}
+
+
+def _take_url(arguments: argparse.Namespace) -> None:
+    """Put host and port in the place of a URL, and STARTTLS if that is what its scheme means."""
+    # Takes milliseconds to import, and is for URLs alone.
+    from urllib.parse import urlsplit
+
+    url = urlsplit(arguments.target)
+    if url.scheme not in _SCHEMES:
+        known = ", ".join(_SCHEMES)
+        raise ValueError(
+            f"{arguments.target!r}: {url.scheme} is no scheme that leads to TLS; known are {known}"
+        )
+    if not url.hostname:
+        raise ValueError(f"{arguments.target!r} names no host")
+    default, service = _SCHEMES[url.scheme]
+    port = default if url.port is None else url.port
+    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
+    arguments.target = f"{host}:{port}"
+    arguments.starttls = arguments.starttls or service
+
+
 def _host_and_port(text: str, default: int) -> tuple[str, int]:
     if "/" in text:
-        raise ValueError(f"{text!r} is not HOST[:PORT]; leave out what belongs to a URL")
+        raise ValueError(f"{text!r} is neither HOST[:PORT] nor a URL such as https://{text}")
     host, colon, port = text.rpartition(":")
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")

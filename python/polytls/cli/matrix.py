@@ -5,7 +5,6 @@ A connection in memory for every version that both have, with a request and a re
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -14,10 +13,10 @@ from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import TLSVersion
 from ..interfaces import ClientContext, ServerContext, TLSImplementation
 from ..testing import CertificateAuthority, tie
+from .words import width, wrapped
 
 __all__ = ["show"]
 
-_WIDTH: Final = 100
 _COLUMN: Final = 24
 _HOST: Final = "localhost"
 _VERSIONS: Final = {"1.3": TLSVersion.TLSv1_3, "1.2": TLSVersion.TLSv1_2}
@@ -42,8 +41,7 @@ def show(ca: CertificateAuthority) -> tuple[int, int]:
         for version, fault in outcomes.items():
             if fault is not None:
                 told = f"NOT AS EXPECTED: {client} to {server}, TLS {version}: {fault}"
-                indent = " " * 4
-                print(textwrap.fill(told, _WIDTH, initial_indent=indent, subsequent_indent=indent))
+                print(*wrapped(told, 4), sep="\n")
     faults = [fault for outcomes in cells.values() for fault in outcomes.values()]
     return faults.count(None), len(faults)
 
@@ -101,7 +99,7 @@ def _shown(outcomes: dict[str, str | None]) -> str:
 
 def _blocks(servers: Sequence[str]) -> Iterator[Sequence[str]]:
     """As many columns at a time as fit beside the clients' names."""
-    most = _WIDTH // _COLUMN - 1
+    most = max(width() // _COLUMN - 1, 1)
     for first in range(0, len(servers), most):
         yield servers[first : first + most]
 

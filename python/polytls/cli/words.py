@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
 from enum import Enum
 from typing import Final, TextIO
 
-__all__ = ["WIDTH", "Style", "harmless", "paint", "print_lines", "wrapped"]
+__all__ = ["Style", "harmless", "paint", "print_lines", "width", "wrapped"]
 
-#: Of a line, in characters; what has no blank in it may be longer.
-WIDTH: Final = 100
+#: Of a line, in characters, where there is no terminal; what has no blank in it may be longer.
+_WIDTH: Final = 100
+#: The narrowest and the widest that text is made for a terminal.
+_NARROWEST: Final = 40
+_WIDEST: Final = 120
 
 #: Of a text that somebody else chose, in characters.
 _LONGEST: Final = 300
@@ -50,11 +54,20 @@ def paint(text: str, style: Style, stream: TextIO) -> str:
     return f"\x1b[{style.value}m{text}\x1b[0m" if colours else text
 
 
+def width(stream: TextIO | None = None) -> int:
+    """Return how long a line may be: as wide as the terminal, within reason; 100 without one."""
+    out = stream or sys.stdout
+    if not out.isatty():
+        return _WIDTH
+    columns = shutil.get_terminal_size((_WIDTH, 24)).columns
+    return min(max(columns, _NARROWEST), _WIDEST)
+
+
 def wrapped(text: str, indent: int, hanging: int = 0) -> Sequence[str]:
-    """Return `text` in lines of `WIDTH` at most, `indent` blanks before each."""
+    """Return `text` in lines of `width` at most, `indent` blanks before each."""
     return textwrap.wrap(
         text,
-        WIDTH,
+        width(),
         initial_indent=" " * indent,
         subsequent_indent=" " * (indent + hanging),
         break_long_words=False,

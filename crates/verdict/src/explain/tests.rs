@@ -67,9 +67,11 @@ fn an_incomplete_chain_is_the_operators_turn() {
         failure.explanation,
         "unknown issuer: the certificate of CN=leaf was issued by CN=Corp Root, which is not in \
          the system's trust store\n\
-         the server sent 1 certificate and no intermediate: the server's chain is incomplete\n\
-         whose turn it is: the server's operator; send the intermediate certificates as well \
-         (or, if CN=Corp Root is an authority of your own, add its certificate to the trust store)"
+         the server sent 1 certificate and no intermediate: either the server's chain is \
+         incomplete, or CN=Corp Root is a root that is not trusted here\n\
+         whose turn it is: the server's operator, or your administrator; if CN=Corp Root is an \
+         intermediate, send its certificate as well; if it is a root, and to be trusted, add its \
+         certificate to the trust store"
     );
     let whole = told(
         VerificationFailure::UnknownIssuer,

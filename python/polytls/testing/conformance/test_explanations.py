@@ -128,7 +128,17 @@ def test_a_chain_without_its_intermediate_is_the_operators_turn(lab: Any) -> Non
     assert (error.turn, error.index) == (Turn.PEER, 0)
     assert "issued by CN=Corp Issuer, which is not in the trust store" in str(error)
     told = error.explain()
-    assert "1 certificate and no intermediate: the server's chain is incomplete" in told
+    assert "1 certificate and no intermediate: either the server's chain is incomplete, or " in told
+    assert "CN=Corp Issuer is a root that is not trusted here" in told
+    assert "whose turn it is: the server's operator, or you; " in told
+
+
+def test_a_leaf_that_an_unknown_root_issued_itself_may_be_either(lab: Any) -> None:
+    error = refused(lab, CertificateAuthority("Private Root").issue(lab.host))
+    assert error.reason is VerificationFailure.UNKNOWN_ISSUER
+    told = error.explain()
+    assert "either the server's chain is incomplete, or CN=Private Root is a root" in told
+    assert "if it is a root, and to be trusted, add its certificate to the trust store" in told
 
 
 def test_a_whole_chain_to_an_unknown_root_is_the_turn_of_whoever_keeps_the_store(
