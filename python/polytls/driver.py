@@ -468,7 +468,7 @@ class Driver:
             return
         except TLSError as error:
             # What was opened ahead comes before it, and the buffer will say it again.
-            if self._ahead:
+            if self._ahead or (type(error) is TLSError and self._has_pending()):
                 return
             self._went_wrong(error)
             if not isinstance(error, RaggedEOF):  # That is for those who read.
@@ -476,6 +476,10 @@ class Driver:
         else:
             if not self._ahead:
                 self._happened(Event.PEER_CLOSED)
+
+    def _has_pending(self) -> bool:
+        """Whether data waits to be read; taken for granted of a buffer that does not tell."""
+        return not isinstance(self._buffer, SupportsPending) or self._buffer.pending() > 0
 
     def discard(self) -> Need | None:
         """After `close`: read on for nobody; None: the peer's end was found, in order or not.

@@ -516,30 +516,36 @@ impl Connection {
 
     // --- the end ---
 
-    /// Queues close_notify, once, and looks for the peer's.
+    /// Queues close_notify, once, and looks for the peer's. Data before it is kept.
     ///
     /// # Errors
     ///
-    /// [`Error::WantRead`] until the peer's close_notify has come (data before it must be read
-    /// first), [`Error::RaggedEof`] if the transport ended without it, [`Error::Misuse`] while
-    /// the handshake is not complete.
+    /// [`Error::WantRead`] until the peer's close_notify has come; [`Error::Misuse`] if nothing more
+    /// has to come, but data has to be read first; [`Error::RaggedEof`] if the transport ended without
+    /// close_notify; [`Error::Misuse`] while the handshake is not complete.
     pub fn shutdown(&mut self) -> Result<(), Error> {
+        const UNREAD: Error = Error::Misuse(
+            "there is data that has not been read: read it, then call shutdown again",
+        );
         self.send_close_notify()?;
-        while !self.peer_closed && self.rest.is_empty() {
-            if !self.step_alone()?.1 {
-                return Err(if self.transport_ended {
-                    Error::RaggedEof {
-                        during_handshake: false,
-                    }
-                } else {
-                    Error::WantRead
-                });
+        while !self.peer_closed && self.rest.len() < INCOMING_LIMIT {
+            if self.step_alone()?.1 {
+                continue;
             }
+            return Err(if !self.transport_ended {
+                Error::WantRead
+            } else if self.rest.is_empty() {
+                Error::RaggedEof {
+                    during_handshake: false,
+                }
+            } else {
+                UNREAD
+            });
         }
-        if self.peer_closed && self.rest.is_empty() {
+        if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(Error::WantRead)
+            Err(UNREAD)
         }
     }
 

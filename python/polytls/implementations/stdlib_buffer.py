@@ -202,13 +202,17 @@ class StdlibBuffer:
         """Send close_notify, once, and look for the peer's."""
         with self._lock:
             self._send_close_notify()
-            while not (self._peer_closed or self._rest or self._hidden):
+            while not self._peer_closed and len(self._rest) < _INCOMING_LIMIT:
                 data = self._open(MAX_FRAGMENT)
                 if data is None:
+                    if self._rest and self._ended:
+                        break
                     raise self._starved()
                 self._rest += data
-            if self._rest or self._hidden:
-                raise _want_read()
+            if self._rest:
+                raise TLSError(
+                    "there is data that has not been read: read it, then call shutdown again"
+                )
 
     # --- ciphertext ---
 

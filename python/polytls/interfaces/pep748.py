@@ -213,7 +213,9 @@ class TLSBuffer(_Negotiated, Protocol):
     def shutdown(self) -> None:
         """Send close_notify, once, and return when the peer's has come (RFC 8446 6.1).
 
-        Until then it raises WantReadError. Reading goes on meanwhile; writing is over.
+        Until then it raises WantReadError. Reading goes on meanwhile; writing is over. Where
+        nothing more has to come from the peer, but there is data that was not read, it raises
+        TLSError: read it, and repeat the call.
         """
         ...
 

@@ -101,6 +101,35 @@ def test_reading_goes_on_after_shutdown_and_writing_does_not(
         one.read(1)
 
 
+@pytest.mark.parametrize("end", ["close_notify", "ragged"])
+def test_shutdown_says_that_data_is_unread_once_nothing_more_can_come(
+    connected: Pair, sides: tuple[Any, Any], end: str
+) -> None:
+    one, other = sides
+    for _ in range(3):
+        other.write(DATA)
+    if end == "close_notify":
+        with pytest.raises(WantReadError):
+            other.shutdown()
+    carry(connected)
+    if end == "ragged":
+        one.process_incoming(b"")
+    assert one.read(1) == DATA[:1]
+    for _ in range(2):
+        with pytest.raises(TLSError, match="read") as caught:
+            one.shutdown()
+        # No network can help.
+        assert type(caught.value) is TLSError
+    assert one.outgoing_bytes_buffered() > 0
+    assert one.read(1000) == (DATA * 3)[1:]
+    if end == "close_notify":
+        assert one.read(1000) == b""
+        assert one.shutdown() is None
+    else:
+        with pytest.raises(RaggedEOF):
+            one.shutdown()
+
+
 def test_in_tls_1_3_each_direction_closes_on_its_own(lab: Any) -> None:
     pair = lab.connect(lab.client(version=V13))
     with pytest.raises(WantReadError):
