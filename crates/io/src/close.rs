@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use polytls_core::Error as TlsError;
+use polytls_core::{Barred, Error as TlsError};
 
 use crate::deadline::Deadline;
 use crate::ending::Input;
@@ -93,9 +93,13 @@ impl Stream {
     /// [`Error::TimedOut`]; without, and only if data is unacknowledged: [`Error::Undelivered`] when
     /// the time is over, an error of the transport, or the peer's fatal alert.
     pub fn close(&self, force: bool, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
-        if self.check_process().is_err() {
-            fork::close_inherited(&self.descriptor);
-            return Ok(());
+        match self.transport.enter() {
+            Ok(_) => {}
+            Err(Barred::Inherited) => {
+                fork::close_inherited(&self.descriptor);
+                return Ok(());
+            }
+            Err(barred) => return Err(barred.into()),
         }
         let outcome = match self.lock() {
             Ok(transport) => self.end(transport, force, interrupt),
@@ -126,7 +130,7 @@ impl Stream {
     pub fn leave(&self, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
         match self.close(false, interrupt) {
             Err(Error::WantRead | Error::WantWrite) => {
-                let transport = self.lock_anyway();
+                let transport = self.lock_anyway()?;
                 let bytes = transport.data_end.saturating_sub(transport.sent);
                 drop(transport);
                 self.release();
@@ -280,7 +284,9 @@ impl Stream {
 
     /// Closes the descriptor and wakes everybody who waits.
     fn release(&self) {
-        let mut transport = self.lock_anyway();
+        let Ok(mut transport) = self.lock_anyway() else {
+            return;
+        };
         if transport.socket.is_none() {
             return;
         }
@@ -302,7 +308,7 @@ impl Stream {
 
     /// Goes on telling the peer of a failed handshake why; says what it waits for, `None` when done.
     pub(crate) fn farewell(&self) -> Option<Interest> {
-        self.lock_anyway().farewell()
+        self.lock_anyway().ok()?.farewell()
     }
 
     /// Gives `error` back; if it is one of ours that ends the connection, the peer is told before.

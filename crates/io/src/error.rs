@@ -51,6 +51,15 @@ impl From<core::Error> for Error {
     }
 }
 
+impl From<core::Barred> for Error {
+    fn from(barred: core::Barred) -> Self {
+        match barred {
+            core::Barred::Inherited => Self::Inherited,
+            core::Barred::Within => Self::Tls(core::Barred::WITHIN),
+        }
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Self::Io(error)

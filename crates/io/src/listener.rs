@@ -501,11 +501,13 @@ impl Drop for Listener {
             return;
         }
         fork::close_inherited(&self.descriptor);
-        // A thread of the parent may have had the lock: then nothing here is safe to touch.
-        if let Ok(mut pool) = self.shared.pool.try_lock() {
-            // Closed by now, whoever else holds it.
-            std::mem::forget(pool.socket.take());
-            pool.forget();
-        }
+        // A thread of the parent may have had the lock: then nothing here is safe to touch, and what
+        // would be freed has a descriptor that is closed by now.
+        let Ok(mut pool) = self.shared.pool.try_lock() else {
+            std::mem::forget(Arc::clone(&self.shared));
+            return;
+        };
+        std::mem::forget(pool.socket.take());
+        pool.forget();
     }
 }

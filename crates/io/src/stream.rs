@@ -3,14 +3,14 @@
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use polytls_core::{Connection, Error as TlsError, Facts, Room};
+use polytls_core::{Connection, Error as TlsError, Facts, Lock, Room};
 
 use crate::deadline::{Deadline, Timeout, TimeoutCell};
 use crate::error::Error;
-use crate::fork::{self, Born};
+use crate::fork;
 use crate::socket::{self, Address};
 use crate::transport::{Guard, Transport};
 use crate::wait::{Interest, Interrupt};
@@ -35,13 +35,12 @@ const FILE_PIECE: usize = 256 * 1024;
 /// Dropping it closes the descriptor without a word to the peer: a ragged end.
 pub struct Stream {
     pub(crate) turn: Mutex<()>,
-    pub(crate) transport: Mutex<Transport>,
+    pub(crate) transport: Lock<Transport>,
     /// What `fileno()` gives, without the lock; -1 once closed.
     pub(crate) descriptor: AtomicI32,
     timeout: TimeoutCell,
     peer: Address,
     pub(crate) protocol: u32,
-    born: Born,
 }
 
 impl fmt::Debug for Stream {
@@ -64,11 +63,10 @@ impl Stream {
         Self {
             turn: Mutex::new(()),
             descriptor: AtomicI32::new(socket.as_raw_fd()),
-            transport: Mutex::new(Transport::new(connection, socket)),
+            transport: Lock::new(Transport::new(connection, socket)),
             timeout: TimeoutCell::new(timeout),
             peer,
             protocol: socket::TCP,
-            born: Born::here(),
         }
     }
 
@@ -348,16 +346,29 @@ impl Stream {
 
     /// How much plaintext [`Self::recv`] gives without waiting; 0 once closed. Not 0 whenever there
     /// is some that the descriptor's readiness does not tell of.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        self.lock().map_or(0, |mut transport| transport.pending())
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Inherited`]; [`TlsError::Misuse`] in a callback of this connection's.
+    pub fn pending(&self) -> Result<usize, Error> {
+        self.unless_closed(|transport| transport.pending())
     }
 
     /// How much ciphertext waits to be sent; 0 once closed.
-    #[must_use]
-    pub fn outgoing_len(&self) -> usize {
-        self.lock()
-            .map_or(0, |transport| transport.connection.outgoing().len())
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::pending`].
+    pub fn outgoing_len(&self) -> Result<usize, Error> {
+        self.unless_closed(|transport| transport.connection.outgoing().len())
+    }
+
+    fn unless_closed(&self, ask: impl FnOnce(&mut Transport) -> usize) -> Result<usize, Error> {
+        match self.lock() {
+            Ok(mut transport) => Ok(ask(&mut transport)),
+            Err(Error::Closed) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// What the handshake agreed on; `None` until it is complete. Known after closing, too.
@@ -366,23 +377,22 @@ impl Stream {
     ///
     /// [`Error::Inherited`].
     pub fn facts(&self) -> Result<Option<Facts>, Error> {
-        self.check_process()?;
-        Ok(self.lock_anyway().connection.facts())
+        Ok(self.lock_anyway()?.connection.facts())
     }
 
     /// What `ask` finds of the connection, also after closing.
-    pub fn ask<R>(&self, ask: impl FnOnce(&Connection) -> R) -> R {
-        ask(&self.lock_anyway().connection)
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::pending`].
+    pub fn ask<R>(&self, ask: impl FnOnce(&Connection) -> R) -> Result<R, Error> {
+        Ok(ask(&self.lock_anyway()?.connection))
     }
 
     /// What `look` finds of the connection if nobody has the lock just now: never waits. For garbage
     /// collectors, which come at any time and in any process.
     pub fn glance<R>(&self, look: impl FnOnce(&mut Connection) -> R) -> Option<R> {
-        let mut transport = match self.transport.try_lock() {
-            Ok(transport) => transport,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
+        let mut transport = self.transport.glance()?;
         Some(look(&mut transport.connection))
     }
 
@@ -429,7 +439,7 @@ impl Stream {
     ///
     /// [`Error::Inherited`] in a process forked from the one that made it.
     pub fn check_process(&self) -> Result<(), Error> {
-        if self.born.is_elsewhere() {
+        if self.transport.is_inherited() {
             Err(Error::Inherited)
         } else {
             Ok(())
@@ -438,7 +448,7 @@ impl Stream {
 
     /// Keeps the descriptor's number from being used again while it is polled.
     pub(crate) fn socket(&self) -> Option<Arc<OwnedFd>> {
-        self.lock_anyway().socket.clone()
+        self.lock_anyway().ok()?.socket.clone()
     }
 
     pub(crate) fn deadline(&self) -> Deadline {
@@ -448,16 +458,10 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.born.is_elsewhere() {
+        if self.transport.is_inherited() {
             fork::close_inherited(&self.descriptor);
-            let transport = self.transport.get_mut();
             // Closed by now, whoever else holds it.
-            std::mem::forget(
-                transport
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .socket
-                    .take(),
-            );
+            std::mem::forget(self.transport.get_mut().socket.take());
         }
     }
 }

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use polytls_core::{Connection, Error, INCOMING_LIMIT, MAX_FRAGMENT, Role, Room};
 use rustix::io::Errno;
@@ -40,7 +40,7 @@ enum Farewell {
 }
 
 /// A transport whose lock this thread has.
-pub(crate) type Guard<'a> = MutexGuard<'a, Transport>;
+pub(crate) type Guard<'a> = polytls_core::Guard<'a, Transport>;
 
 /// See the module.
 #[derive(Debug)]

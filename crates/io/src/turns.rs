@@ -29,15 +29,16 @@ const MOST_ROUNDS: u32 = 16;
 impl Stream {
     /// # Errors
     ///
-    /// [`Error::Inherited`], [`Error::Closed`]; an internal error after a panic.
+    /// [`Error::Inherited`], [`Error::Closed`]; [`TlsError::Misuse`] in a callback of this connection's;
+    /// an internal error after a panic.
     pub(crate) fn lock(&self) -> Result<Guard<'_>, Error> {
-        self.check_process()?;
+        let entry = self.transport.enter()?;
         // Also where the lock is poisoned.
         if self.descriptor() < 0 {
             return Err(Error::Closed);
         }
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let transport = self.transport.lock().map_err(|_| Error::poisoned())?;
+        let transport = entry.lock().map_err(|_| Error::poisoned())?;
         drop(turn);
         if transport.socket.is_none() {
             return Err(Error::Closed);
@@ -45,13 +46,15 @@ impl Stream {
         Ok(transport)
     }
 
-    /// For what has to be done even after a panic. Not for what was inherited: the lock may be held
-    /// by a thread that does not exist.
-    pub(crate) fn lock_anyway(&self) -> Guard<'_> {
+    /// For what has to be done even after closing or a panic.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Inherited`], [`TlsError::Misuse`].
+    pub(crate) fn lock_anyway(&self) -> Result<Guard<'_>, Error> {
+        let entry = self.transport.enter()?;
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.transport
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        Ok(entry.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Lets others have the lock, between two steps of one call.
@@ -180,7 +183,8 @@ impl Stream {
         };
         drop(socket);
 
-        let mut transport = self.lock_anyway();
+        // A signal's handler may have forked meanwhile.
+        let mut transport = self.lock_anyway()?;
         transport.led.read &= !led.read;
         transport.led.write &= !led.write;
         if let Some(bell) = bell {

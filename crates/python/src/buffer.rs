@@ -3,9 +3,9 @@
 //! The lock is given back before an exception is made: that may run the garbage collector, and so
 //! code that uses this very buffer.
 
-use std::sync::{Mutex, MutexGuard, TryLockError};
-
-use polytls_core::{Connection, Error, Facts, MAX_FRAGMENT, Refused, Room, fork};
+use polytls_core::{
+    Barred, Connection, Entry, Error, Facts, Guard, Lock, MAX_FRAGMENT, Refused, Room,
+};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::PyVisit;
@@ -16,16 +16,14 @@ use pyo3::types::PyBytes;
 use crate::bytes::{DETACH_FROM, Destination, Fresh, Kept, Source, WHOLE_FROM};
 use crate::errors::{INHERITED, cause, poisoned, raised};
 use crate::exporter::{Binding, Wish};
-use crate::{busy, info};
+use crate::info;
 
 /// One side of a TLS connection, in memory. Made by `create_buffer` of a context.
 #[pyclass(frozen, module = "polytls._native", name = "TLSBuffer")]
 pub(crate) struct TlsBuffer {
-    connection: Mutex<Connection>,
+    connection: Lock<Connection>,
     context: Py<PyAny>,
     implementation: &'static str,
-    /// Of the process that it was made in.
-    generation: u32,
 }
 
 impl TlsBuffer {
@@ -35,43 +33,25 @@ impl TlsBuffer {
         implementation: &'static str,
     ) -> Self {
         Self {
-            connection: Mutex::new(connection),
+            connection: Lock::new(connection),
             context,
             implementation,
-            generation: fork::generation(),
         }
     }
 
-    /// Before the lock, which a thread of the parent process may hold for ever.
-    fn check_process(&self) -> Result<(), Error> {
-        if self.generation == fork::generation() {
-            Ok(())
-        } else {
-            Err(INHERITED)
-        }
+    /// The right to wait for the lock.
+    fn enter(&self) -> Result<Entry<'_, Connection>, Error> {
+        self.connection.enter().map_err(|barred| match barred {
+            Barred::Inherited => INHERITED,
+            Barred::Within => Barred::WITHIN,
+        })
     }
 
-    fn lock(&self, py: Python<'_>) -> PyResult<MutexGuard<'_, Connection>> {
-        let refused = |error| self.raised(py, &error);
-        self.check_process().map_err(refused)?;
-        match self.connection.try_lock() {
-            Ok(connection) => return Ok(connection),
-            // Perhaps by a call that this thread is in the middle of.
-            Err(TryLockError::WouldBlock) => busy::check(self).map_err(refused)?,
-            Err(TryLockError::Poisoned(_)) => {}
-        }
-        self.connection
-            .lock_py_attached(py)
+    fn lock(&self, py: Python<'_>) -> PyResult<Guard<'_, Connection>> {
+        self.enter()
+            .map_err(|error| self.raised(py, &error))?
+            .lock_by(|connection| connection.lock_py_attached(py))
             .map_err(|_| poisoned(py, self.implementation))
-    }
-
-    /// For the garbage collector: never waits. While a call has the lock its caller has the buffer.
-    fn glance(&self) -> Option<MutexGuard<'_, Connection>> {
-        match self.connection.try_lock() {
-            Ok(connection) => Some(connection),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
     }
 
     fn raised(&self, py: Python<'_>, error: &Error) -> PyErr {
@@ -92,9 +72,7 @@ impl TlsBuffer {
         &self,
         call: impl FnOnce(&mut Connection) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        self.check_process()?;
-        let _entered = busy::enter(self)?;
-        match self.connection.lock() {
+        match self.enter()?.lock() {
             Ok(mut connection) => call(&mut connection),
             Err(_) => Err(Error::Internal(
                 "an earlier call on this connection panicked".to_owned(),
@@ -458,7 +436,7 @@ impl TlsBuffer {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.context)?;
-        match self.glance() {
+        match self.connection.glance() {
             Some(connection) => visit.call(connection.failure().and_then(cause)),
             None => Ok(()),
         }
@@ -466,6 +444,7 @@ impl TlsBuffer {
 
     fn __clear__(&self) {
         let cause = self
+            .connection
             .glance()
             .and_then(|mut connection| connection.take_cause());
         drop(cause);

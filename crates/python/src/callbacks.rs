@@ -28,7 +28,8 @@ pub(crate) const ENDING: &str = "the interpreter is about to end";
 
 /// Runs Python code in the middle of a handshake, attached. `None`: the interpreter ends.
 pub(crate) fn attached<R>(call: impl FnOnce(Python<'_>) -> R) -> Option<R> {
-    polytls_io::in_application(|| Python::try_attach(call)).flatten()
+    let run = || polytls_rustls::outside(|| Python::try_attach(call));
+    polytls_io::in_application(run).flatten()
 }
 
 /// What holds one object of Python's, to call it.

@@ -3,7 +3,7 @@
 //! It converts and nothing else:
 //!
 //! - configuration in ([`configuration`]), of which a [`backend`] makes an [`engine`], and the Python code
-//!   that this calls ([`callbacks`]; what it must not touch: [`busy`]): secrets, for debugging
+//!   that this calls ([`callbacks`]): secrets, for debugging
 //!   ([`key_log`]), keys that are elsewhere ([`signer`]), a say in the verdict ([`verifier`]);
 //! - connections in memory ([`buffer`]), and over sockets ([`socket`]), which are made of a [`handle`]
 //!   ([`addresses`], [`waiting`], [`descriptors`]); memory of Python's for both ([`bytes`](mod@bytes));
@@ -26,7 +26,6 @@
 mod addresses;
 mod backend;
 mod buffer;
-mod busy;
 mod bytes;
 mod callbacks;
 mod calls;

@@ -19,11 +19,10 @@ use crate::addresses::python_address;
 use crate::bytes::{Destination, Fresh, Source};
 use crate::calls::{CallsOut as _, import};
 use crate::descriptors;
-use crate::errors::raised;
 use crate::exporter::{Binding, Wish};
 use crate::handle::{Kind, Parts, SocketHandle};
 use crate::waiting::{Signals, failed, seconds, timeout};
-use crate::{busy, callbacks, info};
+use crate::{callbacks, info};
 
 /// `recv` gives at most this much in one piece, whatever is asked for.
 const LARGEST_RECV: usize = 256 * 1024;
@@ -65,18 +64,12 @@ impl TlsSocket {
         }
     }
 
-    /// Begins a call that takes the lock.
-    fn enter(&self, py: Python<'_>) -> PyResult<busy::Entered> {
-        busy::enter(self).map_err(|error| raised(py, self.implementation, &error))
-    }
-
     /// Runs a call of the driver detached.
     fn run<R: Send>(
         &self,
         py: Python<'_>,
         call: impl FnOnce(&mut Signals) -> Result<R, Error> + Send,
     ) -> PyResult<R> {
-        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         py.detach(|| call(&mut signals))
             .map_err(|error| failed(py, self.implementation, error, signals))
@@ -88,13 +81,6 @@ impl TlsSocket {
             Kind::Stream(stream) => self.run(py, |_| stream.facts()),
             Kind::Listener(_) => Ok(None),
         }
-    }
-
-    /// The connection, if this process may use it.
-    fn own_stream(&self, py: Python<'_>) -> PyResult<&Stream> {
-        let stream = self.stream()?;
-        self.run(py, |_| stream.check_process())?;
-        Ok(stream)
     }
 }
 
@@ -119,7 +105,6 @@ impl TlsSocket {
             return Ok(PyBytes::new(py, b""));
         }
         let mut into = Fresh::new(py, size.min(LARGEST_RECV))?;
-        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         let received = into
             .detached(|into| stream.recv_into(into, &mut signals))
@@ -144,7 +129,6 @@ impl TlsSocket {
             return Err(PyValueError::new_err("buffer is smaller than nbytes"));
         }
         let size = if wanted == 0 { room } else { wanted };
-        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         destination
             .detached(size, |into| stream.recv_into(into, &mut signals))
@@ -155,7 +139,6 @@ impl TlsSocket {
     fn send(&self, py: Python<'_>, bytes: &Bound<'_, PyAny>) -> PyResult<usize> {
         let stream = self.stream()?;
         let source = Source::new(bytes, "bytes")?;
-        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         source
             .detached(|from| stream.send(from, &mut signals))
@@ -167,7 +150,6 @@ impl TlsSocket {
     fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let stream = self.stream()?;
         let source = Source::new(data, "data")?;
-        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         source
             .detached(|from| stream.send_all(from, &mut signals))
@@ -178,7 +160,6 @@ impl TlsSocket {
     fn write_early_data(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
         let stream = self.stream()?;
         let source = Source::new(data, "data")?;
-        let _entered = self.enter(py)?;
         let signals = Signals::new(py)?;
         source
             .detached(|from| stream.write_early(from))
@@ -192,7 +173,6 @@ impl TlsSocket {
             .min(MAX_FRAGMENT);
         let stream = self.stream()?;
         let mut data = Fresh::new(py, amt.max(1))?;
-        let _entered = self.enter(py)?;
         let mut signals = Signals::new(py)?;
         let received = data
             .detached(|into| stream.read_early(&mut into.into_bytes()[..amt], &mut signals))
@@ -413,16 +393,14 @@ impl TlsSocket {
 
     /// How many bytes of plaintext can be received without the network.
     fn pending(&self, py: Python<'_>) -> PyResult<usize> {
-        let stream = self.own_stream(py)?;
-        let _entered = self.enter(py)?;
-        Ok(py.detach(|| stream.pending()))
+        let stream = self.stream()?;
+        self.run(py, |_| stream.pending())
     }
 
     /// How many bytes of ciphertext wait for the descriptor to be writable.
     fn outgoing_bytes_buffered(&self, py: Python<'_>) -> PyResult<usize> {
-        let stream = self.own_stream(py)?;
-        let _entered = self.enter(py)?;
-        Ok(py.detach(|| stream.outgoing_len()))
+        let stream = self.stream()?;
+        self.run(py, |_| stream.outgoing_len())
     }
 
     /// The peer's certificate as DER, None before the handshake or without one.
@@ -462,8 +440,7 @@ impl TlsSocket {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let wish = Wish::new(label, context, length)?;
         let stream = self.stream()?;
-        let _entered = self.enter(py)?;
-        py.detach(|| stream.ask(|connection| wish.of(connection)))
+        self.run(py, |_| stream.ask(|connection| wish.of(connection)))?
             .map(|bytes| PyBytes::new(py, &bytes))
             .map_err(|refused| refused.raised(py, self.implementation))
     }
@@ -472,10 +449,8 @@ impl TlsSocket {
     fn channel_binding<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Bound<'py, PyBytes>> {
         let kind = Binding::named(kind)?;
         let stream = self.stream()?;
-        let _entered = self.enter(py)?;
-        py.detach(|| stream.ask(|connection| kind.of(connection)))
+        self.run(py, |_| Ok(stream.ask(|connection| kind.of(connection))??))
             .map(|bytes| PyBytes::new(py, &bytes))
-            .map_err(|error| raised(py, self.implementation, &error))
     }
 
     /// The context this socket was made by.

@@ -13,7 +13,6 @@ use pyo3::exceptions::{
 };
 use pyo3::prelude::*;
 
-use crate::busy;
 use crate::calls::{CallsOut as _, import};
 use crate::errors::{INHERITED, raised};
 
@@ -90,7 +89,7 @@ impl Interrupt for Signals {
             return false;
         }
         // At the end of the interpreter, which a finalizer may wait in, no handlers run any more.
-        let handled = Python::try_attach(|py| busy::outside(|| py.check_signals()));
+        let handled = Python::try_attach(|py| py.check_signals());
         match handled {
             None | Some(Ok(())) => false,
             Some(Err(error)) => {

@@ -33,6 +33,8 @@ mod tickets;
 mod unbuffered;
 mod verifier;
 
+pub use observe::outside;
+
 use std::sync::Arc;
 
 use polytls_core::capabilities::Capabilities;

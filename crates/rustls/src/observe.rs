@@ -1,10 +1,11 @@
 //! What a verifier, resolver or session store sees of the connection it is called for.
 //!
 //! rustls calls all of them on the thread that calls the connection, before that call returns. So
-//! a scope of the thread, opened around each call, belongs to exactly one connection. Scopes nest:
-//! a verifier may use another connection of its own.
+//! a scope of the thread, opened around each call, belongs to exactly one connection. Where the call
+//! runs the application's code, the scope is set aside ([`outside`]): that code may use connections of
+//! its own, and other calls of this thread may begin and end before it comes back.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use polytls_core::{CertificateFailure, SignerFailure, fork};
@@ -50,37 +51,84 @@ pub(crate) struct Observed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SessionKey(pub(crate) Option<u16>);
 
+/// What a thread is in the middle of, and whose it is.
+struct Current {
+    owner: u64,
+    observed: Box<Observed>,
+}
+
 thread_local! {
-    #[allow(clippy::vec_box, reason = "boxed by its session already, and given back to it")]
-    static SCOPES: RefCell<Vec<Box<Observed>>> = const { RefCell::new(Vec::new()) };
+    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+    static OWNERS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Ends the scope, whatever ends the call.
-struct Scope<'a>(&'a mut Option<Box<Observed>>);
+struct Scope<'a> {
+    owner: u64,
+    observed: &'a mut Option<Box<Observed>>,
+    before: Option<Current>,
+}
 
 impl Drop for Scope<'_> {
     fn drop(&mut self) {
-        *self.0 = SCOPES.with_borrow_mut(Vec::pop);
+        let current = CURRENT.replace(self.before.take());
+        // Of nobody else: a connection that does not know is better than one that is told another's.
+        *self.observed = current
+            .filter(|current| current.owner == self.owner)
+            .map(|current| current.observed);
     }
 }
 
 /// Runs `call`, which is into rustls, with `observed` open to [`note`] and [`look`].
+///
+/// # Panics
+///
+/// If another call's scope is found afterwards: the application's code ran outside of [`outside`].
 pub(crate) fn observing<R>(observed: &mut Option<Box<Observed>>, call: impl FnOnce() -> R) -> R {
+    let owner = OWNERS.get() + 1;
+    OWNERS.set(owner);
     let lent = observed.take().unwrap_or_default();
-    SCOPES.with_borrow_mut(|scopes| scopes.push(lent));
-    let _scope = Scope(observed);
+    let before = CURRENT.replace(Some(Current {
+        owner,
+        observed: lent,
+    }));
+    let _scope = Scope {
+        owner,
+        observed,
+        before,
+    };
     let _call = fork::undivided();
+    let result = call();
+    let found = CURRENT.with_borrow(|current| current.as_ref().map(|current| current.owner));
+    assert_eq!(found, Some(owner), "the scopes of calls are out of order");
+    result
+}
+
+/// Runs the application's code in the middle of a call. What it does on this thread, calls of other
+/// connections and switches to other stacks (greenlets) included, leaves the call's scope alone.
+pub fn outside<R>(call: impl FnOnce() -> R) -> R {
+    struct Back(Option<Current>);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            CURRENT.set(self.0.take());
+        }
+    }
+    let _back = Back(CURRENT.take());
     call()
 }
 
 /// Changes what was observed of the connection that is being called.
 pub(crate) fn note(change: impl FnOnce(&mut Observed)) {
-    SCOPES.with_borrow_mut(|scopes| scopes.last_mut().map(|seen| change(seen)));
+    CURRENT.with_borrow_mut(|current| {
+        if let Some(current) = current {
+            change(&mut current.observed);
+        }
+    });
 }
 
 /// Looks at what is known of the connection that is being called.
 pub(crate) fn look<R>(ask: impl FnOnce(&Observed) -> R) -> Option<R> {
-    SCOPES.with_borrow(|scopes| scopes.last().map(|seen| ask(seen)))
+    CURRENT.with_borrow(|current| current.as_ref().map(|current| ask(&current.observed)))
 }
 
 #[cfg(test)]
@@ -111,6 +159,45 @@ mod tests {
             );
         });
         assert_eq!(name(&outer), Some("outer"));
+        assert_eq!(look(|_| ()), None);
+    }
+
+    #[test]
+    fn the_application_sees_no_scope_and_leaves_it_alone() {
+        let mut one = None;
+        observing(&mut one, || {
+            note(|seen| seen.server_name = Some("one".into()));
+            outside(|| {
+                assert_eq!(look(|_| ()), None);
+                // As greenlets do it: another call's scope is there when this one comes back.
+                CURRENT.set(Some(Current {
+                    owner: u64::MAX,
+                    observed: Box::default(),
+                }));
+            });
+            let seen = look(|seen| seen.server_name.clone());
+            assert_eq!(seen, Some(Some("one".into())));
+        });
+        assert_eq!(name(&one), Some("one"));
+        assert_eq!(look(|_| ()), None);
+    }
+
+    #[test]
+    fn a_scope_out_of_order_is_a_fault_and_gives_nobody_anothers() {
+        let mut one = None;
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            observing(&mut one, || {
+                CURRENT.set(Some(Current {
+                    owner: u64::MAX,
+                    observed: Box::new(Observed {
+                        server_name: Some("another".into()),
+                        ..Observed::default()
+                    }),
+                }));
+            });
+        }));
+        assert!(caught.is_err());
+        assert_eq!(name(&one), None);
         assert_eq!(look(|_| ()), None);
     }
 }

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import copy
 import ssl
-import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -41,6 +40,7 @@ from ..errors import (
 from ..fork import generation, inherited
 from ..info import ConnectionInfo
 from ..interfaces import ClientContext, ServerContext
+from ..locks import OwnedLock, may_wait_for, owned_lock
 from .records import (
     MALFORMED,
     MAX_FRAGMENT,
@@ -54,7 +54,6 @@ from .stdlib_credentials import NAME, refuse
 from .stdlib_engine import Session, Side
 from .stdlib_errors import blame
 from .stdlib_facts import facts_of, peer_chain, presented_chain, verified_chain
-from .stdlib_verdict import Guard
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -116,7 +115,7 @@ class StdlibBuffer:
         self._side = side
         self._tls: Session = side.tls
         self._generation = generation()
-        self._mutex = threading.Lock() if side.judge is None else Guard()
+        self._mutex = owned_lock()
         self._info = ConnectionInfo(implementation=NAME)
         #: Ciphertext from `_head` on waits to be opened.
         self._inbound = bytearray()
@@ -334,10 +333,10 @@ class StdlibBuffer:
         return _native.server_end_point(leaf, NAME)
 
     @property
-    def _lock(self) -> threading.Lock | Guard:
+    def _lock(self) -> OwnedLock:
         if self._generation != generation():
             raise inherited("connection", "make a new one in this process")
-        return self._mutex
+        return may_wait_for(self._mutex)
 
     # --- inside; the lock is held ---
 
@@ -452,19 +451,17 @@ class StdlibBuffer:
 
     def _judge(self, presented: tuple[bytes, ...], resumed: bool) -> None:
         """Have the peer judged by what it presented; a client may have presented nothing."""
-        side, lock = self._side, self._lock
+        side = self._side
         if not presented and side.server:
             return
         assert side.judge is not None  # noqa: S101 - not settled yet, so there is a judge
-        assert isinstance(lock, Guard)  # noqa: S101 - which goes with a judge
         try:
-            with lock.judging():
-                if resumed:
-                    before = None if side.offered is None else side.offered.verdict
-                    side.verdict = side.judge.judge_again(presented, before, side.host)
-                else:
-                    path = verified_chain(side.tls)
-                    side.verdict = side.judge.judge(presented, path, side.host)
+            if resumed:
+                before = None if side.offered is None else side.offered.verdict
+                side.verdict = side.judge.judge_again(presented, before, side.host)
+            else:
+                path = verified_chain(side.tls)
+                side.verdict = side.judge.judge(presented, path, side.host)
         except TLSError as error:
             self._fail(error)
 

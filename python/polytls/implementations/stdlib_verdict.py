@@ -19,20 +19,17 @@ Rules of this file:
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from .. import _native
 from ..certificates import TrustData, read
 from ..configuration import PeerVerifier
-from ..errors import CertificateVerificationError, TLSError, VerificationFailure
+from ..errors import CertificateVerificationError, VerificationFailure
 from .stdlib_credentials import NAME
 
-__all__ = ["Guard", "Judge", "Verdict"]
+__all__ = ["Judge", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,35 +135,3 @@ class Judge:
     ) -> CertificateVerificationError:
         """Return the error for a refusal, with all that can be found out by reading."""
         return self._judge.explain(reason.name, said, presented, hostname=host)
-
-
-class Guard:
-    """The lock of a connection whose peer is judged by a callback.
-
-    The callback runs under the lock. If it uses that connection it gets an error, where it would
-    wait for itself for ever.
-    """
-
-    __slots__ = ("_judging", "_lock")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        #: The thread that runs the callback.
-        self._judging: int | None = None
-
-    def __enter__(self) -> None:
-        if self._judging == threading.get_ident():
-            raise TLSError("a callback cannot use the connection that it is called for")
-        self._lock.acquire()
-
-    def __exit__(self, *raised: object) -> None:
-        self._lock.release()
-
-    @contextmanager
-    def judging(self) -> Iterator[None]:
-        """Have the peer judged within; the lock is held."""
-        self._judging = threading.get_ident()
-        try:
-            yield
-        finally:
-            self._judging = None

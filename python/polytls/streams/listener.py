@@ -28,7 +28,6 @@ import errno
 import math
 import os
 import socket
-import threading
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -40,6 +39,7 @@ from ..errors import WantReadError
 from ..fork import generation, inherited, renew_in_children
 from ..info import ConnectionInfo
 from ..interfaces import ServerContext, SupportsHandshakeMayBlock, TLSBuffer
+from ..locks import owned_lock
 from .carrier import carrier_of
 from .connect import Address, prepare
 from .connection import StreamSocket
@@ -128,7 +128,7 @@ class StreamListener(SocketBase):
         #: Wakes the thread that polls.
         self._bell = Bell()
         #: The turn. Everything below is for the thread that has it.
-        self._accepting = threading.Lock()
+        self._accepting = owned_lock()
         self._pool = Pool(handshake_limit, handshake_timeout)
         #: Since when nobody accepts.
         self._unattended = monotonic()
@@ -140,7 +140,7 @@ class StreamListener(SocketBase):
             return
         self._bell.close()
         self._bell = Bell()
-        self._accepting = threading.Lock()
+        self._accepting = owned_lock()
         self._generation = generation()
 
     def accept(self) -> tuple[StreamSocket, tuple[str, int]]:

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from ..driver import Driver, Need
 from ..errors import TLSError, WantReadError, WantWriteError
-from ..interfaces import SupportsHandshakeMayBlock
+from ..locks import OwnedLock, is_taken, may_wait_for, owned_lock
 from .carrier import Carrier
 from .sockets import closed, want_read, want_write
 from .transport import Transport, again
@@ -31,44 +31,17 @@ LINGER: Final = 2.0
 _MOST_ROUNDS: Final = 16
 
 
-class CallbackLock:
-    """A lock under which a callback may run; one that comes back for it gets an error.
-
-    It would wait for itself for ever.
-    """
-
-    __slots__ = ("_lock", "_owner")
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._owner: int | None = None
-
-    def check(self) -> None:
-        """Raise TLSError in the thread that has the lock."""
-        if self._owner == threading.get_ident():
-            raise TLSError("a callback cannot use the connection that it is called for")
-
-    def __enter__(self) -> None:
-        self.check()
-        self._lock.acquire()
-        self._owner = threading.get_ident()
-
-    def __exit__(self, *raised: object) -> None:
-        self._owner = None
-        self._lock.release()
-
-
 class Turns:
     """The calls of several threads on one connection."""
 
     __slots__ = (
         "_leaving",
+        "_lock",
         "_receive_turn",
         "_send_turn",
         "_waiters",
         "closing",
         "driver",
-        "lock",
         "receiving_ended",
         "transport",
     )
@@ -76,13 +49,9 @@ class Turns:
     def __init__(self, driver: Driver, carrier: Carrier) -> None:
         self.driver = driver
         self.transport = Transport(driver, carrier)
-        #: Over the driver and the transport.
-        self.lock: threading.Lock | CallbackLock = threading.Lock()
-        context = driver.buffer.context
-        if isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block:
-            self.lock = CallbackLock()
-        self._receive_turn = threading.Lock()
-        self._send_turn = threading.Lock()
+        self._lock = owned_lock()
+        self._receive_turn = owned_lock()
+        self._send_turn = owned_lock()
         #: An orderly close has begun: what waits to be sent matters more than what may come.
         self.closing = False
         #: The application wants no more data (`shutdown`).
@@ -92,12 +61,17 @@ class Turns:
         self._waiters = 0
         self._leaving: Carrier | None = None
 
+    @property
+    def lock(self) -> OwnedLock:
+        """The lock over the driver and the transport; TLSError in the thread that has it."""
+        return may_wait_for(self._lock)
+
     # --- turns ---
 
     @contextmanager
     def to_receive(self, deadline: Deadline) -> Iterator[None]:
         """Have the turn to receive, waiting for it as one waits for the network."""
-        self._check_callback()
+        may_wait_for(self._lock)
         take(self._receive_turn, deadline, READ)
         try:
             yield
@@ -107,7 +81,7 @@ class Turns:
     @contextmanager
     def to_send(self, deadline: Deadline) -> Iterator[None]:
         """Have the turn to seal and to wait for sending."""
-        self._check_callback()
+        may_wait_for(self._lock)
         take(self._send_turn, deadline, WRITE)
         try:
             yield
@@ -133,11 +107,7 @@ class Turns:
     @property
     def somebody_sends(self) -> bool:
         """Whether some thread has the turn to send."""
-        return self._send_turn.locked()
-
-    def _check_callback(self) -> None:
-        if isinstance(self.lock, CallbackLock):
-            self.lock.check()
+        return is_taken(self._send_turn)
 
     def drive(
         self, attempt: Callable[[], _T | Need], deadline: Deadline, *, sends: bool = False
@@ -220,7 +190,7 @@ class Turns:
         return keeps_time or self.closing or not self.driver.established
 
     def _may_send(self, sends: bool) -> bool:
-        return sends or not self._send_turn.locked()
+        return sends or not is_taken(self._send_turn)
 
     def _flush_aside(self, sends: bool) -> None:
         """Send what waits, unless another thread is about to."""
@@ -319,9 +289,12 @@ class Turns:
         return closed() if fault is None else again(fault)
 
 
-def take(turn: threading.Lock, deadline: Deadline, interest: Interest) -> None:
-    """Acquire a lock that somebody may hold while waiting for the network."""
-    if turn.acquire(blocking=False):
+def take(turn: OwnedLock, deadline: Deadline, interest: Interest) -> None:
+    """Acquire a lock that somebody may hold while waiting for the network.
+
+    Raises TLSError in the thread that has it: a signal's handler has interrupted a call.
+    """
+    if may_wait_for(turn).acquire(blocking=False):
         return
     if deadline.non_blocking:
         raise want_read() if interest.read else want_write()

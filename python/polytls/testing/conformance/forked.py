@@ -6,6 +6,7 @@ when it forks. Prints «done» and exits with 0, or fails, or hangs.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import socket
@@ -17,7 +18,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from polytls import TLSClientConfiguration, TLSServerConfiguration, WantReadError
+from polytls import (
+    PresentedPeer,
+    TLSClientConfiguration,
+    TLSServerConfiguration,
+    WantReadError,
+)
 from polytls.testing import CertificateAuthority, tie
 from polytls.testing.conformance.target import load
 
@@ -155,6 +161,81 @@ def talk(ground: Ground) -> None:
             assert accepted.recv(100) == b"hello"
 
 
+def held(ground: Ground) -> None:
+    """A thread of the parent has the lock of a connection: the child is told at once."""
+    begun, release = threading.Event(), threading.Event()
+
+    def verify(peer: PresentedPeer) -> None:
+        del peer
+        begun.set()
+        assert release.wait(PATIENCE)
+
+    trust = ground.ca.trust_store()
+    asking = TLSClientConfiguration(trust_store=trust, peer_verifier=verify)
+    plain, other = socket.socketpair()
+    with plain, other:
+        server = ground.server.wrap_socket(other, do_handshake_on_connect=False)
+        over = ground.made.client_context(asking).wrap_socket(
+            plain, server_hostname=HOST, do_handshake_on_connect=False
+        )
+        threads = [threading.Thread(target=side.do_handshake) for side in (server, over)]
+        for thread in threads:
+            thread.start()
+        assert begun.wait(PATIENCE)
+        calls = [over.pending, over.do_handshake, partial(over.recv, 1)]
+        capabilities = ground.made.capabilities
+        if capabilities is not None and capabilities.exporter:
+            calls.append(partial(over.export_keying_material, "EXPORTER-x", None, 16))
+        if capabilities is not None and "tls-exporter" in capabilities.channel_bindings:
+            calls.append(partial(over.channel_binding, "tls-exporter"))
+
+        def child() -> None:
+            for call in calls:
+                refused(call)
+            over.close()
+
+        in_child(child)()
+        release.set()
+        for thread in threads:
+            thread.join()
+        over.sendall(b"goes on")
+        server.settimeout(PATIENCE)
+        assert server.recv(100) == b"goes on"
+        for side in (over, server):
+            side.close(force=True)
+
+
+def closed_once(ground: Ground) -> None:
+    """A child closes the listener's descriptor and no other, whatever threads of the parent do."""
+    client, accepted = ground.tie()
+    stop = threading.Event()
+
+    def busy() -> None:
+        while not stop.is_set():
+            ground.listener.getsockname()
+
+    threads = [threading.Thread(target=busy) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+
+    def child() -> None:
+        ground.listener.close()
+        # It may have the number that has become free.
+        others = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+        del ground.listener
+        gc.collect()
+        for other in others:
+            os.fstat(other)
+
+    for _ in range(20):
+        in_child(child)()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    for side in (client, accepted):
+        side.close(force=True)
+
+
 def early_data(ground: Ground) -> None:
     """What one process could take, the others cannot: neither the child nor, after it, a second."""
     trust, chain = ground.ca.trust_store(), ground.ca.issue(HOST)
@@ -196,6 +277,8 @@ CASES = {
     "unfinished": unfinished,
     "listener": listener,
     "context": context,
+    "held": held,
+    "closed once": closed_once,
 }
 
 #: Run by `test_early_data.py`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import select
 import threading
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from polytls import (
 from polytls.testing import CertificateAuthority
 from polytls.testing.conformance.lab import PATIENCE, same_error
 from polytls.testing.conformance.selection import needs
+from polytls.testing.conformance.upgrade import tied
 
 pytestmark = needs("peer verifier")
 
@@ -479,3 +481,51 @@ def accept_unfinished(listener: Any) -> Any:
         select.select([listener], [], [], PATIENCE)
         with contextlib.suppress(WantReadError):
             return listener.accept()[0]
+
+
+# --- what it must not touch ---
+
+
+@needs("wrap_socket", "do_handshake", "sendfile")
+@pytest.mark.parametrize("begin", ["do_handshake", "recv", "send", "sendall", "sendfile"])
+@pytest.mark.parametrize(
+    "use", ["pending", "recv", "send", "getsockname", "do_handshake", "close", "sendfile"]
+)
+def test_one_that_uses_its_own_connection_gets_an_error_and_waits_for_nothing(
+    lab: Any, threads: Any, begin: str, use: str
+) -> None:
+    calls: dict[str, Callable[[], Any]] = {
+        "pending": lambda: over.pending(),
+        "recv": lambda: over.recv(1),
+        "send": lambda: over.send(b"x"),
+        "sendall": lambda: over.sendall(b"x"),
+        "sendfile": lambda: over.sendfile(io.BytesIO(b"x")),
+        "getsockname": lambda: over.getsockname(),
+        "do_handshake": lambda: over.do_handshake(),
+        "close": lambda: over.close(force=True),
+    }
+    raised: list[BaseException] = []
+
+    def verify(_: PresentedPeer) -> None:
+        try:
+            calls[use]()
+        except TLSError as error:
+            raised.append(error)
+
+    with tied() as (plain, other):
+        server = threads.submit(lab.server().wrap_socket, other)
+        over = lab.client(peer_verifier=verify).wrap_socket(
+            plain, server_hostname=lab.host, do_handshake_on_connect=False
+        )
+        with over:
+            over.settimeout(PATIENCE)
+            if begin == "recv":
+                answering = threads.submit(lambda: server.result(PATIENCE).sendall(b"x"))
+                calls[begin]()
+                answering.result(PATIENCE)
+            else:
+                calls[begin]()
+            (error,) = raised
+            assert "callback" in str(error)
+            over.close(force=True)
+        server.result(PATIENCE).close(force=True)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from polytls import TLSError
 from polytls.testing.conformance.lab import PATIENCE, Whole
 
 #: When the first signal comes: the call waits by then. If it should not, its handler runs all the
@@ -327,3 +328,41 @@ def test_a_handler_may_close_the_socket_that_waits(ends: Any, handler: Any) -> N
     with pytest.raises(OSError, match="closed") as caught:
         accepted.recv(100)
     assert caught.value.errno == errno.EBADF
+
+
+# --- handlers that ask ---
+
+
+@pytest.mark.parametrize("call", ["pending", "outgoing_bytes_buffered", "getpeercert", "send"])
+def test_a_handler_that_uses_its_connection_hears_something_and_the_call_goes_on(
+    ends: Any, handler: Any, threads: ThreadPoolExecutor, call: str
+) -> None:
+    """An answer or an error: the call that was interrupted may hold what an answer takes."""
+    client, server = ends
+    heard = []
+    data = bytes(range(256)) * (1 << 15)
+    ask = {"send": lambda: client.send(b"")}.get(call, lambda: getattr(client, call)())
+
+    def hear(*_: Any) -> None:
+        try:
+            ask()
+        except TLSError as error:
+            heard.append(str(error))
+        else:
+            heard.append("")
+
+    def receive() -> bytearray:
+        received = bytearray()
+        while len(received) < len(data):
+            received += server.recv(1 << 16)
+        return received
+
+    handler(hear)
+    receiving = threads.submit(receive)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        client.sendall(data)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    assert receiving.result(PATIENCE) == Whole(data)
+    assert all(not said or "signal" in said for said in heard)
