@@ -91,7 +91,7 @@ class Turns:
     @contextmanager
     def to_receive_if_free(self) -> Iterator[bool]:
         """Have the turn to receive, if no other thread has it; yield whether this one has."""
-        self._check_callback()
+        may_wait_for(self._lock)
         has = self._receive_turn.acquire(blocking=False)
         try:
             yield has
@@ -102,7 +102,7 @@ class Turns:
     @property
     def somebody_receives(self) -> bool:
         """Whether some thread has the turn to receive."""
-        return self._receive_turn.locked()
+        return is_taken(self._receive_turn)
 
     @property
     def somebody_sends(self) -> bool:
