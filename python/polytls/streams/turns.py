@@ -90,9 +90,12 @@ class Turns:
 
     @contextmanager
     def to_receive_if_free(self) -> Iterator[bool]:
-        """Have the turn to receive, if no other thread has it; yield whether this one has."""
+        """Have the turn to receive, if no other thread has it; yield whether this one has.
+
+        Raises TLSError in a signal's handler that has interrupted the thread that has it.
+        """
         may_wait_for(self._lock)
-        has = self._receive_turn.acquire(blocking=False)
+        has = may_wait_for(self._receive_turn).acquire(blocking=False)
         try:
             yield has
         finally:
