@@ -588,7 +588,10 @@ class StdlibBuffer:
         if remember is None or not self._done or not self._looks:
             return
         self._looks -= 1
-        session = self._tls.session
+        try:
+            session = self._tls.session
+        except ValueError:
+            return  # With a ticket that is too large for OpenSSL to copy (i2d_SSL_SESSION(3)).
         if session is None or session.id == self._remembered or not session.id:
             return
         once = self._info.version is TLSVersion.TLSv1_3
