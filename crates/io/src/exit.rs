@@ -77,6 +77,7 @@ impl Workers {
 
 thread_local! {
     static AT_WORK: Cell<bool> = const { Cell::new(false) };
+    static WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A step of a thread of a listener's, on this thread, until it is dropped.
@@ -86,6 +87,7 @@ pub(crate) struct AtWork(());
 pub(crate) fn begin_work() -> Option<AtWork> {
     Workers::here().enter().then(|| {
         AT_WORK.set(true);
+        WORKER.set(true);
         AtWork(())
     })
 }
@@ -95,6 +97,12 @@ impl Drop for AtWork {
         AT_WORK.set(false);
         Workers::here().leave();
     }
+}
+
+/// Whether this is a thread of a listener's, in the middle of a step, or in the application's code there.
+#[must_use]
+pub fn is_worker() -> bool {
+    WORKER.get()
 }
 
 pub(crate) fn is_ending() -> bool {

@@ -75,7 +75,7 @@ pub use self::{
     deadline::Timeout,
     delivery::unacknowledged,
     error::Error,
-    exit::{end_workers, in_application},
+    exit::{end_workers, in_application, is_worker},
     fork::watch_forks,
     listener::Listener,
     settings::ListenerSettings,

@@ -2,10 +2,13 @@
 //!
 //! The engine has it, where the garbage collector does not look; the class that has the engine shows it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
+use polytls_core::Cause;
 use polytls_io::Keep;
 use pyo3::PyTraverseError;
+use pyo3::exceptions::{PyBaseException, PyException};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 
@@ -21,6 +24,31 @@ pub(crate) fn keep(context: Py<PyAny>) -> Keep {
         }
     }
     Arc::new(Context(Some(context)))
+}
+
+thread_local! {
+    /// What a callback of the call under way has raised that is no `Exception`.
+    static INTERRUPTION: Cell<Option<Py<PyBaseException>>> = const { Cell::new(None) };
+}
+
+/// What a callback has raised, as the cause of its refusal. What is no `Exception` (KeyboardInterrupt,
+/// SystemExit) is no verdict: the call raises it as it is, instead of what came of the refusal.
+pub(crate) fn cause(py: Python<'_>, exception: &Bound<'_, PyBaseException>) -> Cause {
+    // A thread of a listener has no caller.
+    if !exception.is_instance_of::<PyException>() && !polytls_io::is_worker() {
+        INTERRUPTION.set(Some(exception.clone().unbind()));
+    }
+    Cause(Arc::new(exception.clone().unbind().clone_ref(py)))
+}
+
+/// Takes what has interrupted the call that `cause` is behind the error of; later calls get that error.
+pub(crate) fn interruption(py: Python<'_>, cause: &Py<PyBaseException>) -> Option<PyErr> {
+    let interruption = INTERRUPTION.take()?;
+    if !interruption.is(cause) {
+        INTERRUPTION.set(Some(interruption));
+        return None;
+    }
+    Some(PyErr::from_value(interruption.into_bound(py).into_any()))
 }
 
 /// Why nobody was asked.

@@ -5,6 +5,7 @@ use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::callbacks::interruption;
 use crate::calls::CallsOut as _;
 use crate::imported::Imported;
 use crate::info;
@@ -94,6 +95,9 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
     };
     let made = PyErr::from_value(class.get(py)?.call_out((message,), Some(&facts))?);
     if let Some(exception) = cause(error) {
+        if let Some(interruption) = interruption(py, exception) {
+            return Ok(interruption);
+        }
         made.set_cause(
             py,
             Some(PyErr::from_value(exception.bind(py).clone().into_any())),

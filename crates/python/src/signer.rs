@@ -1,14 +1,11 @@
 //! Private keys that Python code signs with.
 
-use std::sync::Arc;
-
-use polytls_core::Cause;
 use polytls_core::SignerFailure;
 use polytls_core::config::Signer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::callbacks::{Callback, ENDING, attached};
+use crate::callbacks::{Callback, ENDING, attached, cause};
 use crate::calls::CallsOut as _;
 use crate::imported::Imported;
 
@@ -61,7 +58,7 @@ impl Signer for PythonSigner {
                 SignerFailure {
                     // Its text may hold anything: it is in the cause.
                     message: format!("it raised {kind}"),
-                    cause: Some(Cause(Arc::new(exception))),
+                    cause: Some(cause(py, exception.bind(py))),
                 }
             })
         });

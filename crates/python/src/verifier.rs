@@ -1,14 +1,11 @@
 //! `peer_verifier`: Python's say in the verdict on a peer.
 
-use std::sync::Arc;
-
-use polytls_core::Cause;
 use polytls_core::config::{Peer, PeerVerifier, Refusal};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
-use crate::callbacks::{Callback, ENDING, attached};
+use crate::callbacks::{Callback, ENDING, attached, cause};
 use crate::calls::CallsOut as _;
 use crate::imported::Imported;
 use crate::info;
@@ -59,7 +56,7 @@ impl PeerVerifier for Hook {
                         "peer_verifier refused the certificate: {}",
                         first_line(exception.bind(py))
                     ),
-                    cause: Some(Cause(Arc::new(exception))),
+                    cause: Some(cause(py, exception.bind(py))),
                 }
             })
         });

@@ -378,8 +378,13 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self.below.resume_reading()
         if isinstance(error, TLSError):
             self._refused(error)
-        elif error is not None:
+        elif isinstance(error, Exception):
             self._broken(error)
+        elif error is not None:
+            # A callback's, and no verdict (KeyboardInterrupt, say): the peer is refused anyway.
+            self._refused(error)
+            if isinstance(error, SystemExit | KeyboardInterrupt):
+                raise error
         else:
             try:
                 self._shaken(work.result())
@@ -417,9 +422,9 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._waiter = None
         self._later()
 
-    def _refused(self, error: TLSError) -> None:
+    def _refused(self, error: BaseException) -> None:
         """The handshake has failed: tell the peer why, and wait until it knows."""
-        self._error = _without_frames(error)
+        self._error = _without_frames(error) if isinstance(error, TLSError) else error
         self._flush()
         if isinstance(error, RaggedEOF) or self.below.is_closing():
             self.below.close()

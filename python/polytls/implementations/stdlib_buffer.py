@@ -34,6 +34,7 @@ from ..errors import (
     PeerMisbehaved,
     RaggedEOF,
     TLSError,
+    VerificationFailure,
     WantReadError,
     WantWriteError,
 )
@@ -464,6 +465,16 @@ class StdlibBuffer:
                 side.verdict = side.judge.judge(presented, path, side.host)
         except TLSError as error:
             self._fail(error)
+        except Exception:
+            raise
+        except BaseException as interruption:
+            # No verdict (KeyboardInterrupt, say): the peer is refused, and the caller interrupted.
+            said = f"peer_verifier refused the certificate: {type(interruption).__name__}"
+            reason = VerificationFailure.REFUSED_BY_VERIFIER
+            self._failure = side.judge.explain(reason, said, presented, side.host)
+            self._failure.__cause__ = interruption
+            self._torn = False
+            raise
 
     def _feed(self) -> bool:
         """Show OpenSSL one more record; False if no whole one is there."""

@@ -182,9 +182,6 @@ def test_a_peer_that_it_refuses_gets_nothing_more(
         RefusedError(),
         RefusedError("two\nlines"),
         ValueError("x" * 10_000),
-        KeyboardInterrupt(),
-        SystemExit(3),
-        GeneratorExit(),
         WantReadError("not to be taken for one of ours"),
         type("Odd", (Exception,), {"__str__": lambda self: 1 / 0})(),
     ],
@@ -194,6 +191,31 @@ def test_whatever_it_raises_refuses(lab: Any, verifier: Verifier, raised: BaseEx
     verifier.verdict = raised
     outcome = lab.settle(lab.pair(lab.client(peer_verifier=verifier)))
     assert_refused(outcome.client, raised)
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, GeneratorExit])
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_what_is_no_exception_is_raised_as_it_is_and_refuses(
+    lab: Any, version: TLSVersion, verifier: Verifier, side: str, raised: type[BaseException]
+) -> None:
+    verifier.verdict = raised("now")
+    asked = {"peer_verifier": verifier}
+    mine = lab.chain("client.example")
+    client = lab.client(
+        version=version, certificate_chain=mine, **(asked if side == "client" else {})
+    )
+    server = lab.server(trust_store=lab.ca.trust_store(), **(asked if side == "server" else {}))
+    pair = lab.pair(client, server)
+    with pytest.raises(raised) as caught:
+        pair.handshake()
+    assert caught.value is verifier.verdict
+    # It was no verdict, and the peer is refused for good.
+    refused = getattr(pair, side)
+    for call in (refused.do_handshake, lambda: refused.write(b"secret data")):
+        with pytest.raises(CertificateVerificationError) as error:
+            call()
+        assert_refused(error.value, verifier.verdict)
+    assert len(verifier.shown) == 1
 
 
 @pytest.mark.parametrize("returned", [False, True, 0, "", "yes", [], NotImplemented], ids=repr)
