@@ -11,7 +11,7 @@ import pytest
 
 import polytls
 from polytls import insecure
-from polytls.testing.conformance.tables import Deviation, read, table_of
+from polytls.testing.conformance.tables import Deviation, read, table_of, versions_of
 from polytls.testing.conformance.target import load
 
 #: What no run of these tests may take, in seconds.
@@ -26,6 +26,9 @@ MINE = IMPLEMENTATION
 class Without:
     IMPLEMENTATION = IMPLEMENTATION
 """
+
+#: An entry of a table that is complete.
+ENTRY = "[[deviation]]\npattern = 'x'\nreason = 'x'\nreference = 'x'"
 
 #: A project with options of its own, under any name, whose run finds nothing of polytls loaded.
 A_PROJECT = {
@@ -56,10 +59,11 @@ def kit(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def table(folder: Path, pattern: str) -> str:
+def table(folder: Path, pattern: str, versions: str | None = None) -> str:
     path = folder / "table.toml"
+    where = "" if versions is None else f'versions = "{versions}"\n'
     path.write_text(
-        f'[[deviation]]\npattern = "{pattern}"\nreason = "for once"\nreference = "nowhere"\n'
+        f'[[deviation]]\npattern = "{pattern}"\nreason = "for once"\nreference = "nowhere"\n{where}'
     )
     return str(path)
 
@@ -126,6 +130,42 @@ def test_a_deviation_about_no_case_fails_a_full_run_alone(tmp_path: Path) -> Non
     assert kit(tmp_path, *given, "-k", CASE).returncode == 0
 
 
+def test_a_deviation_of_other_versions_is_none(tmp_path: Path) -> None:
+    for versions, expected in (("Python < 3.0", 0), ("rustls >= 0.1, Python >= 3.11", 1)):
+        given = table(tmp_path, f"{MODULE}::{CASE}", versions)
+        run = ("--polytls-implementation", "rustls", "-k", CASE, "--polytls-deviations", given)
+        done = kit(tmp_path, *run)
+        assert done.returncode == expected, done.stdout
+        assert f"1 cases, {expected} deviations" in done.stdout
+    # It is about no case either, where it does not hold.
+    given = table(tmp_path, "test_none::test_none", "Python < 3.0")
+    assert kit(tmp_path, "--collect-only", "--polytls-deviations", given).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("versions", "holds"),
+    [
+        ("Python >= 3.11", True),
+        ("Python < 3.11", False),
+        ("OpenSSL < 3.5", True),
+        ("OpenSSL < 3.0.19", False),
+        ("OpenSSL >= 3.0.19", True),
+        ("OpenSSL >= 3.1", False),
+        ("OpenSSL<4,OpenSSL>=3", True),
+        ("OpenSSL >= 3.0, Python < 3.0", False),
+        ("aws-lc-rs >= 1.9", False),
+    ],
+)
+def test_conditions_are_about_python_and_what_the_implementation_tells(
+    versions: str, holds: bool
+) -> None:
+    deviation = Deviation("test_a::test_b", "reason", "reference", versions)
+    assert deviation.holds(versions_of("ssl, OpenSSL 3.0.19")) is holds
+    told = versions_of("rustls 0.23.46, aws-lc-rs 1.19.0")
+    assert (told["rustls"], told["aws-lc-rs"]) == ((0, 23, 46), (1, 19, 0))
+    assert versions_of(None) == {"Python": sys.version_info[:3]}
+
+
 def test_brackets_of_patterns_stand_for_themselves() -> None:
     deviation = Deviation("test_a::test_b[x-*]", "reason", "reference")
     assert deviation.matches("test_a::test_b[x-y]")
@@ -134,7 +174,18 @@ def test_brackets_of_patterns_stand_for_themselves() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["deviation", "[[deviation]]\npattern = 'x'", "deviation = 1", "[[other]]\n", "\xff"],
+    [
+        "deviation",
+        "[[deviation]]\npattern = 'x'",
+        "deviation = 1",
+        "[[other]]\n",
+        "\xff",
+        *(f"{ENTRY}\n{more}" for more in ("other = 'x'", "versions = 3", "versions = ''")),
+        *(
+            f"{ENTRY}\nversions = '{text}'"
+            for text in ("Python", "Python == 3.11", "3.11", "A < 1,")
+        ),
+    ],
 )
 def test_what_is_no_table_of_deviations_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "table.toml"

@@ -7,8 +7,9 @@ version and on how it was built.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from ..constants import AlertDescription, NamedGroup
 from ..errors import VerificationFailure
@@ -42,7 +43,9 @@ _LEVELS: Final = (0, 80, 112, 128, 192, 256)
 def suites(context: ssl.SSLContext | None = None) -> tuple[Suite, ...]:
     """Return the suites that `context` has enabled, the preferred first.
 
-    None: those that can be enabled for TLS 1.2, and those of TLS 1.3 that are enabled.
+    None: those that can be enabled for TLS 1.2, and those of TLS 1.3 that are enabled. Suites that
+    no connection of ours can agree on are left out: OpenSSL's own list, which Debian's Python takes
+    as it is, has those with pre-shared keys too.
     """
     if context is None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -57,7 +60,16 @@ def suites(context: ssl.SSLContext | None = None) -> tuple[Suite, ...]:
             suite.get("kea") != "kx-dhe",
         )
         for suite in context.get_ciphers()
-        if suite["strength_bits"] >= bits
+        if suite["strength_bits"] >= bits and _has_certificate(suite)
+    )
+
+
+def _has_certificate(suite: Mapping[str, Any]) -> bool:
+    """Whether a server proves itself by a certificate, as in all that `_ALL` takes."""
+    return not (
+        suite["auth"] in ("auth-null", "auth-psk", "auth-srp")
+        or suite["kea"] == "kx-srp"
+        or suite["kea"].endswith("-psk")
     )
 
 

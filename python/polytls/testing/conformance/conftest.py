@@ -28,7 +28,7 @@ from .fixtures import (  # noqa: F401 - pytest finds them here
     version,
 )
 from .selection import wanting
-from .tables import Deviation, case_of, read, table_of
+from .tables import Deviation, case_of, read, table_of, versions_of
 from .target import Target, load
 
 _HERE = Path(__file__).parent
@@ -61,9 +61,11 @@ def _deviations(config: pytest.Config, target: Target) -> list[Deviation]:
     paths = [config.invocation_params.dir / path for path in given]
     own = table_of(target.name) if target.registered else None
     try:
-        return read([own, *paths] if own else paths)
+        found = read([own, *paths] if own else paths)
     except ValueError as error:
         raise pytest.UsageError(f"--polytls-deviations: {error}") from error
+    running = versions_of(target.implementation.version)
+    return [deviation for deviation in found if deviation.holds(running)]
 
 
 def pytest_configure(config: pytest.Config) -> None:
