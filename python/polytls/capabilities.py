@@ -47,6 +47,10 @@ _VERSIONS: Final = (TLSVersion.TLSv1_2, TLSVersion.TLSv1_3)
 #: Suites of TLS 1.3 registered outside 0x13xx: RFC 8998 (SM4) and RFC 9150 (integrity only).
 _TLS13_ELSEWHERE: Final = frozenset({0x00C6, 0x00C7, 0xC0B4, 0xC0B5})
 
+#: ML-KEM and its hybrids are defined for TLS 1.3 only (draft-ietf-tls-ecdhe-mlkem,
+#: draft-ietf-tls-mlkem).
+_TLS13_GROUPS: Final = frozenset(group for group in NamedGroup if "MLKEM" in group.name)
+
 #: Suites and groups are 16-bit numbers on the wire.
 _NUMBERS: Final = range(0x10000)
 
@@ -183,13 +187,14 @@ def effective_versions(
 ) -> tuple[TLSVersion, ...]:
     """Return the versions that can be negotiated, the lowest first; empty if none is left.
 
-    A list of ciphers that has suites for one version only leaves only that version.
+    A list of ciphers that has suites for one version only leaves only that version. Groups that are
+    all of TLS 1.3 leave only TLS 1.3: there would be no group to exchange keys in for TLS 1.2.
     """
-    in_range = _versions_in_range(configuration, capabilities)
-    if configuration.ciphers is None:
-        return in_range
-    served = {_version_of(suite) for suite in effective_ciphers(configuration, capabilities)}
-    return tuple(version for version in in_range if version in served)
+    versions = _versions_served(configuration, capabilities)
+    groups = effective_groups(configuration, capabilities)
+    if configuration.groups is not None and _TLS13_GROUPS.issuperset(groups):
+        return tuple(version for version in versions if version is TLSVersion.TLSv1_3)
+    return versions
 
 
 def effective_ciphers(
@@ -227,6 +232,17 @@ def _both(asked: tuple[int, ...] | None, available: tuple[int, ...]) -> Iterable
     if asked is None:
         return available
     return dict.fromkeys(number for number in asked if number in available)
+
+
+def _versions_served(
+    configuration: _Configuration, capabilities: Capabilities
+) -> tuple[TLSVersion, ...]:
+    """The versions in range that the ciphers serve."""
+    in_range = _versions_in_range(configuration, capabilities)
+    if configuration.ciphers is None:
+        return in_range
+    served = {_version_of(suite) for suite in effective_ciphers(configuration, capabilities)}
+    return tuple(version for version in in_range if version in served)
 
 
 def _version_of(suite: int) -> TLSVersion:
@@ -300,7 +316,7 @@ def _check_ciphers(
     if not effective_ciphers(configuration, capabilities):
         has = _listed(_name(known(CipherSuite, suite)) for suite in capabilities.cipher_suites)
         raise refuse(field, f"the library has none of these suites; it has {has}")
-    if not effective_versions(configuration, capabilities):
+    if not _versions_served(configuration, capabilities):
         wanted = (version.value for version in _versions_in_range(configuration, capabilities))
         raise refuse(
             field,
@@ -321,6 +337,10 @@ def _check_groups(
     if not effective_groups(configuration, capabilities):
         has = _listed(_name(known(NamedGroup, group)) for group in capabilities.groups)
         raise refuse(field, f"the library has none of these groups; it has {has}")
+    if not effective_versions(configuration, capabilities):
+        raise refuse(
+            field, "these groups are of TLS 1.3 only; add one for TLS 1.2, or allow TLS 1.3"
+        )
 
 
 def _check_numbers(numbers: tuple[int, ...], field: str, refuse: _Refuse) -> None:

@@ -207,7 +207,7 @@ class _Configuration(Value):
     def groups(self) -> tuple[NamedGroup | int, ...] | None:
         """The key exchange groups that may be used, the preferred first; None: the library's.
 
-        An upper bound, as the ciphers are.
+        An upper bound, as the ciphers are. Groups that are all of TLS 1.3 leave only that version.
         """
         return self._groups
 

@@ -37,6 +37,7 @@ from polytls.capabilities import (
 
 Configuration = TLSClientConfiguration | TLSServerConfiguration
 
+HYBRID = NamedGroup.X25519MLKEM768
 V12, V13 = TLSVersion.TLSv1_2, TLSVersion.TLSv1_3
 LOWEST, HIGHEST = TLSVersion.MINIMUM_SUPPORTED, TLSVersion.MAXIMUM_SUPPORTED
 
@@ -137,6 +138,13 @@ each_side = pytest.mark.parametrize("side", [client, server])
         ({"groups": ["x25519", 65536]}, {}, "groups", "65536 is no 16-bit number"),
         ({"groups": ["x448", 0xFE00]}, {}, "groups", "it has X25519MLKEM768, x25519 and secp256r1"),
         ({"groups": ["x25519"]}, {"groups": ()}, "groups", "cannot be chosen"),
+        (
+            {"groups": [HYBRID], "highest_supported_version": V12},
+            {},
+            "groups",
+            "of TLS 1.3 only",
+        ),
+        ({"groups": [HYBRID], "ciphers": [SUITE_12]}, {}, "groups", "of TLS 1.3 only"),
         # ALPN.
         ({"inner_protocols": [b"h2", b""]}, {}, "inner_protocols", "a name of 0 bytes"),
         ({"inner_protocols": [b"x" * 256]}, {}, "inner_protocols", "a name of 256 bytes"),
@@ -336,6 +344,13 @@ def test_without_verification_no_trust_is_demanded() -> None:
         ({}, {"cipher_suites": (), "cipher_choice": "system"}, (V12, V13)),
         ({"lowest_supported_version": V13, "ciphers": [SUITE_12]}, {}, ()),
         ({"highest_supported_version": LOWEST}, {}, ()),
+        ({"groups": [HYBRID]}, {"groups": (HYBRID,)}, (V13,)),
+        ({"groups": [HYBRID, "x25519"]}, {"groups": (HYBRID, 29)}, (V12, V13)),
+        ({"groups": [HYBRID, "x25519"]}, {"groups": (HYBRID,)}, (V13,)),
+        ({"groups": [0xFE00]}, {"groups": (0xFE00,)}, (V12, V13)),
+        ({"groups": [HYBRID], "highest_supported_version": V12}, {"groups": (HYBRID,)}, ()),
+        ({"groups": [HYBRID], "ciphers": [SUITE_12]}, {"groups": (HYBRID,)}, ()),
+        ({}, {"groups": (HYBRID,)}, (V12, V13)),
     ],
 )
 def test_the_versions_that_are_left(

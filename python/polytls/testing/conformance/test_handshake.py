@@ -280,6 +280,27 @@ def test_groups_unknown_to_the_library_narrow_the_list(lab: Any) -> None:
     assert type(client.effective_groups[0]) is NamedGroup
 
 
+@pytest.mark.parametrize(
+    "group", [group for group in NamedGroup if "MLKEM" in group.name], ids=lambda group: group.name
+)
+@needs("groups", "all versions")
+def test_groups_of_tls_1_3_leave_no_other_version(lab: Any, group: NamedGroup) -> None:
+    for make in (lab.client, lab.server):
+        with pytest.raises(ConfigurationError) as caught:
+            make(version=V12, groups=[group])
+        assert caught.value.field == "groups"
+    if group not in lab.implementation.capabilities.groups:
+        return
+    for client, server in (
+        (lab.client(groups=[group]), lab.server(version=V12)),
+        (lab.client(version=V12), lab.server(groups=[group])),
+    ):
+        outcome = lab.settle(lab.pair(client, server))
+        assert type(outcome.server) is PeerIncompatible
+        assert type(outcome.client) is AlertReceived
+        assert outcome.client.alert is AlertDescription.protocol_version
+
+
 @needs("groups")
 def test_without_a_common_group_both_sides_learn_why(lab: Any, version: TLSVersion) -> None:
     client, server = lab.client(groups=["x25519"], version=version), lab.server(groups=["P-256"])
