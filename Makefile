@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 620
 NATIVE_SOURCES := .cargo/config.toml Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help build demo test test-rust test-python test-peers lint format bench bench-check soak fuzz audit clean
+.PHONY: help build demo test test-rust test-python test-peers test-distributions lint format bench bench-check soak fuzz audit clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ test-python: build
 test-peers: build ## against OpenSSL, curl and others, which it installs (Debian packages)
 	sh tools/install-peers.sh
 	$(BIN)/python -m pytest -q tests/interop -m peers
+
+# In folders that debootstrap makes. DISTRIBUTIONS=sid takes one of them (tools/distributions.py list),
+# DISTRIBUTIONS=turn the one whose turn it is at this commit, as CI does.
+test-distributions: build ## the kit under other Pythons and OpenSSLs, of Debian 13 and sid (Debian, as root)
+	$(BIN)/python tools/distributions.py test $(DISTRIBUTIONS)
 
 $(VENV)/.lint: $(VENV)/.tools requirements/lint.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lint.txt
@@ -91,4 +96,4 @@ audit: ## licences, bans and sources of all crates (advisories need a network: S
 	PATH="$$PWD/.tools/bin:$$PATH" $(CARGO) deny --locked check licenses bans sources
 
 clean:
-	rm -rf target .venv .venvs .tools
+	rm -rf target .venv .venvs .tools .distributions
