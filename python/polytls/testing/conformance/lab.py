@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import select
 import selectors
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +29,7 @@ __all__ = [
     "Outcome",
     "Whole",
     "drive",
+    "fill",
     "give_up",
     "ready",
     "same_error",
@@ -38,6 +40,9 @@ HOST = "server.example"
 
 #: What no call of a case may take, in seconds.
 PATIENCE = 30.0
+
+#: Seconds without room for more after which the system has taken all that it takes.
+_SETTLED = 0.2
 
 
 class Whole:
@@ -179,6 +184,21 @@ def ready(side: Any, events: int) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(side, events)
         assert selector.select(PATIENCE), "nothing came"
+
+
+def fill(side: Any) -> int:
+    """Send until the system takes no more, on a socket that does not wait; return how much it took.
+
+    A busy system takes its time to carry what it has, and then there is room again.
+    """
+    taken = 0
+    while select.select([], [side], [], _SETTLED)[1]:
+        try:
+            while True:
+                taken += side.send(bytes(65536))
+        except WantWriteError:
+            continue
+    return taken
 
 
 def drive(side: Any, call: Callable[..., Any], *given: Any) -> Any:

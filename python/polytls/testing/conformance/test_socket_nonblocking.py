@@ -14,7 +14,15 @@ import pytest
 
 from polytls import AlertDescription, TLSError, TLSVersion, WantReadError, WantWriteError
 from polytls.testing import CertificateAuthority
-from polytls.testing.conformance.lab import PATIENCE, Whole, drive, give_up, ready, same_error
+from polytls.testing.conformance.lab import (
+    PATIENCE,
+    Whole,
+    drive,
+    fill,
+    give_up,
+    ready,
+    same_error,
+)
 
 
 @contextmanager
@@ -45,16 +53,6 @@ def ends(lab: Any, version: TLSVersion, threads: ThreadPoolExecutor) -> Iterator
         closing.callback(give_up, client)
         client.setblocking(False)
         yield client, accepted
-
-
-def fill(side: Any) -> int:
-    """Send until nothing more is taken; return how much was."""
-    taken = 0
-    while True:
-        try:
-            taken += side.send(bytes(65536))
-        except WantWriteError:
-            return taken
 
 
 # --- listeners ---

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from polytls import TLSError, TLSVersion, WantReadError, WantWriteError
-from polytls.testing.conformance.lab import PATIENCE, Whole
+from polytls.testing.conformance.lab import PATIENCE, Whole, fill
 from polytls.testing.conformance.selection import needs
 
 pytestmark = needs("shutdown")
@@ -115,10 +115,7 @@ def test_a_non_blocking_shut_wr_says_that_it_could_not_be_sent_and_it_follows(
 ) -> None:
     client, accepted = ends
     client.setblocking(False)
-    taken = 0
-    with suppress(WantWriteError):
-        while True:
-            taken += client.send(bytes(65536))
+    taken = fill(client)
     with pytest.raises(WantWriteError):
         client.shutdown(socket.SHUT_WR)
     with pytest.raises(TLSError) as caught:

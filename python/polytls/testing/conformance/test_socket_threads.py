@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from polytls import TLSVersion, WantWriteError
-from polytls.testing.conformance.lab import PATIENCE
+from polytls.testing.conformance.lab import PATIENCE, fill
 
 # Linux alone tells from outside whether a thread waits. Elsewhere the call may only just have
 # begun; what it must do is the same.
@@ -86,9 +86,7 @@ def test_closing_a_connection_wakes_who_sends(
 ) -> None:
     client, _ = ends
     client.setblocking(False)
-    with suppress(WantWriteError):
-        while client.send(bytes(65536)):
-            pass
+    fill(client)
     client.settimeout(None)
     waiting = Waiting(threads, getattr(client, call), b"more")
     # The second one closes although nothing can be sent.

@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
-from polytls import TLSError, TLSVersion, WantReadError, WantWriteError
-from polytls.testing.conformance.lab import PATIENCE
+from polytls import TLSError, TLSVersion, WantReadError
+from polytls.testing.conformance.lab import PATIENCE, fill
 
 #: The timeout that is waited for, and the time it must not exceed on the busiest machine.
 SHORT, LONG = 0.2, 4.0
@@ -202,9 +202,7 @@ def test_sendalls_timeout_is_for_the_whole(ends: Any) -> None:
 def test_a_forced_close_waits_no_longer_for_a_peer_that_does_not_read(ends: Any) -> None:
     client, _ = ends
     client.setblocking(False)
-    with suppress(WantWriteError):
-        while client.send(bytes(65536)):
-            pass
+    fill(client)
     client.settimeout(SHORT)
     with times_out():
         client.close(force=True)
