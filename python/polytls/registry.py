@@ -14,6 +14,9 @@ Rules of this file:
 - A package may not take a built-in name: its offer is ignored, with a RuntimeWarning. When two
   packages offer one name, neither is taken.
 - What was loaded is remembered. Failures are not, so that what was mended works at once.
+- Whatever an implementation raises when it is imported, it never hides the others: it cannot be
+  used, and asking for it by name says why. If it is a bug, rather than a library that is missing,
+  it is passed over with a RuntimeWarning.
 - No lock is held while a module is imported: that could deadlock with the import system's own
   locks. Importing twice gives the same module, and the first to be remembered stays.
 """
@@ -22,6 +25,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, Literal, overload
@@ -68,7 +72,7 @@ _loaded: dict[str, object] = {}
 
 def implementations() -> tuple[str, ...]:
     """Return the names of the implementations that can be used here, the default first."""
-    return tuple(name for name in _names() if _usable(name))
+    return tuple(name for name in _names() if _passed_over(name) is None)
 
 
 # The default has the type of the first in the table: another one takes its place only where that
@@ -150,21 +154,22 @@ def _default() -> str:
     """The first name that can be used; where there is none, the first one's error."""
     first: ConfigurationError | None = None
     for name in _names():
-        try:
-            _secure(name)
-        except ConfigurationError as error:
-            first = first or error
-        else:
+        error = _passed_over(name)
+        if error is None:
             return name
+        first = first or error
     raise first or ConfigurationError("there is no TLS implementation")
 
 
-def _usable(name: str) -> bool:
+def _passed_over(name: str) -> ConfigurationError | None:
+    """Why an implementation cannot be used; None if it can."""
     try:
         _secure(name)
-    except ConfigurationError:
-        return False
-    return True
+    except ConfigurationError as error:
+        if not isinstance(error.__cause__, ImportError | ConfigurationError | None):
+            warnings.warn(str(error), RuntimeWarning, stacklevel=3)
+        return error
+    return None
 
 
 def _secure(name: str) -> TLSImplementation[ClientContext, ServerContext]:
@@ -186,18 +191,20 @@ def _load(name: str) -> object:
     """Return the module or object registered under `name`."""
     if name in _loaded:
         return _loaded[name]
-    thing = _import_built_in(name) if name in _BUILT_IN else _import_offered(name)
+    built_in = _BUILT_IN.get(name)
+    load = _offer(name).load if built_in is None else partial(import_module, built_in)
+    try:
+        thing: object = load()
+    except Exception as cause:
+        said = str(cause) or type(cause).__name__
+        raise ConfigurationError(
+            f"{name} cannot be used here: {said}", implementation=name
+        ) from cause
     return _loaded.setdefault(name, thing)
 
 
-def _import_built_in(name: str) -> object:
-    try:
-        return import_module(_BUILT_IN[name])
-    except (ImportError, ConfigurationError) as cause:
-        raise _unusable(name, cause) from cause
-
-
-def _import_offered(name: str) -> object:
+def _offer(name: str) -> EntryPoint:
+    """The one package's offer of that name. Raises ConfigurationError."""
     offers = _entry_points()
     if name not in offers:
         names = ", ".join([*_BUILT_IN, *sorted(offers)])
@@ -209,16 +216,7 @@ def _import_offered(name: str) -> object:
             f"{name} is offered more than once, by {values}; uninstall all but one",
             implementation=name,
         )
-    try:
-        thing: object = entry_point.load()
-    except Exception as cause:  # Whatever a package's bug, it must not hide the other packages.
-        raise _unusable(name, cause) from cause
-    return thing
-
-
-def _unusable(name: str, cause: Exception) -> ConfigurationError:
-    said = str(cause) or type(cause).__name__
-    return ConfigurationError(f"{name} cannot be used here: {said}", implementation=name)
+    return entry_point
 
 
 def _entry_points() -> dict[str, list[EntryPoint]]:

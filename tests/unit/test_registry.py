@@ -156,26 +156,44 @@ def test_one_that_cannot_be_used_says_why_and_is_not_listed(
         ("shelf_broken", "no wonder"),
         ("shelf_broken:NOTHING", "no wonder"),
         ("shelf_first:NOTHING", "NOTHING"),
-        ("shelf_absent", "shelf_absent"),
     ],
 )
 def test_a_broken_package_does_not_hide_the_others(shelf: Shelf, value: str, said: str) -> None:
     shelf.module("broken", "raise RuntimeError('no wonder')")
     shelf.offer("broken", value)
     shelf.offer("other", shelf.module("other"))
-    assert shelved(polytls.implementations()) == ["first", "other"]
+    with pytest.warns(RuntimeWarning, match=rf"^broken cannot be used here: .*{said}"):
+        names = polytls.implementations()
+    assert shelved(names) == ["first", "other"]
     with pytest.raises(ConfigurationError, match=said) as caught:
         polytls.implementation("broken")
     assert caught.value.__cause__ is not None
 
 
-def test_a_bug_of_a_built_in_implementation_is_not_hidden(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+def test_a_package_whose_module_is_gone_does_not_hide_the_others(shelf: Shelf) -> None:
+    shelf.offer("broken", "shelf_absent")
+    shelf.offer("other", shelf.module("other"))
+    assert shelved(polytls.implementations()) == ["first", "other"]
+    with pytest.raises(ConfigurationError, match="shelf_absent"):
+        polytls.implementation("broken")
+
+
+@pytest.mark.parametrize(
+    "bug", ["RuntimeError('a bug')", "OSError(5, 'a bug')", "TLSError('a bug')"]
+)
+def test_a_bug_of_a_built_in_implementation_does_not_hide_the_others(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, bug: str
 ) -> None:
-    module = shelf.module("broken", "raise RuntimeError('a bug')")
-    monkeypatch.setattr(registry, "_BUILT_IN", {"broken": module})
-    with pytest.raises(RuntimeError, match="a bug"):
-        polytls.implementations()
+    module = shelf.module("broken", f"from polytls import TLSError\nraise {bug}")
+    monkeypatch.setattr(registry, "_BUILT_IN", {"broken": module, **registry._BUILT_IN})
+    for ask in (polytls.implementations, polytls.implementation, registry.insecure_implementation):
+        with pytest.warns(RuntimeWarning, match=r"^broken cannot be used here: .*a bug"):
+            found = ask()
+        assert shelved(found) == ["first"] if isinstance(found, tuple) else found.name == "first"
+    with pytest.raises(ConfigurationError, match="a bug") as caught:
+        polytls.implementation("broken")
+    assert caught.value.implementation == "broken"
+    assert type(caught.value.__cause__).__name__ in bug
 
 
 def test_where_none_can_be_used_the_default_says_why(
