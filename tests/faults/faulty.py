@@ -23,8 +23,10 @@ from typing import Any, Final
 
 from polytls import (
     AlertReceived,
+    Capabilities,
     CertificateVerificationError,
     ClientAuthentication,
+    ConfigurationError,
     ConnectionInfo,
     NextProtocol,
     NotTLSError,
@@ -240,6 +242,7 @@ class Faulty(TLSImplementation[Any, Any]):
         buffer: type[Buffer] = Buffer,
         socket: type[Socket] = Socket,
         validate_config: Any = RUSTLS.validate_config,
+        capabilities: Capabilities = RUSTLS.capabilities,
     ) -> None:
         def with_these(context: Any) -> Any:
             own = {
@@ -255,7 +258,7 @@ class Faulty(TLSImplementation[Any, Any]):
             validate_config,
             name=RUSTLS.name,
             version=RUSTLS.version,
-            capabilities=RUSTLS.capabilities,
+            capabilities=capabilities,
         )
         self.description = description
         self.caught_by = caught_by
@@ -338,17 +341,20 @@ class _VerifiesLateClient(_AnyServer):
 
 
 class _JudgesTheSession(Client):
-    """Where it has a session, it judges that one's certificate, which was accepted before."""
+    """Where it has been before, it judges the certificate that it was shown then."""
 
     def __init__(self, configuration: Any) -> None:
         super().__init__(configuration)
-        self.unguarded = _AnyServer(configuration.replace(peer_verifier=None))
         self.visited: set[Any] = set()
 
     def connect(self, address: Any, **named: Any) -> Any:
-        if address in self.visited:
-            return self.unguarded.connect(address, **named)
-        made = super().connect(address, **named)
+        try:
+            made = super().connect(address, **named)
+        except CertificateVerificationError:
+            if address not in self.visited:
+                raise
+            lax = self.configuration.replace(peer_verifier=None, trust_store=None)
+            return _AnyServer(lax).connect(address, **named)
         self.visited.add(address)
         return made
 
@@ -1447,6 +1453,21 @@ class _BindsToItsOwnCertificate(Server):
         return buffer
 
 
+class _RefusesToExport(Buffer):
+    def export_keying_material(self, label: Any, context: Any, length: int) -> bytes:
+        raise ConfigurationError("export_keying_material: the library below has none")
+
+
+CLAIMS_WHAT_IT_REFUSES: Final = Faulty(
+    "has a method for exporting that exists only to raise",
+    "test_claims::test_what_an_object_claims_it_does",
+    buffer=_RefusesToExport,
+)
+CLAIMS_MORE_THAN_IT_SAYS: Final = Faulty(
+    "has connections with early data, and capabilities without",
+    "test_claims::test_a_connection_offers_what_the_capabilities_say",
+    capabilities=replace(RUSTLS.capabilities, early_data=False),
+)
 IGNORES_THE_EXPORTERS_CONTEXT: Final = Faulty(
     "exports the same whatever the context",
     "test_exporters::test_label_context_and_connection_each_make_a_difference",

@@ -84,6 +84,23 @@ class _SocketsAlone(Client):
         return super().wrap_socket(sock, *given, **named)
 
 
+class _Portless:
+    """A stream over a socket: it has no port."""
+
+    def __init__(self, below: socket.socket) -> None:
+        self.recv, self.send, self.close = below.recv, below.send, below.close
+
+
+class _ForgetsThePort(Client):
+    def wrap_socket(self, sock: Any, *given: Any, **named: Any) -> Any:
+        return super().wrap_socket(_Portless(sock), *given, **named)
+
+
+FORGETS_THE_PORT: Final = Faulty(
+    "keeps the sessions of sockets that it wraps by host only",
+    "test_resumption::test_sessions_are_kept_for_each_port",
+    client=_ForgetsThePort,
+)
 DROPS_WHAT_WAITS: Final = Faulty(
     "throws away what was injected before the client's handshake, and goes on",
     "test_socket_wrap::test_a_client_looks_for_what_was_injected_before_it_speaks",

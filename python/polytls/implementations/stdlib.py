@@ -101,10 +101,11 @@ class StdlibClientContext(_Effective, Client[StdlibBuffer, "StreamSocket"]):
         do_handshake_on_connect: bool,
     ) -> StreamSocket:
         from ..streams import wrap
+        from ..streams.upgrade import port_below
 
         return wrap(
             sock,
-            self._make_buffer(verified),
+            self._make_buffer(verified, port_below(sock)),
             leftover=leftover,
             do_handshake_on_connect=do_handshake_on_connect,
         )

@@ -301,13 +301,6 @@ class StdlibBuffer:
         chain = self._info.peer_chain
         return chain[0] if chain else None
 
-    def export_keying_material(
-        self, label: str | bytes, context: Buffer | None, length: int
-    ) -> NoReturn:
-        """Not in `ssl`: raises ConfigurationError."""
-        del label, context, length
-        raise refuse("export_keying_material", "the ssl module exports no keying material")
-
     def channel_binding(self, kind: str) -> bytes:
         """Return "tls-server-end-point"; see `SupportsChannelBinding`."""
         if kind == "tls-exporter":

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Final, TypeVar
+from functools import lru_cache
+from types import new_class
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 from ..arguments import amount_of, view_of
 from ..constants import CipherSuite, NextProtocol, TLSVersion
 from ..driver import Need
-from ..errors import ConfigurationError, TLSError
+from ..errors import TLSError
 from ..files import check_file, send_pieces
 from ..info import ConnectionInfo
-from ..interfaces import SupportsChannelBinding, SupportsExporter, SupportsInfo, TLSBuffer
+from ..interfaces import SupportsInfo, TLSBuffer
 from .carrier import Carrier
 from .endings import Endings
+from .offers import LARGEST, offers_of
 from .sockets import host_and_port, no_address, shown, spoke_too_soon, want_write
 from .waiting import Deadline
 
@@ -25,9 +28,6 @@ __all__ = ["StreamSocket"]
 
 _T = TypeVar("_T")
 
-#: `recv` gives at most this much in one piece, whatever is asked for.
-_LARGEST: Final = 256 * 1024
-
 
 class StreamSocket(Endings):
     """A TLS connection over a byte stream. Made by `connect` of a context, by `accept`, by `wrap`.
@@ -35,9 +35,15 @@ class StreamSocket(Endings):
     `carrier`: closed with the connection. `peer`: what `getpeername` gives. `received`: what came
     from the peer before. `upgrade`: a client's, on a stream that was used in plaintext; what comes
     before ClientHello is refused.
+
+    Where the buffer offers more (`offers`), what is made is a subclass that offers it, too.
     """
 
     __slots__ = ("_peer", "_refusal", "_upgrade")
+
+    def __new__(cls, _: Carrier, buffer: TLSBuffer, *__: object, **___: object) -> Self:
+        made: Self = object.__new__(_offering(cls, type(buffer)))
+        return made
 
     def __init__(
         self,
@@ -95,7 +101,7 @@ class StreamSocket(Endings):
 
     def recv(self, bufsize: int) -> bytes:
         """Receive what is there, up to `bufsize` bytes, waiting for the first."""
-        size = min(amount_of("bufsize", bufsize), _LARGEST)
+        size = min(amount_of("bufsize", bufsize), LARGEST)
         return self._receive(lambda: self._driver.read(size), b"") if size else self._nothing(b"")
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, /) -> int:
@@ -106,21 +112,6 @@ class StreamSocket(Endings):
             raise ValueError("buffer is smaller than nbytes")
         view = view[: wanted or len(view)]
         return self._receive(lambda: self._driver.read_into(view), 0) if view else self._nothing(0)
-
-    def write_early_data(self, data: Buffer) -> int:
-        """Queue data to leave with a client's first flight (`SupportsEarlyData`). Never waits."""
-        view = view_of("data", data)
-        with self._turns.lock:
-            self._turns.transport.check_open()
-            return self._driver.write_early(view)
-
-    def read_early_data(self, amt: int) -> bytes:
-        """Receive up to `amt` bytes of early data, waiting for the first (`SupportsEarlyData`)."""
-        size = min(amount_of("amt", amt), _LARGEST)
-        turns = self._turns
-        deadline = Deadline.after(self._timeout)
-        with turns.to_receive(deadline), turns.to_send(deadline):
-            return turns.drive(lambda: self._driver.read_early(size), deadline, sends=True)
 
     def _receive(self, attempt: Callable[[], _T | Need], end: _T) -> _T:
         turns = self._turns
@@ -223,22 +214,6 @@ class StreamSocket(Endings):
         """Return the application protocol agreed on."""
         return self._driver.buffer.negotiated_protocol()
 
-    def export_keying_material(
-        self, label: str | bytes, context: Buffer | None, length: int
-    ) -> bytes:
-        """Export keying material of this connection, where its library can."""
-        buffer = self._driver.buffer
-        if not isinstance(buffer, SupportsExporter):
-            raise ConfigurationError("export_keying_material: the library below has none")
-        return buffer.export_keying_material(label, context, length)
-
-    def channel_binding(self, kind: str) -> bytes:
-        """Return what ties an exchange of the application's to this connection."""
-        buffer = self._driver.buffer
-        if not isinstance(buffer, SupportsChannelBinding):
-            raise ConfigurationError("channel_binding: the library below has none")
-        return buffer.channel_binding(kind)
-
     @property
     def negotiated_tls_version(self) -> TLSVersion | None:
         """The version agreed on."""
@@ -285,3 +260,13 @@ class StreamSocket(Endings):
         with self._turns.lock:
             self._turns.transport.check_open()
         return result
+
+
+@lru_cache
+def _offering(kind: type[Any], buffer: type) -> type[Any]:
+    """The class of sockets of this kind over buffers of this class."""
+    offers = offers_of(buffer)
+    if not offers:
+        return kind
+    members = {"__slots__": (), "__module__": kind.__module__, "__doc__": kind.__doc__}
+    return new_class(kind.__name__, (*offers, kind), exec_body=lambda body: body.update(members))

@@ -183,14 +183,6 @@ class SocketBase(MakesFiles, ABC):
         """Send all of `data`."""
         self._refuse()
 
-    def write_early_data(self, data: Buffer) -> int:
-        """Queue data to leave with a client's first flight, and give the count of what may."""
-        self._refuse()
-
-    def read_early_data(self, amt: int) -> bytes:
-        """Receive up to `amt` bytes that a client sent with its first flight."""
-        self._refuse()
-
     def do_handshake(self) -> None:
         """Complete the handshake of a connection that was accepted without it."""
         self._refuse()

@@ -71,6 +71,16 @@ def check_stream(sock: Any) -> None:
         raise ValueError(f"sock must be a stream socket, not {sock.type!r}")
 
 
+def port_below(sock: Any) -> int | None:
+    """Return the port that a socket of the system's is connected to; None over other streams.
+
+    Raises for what `wrap` does not take, as that does.
+    """
+    check_stream(sock)
+    peer = peer_of(sock) if is_plain(sock) else None
+    return None if peer is None else peer[1]
+
+
 def check_leftover(received: bytes, *, serves: bool) -> None:
     """Refuse what the peer cannot have sent of TLS by then: PeerMisbehaved, NotTLSError."""
     if received and not serves:

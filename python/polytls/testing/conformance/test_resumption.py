@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -209,15 +210,32 @@ def test_a_context_counts_what_it_resumes(lab: Any, version: TLSVersion, side: s
     assert counted.stored is None or counted.stored >= 1
 
 
-def test_sessions_are_kept_for_each_port(lab: Any, version: TLSVersion) -> None:
+def _by_connect(client: Any, address: Any, name: str) -> Any:
+    return client.connect(address, server_hostname=name, timeout=PATIENCE)
+
+
+def _by_wrap_socket(client: Any, address: Any, name: str) -> Any:
+    return client.wrap_socket(socket.create_connection(address, timeout=PATIENCE), name)
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [
+        pytest.param([_by_connect], id="connect"),
+        pytest.param([_by_wrap_socket], id="wrap_socket", marks=needs("wrap_socket")),
+        pytest.param([_by_connect, _by_wrap_socket], id="both", marks=needs("wrap_socket")),
+    ],
+)
+def test_sessions_are_kept_for_each_port(
+    lab: Any, version: TLSVersion, begins: list[Callable[..., Any]], threads: Any
+) -> None:
     client, server = lab.client(version=version), lab.server()
     with (
         server.connect(("127.0.0.1", 0)) as one,
         server.connect(("127.0.0.1", 0)) as two,
-        ThreadPoolExecutor() as threads,
     ):
 
-        def visits(listener: Any) -> bool:
+        def visits(listener: Any, begin: Callable[..., Any]) -> bool:
             listener.settimeout(PATIENCE)
 
             def answer() -> None:
@@ -228,15 +246,17 @@ def test_sessions_are_kept_for_each_port(lab: Any, version: TLSVersion) -> None:
                     accepted.recv(1)
 
             answering = threads.submit(answer)
-            with client.connect(
-                listener.getsockname(), server_hostname=lab.host, timeout=PATIENCE
-            ) as connection:
+            with begin(client, listener.getsockname(), lab.host) as connection:
                 assert connection.recv(1) == b"x"
                 resumed: bool = connection.info.resumed
             answering.result()
             return resumed
 
-        assert [visits(port) for port in (one, two, one, two)] == [False, False, True, True]
+        found = [
+            visits(port, begins[number % len(begins)])
+            for number, port in enumerate([one, two, two, one])
+        ]
+        assert found == [False, False, True, True]
     assert client.statistics.resumed == 2
 
 
