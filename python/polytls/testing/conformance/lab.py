@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import select
 import selectors
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,8 +41,8 @@ HOST = "server.example"
 #: What no call of a case may take, in seconds.
 PATIENCE = 30.0
 
-#: Seconds without room for more after which the system has taken all that it takes.
-_SETTLED = 0.2
+#: Seconds after which the system has carried what it can.
+_SETTLED = 0.1
 
 
 class Whole:
@@ -191,14 +191,17 @@ def fill(side: Any) -> int:
 
     A busy system takes its time to carry what it has, and then there is room again.
     """
-    taken = 0
-    while select.select([], [side], [], _SETTLED)[1]:
+    taken, settled = 0, False
+    while True:
         try:
-            while True:
-                taken += side.send(bytes(65536))
+            taken += side.send(bytes(65536))
         except WantWriteError:
-            continue
-    return taken
+            if settled:
+                return taken
+            time.sleep(_SETTLED)
+            settled = True
+        else:
+            settled = False
 
 
 def drive(side: Any, call: Callable[..., Any], *given: Any) -> Any:
