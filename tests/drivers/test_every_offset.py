@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -88,7 +89,9 @@ class Walk:
                 end.connected = True
                 side.sendall(REQUEST)
                 receive(side, end, len(RESPONSE))
-                side.close()
+                # Closing asks for delivery only; the peer's end is read to tell it from a cut.
+                side.shutdown(socket.SHUT_WR)
+                assert side.recv(1) == b""
         except OSError as error:
             end.error = error
         return end
@@ -96,17 +99,16 @@ class Walk:
     def _serve(self) -> End:
         end = End()
         assert select.select([self._listener], [], [], PATIENCE)[0], "no client came"
-        with self._listener.accept()[0] as side:
-            side.settimeout(PATIENCE)
-            try:
+        try:
+            with self._listener.accept()[0] as side:
+                side.settimeout(PATIENCE)
                 side.do_handshake()
                 end.connected = True
                 receive(side, end, len(REQUEST))
                 side.sendall(RESPONSE)
                 assert side.recv(1) == b""
-                side.close()
-            except OSError as error:
-                end.error = error
+        except OSError as error:
+            end.error = error
         return end
 
 

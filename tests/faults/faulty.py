@@ -607,7 +607,7 @@ DOES_NOT_LOOK_AT_WHAT_A_VERIFIER_RETURNS: Final = Faulty(
 )
 GOES_ON_WHERE_A_VERIFIER_IS_INTERRUPTED: Final = Faulty(
     "accepts a peer while whose verification a KeyboardInterrupt came",
-    "test_peer_verifier::test_whatever_it_raises_refuses",
+    "test_peer_verifier::test_what_is_no_exception_is_raised_as_it_is_and_refuses",
     **_with_verifier(_only_exceptions),
 )
 FORGETS_THE_CAUSE: Final = Faulty(
