@@ -72,6 +72,7 @@ from .interfaces import (
     SupportsSendall,
     SupportsSendfile,
     SupportsServerWrapSocket,
+    SupportsSession,
     SupportsShutdown,
     SupportsSocketOptions,
     SupportsStatistics,
@@ -82,6 +83,7 @@ from .interfaces import (
     TLSSocket,
 )
 from .registry import implementation, implementations
+from .sessions import TLSSession
 from .tickets import TicketKeys
 
 __all__ = [
@@ -137,6 +139,7 @@ __all__ = [
     "SupportsSendall",
     "SupportsSendfile",
     "SupportsServerWrapSocket",
+    "SupportsSession",
     "SupportsShutdown",
     "SupportsSocketOptions",
     "SupportsStatistics",
@@ -147,6 +150,7 @@ __all__ = [
     "TLSError",
     "TLSImplementation",
     "TLSServerConfiguration",
+    "TLSSession",
     "TLSSocket",
     "TLSVersion",
     "TicketKeys",

@@ -13,12 +13,15 @@ from .errors import CertificateVerificationError
 from .identity import Signer
 from .info import CertificateInfo, ConnectionInfo
 from .interfaces import ClientContext, ServerContext
+from .sessions import TLSSession
 
 __all__ = [
     "Backend",
     "CertificateAuthority",
     "ClientEngine",
     "Judge",
+    "Lineage",
+    "Offer",
     "ServerEngine",
     "SocketHandle",
     "TLSBuffer",
@@ -42,6 +45,7 @@ __all__ = [
 _Data = tuple[str, bytes]
 _Chain = tuple[list[_Data], _Data | tuple[bytes, list[int], Signer] | None, bytes | None]
 _Address = tuple[str, int, int, int]
+_Parameters = tuple[str | None, int | None, Offer | None]
 
 class _Common(TypedDict):
     versions: list[int]
@@ -135,20 +139,20 @@ class ClientEngine:
     @property
     def effective_groups(self) -> tuple[NamedGroup | int, ...]: ...
     def statistics(self) -> dict[str, int]: ...
-    def buffer(self, context: ClientContext, server_hostname: str | None) -> TLSBuffer: ...
+    def admit(self, lineage: Lineage, server_hostname: str | None) -> Offer: ...
+    def buffer(self, context: ClientContext, parameters: _Parameters) -> TLSBuffer: ...
     def connect(
         self,
         context: ClientContext,
+        parameters: _Parameters,
         addresses: list[_Address],
-        server_hostname: str | None,
         timeout: float | None,
     ) -> SocketHandle: ...
     def take_over(
         self,
         context: ClientContext,
+        parameters: _Parameters,
         socket: socket,
-        server_hostname: str | None,
-        port: int | None,
     ) -> SocketHandle: ...
 
 @final
@@ -185,6 +189,8 @@ class TLSBuffer:
     def negotiated_tls_version(self) -> TLSVersion | None: ...
     @property
     def info(self) -> ConnectionInfo: ...
+    @property
+    def session(self) -> TLSSession | None: ...
     def read(self, amt: int, buffer: Buffer | None = None) -> bytes | int: ...
     def write(self, buf: Buffer) -> int: ...
     def open(
@@ -210,6 +216,12 @@ class TLSBuffer:
     def channel_binding(self, kind: str) -> bytes: ...
 
 @final
+class Lineage: ...
+
+@final
+class Offer: ...
+
+@final
 class SocketHandle: ...
 
 @disjoint_base
@@ -225,6 +237,8 @@ class TLSSocket:
     def negotiated_tls_version(self) -> TLSVersion | None: ...
     @property
     def info(self) -> ConnectionInfo: ...
+    @property
+    def session(self) -> TLSSession | None: ...
     @property
     def failed_handshakes(self) -> int: ...
     def recv(self, bufsize: int) -> bytes: ...

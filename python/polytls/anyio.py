@@ -52,10 +52,11 @@ from .capabilities import check_no_early_data
 from .configuration import TLSServerConfiguration
 from .constants import TLSVersion
 from .delivery import CLOSE_TIMEOUT, naps, unacknowledged
-from .driver import Driver, Need, State
+from .driver import Driver, Need, State, client_buffer, handshake_may_block
 from .errors import PeerMisbehaved, RaggedEOF, TLSError
 from .info import ConnectionInfo
-from .interfaces import ClientContext, ServerContext, SupportsHandshakeMayBlock, TLSBuffer
+from .interfaces import ClientContext, ServerContext, TLSBuffer
+from .sessions import TLSSession
 from .unread import all_of, another, something_has_come
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class TLSAttribute(TypedAttributeSet):
 
     #: The facts of the connection.
     info: ConnectionInfo = typed_attribute()
+    #: The session of the connection, for others to resume (`SupportsSession`).
+    session: TLSSession | None = typed_attribute()
     #: The buffer, for what else it can tell; not to be read or written.
     buffer: TLSBuffer = typed_attribute()
 
@@ -120,19 +123,22 @@ class TLSStream(ByteStream):
         tls: ClientContext | ServerContext,
         *,
         server_hostname: str | None = None,
+        session: TLSSession | None = None,
         leftover: Buffer = b"",
     ) -> TLSStream:
         """Do the handshake over `transport_stream`, which belongs to the result from then on.
 
         `server_hostname`: the name or address that the server's certificate must have; for a
-        client, and needed there. `leftover`: bytes that were received before and not used. On a
+        client, and needed there. `session`: the one to resume, of another connection of this
+        context (`SupportsSession`). `leftover`: bytes that were received before and not used. On a
         server they are the beginning of the client's handshake; on a client there can be none, as
         it speaks first (PeerMisbehaved).
 
-        Raises what `TLSBuffer.do_handshake` raises, and BrokenResourceError. After an error, and
-        when it is cancelled, `transport_stream` is closed; not for arguments that are wrong.
+        Raises what `TLSBuffer.do_handshake` raises, BrokenResourceError, and ValueError for a
+        session that must not be resumed on this connection. After an error, and when it is
+        cancelled, `transport_stream` is closed; not for arguments that are wrong.
         """
-        stream = cls(transport_stream, _buffer(tls, server_hostname))
+        stream = cls(transport_stream, await _buffer(tls, server_hostname, session))
         early = bytes(leftover)
         try:
             if early and server_hostname is not None:
@@ -249,6 +255,7 @@ class TLSStream(ByteStream):
         return {
             **self.transport_stream.extra_attributes,
             TLSAttribute.info: lambda: self._driver.info,
+            TLSAttribute.session: lambda: getattr(self._driver.buffer, "session", None),
             TLSAttribute.buffer: lambda: self._driver.buffer,
         }
 
@@ -334,7 +341,7 @@ class TLSStream(ByteStream):
 
     async def _handshake(self) -> None:
         context = self._driver.buffer.context
-        blocks = isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
+        blocks = handshake_may_block(context)
         await checkpoint()
         try:
             while True:
@@ -511,11 +518,16 @@ def _is_server(tls: ClientContext | ServerContext) -> bool:
     return True
 
 
-def _buffer(tls: ClientContext | ServerContext, server_hostname: str | None) -> TLSBuffer:
+async def _buffer(
+    tls: ClientContext | ServerContext, server_hostname: str | None, session: TLSSession | None
+) -> TLSBuffer:
     if _is_server(tls):
         if server_hostname is not None:
             raise ValueError("server_hostname is only meaningful with a client's context")
+        if session is not None:
+            raise ValueError("session is only meaningful with a client's context")
         return tls.create_buffer()  # type: ignore[call-arg]
     if server_hostname is None:
         raise ValueError("server_hostname is needed with a client's context")
-    return tls.create_buffer(server_hostname)  # type: ignore[call-arg]
+    make, may_block = client_buffer(tls, server_hostname, session)
+    return await to_thread.run_sync(make, abandon_on_cancel=True) if may_block else make()

@@ -112,6 +112,8 @@ class Capabilities:
     peer_verifier: bool = False
     #: Whether early data can be sent and received (RFC 8446 2.3).
     early_data: bool = False
+    #: Whether a connection's session can be named for another to resume (`session=`).
+    named_sessions: bool = False
     #: Whether Encrypted Client Hello is available.
     ech: bool = False
 

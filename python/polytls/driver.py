@@ -34,7 +34,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, runtime_checkable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, runtime_checkable
 
 from .configuration import TLSServerConfiguration
 from .constants import TLSVersion
@@ -42,20 +43,49 @@ from .errors import RaggedEOF, TLSError, WantReadError, WantWriteError
 from .info import ConnectionInfo
 from .interfaces import (
     SupportsEarlyData,
+    SupportsHandshakeMayBlock,
     SupportsInfo,
     SupportsOpen,
     SupportsPending,
     SupportsSeal,
     TLSBuffer,
 )
+from .sessions import TLSSession
 from .states import COLUMNS, TABLE, WE_HAVE_CLOSED, Event, Need, State
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["CountsOutgoing", "Driver", "Event", "KeepsIncoming", "Need", "State"]
+__all__ = [
+    "CountsOutgoing",
+    "Driver",
+    "Event",
+    "KeepsIncoming",
+    "Need",
+    "State",
+    "client_buffer",
+    "handshake_may_block",
+]
 
 _T = TypeVar("_T")
+
+
+def handshake_may_block(context: object) -> bool:
+    """Whether a step of a handshake is to be left to a worker thread."""
+    return isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
+
+
+def client_buffer(
+    context: Any, server_hostname: str | None, session: TLSSession | None
+) -> tuple[Callable[[], TLSBuffer], bool]:
+    """Return what makes a client's buffer, and whether that is to be left to a worker thread.
+
+    A session that is named is judged when the buffer is made: a verifier may be asked.
+    """
+    if session is None:
+        return partial(context.create_buffer, server_hostname), False
+    make = partial(context.create_buffer, server_hostname, session=session)
+    return make, handshake_may_block(context)
 
 
 _READ: Final = Need.READ

@@ -37,6 +37,7 @@ from polytls import (
     TicketKeys,
     TLSError,
     TLSImplementation,
+    TLSSession,
     TrustStore,
     Turn,
     VerificationFailure,
@@ -48,6 +49,7 @@ from polytls.capabilities import effective_client_authentication
 from polytls.implementations.rustls import INSECURE_IMPLEMENTATION as RUSTLS
 from polytls.insecure import InsecureConfiguration, SecurityWarning
 from polytls.names import resolve
+from polytls.sessions import lineage_of
 from polytls.streams import Deadline, connect
 
 #: Where a fault would make somebody wait for ever, it gives up after this, in seconds.
@@ -101,6 +103,12 @@ class Connection:
     channel_binding = _through("channel_binding")
     write_early_data = _through("write_early_data")
     read_early_data = _through("read_early_data")
+
+    @property
+    def session(self) -> Any:
+        # A handle is good for the context that it names.
+        inner = self.inner.session
+        return None if inner is None else TLSSession(self.context, inner)
 
     def __repr__(self) -> str:
         return repr(self.inner)
@@ -194,19 +202,25 @@ class Context:
 
     def connect(self, *given: Any, **named: Any) -> Any:
         with _quietly(self.unverified):
-            return self.socket(self.inner.connect(*given, **named), self)
+            return self.socket(self.inner.connect(*given, **self.inside(named)), self)
 
     def wrap_socket(self, sock: Any, *given: Any, **named: Any) -> Any:
         with _quietly(self.unverified):
-            return self.socket(self.inner.wrap_socket(sock, *given, **named), self)
+            return self.socket(self.inner.wrap_socket(sock, *given, **self.inside(named)), self)
+
+    def inside(self, named: dict[str, Any]) -> dict[str, Any]:
+        """What the inner context gets of keywords."""
+        session = named.get("session")
+        return named if session is None else named | {"session": lineage_of(session, self)}
 
 
 class Client(Context):
     kind = "client"
 
-    def create_buffer(self, server_hostname: str) -> Any:
+    def create_buffer(self, server_hostname: str, **named: Any) -> Any:
         with _quietly(self.unverified):
-            return self.buffer(self.inner.create_buffer(server_hostname), self)
+            inner = self.inner.create_buffer(server_hostname, **self.inside(named))
+            return self.buffer(inner, self)
 
 
 class Server(Context):

@@ -38,7 +38,7 @@ MISTAKES = ("AttributeError", "ImportError", "NameError")
 
 
 #: Where the faults are.
-MODULES = ("faulty", "faulty_sockets", "faulty_early_data")
+MODULES = ("faulty", "faulty_sockets", "faulty_early_data", "faulty_named_sessions")
 
 
 def _faults() -> dict[str, Any]:

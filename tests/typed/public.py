@@ -53,6 +53,7 @@ def connections_have_all_that_the_pages_show(connection: polytls.Connection) -> 
         connection.settimeout(1)
         connection.sendall(b"data")
         assert_type(connection.info, polytls.ConnectionInfo)
+        assert_type(connection.session, polytls.TLSSession | None)
         assert_type(connection.recv(1), bytes)
 
 
@@ -69,6 +70,11 @@ def contexts_make_such(
 ) -> None:
     connections_have_all_that_the_pages_show(client.connect(ADDRESS, timeout=5))
     connections_have_all_that_the_pages_show(client.wrap_socket(plain, "localhost"))
+    session = client.create_buffer("localhost").session
+    assert_type(session, polytls.TLSSession | None)
+    client.connect(ADDRESS, session=session)
+    client.wrap_socket(plain, "localhost", session=session)
+    client.create_buffer("localhost", session=session)
     connections_have_all_that_the_pages_show(server.wrap_socket(plain))
     connections_have_all_that_the_pages_show(server.connect(ADDRESS).accept()[0])
     listeners_too(server.connect(ADDRESS))

@@ -38,6 +38,7 @@ VALUES = {
     "identity",
     "configuration",
     "info",
+    "sessions",
     "capabilities",
     "tickets",
 }
@@ -53,6 +54,7 @@ MODULES = {
     "identity": {"constants", "errors", "values"},
     "configuration": {"constants", "errors", "frozen", "identity", "info", "tickets", "values"},
     "info": {"constants", "frozen"},
+    "sessions": set(),
     "tickets": {"errors", "values"},
     "capabilities": VALUES - {"capabilities"},
     "interfaces": VALUES,

@@ -11,7 +11,7 @@ use polytls_core::config::{
     Version,
 };
 use polytls_core::pki_types::CertificateDer;
-use polytls_core::{Backend, ClientEngine, Error, HostName, ServerEngine};
+use polytls_core::{Backend, ClientEngine, Error, HostName, Parameters, ServerEngine};
 
 use crate::credentials::{Credentials, HOST};
 use crate::pair::Pair;
@@ -58,7 +58,11 @@ impl Engines {
         let host = HostName::parse(host).expect("a host name");
         Pair::new(
             self.client
-                .session(Some(&host), Some(port))
+                .session(&Parameters {
+                    host: Some(host),
+                    port: Some(port),
+                    offer: None,
+                })
                 .expect("a client session"),
             self.server.session().expect("a server session"),
         )

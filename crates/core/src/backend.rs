@@ -7,6 +7,7 @@ use crate::capabilities::Capabilities;
 use crate::config::{ClientConfig, ServerConfig, Version};
 use crate::error::Error;
 use crate::host::HostName;
+use crate::lineage::{Lineage, Offer};
 use crate::session::Session;
 
 /// One TLS library.
@@ -61,20 +62,36 @@ pub struct Statistics {
     pub misses: u64,
 }
 
+/// What belongs to one client connection, where all else belongs to its engine.
+#[derive(Clone, Debug, Default)]
+pub struct Parameters {
+    /// The name that is verified, and sent as SNI unless it is an address; `None` only where names are
+    /// not verified.
+    pub host: Option<HostName>,
+    /// The server's port. Sessions are remembered by `host` and `port`.
+    pub port: Option<u16>,
+    /// The session to resume, by permission of [`ClientEngine::admit`] for the same `host`. `None`: one
+    /// that is remembered.
+    pub offer: Option<Offer>,
+}
+
 /// Everything client connections of one configuration share; immutable.
 pub trait ClientEngine: fmt::Debug + Send + Sync {
-    /// One side of a new connection to `host`. The name is verified and sent as SNI unless it is an
-    /// address; `None` only where names are not verified. Sessions are remembered by `host` and
-    /// `port`.
+    /// One side of a new connection.
     ///
     /// # Errors
     ///
     /// [`Error::Misuse`] without a name that has to be verified, [`Error::Internal`].
-    fn session(
-        &self,
-        host: Option<&HostName>,
-        port: Option<u16>,
-    ) -> Result<Box<dyn Session>, Error>;
+    fn session(&self, parameters: &Parameters) -> Result<Box<dyn Session>, Error>;
+
+    /// Permission to offer `lineage` on a connection to `host`. No library verifies anything when it
+    /// resumes, so this gives the whole verdict on the session's chain for this name now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotResumable`] if the session is of another engine, or its chain does not pass;
+    /// [`Error::Misuse`] without a name that has to be verified.
+    fn admit(&self, lineage: &Lineage, host: Option<&HostName>) -> Result<Offer, Error>;
 
     /// What the configuration came down to.
     fn effective(&self) -> &Effective;

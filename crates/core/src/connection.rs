@@ -15,6 +15,7 @@ mod steps;
 
 use crate::buffers::{Inbound, Outbound};
 use crate::error::{Cause, Error};
+use crate::lineage::Lineage;
 use crate::memory::Kept;
 use crate::plaintext::{Rest, Room};
 use crate::record::MAX_FRAGMENT;
@@ -274,6 +275,15 @@ impl Connection {
     #[must_use]
     pub fn facts(&self) -> Option<Facts> {
         (!self.is_handshaking()).then(|| self.session.facts())
+    }
+
+    /// The session of this connection, for others to resume; `None` until the handshake is complete,
+    /// after a failure, on a server, and where no sessions are kept.
+    pub fn lineage(&mut self) -> Option<Lineage> {
+        if self.is_handshaking() || self.failure.is_some() {
+            return None;
+        }
+        self.session.lineage()
     }
 
     /// Fills `into` with keying material of this connection (RFC 8446 section 7.5, RFC 5705).

@@ -25,6 +25,13 @@ pub enum Error {
     },
     /// The peer's certificate was not accepted.
     Certificate(Box<CertificateFailure>),
+    /// The session that was named must not be offered on this connection. Nothing was sent.
+    NotResumable {
+        /// What is wrong, in one sentence.
+        message: String,
+        /// The verdict on its certificate, if that is what is wrong.
+        failure: Option<Box<CertificateFailure>>,
+    },
     /// The peer broke the protocol.
     PeerMisbehaved(String),
     /// What the peer sent is no TLS at all.
@@ -262,6 +269,7 @@ impl fmt::Display for Error {
             Self::Misuse(why) => f.write_str(why),
             Self::Configuration { field, message } => write!(f, "{field}: {message}"),
             Self::Certificate(failure) => f.write_str(&failure.message),
+            Self::NotResumable { message, .. } => write!(f, "session: {message}"),
             Self::PeerMisbehaved(why) => write!(f, "the peer broke the protocol: {why}"),
             Self::NotTls(why) => f.write_str(why),
             Self::PeerIncompatible(why) => write!(f, "nothing in common with the peer: {why}"),

@@ -2,6 +2,7 @@
 
 use crate::buffers::Outbound;
 use crate::error::Error;
+use crate::lineage::Lineage;
 use crate::plaintext::Sink;
 use crate::record;
 
@@ -132,6 +133,12 @@ pub trait Session: Send {
         Err(Error::Misuse(
             "this library does not export keying material",
         ))
+    }
+
+    /// The session of this connection, for other connections of its engine to resume; the same one
+    /// each time. `None` on a server, and where no sessions are kept. Called after the handshake only.
+    fn lineage(&mut self) -> Option<Lineage> {
+        None
     }
 
     /// The certificate this side is known by on this connection, DER; `None` where the library

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use polytls_core::{Connection, Error as TlsError, Facts, Lock, Room};
+use polytls_core::{Connection, Error as TlsError, Facts, Lineage, Lock, Room};
 
 use crate::deadline::{Deadline, Timeout, TimeoutCell};
 use crate::error::Error;
@@ -378,6 +378,16 @@ impl Stream {
     /// [`Error::Inherited`].
     pub fn facts(&self) -> Result<Option<Facts>, Error> {
         Ok(self.lock_anyway()?.connection.facts())
+    }
+
+    /// The session of this connection, for others to resume ([`Connection::lineage`]). Known after closing,
+    /// too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Inherited`].
+    pub fn lineage(&self) -> Result<Option<Lineage>, Error> {
+        Ok(self.lock_anyway()?.connection.lineage())
     }
 
     /// What `ask` finds of the connection, also after closing.

@@ -16,7 +16,7 @@ use pyo3::types::PyBytes;
 use crate::bytes::{DETACH_FROM, Destination, Fresh, Kept, Source, WHOLE_FROM};
 use crate::errors::{INHERITED, cause, poisoned, raised};
 use crate::exporter::{Binding, Wish};
-use crate::info;
+use crate::{info, lineage};
 
 /// One side of a TLS connection, in memory. Made by `create_buffer` of a context.
 #[pyclass(frozen, module = "polytls._native", name = "TLSBuffer")]
@@ -386,6 +386,13 @@ impl TlsBuffer {
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         info::connection_info(py, self.implementation, self.facts(py)?.as_ref())
+    }
+
+    /// The session of this connection, for others to resume.
+    #[getter]
+    fn session<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let found = self.lock(py)?.lineage();
+        lineage::session(py, &self.context, found)
     }
 
     /// Exports keying material of this connection.

@@ -3,19 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use polytls_core::{Connection, Effective, HostName, Role, Statistics};
+use polytls_core::{Connection, Effective, HostName, Parameters, Role, Statistics};
 use polytls_io::ListenerSettings;
-use pyo3::PyTraverseError;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use pyo3::{Borrowed, PyTraverseError};
 
 use crate::addresses::Address;
 use crate::buffer::TlsBuffer;
 use crate::callbacks::Callbacks;
 use crate::errors::raised;
 use crate::handle::{self, SocketHandle};
+use crate::lineage::{Lineage, Offer};
 use crate::{info, names};
 
 fn suites<'py>(py: Python<'py>, effective: &Effective) -> PyResult<Bound<'py, PyTuple>> {
@@ -54,14 +55,9 @@ pub(crate) struct ClientEngine {
 }
 
 impl ClientEngine {
-    fn connection(
-        &self,
-        py: Python<'_>,
-        host: Option<&HostName>,
-        port: Option<u16>,
-    ) -> PyResult<Connection> {
+    fn connection(&self, py: Python<'_>, parameters: &Parameters) -> PyResult<Connection> {
         // It makes the ClientHello, and so the keys of the key exchange.
-        py.detach(|| self.engine.session(host, port))
+        py.detach(|| self.engine.session(parameters))
             .map(|session| Connection::new(session, Role::Client))
             .map_err(|error| raised(py, self.implementation, &error))
     }
@@ -71,6 +67,23 @@ fn host(server_hostname: Option<&str>) -> PyResult<Option<HostName>> {
     server_hostname
         .map(|name| names::parse(name, "server_hostname"))
         .transpose()
+}
+
+/// The core's `Parameters`, as a tuple: the name to verify, the port, and what offers a session.
+struct Wanted(Parameters);
+
+impl<'py> FromPyObject<'_, 'py> for Wanted {
+    type Error = PyErr;
+
+    fn extract(tuple: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let (server_hostname, port, offer): (Option<String>, _, Option<Bound<'py, Offer>>) =
+            tuple.extract()?;
+        Ok(Self(Parameters {
+            host: host(server_hostname.as_deref())?,
+            port,
+            offer: offer.map(|offer| offer.get().0.clone()),
+        }))
+    }
 }
 
 #[pymethods]
@@ -92,14 +105,31 @@ impl ClientEngine {
         counts(py, &self.engine.statistics())
     }
 
+    /// Permission to offer a session on a connection to `server_hostname`. Gives the whole verdict on
+    /// its certificates for that name now.
+    ///
+    /// Raises ValueError.
+    fn admit(
+        &self,
+        py: Python<'_>,
+        lineage: &Bound<'_, Lineage>,
+        server_hostname: Option<&str>,
+    ) -> PyResult<Offer> {
+        let host = host(server_hostname)?;
+        let lineage = &lineage.get().0;
+        py.detach(|| self.engine.admit(lineage, host.as_ref()))
+            .map(Offer)
+            .map_err(|error| raised(py, self.implementation, &error))
+    }
+
     /// A connection in memory, for `context`.
     fn buffer(
         &self,
         py: Python<'_>,
         context: Py<PyAny>,
-        server_hostname: Option<&str>,
+        parameters: Wanted,
     ) -> PyResult<TlsBuffer> {
-        let connection = self.connection(py, host(server_hostname)?.as_ref(), None)?;
+        let connection = self.connection(py, &parameters.0)?;
         Ok(TlsBuffer::new(connection, context, self.implementation))
     }
 
@@ -109,13 +139,11 @@ impl ClientEngine {
         &self,
         py: Python<'_>,
         context: Py<PyAny>,
+        parameters: Wanted,
         addresses: Vec<Address>,
-        server_hostname: Option<&str>,
         timeout: Option<f64>,
     ) -> PyResult<SocketHandle> {
-        let host = host(server_hostname)?;
-        let port = addresses.first().map(|address| address.1);
-        let make = || self.engine.session(host.as_ref(), port);
+        let make = || self.engine.session(&parameters.0);
         handle::connect(py, context, self.implementation, &addresses, timeout, make)
     }
 
@@ -125,11 +153,10 @@ impl ClientEngine {
         &self,
         py: Python<'_>,
         context: Py<PyAny>,
+        parameters: Wanted,
         socket: &Bound<'_, PyAny>,
-        server_hostname: Option<&str>,
-        port: Option<u16>,
     ) -> PyResult<SocketHandle> {
-        let connection = self.connection(py, host(server_hostname)?.as_ref(), port)?;
+        let connection = self.connection(py, &parameters.0)?;
         handle::take_over(py, context, self.implementation, socket, connection)
     }
 

@@ -1,7 +1,7 @@
 //! The one mapping from the core's errors to the exceptions of `polytls.errors`.
 
 use polytls_core::{Alert, Error};
-use pyo3::exceptions::PyBaseException;
+use pyo3::exceptions::{PyBaseException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -41,6 +41,15 @@ pub(crate) fn raised(py: Python<'_>, implementation: &str, error: &Error) -> PyE
 }
 
 fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<PyErr> {
+    if let Error::NotResumable { failure, .. } = error {
+        // A wrong value, which belongs to one connection: nothing has gone wrong in TLS.
+        let made = PyValueError::new_err(error.to_string());
+        if let Some(failure) = failure {
+            let verdict = Error::Certificate(failure.clone());
+            made.set_cause(py, Some(raised(py, implementation, &verdict)));
+        }
+        return Ok(made);
+    }
     let facts = PyDict::new(py);
     let class = match error {
         Error::WantRead => &WantReadError,

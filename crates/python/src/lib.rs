@@ -41,6 +41,7 @@ mod info;
 mod interpreters;
 mod judge;
 mod key_log;
+mod lineage;
 mod names;
 mod signer;
 mod socket;
@@ -69,6 +70,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::ServerEngine>()?;
     module.add_class::<handle::SocketHandle>()?;
     module.add_class::<judge::Judge>()?;
+    module.add_class::<lineage::Lineage>()?;
+    module.add_class::<lineage::Offer>()?;
     module.add_class::<socket::TlsSocket>()?;
     module.add_class::<testing::CertificateAuthority>()?;
 

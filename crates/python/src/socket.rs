@@ -22,7 +22,7 @@ use crate::descriptors;
 use crate::exporter::{Binding, Wish};
 use crate::handle::{Kind, Parts, SocketHandle};
 use crate::waiting::{Signals, failed, seconds, timeout};
-use crate::{callbacks, info};
+use crate::{callbacks, info, lineage};
 
 /// `recv` gives at most this much in one piece, whatever is asked for.
 const LARGEST_RECV: usize = 256 * 1024;
@@ -428,6 +428,16 @@ impl TlsSocket {
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         info::connection_info(py, self.implementation, self.facts(py)?.as_ref())
+    }
+
+    /// The session of this connection, for others to resume; None for a listener.
+    #[getter]
+    fn session<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let found = match &self.kind {
+            Kind::Stream(stream) => self.run(py, |_| stream.lineage())?,
+            Kind::Listener(_) => None,
+        };
+        lineage::session(py, &self.context, found)
     }
 
     /// Exports keying material of this connection.

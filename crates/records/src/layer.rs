@@ -90,6 +90,12 @@ impl<K: KeySource> RecordLayer<K> {
         &self.source
     }
 
+    /// As [`Self::source`], to be changed.
+    #[must_use]
+    pub const fn source_mut(&mut self) -> &mut K {
+        &mut self.source
+    }
+
     /// Opens one whole record from where it lies. What is none, as it may come from [`polytls_core::Connection`], is
     /// refused.
     ///

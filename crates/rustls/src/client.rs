@@ -5,30 +5,36 @@ use std::sync::Arc;
 
 use polytls_core::clock::Clock;
 use polytls_core::config::{ClientConfig, Verification};
-use polytls_core::{ClientEngine, Effective, Error, HostName, Session, Statistics};
+use polytls_core::{
+    ClientEngine, Effective, Error, HostName, Lineage, Offer, Parameters, Session, Statistics,
+};
 use polytls_verdict::Policy;
-use rustls::client::UnbufferedClientConnection;
 use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 
 use crate::early::Early;
 use crate::identity::{ClientChooser, certified_key};
-use crate::observe::{Observed, SessionKey, observing};
+use crate::lineage::{self, Admitted, Number, Place, Port, not_resumable};
+use crate::observe::{Observed, observing};
 use crate::provider::Selection;
+use crate::remembered::{self, ClientSessions};
 use crate::resumption::Counters;
 use crate::session::RustlsSession;
 use crate::verifier::ServerJudge;
-use crate::{resumption, secrets, server};
+use crate::{secrets, server};
 
 /// Everything the connections of one client context share.
 #[derive(Debug)]
 pub(crate) struct Client {
     config: Arc<rustls::ClientConfig>,
+    /// The same for connections that send no early data, whatever their session allows.
+    without_early_data: Arc<rustls::ClientConfig>,
     verifier: Arc<ServerJudge>,
     clock: Arc<dyn Clock>,
     effective: Effective,
     counters: Arc<Counters>,
-    remembers: bool,
+    sessions: Option<Arc<ClientSessions>>,
     names_are_checked: bool,
 }
 
@@ -70,49 +76,90 @@ impl Client {
         built.enable_secret_extraction = true;
         built.key_log = Arc::new(secrets::Listener(config.common.key_log.clone()));
         let counters = Arc::default();
-        built.resumption =
-            resumption::of_client(config.common.sessions, &config.common.clock, &counters)?;
+        let sessions =
+            remembered::of_client(config.common.sessions, &config.common.clock, &counters)?;
+        built.resumption = match &sessions {
+            Some(sessions) => Resumption::store(Arc::clone(sessions) as Arc<_>),
+            None => Resumption::disabled(),
+        };
+        let config_as_built = Arc::new(built);
+        let without_early_data = if config_as_built.enable_early_data {
+            let mut without = rustls::ClientConfig::clone(&config_as_built);
+            without.enable_early_data = false;
+            Arc::new(without)
+        } else {
+            Arc::clone(&config_as_built)
+        };
         Ok(Self {
-            config: Arc::new(built),
+            config: config_as_built,
+            without_early_data,
             verifier,
             clock: Arc::clone(&config.common.clock),
             effective,
             counters,
-            remembers: config.common.sessions.is_some(),
+            sessions,
             names_are_checked: config.verification == Verification::Full,
         })
     }
 }
 
-impl ClientEngine for Client {
-    fn session(
-        &self,
-        host: Option<&HostName>,
-        port: Option<u16>,
-    ) -> Result<Box<dyn Session>, Error> {
+impl Client {
+    /// The name as rustls wants one; an address never goes into SNI, so nothing is made up for the peer.
+    fn name(&self, host: Option<&HostName>) -> Result<ServerName<'static>, Error> {
         if host.is_none() && self.names_are_checked {
             return Err(Error::Misuse(
                 "a server_hostname is needed: the name to verify",
             ));
         }
-        // rustls wants a name; an address never goes into SNI, so nothing is made up for the peer.
-        let name = host.map_or(
+        Ok(host.map_or(
             ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()),
             |host| host.as_server_name().clone(),
-        );
+        ))
+    }
+
+    /// The lineage, if it is of this context.
+    fn own(&self, lineage: &Lineage) -> Option<Arc<lineage::Lineage>> {
+        let lineage = Arc::clone(&lineage.0).downcast::<lineage::Lineage>().ok()?;
+        let number = self.sessions.as_ref()?.number;
+        (lineage.place.context == Some(number)).then_some(lineage)
+    }
+}
+
+impl ClientEngine for Client {
+    fn session(&self, parameters: &Parameters) -> Result<Box<dyn Session>, Error> {
+        let Parameters { host, port, offer } = parameters;
+        let host = host.as_ref();
+        let name = self.name(host)?;
         let mut observed = Some(Box::new(Observed {
-            // What goes into SNI.
-            server_name: host.filter(|host| !host.is_ip()).map(ToString::to_string),
-            session_key: host.map(|_| SessionKey(port)),
+            place: Some(Arc::new(Place {
+                name: name.clone(),
+                port: host.map(|_| Port(*port)),
+                context: self.sessions.as_ref().map(|sessions| sessions.number),
+            })),
             counters: Some(Arc::clone(&self.counters)),
             ..Observed::default()
         }));
+        let mut config = &self.config;
+        if let (Some(sessions), Some(seen)) = (&self.sessions, &mut observed) {
+            if let Some(offer) = offer {
+                let lineage = admitted(offer, &name, sessions.number)?;
+                let (to_offer, again) = sessions.of_lineage(&lineage);
+                if again {
+                    config = &self.without_early_data;
+                }
+                seen.to_offer = Some(Box::new(to_offer));
+                seen.line = Some(lineage.line);
+                seen.lineage = Some(lineage);
+            } else {
+                seen.line = Some(Number::next());
+            }
+        }
         let again = self.verifier.again(&name, &self.clock);
         let connection = observing(&mut observed, || {
-            UnbufferedClientConnection::new(Arc::clone(&self.config), name)
+            UnbufferedClientConnection::new(Arc::clone(config), name)
         })
         .map_err(|error| Error::Internal(error.to_string()))?;
-        if self.remembers && host.is_some() {
+        if self.sessions.is_some() && host.is_some() {
             let offers = observed.as_ref().is_some_and(|seen| seen.offers_session);
             self.counters.looked_for(offers);
         }
@@ -122,6 +169,24 @@ impl ClientEngine for Client {
         )))
     }
 
+    fn admit(&self, lineage: &Lineage, host: Option<&HostName>) -> Result<Offer, Error> {
+        let name = self.name(host)?;
+        let lineage = self.own(lineage).ok_or_else(|| {
+            not_resumable(
+                "it belongs to another context; a session can be resumed by the context of its \
+                 connection alone",
+            )
+        })?;
+        if !self.names_are_checked && lineage.place.name != name {
+            return Err(not_resumable(
+                "it was begun under another name, and names are not checked here; resume it under \
+                 its own name, or let the handshake be a full one",
+            ));
+        }
+        self.verifier.admit(&lineage.chain, &name, &self.clock)?;
+        Ok(Offer(Arc::new(Admitted { lineage, name })))
+    }
+
     fn effective(&self) -> &Effective {
         &self.effective
     }
@@ -129,4 +194,20 @@ impl ClientEngine for Client {
     fn statistics(&self) -> Statistics {
         self.counters.read()
     }
+}
+
+/// The lineage that may be offered to the server of that name, by that context.
+fn admitted(
+    offer: &Offer,
+    name: &ServerName<'static>,
+    context: Number,
+) -> Result<Arc<lineage::Lineage>, Error> {
+    offer
+        .0
+        .downcast_ref::<Admitted>()
+        .filter(|admitted| {
+            admitted.name == *name && admitted.lineage.place.context == Some(context)
+        })
+        .map(|admitted| Arc::clone(&admitted.lineage))
+        .ok_or_else(|| Error::Internal("a session was admitted elsewhere".to_owned()))
 }

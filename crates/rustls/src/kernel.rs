@@ -2,14 +2,16 @@
 //! calls this a kernel connection, as it was made for TLS in the kernel.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polytls_core::{Alert, Error};
+use polytls_core::{Alert, Error, fork};
 use polytls_records::{Cipher, KeySource, RecordLayer, TrafficKeys};
 use rustls::kernel::KernelConnection;
 use rustls::{ConnectionTrafficSecrets, ExtractedSecrets};
 
 use crate::alerts;
 use crate::error::blame;
+use crate::lineage::{self, Source};
 use crate::observe::{self, Observed};
 use crate::unbuffered::Side;
 
@@ -29,30 +31,66 @@ pub(crate) fn switch(on: bool) -> bool {
 
 /// The rest of a rustls connection.
 pub(crate) struct Kernel<S: Side> {
-    connection: KernelConnection<S::Data>,
+    /// A lineage may have it as well (`lineage.rs`), which makes values of tickets by it.
+    connection: Arc<Mutex<KernelConnection<S::Data>>>,
     /// There but while it is lent.
     pub(crate) observed: Option<Box<Observed>>,
+    /// The process that it belongs to (`fork::generation`).
+    generation: u32,
+}
+
+impl<S: Side> Kernel<S> {
+    fn connection(&self) -> MutexGuard<'_, KernelConnection<S::Data>> {
+        let locked = self.connection.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was observed, and what makes values of the tickets that came.
+    pub(crate) fn with_source(&mut self) -> (Option<&mut Observed>, Option<Source>) {
+        (self.observed.as_deref_mut(), S::source(&self.connection))
+    }
 }
 
 impl<S: Side> KeySource for Kernel<S> {
     fn next_sending(&mut self) -> Result<TrafficKeys, Error> {
-        let secrets = self.connection.update_tx_secret();
+        let secrets = self.connection().update_tx_secret();
         traffic_keys(&secrets.map_err(|error| blame(error, None))?)
     }
 
     fn next_receiving(&mut self) -> Result<TrafficKeys, Error> {
-        let secrets = self.connection.update_rx_secret();
+        let secrets = self.connection().update_rx_secret();
         traffic_keys(&secrets.map_err(|error| blame(error, None))?)
     }
 
     fn ticket(&mut self, body: &[u8]) -> Result<(), (Alert, Error)> {
+        let connection = &self.connection;
         let kept = observe::observing(&mut self.observed, || {
-            S::keep_ticket(&mut self.connection, body)
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            S::keep_ticket(&mut connection, body)
         });
         kept.map_err(|error| {
             let alert = alerts::alert(&error, None).unwrap_or(Alert::INTERNAL_ERROR);
             (alert, blame(error, None))
-        })
+        })?;
+        if let (Some(seen), Some(source)) = self.with_source() {
+            lineage::keep_message(seen, body, &source);
+        }
+        Ok(())
+    }
+}
+
+impl<S: Side> Drop for Kernel<S> {
+    /// The connection is over. If a lineage goes on with it, what protected its records is replaced by what
+    /// would have come next, from which that cannot be found (RFC 8446 section 7.2).
+    fn drop(&mut self) {
+        self.observed = None;
+        let own_process = self.generation == fork::generation();
+        if own_process && Arc::strong_count(&self.connection) > 1 {
+            let mut connection = self.connection();
+            // Either may fail only where there are no such secrets.
+            let _ = connection.update_tx_secret();
+            let _ = connection.update_rx_secret();
+        }
     }
 }
 
@@ -63,8 +101,9 @@ pub(crate) fn record_layer<S: Side>(
 ) -> Result<RecordLayer<Kernel<S>>, Error> {
     RecordLayer::new(
         Kernel {
-            connection,
+            connection: Arc::new(Mutex::new(connection)),
             observed,
+            generation: fork::generation(),
         },
         &traffic_keys(&secrets.tx)?,
         &traffic_keys(&secrets.rx)?,

@@ -3,7 +3,8 @@
 //! Reading order: [`Rustls`] (here) makes engines; `client` and `server` build rustls's
 //! configurations from ours, with the parts that `provider` (suites, groups, versions; `hkdf`: their key schedule), `identity`
 //! (chains and keys; `signer`: keys that are elsewhere), `verifier`, `judge` and `platform` (the verdict of
-//! `polytls-verdict`, as rustls asks for it; `handshake_signature`: the proof of the key), `resumption` (sessions) and `tickets` (keys that servers share) prepare;
+//! `polytls-verdict`, as rustls asks for it; `handshake_signature`: the proof of the key), `resumption` (sessions;
+//! `remembered`: a client's; `lineage`: those that are named) and `tickets` (keys that servers share) prepare;
 //! `secrets` hears what rustls derives, for exporters and the key log; `session` runs one connection,
 //! first over rustls's `unbuffered` API, then, where
 //! `kernel` hands it over, on our record layer; `error` says whose fault it was.
@@ -21,9 +22,11 @@ mod hkdf;
 mod identity;
 mod judge;
 mod kernel;
+mod lineage;
 mod observe;
 mod platform;
 mod provider;
+mod remembered;
 mod resumption;
 mod secrets;
 mod server;

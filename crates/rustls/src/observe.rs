@@ -9,8 +9,10 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use polytls_core::{CertificateFailure, SignerFailure, fork};
+use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 
+use crate::lineage::{Last, Lineage, Number, Place, Remake, ToOffer};
 use crate::resumption::Counters;
 use crate::secrets::{Exporter, HandshakeSecrets, ServerHello};
 
@@ -18,16 +20,26 @@ use crate::secrets::{Exporter, HandshakeSecrets, ServerHello};
 /// goes to and fro with every record.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
-    /// The name in ClientHello.
+    /// The name in ClientHello (servers).
     pub(crate) server_name: Option<String>,
+    /// Where its sessions belong (clients).
+    pub(crate) place: Option<Arc<Place>>,
+    /// The line of tickets that it begins or goes on with (clients).
+    pub(crate) line: Option<Number>,
+    /// The session that was named for it, or that was asked of it (clients).
+    pub(crate) lineage: Option<Arc<Lineage>>,
+    /// The last ticket that came to it, until a lineage keeps that (clients).
+    pub(crate) last: Option<Box<Last>>,
+    /// What a store is to give for a session that is named.
+    pub(crate) to_offer: Option<Box<ToOffer>>,
+    /// A value for a ticket is being made anew.
+    pub(crate) remake: Option<Box<Remake>>,
     /// Why the peer's certificate was refused.
     pub(crate) refusal: Option<CertificateFailure>,
     /// The path by which it was accepted, from the leaf to the anchor.
     pub(crate) verified_chain: Option<Vec<Vec<u8>>>,
     /// The client verifies no signature that our keys can make (servers).
     pub(crate) no_key_fits: bool,
-    /// The port sessions are remembered by (clients); `None` keeps no session.
-    pub(crate) session_key: Option<SessionKey>,
     /// Until when sessions of this connection may be resumed, in seconds since 1970, where that is
     /// known by now.
     pub(crate) sessions_end: Option<u64>,
@@ -47,9 +59,16 @@ pub(crate) struct Observed {
     pub(crate) server_hello: Option<ServerHello>,
 }
 
-/// What besides the name sessions are remembered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SessionKey(pub(crate) Option<u16>);
+impl Observed {
+    /// The name in ClientHello, on either side; addresses are never asked for (RFC 6066 section 3).
+    pub(crate) fn name_in_hello(&self) -> Option<String> {
+        match self.place.as_deref().map(|place| &place.name) {
+            Some(ServerName::DnsName(name)) => Some(name.as_ref().to_owned()),
+            Some(_) => None,
+            None => self.server_name.clone(),
+        }
+    }
+}
 
 /// What a thread is in the middle of, and whose it is.
 struct Current {
@@ -118,12 +137,12 @@ pub fn outside<R>(call: impl FnOnce() -> R) -> R {
 }
 
 /// Changes what was observed of the connection that is being called.
-pub(crate) fn note(change: impl FnOnce(&mut Observed)) {
+pub(crate) fn note<R>(change: impl FnOnce(&mut Observed) -> R) -> Option<R> {
     CURRENT.with_borrow_mut(|current| {
-        if let Some(current) = current {
-            change(&mut current.observed);
-        }
-    });
+        current
+            .as_mut()
+            .map(|current| change(&mut current.observed))
+    })
 }
 
 /// Looks at what is known of the connection that is being called.

@@ -1,4 +1,5 @@
-//! Sessions: what a client remembers of servers, what a server gives to clients.
+//! Sessions: how long they may be resumed, how they are counted, and what a server gives to clients. What
+//! a client remembers is in `remembered`.
 //!
 //! After fork(2) the child remembers nothing: a session that two processes resume can be linked, and a
 //! TLS 1.3 ticket is to be used once. It keeps the keys of tickets, so that pre-forked workers resume
@@ -8,7 +9,6 @@
 //! rustls does not look at the peer's certificate again where a session is resumed, and gives new tickets
 //! for it then: so each session carries its [`Term`].
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,18 +21,11 @@ use polytls_core::clock::Clock;
 use polytls_core::config::{Secret, ServerConfig, TicketKeys};
 use polytls_core::fork::PerProcess;
 use polytls_core::{Error, Statistics};
-use rustls::NamedGroup;
-use rustls::client::{
-    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
-};
-use rustls::pki_types::{ServerName, UnixTime};
+use rustls::pki_types::UnixTime;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, StoresServerSessions};
 
-use crate::observe::{self, SessionKey};
+use crate::observe;
 use crate::tickets::{Binding, FleetTicketer};
-
-/// Tickets kept per server; a TLS 1.3 ticket is used once (RFC 8446 appendix C.4).
-const TICKETS_PER_SERVER: usize = 8;
 
 /// The most time between a full handshake and the last that resumes it, by however many tickets in a
 /// row (RFC 8446 section 4.6.1).
@@ -49,18 +42,23 @@ pub(crate) fn last_end(now: UnixTime) -> u64 {
 
 /// Until when sessions may be resumed: no longer than the certificate of the peer is valid that they
 /// began with, and [`last_end`]. It passes on to the sessions of each connection that resumes one.
-struct Term(Arc<dyn Clock>);
+pub(crate) struct Term(pub(crate) Arc<dyn Clock>);
 
 impl Term {
     /// The end of sessions of the connection that is being called.
-    fn end(&self) -> Option<u64> {
+    pub(crate) fn end(&self) -> Option<u64> {
         let known = observe::look(|seen| seen.sessions_end).flatten();
         known.or_else(|| self.0.now().map(last_end))
     }
 
-    /// Whether a session with this end may be resumed, by the connection that is being called.
-    fn goes_on(&self, end: u64) -> bool {
-        let goes_on = self.0.now().is_some_and(|now| now.as_secs() <= end);
+    /// Whether a session with this end may be resumed.
+    pub(crate) fn allows(&self, end: u64) -> bool {
+        self.0.now().is_some_and(|now| now.as_secs() <= end)
+    }
+
+    /// As [`Self::allows`], by the connection that is being called.
+    pub(crate) fn goes_on(&self, end: u64) -> bool {
+        let goes_on = self.allows(end);
         if goes_on {
             observe::note(|seen| seen.sessions_end = Some(end));
         }
@@ -86,16 +84,6 @@ impl fmt::Debug for Term {
     }
 }
 
-#[derive(Default)]
-struct Remembered {
-    group: Option<NamedGroup>,
-    /// Each session with its end.
-    tls12: Option<(Tls12ClientSessionValue, u64)>,
-    tls13: VecDeque<(Tls13ClientSessionValue, u64)>,
-}
-
-type Key = (ServerName<'static>, SessionKey);
-
 /// What became of the connections of one engine, and of the sessions for them.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -119,7 +107,7 @@ impl Counters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn stored(&self) {
+    pub(crate) fn stored(&self) {
         self.stored.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -169,128 +157,13 @@ impl ProducesTickets for Counting {
     }
 }
 
-/// What one client context remembers, by host and port; the oldest server is forgotten first.
-///
-/// rustls asks by name alone; the port comes from the scope of the call.
-struct ClientSessions {
-    servers: PerProcess<Mutex<LruCache<Key, Remembered>>>,
-    limit: NonZeroUsize,
-    term: Term,
-    counters: Arc<Counters>,
-}
-
-impl fmt::Debug for ClientSessions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClientSessions")
-    }
-}
-
-impl ClientSessions {
-    fn new(limit: NonZeroUsize, term: Term, counters: Arc<Counters>) -> Self {
-        Self {
-            servers: PerProcess::new(Mutex::new(LruCache::new(limit))),
-            limit,
-            term,
-            counters,
-        }
-    }
-
-    fn with<R>(&self, name: &ServerName<'_>, go: impl FnOnce(&mut Remembered) -> R) -> Option<R> {
-        let port = observe::look(|seen| seen.session_key).flatten()?;
-        let servers = self.servers.get(|_| Mutex::new(LruCache::new(self.limit)));
-        let mut servers = servers.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(go(servers.get_or_insert_mut(
-            (name.to_owned(), port),
-            Remembered::default,
-        )))
-    }
-}
-
-impl ClientSessions {
-    /// A session that is to be offered; `None` if it has ended.
-    fn offered<T>(&self, session: T, end: u64) -> Option<T> {
-        if !self.term.goes_on(end) {
-            return None;
-        }
-        observe::note(|seen| seen.offers_session = true);
-        Some(session)
-    }
-}
-
-impl ClientSessionStore for ClientSessions {
-    fn set_kx_hint(&self, server_name: ServerName<'static>, group: NamedGroup) {
-        self.with(&server_name, |server| server.group = Some(group));
-    }
-
-    fn kx_hint(&self, server_name: &ServerName<'_>) -> Option<NamedGroup> {
-        self.with(server_name, |server| server.group).flatten()
-    }
-
-    fn set_tls12_session(&self, server_name: ServerName<'static>, value: Tls12ClientSessionValue) {
-        let Some(end) = self.term.end() else { return };
-        let kept = self.with(&server_name, |server| server.tls12 = Some((value, end)));
-        kept.inspect(|()| self.counters.stored());
-    }
-
-    fn tls12_session(&self, server_name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        let (session, end) = self
-            .with(server_name, |server| server.tls12.clone())
-            .flatten()?;
-        self.offered(session, end)
-    }
-
-    fn remove_tls12_session(&self, server_name: &ServerName<'static>) {
-        self.with(server_name, |server| server.tls12 = None);
-    }
-
-    fn insert_tls13_ticket(
-        &self,
-        server_name: ServerName<'static>,
-        value: Tls13ClientSessionValue,
-    ) {
-        let Some(end) = self.term.end() else { return };
-        let kept = self.with(&server_name, |server| {
-            if server.tls13.len() == TICKETS_PER_SERVER {
-                server.tls13.pop_front();
-            }
-            server.tls13.push_back((value, end));
-        });
-        kept.inspect(|()| self.counters.stored());
-    }
-
-    fn take_tls13_ticket(
-        &self,
-        server_name: &ServerName<'static>,
-    ) -> Option<Tls13ClientSessionValue> {
-        // One that has ended was of no use, and those before it may be.
-        let next = || self.with(server_name, |server| server.tls13.pop_back());
-        std::iter::from_fn(|| next().flatten()).find_map(|(ticket, end)| self.offered(ticket, end))
-    }
-}
-
 /// How many servers a cache of `capacity` holds.
-fn limit(capacity: usize) -> Result<NonZeroUsize, Error> {
+pub(crate) fn limit(capacity: usize) -> Result<NonZeroUsize, Error> {
     NonZeroUsize::new(capacity).ok_or_else(|| {
         Error::configuration(
             "sessions",
             "a cache for no session at all; say sessions=None for no resumption",
         )
-    })
-}
-
-/// Resumption on clients.
-pub(crate) fn of_client(
-    capacity: Option<usize>,
-    clock: &Arc<dyn Clock>,
-    counters: &Arc<Counters>,
-) -> Result<Resumption, Error> {
-    Ok(match capacity {
-        None => Resumption::disabled(),
-        Some(capacity) => Resumption::store(Arc::new(ClientSessions::new(
-            limit(capacity)?,
-            Term(Arc::clone(clock)),
-            Arc::clone(counters),
-        ))),
     })
 }
 

@@ -14,7 +14,7 @@ use rustls::time_provider::TimeProvider;
 
 use crate::early::{self, Early};
 use crate::identity::{Chooser, certified_key};
-use crate::observe::Observed;
+use crate::observe::{self, Observed};
 use crate::provider::Selection;
 use crate::resumption::Counters;
 use crate::session::RustlsSession;
@@ -27,7 +27,9 @@ pub(crate) struct Time(pub(crate) Arc<dyn Clock>);
 
 impl TimeProvider for Time {
     fn current_time(&self) -> Option<UnixTime> {
-        self.0.now()
+        // What a ticket's age is counted from, where a value is made anew for it.
+        let received = observe::look(|seen| Some(seen.remake.as_ref()?.received));
+        received.flatten().or_else(|| self.0.now())
     }
 }
 

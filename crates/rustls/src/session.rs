@@ -1,14 +1,16 @@
 //! One connection: the handshake, and TLS 1.2 as a whole, on rustls; after a TLS 1.3 handshake on our
 //! own record layer, which opens records into the caller's buffer and seals from it.
 
-use polytls_core::{Error, Facts, Outbound, Received, Session, Sink};
+use polytls_core::{Error, Facts, Lineage, Outbound, Received, Session, Sink};
 use polytls_records::RecordLayer;
+use rustls::pki_types::CertificateDer;
 use rustls::unbuffered::UnbufferedConnectionCommon;
 use rustls::{AlertDescription, HandshakeKind, PeerIncompatible, PeerMisbehaved};
 
 use crate::early::{self, Early, Seen};
 use crate::error::blame;
 use crate::kernel::{self, Kernel};
+use crate::lineage;
 use crate::observe::{self, Observed};
 use crate::secrets::ServerHello;
 use crate::unbuffered::{self, Side};
@@ -124,14 +126,9 @@ impl<S: Side> RustlsSession<S> {
                 .negotiated_key_exchange_group()
                 .map(|group| u16::from(group.name())),
             alpn: connection.alpn_protocol().map(<[u8]>::to_vec),
-            server_name: observed.and_then(|seen| seen.server_name.clone()),
+            server_name: observed.and_then(Observed::name_in_hello),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
-            peer_chain: connection
-                .peer_certificates()
-                .unwrap_or_default()
-                .iter()
-                .map(|certificate| certificate.to_vec())
-                .collect(),
+            peer_chain: presented(connection),
             verified_chain: observed.and_then(|seen| seen.verified_chain.clone()),
             early_data: self.early.accepted(),
             hello_retry_request: Some(self.retried),
@@ -415,6 +412,25 @@ impl<S: Side> Session for RustlsSession<S> {
             .export(cipher, hello, label, context, into)
     }
 
+    fn lineage(&mut self) -> Option<Lineage> {
+        let certificates =
+            |chain: Vec<Vec<u8>>| chain.into_iter().map(CertificateDer::from).collect();
+        let lineage = match &mut self.protection {
+            Protection::Ours(own) => {
+                let Own { layer, facts } = &mut **own;
+                let (seen, source) = layer.source_mut().with_source();
+                let chain = || certificates(facts.peer_chain.clone());
+                lineage::of_connection(seen?, chain, source.as_ref())
+            }
+            Protection::Rustls(connection) => {
+                let chain = || certificates(presented(&**connection));
+                lineage::of_connection(self.observed.as_deref_mut()?, chain, None)
+            }
+            Protection::Moving | Protection::Refused => None,
+        };
+        lineage.map(|lineage| Lineage(lineage))
+    }
+
     fn own_certificate(&self) -> Option<Vec<u8>> {
         let identity = self.observed()?.identity.as_ref()?;
         identity.cert.first().map(|leaf| leaf.to_vec())
@@ -435,6 +451,11 @@ impl<S: Side> Session for RustlsSession<S> {
             Protection::Moving | Protection::Refused => Facts::default(),
         }
     }
+}
+
+fn presented<Data>(connection: &UnbufferedConnectionCommon<Data>) -> Vec<Vec<u8>> {
+    let chain = connection.peer_certificates().unwrap_or_default();
+    chain.iter().map(|one| one.to_vec()).collect()
 }
 
 const HANDSHAKE_FAILURE: u8 = 40;

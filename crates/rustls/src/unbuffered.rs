@@ -2,6 +2,7 @@
 //! sealed records go to where they are sent from.
 
 use std::ops::DerefMut;
+use std::sync::{Arc, Mutex};
 
 use polytls_core::{Error, Outbound, Received, Sink};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
@@ -13,6 +14,7 @@ use rustls::unbuffered::{
 };
 
 use crate::error::blame;
+use crate::lineage::Source;
 use crate::{kernel, observe};
 
 /// What sealing adds to a record at most: header, explicit nonce (TLS 1.2), content type, tag.
@@ -52,6 +54,11 @@ pub(crate) trait Side:
         kernel: &mut KernelConnection<Self::Data>,
         body: &[u8],
     ) -> Result<(), rustls::Error>;
+
+    /// What makes values of tickets, on clients.
+    fn source(_kernel: &Arc<Mutex<KernelConnection<Self::Data>>>) -> Option<Source> {
+        None
+    }
 }
 
 impl Side for UnbufferedClientConnection {
@@ -87,6 +94,10 @@ impl Side for UnbufferedClientConnection {
         body: &[u8],
     ) -> Result<(), rustls::Error> {
         kernel.handle_new_session_ticket(body)
+    }
+
+    fn source(kernel: &Arc<Mutex<KernelConnection<Self::Data>>>) -> Option<Source> {
+        Some(Arc::clone(kernel))
     }
 }
 

@@ -17,6 +17,8 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use crate::handshake_signature;
 use crate::judge::Judge;
+use crate::lineage::{self, not_resumable};
+use crate::observe::observing;
 
 /// Judges a peer once more: rustls verifies nothing where a session is resumed.
 #[derive(Debug)]
@@ -73,6 +75,39 @@ impl ServerJudge {
     ) -> Option<Box<Again>> {
         again(&self.0, Some(name), clock)
     }
+
+    /// The whole verdict on the chain of a session that is named for a connection to `name`.
+    pub(crate) fn admit(
+        &self,
+        chain: &[CertificateDer<'static>],
+        name: &ServerName<'static>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(), polytls_core::Error> {
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return Err(not_resumable("its server has presented no certificate"));
+        };
+        let no_time = || polytls_core::Error::Internal("the clock does not tell the time".into());
+        let now = clock.now().ok_or_else(no_time)?;
+        let case = Case {
+            leaf,
+            intermediates,
+            name: Some(name),
+            now,
+            vouched: None,
+        };
+        let mut seen = None;
+        let verdict = observing(&mut seen, || self.0.judge(&case));
+        verdict.map_err(|error| {
+            let failure = seen.and_then(|seen| seen.refusal);
+            let why = failure
+                .as_ref()
+                .map_or_else(|| error.to_string(), |failure| failure.message.clone());
+            polytls_core::Error::NotResumable {
+                message: format!("its certificate is not accepted for this connection: {why}"),
+                failure: failure.map(Box::new),
+            }
+        })
+    }
 }
 
 impl ServerCertVerifier for ServerJudge {
@@ -84,6 +119,7 @@ impl ServerCertVerifier for ServerJudge {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        lineage::begin_anew();
         self.0
             .judge_anew(&Case {
                 leaf: end_entity,

@@ -19,7 +19,7 @@ use polytls_core::clock::FixedClock;
 use polytls_core::config::{
     ClientAuthentication, ClientConfig, Common, ServerConfig, Trust, Verification,
 };
-use polytls_core::{Backend, Error, HostName, MAX_FRAGMENT, Room};
+use polytls_core::{Backend, Error, HostName, MAX_FRAGMENT, Parameters, Room};
 use polytls_rustls::Rustls;
 
 struct Counting;
@@ -79,7 +79,12 @@ fn connected() -> Pair {
         .expect("an engine");
     let host = HostName::parse(HOST).expect("a name");
     let mut pair = Pair::new(
-        client.session(Some(&host), None).expect("a session"),
+        client
+            .session(&Parameters {
+                host: Some(host),
+                ..Parameters::default()
+            })
+            .expect("a session"),
         server.session().expect("a session"),
     );
     let outcome = pair.handshake();

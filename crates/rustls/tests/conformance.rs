@@ -11,7 +11,7 @@ use polytls_core::clock::FixedClock;
 use polytls_core::config::{
     ClientAuthentication, ClientConfig, Common, ServerConfig, Trust, Verification, Version,
 };
-use polytls_core::{Backend, HostName, MAX_FRAGMENT, Role};
+use polytls_core::{Backend, HostName, MAX_FRAGMENT, Parameters, Role};
 use polytls_rustls::Rustls;
 
 polytls_conformance::tests!(Rustls, &CREDENTIALS);
@@ -49,7 +49,12 @@ fn tickets_with_long_client_chains_take_several_records() {
         .unwrap();
     let host = HostName::parse(HOST).unwrap();
     let mut pair = Pair::new(
-        client.session(Some(&host), None).unwrap(),
+        client
+            .session(&Parameters {
+                host: Some(host),
+                ..Parameters::default()
+            })
+            .unwrap(),
         server.session().unwrap(),
     );
     let mut after_the_first_flight = 0;

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..capabilities import check_no_early_data
 from ..configuration import TLSServerConfiguration
 from ..delivery import CLOSE_TIMEOUT
+from ..driver import client_buffer
 from ..errors import PeerMisbehaved
 from ..interfaces import ClientContext, ServerContext, TLSBuffer
+from ..sessions import TLSSession
 from ..unread import another, something_has_come
 from .protocol import TLSProtocol
 from .transport import TLSTransport
@@ -49,6 +51,7 @@ async def create_connection(
     *,
     tls: ClientContext | None = None,
     server_hostname: str | None = None,
+    session: TLSSession | None = None,
     tls_handshake_timeout: float | None = None,
     tls_shutdown_timeout: float | None = None,
     **kwds: Any,
@@ -56,11 +59,13 @@ async def create_connection(
     """Connect, do the handshake, and return the transport and the protocol.
 
     As `loop.create_connection`, which takes the other arguments. `server_hostname`: the name or
-    address that the server's certificate must have; `host` where it is left out. The protocol's
+    address that the server's certificate must have; `host` where it is left out. `session`: the one
+    to resume, of another connection of this context (`SupportsSession`). The protocol's
     `connection_made` is called when the handshake is done.
 
     Raises what `TLSBuffer.do_handshake` raises, TimeoutError if that takes longer than
-    `tls_handshake_timeout` seconds (60 by default), and OSError. Nothing is left behind.
+    `tls_handshake_timeout` seconds (60 by default), OSError, and ValueError for a session that must
+    not be resumed on this connection. Nothing is left behind.
     """
     _refuse_names_of_ssl(kwds)
     name = _name_to_verify(tls, server_hostname, host)
@@ -69,7 +74,7 @@ async def create_connection(
         loop.create_connection,
         protocol_factory,
         (host, port),
-        (tls, name, tls_handshake_timeout, tls_shutdown_timeout),
+        (tls, name, session, tls_handshake_timeout, tls_shutdown_timeout),
         kwds,
     )
 
@@ -80,6 +85,7 @@ async def create_unix_connection(
     *,
     tls: ClientContext | None = None,
     server_hostname: str | None = None,
+    session: TLSSession | None = None,
     tls_handshake_timeout: float | None = None,
     tls_shutdown_timeout: float | None = None,
     **kwds: Any,
@@ -92,7 +98,7 @@ async def create_unix_connection(
         loop.create_unix_connection,
         protocol_factory,
         (path,),
-        (tls, name, tls_handshake_timeout, tls_shutdown_timeout),
+        (tls, name, session, tls_handshake_timeout, tls_shutdown_timeout),
         kwds,
     )
 
@@ -140,6 +146,7 @@ async def start_tls(
     *,
     server_side: bool | None = None,
     server_hostname: str | None = None,
+    session: TLSSession | None = None,
     tls_handshake_timeout: float | None = None,
     tls_shutdown_timeout: float | None = None,
     leftover: Buffer = b"",
@@ -147,7 +154,8 @@ async def start_tls(
     """Begin TLS on a connection that exists, and return the transport to use from now on.
 
     As `loop.start_tls`. The transport may be one of this package's: that is TLS within TLS. The
-    context knows its side; `server_side` may say so again. `leftover`: what the protocol has
+    context knows its side; `server_side` may say so again. `session`: as `create_connection` has
+    it. `leftover`: what the protocol has
     received and not used. On a server that is the beginning of the client's handshake. On a client
     there can be none, as the client speaks first: bytes that came too early, there or in the
     system, are an attacker's or a broken server's (CVE-2021-23222 and its kin): PeerMisbehaved.
@@ -161,13 +169,21 @@ async def start_tls(
     if server and server_hostname is not None:
         raise ValueError("server_hostname is only meaningful with a client's context")
     limits = _limits(tls, tls_handshake_timeout, tls_shutdown_timeout)
-    buffer = _buffer(tls, None if server else _name_to_verify(tls, server_hostname, None))
+    name = None if server else _name_to_verify(tls, server_hostname, None)
     if not hasattr(transport, "pause_reading") or not hasattr(transport, "write"):
         raise TypeError(f"TLS cannot be carried by {transport!r}: it is no stream")
     below: Any = transport
+    was_reading = below.is_reading()
+    # From here on nothing reaches the protocol in plaintext.
+    below.pause_reading()
+    try:
+        buffer = await _buffer(tls, name, session)
+    except BaseException:
+        if was_reading:
+            below.resume_reading()
+        raise
     if below.is_closing():
         raise ConnectionResetError("TLS cannot begin: the connection is closed")
-    below.pause_reading()
     early = bytes(leftover)
     if not server and (early or _has_more(below)):
         below.abort()
@@ -194,14 +210,16 @@ async def _connect(
     connect: Callable[..., Any],
     protocol_factory: Callable[[], _P],
     where: tuple[Any, ...],
-    how: tuple[ClientContext | None, str | None, float | None, float | None],
+    how: tuple[ClientContext | None, str | None, TLSSession | None, float | None, float | None],
     kwds: dict[str, Any],
 ) -> tuple[asyncio.Transport, _P]:
-    tls, name, *timeouts = how
+    tls, name, session, *timeouts = how
     limits = _limits(tls, *timeouts)
     if tls is None:
+        if session is not None:
+            raise ValueError("session is only meaningful with tls")
         return await connect(protocol_factory, *where, **kwds)  # type: ignore[no-any-return]
-    buffer = _buffer(tls, name)
+    buffer = await _buffer(tls, name, session)
     loop = asyncio.get_running_loop()
     waiter: Any = loop.create_future()
     app: _P
@@ -310,12 +328,17 @@ def _is_server(tls: ClientContext | ServerContext) -> bool:
     return True
 
 
-def _buffer(tls: ClientContext | ServerContext, name: str | None) -> TLSBuffer:
+async def _buffer(
+    tls: ClientContext | ServerContext, name: str | None, session: TLSSession | None
+) -> TLSBuffer:
     if _is_server(tls):
         if name is not None:
             raise TypeError("tls: a client needs a client's context")
+        if session is not None:
+            raise ValueError("session is only meaningful with a client's context")
         return tls.create_buffer()  # type: ignore[call-arg]
-    return tls.create_buffer(name)  # type: ignore[call-arg,arg-type]
+    make, may_block = client_buffer(tls, name, session)
+    return await asyncio.get_running_loop().run_in_executor(None, make) if may_block else make()
 
 
 def _has_more(below: Any) -> bool:

@@ -33,9 +33,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from ..driver import Driver, Need, State
+from ..driver import Driver, Need, State, handshake_may_block
 from ..errors import RaggedEOF, TLSError
-from ..interfaces import SupportsHandshakeMayBlock, TLSBuffer
+from ..interfaces import TLSBuffer
 from ..unread import all_of, another
 from .endings import Ending, leave, register, undelivered
 from .transport import TLSTransport
@@ -111,9 +111,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         #: The transport below has more than it likes, or was broken when we closed.
         self._below_full = self._broken_below = False
         context = buffer.context
-        self._may_block = (
-            isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
-        )
+        self._may_block = handshake_may_block(context)
         #: A step of the handshake is with a worker thread, and what came meanwhile.
         self._at_work = False
         self._came: list[bytes] = []

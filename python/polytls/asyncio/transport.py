@@ -22,8 +22,9 @@ class TLSTransport(asyncio.Transport):
     """A connection that TLS protects, as asyncio has transports. Made by this package's functions.
 
     Extra information: what the transport below has ("peername", "sockname", "socket"), "tls", the
-    facts of the connection as a ConnectionInfo, and "tls_buffer", the TLSBuffer, for what else
-    it can tell (a channel binding, say). Nothing may be read from it or written to it.
+    facts of the connection as a ConnectionInfo, "tls_session", its TLSSession for other connections
+    to resume, and "tls_buffer", the TLSBuffer, for what else it can tell (a channel binding, say).
+    Nothing may be read from it or written to it.
     """
 
     def __init__(self, connection: TLSProtocol) -> None:
@@ -34,6 +35,8 @@ class TLSTransport(asyncio.Transport):
         """Return a fact of the connection, see the class; `default` for what is not known."""
         if name == "tls":
             return self._connection.driver.info
+        if name == "tls_session":
+            return getattr(self._connection.driver.buffer, "session", default)
         if name == "tls_buffer":
             return self._connection.driver.buffer
         return self._connection.below.get_extra_info(name, default)

@@ -67,6 +67,7 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "revocation lists": can.crl,
         "peers beside authorities": can.peers,
         "a say in the verdict": can.peer_verifier,
+        "named sessions": can.named_sessions,
         "early data": can.early_data,
         "encrypted client hello": can.ech,
     }

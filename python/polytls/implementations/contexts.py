@@ -8,7 +8,7 @@ made by putting `InsecureClient` or `InsecureServer` before it among the bases.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, NoReturn, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypedDict, TypeVar
 
 from ..arguments import DEFAULT, Default, seconds_of
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
@@ -16,6 +16,7 @@ from ..identity import SigningChain
 from ..insecure import InsecureConfiguration, warn
 from ..interfaces import ByteStream
 from ..names import Address, host_of, port_of, resolve, verified_name
+from ..sessions import TLSSession, lineage_of
 from ..values import explained_call, instance_of, not_copied
 from .key_log import warn_of_key_log
 from .misuse import NotSSLContext
@@ -32,6 +33,7 @@ __all__ = [
     "InsecureClient",
     "InsecureServer",
     "Listening",
+    "Parameters",
     "Server",
     "signs_elsewhere",
     "verification",
@@ -50,6 +52,17 @@ class Listening(TypedDict):
     do_handshake_on_accept: bool
     handshake_timeout: float | None
     handshake_limit: int
+
+
+class Parameters(NamedTuple):
+    """What belongs to one client connection: the core's `Parameters`."""
+
+    #: The name to verify, in the form TLS uses it; None only where names are not verified.
+    verified: str | None
+    #: The server's port, if it is known. Sessions are remembered by the name and this.
+    port: int | None = None
+    #: The session to resume, as `_admit` returned it for this name; None: one that is remembered.
+    offer: Any = None
 
 
 def verification(insecure: InsecureConfiguration | None) -> tuple[bool, bool]:
@@ -94,18 +107,26 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         """Check, read and parse everything."""
 
     @abstractmethod
-    def _make_buffer(self, verified: str | None) -> _Buffer: ...
+    def _admit(self, lineage: Any, verified: str | None) -> Any:
+        """Give the whole verdict on a session for a name now; return what offers it.
+
+        No library verifies anything when it resumes. `lineage`: what `TLSSession` was made with.
+        Raises ValueError, from the CertificateVerificationError if it is one.
+        """
+
+    @abstractmethod
+    def _make_buffer(self, parameters: Parameters) -> _Buffer: ...
 
     @abstractmethod
     def _make_connection(
-        self, addresses: list[Address], port: int, verified: str | None, timeout: float | None
+        self, addresses: list[Address], parameters: Parameters, timeout: float | None
     ) -> _Socket: ...
 
     @abstractmethod
     def _make_wrapped(
         self,
         sock: socket.socket | ByteStream,
-        verified: str | None,
+        parameters: Parameters,
         leftover: Buffer,
         do_handshake_on_connect: bool,
     ) -> _Socket | StreamSocket: ...
@@ -127,23 +148,27 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         *,
         server_hostname: str | None = None,
         timeout: float | Default | None = DEFAULT,
+        session: TLSSession | None = None,
     ) -> _Socket:
         """Resolve, connect and do the handshake; return the connected socket.
 
         `server_hostname`: the name to verify where it is not the address's host. `timeout`:
         seconds for all of it, and for each later call; None waits for ever; by default that of
-        `socket.setdefaulttimeout`.
+        `socket.setdefaulttimeout`. `session`: the one to resume, of another connection
+        (`SupportsSession`).
 
         Raises TimeoutError, `socket.gaierror`, other OSErrors as a plain socket does, and TLSError
-        for what the handshake finds; ValueError for what is no host name.
+        for what the handshake finds; ValueError for what is no host name, and for a session that
+        must not be resumed on this connection.
         """
-        return self._connect(address, server_hostname, timeout)
+        return self._connect(address, server_hostname, timeout, session)
 
     def _connect(
         self,
         address: tuple[str | None, int],
         server_hostname: str | None,
         timeout: float | Default | None,
+        session: TLSSession | None,
     ) -> _Socket:
         verified = self._name_of(host_of(address) if server_hostname is None else server_hostname)
         seconds = seconds_of(timeout)
@@ -152,7 +177,9 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
                 "timeout: connecting takes time; give more than 0, and setblocking(False) "
                 "afterwards"
             )
-        return self._make_connection(resolve(address), port_of(address), verified, seconds)
+        offer = self._offer(session, verified)
+        parameters = Parameters(verified, port_of(address), offer)
+        return self._make_connection(resolve(address), parameters, seconds)
 
     @explained_call
     def wrap_socket(
@@ -162,18 +189,43 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         *,
         leftover: Buffer = b"",
         do_handshake_on_connect: bool = True,
+        session: TLSSession | None = None,
     ) -> _Socket | StreamSocket:
         """Begin TLS on a connection that exists (`SupportsClientWrapSocket.wrap_socket`)."""
         verified = verified_name(server_hostname)
-        return self._make_wrapped(sock, verified, leftover, do_handshake_on_connect)
+        return self._wrap(sock, verified, leftover, do_handshake_on_connect, session)
+
+    def _wrap(
+        self,
+        sock: socket.socket | ByteStream,
+        verified: str | None,
+        leftover: Buffer,
+        do_handshake_on_connect: bool,
+        session: TLSSession | None,
+    ) -> _Socket | StreamSocket:
+        # Costs milliseconds; buffers do without it.
+        from ..streams import port_below
+
+        parameters = Parameters(verified, port_below(sock), self._offer(session, verified))
+        return self._make_wrapped(sock, parameters, leftover, do_handshake_on_connect)
 
     @explained_call
-    def create_buffer(self, server_hostname: str) -> _Buffer:
+    def create_buffer(self, server_hostname: str, *, session: TLSSession | None = None) -> _Buffer:
         """Return one side of a connection in memory, to the server of that name.
 
-        Raises ValueError for what is no host name, TypeError for what is no str.
+        `session`: as `connect` has it.
+
+        Raises ValueError for what is no host name, and as `connect` for a session; TypeError for
+        what is no str.
         """
-        return self._make_buffer(verified_name(server_hostname))
+        return self._buffer(verified_name(server_hostname), session)
+
+    def _buffer(self, verified: str | None, session: TLSSession | None) -> _Buffer:
+        return self._make_buffer(Parameters(verified, offer=self._offer(session, verified)))
+
+    def _offer(self, session: TLSSession | None, verified: str | None) -> Any:
+        """What offers the session that is named, if one is; nothing has been sent by then."""
+        return None if session is None else self._admit(lineage_of(session, self), verified)
 
     def _name_of(self, name: str | None) -> str | None:
         """The name to verify, in the form TLS uses it."""
@@ -324,10 +376,11 @@ class InsecureClient(Client[_Buffer, _Socket]):
         *,
         server_hostname: str | None = None,
         timeout: float | Default | None = DEFAULT,
+        session: TLSSession | None = None,
     ) -> _Socket:
         """As `ClientContext.connect`, with a warning."""
         warn("InsecureClientContext.connect", stacklevel=3)
-        return self._connect(address, server_hostname, timeout)
+        return self._connect(address, server_hostname, timeout, session)
 
     @explained_call
     def wrap_socket(
@@ -337,17 +390,20 @@ class InsecureClient(Client[_Buffer, _Socket]):
         *,
         leftover: Buffer = b"",
         do_handshake_on_connect: bool = True,
+        session: TLSSession | None = None,
     ) -> _Socket | StreamSocket:
         """As `ClientContext.wrap_socket`, with a warning."""
         warn("InsecureClientContext.wrap_socket", stacklevel=3)
         verified = self._name_of(server_hostname)
-        return self._make_wrapped(sock, verified, leftover, do_handshake_on_connect)
+        return self._wrap(sock, verified, leftover, do_handshake_on_connect, session)
 
     @explained_call
-    def create_buffer(self, server_hostname: str | None = None) -> _Buffer:
+    def create_buffer(
+        self, server_hostname: str | None = None, *, session: TLSSession | None = None
+    ) -> _Buffer:
         """As `ClientContext.create_buffer`, with a warning."""
         warn("InsecureClientContext.create_buffer", stacklevel=3)
-        return self._make_buffer(self._name_of(server_hostname))
+        return self._buffer(self._name_of(server_hostname), session)
 
     def _name_of(self, name: str | None) -> str | None:
         # Where names are not checked none is needed; the server is then not told one either.

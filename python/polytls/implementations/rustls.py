@@ -30,7 +30,15 @@ from ..info import SessionStatistics
 from ..insecure import InsecureConfiguration, InsecureTLSImplementation
 from ..interfaces import ByteStream, TLSImplementation
 from ..names import Address
-from .contexts import Client, InsecureClient, InsecureServer, Listening, Server, verification
+from .contexts import (
+    Client,
+    InsecureClient,
+    InsecureServer,
+    Listening,
+    Parameters,
+    Server,
+    verification,
+)
 from .key_log import writer
 
 if TYPE_CHECKING:
@@ -80,6 +88,7 @@ CAPABILITIES: Final = Capabilities(
     crl=True,
     peer_verifier=True,
     early_data=True,
+    named_sessions=True,
 )
 
 
@@ -145,7 +154,7 @@ def _wrapped(
     sock: socket.socket | ByteStream,
     leftover: Buffer,
     do_handshake_on_connect: bool,
-    native: Callable[[socket.socket, bytes, object], _native.SocketHandle],
+    native: Callable[[socket.socket, bytes], _native.SocketHandle],
     generic: Callable[[], _native.TLSBuffer],
     *,
     serves: bool,
@@ -153,7 +162,7 @@ def _wrapped(
     """A socket of the system's is driven natively, any other stream generically."""
     from ..streams import wrap
     from ..streams.carrier import is_plain
-    from ..streams.upgrade import check_leftover, check_stream
+    from ..streams.upgrade import check_leftover, port_below
 
     if not is_plain(sock):
         return wrap(
@@ -166,11 +175,10 @@ def _wrapped(
 
     plain = cast("socket.socket", sock)
     received = bytes(view_of("leftover", leftover))
-    check_stream(plain)
-    peer = plain.getpeername()
+    port_below(plain)  # Has a peer, or raises.
     try:
         check_leftover(received, serves=serves)
-        made = RustlsSocket(native(plain, received, peer))
+        made = RustlsSocket(native(plain, received))
     except BaseException:
         plain.close()
         raise
@@ -197,34 +205,32 @@ class RustlsClientContext(_Effective, Client[_native.TLSBuffer, "RustlsSocket"])
             trust=trust_data(configuration.trust_store, _NAME),
         )
 
-    def _make_buffer(self, verified: str | None) -> _native.TLSBuffer:
-        return self._engine.buffer(self, verified)
+    def _admit(self, lineage: _native.Lineage, verified: str | None) -> _native.Offer:
+        return self._engine.admit(lineage, verified)
+
+    def _make_buffer(self, parameters: Parameters) -> _native.TLSBuffer:
+        return self._engine.buffer(self, parameters)
 
     def _make_connection(
-        self,
-        addresses: list[Address],
-        port: int,  # noqa: ARG002 - the addresses have it
-        verified: str | None,
-        timeout: float | None,
+        self, addresses: list[Address], parameters: Parameters, timeout: float | None
     ) -> RustlsSocket:
         # Costs milliseconds; buffers do without it.
         from .rustls_socket import RustlsSocket
 
-        return RustlsSocket(self._engine.connect(self, addresses, verified, timeout))
+        return RustlsSocket(self._engine.connect(self, parameters, addresses, timeout))
 
     def _make_wrapped(
         self,
         sock: socket.socket | ByteStream,
-        verified: str | None,
+        parameters: Parameters,
         leftover: Buffer,
         do_handshake_on_connect: bool,
     ) -> RustlsSocket | StreamSocket:
-        def native(plain: socket.socket, _: bytes, peer: object) -> _native.SocketHandle:
-            port = peer[1] if isinstance(peer, tuple) else None
-            return self._engine.take_over(self, plain, verified, port)
+        def native(plain: socket.socket, _: bytes) -> _native.SocketHandle:
+            return self._engine.take_over(self, parameters, plain)
 
         def generic() -> _native.TLSBuffer:
-            return self._make_buffer(verified)
+            return self._make_buffer(parameters)
 
         return _wrapped(sock, leftover, do_handshake_on_connect, native, generic, serves=False)
 
@@ -269,7 +275,7 @@ class RustlsServerContext(_Effective, Server[_native.TLSBuffer, "RustlsSocket"])
     def _make_wrapped(
         self, sock: socket.socket | ByteStream, leftover: Buffer, do_handshake_on_connect: bool
     ) -> RustlsSocket | StreamSocket:
-        def native(plain: socket.socket, received: bytes, _: object) -> _native.SocketHandle:
+        def native(plain: socket.socket, received: bytes) -> _native.SocketHandle:
             return self._engine.take_over(self, plain, received)
 
         generic = self._make_buffer

@@ -16,10 +16,11 @@ from ..info import SessionStatistics
 from ..insecure import InsecureTLSImplementation
 from ..interfaces import ByteStream, TLSImplementation
 from ..names import Address
-from .contexts import Client, InsecureClient, InsecureServer, Listening, Server
+from .contexts import Client, InsecureClient, InsecureServer, Listening, Parameters, Server
 from .stdlib_buffer import StdlibBuffer
 from .stdlib_credentials import NAME
 from .stdlib_engine import ClientEngine, ServerEngine
+from .stdlib_sessions import Lineage
 from .stdlib_settings import CAPABILITIES, validate
 
 if TYPE_CHECKING:
@@ -81,31 +82,33 @@ class StdlibClientContext(_Effective, Client[StdlibBuffer, "StreamSocket"]):
     def _open(self) -> None:
         self._engine = ClientEngine(self._configuration, self._insecure)
 
-    def _make_buffer(self, verified: str | None, port: int | None = None) -> StdlibBuffer:
-        return StdlibBuffer(self, self._engine.begin(verified, port))
+    def _admit(self, lineage: Lineage, verified: str | None) -> Lineage:
+        return self._engine.admit(lineage, verified)
+
+    def _make_buffer(self, parameters: Parameters) -> StdlibBuffer:
+        return StdlibBuffer(self, self._engine.begin(parameters))
 
     def _make_connection(
-        self, addresses: list[Address], port: int, verified: str | None, timeout: float | None
+        self, addresses: list[Address], parameters: Parameters, timeout: float | None
     ) -> StreamSocket:
         # Costs milliseconds; buffers do without it.
         from ..streams import Deadline, connect
 
         deadline = Deadline.after(timeout)
-        return connect(addresses, lambda: self._make_buffer(verified, port), timeout, deadline)
+        return connect(addresses, lambda: self._make_buffer(parameters), timeout, deadline)
 
     def _make_wrapped(
         self,
         sock: socket.socket | ByteStream,
-        verified: str | None,
+        parameters: Parameters,
         leftover: Buffer,
         do_handshake_on_connect: bool,
     ) -> StreamSocket:
         from ..streams import wrap
-        from ..streams.upgrade import port_below
 
         return wrap(
             sock,
-            self._make_buffer(verified, port_below(sock)),
+            self._make_buffer(parameters),
             leftover=leftover,
             do_handshake_on_connect=do_handshake_on_connect,
         )

@@ -42,6 +42,7 @@ from ..fork import generation, inherited
 from ..info import ConnectionInfo
 from ..interfaces import ClientContext, ServerContext
 from ..locks import OwnedLock, may_wait_for, owned_lock
+from ..sessions import TLSSession
 from .records import (
     MALFORMED,
     MAX_FRAGMENT,
@@ -55,6 +56,7 @@ from .stdlib_credentials import NAME, refuse
 from .stdlib_engine import Session, Side
 from .stdlib_errors import blame
 from .stdlib_facts import facts_of, peer_chain, presented_chain, verified_chain
+from .stdlib_sessions import Keeper
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -284,6 +286,18 @@ class StdlibBuffer:
         return self._info
 
     @property
+    def session(self) -> TLSSession | None:
+        """The session of this connection, for others to resume."""
+        with self._lock:
+            keeper = self._side.keeper
+            if keeper is None or not self._done or self._failure is not None:
+                return None
+            if not keeper.has_any:
+                self._look(keeper)
+            lineage = keeper.lineage(self._info.peer_chain or (), self._side.verdict)
+            return TLSSession(self._context, lineage)
+
+    @property
     def negotiated_tls_version(self) -> TLSVersion | None:
         """The version agreed on."""
         return self._info.version
@@ -413,6 +427,8 @@ class StdlibBuffer:
             self._done = True
             self._info = facts_of(self._side)
             self._side.counters.count("resumed" if self._info.resumed else "full")
+            if self._side.keeper is not None and not self._info.resumed:
+                self._side.keeper.begin_anew()
             if self._info.version is not TLSVersion.TLSv1_3:
                 self._looks = 1
                 self._remember()
@@ -588,10 +604,12 @@ class StdlibBuffer:
 
     def _remember(self) -> None:
         """Keep the session for later, if there is a new one (in TLS 1.3 that comes after)."""
-        remember = self._side.remember
-        if remember is None or not self._done or not self._looks:
+        if self._side.keeper is None or not self._done or not self._looks:
             return
         self._looks -= 1
+        self._look(self._side.keeper)
+
+    def _look(self, keeper: Keeper) -> None:
         try:
             session = self._tls.session
         except ValueError:
@@ -602,7 +620,8 @@ class StdlibBuffer:
         if once and not session.has_ticket:
             return
         self._remembered = session.id
-        remember(self._side.established(session, self._info.peer_chain or (), once=once))
+        if keeper.keep(session, self._info.peer_chain or (), self._side.verdict, once=once):
+            self._side.counters.count("stored")
 
     # --- the object ---
 

@@ -1,4 +1,4 @@
-"""What the connections of one context share: `ssl.SSLContext`s, the choice of chains, sessions.
+"""What the connections of one context share: `ssl.SSLContext`s, the choice of chains, counters.
 
 A server has one SSLContext for each set of chains that can answer to one name, with the keys of
 all their types: `ssl` cannot see in its callback what a client can verify, but OpenSSL chooses
@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import ssl
 import threading
-import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final
+from typing import Any
 
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup, TLSVersion, known
-from ..fork import renew_in_children
+from ..errors import CertificateVerificationError
 from ..info import SessionStatistics
 from ..insecure import InsecureConfiguration
+from .contexts import Parameters
 from .openssl_names import GROUPS, suites
 from .stdlib_credentials import identity_of
+from .stdlib_sessions import Established, Keeper, Lineage, Place, Sessions
 from .stdlib_settings import Settings, new_context
 from .stdlib_verdict import Judge, Verdict
 
-__all__ = ["ClientEngine", "Counters", "Established", "ServerEngine", "Session", "Side"]
+__all__ = ["ClientEngine", "Counters", "ServerEngine", "Session", "Side"]
 
 
 class Session(ssl.SSLObject):
@@ -33,21 +34,6 @@ class Session(ssl.SSLObject):
 
     #: The name in ClientHello, on a server that got one.
     server_name: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Established:
-    """A session that can be resumed, and what it does not keep of its handshake."""
-
-    session: ssl.SSLSession
-    peer_chain: tuple[bytes, ...]
-    #: By which the server was accepted when it began; None: nobody judged.
-    verdict: Verdict | None
-    #: Until when it may be resumed, in seconds since 1970: no longer than the verdict holds, and
-    #: than a week after the handshake that it began with (RFC 8446 4.6.1).
-    ends: float
-    #: A ticket of TLS 1.3 is used once (RFC 8446 C.4).
-    once: bool
 
 
 class Counters:
@@ -86,8 +72,8 @@ class Side:
     host: str | None = None
     #: The session that is offered to the server.
     offered: Established | None = None
-    #: Keeps a session for later connections; None: sessions are not kept.
-    remember: Callable[[Established], None] | None = None
+    #: Keeps sessions for later connections, on a client that does.
+    keeper: Keeper | None = None
     #: The one group there is to use; None: there are several.
     only_group: NamedGroup | None = None
     #: The leaves of a server's contexts that present one chain alone, DER.
@@ -100,18 +86,6 @@ class Side:
     def own_leaf(self) -> bytes | None:
         """The certificate that a server presents; None where `ssl` does not tell which."""
         return self.leaves.get(self.tls.context)
-
-    def established(
-        self, session: ssl.SSLSession, peer_chain: tuple[bytes, ...], *, once: bool
-    ) -> Established:
-        """Return a session of this connection; one that was resumed passes on its end."""
-        offered = self.offered
-        if offered is not None and self.tls.session_reused:
-            return Established(session, peer_chain, offered.verdict, offered.ends, once)
-        verdict, ends = self.verdict, time.time() + _A_WEEK
-        if verdict is not None and verdict.ends is not None:
-            ends = min(ends, verdict.ends)
-        return Established(session, peer_chain, verdict, ends, once)
 
 
 def _only_group(settings: Settings) -> NamedGroup | None:
@@ -145,28 +119,50 @@ class ClientEngine:
         self, configuration: TLSClientConfiguration, insecure: InsecureConfiguration | None
     ) -> None:
         self._settings = Settings.of(configuration, insecure)
+        self._checks_names = not (insecure and insecure.disable_hostname_check)
         chain = configuration.certificate_chain
         identities = [] if chain is None else [identity_of(chain)]
         self._context = new_context(self._settings, identities)
         self._context.sslobject_class = Session
         self._only_group = _only_group(self._settings)
         sessions = configuration.sessions
-        self._sessions = None if sessions is None else _Sessions(sessions.capacity)
+        self._sessions = None if sessions is None else Sessions(sessions.capacity)
         self.counters = Counters(server=False)
         self.effective_ciphers = _enabled(self._settings, self._context, configuration.ciphers)
 
-    def begin(self, host: str | None, port: int | None) -> Side:
-        """Return a new connection to `host`, a name as `polytls.names` gives it."""
-        key, sessions = (host, port), self._sessions if host is not None else None
-        offered = None if sessions is None else sessions.take(key)
-        if sessions is not None:
-            self.counters.count("misses" if offered is None else "hits")
+    def admit(self, lineage: Lineage, host: str | None) -> Lineage:
+        """Return a session that may be offered to `host`.
 
-        def remember(found: Established) -> None:
-            if sessions is not None:
-                sessions.keep(key, found)
-                self.counters.count("stored")
+        Raises ValueError.
+        """
+        if not self._checks_names and lineage.place.host != host:
+            raise ValueError(
+                "session: it was begun under another name, and names are not checked here; resume "
+                "it under its own name, or let the handshake be a full one"
+            )
+        judge = self._settings.judge
+        try:
+            if judge is not None:
+                judge.admit(lineage.peer_chain, lineage.verdict, host)
+        except CertificateVerificationError as refusal:
+            raise ValueError(
+                f"session: its certificate is not accepted for this connection: {refusal}"
+            ) from refusal
+        return lineage
 
+    def begin(self, parameters: Parameters) -> Side:
+        """Return a new connection to a server."""
+        host, port, lineage = parameters
+        offered = keeper = None
+        if (sessions := self._sessions) is not None:
+            place = Place(host, port)
+            if lineage is not None:
+                offered = sessions.take_of(lineage)
+            elif host is not None:
+                offered = sessions.take(place)
+            keeper = Keeper(sessions, place, lineage, offered)
+            if host is not None:
+                self.counters.count("misses" if offered is None else "hits")
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = self._context.wrap_bio(
             incoming,
@@ -183,7 +179,7 @@ class ClientEngine:
             counters=self.counters,
             host=host,
             offered=offered,
-            remember=None if sessions is None else remember,
+            keeper=keeper,
             only_group=self._only_group,
             judge=self._settings.judge,
         )
@@ -286,51 +282,3 @@ class _NameTable:
     def choices(self) -> set[tuple[int, ...]]:
         """Return all that `candidates` can give."""
         return {self.fallback, *self._exact.values(), *self._wildcard.values()}
-
-
-#: Tickets kept for each server.
-_TICKETS: Final = 8
-
-#: The longest that sessions are resumed after a full handshake, in seconds (RFC 8446 4.6.1).
-_A_WEEK: Final = 7 * 24 * 3600
-
-_Key = tuple[str | None, int | None]
-
-
-class _Sessions:
-    """What one client context remembers, by host and port; the oldest is forgotten first."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self.renew()
-        renew_in_children(self)
-
-    def renew(self) -> None:
-        """Forget everything: a ticket that two processes use is used twice."""
-        self._servers: OrderedDict[_Key, list[Established]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def keep(self, key: _Key, found: Established) -> None:
-        with self._lock:
-            known_ones = self._servers.setdefault(key, [])
-            if not found.once:
-                known_ones[:] = [each for each in known_ones if each.once]
-                known_ones.insert(0, found)
-            else:
-                known_ones.append(found)
-                if len(known_ones) > _TICKETS:
-                    del known_ones[0]
-            self._servers.move_to_end(key)
-            while len(self._servers) > self._capacity:
-                self._servers.popitem(last=False)
-
-    def take(self, key: _Key) -> Established | None:
-        """Return the newest that goes on; a ticket of TLS 1.3 is then gone."""
-        with self._lock:
-            known_ones = self._servers.get(key, [])
-            now = time.time()
-            known_ones[:] = [each for each in known_ones if now <= each.ends]
-            if not known_ones:
-                return None
-            self._servers.move_to_end(key)
-            return known_ones.pop() if known_ones[-1].once else known_ones[-1]

@@ -72,6 +72,7 @@ CAPABILITIES: Final = Capabilities(
     peers=True,
     crl=True,
     peer_verifier=True,
+    named_sessions=True,
 )
 
 

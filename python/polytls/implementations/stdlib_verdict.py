@@ -94,6 +94,21 @@ class Judge:
         path, ends = self._judge.judge(presented, hostname=hostname, vouched=vouched)
         return Verdict(path, ends, vouched)
 
+    def admit(
+        self, presented: tuple[bytes, ...], before: Verdict | None, hostname: str | None
+    ) -> None:
+        """Give the whole verdict on a session that is named for a connection to `hostname`.
+
+        `presented`: by its server when it began. `before`: the verdict of then.
+
+        Raises CertificateVerificationError.
+        """
+        if not presented:
+            said = "its server presented no certificate"
+            raise self.explain(VerificationFailure.NO_CERTIFICATE, said, (), hostname)
+        vouched = None if before is None else before.vouched
+        self._judge.judge(presented, hostname=hostname, vouched=vouched)
+
     def judge_again(
         self, presented: tuple[bytes, ...], before: Verdict | None, hostname: str | None
     ) -> Verdict:

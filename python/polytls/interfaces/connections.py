@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import IO, TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..info import ConnectionInfo
+from ..sessions import TLSSession
 
 if TYPE_CHECKING:
     import socket
@@ -29,6 +30,7 @@ __all__ = [
     "SupportsSeal",
     "SupportsSendall",
     "SupportsSendfile",
+    "SupportsSession",
     "SupportsShutdown",
     "SupportsSocketOptions",
     "SupportsTimeout",
@@ -385,6 +387,38 @@ class SupportsInfo(Protocol):
     @abstractmethod
     def info(self) -> ConnectionInfo:
         """The facts as they are known now."""
+        ...
+
+
+@runtime_checkable
+class SupportsSession(Protocol):
+    """A socket or buffer whose session can be named for other connections to resume: FTPS.
+
+    `connect`, `wrap_socket` and `create_buffer` of the same client's context take it as `session=`.
+
+    No library verifies anything when it resumes. So before a session that is named is offered, its
+    certificate chain gets the whole verdict (trust, name, validity, revocation, pins,
+    `peer_verifier`) for the new connection's name at that moment. If the verdict is no, the call
+    raises ValueError, with the CertificateVerificationError as its cause. ValueError as well for
+    the session of another context, and for one of another name where names are not verified;
+    TypeError for what is no session. Nothing has been sent by then, and no socket was connected or
+    taken.
+
+    The server may decline; the handshake is then a full one. So it is where nothing is left to be
+    offered: no ticket has come, the session has ended, or the process was forked. A ticket that was
+    not offered before is preferred; else the last one is offered again, without early data.
+    """
+
+    @property
+    @abstractmethod
+    def session(self) -> TLSSession | None:
+        """The session of this connection.
+
+        It is the same for all connections that resume it, and the tickets that any of them receives
+        belong to it, so it can be taken as soon as the handshake is done. None before that, after
+        a failure, on a server, on a listener, and where the context keeps no sessions. Known after
+        closing, too.
+        """
         ...
 
 

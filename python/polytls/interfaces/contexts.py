@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ..constants import CipherSuite
 from ..info import SessionStatistics
+from ..sessions import TLSSession
 from .connections import ByteStream
 from .pep748 import TLSSocket
 
@@ -36,8 +37,11 @@ class SupportsClientWrapSocket(Protocol):
         *,
         leftover: Buffer = b"",
         do_handshake_on_connect: bool = True,
+        session: TLSSession | None = None,
     ) -> TLSSocket:
         """Take over the connected `sock`, do the handshake, and return the TLS socket.
+
+        `session`: the one to resume, where the implementation can (`SupportsSession`).
 
         It has the timeout that `sock` had, and the handshake has to be done within it; on a
         non-blocking one, or without `do_handshake_on_connect`, `do_handshake`, `recv` or `send`

@@ -40,7 +40,7 @@ from .endings import CLOSE_TIMEOUT
 from .listener import HANDSHAKE_LIMIT, HANDSHAKE_TIMEOUT, StreamListener, listen
 from .turns import LINGER
 from .unwrapped import UnwrappedSocket, UnwrappedStream
-from .upgrade import begins_hello, wrap
+from .upgrade import begins_hello, port_below, wrap
 from .waiting import Deadline
 
 __all__ = [
@@ -56,5 +56,6 @@ __all__ = [
     "begins_hello",
     "connect",
     "listen",
+    "port_below",
     "wrap",
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..arguments import amount_of, view_of
 from ..interfaces import SupportsChannelBinding, SupportsEarlyData, SupportsExporter
+from ..sessions import TLSSession
 from .waiting import Deadline
 
 if TYPE_CHECKING:
@@ -78,6 +79,17 @@ class _CarriesEarlyData(_Offer):
             return turns.drive(lambda: self._driver.read_early(size), deadline, sends=True)
 
 
+class _NamesItsSession(_Offer):
+    __slots__ = ()
+
+    @property
+    def session(self) -> TLSSession | None:
+        """The session of this connection, for others to resume (`SupportsSession`)."""
+        buffer: Any = self._driver.buffer
+        found: TLSSession | None = buffer.session
+        return found
+
+
 def offers_of(buffer: type) -> tuple[type, ...]:
     """Return what a class adds to a socket over buffers of this class."""
     offers = {
@@ -85,4 +97,6 @@ def offers_of(buffer: type) -> tuple[type, ...]:
         SupportsChannelBinding: _Binds,
         SupportsEarlyData: _CarriesEarlyData,
     }
-    return tuple(offer for protocol, offer in offers.items() if issubclass(buffer, protocol))
+    found = [offer for protocol, offer in offers.items() if issubclass(buffer, protocol)]
+    # A class cannot be asked for a protocol with a property (`SupportsSession`).
+    return (*found, _NamesItsSession) if hasattr(buffer, "session") else (*found,)

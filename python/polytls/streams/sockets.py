@@ -21,6 +21,7 @@ from ..files import MakesFiles
 from ..fork import generation
 from ..info import ConnectionInfo
 from ..interfaces import ClientContext, ServerContext
+from ..sessions import TLSSession
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -163,6 +164,11 @@ class SocketBase(MakesFiles, ABC):
         raise OSError(errno.EINVAL, f"this is a {self._kind}")
 
     # --- of connections alone ---
+
+    if TYPE_CHECKING:
+        # Connections have it where their buffers do (`offers`).
+        @property
+        def session(self) -> TLSSession | None: ...
 
     def _check_connection(self) -> None:
         self._refuse()

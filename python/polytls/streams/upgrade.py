@@ -18,7 +18,7 @@ from .waiting import Deadline
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["begins_hello", "check_leftover", "check_stream", "wrap"]
+__all__ = ["begins_hello", "check_leftover", "check_stream", "port_below", "wrap"]
 
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1

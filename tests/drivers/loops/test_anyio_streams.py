@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -445,3 +446,41 @@ def test_what_came_while_a_client_sent_is_there_to_be_received(run: Run, lab: La
             assert await receive_exactly(client, 70_004) == b"welcome" * 10_000 + b"done"
 
     run(main)
+
+
+@pytest.mark.parametrize("blocks", [False, True], ids=["at once", "asking a verifier"])
+def test_a_session_is_named_for_another_connection(
+    request: pytest.FixtureRequest, run: Run, lab: Lab, version: TLSVersion, blocks: bool
+) -> None:
+    if blocks and request.node.callspec.params["run"] == "trio":
+        pytest.skip("trio keeps its worker threads for ten seconds, longer than a test may")
+    asked: list[threading.Thread] = []
+    given: Any = {"peer_verifier": lambda _: asked.append(threading.current_thread())}
+    tls = lab.client(version=version, **(given if blocks else {}))
+
+    async def echo(stream: TLSStream) -> None:
+        async with stream:
+            await stream.send(await stream.receive())
+
+    async def visit(port: int, **given: Any) -> Any:
+        async with await dialled(lab, port, tls=tls, **given) as stream:
+            await stream.send(b"hello")
+            assert await stream.receive() == b"hello"
+            return stream.extra(TLSAttribute.info).resumed, stream.extra(TLSAttribute.session)
+
+    async def main() -> None:
+        async with listening(lab, echo) as port:
+            _, session = await visit(port)
+            for _ in range(3):
+                assert await visit(port, session=session) == (True, session)
+            given = {"server_hostname": "stranger.example", "session": session}
+            below, there = wire()
+            async with below, there:
+                with pytest.raises(ValueError, match=r"^session: "):
+                    await TLSStream.wrap(below, tls, **given)
+                await below.send(b"not taken")
+                assert await there.receive() == b"not taken"
+
+    run(main)
+    assert bool(asked) is blocks
+    assert threading.main_thread() not in asked

@@ -14,6 +14,7 @@ from polytls import (
     NotTLSError,
     PeerMisbehaved,
     TLSError,
+    TLSVersion,
     WantReadError,
 )
 from polytls.testing.conformance.lab import Lab
@@ -284,6 +285,60 @@ def test_a_plaintext_answer_is_told_apart(run: Any, serve: Any, leave: Any, lab:
                 await polytls.asyncio.start_tls_streams(
                     reader, writer, lab.client(), server_hostname=lab.host
                 )
+            await leave(writer)
+
+    run(main)
+
+
+def test_a_session_is_named_where_a_connection_becomes_tls(
+    run: Any, serve: Any, leave: Any, lab: Lab, version: TLSVersion
+) -> None:
+    tls = lab.client(version=version, peer_verifier=lambda _: None)
+    server = lab.server()
+
+    async def echo_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readline() == b"starttls\n"
+        writer.write(b"go on\n")
+        await polytls.asyncio.start_tls_streams(reader, writer, server)
+        writer.write(await reader.readline())
+        await leave(writer)
+
+    async def visit(address: tuple[str, int], **given: Any) -> Any:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"starttls\n")
+        assert await reader.readline() == b"go on\n"
+        given.setdefault("server_hostname", lab.host)
+        try:
+            await polytls.asyncio.start_tls_streams(reader, writer, tls, **given)
+            writer.write(b"hello\n")
+            assert await reader.readline() == b"hello\n"
+            return writer.get_extra_info("tls").resumed, writer.get_extra_info("tls_session")
+        finally:
+            await leave(writer)
+
+    async def main() -> None:
+        async with serve(echo_once, None) as address:
+            _, session = await visit(address)
+            assert await visit(address, session=session) == (True, session)
+
+    run(main)
+
+
+def test_a_session_that_must_not_be_resumed_leaves_the_streams_in_plaintext(
+    run: Any, serve: Any, echo: Any, leave: Any, lab: Lab
+) -> None:
+    tls = lab.client(peer_verifier=lambda _: None)
+    session: Any = lab.connect(tls).client.session
+
+    async def main() -> None:
+        async with serve(echo, None) as address:
+            reader, writer = await asyncio.open_connection(*address)
+            with pytest.raises(ValueError, match=r"^session: "):
+                await polytls.asyncio.start_tls_streams(
+                    reader, writer, tls, server_hostname="stranger.example", session=session
+                )
+            writer.write(b"still in plaintext\n")
+            assert await reader.readline() == b"still in plaintext\n"
             await leave(writer)
 
     run(main)

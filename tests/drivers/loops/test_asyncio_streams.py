@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -336,5 +337,53 @@ def test_arguments_that_are_wrong_are_named(run: Any, echo: Any, lab: Lab) -> No
             arguments = [echo] if function is starts else []
             with pytest.raises(kind, match=message):
                 await function(*arguments, **where)
+
+    run(main)
+
+
+@pytest.mark.parametrize("blocks", [False, True], ids=["at once", "asking a verifier"])
+def test_a_session_is_named_for_another_connection(
+    run: Any,
+    serve: Any,
+    dial: Any,
+    echo: Any,
+    leave: Any,
+    lab: Lab,
+    version: TLSVersion,
+    blocks: bool,
+) -> None:
+    asked: list[threading.Thread] = []
+    given = {"peer_verifier": lambda _: asked.append(threading.current_thread())} if blocks else {}
+
+    async def main() -> None:
+        tls = lab.client(version=version, **given)
+        async with serve(echo, lab.server(lab.chain(lab.host, "other.example"))) as address:
+            reader, writer = await dial(address, tls)
+            writer.write(b"hello")
+            assert await reader.readexactly(5) == b"hello"
+            session = writer.get_extra_info("tls_session")
+            for _ in range(3):
+                resumed_reader, resumed = await dial(address, tls, session=session)
+                assert resumed.get_extra_info("tls").resumed is True
+                assert resumed.get_extra_info("tls_session") == session
+                resumed.write(b"hello")
+                assert await resumed_reader.readexactly(5) == b"hello"
+                await leave(resumed)
+            with pytest.raises(ValueError, match=r"^session: "):
+                await dial(address, tls, session=session, server_hostname="stranger.example")
+            with pytest.raises(ValueError, match=r"^session: "):
+                await dial(address, lab.client(), session=session)
+            await leave(writer)
+
+    run(main)
+    assert bool(asked) is blocks
+    assert threading.main_thread() not in asked
+
+
+def test_a_session_without_tls_is_refused(run: Any, lab: Lab) -> None:
+    async def main() -> None:
+        session: Any = lab.connect().client.session
+        with pytest.raises(ValueError, match="only meaningful with tls"):
+            await polytls.asyncio.open_connection("127.0.0.1", 1, session=session)
 
     run(main)

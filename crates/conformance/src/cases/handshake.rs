@@ -1,7 +1,7 @@
 //! The handshake itself: how it is driven, and what is known of it afterwards.
 
 use polytls_core::config::{ClientAuthentication, Verification};
-use polytls_core::{Alert, Error, Role, VerificationFailure};
+use polytls_core::{Alert, Error, Parameters, Role, VerificationFailure};
 
 use crate::credentials::{ADDRESS, HOST};
 use crate::pair::{Cut, Pair, other};
@@ -167,14 +167,17 @@ pub(super) fn an_address_is_verified_and_never_sent_as_a_name(scene: &Scene<'_>)
 pub(super) fn a_client_that_verifies_names_needs_one(scene: &Scene<'_>) {
     let mut config = scene.client_config();
     let strict = scene.backend.client(&config).expect("a client engine");
-    assert_is!(strict.session(None, None).err(), Some(Error::Misuse(_)));
+    assert_is!(
+        strict.session(&Parameters::default()).err(),
+        Some(Error::Misuse(_))
+    );
 
     config.verification = Verification::AnyName;
     let engines = scene.engines(&config, &scene.server_config());
     let pair = Pair::new(
         engines
             .client
-            .session(None, None)
+            .session(&Parameters::default())
             .expect("a client session"),
         engines.server.session().expect("a server session"),
     )

@@ -264,6 +264,26 @@ def early_data(ground: Ground) -> None:
     assert taken() == b""
 
 
+def named_session(ground: Ground) -> None:
+    """A child has no tickets of its parent's: its handshake is a full one. The parent goes on."""
+    first = tie(ground.client.create_buffer(HOST), ground.server.create_buffer())
+    assert read(first.client.read) == b""
+    session = first.client.session
+
+    def resumed() -> bool:
+        buffer = ground.client.create_buffer(HOST, session=session)
+        found: bool = tie(buffer, ground.server.create_buffer()).client.info.resumed
+        return found
+
+    def child() -> None:
+        assert not resumed()
+
+    assert resumed()
+    in_child(child)()
+    for _ in range(5):
+        assert resumed()
+
+
 def read(call: Callable[[int], Any]) -> Any:
     """What it gives, or nothing."""
     try:
@@ -281,8 +301,8 @@ CASES = {
     "closed once": closed_once,
 }
 
-#: Run by `test_early_data.py`.
-OTHERS = {"early data": early_data}
+#: Run by `test_early_data.py` and `test_named_sessions.py`.
+OTHERS = {"early data": early_data, "named session": named_session}
 
 
 def assert_done_in_a_process(name: str, case: str) -> None:

@@ -47,6 +47,7 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "no key log": lambda target: not target.capabilities.key_log,
     "ticket keys": lambda target: target.capabilities.ticket_keys,
     "no ticket keys": lambda target: not target.capabilities.ticket_keys,
+    "named sessions": lambda target: target.capabilities.named_sessions,
     "early data": lambda target: target.capabilities.early_data,
     "no early data": lambda target: not target.capabilities.early_data,
     "signers": lambda target: "signer" in target.capabilities.key_sources,

@@ -15,7 +15,14 @@ from typing import Any, Final
 
 import pytest
 
-from polytls import Capabilities, ConfigurationError, SessionStatistics, TLSError, interfaces
+from polytls import (
+    Capabilities,
+    ConfigurationError,
+    SessionStatistics,
+    TLSError,
+    TLSSession,
+    interfaces,
+)
 from polytls.testing.conformance.lab import PATIENCE
 from polytls.testing.conformance.selection import needs
 from polytls.testing.conformance.upgrade import tied
@@ -30,6 +37,7 @@ TOLD: Final[dict[Any, Callable[[Capabilities], bool]]] = {
     interfaces.SupportsExporter: lambda capabilities: capabilities.exporter,
     interfaces.SupportsChannelBinding: lambda capabilities: bool(capabilities.channel_bindings),
     interfaces.SupportsEarlyData: lambda capabilities: capabilities.early_data,
+    interfaces.SupportsSession: lambda capabilities: capabilities.named_sessions,
 }
 
 #: Names that the PEP's buffers have with a meaning of their own.
@@ -135,6 +143,11 @@ def _info(side: Any, _: Any, __: Any) -> None:
     assert side.info.version is side.negotiated_tls_version is not None
 
 
+def _session(side: Any, _: Any, __: Any) -> None:
+    serves = side.context.configuration.__class__.__name__ == "TLSServerConfiguration"
+    assert isinstance(side.session, type(None) if serves else TLSSession)
+
+
 def _exporter(side: Any, other: Any, _: Any) -> None:
     asked = ("EXPORTER-claims", None, 32)
     assert side.export_keying_material(*asked) == other.export_keying_material(*asked)
@@ -167,6 +180,7 @@ PROBES: Final[dict[Any, Callable[..., None]]] = {
     interfaces.SupportsFileno: _fileno,
     interfaces.SupportsHandshakeMayBlock: _handshake_may_block,
     interfaces.SupportsInfo: _info,
+    interfaces.SupportsSession: _session,
     interfaces.SupportsKeyUpdate: _key_update,
     interfaces.SupportsMakefile: _makefile,
     interfaces.SupportsOpen: _open,

@@ -23,6 +23,7 @@ from polytls import (
     WantReadError,
 )
 from polytls.testing import CertificateAuthority, Pair
+from polytls.testing.conformance.hello import offered_tickets
 from polytls.testing.conformance.lab import PATIENCE
 from polytls.testing.conformance.selection import needs
 
@@ -142,26 +143,6 @@ def test_sessions_of_one_version_are_not_resumed_in_another(lab: Any) -> None:
         )
 
 
-def _offered_tickets(flight: bytes) -> list[bytes]:
-    """The identities in pre_shared_key of a ClientHello in one record (RFC 8446 4.2.11)."""
-    at = 5 + 4 + 2 + 32  # Record and handshake headers, version, random.
-    at += 1 + flight[at]
-    at += 2 + int.from_bytes(flight[at : at + 2], "big")
-    at += 1 + flight[at]
-    at += 2
-    found = []
-    while at < len(flight):
-        kind, length = (int.from_bytes(flight[at + i : at + i + 2], "big") for i in (0, 2))
-        if kind == 41:
-            identities = flight[at + 6 : at + 6 + int.from_bytes(flight[at + 4 : at + 6], "big")]
-            while identities:
-                size = int.from_bytes(identities[:2], "big")
-                found.append(identities[2 : 2 + size])
-                identities = identities[2 + size + 4 :]
-        at += 4 + length
-    return found
-
-
 def test_a_ticket_of_tls_1_3_is_offered_once(lab: Any) -> None:
     client, server = lab.client(version=TLSVersion.TLSv1_3), lab.server()
     for _ in range(3):
@@ -171,7 +152,7 @@ def test_a_ticket_of_tls_1_3_is_offered_once(lab: Any) -> None:
         buffer = client.create_buffer(lab.host)
         with pytest.raises(WantReadError):
             buffer.do_handshake()
-        offered += _offered_tickets(lab.outgoing(buffer))
+        offered += offered_tickets(lab.outgoing(buffer))
     assert offered
     assert len(offered) < 12, "more tickets than any server gives"
     assert len(set(offered)) == len(offered)
@@ -187,7 +168,7 @@ def test_nothing_is_kept_of_a_connection_whose_peer_was_refused(
         with pytest.raises(WantReadError):
             buffer.do_handshake()
         flight = lab.outgoing(buffer)
-        assert _offered_tickets(flight) == []
+        assert offered_tickets(flight) == []
         pair = Pair(buffer, server.create_buffer())
         pair.server.process_incoming(flight)
         outcome = lab.settle(pair)

@@ -1,0 +1,69 @@
+"""Sessions as they are named: what one connection hands out for others to resume."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, final
+
+__all__ = ["TLSSession", "lineage_of"]
+
+
+@final
+class TLSSession:
+    """The session of a connection, for other connections of the same context to resume.
+
+    Opaque: a program takes it from `connection.session` and passes it as `session=`. Two handles
+    are equal if they stand for the same session. It cannot be changed, copied or pickled: what is
+    behind it are secrets of this process. `docs/resumption.md` says what is checked before a
+    session is offered.
+
+    `context`: the one that it belongs to. `lineage`: for implementations, which make these; what
+    only they know.
+    """
+
+    __slots__ = ("__weakref__", "_context", "_lineage")
+    _context: Any
+    _lineage: Any
+
+    def __init__(self, context: object, lineage: object) -> None:
+        object.__setattr__(self, "_context", context)
+        object.__setattr__(self, "_lineage", lineage)
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("TLSSession is final: connections make it")
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"TLSSession is immutable: cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"TLSSession is immutable: cannot delete {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not TLSSession:
+            return NotImplemented
+        return self._context is other._context and bool(self._lineage == other._lineage)
+
+    def __hash__(self) -> int:
+        return hash((id(self._context), self._lineage))
+
+    def __repr__(self) -> str:
+        return f"<TLSSession of {type(self._context).__name__}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a TLS session cannot be pickled or copied: it is good in this process")
+
+
+def lineage_of(session: TLSSession, context: object) -> Any:
+    """Return what `context` knows of a session that was named for a connection of its own.
+
+    Raises TypeError for what is no session, ValueError for that of another context.
+    """
+    if type(session) is not TLSSession:
+        raise TypeError(
+            f"session must be the session of a connection, not {type(session).__name__}"
+        )
+    if session._context is not context:
+        raise ValueError(
+            "session: it belongs to another context; a session can be resumed by the context of "
+            "its connection alone"
+        )
+    return session._lineage
