@@ -11,10 +11,15 @@ need openssl openssl
 need curl curl
 need tshark tshark
 need stunnel4 stunnel4
+PATH="$PATH:/usr/sbin" need proftpd proftpd-core
+need /usr/lib/proftpd/mod_tls.so proftpd-mod-crypto
 PATH="$PATH:/usr/sbin" need dovecot dovecot-core
 need /usr/lib/dovecot/imap dovecot-imapd
 need /usr/lib/dovecot/pop3 dovecot-pop3d
 need /usr/lib/postfix/sbin/master postfix
+# Two servers for FTP cannot be installed at once: of vsftpd the program alone is taken.
+vsftpd=/usr/local/sbin/vsftpd
+PATH="$PATH:/usr/sbin" command -v vsftpd >/dev/null 2>&1 || [ -x $vsftpd ] || missing="$missing libwrap0"
 [ -z "$missing" ] && exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
@@ -29,3 +34,11 @@ $run apt-get update -qq
 # shellcheck disable=SC2086 # a list of packages
 $run env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
 	apt-get install -y -qq --no-install-recommends $missing
+
+PATH="$PATH:/usr/sbin" command -v vsftpd >/dev/null 2>&1 || [ -x $vsftpd ] && exit 0
+folder=$(mktemp -d)
+trap 'rm -r "$folder"' EXIT
+chmod 755 "$folder"
+(cd "$folder" && apt-get download -qq vsftpd)
+dpkg-deb --fsys-tarfile "$folder"/vsftpd_*.deb | tar -xO ./usr/sbin/vsftpd >"$folder/vsftpd"
+$run install -m 755 "$folder/vsftpd" $vsftpd

@@ -1,0 +1,195 @@
+"""FTPS: vsftpd and ProFTPD, where data connections have to resume the control connection's session.
+
+The client is the one of docs/resumption.md. Each server runs from a folder of its own, with no file
+of the system's configuration, and is ended by the test. Both change to users of their own, which
+only root may do.
+"""
+
+from __future__ import annotations
+
+import ftplib
+import io
+import os
+import shutil
+import socket
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pages import ROOT, programs
+from polytls import RaggedEOF, TLSVersion
+
+pytestmark = [
+    pytest.mark.peers(driver=True),
+    pytest.mark.skipif(os.geteuid() != 0, reason="FTP servers are started by root"),
+]
+
+#: What nothing in these tests may take, in seconds.
+PATIENCE = 30.0
+
+#: The name that the server's certificate has, and that the client dials.
+HOST = "localhost"
+
+PAGE = ROOT / "docs" / "resumption.md"
+
+#: Settings of vsftpd; session reuse is required by default.
+VSFTPD = """\
+    listen=YES
+    background=NO
+    listen_address=127.0.0.1
+    listen_port={port}
+    anonymous_enable=YES
+    no_anon_password=YES
+    anon_root={folder}/root
+    write_enable=YES
+    anon_upload_enable=YES
+    ssl_enable=YES
+    allow_anon_ssl=YES
+    force_anon_logins_ssl=YES
+    force_anon_data_ssl=YES
+    ssl_ciphers=HIGH
+    rsa_cert_file={folder}/cert.pem
+    rsa_private_key_file={folder}/key.pem
+    secure_chroot_dir={folder}/empty
+    seccomp_sandbox=NO
+    isolate=NO
+    isolate_network=NO
+"""
+
+#: Settings of ProFTPD; session reuse is required by default.
+PROFTPD = """\
+    ModulePath /usr/lib/proftpd
+    LoadModule mod_tls.c
+    ServerType standalone
+    DefaultAddress 127.0.0.1
+    Port {port}
+    UseIPv6 off
+    UseReverseDNS off
+    User nobody
+    Group nogroup
+    DelayEngine off
+    WtmpLog off
+    TransferLog none
+    PidFile {folder}/pid
+    ScoreboardFile {folder}/scoreboard
+    SystemLog {folder}/log
+    TLSEngine on
+    TLSRequired on
+    TLSProtocol TLSv1.2 TLSv1.3
+    TLSECCertificateFile {folder}/cert.pem
+    TLSECCertificateKeyFile {folder}/key.pem
+    TLSVerifyClient off
+    <Anonymous {folder}/root>
+      User ftp
+      Group nogroup
+      UserAlias anonymous ftp
+      RequireValidShell off
+    </Anonymous>
+"""
+
+SERVERS = {
+    "vsftpd": (VSFTPD, lambda path: ("vsftpd", path)),
+    "ProFTPD": (PROFTPD, lambda path: ("proftpd", "-n", "-q", "-c", path)),
+}
+
+
+@pytest.fixture
+def folder(lab: Any, files: Any) -> Iterator[Path]:
+    """A folder that servers can enter, whoever they run as; what they serve is in `root`."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o755)
+        for source, copy in zip(files(lab.chain(HOST)), ("cert.pem", "key.pem"), strict=True):
+            shutil.copy(source, path / copy)
+        (path / "empty").mkdir()
+        (path / "root" / "incoming").mkdir(parents=True)
+        (path / "root" / "incoming").chmod(0o777)
+        (path / "root" / "file").write_bytes(b"content" * 10_000)
+        yield path
+
+
+@pytest.fixture(params=SERVERS)
+def port(request: pytest.FixtureRequest, start: Any, folder: Path) -> int:
+    """The port of each server."""
+    settings, command = SERVERS[request.param]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    path = folder / "settings"
+    path.write_text(textwrap.dedent(settings).format(folder=folder, port=port))
+    start(*command(str(path)))
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return port
+        assert time.monotonic() < deadline, "nobody listens"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def client() -> Callable[..., Any]:
+    """The class on the page."""
+    there: dict[str, Any] = {}
+    exec(programs(PAGE)["FTPS"].code, there)
+    made: Callable[..., Any] = there["FTPS"]
+    return made
+
+
+@contextmanager
+def logged_in(made: Callable[..., Any], context: Any, port: int) -> Iterator[Any]:
+    ftp = made(context, timeout=PATIENCE)
+    ftp.connect(HOST, port)
+    ftp.auth()
+    ftp.login()
+    try:
+        yield ftp
+    finally:
+        # vsftpd ends without close_notify.
+        with suppress(RaggedEOF):
+            ftp.close()
+
+
+def test_downloads_uploads_and_listings_resume_the_control_connection(
+    lab: Any, client: Any, port: int, folder: Path, version: TLSVersion
+) -> None:
+    resumed: list[bool] = []
+
+    class Watched(client):  # type: ignore[misc]
+        def ntransfercmd(self, *given: Any) -> Any:
+            data, size = super().ntransfercmd(*given)
+            resumed.append(data.info.resumed)
+            return data, size
+
+    with logged_in(Watched, lab.client(version=version), port) as ftp:
+        assert ftp.sock.info.version is version
+        taken = io.BytesIO()
+        ftp.retrbinary("RETR file", taken.write)
+        assert taken.getvalue() == (folder / "root" / "file").read_bytes()
+        for number in range(50):
+            ftp.storbinary(f"STOR incoming/{number}", io.BytesIO(b"%d" % number * 5000))
+        assert sorted(ftp.nlst()) == ["file", "incoming"]
+    assert resumed == [True] * 52
+    for number in range(50):
+        path = folder / "root" / "incoming" / str(number)
+        assert path.read_bytes() == b"%d" % number * 5000
+
+
+def test_without_the_session_the_server_takes_no_data_connection(
+    lab: Any, client: Any, port: int, version: TLSVersion
+) -> None:
+    class Unnamed(client):  # type: ignore[misc]
+        def ntransfercmd(self, *given: Any) -> Any:
+            plain, size = ftplib.FTP.ntransfercmd(self, *given)
+            return self.context.wrap_socket(plain, self.host), size
+
+    with (
+        logged_in(Unnamed, lab.client(version=version, sessions=None), port) as ftp,
+        pytest.raises(ftplib.Error),
+    ):
+        ftp.retrbinary("RETR file", lambda _: None)
