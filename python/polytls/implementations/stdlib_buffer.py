@@ -586,6 +586,8 @@ class StdlibBuffer:
             # There will be no verdict. The peer may know why, and nothing else.
             self._outbound += last_alert(self._side.outgoing.read())
             self._settled = True
+        # What is kept leads to no frame: those of the calls that found it lead back here.
+        failure.__traceback__ = failure.__context__ = None
         self._failure = failure
         self._torn = False
         raise _once_more(failure)
