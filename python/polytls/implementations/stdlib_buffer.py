@@ -79,6 +79,10 @@ _USED_UP: Final = 64 * 1024
 #: so, before CPython 3.12.8 and 3.13.1 (gh-116810); and a peer can make us look.
 _LOOKS: Final = 4
 
+#: A session is kept only if its ticket came in no more bytes than this. With a larger one OpenSSL
+#: 3.5, whose ClientHello has a share for ML-KEM too, fails to make the next ClientHello.
+_LARGEST_TICKET: Final = 48 * 1024
+
 
 class StdlibBuffer:
     """One side of a TLS connection, in memory. Made by `create_buffer` of a context."""
@@ -102,6 +106,7 @@ class StdlibBuffer:
         "_outbound",
         "_outgone",
         "_peer_closed",
+        "_quiet",
         "_record",
         "_remembered",
         "_rest",
@@ -136,6 +141,8 @@ class StdlibBuffer:
         self._heard = False
         #: How often a new session may still be looked for, and the id of the one remembered last.
         self._looks = _LOOKS
+        #: How many bytes of records have come since the last data or session.
+        self._quiet = 0
         self._remembered = b""
         #: A client makes its first flight unasked; a server waits for ClientHello.
         self._started = side.server
@@ -387,6 +394,7 @@ class StdlibBuffer:
                 data = self._tls.read(min(amount, MAX_FRAGMENT))
             except ssl.SSLWantReadError:
                 self._hidden = self._torn = False
+                self._quiet += len(self._record or b"")
                 self._remember()
                 continue
             except ssl.SSLZeroReturnError:  # Once we have closed, too; b"" otherwise.
@@ -399,6 +407,7 @@ class StdlibBuffer:
                 return b""
             self._hidden = self._tls.pending() > 0
             self._heard = True
+            self._quiet = 0
             return data
         return None
 
@@ -622,6 +631,9 @@ class StdlibBuffer:
         if once and not session.has_ticket:
             return
         self._remembered = session.id
+        large, self._quiet = self._quiet > _LARGEST_TICKET, 0
+        if large:
+            return
         if keeper.keep(session, self._info.peer_chain or (), self._side.verdict, once=once):
             self._side.counters.count("stored")
 
