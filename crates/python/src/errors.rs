@@ -1,7 +1,7 @@
 //! The one mapping from the core's errors to the exceptions of `polytls.errors`.
 
 use polytls_core::{Alert, Error};
-use pyo3::exceptions::{PyBaseException, PyValueError};
+use pyo3::exceptions::{PyBaseException, PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -45,8 +45,11 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
         // A wrong value, which belongs to one connection: nothing has gone wrong in TLS.
         let made = PyValueError::new_err(error.to_string());
         if let Some(failure) = failure {
-            let verdict = Error::Certificate(failure.clone());
-            made.set_cause(py, Some(raised(py, implementation, &verdict)));
+            let verdict = raised(py, implementation, &Error::Certificate(failure.clone()));
+            if !verdict.is_instance_of::<PyException>(py) {
+                return Ok(verdict); // Of the caller's verifier: Ctrl-C, say.
+            }
+            made.set_cause(py, Some(verdict));
         }
         return Ok(made);
     }

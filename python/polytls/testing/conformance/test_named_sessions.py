@@ -311,6 +311,26 @@ def test_a_verifier_that_has_learnt_of_a_revocation_keeps_the_session_from_being
     assert type(error.__cause__) is LookupError
 
 
+@needs("peer verifier")
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit])
+def test_what_a_verifier_raises_that_is_no_exception_is_raised_as_it_is(
+    lab: Any, raised: type[BaseException]
+) -> None:
+    interrupted: list[bool] = []
+
+    def verifier(_: Any) -> None:
+        if interrupted:
+            raise raised("now")
+
+    client, server = lab.client(peer_verifier=verifier), lab.server()
+    session = visit(lab, client, server).client.session
+    interrupted.append(True)
+    with pytest.raises(raised, match="now"):
+        client.create_buffer(lab.host, session=session)
+    del interrupted[:]
+    assert meet(lab, client, server, session=session).client.info.resumed is True
+
+
 @needs("pins")
 def test_the_session_of_a_pinned_server_is_resumed_under_its_names(
     lab: Any, version: TLSVersion
