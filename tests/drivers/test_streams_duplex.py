@@ -127,8 +127,9 @@ def test_the_lock_is_free_while_threads_wait(pair: Any) -> None:
     stuck = threading.Thread(target=lambda: one.sendall(bytes(3_000_000)), daemon=True)
     stuck.start()
     for _ in range(1000):
-        assert one._turns.lock.acquire(timeout=PATIENCE)
-        one._turns.lock.release()
+        lock = one._turns.lock
+        assert lock.acquire(timeout=PATIENCE)
+        lock.release()
         assert one.pending() == 0
     left = 3_000_000
     while left:

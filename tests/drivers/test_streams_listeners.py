@@ -19,6 +19,7 @@ import pytest
 
 import polytls
 from polytls import TLSError, WantReadError
+from polytls.locks import is_taken
 from polytls.streams import StreamListener, StreamSocket, listen
 from polytls.testing import CertificateAuthority
 from polytls.testing.conformance.lab import HOST, PATIENCE, Lab
@@ -174,7 +175,7 @@ def test_a_listener_gives_its_descriptor_away(lab: Lab, threads: ThreadPoolExecu
     listener = listening(lab)
     address = listener.getsockname()
     accepting = threads.submit(listener.accept)
-    while not listener._accepting.locked():
+    while not is_taken(listener._accepting):
         time.sleep(0.001)
     descriptor = listener.detach()
     assert listener.fileno() == listener.detach() == -1
