@@ -7,7 +7,9 @@ use std::{env, fs, io};
 
 use polytls_core::Error;
 use polytls_core::config::TrustSource;
-use rustls_native_certs::CertificateResult;
+use polytls_core::pki_types::CertificateDer;
+use polytls_core::pki_types::pem::PemObject as _;
+use rustls_native_certs::{CertificateResult, ErrorKind};
 
 /// The variables that choose.
 const VARIABLES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -57,8 +59,17 @@ pub(crate) fn load([file, folders]: &Chosen) -> Result<CertificateResult, Error>
     let mut found = CertificateResult::default();
     if let Some(file) = file {
         let path = Path::new(file);
-        fs::read(path).map_err(|error| unreadable(VARIABLES[0], path, &error))?;
-        add(&mut found, Some(path), None);
+        // Read once: what is named may be a pipe.
+        let data = fs::read(path).map_err(|error| unreadable(VARIABLES[0], path, &error))?;
+        for certificate in CertificateDer::pem_slice_iter(&data) {
+            match certificate {
+                Ok(certificate) => found.certs.push(certificate),
+                Err(error) => found.errors.push(rustls_native_certs::Error {
+                    context: "a certificate that cannot be read",
+                    kind: ErrorKind::Pem(error),
+                }),
+            }
+        }
     }
     if let Some(folders) = folders {
         let folders: Vec<PathBuf> = env::split_paths(folders)
