@@ -55,6 +55,9 @@ def port_of(server: asyncio.Server) -> int:
 async def stop(server: asyncio.Server) -> None:
     server.close()
     await server.wait_closed()
+    # Handlers whose clients have gone have a few steps to go.
+    while len(asyncio.all_tasks()) > 1:
+        await asyncio.sleep(0.001)
 
 
 def resolved(port: Any) -> list[Any]:
@@ -82,7 +85,11 @@ class Resolver(trio.abc.HostnameResolver):
 
 
 def run(main: Any) -> None:
-    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+    async def limited() -> None:
+        async with asyncio.timeout(PATIENCE):
+            await main()
+
+    asyncio.run(limited())
 
 
 def test_https_by_hand(lab: Lab, local: Any) -> None:
@@ -167,8 +174,6 @@ def test_a_proxy_that_ends_tls(lab: Lab, local: Any) -> None:
         writer.close()
         await writer.wait_closed()
         await stop(proxy)
-        while len(asyncio.all_tasks()) > 2:  # This one, and the one that limits it.
-            await asyncio.sleep(0.001)
 
     run(main)
 
