@@ -1,4 +1,4 @@
-"""The Rust core, as `polytls.implementations` and `polytls.testing` use it."""
+"""The Rust core, as `polytls.engines` and `polytls.testing` use it."""
 
 from collections.abc import Callable, Sequence
 from socket import socket

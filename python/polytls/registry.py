@@ -30,11 +30,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, Literal, overload
 
-# The package `implementations` and the function of that name below share one name in `polytls`.
-# Python sets the attribute to the package when that is first imported; done here, before
-# `polytls/__init__.py` sets it to the function, it cannot happen later.
-import polytls.implementations  # noqa: F401
-
 from .errors import ConfigurationError
 from .interfaces import ClientContext, ServerContext, TLSImplementation
 from .values import instance_of
@@ -42,13 +37,13 @@ from .values import instance_of
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from .implementations.rustls import (
+    from .engines.rustls import (
         RustlsClientContext,
         RustlsInsecureClientContext,
         RustlsInsecureServerContext,
         RustlsServerContext,
     )
-    from .implementations.stdlib import (
+    from .engines.stdlib import (
         StdlibClientContext,
         StdlibInsecureClientContext,
         StdlibInsecureServerContext,
@@ -60,8 +55,8 @@ __all__ = ["implementation", "implementations", "insecure_implementation"]
 
 #: Name and module of each built-in implementation, the default first.
 _BUILT_IN: Mapping[str, str] = {
-    "rustls": "polytls.implementations.rustls",
-    "stdlib": "polytls.implementations.stdlib",
+    "rustls": "polytls.engines.rustls",
+    "stdlib": "polytls.engines.stdlib",
 }
 
 _GROUP: Final = "polytls.implementations"

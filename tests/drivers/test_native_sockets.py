@@ -12,7 +12,7 @@ import pytest
 
 import polytls
 from polytls import _native
-from polytls.implementations.rustls_socket import RustlsSocket
+from polytls.engines.rustls_socket import RustlsSocket
 from polytls.insecure import SecurityWarning
 from polytls.testing import CertificateAuthority, tie
 

@@ -46,7 +46,7 @@ from polytls import (
     key_log_from_environment,
 )
 from polytls.capabilities import effective_client_authentication
-from polytls.implementations.rustls import INSECURE_IMPLEMENTATION as RUSTLS
+from polytls.engines.rustls import INSECURE_IMPLEMENTATION as RUSTLS
 from polytls.insecure import InsecureConfiguration, SecurityWarning
 from polytls.names import resolve
 from polytls.sessions import lineage_of

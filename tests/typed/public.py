@@ -11,12 +11,12 @@ from typing import Any, TypeAlias, assert_type
 import polytls
 import polytls.asyncio
 from polytls import insecure
-from polytls.implementations.rustls import (
+from polytls.engines.rustls import (
     RustlsClientContext,
     RustlsInsecureClientContext,
     RustlsServerContext,
 )
-from polytls.implementations.stdlib import (
+from polytls.engines.stdlib import (
     StdlibClientContext,
     StdlibInsecureServerContext,
     StdlibServerContext,

@@ -71,7 +71,7 @@ MODULES = {
     "unread": set(),
     "asyncio": BELOW_DRIVERS | {"delivery", "driver", "unread"},
     "anyio": BELOW_DRIVERS | {"delivery", "driver", "unread"},
-    "implementations": BELOW_DRIVERS
+    "engines": BELOW_DRIVERS
     | {
         "arguments",
         "files",
@@ -84,7 +84,7 @@ MODULES = {
         "_native",
     },
     "reload": BELOW_DRIVERS | {"arguments", "certificates", "names", "streams"},
-    "registry": BELOW_DRIVERS | {"implementations", "insecure"},
+    "registry": BELOW_DRIVERS | {"engines", "insecure"},
     "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "_native"},
     "cli": BELOW_DRIVERS | {"__init__", "registry", "testing", "certificates", "names"},
     "__init__": BELOW_DRIVERS | {"registry"},

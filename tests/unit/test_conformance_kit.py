@@ -21,7 +21,7 @@ PATIENCE = 120.0
 MODULE, CASE = "test_buffer_objects", "test_a_buffer_is_what_the_interface_says"
 
 ELSEWHERE = """
-from polytls.implementations.rustls import IMPLEMENTATION, INSECURE_IMPLEMENTATION
+from polytls.engines.rustls import IMPLEMENTATION, INSECURE_IMPLEMENTATION
 MINE = IMPLEMENTATION
 class Without:
     IMPLEMENTATION = IMPLEMENTATION

@@ -346,7 +346,7 @@ def test_importing_polytls_loads_neither_an_implementation_nor_slow_modules() ->
         "importlib.metadata",
         "inspect",
         "polytls._native",
-        "polytls.implementations.rustls",
+        "polytls.engines.rustls",
         "polytls.insecure",
         "socket",
         "ssl",

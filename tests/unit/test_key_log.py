@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from polytls import ConfigurationError
-from polytls.implementations.key_log import prepare, writer
+from polytls.engines.key_log import prepare, writer
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="files have no owner that is a number")
 

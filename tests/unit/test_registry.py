@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FunctionType
 
 import pytest
 
@@ -275,6 +275,20 @@ def test_threads_that_ask_at_once_get_the_same_object(shelf: Shelf) -> None:
     assert len(set(map(id, found))) == 1
 
 
-def test_the_function_keeps_its_name_when_the_package_is_imported() -> None:
-    importlib.import_module("polytls.implementations")
-    assert isinstance(polytls.implementations, FunctionType)
+#: Imports each module of polytls, and tells the public names of `polytls` that a module then hides.
+HIDDEN_NAMES = """
+import importlib, pkgutil, types
+import polytls
+before = {name: getattr(polytls, name) for name in polytls.__all__}
+for module in pkgutil.walk_packages(polytls.__path__, "polytls."):
+    if not module.name.endswith("__main__") and not module.name.startswith("polytls.testing"):
+        importlib.import_module(module.name)
+print([name for name, was in before.items() if getattr(polytls, name) is not was])
+"""
+
+
+def test_no_module_hides_a_public_name() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", HIDDEN_NAMES], capture_output=True, text=True, check=True
+    )
+    assert told.stdout == "[]\n"

@@ -44,16 +44,16 @@ from polytls import (
     insecure,
 )
 from polytls.certificates import trust_data
-from polytls.implementations import encodings, openssl_names, stdlib_credentials
-from polytls.implementations.records import (
+from polytls.engines.stdlib import credentials, encodings, openssl_names
+from polytls.engines.stdlib.errors import blame
+from polytls.engines.stdlib.records import (
     MALFORMED,
     front,
     is_only_hello,
     last_alert,
     plain_alert,
 )
-from polytls.implementations.stdlib_errors import blame
-from polytls.implementations.stdlib_verdict import Judge
+from polytls.engines.stdlib.verdict import Judge
 from polytls.streams import wrap
 from polytls.testing import CertificateAuthority, KeyType, Pair, tie
 
@@ -656,7 +656,7 @@ def test_a_socket_runs_over_another_tls_socket() -> None:
 
 def test_trust_is_read_from_der_and_pem_alike() -> None:
     for store in (TrustStore(CA.certificate_der), TrustStore(CA.certificate_pem)):
-        assert stdlib_credentials.trust_of(store).given == (CA.certificate_der,)
+        assert credentials.trust_of(store).given == (CA.certificate_der,)
 
 
 @pytest.mark.parametrize("role", ["client", "server"])

@@ -1,6 +1,6 @@
 //! Configuration as it comes in: plain values, which become the core's.
 //!
-//! `polytls.implementations` has read files and checked what every implementation checks by then;
+//! `polytls.engines` has read files and checked what every implementation checks by then;
 //! here the rest is parsed. Each struct is a dictionary of Python's, its type said in `_native.pyi`
 //! or `polytls.certificates`.
 

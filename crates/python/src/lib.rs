@@ -55,7 +55,7 @@ use pyo3::prelude::*;
 
 use crate::calls::{CallsOut as _, import};
 
-/// The Rust core of polytls; its parts are reached through `polytls.implementations`.
+/// The Rust core of polytls; its parts are reached through `polytls.engines`.
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     interpreters::refuse_others(module.py())?;

@@ -1,6 +1,6 @@
 //! `TLSSocket`: a connection over a stream socket, or a listener (PEP 748, section «Socket»).
 //!
-//! Users get a final subclass of it (`polytls.implementations.rustls_socket`), which adds what is
+//! Users get a final subclass of it (`polytls.engines.rustls_socket`), which adds what is
 //! best said in Python. A socket is made of a [`SocketHandle`]; `accept` makes sockets of its own
 //! class. Every call that may touch the network runs detached.
 

@@ -23,11 +23,11 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from .. import _native
-from ..certificates import TrustData, read
-from ..configuration import PeerVerifier
-from ..errors import CertificateVerificationError, VerificationFailure
-from .stdlib_credentials import NAME
+from ... import _native
+from ...certificates import TrustData, read
+from ...configuration import PeerVerifier
+from ...errors import CertificateVerificationError, VerificationFailure
+from .credentials import NAME
 
 __all__ = ["Judge", "Verdict"]
 

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from .. import _native
-from ..capabilities import refusal
-from ..certificates import Data, TrustData, chain_data, read, trust_data
-from ..identity import SigningChain, TrustStore
+from ... import _native
+from ...capabilities import refusal
+from ...certificates import Data, TrustData, chain_data, read, trust_data
+from ...identity import SigningChain, TrustStore
 from .encodings import Malformed, certificates, pem, private_key
 
 __all__ = [

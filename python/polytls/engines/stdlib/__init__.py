@@ -9,26 +9,26 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
-from ..capabilities import effective_groups
-from ..configuration import TLSClientConfiguration, TLSServerConfiguration
-from ..constants import CipherSuite, NamedGroup
-from ..info import SessionStatistics
-from ..insecure import InsecureTLSImplementation
-from ..interfaces import ByteStream, TLSImplementation
-from ..names import Address
-from .contexts import Client, InsecureClient, InsecureServer, Listening, Parameters, Server
-from .stdlib_buffer import StdlibBuffer
-from .stdlib_credentials import NAME
-from .stdlib_engine import ClientEngine, ServerEngine
-from .stdlib_sessions import Lineage
-from .stdlib_settings import CAPABILITIES, validate
+from ...capabilities import effective_groups
+from ...configuration import TLSClientConfiguration, TLSServerConfiguration
+from ...constants import CipherSuite, NamedGroup
+from ...info import SessionStatistics
+from ...insecure import InsecureTLSImplementation
+from ...interfaces import ByteStream, TLSImplementation
+from ...names import Address
+from ..contexts import Client, InsecureClient, InsecureServer, Listening, Parameters, Server
+from .buffer import StdlibBuffer
+from .credentials import NAME
+from .engine import ClientEngine, ServerEngine
+from .sessions import Lineage
+from .settings import CAPABILITIES, validate
 
 if TYPE_CHECKING:
     import socket
 
     from typing_extensions import Buffer
 
-    from ..streams import StreamListener, StreamSocket
+    from ...streams import StreamListener, StreamSocket
 
 __all__ = [
     "CAPABILITIES",
@@ -92,7 +92,7 @@ class StdlibClientContext(_Effective, Client[StdlibBuffer, "StreamSocket"]):
         self, addresses: list[Address], parameters: Parameters, timeout: float | None
     ) -> StreamSocket:
         # Costs milliseconds; buffers do without it.
-        from ..streams import Deadline, connect
+        from ...streams import Deadline, connect
 
         deadline = Deadline.after(timeout)
         return connect(addresses, lambda: self._make_buffer(parameters), timeout, deadline)
@@ -104,7 +104,7 @@ class StdlibClientContext(_Effective, Client[StdlibBuffer, "StreamSocket"]):
         leftover: Buffer,
         do_handshake_on_connect: bool,
     ) -> StreamSocket:
-        from ..streams import wrap
+        from ...streams import wrap
 
         return wrap(
             sock,
@@ -129,7 +129,7 @@ class StdlibServerContext(_Effective, Server[StdlibBuffer, "StreamListener"]):
     def _make_listener(
         self, addresses: list[Address], timeout: float | None, options: Listening
     ) -> StreamListener:
-        from ..streams import listen
+        from ...streams import listen
 
         return listen(
             addresses,
@@ -146,7 +146,7 @@ class StdlibServerContext(_Effective, Server[StdlibBuffer, "StreamListener"]):
         leftover: Buffer,
         do_handshake_on_connect: bool,
     ) -> StreamSocket:
-        from ..streams import wrap
+        from ...streams import wrap
 
         return wrap(
             sock,

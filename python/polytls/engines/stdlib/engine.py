@@ -14,17 +14,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ..configuration import TLSClientConfiguration, TLSServerConfiguration
-from ..constants import CipherSuite, NamedGroup, TLSVersion, known
-from ..errors import CertificateVerificationError
-from ..info import SessionStatistics
-from ..insecure import InsecureConfiguration
-from .contexts import Parameters
+from ...configuration import TLSClientConfiguration, TLSServerConfiguration
+from ...constants import CipherSuite, NamedGroup, TLSVersion, known
+from ...errors import CertificateVerificationError
+from ...info import SessionStatistics
+from ...insecure import InsecureConfiguration
+from ..contexts import Parameters
+from .credentials import identity_of
 from .openssl_names import GROUPS, suites
-from .stdlib_credentials import identity_of
-from .stdlib_sessions import Established, Keeper, Lineage, Place, Sessions
-from .stdlib_settings import Settings, new_context
-from .stdlib_verdict import Judge, Verdict
+from .sessions import Established, Keeper, Lineage, Place, Sessions
+from .settings import Settings, new_context
+from .verdict import Judge, Verdict
 
 __all__ = ["ClientEngine", "Counters", "ServerEngine", "Session", "Side"]
 

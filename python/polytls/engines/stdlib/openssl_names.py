@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..constants import AlertDescription, NamedGroup
-from ..errors import VerificationFailure
+from ...constants import AlertDescription, NamedGroup
+from ...errors import VerificationFailure
 
 __all__ = ["ALERTS", "GROUPS", "INCOMPATIBLE", "OURS", "REASONS", "Suite", "suites"]
 

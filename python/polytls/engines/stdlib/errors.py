@@ -2,7 +2,7 @@
 
 By numbers and OpenSSL's own constants (`verify_code`, `reason`), never by wording, except where
 the module has no name for an alert: OpenSSL's words are that name, in other letters. Why a
-certificate was refused is told by the verdict (stdlib_verdict).
+certificate was refused is told by the verdict (`verdict`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import ssl
 from collections.abc import Sequence
 from typing import Final
 
-from ..constants import AlertDescription, known
-from ..errors import (
+from ...constants import AlertDescription, known
+from ...errors import (
     AlertReceived,
     PeerIncompatible,
     PeerMisbehaved,
@@ -21,7 +21,7 @@ from ..errors import (
     VerificationFailure,
 )
 from .openssl_names import ALERTS, INCOMPATIBLE, OURS, REASONS
-from .stdlib_verdict import Judge
+from .verdict import Judge
 
 __all__ = ["blame"]
 

@@ -6,12 +6,12 @@ from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, Final
 
-from ..certificates import read
-from ..constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion, known
-from ..info import CertificateInfo, ConnectionInfo
+from ...certificates import read
+from ...constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion, known
+from ...info import CertificateInfo, ConnectionInfo
+from .credentials import NAME
+from .engine import Session, Side
 from .openssl_names import GROUPS, suites
-from .stdlib_credentials import NAME
-from .stdlib_engine import Session, Side
 
 __all__ = ["facts_of", "peer_chain", "presented_chain", "verified_chain"]
 

@@ -26,10 +26,10 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from .. import _native
-from ..arguments import amount_of, view_of
-from ..constants import CipherSuite, NextProtocol, TLSVersion
-from ..errors import (
+from ... import _native
+from ...arguments import amount_of, view_of
+from ...constants import CipherSuite, NextProtocol, TLSVersion
+from ...errors import (
     NotTLSError,
     PeerMisbehaved,
     RaggedEOF,
@@ -38,11 +38,15 @@ from ..errors import (
     WantReadError,
     WantWriteError,
 )
-from ..fork import generation, inherited
-from ..info import ConnectionInfo
-from ..interfaces import ClientContext, ServerContext
-from ..locks import OwnedLock, may_wait_for, owned_lock
-from ..sessions import TLSSession
+from ...fork import generation, inherited
+from ...info import ConnectionInfo
+from ...interfaces import ClientContext, ServerContext
+from ...locks import OwnedLock, may_wait_for, owned_lock
+from ...sessions import TLSSession
+from .credentials import NAME, refuse
+from .engine import Session, Side
+from .errors import blame
+from .facts import facts_of, peer_chain, presented_chain, verified_chain
 from .records import (
     MALFORMED,
     MAX_FRAGMENT,
@@ -52,11 +56,7 @@ from .records import (
     last_alert,
     plain_alert,
 )
-from .stdlib_credentials import NAME, refuse
-from .stdlib_engine import Session, Side
-from .stdlib_errors import blame
-from .stdlib_facts import facts_of, peer_chain, presented_chain, verified_chain
-from .stdlib_sessions import Keeper
+from .sessions import Keeper
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

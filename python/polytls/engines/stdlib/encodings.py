@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Iterator
 
-from .. import _native
+from ... import _native
 
 __all__ = ["Malformed", "certificates", "pem", "private_key"]
 

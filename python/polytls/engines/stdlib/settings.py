@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..capabilities import (
+from ...capabilities import (
     Capabilities,
     check,
     effective_ciphers,
@@ -21,13 +21,13 @@ from ..capabilities import (
     effective_groups,
     effective_versions,
 )
-from ..configuration import TLSClientConfiguration, TLSServerConfiguration
-from ..constants import ClientAuthentication, NextProtocol, TLSVersion
-from ..insecure import InsecureConfiguration
-from .key_log import prepare
+from ...configuration import TLSClientConfiguration, TLSServerConfiguration
+from ...constants import ClientAuthentication, NextProtocol, TLSVersion
+from ...insecure import InsecureConfiguration
+from ..key_log import prepare
+from .credentials import NAME, Identity, Trust, load_identity, load_trust, refuse, trust_of
 from .openssl_names import GROUPS, suites
-from .stdlib_credentials import NAME, Identity, Trust, load_identity, load_trust, refuse, trust_of
-from .stdlib_verdict import Judge
+from .verdict import Judge
 
 __all__ = ["CAPABILITIES", "Settings", "new_context", "validate"]
 

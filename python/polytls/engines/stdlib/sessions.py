@@ -14,8 +14,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from ..fork import generation, renew_in_children
-from .stdlib_verdict import Verdict
+from ...fork import generation, renew_in_children
+from .verdict import Verdict
 
 __all__ = ["Established", "Keeper", "Lineage", "Place", "Sessions"]
 

@@ -1,1 +1,0 @@
-"""The built-in implementations, one file each; reached by name through `polytls.registry`."""
