@@ -146,13 +146,17 @@ class ClientEngine:
         context: ClientContext,
         parameters: _Parameters,
         addresses: list[_Address],
+        *,
         timeout: float | None,
+        accept_truncated_end: bool,
     ) -> SocketHandle: ...
     def take_over(
         self,
         context: ClientContext,
         parameters: _Parameters,
         socket: socket,
+        *,
+        accept_truncated_end: bool,
     ) -> SocketHandle: ...
 
 @final
@@ -176,9 +180,15 @@ class ServerEngine:
         handshake_timeout: float | None,
         handshake_limit: int,
         handshake_may_block: bool,
+        accept_truncated_end: bool,
     ) -> SocketHandle: ...
     def take_over(
-        self, context: ServerContext, socket: socket, leftover: bytes
+        self,
+        context: ServerContext,
+        socket: socket,
+        leftover: bytes,
+        *,
+        accept_truncated_end: bool,
     ) -> SocketHandle: ...
 
 @final

@@ -58,6 +58,7 @@ from .info import ConnectionInfo
 from .interfaces import ClientContext, ServerContext, TLSBuffer
 from .sessions import TLSSession
 from .unread import all_of, another, something_has_come
+from .values import instance_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -99,10 +100,16 @@ class TLSAttribute(TypedAttributeSet):
 class TLSStream(ByteStream):
     """A connection that TLS protects. Made by `wrap`."""
 
-    def __init__(self, transport_stream: AnyByteStream, buffer: TLSBuffer) -> None:
+    def __init__(
+        self,
+        transport_stream: AnyByteStream,
+        buffer: TLSBuffer,
+        *,
+        accept_truncated_end: bool = False,
+    ) -> None:
         #: The stream below.
         self.transport_stream = transport_stream
-        self._driver = Driver(buffer)
+        self._driver = Driver(buffer, accept_truncated_end=accept_truncated_end)
         self._receiving = ResourceGuard("receiving from")
         self._sending = ResourceGuard("sending to")
         #: Who holds it sends all that is sealed, in order.
@@ -125,6 +132,7 @@ class TLSStream(ByteStream):
         server_hostname: str | None = None,
         session: TLSSession | None = None,
         leftover: Buffer = b"",
+        accept_truncated_end: bool = False,
     ) -> TLSStream:
         """Do the handshake over `transport_stream`, which belongs to the result from then on.
 
@@ -134,11 +142,19 @@ class TLSStream(ByteStream):
         server they are the beginning of the client's handshake; on a client there can be none, as
         it speaks first (PeerMisbehaved).
 
+        `accept_truncated_end`: where the stream below ends without close_notify, `receive` raises
+        EndOfStream in place of BrokenResourceError. Then nobody can tell the end of the data from a
+        cut that somebody on the path has made (RFC 8446 6.1): only for protocols that have no other
+        end, and data that may be incomplete. An end within a record or a handshake and a reset stay
+        errors.
+
         Raises what `TLSBuffer.do_handshake` raises, BrokenResourceError, and ValueError for a
         session that must not be resumed on this connection. After an error, and when it is
         cancelled, `transport_stream` is closed; not for arguments that are wrong.
         """
-        stream = cls(transport_stream, await _buffer(tls, server_hostname, session))
+        instance_of("accept_truncated_end", accept_truncated_end, bool)
+        buffer = await _buffer(tls, server_hostname, session)
+        stream = cls(transport_stream, buffer, accept_truncated_end=accept_truncated_end)
         early = bytes(leftover)
         try:
             if early and server_hostname is not None:
@@ -157,8 +173,8 @@ class TLSStream(ByteStream):
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return up to `max_bytes` bytes of data, one at least.
 
-        Raises EndOfStream after the peer's close_notify; BrokenResourceError, with the TLSError as
-        its cause; ClosedResourceError; BusyResourceError.
+        Raises EndOfStream after the peer's close_notify, or an end that is accepted;
+        BrokenResourceError, with the TLSError as its cause; ClosedResourceError; BusyResourceError.
         """
         if max_bytes < 1:
             raise ValueError("max_bytes must be a positive integer")
@@ -465,7 +481,8 @@ class TLSListener(Listener[TLSStream]):
     """Does the handshake on each connection that `listener` accepts.
 
     A client that fails in it, or takes longer than `handshake_timeout` seconds, is told why and
-    dropped; nobody else hears of it, but for the logger's debug level.
+    dropped; nobody else hears of it, but for the logger's debug level. `accept_truncated_end`: of
+    the connections, as `TLSStream.wrap` has it.
     """
 
     def __init__(
@@ -474,6 +491,7 @@ class TLSListener(Listener[TLSStream]):
         tls: ServerContext,
         *,
         handshake_timeout: float = HANDSHAKE_TIMEOUT,
+        accept_truncated_end: bool = False,
     ) -> None:
         if not _is_server(tls):
             raise TypeError("tls: a listener needs a server's context")
@@ -481,6 +499,7 @@ class TLSListener(Listener[TLSStream]):
         self.listener = listener
         self.tls = tls
         self.handshake_timeout = handshake_timeout
+        self.accept_truncated_end = instance_of("accept_truncated_end", accept_truncated_end, bool)
 
     async def serve(
         self, handler: Callable[[TLSStream], Any], task_group: TaskGroup | None = None
@@ -491,7 +510,9 @@ class TLSListener(Listener[TLSStream]):
         async def handled(stream: AnyByteStream) -> None:
             try:
                 with fail_after(self.handshake_timeout):
-                    wrapped = await TLSStream.wrap(stream, self.tls)
+                    wrapped = await TLSStream.wrap(
+                        stream, self.tls, accept_truncated_end=self.accept_truncated_end
+                    )
             except (OSError, BrokenResourceError, ClosedResourceError) as error:
                 _log.debug("a handshake failed: %s", error)
                 return

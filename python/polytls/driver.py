@@ -20,6 +20,10 @@ a read finds it: as close_notify, or, if the transport just ended, as RaggedEOF.
 may still read (TLS 1.3). TLS 1.2 closes both directions at once (RFC 5246 7.2.1): its buffers
 answer the peer's close_notify with their own, so that both events happen.
 
+A transport that ends without close_notify is an error for those who read, unless the application
+has said that it takes that for an end (`accepts_truncated_end`): then they get what close_notify
+would give them. An end within a record stays an error: then something is missing for certain.
+
 A buffer that has said that it needs more is not asked again before it has got more.
 
 Giving up takes three forms, for drivers that wait with the help of an event loop. `abort`: nobody
@@ -147,13 +151,16 @@ class Driver:
         "_state",
         "_tail",
         "_transport_ended",
+        "accepts_truncated_end",
         "data_end",
         "paused",
         "sent",
     )
 
-    def __init__(self, buffer: TLSBuffer) -> None:
+    def __init__(self, buffer: TLSBuffer, *, accept_truncated_end: bool = False) -> None:
         self._buffer = buffer
+        #: Whether the end of the transport is an end of data, as close_notify is.
+        self.accepts_truncated_end = accept_truncated_end
         self._state = State.OPEN
         self._established = self._transport_ended = False
         #: Whether the application takes no data for now.
@@ -374,6 +381,17 @@ class Driver:
             return data
         return self._get_ready() or self._read(amount)
 
+    def read_close_notify(self) -> Need | None:
+        """After `close`, where no data is left: None once the peer's close_notify has come.
+
+        Raises as `read` does, and RaggedEOF whatever kind of end is accepted.
+        """
+        found = self._ask(lambda: self._buffer.read(1))
+        if isinstance(found, Need):
+            return found
+        self._peer_has_closed()
+        return None
+
     def read_into(self, view: memoryview) -> int | Need:
         """Fill `view` and return how much of it was filled, 0 at the end; otherwise as `read`."""
         if self._ahead or not view:
@@ -384,7 +402,12 @@ class Driver:
         need = self._get_ready()
         if need is not None:
             return need
-        filled = self._ask(lambda: self._buffer.read(len(view), view))
+        try:
+            filled = self._ask(lambda: self._buffer.read(len(view), view))
+        except RaggedEOF as error:
+            if not self._accepts(error):
+                raise
+            return 0
         if filled == 0:
             self._peer_has_closed()
         return filled  # type: ignore[return-value]  # With a buffer it is the count.
@@ -422,7 +445,9 @@ class Driver:
             return self.read(amount) if into is None else self.read_into(into)
         except TLSError as error:
             self._went_wrong(error)
-            raise
+            if not self._accepts(error):
+                raise
+            return b"" if into is None else 0
         if opened is None:
             self._starved = True
             return _READ
@@ -596,7 +621,12 @@ class Driver:
         return None if self._established else self.handshake()
 
     def _read(self, amount: int) -> bytes | Need:
-        data = self._ask(lambda: self._buffer.read(amount))
+        try:
+            data = self._ask(lambda: self._buffer.read(amount))
+        except RaggedEOF as error:
+            if not self._accepts(error):
+                raise
+            return b""
         if data == b"":
             self._peer_has_closed()
         return data  # type: ignore[return-value]  # Without a buffer it is bytes.
@@ -649,6 +679,15 @@ class Driver:
         elif type(error) is not TLSError or not self._established:
             # After the handshake the base class alone is for calls at the wrong time.
             self._happened(Event.ERROR)
+
+    def _accepts(self, error: TLSError) -> bool:
+        """Whether those who read are to take this for the end of the data."""
+        return (
+            self.accepts_truncated_end
+            and isinstance(error, RaggedEOF)
+            and not error.during_handshake
+            and not self._buffer.incoming_bytes_buffered()
+        )
 
     def _peer_has_closed(self) -> None:
         self._happened(Event.PEER_CLOSED)

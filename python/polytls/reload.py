@@ -121,6 +121,7 @@ class ReloadingServerContext:
         do_handshake_on_accept: bool = True,
         handshake_timeout: float | None = 10.0,
         handshake_limit: int = 128,
+        accept_truncated_end: bool = False,
     ) -> StreamListener:
         """Bind and listen; each connection has the identity that is current when it begins.
 
@@ -143,6 +144,7 @@ class ReloadingServerContext:
             do_handshake_on_accept=do_handshake_on_accept,
             handshake_timeout=handshake_timeout,
             handshake_limit=handshake_limit,
+            accept_truncated_end=accept_truncated_end,
         )
 
     def wrap_socket(
@@ -151,6 +153,7 @@ class ReloadingServerContext:
         *,
         leftover: Buffer = b"",
         do_handshake_on_connect: bool = True,
+        accept_truncated_end: bool = False,
     ) -> TLSSocket:
         """Begin TLS on a connection that exists, with the current identity.
 
@@ -160,7 +163,10 @@ class ReloadingServerContext:
         if not isinstance(current, SupportsServerWrapSocket):
             raise ConfigurationError("wrap_socket: the library below cannot")
         return current.wrap_socket(
-            sock, leftover=leftover, do_handshake_on_connect=do_handshake_on_connect
+            sock,
+            leftover=leftover,
+            do_handshake_on_connect=do_handshake_on_connect,
+            accept_truncated_end=accept_truncated_end,
         )
 
     def __reduce__(self) -> NoReturn:

@@ -217,6 +217,9 @@ class Context:
 class Client(Context):
     kind = "client"
 
+    def connect(self, address: Any, *, accept_truncated_end: bool = False, **named: Any) -> Any:
+        return super().connect(address, accept_truncated_end=accept_truncated_end, **named)
+
     def create_buffer(self, server_hostname: str, **named: Any) -> Any:
         with _quietly(self.unverified):
             inner = self.inner.create_buffer(server_hostname, **self.inside(named))
@@ -233,9 +236,11 @@ class Server(Context):
         reuse_port: bool = False,
         dual_stack: bool = False,
         do_handshake_on_accept: bool = True,
+        accept_truncated_end: bool = False,
         **named: Any,
     ) -> Any:
         named |= {"reuse_port": reuse_port, "dual_stack": dual_stack}
+        named["accept_truncated_end"] = accept_truncated_end
         return super().connect(address, do_handshake_on_accept=do_handshake_on_accept, **named)
 
     def create_buffer(self) -> Any:

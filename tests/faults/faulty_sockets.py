@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from faulty import SOON, Client, Faulty, Server, Socket
 
-from polytls import NotTLSError, PeerMisbehaved, WantReadError
+from polytls import NotTLSError, PeerMisbehaved, RaggedEOF, WantReadError
 
 # --- wrap_socket ---
 
@@ -315,6 +315,37 @@ LOSES_IN_SILENCE: Final = Faulty(
     "does not tell that time was over before all was delivered",
     "test_socket_delivery::test_a_peer_that_takes_too_long_is_told_by_a_timeout",
     socket=_LosesInSilence,
+)
+
+# --- truncated ends ---
+
+
+class _TakesEveryEnd(Socket):
+    def recv(self, bufsize: int) -> bytes:
+        with suppress(RaggedEOF):
+            return bytes(self.inner.recv(bufsize))
+        return b""
+
+
+class _KeepsTheOptionToItself(Client):
+    def wrap_socket(self, *given: Any, accept_truncated_end: bool = False, **named: Any) -> Any:
+        return super().wrap_socket(*given, **named)
+
+
+ACCEPTS_A_CUT_RECORD: Final = Faulty(
+    "takes the end within a record for the end of the data, where an end is accepted",
+    "test_socket_truncated_ends::test_an_end_within_a_record_stays_an_error",
+    socket=_TakesEveryEnd,
+)
+ACCEPTS_ENDS_UNASKED: Final = Faulty(
+    "takes a truncated end for the end of the data, though nobody has said so",
+    "test_socket_truncated_ends::test_it_is_for_those_who_asked_for_it",
+    socket=_TakesEveryEnd,
+)
+IGNORES_THE_OPTION: Final = Faulty(
+    "ignores accept_truncated_end where it begins on a plain connection",
+    "test_socket_truncated_ends::test_so_it_is_of_a_connection_that_was_plain_before",
+    client=_KeepsTheOptionToItself,
 )
 
 # --- files ---

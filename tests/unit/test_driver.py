@@ -182,10 +182,14 @@ class FusedBuffer(FakeBuffer):
 
 
 def driver(
-    version: TLSVersion = V13, said: bytes = b"", kind: type[FakeBuffer] = FakeBuffer
+    version: TLSVersion = V13,
+    said: bytes = b"",
+    kind: type[FakeBuffer] = FakeBuffer,
+    *,
+    accepts: bool = False,
 ) -> tuple[Driver, FakeBuffer]:
     buffer = kind(version)
-    made = Driver(buffer)
+    made = Driver(buffer, accept_truncated_end=accepts)
     if said:
         made.receive(said)
     return made, buffer
@@ -201,8 +205,9 @@ class Model:
     """What a driver should do, told by what was said and done and not by states: no limits on what
     comes in, one list of messages, one flag for each fact."""
 
-    def __init__(self, version: TLSVersion) -> None:
+    def __init__(self, version: TLSVersion, *, accepts: bool) -> None:
         self.version = version
+        self.accepts = accepts
         self.said: list[bytes] = []
         self.steps = 0
         self.sealed = 0
@@ -269,7 +274,7 @@ class Model:
             return data
         if not self.said:
             self.ragged |= self.over
-            return RaggedEOF if self.over else Need.READ
+            return (b"" if self.accepts else RaggedEOF) if self.over else Need.READ
         if self.said[0] == BREACH:
             return self.fail(PeerMisbehaved)
         del self.said[0]
@@ -383,17 +388,19 @@ prefixes = st.sampled_from([(), (("receive", STEP * STEPS), ("handshake",))])
 @given(
     kind=st.sampled_from([FakeBuffer, FusedBuffer]),
     version=st.sampled_from([V12, V13]),
+    accepts=st.booleans(),
     prefix=prefixes,
     script=st.lists(events, max_size=15),
 )
 def test_the_driver_does_what_the_model_says(
     kind: type[FakeBuffer],
     version: TLSVersion,
+    accepts: bool,
     prefix: tuple[Any, ...],
     script: list[tuple[Any, ...]],
 ) -> None:
-    made, _ = driver(version, kind=kind)
-    model = Model(version)
+    made, _ = driver(version, kind=kind, accepts=accepts)
+    model = Model(version, accepts=accepts)
     for name, *arguments in [*prefix, *script]:
         if name == "receive":
             if made.receptive and arguments[0]:

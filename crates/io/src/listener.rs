@@ -228,12 +228,11 @@ impl Listener {
 
     fn begin(&self, socket: OwnedFd, peer: SocketAddr) -> Result<Stream, Error> {
         let connection = Connection::new((self.make)()?, Role::Server);
-        Ok(Stream::new(
-            socket,
-            connection,
-            peer.into(),
-            Timeout::NonBlocking,
-        ))
+        let stream = Stream::new(socket, connection, peer.into(), Timeout::NonBlocking);
+        if self.settings.accept_truncated_end {
+            stream.accept_truncated_end()?;
+        }
+        Ok(stream)
     }
 
     /// One step of one handshake, without the lock.

@@ -25,6 +25,8 @@ pub struct ListenerSettings {
     /// handshake in progress then has a thread while it has something to do, so that none holds up
     /// another. One that is finished later than its limit of time allows has failed.
     pub handshake_may_block: bool,
+    /// Of the connections: [`Stream::accept_truncated_end`](crate::Stream::accept_truncated_end).
+    pub accept_truncated_end: bool,
 }
 
 impl Default for ListenerSettings {
@@ -37,6 +39,7 @@ impl Default for ListenerSettings {
             handshake_timeout: Duration::from_secs(10),
             handshake_on_accept: true,
             handshake_may_block: false,
+            accept_truncated_end: false,
         }
     }
 }

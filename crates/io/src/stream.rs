@@ -70,6 +70,18 @@ impl Stream {
         }
     }
 
+    /// From now on the end of the transport is for [`Self::recv`] what close_notify is, in place of
+    /// [`TlsError::RaggedEof`]: nobody can tell it from a cut that was made on the path. Not an end within
+    /// a record or a handshake, nor one that [`Self::unwrap`] finds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::Inherited`].
+    pub fn accept_truncated_end(&self) -> Result<(), Error> {
+        self.lock()?.accepts_truncated_end = true;
+        Ok(())
+    }
+
     // --- data ---
 
     /// Completes the handshake and sends its last flight. The other methods do so by themselves. The

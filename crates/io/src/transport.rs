@@ -70,6 +70,8 @@ pub(crate) struct Transport {
     /// No more is received than the record that is under way, so that what the peer sends after
     /// close_notify stays with the kernel.
     pub(crate) exact: bool,
+    /// A reader is to take the end of the transport for the end of the data.
+    pub(crate) accepts_truncated_end: bool,
     /// We were told to read no more.
     reading_ended: bool,
     receive_fault: Option<Errno>,
@@ -95,6 +97,7 @@ impl Transport {
             close_tried: false,
             speaks_first: false,
             exact: false,
+            accepts_truncated_end: false,
             reading_ended: false,
             receive_fault: None,
             send_fault: None,
@@ -282,13 +285,19 @@ impl Transport {
 
     // --- plaintext ---
 
-    /// As [`Connection::read_into`].
+    /// As [`Connection::read_into`], but for an end without close_notify that is accepted.
     pub(crate) fn read(&mut self, into: Room<'_>) -> Result<usize, Error> {
         if self.reading_ended {
             return Ok(0);
         }
         if self.ahead.is_empty() {
-            return self.connection.read_into(into);
+            return match self.connection.read_into(into) {
+                // Within a record it is no end: then something is missing for certain.
+                Err(Error::RaggedEof {
+                    during_handshake: false,
+                }) if self.accepts_truncated_end && self.connection.incoming_len() == 0 => Ok(0),
+                read => read,
+            };
         }
         // It cannot fail.
         let count = self.ahead.read(into.into_bytes()).unwrap_or(0);

@@ -135,6 +135,7 @@ impl ClientEngine {
 
     /// A connected socket, for `context`, its handshake done: the first of `addresses` that
     /// answers. `timeout`: seconds for all of it, and per call afterwards; None waits for ever.
+    #[pyo3(signature = (context, parameters, addresses, *, timeout, accept_truncated_end))]
     fn connect(
         &self,
         py: Python<'_>,
@@ -142,22 +143,40 @@ impl ClientEngine {
         parameters: Wanted,
         addresses: Vec<Address>,
         timeout: Option<f64>,
+        accept_truncated_end: bool,
     ) -> PyResult<SocketHandle> {
         let make = || self.engine.session(&parameters.0);
-        handle::connect(py, context, self.implementation, &addresses, timeout, make)
+        handle::connect(
+            py,
+            context,
+            self.implementation,
+            &addresses,
+            timeout,
+            accept_truncated_end,
+            make,
+        )
     }
 
     /// A connection over a connected `socket.socket`, for `context`, its handshake not done. The
     /// socket is detached.
+    #[pyo3(signature = (context, parameters, socket, *, accept_truncated_end))]
     fn take_over(
         &self,
         py: Python<'_>,
         context: Py<PyAny>,
         parameters: Wanted,
         socket: &Bound<'_, PyAny>,
+        accept_truncated_end: bool,
     ) -> PyResult<SocketHandle> {
         let connection = self.connection(py, &parameters.0)?;
-        handle::take_over(py, context, self.implementation, socket, connection)
+        handle::take_over(
+            py,
+            context,
+            self.implementation,
+            socket,
+            connection,
+            accept_truncated_end,
+        )
     }
 
     // A callback may well be a method of the object that keeps the context.
@@ -212,7 +231,7 @@ impl ServerEngine {
     /// A listening socket, for `context`, bound to the first of `addresses` that can be.
     /// `timeout`: how long `accept` waits, in seconds; None waits for ever. The rest: as
     /// `ListenerSettings` has it.
-    #[pyo3(signature = (context, addresses, *, timeout, backlog, reuse_port, dual_stack, do_handshake_on_accept, handshake_timeout, handshake_limit, handshake_may_block))]
+    #[pyo3(signature = (context, addresses, *, timeout, backlog, reuse_port, dual_stack, do_handshake_on_accept, handshake_timeout, handshake_limit, handshake_may_block, accept_truncated_end))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only: one per setting")]
     fn listen(
         &self,
@@ -227,6 +246,7 @@ impl ServerEngine {
         handshake_timeout: Option<f64>,
         handshake_limit: isize,
         handshake_may_block: bool,
+        accept_truncated_end: bool,
     ) -> PyResult<SocketHandle> {
         let wrong = |message: &'static str| Err(PyValueError::new_err(message));
         if handshake_limit < 1 {
@@ -253,6 +273,7 @@ impl ServerEngine {
         });
         settings.handshake_limit = handshake_limit.unsigned_abs();
         settings.handshake_may_block = handshake_may_block;
+        settings.accept_truncated_end = accept_truncated_end;
         handle::listen(
             py,
             context,
@@ -266,19 +287,28 @@ impl ServerEngine {
 
     /// A connection over a connected `socket.socket`, for `context`, its handshake not done. The
     /// socket is detached. `leftover`: what was received of the client's handshake already.
+    #[pyo3(signature = (context, socket, leftover, *, accept_truncated_end))]
     fn take_over(
         &self,
         py: Python<'_>,
         context: Py<PyAny>,
         socket: &Bound<'_, PyAny>,
         leftover: &[u8],
+        accept_truncated_end: bool,
     ) -> PyResult<SocketHandle> {
         let mut connection = self.connection(py)?;
         if !leftover.is_empty() {
             let taken = connection.process_incoming(leftover);
             taken.map_err(|_| PyValueError::new_err("leftover: more than a handshake"))?;
         }
-        handle::take_over(py, context, self.implementation, socket, connection)
+        handle::take_over(
+            py,
+            context,
+            self.implementation,
+            socket,
+            connection,
+            accept_truncated_end,
+        )
     }
 
     // A callback may well be a method of the object that keeps the context.

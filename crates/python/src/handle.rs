@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use polytls_core::{Connection, Error as TlsError, Session};
-use polytls_io::{Listener, ListenerSettings, Stream, Timeout};
+use polytls_io::{Error, Listener, ListenerSettings, Stream, Timeout};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::PyVisit;
@@ -95,6 +95,7 @@ pub(crate) fn connect(
     implementation: &'static str,
     addresses: &[Address],
     seconds: Option<f64>,
+    accept_truncated_end: bool,
     make: impl FnOnce() -> Result<Box<dyn Session>, TlsError> + Send,
 ) -> PyResult<SocketHandle> {
     let addresses = socket_addresses(addresses)?;
@@ -105,9 +106,9 @@ pub(crate) fn connect(
         ));
     }
     let mut signals = Signals::new(py)?;
-    let stream =
+    let connected =
         py.detach(|| polytls_io::connect(&addresses, timeout, timeout, make, &mut signals));
-    match stream {
+    match connected.and_then(|stream| accepting(stream, accept_truncated_end)) {
         Ok(stream) => Ok(SocketHandle::of_stream(stream, context, implementation)),
         Err(error) => Err(failed(py, implementation, error, signals)),
     }
@@ -120,13 +121,22 @@ pub(crate) fn take_over(
     implementation: &'static str,
     socket: &Bound<'_, PyAny>,
     connection: Connection,
+    accept_truncated_end: bool,
 ) -> PyResult<SocketHandle> {
     let timeout = timeout(socket.method_out("gettimeout", ())?.extract()?)?;
     let descriptor = descriptors::taken(socket)?;
-    match py.detach(|| polytls_io::take_over(descriptor, connection, timeout)) {
+    let taken = py.detach(|| polytls_io::take_over(descriptor, connection, timeout));
+    match taken.and_then(|stream| accepting(stream, accept_truncated_end)) {
         Ok(stream) => Ok(SocketHandle::of_stream(stream, context, implementation)),
         Err(error) => Err(failed(py, implementation, error, Signals::new(py)?)),
     }
+}
+
+fn accepting(stream: Stream, truncated_end: bool) -> Result<Stream, Error> {
+    if truncated_end {
+        stream.accept_truncated_end()?;
+    }
+    Ok(stream)
 }
 
 pub(crate) fn listen(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from ..capabilities import check_no_early_data
 from ..configuration import TLSServerConfiguration
@@ -18,6 +18,7 @@ from ..errors import PeerMisbehaved
 from ..interfaces import ClientContext, ServerContext, TLSBuffer
 from ..sessions import TLSSession
 from ..unread import another, something_has_come
+from ..values import instance_of
 from .protocol import TLSProtocol
 from .transport import TLSTransport
 
@@ -44,6 +45,14 @@ SHUTDOWN_TIMEOUT = CLOSE_TIMEOUT
 _P = TypeVar("_P", bound=asyncio.BaseProtocol)
 
 
+class _Settings(TypedDict):
+    """What all connections of one call are made with; both times in seconds."""
+
+    handshake_timeout: float
+    shutdown_timeout: float
+    accept_truncated_end: bool
+
+
 async def create_connection(
     protocol_factory: Callable[[], _P],
     host: str | None = None,
@@ -54,6 +63,7 @@ async def create_connection(
     session: TLSSession | None = None,
     tls_handshake_timeout: float | None = None,
     tls_shutdown_timeout: float | None = None,
+    accept_truncated_end: bool = False,
     **kwds: Any,
 ) -> tuple[asyncio.Transport, _P]:
     """Connect, do the handshake, and return the transport and the protocol.
@@ -62,6 +72,12 @@ async def create_connection(
     address that the server's certificate must have; `host` where it is left out. `session`: the one
     to resume, of another connection of this context (`SupportsSession`). The protocol's
     `connection_made` is called when the handshake is done.
+
+    `accept_truncated_end`: where the peer ends TCP without close_notify, the protocol gets
+    `eof_received` in place of `connection_lost(RaggedEOF)`. Then nobody can tell the end of the
+    data from a cut that somebody on the path has made (RFC 8446 6.1): only for protocols that have
+    no other end, and data that may be incomplete. An end within a record or a handshake and a reset
+    stay errors.
 
     Raises what `TLSBuffer.do_handshake` raises, TimeoutError if that takes longer than
     `tls_handshake_timeout` seconds (60 by default), OSError, and ValueError for a session that must
@@ -74,7 +90,8 @@ async def create_connection(
         loop.create_connection,
         protocol_factory,
         (host, port),
-        (tls, name, session, tls_handshake_timeout, tls_shutdown_timeout),
+        (tls, name, session),
+        _settings(tls, tls_handshake_timeout, tls_shutdown_timeout, accept_truncated_end),
         kwds,
     )
 
@@ -88,6 +105,7 @@ async def create_unix_connection(
     session: TLSSession | None = None,
     tls_handshake_timeout: float | None = None,
     tls_shutdown_timeout: float | None = None,
+    accept_truncated_end: bool = False,
     **kwds: Any,
 ) -> tuple[asyncio.Transport, _P]:
     """Connect to the Unix socket at `path`; otherwise as `create_connection`."""
@@ -98,7 +116,8 @@ async def create_unix_connection(
         loop.create_unix_connection,
         protocol_factory,
         (path,),
-        (tls, name, session, tls_handshake_timeout, tls_shutdown_timeout),
+        (tls, name, session),
+        _settings(tls, tls_handshake_timeout, tls_shutdown_timeout, accept_truncated_end),
         kwds,
     )
 
@@ -111,16 +130,19 @@ async def create_server(
     tls: ServerContext | None = None,
     tls_handshake_timeout: float | None = None,
     tls_shutdown_timeout: float | None = None,
+    accept_truncated_end: bool = False,
     **kwds: Any,
 ) -> asyncio.Server:
     """Listen; each client whose handshake is done gets a protocol, which is told then.
 
     As `loop.create_server`, which takes the other arguments. A client that fails in its handshake,
     or does not finish it within `tls_handshake_timeout` seconds (60 by default), is told why and
-    dropped; nobody else hears of it, but for the logger's debug level.
+    dropped; nobody else hears of it, but for the logger's debug level. `accept_truncated_end`: of
+    the connections, as `create_connection` has it.
     """
     _refuse_names_of_ssl(kwds)
-    factory = _accepting(protocol_factory, tls, tls_handshake_timeout, tls_shutdown_timeout)
+    settings = _settings(tls, tls_handshake_timeout, tls_shutdown_timeout, accept_truncated_end)
+    factory = _accepting(protocol_factory, tls, settings)
     return await _listen(asyncio.get_running_loop().create_server, factory, (host, port), kwds)
 
 
@@ -131,11 +153,13 @@ async def create_unix_server(
     tls: ServerContext | None = None,
     tls_handshake_timeout: float | None = None,
     tls_shutdown_timeout: float | None = None,
+    accept_truncated_end: bool = False,
     **kwds: Any,
 ) -> asyncio.Server:
     """Listen at the Unix socket `path`; otherwise as `create_server`."""
     _refuse_names_of_ssl(kwds)
-    factory = _accepting(protocol_factory, tls, tls_handshake_timeout, tls_shutdown_timeout)
+    settings = _settings(tls, tls_handshake_timeout, tls_shutdown_timeout, accept_truncated_end)
+    factory = _accepting(protocol_factory, tls, settings)
     return await _listen(asyncio.get_running_loop().create_unix_server, factory, (path,), kwds)
 
 
@@ -149,16 +173,17 @@ async def start_tls(
     session: TLSSession | None = None,
     tls_handshake_timeout: float | None = None,
     tls_shutdown_timeout: float | None = None,
+    accept_truncated_end: bool = False,
     leftover: Buffer = b"",
 ) -> asyncio.Transport:
     """Begin TLS on a connection that exists, and return the transport to use from now on.
 
     As `loop.start_tls`. The transport may be one of this package's: that is TLS within TLS. The
-    context knows its side; `server_side` may say so again. `session`: as `create_connection` has
-    it. `leftover`: what the protocol has
-    received and not used. On a server that is the beginning of the client's handshake. On a client
-    there can be none, as the client speaks first: bytes that came too early, there or in the
-    system, are an attacker's or a broken server's (CVE-2021-23222 and its kin): PeerMisbehaved.
+    context knows its side; `server_side` may say so again. `session`, `accept_truncated_end`: as
+    `create_connection` has them. `leftover`: what the protocol has received and not used. On a
+    server that is the beginning of the client's handshake. On a client there can be none, as the
+    client speaks first: bytes that came too early, there or in the system, are an attacker's or a
+    broken server's (CVE-2021-23222 and its kin): PeerMisbehaved.
 
     Raises what `create_connection` raises. After an error the connection is closed, and the
     protocol has been told by `connection_lost`.
@@ -168,7 +193,7 @@ async def start_tls(
         raise ValueError("server_side contradicts the context, which is for the other side")
     if server and server_hostname is not None:
         raise ValueError("server_hostname is only meaningful with a client's context")
-    limits = _limits(tls, tls_handshake_timeout, tls_shutdown_timeout)
+    settings = _settings(tls, tls_handshake_timeout, tls_shutdown_timeout, accept_truncated_end)
     name = None if server else _name_to_verify(tls, server_hostname, None)
     if not hasattr(transport, "pause_reading") or not hasattr(transport, "write"):
         raise TypeError(f"TLS cannot be carried by {transport!r}: it is no stream")
@@ -190,7 +215,9 @@ async def start_tls(
         raise PeerMisbehaved("the server sent something between its consent to TLS and TLS itself")
     loop = asyncio.get_running_loop()
     waiter: Any = loop.create_future()
-    connection: Any = TLSProtocol(loop, protocol, buffer, *limits, waiter=waiter, connect_app=False)
+    connection: Any = TLSProtocol(
+        loop, protocol, buffer, **settings, waiter=waiter, connect_app=False
+    )
     try:
         below.set_protocol(connection)
         below.resume_reading()
@@ -210,11 +237,11 @@ async def _connect(
     connect: Callable[..., Any],
     protocol_factory: Callable[[], _P],
     where: tuple[Any, ...],
-    how: tuple[ClientContext | None, str | None, TLSSession | None, float | None, float | None],
+    to_whom: tuple[ClientContext | None, str | None, TLSSession | None],
+    settings: _Settings,
     kwds: dict[str, Any],
 ) -> tuple[asyncio.Transport, _P]:
-    tls, name, session, *timeouts = how
-    limits = _limits(tls, *timeouts)
+    tls, name, session = to_whom
     if tls is None:
         if session is not None:
             raise ValueError("session is only meaningful with tls")
@@ -227,7 +254,7 @@ async def _connect(
     def factory() -> TLSProtocol:
         nonlocal app
         app = protocol_factory()
-        return TLSProtocol(loop, app, buffer, *limits, waiter=waiter)
+        return TLSProtocol(loop, app, buffer, **settings, waiter=waiter)
 
     connection: Any = None
     try:
@@ -274,16 +301,14 @@ async def _done(connection: Any, waiter: Any) -> TLSTransport:
 def _accepting(
     protocol_factory: Callable[[], asyncio.BaseProtocol],
     tls: ServerContext | None,
-    handshake_timeout: float | None,
-    shutdown_timeout: float | None,
+    settings: _Settings,
 ) -> Callable[[], asyncio.BaseProtocol]:
-    limits = _limits(tls, handshake_timeout, shutdown_timeout)
     if tls is None:
         return protocol_factory
     if not _is_server(tls):
         raise TypeError("tls: a server needs a server's context")
     loop = asyncio.get_running_loop()
-    return lambda: TLSProtocol(loop, protocol_factory(), tls.create_buffer(), *limits)
+    return lambda: TLSProtocol(loop, protocol_factory(), tls.create_buffer(), **settings)
 
 
 def _refuse_names_of_ssl(kwds: dict[str, Any]) -> None:
@@ -293,8 +318,10 @@ def _refuse_names_of_ssl(kwds: dict[str, Any]) -> None:
             raise TypeError(f"{name} is asyncio's name; here it is tls{name.removeprefix('ssl')}")
 
 
-def _limits(tls: object, handshake: float | None, shutdown: float | None) -> tuple[float, float]:
-    """Both timeouts in seconds; asyncio's rules for what is given."""
+def _settings(
+    tls: object, handshake: float | None, shutdown: float | None, accept_truncated_end: bool
+) -> _Settings:
+    """What a protocol is made with; asyncio's rules for what is given."""
     for name, value in (
         ("tls_handshake_timeout", handshake),
         ("tls_shutdown_timeout", shutdown),
@@ -303,10 +330,13 @@ def _limits(tls: object, handshake: float | None, shutdown: float | None) -> tup
             raise ValueError(f"{name} is only meaningful with tls")
         if value is not None and not value > 0:
             raise ValueError(f"{name} should be a positive number, got {value}")
-    return (
-        HANDSHAKE_TIMEOUT if handshake is None else handshake,
-        SHUTDOWN_TIMEOUT if shutdown is None else shutdown,
-    )
+    if instance_of("accept_truncated_end", accept_truncated_end, bool) and tls is None:
+        raise ValueError("accept_truncated_end is only meaningful with tls")
+    return {
+        "handshake_timeout": HANDSHAKE_TIMEOUT if handshake is None else handshake,
+        "shutdown_timeout": SHUTDOWN_TIMEOUT if shutdown is None else shutdown,
+        "accept_truncated_end": accept_truncated_end,
+    }
 
 
 def _name_to_verify(tls: object, server_hostname: str | None, host: str | None) -> str | None:

@@ -68,7 +68,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
     """One connection. `connect_app`: the application's protocol is told when it begins.
 
     `waiter`: a future for the handshake: it gets the application's transport, or the error when the
-    transport below is closed.
+    transport below is closed. `accept_truncated_end`: as `create_connection` has it.
     """
 
     def __init__(
@@ -81,11 +81,12 @@ class TLSProtocol(asyncio.BufferedProtocol):
         *,
         waiter: asyncio.Future[TLSTransport] | None = None,
         connect_app: bool = True,
+        accept_truncated_end: bool = False,
     ) -> None:
         #: The connection is on its way out, or gone.
         self.closing = self.lost = False
         self.loop = loop
-        self.driver = Driver(buffer)
+        self.driver = Driver(buffer, accept_truncated_end=accept_truncated_end)
         self._outgoing_bytes_buffered = buffer.outgoing_bytes_buffered
         #: The application's, from the end of the handshake to the end of the connection.
         self.transport: TLSTransport | None = None
@@ -505,7 +506,10 @@ class TLSProtocol(asyncio.BufferedProtocol):
             self._flush()
 
     def _peer_has_closed(self) -> None:
-        """The peer has ended its direction in order. The application says whether it goes on."""
+        """The peer has ended its direction, in order or so that the application accepts it.
+
+        The application says whether ours goes on.
+        """
         self.heard_all = True
         self._flush()
         keep_open = self.app.eof_received()

@@ -35,6 +35,7 @@ __all__ = [
     "Listening",
     "Parameters",
     "Server",
+    "Wrapping",
     "signs_elsewhere",
     "verification",
 ]
@@ -52,6 +53,15 @@ class Listening(TypedDict):
     do_handshake_on_accept: bool
     handshake_timeout: float | None
     handshake_limit: int
+    accept_truncated_end: bool
+
+
+class Wrapping(TypedDict):
+    """How TLS is to begin on a connection that exists: the keywords of `wrap_socket`."""
+
+    leftover: Buffer
+    do_handshake_on_connect: bool
+    accept_truncated_end: bool
 
 
 class Parameters(NamedTuple):
@@ -81,6 +91,16 @@ def signs_elsewhere(configuration: TLSClientConfiguration | TLSServerConfigurati
         chains = (configuration.certificate_chain, *configuration.alternative_chains)
     keys = (chain.leaf[1] for chain in chains if chain is not None)
     return any(key is not None and key.signer is not None for key in keys)
+
+
+def _wrapping(
+    leftover: Buffer, do_handshake_on_connect: bool, accept_truncated_end: bool
+) -> Wrapping:
+    return {
+        "leftover": leftover,
+        "do_handshake_on_connect": do_handshake_on_connect,
+        "accept_truncated_end": instance_of("accept_truncated_end", accept_truncated_end, bool),
+    }
 
 
 class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
@@ -119,16 +139,17 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
 
     @abstractmethod
     def _make_connection(
-        self, addresses: list[Address], parameters: Parameters, timeout: float | None
+        self,
+        addresses: list[Address],
+        parameters: Parameters,
+        timeout: float | None,
+        *,
+        accept_truncated_end: bool,
     ) -> _Socket: ...
 
     @abstractmethod
     def _make_wrapped(
-        self,
-        sock: socket.socket | ByteStream,
-        parameters: Parameters,
-        leftover: Buffer,
-        do_handshake_on_connect: bool,
+        self, sock: socket.socket | ByteStream, parameters: Parameters, options: Wrapping
     ) -> _Socket | StreamSocket: ...
 
     @property
@@ -149,6 +170,7 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         server_hostname: str | None = None,
         timeout: float | Default | None = DEFAULT,
         session: TLSSession | None = None,
+        accept_truncated_end: bool = False,
     ) -> _Socket:
         """Resolve, connect and do the handshake; return the connected socket.
 
@@ -157,11 +179,17 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         `socket.setdefaulttimeout`. `session`: the one to resume, of another connection
         (`SupportsSession`).
 
+        `accept_truncated_end`: where the peer ends TCP without close_notify, `recv` gives `b""` in
+        place of RaggedEOF. Then nobody can tell the end of the data from a cut that somebody on the
+        path has made with a forged FIN (RFC 8446 6.1): only for protocols that have no other end,
+        as HTTP/1.0 bodies without a length (RFC 9112 9.8), and for data that may be incomplete. An
+        end within a record or a handshake, a reset, and an end that `unwrap` finds stay errors.
+
         Raises TimeoutError, `socket.gaierror`, other OSErrors as a plain socket does, and TLSError
         for what the handshake finds; ValueError for what is no host name, and for a session that
         must not be resumed on this connection.
         """
-        return self._connect(address, server_hostname, timeout, session)
+        return self._connect(address, server_hostname, timeout, session, accept_truncated_end)
 
     def _connect(
         self,
@@ -169,7 +197,9 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         server_hostname: str | None,
         timeout: float | Default | None,
         session: TLSSession | None,
+        accept_truncated_end: bool,
     ) -> _Socket:
+        instance_of("accept_truncated_end", accept_truncated_end, bool)
         verified = self._name_of(host_of(address) if server_hostname is None else server_hostname)
         seconds = seconds_of(timeout)
         if seconds == 0:
@@ -179,7 +209,9 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
             )
         offer = self._offer(session, verified)
         parameters = Parameters(verified, port_of(address), offer)
-        return self._make_connection(resolve(address), parameters, seconds)
+        return self._make_connection(
+            resolve(address), parameters, seconds, accept_truncated_end=accept_truncated_end
+        )
 
     @explained_call
     def wrap_socket(
@@ -190,24 +222,25 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         leftover: Buffer = b"",
         do_handshake_on_connect: bool = True,
         session: TLSSession | None = None,
+        accept_truncated_end: bool = False,
     ) -> _Socket | StreamSocket:
         """Begin TLS on a connection that exists (`SupportsClientWrapSocket.wrap_socket`)."""
         verified = verified_name(server_hostname)
-        return self._wrap(sock, verified, leftover, do_handshake_on_connect, session)
+        options = _wrapping(leftover, do_handshake_on_connect, accept_truncated_end)
+        return self._wrap(sock, verified, session, options)
 
     def _wrap(
         self,
         sock: socket.socket | ByteStream,
         verified: str | None,
-        leftover: Buffer,
-        do_handshake_on_connect: bool,
         session: TLSSession | None,
+        options: Wrapping,
     ) -> _Socket | StreamSocket:
         # Costs milliseconds; buffers do without it.
         from ..streams import port_below
 
         parameters = Parameters(verified, port_below(sock), self._offer(session, verified))
-        return self._make_wrapped(sock, parameters, leftover, do_handshake_on_connect)
+        return self._make_wrapped(sock, parameters, options)
 
     @explained_call
     def create_buffer(self, server_hostname: str, *, session: TLSSession | None = None) -> _Buffer:
@@ -266,7 +299,7 @@ class Server(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
 
     @abstractmethod
     def _make_wrapped(
-        self, sock: socket.socket | ByteStream, leftover: Buffer, do_handshake_on_connect: bool
+        self, sock: socket.socket | ByteStream, options: Wrapping
     ) -> _Socket | StreamSocket: ...
 
     @property
@@ -290,6 +323,7 @@ class Server(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         do_handshake_on_accept: bool = True,
         handshake_timeout: float | None = 10.0,
         handshake_limit: int = 128,
+        accept_truncated_end: bool = False,
     ) -> _Socket:
         """Bind and listen; return the listening socket, whose `accept` gives connections.
 
@@ -303,6 +337,7 @@ class Server(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         may take while somebody accepts, whatever the client does; None: no limit.
         `handshake_limit`: how many are in hand at a time. At the limit the oldest gives way to a
         client that comes in, if it has taken more than a second; else that client waits.
+        `accept_truncated_end`: of the connections, as a client context's `connect` has it.
 
         Raises OSError as `socket.bind` does, ValueError for a limit below 1, a time that is not
         above 0, and for `dual_stack` where there is no IPv6 address to listen at.
@@ -317,6 +352,7 @@ class Server(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
             ),
             "handshake_timeout": handshake_timeout,
             "handshake_limit": handshake_limit,
+            "accept_truncated_end": instance_of("accept_truncated_end", accept_truncated_end, bool),
         }
         return self._make_listener(resolve(address, passive=True), seconds_of(DEFAULT), options)
 
@@ -327,10 +363,12 @@ class Server(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         *,
         leftover: Buffer = b"",
         do_handshake_on_connect: bool = True,
+        accept_truncated_end: bool = False,
     ) -> _Socket | StreamSocket:
         """Begin TLS on a connection that exists (`SupportsServerWrapSocket.wrap_socket`)."""
         self._note_use("wrap_socket")
-        return self._make_wrapped(sock, leftover, do_handshake_on_connect)
+        options = _wrapping(leftover, do_handshake_on_connect, accept_truncated_end)
+        return self._make_wrapped(sock, options)
 
     @explained_call
     def create_buffer(self) -> _Buffer:
@@ -377,10 +415,11 @@ class InsecureClient(Client[_Buffer, _Socket]):
         server_hostname: str | None = None,
         timeout: float | Default | None = DEFAULT,
         session: TLSSession | None = None,
+        accept_truncated_end: bool = False,
     ) -> _Socket:
         """As `ClientContext.connect`, with a warning."""
         warn("InsecureClientContext.connect", stacklevel=3)
-        return self._connect(address, server_hostname, timeout, session)
+        return self._connect(address, server_hostname, timeout, session, accept_truncated_end)
 
     @explained_call
     def wrap_socket(
@@ -391,11 +430,13 @@ class InsecureClient(Client[_Buffer, _Socket]):
         leftover: Buffer = b"",
         do_handshake_on_connect: bool = True,
         session: TLSSession | None = None,
+        accept_truncated_end: bool = False,
     ) -> _Socket | StreamSocket:
         """As `ClientContext.wrap_socket`, with a warning."""
         warn("InsecureClientContext.wrap_socket", stacklevel=3)
         verified = self._name_of(server_hostname)
-        return self._wrap(sock, verified, leftover, do_handshake_on_connect, session)
+        options = _wrapping(leftover, do_handshake_on_connect, accept_truncated_end)
+        return self._wrap(sock, verified, session, options)
 
     @explained_call
     def create_buffer(

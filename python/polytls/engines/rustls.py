@@ -37,14 +37,13 @@ from .contexts import (
     Listening,
     Parameters,
     Server,
+    Wrapping,
     verification,
 )
 from .key_log import writer
 
 if TYPE_CHECKING:
     import socket
-
-    from typing_extensions import Buffer
 
     from ..identity import SigningChain
     from ..streams import StreamSocket
@@ -152,8 +151,7 @@ class _Effective:
 
 def _wrapped(
     sock: socket.socket | ByteStream,
-    leftover: Buffer,
-    do_handshake_on_connect: bool,
+    options: Wrapping,
     native: Callable[[socket.socket, bytes], _native.SocketHandle],
     generic: Callable[[], _native.TLSBuffer],
     *,
@@ -165,16 +163,11 @@ def _wrapped(
     from ..streams.upgrade import check_leftover, port_below
 
     if not is_plain(sock):
-        return wrap(
-            sock,
-            generic(),
-            leftover=leftover,
-            do_handshake_on_connect=do_handshake_on_connect,
-        )
+        return wrap(sock, generic(), **options)
     from .rustls_socket import RustlsSocket
 
     plain = cast("socket.socket", sock)
-    received = bytes(view_of("leftover", leftover))
+    received = bytes(view_of("leftover", options["leftover"]))
     port_below(plain)  # Has a peer, or raises.
     try:
         check_leftover(received, serves=serves)
@@ -183,7 +176,7 @@ def _wrapped(
         plain.close()
         raise
     try:
-        if do_handshake_on_connect and made.getblocking():
+        if options["do_handshake_on_connect"] and made.getblocking():
             made.do_handshake()
     except BaseException:
         made.close(force=True)
@@ -212,27 +205,38 @@ class RustlsClientContext(_Effective, Client[_native.TLSBuffer, "RustlsSocket"])
         return self._engine.buffer(self, parameters)
 
     def _make_connection(
-        self, addresses: list[Address], parameters: Parameters, timeout: float | None
+        self,
+        addresses: list[Address],
+        parameters: Parameters,
+        timeout: float | None,
+        *,
+        accept_truncated_end: bool,
     ) -> RustlsSocket:
         # Costs milliseconds; buffers do without it.
         from .rustls_socket import RustlsSocket
 
-        return RustlsSocket(self._engine.connect(self, parameters, addresses, timeout))
+        return RustlsSocket(
+            self._engine.connect(
+                self,
+                parameters,
+                addresses,
+                timeout=timeout,
+                accept_truncated_end=accept_truncated_end,
+            )
+        )
 
     def _make_wrapped(
-        self,
-        sock: socket.socket | ByteStream,
-        parameters: Parameters,
-        leftover: Buffer,
-        do_handshake_on_connect: bool,
+        self, sock: socket.socket | ByteStream, parameters: Parameters, options: Wrapping
     ) -> RustlsSocket | StreamSocket:
         def native(plain: socket.socket, _: bytes) -> _native.SocketHandle:
-            return self._engine.take_over(self, parameters, plain)
+            return self._engine.take_over(
+                self, parameters, plain, accept_truncated_end=options["accept_truncated_end"]
+            )
 
         def generic() -> _native.TLSBuffer:
             return self._make_buffer(parameters)
 
-        return _wrapped(sock, leftover, do_handshake_on_connect, native, generic, serves=False)
+        return _wrapped(sock, options, native, generic, serves=False)
 
 
 class RustlsServerContext(_Effective, Server[_native.TLSBuffer, "RustlsSocket"]):
@@ -273,13 +277,14 @@ class RustlsServerContext(_Effective, Server[_native.TLSBuffer, "RustlsSocket"])
         return RustlsSocket(handle)
 
     def _make_wrapped(
-        self, sock: socket.socket | ByteStream, leftover: Buffer, do_handshake_on_connect: bool
+        self, sock: socket.socket | ByteStream, options: Wrapping
     ) -> RustlsSocket | StreamSocket:
         def native(plain: socket.socket, received: bytes) -> _native.SocketHandle:
-            return self._engine.take_over(self, plain, received)
+            return self._engine.take_over(
+                self, plain, received, accept_truncated_end=options["accept_truncated_end"]
+            )
 
-        generic = self._make_buffer
-        return _wrapped(sock, leftover, do_handshake_on_connect, native, generic, serves=True)
+        return _wrapped(sock, options, native, self._make_buffer, serves=True)
 
 
 class RustlsInsecureClientContext(

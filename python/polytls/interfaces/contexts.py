@@ -38,10 +38,13 @@ class SupportsClientWrapSocket(Protocol):
         leftover: Buffer = b"",
         do_handshake_on_connect: bool = True,
         session: TLSSession | None = None,
+        accept_truncated_end: bool = False,
     ) -> TLSSocket:
         """Take over the connected `sock`, do the handshake, and return the TLS socket.
 
         `session`: the one to resume, where the implementation can (`SupportsSession`).
+        `accept_truncated_end`: whether `recv` takes the end of the transport for the end of the
+        data, as close_notify is (docs/sockets.md, "An end without close_notify").
 
         It has the timeout that `sock` had, and the handshake has to be done within it; on a
         non-blocking one, or without `do_handshake_on_connect`, `do_handshake`, `recv` or `send`
@@ -71,6 +74,7 @@ class SupportsServerWrapSocket(Protocol):
         *,
         leftover: Buffer = b"",
         do_handshake_on_connect: bool = True,
+        accept_truncated_end: bool = False,
     ) -> TLSSocket:
         """Take over the connected `sock`, do the handshake, and return the TLS socket.
 

@@ -25,11 +25,15 @@ def connect(
     make_buffer: Callable[[], TLSBuffer],
     timeout: float | None,
     deadline: Deadline,
+    *,
+    accept_truncated_end: bool = False,
 ) -> StreamSocket:
     """Connect to the first of `addresses` that answers and do the handshake, all by `deadline`.
 
-    `timeout`: of later calls. Raises the last address's error, TimeoutError, and what the
-    handshake finds. No descriptor is left behind.
+    `timeout`: of later calls. `accept_truncated_end`: as a client context's `connect` has it.
+
+    Raises the last address's error, TimeoutError, and what the handshake finds. No descriptor is
+    left behind.
     """
     fault = OSError("no address to connect to")
     for address in addresses:
@@ -41,7 +45,13 @@ def connect(
             fault = error
             continue
         try:
-            made = StreamSocket(carrier_of(dialled), make_buffer(), host_and_port(address), timeout)
+            made = StreamSocket(
+                carrier_of(dialled),
+                make_buffer(),
+                host_and_port(address),
+                timeout,
+                accept_truncated_end=accept_truncated_end,
+            )
         except BaseException:
             dialled.close()
             raise

@@ -34,7 +34,7 @@ class StreamSocket(Endings):
 
     `carrier`: closed with the connection. `peer`: what `getpeername` gives. `received`: what came
     from the peer before. `upgrade`: a client's, on a stream that was used in plaintext; what comes
-    before ClientHello is refused.
+    before ClientHello is refused. `accept_truncated_end`: as a client context's `connect` has it.
 
     Where the buffer offers more (`offers`), what is made is a subclass that offers it, too.
     """
@@ -54,8 +54,9 @@ class StreamSocket(Endings):
         *,
         received: bytes = b"",
         upgrade: bool = False,
+        accept_truncated_end: bool = False,
     ) -> None:
-        super().__init__(carrier, buffer, timeout)
+        super().__init__(carrier, buffer, timeout, accept_truncated_end=accept_truncated_end)
         self._peer = peer
         #: Whether it is still to be seen that nothing came before ClientHello; why it was refused.
         self._upgrade = upgrade

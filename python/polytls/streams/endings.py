@@ -54,9 +54,16 @@ class Endings(SocketBase):
 
     _kind = "connection; connect() of a server context gives listeners"
 
-    def __init__(self, carrier: Carrier, buffer: TLSBuffer, timeout: float | None) -> None:
+    def __init__(
+        self,
+        carrier: Carrier,
+        buffer: TLSBuffer,
+        timeout: float | None,
+        *,
+        accept_truncated_end: bool,
+    ) -> None:
         super().__init__(buffer.context, carrier.stream, timeout)
-        self._driver = Driver(buffer)
+        self._driver = Driver(buffer, accept_truncated_end=accept_truncated_end)
         self._turns_there = Turns(self._driver, carrier)
         #: A forced close has said that it would block.
         self._close_tried = False
@@ -320,9 +327,9 @@ class Endings(SocketBase):
             driver.close()
             self._refuse_to_discard()
             turns.transport.flush()
-            end = driver.read(1)
-            if isinstance(end, Need):
-                return end
+            need = driver.read_close_notify()
+            if need is not None:
+                return need
             return Need.WRITE if turns.transport.has_unsent else None
 
         with turns.to_receive(deadline), turns.to_send(deadline):

@@ -89,6 +89,7 @@ class StreamListener(SocketBase):
 
     __slots__ = (
         "_accepting",
+        "_accepts_truncated_ends",
         "_bell",
         "_closed",
         "_does_handshakes",
@@ -114,8 +115,10 @@ class StreamListener(SocketBase):
         do_handshake_on_accept: bool,
         handshake_timeout: float | None,
         handshake_limit: int,
+        accept_truncated_end: bool,
     ) -> None:
         super().__init__(context, listening, timeout)
+        self._accepts_truncated_ends = accept_truncated_end
         self._does_handshakes = do_handshake_on_accept
         self._socket = listening
         self._make_buffer = make_buffer
@@ -257,8 +260,13 @@ class StreamListener(SocketBase):
                 raise
             try:
                 prepare(accepted)
-                carrier, peer = carrier_of(accepted), host_and_port(address)
-                return StreamSocket(carrier, self._make_buffer(), peer, 0.0)
+                return StreamSocket(
+                    carrier_of(accepted),
+                    self._make_buffer(),
+                    host_and_port(address),
+                    0.0,
+                    accept_truncated_end=self._accepts_truncated_ends,
+                )
             except BaseException:
                 accepted.close()
                 raise
@@ -373,6 +381,7 @@ def listen(
     do_handshake_on_accept: bool = True,
     handshake_timeout: float | None = HANDSHAKE_TIMEOUT,
     handshake_limit: int = HANDSHAKE_LIMIT,
+    accept_truncated_end: bool = False,
 ) -> StreamListener:
     """Listen at the first of `addresses` that can be had.
 
@@ -380,7 +389,8 @@ def listen(
     `dual_stack` it takes clients of both. `reuse_port`: others may listen there as well, and the
     system deals clients out (SO_REUSEPORT). `timeout`: how long `accept` waits.
     `do_handshake_on_accept`: whether a blocking `accept` does. `handshake_timeout`: seconds for
-    each, None for ever. `handshake_limit`: how many at a time.
+    each, None for ever. `handshake_limit`: how many at a time. `accept_truncated_end`: of the
+    connections, as a client context's `connect` has it.
 
     Raises the last address's error; ValueError for a limit below 1 or a timeout of 0, for
     `dual_stack` without an IPv6 address, and for what the system does not have.
@@ -416,6 +426,7 @@ def listen(
                 do_handshake_on_accept=do_handshake_on_accept,
                 handshake_timeout=handshake_timeout,
                 handshake_limit=handshake_limit,
+                accept_truncated_end=accept_truncated_end,
             )
         except BaseException:
             listening.close()

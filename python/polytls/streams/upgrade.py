@@ -31,6 +31,7 @@ def wrap(
     leftover: Buffer = b"",
     timeout: float | Default | None = DEFAULT,
     do_handshake_on_connect: bool = True,
+    accept_truncated_end: bool = False,
 ) -> StreamSocket:
     """Begin TLS on a connected stream, with `buffer` of any implementation, and return the socket.
 
@@ -39,6 +40,7 @@ def wrap(
     `timeout`: in seconds, of the handshake and of later calls; by default that of `sock`, none if
     it has none. The handshake is done at once, except where the timeout is 0, or without
     `do_handshake_on_connect`: then `do_handshake`, `recv` or `send` does it.
+    `accept_truncated_end`: as a client context's `connect` has it.
 
     `SupportsClientWrapSocket.wrap_socket` and `SupportsServerWrapSocket.wrap_socket` say what is
     refused, and what becomes of `sock` then. Also raises ValueError for a timeout that `sock`
@@ -50,7 +52,15 @@ def wrap(
     made: StreamSocket | None = None
     try:
         check_leftover(received, serves=serves)
-        made = StreamSocket(carrier, buffer, peer, seconds, received=received, upgrade=not serves)
+        made = StreamSocket(
+            carrier,
+            buffer,
+            peer,
+            seconds,
+            received=received,
+            upgrade=not serves,
+            accept_truncated_end=accept_truncated_end,
+        )
         if do_handshake_on_connect and seconds != 0:
             made.handshake(Deadline.after(seconds))
     except BaseException:

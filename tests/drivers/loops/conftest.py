@@ -130,9 +130,12 @@ class Hand:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, buffer: TLSBuffer
     ) -> None:
         self.reader, self.writer, self.buffer = reader, writer, buffer
+        self.cut = False
 
     async def flush(self) -> None:
-        self.writer.write(self.buffer.process_outgoing(self.buffer.outgoing_bytes_buffered()))
+        waiting = self.buffer.process_outgoing(self.buffer.outgoing_bytes_buffered())
+        if not self.cut:
+            self.writer.write(waiting)
         await self.writer.drain()
 
     async def until(self, call: Callable[[], Any]) -> Any:
@@ -166,6 +169,11 @@ class Hand:
         with suppress(WantReadError):
             self.buffer.shutdown()
         await self.flush()
+
+    def cut_off(self) -> None:
+        """End this side of the stream below, with no word of it over TLS."""
+        self.cut = True
+        self.writer.write_eof()
 
     def reset(self) -> None:
         """End with a reset."""

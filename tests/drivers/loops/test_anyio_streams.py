@@ -51,9 +51,12 @@ def wire() -> tuple[AnyByteStream, AnyByteStream]:
 
 @asynccontextmanager
 async def connected(
-    lab: Lab, *, version: TLSVersion | None = None, ends: Any = None
+    lab: Lab, *, version: TLSVersion | None = None, ends: Any = None, **given: Any
 ) -> AsyncIterator[tuple[TLSStream, TLSStream]]:
-    """A client and a server with their handshake done; closed by force at the end."""
+    """A client and a server with their handshake done; closed by force at the end.
+
+    `given`: for the client's end.
+    """
     below = ends or wire()
     made: list[TLSStream] = []
 
@@ -62,7 +65,7 @@ async def connected(
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(serve)
-        client = await TLSStream.wrap(below[0], lab.client(), server_hostname=lab.host)
+        client = await TLSStream.wrap(below[0], lab.client(), server_hostname=lab.host, **given)
     try:
         yield client, made[0]
     finally:
@@ -160,6 +163,55 @@ def test_a_ragged_end_is_a_broken_stream(run: Run, lab: Lab, version: TLSVersion
                 with pytest.raises(anyio.BrokenResourceError) as caught:
                     await client.receive()
                 assert isinstance(caught.value.__cause__, RaggedEOF)
+
+    run(main)
+
+
+def test_a_truncated_end_that_is_accepted_is_the_end(
+    run: Run, lab: Lab, version: TLSVersion
+) -> None:
+    async def main() -> None:
+        given = {"accept_truncated_end": True}
+        async with connected(lab, version=version, **given) as (client, server):
+            await server.send(b"all there was")
+            await server.transport_stream.send_eof()
+            assert await client.receive() == b"all there was"
+            for _ in range(2):
+                with pytest.raises(anyio.EndOfStream):
+                    await client.receive()
+            await client.send(b"thanks")
+            assert await server.receive() == b"thanks"
+
+    run(main)
+
+
+def test_an_end_within_a_record_breaks_the_stream_whatever_is_accepted(run: Run, lab: Lab) -> None:
+    async def main() -> None:
+        async with connected(lab, accept_truncated_end=True) as (client, server):
+            await server.transport_stream.send(b"\x17\x03\x03\x01\x00")
+            await server.transport_stream.aclose()
+            with pytest.raises(anyio.BrokenResourceError) as caught:
+                await client.receive()
+            assert isinstance(caught.value.__cause__, RaggedEOF)
+
+    run(main)
+
+
+def test_a_listener_accepts_truncated_ends_where_it_was_told_to(run: Run, lab: Lab) -> None:
+    came: list[bytes] = []
+
+    async def takes(stream: TLSStream) -> None:
+        async with stream:
+            came.extend([data async for data in stream])
+
+    async def main() -> None:
+        async with listening(lab, takes, accept_truncated_end=True) as port:
+            client = await dialled(lab, port)
+            await client.send(b"all there was")
+            await client.transport_stream.aclose()
+            while not came:
+                await anyio.sleep(0.001)
+        assert came == [b"all there was"]
 
     run(main)
 

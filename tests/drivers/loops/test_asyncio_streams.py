@@ -203,6 +203,59 @@ def test_a_ragged_end_is_an_error_after_the_data(
     run(main)
 
 
+def test_a_truncated_end_that_is_accepted_is_the_end_of_the_stream(
+    run: Any, by_hand: Any, dial: Any, leave: Any, lab: Lab, version: TLSVersion
+) -> None:
+    async def cut(peer: Any) -> None:
+        await peer.handshake()
+        await peer.write(b"all there was")
+
+    async def main() -> None:
+        async with by_hand(cut, lab.server(version=version).create_buffer()) as address:
+            reader, writer = await dial(address, accept_truncated_end=True)
+            assert await reader.read() == b"all there was"
+            assert reader.at_eof()
+            await leave(writer)
+
+    run(main)
+
+
+def test_a_server_accepts_truncated_ends_where_it_was_told_to(
+    run: Any, serve: Any, hand: Any, leave: Any, lab: Lab, version: TLSVersion
+) -> None:
+    came: list[bytes] = []
+
+    async def takes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(await reader.read())
+        writer.write(b"thanks")
+        await leave(writer)
+
+    async def main() -> None:
+        server = lab.server(version=version)
+        async with serve(takes, server, accept_truncated_end=True) as address:
+            peer = await hand(address, lab.client(version=version).create_buffer(lab.host))
+            await peer.handshake()
+            await peer.write(b"all there was")
+            peer.cut_off()
+            assert await peer.read() == b"thanks"
+            await leave(peer.writer)
+        assert came == [b"all there was"]
+
+    run(main)
+
+
+def test_it_is_refused_without_tls_and_as_what_it_is_not(run: Any, lab: Lab) -> None:
+    async def main() -> None:
+        with pytest.raises(ValueError, match="accept_truncated_end is only meaningful with tls"):
+            await polytls.asyncio.open_connection("127.0.0.1", 1, accept_truncated_end=True)
+        with pytest.raises(TypeError, match="accept_truncated_end"):
+            await polytls.asyncio.start_server(
+                lambda *_: None, "127.0.0.1", 0, tls=lab.server(), accept_truncated_end=1
+            )
+
+    run(main)
+
+
 def test_a_reset_stays_a_reset(run: Any, by_hand: Any, dial: Any, leave: Any, lab: Lab) -> None:
     async def cut(peer: Any) -> None:
         await peer.handshake()

@@ -93,6 +93,51 @@ def test_a_ragged_end_is_told_after_the_data(
     run(main)
 
 
+@pytest.mark.parametrize("keep_open", [False, True])
+def test_a_truncated_end_that_is_accepted_is_told_as_an_end(
+    keep_open: bool, run: Any, by_hand: Any, recorder: Any, lab: Lab, version: TLSVersion
+) -> None:
+    async def cut(peer: Any) -> None:
+        await peer.handshake()
+        await peer.write(b"half")
+        peer.cut_off()
+        if keep_open:
+            assert await peer.read() == b"late"
+        await peer.reader.read()  # To the end.
+
+    async def main() -> None:
+        async with by_hand(cut, lab.server(version=version).create_buffer()) as address:
+            factory = lambda: recorder(keep_open=keep_open)  # noqa: E731
+            given = {"accept_truncated_end": True}
+            transport, protocol = await connected(address, lab, factory, **given)
+            await protocol.until(lambda: "eof" in protocol.said)
+            if keep_open:
+                transport.write(b"late")
+                transport.close()
+            assert await protocol.lost is None
+            assert protocol.said == ["made", "data", "eof", "lost"]
+            assert protocol.data == b"half"
+
+    run(main)
+
+
+def test_an_end_within_a_record_is_an_error_whatever_is_accepted(
+    run: Any, by_hand: Any, recorder: Any, lab: Lab, version: TLSVersion
+) -> None:
+    async def cut(peer: Any) -> None:
+        await peer.handshake()
+        await peer.write(b"half")
+        peer.writer.write(b"\x17\x03\x03\x01\x00")
+
+    async def main() -> None:
+        async with by_hand(cut, lab.server(version=version).create_buffer()) as address:
+            _, protocol = await connected(address, lab, recorder, accept_truncated_end=True)
+            assert isinstance(await protocol.lost, RaggedEOF)
+            assert protocol.said == ["made", "data", "lost"]
+
+    run(main)
+
+
 def test_a_forged_record_ends_the_connection_after_the_data_before_it(
     run: Any, by_hand: Any, recorder: Any, lab: Lab
 ) -> None:

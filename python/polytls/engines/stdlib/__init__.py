@@ -16,7 +16,15 @@ from ...info import SessionStatistics
 from ...insecure import InsecureTLSImplementation
 from ...interfaces import ByteStream, TLSImplementation
 from ...names import Address
-from ..contexts import Client, InsecureClient, InsecureServer, Listening, Parameters, Server
+from ..contexts import (
+    Client,
+    InsecureClient,
+    InsecureServer,
+    Listening,
+    Parameters,
+    Server,
+    Wrapping,
+)
 from .buffer import StdlibBuffer
 from .credentials import NAME
 from .engine import ClientEngine, ServerEngine
@@ -25,8 +33,6 @@ from .settings import CAPABILITIES, validate
 
 if TYPE_CHECKING:
     import socket
-
-    from typing_extensions import Buffer
 
     from ...streams import StreamListener, StreamSocket
 
@@ -89,29 +95,31 @@ class StdlibClientContext(_Effective, Client[StdlibBuffer, "StreamSocket"]):
         return StdlibBuffer(self, self._engine.begin(parameters))
 
     def _make_connection(
-        self, addresses: list[Address], parameters: Parameters, timeout: float | None
+        self,
+        addresses: list[Address],
+        parameters: Parameters,
+        timeout: float | None,
+        *,
+        accept_truncated_end: bool,
     ) -> StreamSocket:
         # Costs milliseconds; buffers do without it.
         from ...streams import Deadline, connect
 
         deadline = Deadline.after(timeout)
-        return connect(addresses, lambda: self._make_buffer(parameters), timeout, deadline)
+        return connect(
+            addresses,
+            lambda: self._make_buffer(parameters),
+            timeout,
+            deadline,
+            accept_truncated_end=accept_truncated_end,
+        )
 
     def _make_wrapped(
-        self,
-        sock: socket.socket | ByteStream,
-        parameters: Parameters,
-        leftover: Buffer,
-        do_handshake_on_connect: bool,
+        self, sock: socket.socket | ByteStream, parameters: Parameters, options: Wrapping
     ) -> StreamSocket:
         from ...streams import wrap
 
-        return wrap(
-            sock,
-            self._make_buffer(parameters),
-            leftover=leftover,
-            do_handshake_on_connect=do_handshake_on_connect,
-        )
+        return wrap(sock, self._make_buffer(parameters), **options)
 
 
 class StdlibServerContext(_Effective, Server[StdlibBuffer, "StreamListener"]):
@@ -140,20 +148,10 @@ class StdlibServerContext(_Effective, Server[StdlibBuffer, "StreamListener"]):
             **options,
         )
 
-    def _make_wrapped(
-        self,
-        sock: socket.socket | ByteStream,
-        leftover: Buffer,
-        do_handshake_on_connect: bool,
-    ) -> StreamSocket:
+    def _make_wrapped(self, sock: socket.socket | ByteStream, options: Wrapping) -> StreamSocket:
         from ...streams import wrap
 
-        return wrap(
-            sock,
-            self._make_buffer(),
-            leftover=leftover,
-            do_handshake_on_connect=do_handshake_on_connect,
-        )
+        return wrap(sock, self._make_buffer(), **options)
 
 
 class StdlibInsecureClientContext(

@@ -77,6 +77,7 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "do_handshake_on_accept": lambda target: target.listeners_take("do_handshake_on_accept"),
     "handshake_timeout": lambda target: target.listeners_take("handshake_timeout"),
     "handshake_limit": lambda target: target.listeners_take("handshake_limit"),
+    "accept_truncated_end": lambda target: target.connections_take("accept_truncated_end"),
 }
 
 

@@ -49,6 +49,11 @@ class Target:
         """Whether `connect` of a server's context has a parameter of that name."""
         return option in signature(self.implementation.server_context.connect).parameters
 
+    def connections_take(self, option: str) -> bool:
+        """Whether `connect` of either side's context has a parameter of that name."""
+        calls = (self.implementation.client_context, self.implementation.server_context)
+        return all(option in signature(each.connect).parameters for each in calls)
+
     def sockets_offer(self, protocol: type) -> bool:
         """Whether a connection has what `protocol`, one of `polytls.interfaces`, says."""
         return protocol in self._offered
