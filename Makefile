@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 620
 NATIVE_SOURCES := .cargo/config.toml Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help build demo test test-rust test-python test-peers test-distributions lint format bench bench-check soak fuzz audit clean
+.PHONY: help build demo test test-rust test-python test-peers test-distributions lint format bench bench-check soak fuzz asan audit clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -86,13 +86,19 @@ soak: build ## random traffic, forgeries, thousands of connections, faults at ev
 	POLYTLS_SOAK=1 $(BIN)/python -m pytest -q tests -m soak
 	$(BIN)/python -m pytest -q -p tests.without_record_layer tests/unit tests/drivers tests/interop tests/matrix -m "not peers"
 
-# Needs a nightly toolchain: sanitizers are no part of the stable one.
-fuzz: ## the record layer against any input, for ten minutes
+# Needs a nightly toolchain: cargo-fuzz asks for one. FUZZ_TARGETS=pem takes one of them.
+FUZZ_TARGETS ?= $(sort $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs))))
+fuzz: ## handshakes, records, certificates and PEM of any shape, for ten minutes each
 	.tools/bin/cargo-fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked --root .tools cargo-fuzz@0.13.2
-	PATH="$$PWD/.tools/bin:$$PATH" $(CARGO) +nightly fuzz run records_receive -- -max_total_time=$(FUZZ_SECONDS)
+	set -e; for target in $(FUZZ_TARGETS); do \
+		PATH="$$PWD/.tools/bin:$$PATH" $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS); \
+	done
+
+asan: $(VENV)/.tools ## the kit under the address sanitizer (GCC's libasan)
+	sh tools/asan.sh
 
 audit: ## licences, bans and sources of all crates (advisories need a network: SECURITY.md)
-	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --root .tools cargo-deny@0.18.6
+	.tools/bin/cargo-deny --version >/dev/null 2>&1 || $(CARGO) install --quiet --debug --locked --root .tools cargo-deny@0.18.6
 	PATH="$$PWD/.tools/bin:$$PATH" $(CARGO) deny --locked check licenses bans sources
 
 clean:

@@ -15,6 +15,7 @@
 
 mod cases;
 mod credentials;
+mod input;
 mod pair;
 mod random;
 mod records;
@@ -22,6 +23,7 @@ mod scene;
 
 pub use cases::{Case, cases, run};
 pub use credentials::{ADDRESS, Credentials, DEVICE, EXACT_HOST, HOST, WILDCARD_HOST};
+pub use input::Input;
 pub use pair::{Cut, Outcome, Pair, other};
 pub use random::Random;
 pub use scene::Versions;

@@ -1,5 +1,6 @@
 //! What a peer with the right keys may do, and anyone else on the way, read from arbitrary bytes.
 
+use polytls_conformance::Input;
 use polytls_core::{Error, INCOMING_LIMIT, Refused, Room};
 use polytls_records::Cipher;
 
@@ -12,28 +13,6 @@ const UNASKED: usize = 24;
 /// What writing may send before data: an update of ours, or the answer to a request, and alerts of
 /// what was received meanwhile.
 const BEFORE_DATA: usize = 2 * 27 + UNASKED;
-
-struct Input<'a>(&'a [u8]);
-
-impl<'a> Input<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (byte, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*byte)
-    }
-
-    fn number(&mut self) -> Option<usize> {
-        Some(usize::from(self.byte()?) << 8 | usize::from(self.byte()?))
-    }
-
-    /// Up to 255 bytes, from the input itself.
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::from(self.byte()?).min(self.0.len());
-        let (bytes, rest) = self.0.split_at(length);
-        self.0 = rest;
-        Some(bytes)
-    }
-}
 
 struct Run {
     scene: Scene,
@@ -50,7 +29,7 @@ struct Run {
 /// `PeerMisbehaved` or `AlertReceived`; nothing panics; nothing but data that was sealed is
 /// delivered; at most one incomplete message is kept, of at most 64 KiB.
 pub(crate) fn operate(input: &[u8]) {
-    let mut input = Input(input);
+    let mut input = Input::new(input);
     let Some(first) = input.byte() else {
         return;
     };

@@ -1,0 +1,11 @@
+//! Certificates and revocation lists through the verdict. The contract stands at `operate`; `cargo test` runs it
+//! over fewer inputs.
+
+#![no_main]
+
+#[path = "../../crates/verdict/tests/operations/mod.rs"]
+mod operations;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    operations::operate(input);
+});
