@@ -3,8 +3,9 @@
 use polytls_core::config::TrustSource;
 use polytls_core::{Alert, CertificateFailure, Error, VerificationFailure};
 use polytls_verdict::explain::{Refused, explain};
-use polytls_verdict::words;
 use rustls::{CertificateError, Error as TlsError};
+
+use crate::words;
 
 /// Maps an error of a connection. `refusal` is what our own verifier saw, if it refused.
 pub(crate) fn blame(error: TlsError, refusal: Option<CertificateFailure>) -> Error {
@@ -18,6 +19,7 @@ pub(crate) fn blame(error: TlsError, refusal: Option<CertificateFailure>) -> Err
             reason: VerificationFailure::NoCertificate,
             said: "",
             chain: &[],
+            index: None,
             hostname: None,
             is_server: false,
             trust_source: &TrustSource::Given(None),
@@ -25,55 +27,43 @@ pub(crate) fn blame(error: TlsError, refusal: Option<CertificateFailure>) -> Err
             unchecked: &[],
             now: 0,
         }))),
-        // Our verifier's come with their `refusal`.
-        TlsError::InvalidCertificate(error) => Error::Certificate(Box::new(CertificateFailure {
-            reason: reason_of_rustls(&error),
-            message: error.to_string(),
-            explanation: error.to_string(),
-            ..CertificateFailure::default()
-        })),
+        // Refusals of our verifier come with their `refusal`: this is about the handshake's signature (RFC
+        // 8446 section 4.4.3).
+        TlsError::InvalidCertificate(error) => Error::PeerMisbehaved(
+            match error {
+                CertificateError::BadSignature => {
+                    "the key of its certificate has not signed the handshake"
+                }
+                _ => {
+                    "its handshake is signed in a way that the key of its certificate is not for, or \
+                     that rustls does not know"
+                }
+            }
+            .to_owned(),
+        ),
         TlsError::NoApplicationProtocol => {
             Error::PeerIncompatible("no application protocol (ALPN) in common".to_owned())
         }
-        TlsError::PeerIncompatible(why) => Error::PeerIncompatible(words(&format!("{why:?}"))),
-        TlsError::PeerMisbehaved(why) => Error::PeerMisbehaved(words(&format!("{why:?}"))),
-        TlsError::InvalidMessage(why) => Error::PeerMisbehaved(format!(
-            "an invalid message ({})",
-            words(&format!("{why:?}"))
-        )),
-        error @ (TlsError::InappropriateMessage { .. }
-        | TlsError::InappropriateHandshakeMessage { .. }
-        | TlsError::DecryptError
-        | TlsError::PeerSentOversizedRecord) => Error::PeerMisbehaved(error.to_string()),
+        TlsError::PeerIncompatible(why) => {
+            Error::PeerIncompatible(words::incompatible(&why).to_owned())
+        }
+        TlsError::PeerMisbehaved(why) => Error::PeerMisbehaved(words::misbehaved(&why).to_owned()),
+        TlsError::InvalidMessage(why) => {
+            Error::PeerMisbehaved(format!("an invalid message ({})", words::invalid(&why)))
+        }
+        TlsError::InappropriateHandshakeMessage { got_type, .. } => {
+            Error::PeerMisbehaved(words::out_of_turn(got_type))
+        }
+        TlsError::InappropriateMessage { .. } => {
+            Error::PeerMisbehaved("a record of another type than belongs there".to_owned())
+        }
+        TlsError::DecryptError => Error::PeerMisbehaved(
+            "a record that cannot be decrypted: it was changed on its way, or sealed with other keys"
+                .to_owned(),
+        ),
+        TlsError::PeerSentOversizedRecord => {
+            Error::PeerMisbehaved("a record that is larger than allowed".to_owned())
+        }
         other => Error::Internal(other.to_string()),
-    }
-}
-
-pub(crate) fn reason_of_rustls(error: &CertificateError) -> VerificationFailure {
-    match error {
-        CertificateError::BadEncoding => VerificationFailure::BadEncoding,
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            VerificationFailure::Expired
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            VerificationFailure::NotYetValid
-        }
-        CertificateError::Revoked => VerificationFailure::Revoked,
-        CertificateError::UnhandledCriticalExtension => {
-            VerificationFailure::UnhandledCriticalExtension
-        }
-        CertificateError::UnknownIssuer => VerificationFailure::UnknownIssuer,
-        CertificateError::BadSignature => VerificationFailure::BadSignature,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            VerificationFailure::HostnameMismatch
-        }
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            VerificationFailure::InvalidPurpose
-        }
-        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
-        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            VerificationFailure::UnsupportedSignatureAlgorithm
-        }
-        _ => VerificationFailure::Other,
     }
 }

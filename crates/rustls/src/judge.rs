@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use polytls_core::{CertificateFailure, VerificationFailure};
-use polytls_verdict::{Case, Crypto, No, Policy};
+use polytls_verdict::{Case, Crypto, Policy};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, DistinguishedName, Error};
 
-use crate::error::reason_of_rustls;
 use crate::{observe, platform, resumption};
 
 /// What both roles judge by.
@@ -68,17 +66,6 @@ impl Judge {
         })?;
         observe::note(|seen| seen.verified_chain = verdict.path);
         Ok(verdict.ends)
-    }
-
-    /// Keeps the story of a handshake that the certificate's key has not signed.
-    pub(crate) fn refuse_signature(&self, error: &Error, leaf: &CertificateDer<'_>) {
-        let Error::InvalidCertificate(error) = error else {
-            return;
-        };
-        let said = format!("its key has not signed the handshake: {error}");
-        let no = No::new(reason_of_rustls(error), said);
-        let failure = self.verdict.refuse_signature(&no, leaf);
-        observe::note(|seen| seen.refusal = Some(failure));
     }
 }
 

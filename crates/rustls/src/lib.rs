@@ -35,6 +35,7 @@ mod signer;
 mod tickets;
 mod unbuffered;
 mod verifier;
+mod words;
 
 pub use observe::outside;
 

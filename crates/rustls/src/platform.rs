@@ -33,14 +33,14 @@ pub(crate) fn judge(
 
 #[cfg(any(target_os = "macos", windows))]
 mod there {
-    use polytls_core::VerificationFailure;
+    use polytls_core::VerificationFailure as F;
     use polytls_core::config::Verification;
     use polytls_verdict::{Case, No, Platform};
+    use rustls::CertificateError;
     use rustls::client::danger::ServerCertVerifier;
     use rustls_platform_verifier::Verifier;
 
     use super::{Arc, CryptoProvider, Error, Policy};
-    use crate::error::reason_of_rustls;
 
     /// The platform's verifier, where it can do what is asked.
     pub(super) fn verifier(
@@ -69,12 +69,15 @@ mod there {
             .map_err(|error| Error::configuration("trust_store", error.to_string()))
     }
 
+    /// What is told where the certificates do not tell it.
+    const SAID: &str = "the operating system does not trust it";
+
     #[derive(Debug)]
     struct Theirs(Verifier);
 
     impl Platform for Theirs {
         fn verify(&self, case: &Case<'_>) -> Result<(), No> {
-            let other = |said: String| No::new(VerificationFailure::Other, said);
+            let other = |said: String| No::new(F::Other, said);
             let name = case.name.ok_or_else(|| other("no name to verify".into()))?;
             match self
                 .0
@@ -82,10 +85,36 @@ mod there {
             {
                 Ok(_) => Ok(()),
                 Err(rustls::Error::InvalidCertificate(error)) => {
-                    Err(No::new(reason_of_rustls(&error), error.to_string()))
+                    Err(No::new(reason_of(&error), SAID.to_owned()))
                 }
-                Err(error) => Err(other(error.to_string())),
+                Err(_) => Err(other(SAID.to_owned())),
             }
+        }
+    }
+
+    /// Why the platform has refused it. What it says of it is for its own programmers.
+    fn reason_of(error: &CertificateError) -> F {
+        match error {
+            CertificateError::BadEncoding => F::BadEncoding,
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => F::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                F::NotYetValid
+            }
+            CertificateError::Revoked => F::Revoked,
+            CertificateError::UnhandledCriticalExtension => F::UnhandledCriticalExtension,
+            CertificateError::UnknownIssuer => F::UnknownIssuer,
+            CertificateError::BadSignature => F::BadSignature,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                F::HostnameMismatch
+            }
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                F::InvalidPurpose
+            }
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                F::UnsupportedSignatureAlgorithm
+            }
+            _ => F::Other,
         }
     }
 }

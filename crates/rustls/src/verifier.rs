@@ -138,7 +138,6 @@ impl ServerCertVerifier for ServerJudge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         handshake_signature::verify_tls12(message, cert, dss, &self.0.algorithms)
-            .inspect_err(|error| self.0.refuse_signature(error, cert))
     }
 
     fn verify_tls13_signature(
@@ -148,7 +147,6 @@ impl ServerCertVerifier for ServerJudge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         handshake_signature::verify_tls13(message, cert, dss, &self.0.algorithms)
-            .inspect_err(|error| self.0.refuse_signature(error, cert))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -214,7 +212,6 @@ impl ClientCertVerifier for ClientJudge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         handshake_signature::verify_tls12(message, cert, dss, &self.judge.algorithms)
-            .inspect_err(|error| self.judge.refuse_signature(error, cert))
     }
 
     fn verify_tls13_signature(
@@ -224,7 +221,6 @@ impl ClientCertVerifier for ClientJudge {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         handshake_signature::verify_tls13(message, cert, dss, &self.judge.algorithms)
-            .inspect_err(|error| self.judge.refuse_signature(error, cert))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

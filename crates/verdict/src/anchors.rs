@@ -14,7 +14,7 @@ use polytls_core::fork::PerProcess;
 use polytls_core::pki_types::{CertificateDer, TrustAnchor};
 use polytls_x509::{ConstrainedNames, PathFacts, path_facts};
 
-use crate::errors::name_of;
+use crate::errors::words;
 use crate::system::{self, Chosen};
 
 /// Why a certificate of a store does not end a path.
@@ -53,7 +53,7 @@ pub(crate) struct Trusted {
 
 impl Trusted {
     fn read(der: &CertificateDer<'_>, is_authority: Authorities) -> Result<Self, String> {
-        let facts = path_facts(der).map_err(|error| error.to_string())?;
+        let facts = path_facts(der).map_err(|error| error.why().to_owned())?;
         let unfit = match is_authority {
             Authorities::None => Some(Unfit::Peer),
             Authorities::Version3 => unfit(&facts, false),
@@ -142,7 +142,7 @@ impl Anchors {
         let trusted = Arc::new(Trusted::read(der, kind)?);
         if trusted.unfit.is_none() {
             let root = webpki::anchor_from_trusted_cert(der)
-                .map_err(|error| name_of(&error))?
+                .map_err(|error| words(&error).to_owned())?
                 .to_owned();
             self.roots.push(root);
             self.authorities.push(Arc::clone(&trusted));
@@ -196,6 +196,14 @@ impl Anchors {
         certificates
             .filter(move |trusted| trusted.facts.subject_der == subject)
             .filter_map(|trusted| Some((&**trusted, trusted.unfit?)))
+    }
+
+    /// The keys of authorities of this subject, a Name in DER, each as SubjectPublicKeyInfo in DER.
+    pub(crate) fn keys(&self, subject: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let authorities = self.authorities.iter();
+        authorities
+            .filter(move |trusted| trusted.facts.subject_der == subject)
+            .map(|trusted| trusted.facts.spki.as_slice())
     }
 
     /// Kinds of names that authorities of this subject, a Name in DER, constrain.

@@ -11,8 +11,10 @@ use polytls_x509::{LEAST_RSA_BITS, Summary, summarize};
 use crate::anchors::Unfit;
 use crate::passed_over::PassedOver;
 
+mod findings;
 pub(crate) mod words;
 
+use findings::Finding;
 use words::{date, is_address, list, span};
 
 /// What is known of a refusal.
@@ -24,6 +26,8 @@ pub struct Refused<'a> {
     pub said: &'a str,
     /// The chain as the peer presented it, leaf first.
     pub chain: &'a [&'a [u8]],
+    /// Which of them is at fault, if the decision knows.
+    pub index: Option<usize>,
     /// The name that was checked.
     pub hostname: Option<&'a str>,
     /// Whether the peer is a server.
@@ -47,12 +51,19 @@ pub fn explain(refused: Refused<'_>) -> CertificateFailure {
         .iter()
         .map(|der| summarize(der).ok())
         .collect();
-    let story = Story {
-        reason: refine(refused.reason, &read),
+    let reason = refine(refused.reason, &read);
+    let mut story = Story {
+        reason,
         refused,
         read: &read,
         trust_source: words_of(refused.trust_source),
+        finding: None,
     };
+    if story.is_the_chains() {
+        let path = path(&read);
+        let finding = findings::find(reason, refused.chain, &read, &path, refused.is_server);
+        story.finding = finding;
+    }
     let index = story.index();
     let message = story.message(index);
     let (turn, details, advice) = story.advice(index);
@@ -142,14 +153,20 @@ pub(crate) fn issuer_at_the_end(chain: &[&[u8]]) -> Option<Vec<u8>> {
 
 /// The last certificate that issuers' names lead to from the leaf.
 fn end_of_path(read: &[Option<Summary>]) -> Option<usize> {
+    path(read).last().copied()
+}
+
+/// The places of the certificates that issuers' names lead to from the leaf, each once.
+fn path(read: &[Option<Summary>]) -> Vec<usize> {
+    let mut places = Vec::new();
     let mut at = 0;
     let mut seen = vec![false; read.len()];
     loop {
-        let current = read.get(at)?.as_ref()?;
+        let Some(Some(current)) = read.get(at) else {
+            return places;
+        };
         seen[at] = true;
-        if current.is_self_issued() {
-            return Some(at);
-        }
+        places.push(at);
         let is_issuer = |(index, summary): (usize, &Option<Summary>)| {
             let found = summary.as_ref();
             (!seen[index] && found.is_some_and(|it| it.subject_der == current.issuer_der))
@@ -157,7 +174,7 @@ fn end_of_path(read: &[Option<Summary>]) -> Option<usize> {
         };
         match read.iter().enumerate().find_map(is_issuer) {
             Some(next) => at = next,
-            None => return Some(at),
+            None => return places,
         }
     }
 }
@@ -185,6 +202,7 @@ struct Story<'a> {
     refused: Refused<'a>,
     read: &'a [Option<Summary>],
     trust_source: String,
+    finding: Option<Finding>,
 }
 
 impl Story<'_> {
@@ -201,10 +219,22 @@ impl Story<'_> {
         read.position(|summary| summary.as_ref().is_some_and(&is_at_fault))
     }
 
-    /// Which certificate is at fault, as far as reading tells.
+    /// Whether it is a certificate of the chain that is at fault, and not one of the store, or nobody's.
+    fn is_the_chains(&self) -> bool {
+        self.anchor().is_none() && self.unchecked().is_none()
+    }
+
+    /// Which certificate is at fault, as far as the decision and reading tell.
     fn index(&self) -> Option<usize> {
         use VerificationFailure as F;
         let now = self.refused.now;
+        if let Some(finding) = &self.finding {
+            return Some(finding.index);
+        }
+        let known = self.refused.index.filter(|_| self.is_the_chains());
+        if known.is_some_and(|index| index < self.read.len()) {
+            return known;
+        }
         match self.reason {
             F::Expired | F::NotYetValid if self.anchor().is_some() => None,
             // Libraries differ in whether the last second belongs to it.
@@ -217,7 +247,7 @@ impl Story<'_> {
                 (!self.read.is_empty()).then_some(0)
             }
             F::NoCertificate => None,
-            _ if self.anchor().is_some() || self.unchecked().is_some() => None,
+            _ if !self.is_the_chains() => None,
             // One of them, or one between them and the anchor; alone it is the leaf.
             _ => (self.read.len() == 1).then_some(0),
         }
@@ -285,6 +315,9 @@ impl Story<'_> {
                 "an authority of the chain has name constraints on {kinds}, which polytls cannot \
                  check: it accepts nothing below such an authority"
             );
+        }
+        if let Some(finding) = &self.finding {
+            return format!("{} {}", self.called(finding.index), finding.what);
         }
         match (self.reason, self.at(index)) {
             (F::HostnameMismatch, Some((_, leaf))) => {
@@ -362,6 +395,12 @@ impl Story<'_> {
             (F::RevocationUnknown, _) => format!(
                 "no revocation list that is in force speaks of a certificate of the chain: {said}"
             ),
+            (F::BadSignature, Some((index, summary))) if self.refused.index.is_some() => format!(
+                "the signature of {} is not by the key of {} that is known here: the certificate was \
+                 changed, or another key of that name has signed it",
+                self.called(index),
+                summary.issuer
+            ),
             (_, Some((index, _))) => format!("{} was not accepted: {said}", self.called(index)),
             (_, None) => format!("the certificate was not accepted: {said}"),
         }
@@ -401,7 +440,8 @@ impl Story<'_> {
         if let Some(anchor) = self.anchor() {
             return (store, anchor.details(now), anchor.advice());
         }
-        if self.unchecked().is_some() {
+        let is_our_limit = self.finding.as_ref().is_some_and(|it| it.is_our_limit);
+        if self.unchecked().is_some() || is_our_limit {
             return (
                 Turn::You,
                 vec![format!(
@@ -412,6 +452,13 @@ impl Story<'_> {
                  constraints"
                     .to_owned(),
             );
+        }
+        if let Some(Finding {
+            advice: Some(advice),
+            ..
+        }) = &self.finding
+        {
+            return (Turn::Peer, none(), advice.clone());
         }
         match (self.reason, self.at(index)) {
             (F::UnknownIssuer, Some((_, last))) if !self.refused.passed_over.is_empty() => (
@@ -521,6 +568,25 @@ impl Story<'_> {
                 Turn::You,
                 none(),
                 "see what peer_verifier raised: it is the error's __cause__".to_owned(),
+            ),
+            (F::BadSignature, Some((_, summary))) if self.refused.index.is_some() => (
+                Turn::Peer,
+                none(),
+                format!(
+                    "present the certificate as {issuer} has signed it, and send the certificate of \
+                     {issuer} that has that key",
+                    issuer = summary.issuer
+                ),
+            ),
+            (F::PathTooLong, _) => (
+                Turn::Peer,
+                none(),
+                "send the certificates of one short path alone, in order".to_owned(),
+            ),
+            (F::NameConstraintViolation, _) => (
+                Turn::Peer,
+                none(),
+                "get one from an authority that may issue for all of its names".to_owned(),
             ),
             (F::WeakKey | F::UnsupportedSignatureAlgorithm, _) => (
                 Turn::Peer,

@@ -9,7 +9,7 @@ use polytls_core::pki_types::{CertificateDer, ServerName, UnixTime};
 use polytls_core::{CertificateFailure, Error, VerificationFailure};
 
 use crate::anchors::Anchors;
-use crate::errors::{name_of, reason_of};
+use crate::errors::{reason_of, words};
 use crate::explain::{Refused, explain};
 use crate::leaf;
 use crate::lists::Lists;
@@ -103,8 +103,10 @@ impl<'a> Case<'a> {
 pub struct No {
     /// The reason.
     pub reason: VerificationFailure,
-    /// What the library says, for reasons that need more words.
+    /// What there is to say of it, half a sentence, for reasons that need more words.
     pub said: String,
+    /// Which certificate of the chain is at fault, if that is known.
+    pub index: Option<usize>,
     /// Certificates of the store that could have ended the path by their names.
     pub passed_over: Vec<PassedOver>,
     /// Kinds of names that an authority of the path constrains and that are not checked here.
@@ -112,12 +114,13 @@ pub struct No {
 }
 
 impl No {
-    /// A reason, and what the library says.
+    /// A reason, and what there is to say of it.
     #[must_use]
     pub const fn new(reason: VerificationFailure, said: String) -> Self {
         Self {
             reason,
             said,
+            index: None,
             passed_over: Vec::new(),
             unchecked: Vec::new(),
         }
@@ -132,7 +135,7 @@ impl From<VerificationFailure> for No {
 
 impl From<webpki::Error> for No {
     fn from(error: webpki::Error) -> Self {
-        Self::new(reason_of(&error), name_of(&error))
+        Self::new(reason_of(&error), words(&error).to_owned())
     }
 }
 
@@ -327,12 +330,6 @@ impl Judge {
         self.story(no, &[], None, 0)
     }
 
-    /// The story of a handshake that the certificate's key has not signed.
-    #[must_use]
-    pub fn refuse_signature(&self, no: &No, leaf: &[u8]) -> CertificateFailure {
-        self.story(no, &[leaf], None, 0)
-    }
-
     fn story(
         &self,
         no: &No,
@@ -344,6 +341,7 @@ impl Judge {
             reason: no.reason,
             said: &no.said,
             chain,
+            index: no.index,
             hostname,
             is_server: self.peer_is_server,
             trust_source: &self.trust_source,

@@ -12,8 +12,11 @@ use polytls_x509::{PathFacts, Summary, Unreadable, path_facts, summarize};
 use crate::judge::{Case, Judge, No};
 use crate::policy::Crypto;
 
-pub(crate) fn unreadable(error: &Unreadable) -> No {
-    No::new(F::BadEncoding, error.to_string())
+fn unreadable(error: &Unreadable) -> No {
+    No::new(
+        F::BadEncoding,
+        format!("it cannot be read: {}", error.why()),
+    )
 }
 
 pub(crate) fn facts(der: &[u8]) -> Result<PathFacts, No> {
@@ -69,11 +72,16 @@ impl Judge {
 
     /// Whether peers of the role that is judged may have a certificate with these facts, or be below it.
     pub(crate) fn serves(&self, facts: &PathFacts) -> bool {
-        if self.peer_is_server {
-            facts.serves_servers
-        } else {
-            facts.serves_clients
-        }
+        serves(facts, self.peer_is_server)
+    }
+}
+
+/// Whether servers (or clients) may have a certificate with these facts, or be below it.
+pub(crate) fn serves(facts: &PathFacts, is_server: bool) -> bool {
+    if is_server {
+        facts.serves_servers
+    } else {
+        facts.serves_clients
     }
 }
 
@@ -83,6 +91,14 @@ pub(crate) fn check_key(facts: &PathFacts) -> Result<(), No> {
         Some(_) => Err(F::WeakKey.into()),
         None => Ok(()),
     }
+}
+
+/// The curve of a key is one that has a name: numbers of the issuer's choice may be of a curve that is none.
+pub(crate) fn check_curve(facts: &PathFacts) -> Result<(), No> {
+    if facts.explicit_curve {
+        return Err(F::UnsupportedSignatureAlgorithm.into());
+    }
+    Ok(())
 }
 
 /// The leaf of a path signs the handshake (RFC 8446 section 4.4.2.2).

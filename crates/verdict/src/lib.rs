@@ -3,7 +3,7 @@
 //! A [`Judge`] is made once for each context, of what the configuration says ([`Policy`]) and of the
 //! caller's cryptography ([`Crypto`]): this crate checks no signature and computes no hash by itself.
 //! [`Judge::judge`] then decides each [`Case`]. `anchors` has the certificates that are trusted, `path`
-//! builds paths to them (by webpki), `leaf` judges certificates that need no path, `lists` reads
+//! builds paths to them (by webpki), `signatures` finds out why there is none, `leaf` judges certificates that need no path, `lists` reads
 //! revocation lists. [`explain`] makes the words, after the decision, from facts; `passed_over` has
 //! those about certificates of the store.
 
@@ -16,10 +16,10 @@ mod lists;
 mod passed_over;
 mod path;
 mod policy;
+mod signatures;
 mod system;
 
 pub use anchors::{Unfit, system_certificates};
-pub use errors::words;
 pub use judge::{Case, Judge, No, Verdict};
 pub use passed_over::PassedOver;
 pub use policy::{Crypto, MakePlatform, Platform, Policy, SystemTrust};

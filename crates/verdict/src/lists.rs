@@ -5,7 +5,7 @@ use polytls_core::pki_types::CertificateRevocationListDer;
 use polytls_x509::{RevocationList, Summary, revocation_list};
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 
-use crate::errors::name_of;
+use crate::errors::words;
 
 /// All lists of one policy.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ impl Lists {
         for (index, der) in lists.iter().enumerate() {
             let facts = revocation_list(der).map_err(|error| wrong(index, error.to_string()))?;
             let parsed = OwnedCertRevocationList::from_der(der)
-                .map_err(|error| wrong(index, name_of(&error)))?;
+                .map_err(|error| wrong(index, words(&error).to_owned()))?;
             read.push((facts, CertRevocationList::from(parsed)));
         }
         read.sort_by_key(|(facts, _)| std::cmp::Reverse(facts.this_update));

@@ -15,7 +15,7 @@ use webpki::{
 use crate::anchors::{Anchors, Trusted, Unfit};
 use crate::explain::issuer_at_the_end;
 use crate::judge::{Case, Judge, No, Verdict};
-use crate::leaf::{check_key, check_key_usage, check_time, facts};
+use crate::leaf::{check_curve, check_key, check_key_usage, check_time, facts};
 use crate::passed_over::PassedOver;
 
 /// So many certificates that were passed over are told.
@@ -34,10 +34,14 @@ impl Judge {
             Ok(verdict) => return Ok(verdict),
             Err(no) => no,
         };
+        let refused = refused.into_inner();
+        if no.reason == F::BadSignature && refused.is_empty() {
+            no = self.beyond_signatures(anchors, case, no);
+        }
         if no.reason == F::NameConstraintViolation {
             no.unchecked = unchecked(anchors, case);
         }
-        no.passed_over = refused.into_inner();
+        no.passed_over = refused;
         if no.passed_over.is_empty() {
             no.passed_over = PassedOver::at_the_end(&case.chain(), anchors);
         }
@@ -88,6 +92,7 @@ impl Judge {
         )?;
         let leaf_facts = facts(case.leaf)?;
         check_key(&leaf_facts)?;
+        check_curve(&leaf_facts)?;
         check_key_usage(&leaf_facts)?;
         if let Some(name) = name {
             leaf.verify_is_valid_for_subject_name(name)?;

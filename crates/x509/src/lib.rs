@@ -5,21 +5,27 @@
 
 pub mod names;
 
+mod details;
 mod path_facts;
 mod revocation;
 mod signature;
+mod unreadable;
 
-use std::fmt;
 use std::net::IpAddr;
 
+use x509_parser::error::X509Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+pub use details::{Details, details};
 pub use path_facts::{ConstrainedNames, PathFacts, path_facts};
 pub use revocation::{RevocationList, check_revocation_list, revocation_list};
-pub use signature::{SignatureHash, signature_hash};
+pub use signature::{SignatureHash, Signed, signature_hash, signed};
+pub use unreadable::Unreadable;
+
+use unreadable::{part, part_of};
 
 /// What a certificate says of itself. Text in it comes from strangers: what people see of names has
 /// its control characters escaped, the names that are compared stand as they are.
@@ -82,33 +88,24 @@ impl Summary {
     }
 }
 
-/// Bytes that are no certificate, or no revocation list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable(&'static str, String);
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a {} that can be read: {}", self.0, self.1)
-    }
-}
-
-impl std::error::Error for Unreadable {}
-
 /// Reads one certificate in DER.
 ///
 /// # Errors
 ///
 /// [`Unreadable`], also when something follows the certificate.
 pub fn summarize(der: &[u8]) -> Result<Summary, Unreadable> {
-    let unreadable = |why: String| Unreadable("certificate", why);
     let (rest, certificate) =
-        X509Certificate::from_der(der).map_err(|error| unreadable(error.to_string()))?;
+        X509Certificate::from_der(der).map_err(|error| Unreadable::certificate(part(&error)))?;
     if !rest.is_empty() {
-        return Err(unreadable(format!("{} bytes follow it", rest.len())));
+        let why = format!("{} bytes follow it", rest.len());
+        return Err(Unreadable::certificate(why));
     }
     let names = certificate
         .subject_alternative_name()
-        .map_err(|error| unreadable(error.to_string()))?;
+        .map_err(|error| match error {
+            X509Error::DuplicateExtensions => Unreadable::certificate(part_of(&error)),
+            _ => Unreadable::certificate("its alternative names are malformed"),
+        })?;
     let mut dns_names = Vec::new();
     let mut ip_addresses = Vec::new();
     let mut email_addresses = Vec::new();
@@ -160,8 +157,8 @@ pub fn summarize(der: &[u8]) -> Result<Summary, Unreadable> {
 ///
 /// As [`summarize`].
 pub fn issuer(der: &[u8]) -> Result<Vec<u8>, Unreadable> {
-    let (_, certificate) = X509Certificate::from_der(der)
-        .map_err(|error| Unreadable("certificate", error.to_string()))?;
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|error| Unreadable::certificate(part(&error)))?;
     Ok(certificate.issuer().as_raw().to_vec())
 }
 

@@ -1,13 +1,16 @@
 //! What the rules of paths ask of a certificate (RFC 5280 section 6.1): its names, its time, its use.
 
+use x509_parser::asn1_rs::Tag;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{
-    OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_EXTENDED_KEY_USAGE, OID_X509_EXT_KEY_USAGE, Oid,
+    OID_KEY_TYPE_EC_PUBLIC_KEY, OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_EXTENDED_KEY_USAGE,
+    OID_X509_EXT_KEY_USAGE, Oid,
 };
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
+use crate::unreadable::{part, part_of};
 use crate::{LEAST_RSA_BITS, Unreadable, bits};
 
 /// What a certificate says of its place in a path.
@@ -29,10 +32,15 @@ pub struct PathFacts {
     pub serves_clients: bool,
     /// The size of a key that is too small to be trusted with a signature.
     pub weak_bits: Option<u32>,
+    /// Whether its key is on an elliptic curve that is given by its numbers and not by its name, which
+    /// RFC 5480 section 2.1.1 forbids.
+    pub explicit_curve: bool,
     /// The subject, a Name in DER.
     pub subject_der: Vec<u8>,
     /// The issuer, likewise.
     pub issuer_der: Vec<u8>,
+    /// SubjectPublicKeyInfo as DER.
+    pub spki: Vec<u8>,
     /// Kinds of names that its name constraints speak of, other than DNS names and addresses.
     pub constrained: Vec<ConstrainedNames>,
     /// notBefore, in seconds since 1970 UTC.
@@ -66,26 +74,27 @@ impl PathFacts {
 ///
 /// [`Unreadable`], also when something follows the certificate.
 pub fn path_facts(der: &[u8]) -> Result<PathFacts, Unreadable> {
-    let unreadable = |why: String| Unreadable("certificate", why);
+    let unreadable = |why: &str| Unreadable::certificate(format!("{why} malformed"));
     let (rest, certificate) =
-        X509Certificate::from_der(der).map_err(|error| unreadable(error.to_string()))?;
+        X509Certificate::from_der(der).map_err(|error| Unreadable::certificate(part(&error)))?;
     if !rest.is_empty() {
-        return Err(unreadable(format!("{} bytes follow it", rest.len())));
+        let why = format!("{} bytes follow it", rest.len());
+        return Err(Unreadable::certificate(why));
     }
     let basic = match extension(&certificate, &OID_X509_EXT_BASIC_CONSTRAINTS)? {
         None => None,
         Some(ParsedExtension::BasicConstraints(basic)) => Some(basic),
-        Some(_) => return Err(unreadable("its basic constraints".to_owned())),
+        Some(_) => return Err(unreadable("its basic constraints are")),
     };
     let usage = match extension(&certificate, &OID_X509_EXT_KEY_USAGE)? {
         None => None,
         Some(ParsedExtension::KeyUsage(usage)) => Some(usage),
-        Some(_) => return Err(unreadable("its key usage".to_owned())),
+        Some(_) => return Err(unreadable("its key usage is")),
     };
     let purposes = match extension(&certificate, &OID_X509_EXT_EXTENDED_KEY_USAGE)? {
         None => None,
         Some(ParsedExtension::ExtendedKeyUsage(purposes)) => Some(purposes),
-        Some(_) => return Err(unreadable("its extended key usage".to_owned())),
+        Some(_) => return Err(unreadable("its extended key usage is")),
     };
     Ok(PathFacts {
         version: certificate.version().0.saturating_add(1),
@@ -101,12 +110,24 @@ pub fn path_facts(der: &[u8]) -> Result<PathFacts, Unreadable> {
             }
             _ => None,
         },
+        explicit_curve: has_explicit_curve(&certificate),
         subject_der: certificate.subject().as_raw().to_vec(),
         issuer_der: certificate.issuer().as_raw().to_vec(),
+        spki: certificate.public_key().raw.to_vec(),
         constrained: constrained(&certificate),
         not_before: certificate.validity().not_before.timestamp(),
         not_after: certificate.validity().not_after.timestamp(),
     })
+}
+
+fn has_explicit_curve(certificate: &X509Certificate<'_>) -> bool {
+    let algorithm = &certificate.public_key().algorithm;
+    // The parameters are an OID, or SpecifiedECDomain, a sequence.
+    algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY
+        && algorithm
+            .parameters
+            .as_ref()
+            .is_some_and(|parameters| parameters.tag() != Tag::Oid)
 }
 
 fn constrained(certificate: &X509Certificate<'_>) -> Vec<ConstrainedNames> {
@@ -133,7 +154,7 @@ fn extension<'a>(
     certificate
         .get_extension_unique(oid)
         .map(|found| found.map(|extension| extension.parsed_extension()))
-        .map_err(|error| Unreadable("certificate", error.to_string()))
+        .map_err(|error| Unreadable::certificate(part_of(&error)))
 }
 
 #[cfg(test)]

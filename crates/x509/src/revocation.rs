@@ -4,6 +4,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::Unreadable;
+use crate::unreadable::part;
 
 /// What a certificate revocation list says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,11 +23,11 @@ pub struct RevocationList {
 ///
 /// [`Unreadable`], also when something follows the list.
 pub fn revocation_list(der: &[u8]) -> Result<RevocationList, Unreadable> {
-    let unreadable = |why: String| Unreadable("certificate revocation list", why);
-    let (rest, list) =
-        CertificateRevocationList::from_der(der).map_err(|error| unreadable(error.to_string()))?;
+    let (rest, list) = CertificateRevocationList::from_der(der)
+        .map_err(|error| Unreadable::revocation_list(part(&error)))?;
     if !rest.is_empty() {
-        return Err(unreadable(format!("{} bytes follow it", rest.len())));
+        let why = format!("{} bytes follow it", rest.len());
+        return Err(Unreadable::revocation_list(why));
     }
     Ok(RevocationList {
         issuer_der: list.issuer().as_raw().to_vec(),

@@ -92,6 +92,11 @@ class CertificateAuthority:
         )
 
     @property
+    def common_name(self) -> str:
+        """Its name."""
+        return self._common_name
+
+    @property
     def certificate_der(self) -> bytes:
         """Its own certificate."""
         return self._authority.certificate

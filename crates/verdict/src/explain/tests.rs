@@ -41,6 +41,7 @@ fn told(
         reason,
         said: "so says the library",
         chain,
+        index: None,
         hostname,
         is_server: true,
         trust_source,

@@ -71,11 +71,11 @@ def blame(
     if judge is not None and isinstance(error, ssl.SSLCertVerificationError):
         why = REASONS.get(error.verify_code, VerificationFailure.OTHER)
         return judge.refusal(why, error.verify_message, (*chain,), hostname)
-    if judge is not None and reason == _WRONG_SIGNATURE:
-        said = "its key has not signed the handshake"
-        return judge.explain(VerificationFailure.BAD_SIGNATURE, said, (*chain,), None)
     if judge is not None and reason in _NO_CERTIFICATE:
         return judge.explain(VerificationFailure.NO_CERTIFICATE, "", (), None)
+    if reason == _WRONG_SIGNATURE:
+        said = "the key of its certificate has not signed the handshake"
+        return PeerMisbehaved(f"the peer broke the protocol: {said}")
     said = _words(error)
     if reason in INCOMPATIBLE:
         return PeerIncompatible(f"nothing in common with the peer: {said}")

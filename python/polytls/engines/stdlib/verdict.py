@@ -125,7 +125,8 @@ class Judge:
             vouched = before.vouched
             path, ends = self._judge.judge(presented, hostname=hostname, vouched=vouched)
             return Verdict(path, ends, vouched)
-        if self._verifies and time.time() > read(presented[0]).not_after.timestamp():
+        # The last second belongs to it, as in the verdict.
+        if self._verifies and int(time.time()) > read(presented[0]).not_after.timestamp():
             raise self.explain(VerificationFailure.EXPIRED, "", presented, hostname)
         self._judge.ask(presented, hostname=hostname, verified=None)
         return Verdict(None, None)

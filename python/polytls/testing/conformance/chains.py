@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from polytls import Certificate, SigningChain, TrustStore, VerificationFailure
 from polytls.testing import CertificateAuthority, KeyType, self_signed
+from polytls.testing.conformance.drafts import Draft, Extension, element, sequence
 
 __all__ = ["ROWS", "Row", "Scene"]
 
@@ -178,6 +179,69 @@ def _two_namesakes() -> Scene:
     return Scene(real.issue(HOST), _trusting(other, real))
 
 
+def _renewed(root: CertificateAuthority, *above: Certificate, trusted: TrustStore) -> Scene:
+    """An authority that has a new key, and has signed the certificate of it with its old one."""
+    anew = CertificateAuthority(root.common_name)
+    return Scene(SigningChain(anew.issue(HOST).leaf, [root.cross_sign(anew), *above]), trusted)
+
+
+def _self_issued(**given: Any) -> Scene:
+    root = CertificateAuthority("renewed", **given)
+    return _renewed(root, trusted=root.trust_store())
+
+
+def _self_issued_below(path_length: int) -> Scene:
+    root = CertificateAuthority()
+    between = root.intermediate("renewed", path_length=path_length)
+    return _renewed(between, between.certificate, trusted=root.trust_store())
+
+
+def _misused_beside_a_namesake() -> Scene:
+    """A library may tell of the namesake's key, which has not signed anything."""
+    real, false = CertificateAuthority("namesake"), CertificateAuthority("namesake")
+    return Scene(real.intermediate(client=True).issue(HOST), _trusting(false, real))
+
+
+#: Tags of names (RFC 5280 4.2.1.6).
+_MAIL, _DNS, _URI = 0x81, 0x82, 0x86
+
+
+def _constrained(kind: int, within: str, *names: tuple[int, str]) -> Scene:
+    """A leaf with these names below an authority that is constrained to some of that kind."""
+    root = CertificateAuthority()
+    between = root.intermediate()
+    permitted = element(0xA0, sequence(element(kind, within.encode())))
+    limits = Extension("2.5.29.30", sequence(permitted), critical=True)
+    above = Draft.of(between.certificate_der).having(limits).signed(root)
+    listed = sequence(*(element(tag, name.encode()) for tag, name in names))
+    leaf = Draft.leaf(between, HOST).having(Extension("2.5.29.17", listed)).issued(between)
+    return Scene(SigningChain(leaf.leaf, [Certificate.from_buffer(above)]), root.trust_store())
+
+
+def _constraints() -> Iterator[Row]:
+    for kind, title, within, name in (
+        (_MAIL, "a mail address", "example", "anybody@example"),
+        (_URI, "a URI", ".example", "https://any.example/body"),
+    ):
+        yield Row(
+            f"{title} within its constraint",
+            lambda kind=kind, within=within, name=name: _constrained(  # type: ignore[misc]
+                kind, within, (_DNS, HOST), (kind, name)
+            ),
+        )
+        yield Row(
+            f"a constraint on {title}, and none there",
+            lambda kind=kind, within=within: _constrained(kind, within, (_DNS, HOST)),  # type: ignore[misc]
+        )
+        yield Row(
+            f"{title} outside its constraint",
+            lambda kind=kind, within=within, name=name: _constrained(  # type: ignore[misc]
+                kind, within, (_DNS, HOST), (kind, name.replace("example", "test"))
+            ),
+            (_F.NAME_CONSTRAINT_VIOLATION,),
+        )
+
+
 def _tampered() -> Scene:
     root = CertificateAuthority()
     chain = root.issue(HOST)
@@ -220,6 +284,14 @@ def _paths() -> Iterator[Row]:
     yield Row("an anchor that others issued", _anchored_below)
     yield Row("a root's namesake", _namesake, (_F.UNKNOWN_ISSUER, _F.BAD_SIGNATURE))
     yield Row("a root and its namesake", _two_namesakes)
+    yield Row("an authority that signed its new key", _self_issued)
+    yield Row("a self-issued one below path length 0", lambda: _self_issued(path_length=0))
+    yield Row("a self-issued one below an issuer of path length 0", lambda: _self_issued_below(0))
+    yield Row(
+        "an issuer for clients below a root that has a namesake",
+        _misused_beside_a_namesake,
+        (_F.INVALID_PURPOSE,),
+    )
     yield Row("a signature that is wrong", _tampered, (_F.BAD_SIGNATURE,))
     yield Row(
         "a stranger",
@@ -383,5 +455,6 @@ ROWS: Final = (
     *_names(),
     *_paths(),
     *_kinds(),
+    *_constraints(),
     Row("path length 0 above an authority", _too_long, (_F.PATH_TOO_LONG,)),
 )

@@ -74,6 +74,19 @@ def test_a_common_name_alone_is_said_not_to_count(lab: Any) -> None:
     assert "issuer" in last_line(error)
 
 
+def test_an_authority_is_not_blamed_for_what_its_leaf_does_in_its_last_second(lab: Any) -> None:
+    """The second of notAfter belongs to the validity (RFC 5280 4.1.2.5); OpenSSL ends before it."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    chain = lab.ca.issue(lab.host, not_before=now - timedelta(days=2), not_after=now)
+    error = lab.settle(lab.pair(lab.client(), lab.server(chain))).client
+    if error is None:
+        return
+    assert type(error) is CertificateVerificationError
+    assert (error.reason, error.index) == (VerificationFailure.EXPIRED, 0)
+    assert error.not_after == now
+    assert error.turn is Turn.PEER
+
+
 def test_a_constraint_that_cannot_be_checked_is_not_the_servers_fault(lab: Any) -> None:
     between = lab.ca.intermediate("constrained", permitted=("CN=leaf",))
     chain = between.issue(lab.host, common_name="leaf")

@@ -1,0 +1,312 @@
+//! What is wrong with one certificate of a chain, found by reading: libraries tell the kind of fault, and
+//! rarely whose it is or what stands in the certificate.
+
+use polytls_core::VerificationFailure as F;
+use polytls_x509::{Details, PathFacts, Summary, details, path_facts};
+
+use super::words::list;
+use crate::leaf::serves;
+
+/// One certificate, and what is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    /// Its place in the chain.
+    pub(crate) index: usize,
+    /// What is wrong, as the rest of a sentence that begins with the certificate.
+    pub(crate) what: String,
+    /// What its owner is to do, where that is not plain from the reason.
+    pub(crate) advice: Option<String>,
+    /// Whether it is in order, and what cannot be done with it is a limit of ours.
+    pub(crate) is_our_limit: bool,
+}
+
+impl Finding {
+    fn new(index: usize, what: impl Into<String>) -> Self {
+        Self {
+            index,
+            what: what.into(),
+            advice: None,
+            is_our_limit: false,
+        }
+    }
+
+    fn with(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+}
+
+/// One certificate of the path, as far as it can be read.
+struct Read<'a> {
+    index: usize,
+    /// How many authorities stand between it and the leaf.
+    below: usize,
+    /// How many of those have issued themselves.
+    self_issued: usize,
+    facts: &'a PathFacts,
+    details: &'a Details,
+}
+
+/// What bears out `reason`. `read`: the summaries of `chain`. `path`: the places of those that issuers' names
+/// lead to from the leaf.
+pub(crate) fn find(
+    reason: F,
+    chain: &[&[u8]],
+    read: &[Option<Summary>],
+    path: &[usize],
+    is_server: bool,
+) -> Option<Finding> {
+    if reason == F::BadEncoding
+        && let Some(found) = malformed(chain)
+    {
+        return Some(found);
+    }
+    let facts: Vec<_> = path.iter().map(|at| path_facts(chain[*at]).ok()).collect();
+    let told: Vec<_> = path.iter().map(|at| details(chain[*at]).ok()).collect();
+    let each = path.iter().enumerate().filter_map(|(position, index)| {
+        Some(Read {
+            index: *index,
+            below: position.saturating_sub(1),
+            self_issued: facts[..position]
+                .iter()
+                .skip(1)
+                .flatten()
+                .filter(|facts| facts.is_self_issued())
+                .count(),
+            facts: facts[position].as_ref()?,
+            details: told[position].as_ref()?,
+        })
+    });
+    let mut each: Box<dyn Iterator<Item = Read<'_>>> = Box::new(each);
+    match reason {
+        F::BadEncoding => each.find_map(|it| of_another_form(&it)),
+        F::UnhandledCriticalExtension => each.find_map(|it| unhandled(&it)),
+        F::InvalidPurpose => each.find_map(|it| purpose(&it, is_server)),
+        F::UnsupportedSignatureAlgorithm => each.find_map(|it| algorithm(&it, read)),
+        F::BadSignature => each.find_map(|it| {
+            let what = "names one signature algorithm inside, and another outside (RFC 5280 section \
+                        4.1.1.2)";
+            let found = Finding::new(it.index, what).with("have the issuer make it anew");
+            (!it.details.names_one_signature).then_some(found)
+        }),
+        F::PathTooLong => each.find_map(|it| too_long(&it)),
+        F::NameConstraintViolation => constrained(&mut each),
+        _ => None,
+    }
+}
+
+/// The first that cannot be read at all, also of those that no path needs.
+fn malformed(chain: &[&[u8]]) -> Option<Finding> {
+    chain.iter().enumerate().find_map(|(index, der)| {
+        let error = path_facts(der)
+            .map(|_| ())
+            .and_then(|()| polytls_x509::summarize(der).map(|_| ()))
+            .err()?;
+        let found = Finding::new(index, format!("cannot be read: {}", error.why()));
+        Some(found.with("have the issuer make it anew, as RFC 5280 says"))
+    })
+}
+
+fn of_another_form(it: &Read<'_>) -> Option<Finding> {
+    let version = it.details.version;
+    let new = "have the issuer make one of version 3 with the names and uses that it is for";
+    if version < 3 {
+        let what = format!(
+            "is of X.509 version {version}, which has no extensions that say what it is for"
+        );
+        return Some(Finding::new(it.index, what).with(new));
+    }
+    (it.facts.not_before > it.facts.not_after).then(|| {
+        Finding::new(
+            it.index,
+            "ends before it begins (notBefore is after notAfter)",
+        )
+        .with("have the issuer make it anew")
+    })
+}
+
+fn unhandled(it: &Read<'_>) -> Option<Finding> {
+    let extensions = &it.details.unhandled;
+    let (noun, them) = match extensions.len() {
+        0 => return None,
+        1 => ("a critical extension", "it"),
+        _ => ("critical extensions", "them"),
+    };
+    let what = format!(
+        "has {noun} that polytls does not know, and must not pass over: {}",
+        list(extensions)
+    );
+    Some(Finding::new(it.index, what).with(format!(
+        "have the issuer make one without {them}, or with {them} not critical"
+    )))
+}
+
+fn purpose(it: &Read<'_>, is_server: bool) -> Option<Finding> {
+    let role = if is_server { "server" } else { "client" };
+    let leaf = it.index == 0;
+    let found = |what: String, advice: String| Some(Finding::new(it.index, what).with(advice));
+    if !serves(it.facts, is_server) {
+        let purposes = it.details.purposes.as_deref().unwrap_or_default();
+        let purposes = if purposes.is_empty() {
+            "for no purpose at all".to_owned()
+        } else {
+            format!("for {}", list(purposes))
+        };
+        let what = format!("is {purposes} (extended key usage), and not for TLS {role}s");
+        return found(
+            what,
+            format!("present one whose extended key usage has TLS {role}s"),
+        );
+    }
+    match (leaf, it.facts.is_authority) {
+        (true, Some(true)) => {
+            return found(
+                format!("is an authority's by its own words (CA:TRUE), and none of a {role}"),
+                format!(
+                    "present one that is the {role}'s own (CA:FALSE), or trust this one itself \
+                     (peers=)"
+                ),
+            );
+        }
+        (false, None | Some(false)) => {
+            let why = if it.facts.is_authority.is_none() {
+                "it has no basic constraints"
+            } else {
+                "its basic constraints say CA:FALSE"
+            };
+            return found(
+                format!("has issued another, and is no authority's: {why}"),
+                "get one that an authority has issued".to_owned(),
+            );
+        }
+        _ => {}
+    }
+    let (is_missing, wanted) = if leaf {
+        (!it.facts.signs_handshakes, "digital signatures")
+    } else {
+        (!it.facts.signs_certificates, "signing certificates")
+    };
+    if !is_missing {
+        return None;
+    }
+    let uses = it.details.uses.as_deref().unwrap_or_default();
+    let what = if uses.is_empty() {
+        format!("has a key for no use at all (key usage), not for {wanted}")
+    } else {
+        let uses: Vec<String> = uses.iter().map(|each| (*each).to_owned()).collect();
+        format!(
+            "has a key for {} (key usage), and not for {wanted}",
+            list(&uses)
+        )
+    };
+    found(
+        what,
+        format!("have the issuer make one whose key usage has {wanted}"),
+    )
+}
+
+fn algorithm(it: &Read<'_>, read: &[Option<Summary>]) -> Option<Finding> {
+    if it.facts.explicit_curve {
+        let what = "has a key on an elliptic curve that is given by its numbers, and not by its \
+                    name (explicit parameters, which RFC 5480 section 2.1.1 forbids)";
+        return Some(
+            Finding::new(it.index, what)
+                .with("make a key on a named curve, such as P-256, and get a certificate for it"),
+        );
+    }
+    let signature = &it.details.signature;
+    if !ACCEPTED.contains(&signature.as_str()) {
+        let mut what = format!("is signed with {signature}, which is not accepted");
+        if let Some((_, salt)) = PSS.iter().find(|(hash, _)| signature.starts_with(hash)) {
+            what += &format!(" (the salt is {salt} bytes there, the size of the hash)");
+        }
+        return Some(Finding::new(it.index, what).with(
+            "have the issuer sign it with a newer algorithm, such as ECDSA or RSA with SHA-256",
+        ));
+    }
+    let key = read[it.index].as_ref()?;
+    (it.below > 0 || it.index > 0)
+        .then_some(key)
+        .filter(|key| !["RSA", "ECDSA", "Ed25519"].contains(&key.key_type.as_str()))
+        .map(|key| {
+            let what = format!(
+                "has a key of a kind that is not accepted ({})",
+                key.key_type
+            );
+            Finding::new(it.index, what).with("get a certificate of an authority with another key")
+        })
+}
+
+/// Signatures that are accepted, as `Details` calls them.
+const ACCEPTED: [&str; 10] = [
+    "RSA with SHA-256",
+    "RSA with SHA-384",
+    "RSA with SHA-512",
+    "RSASSA-PSS with SHA-256 and a salt of 32 bytes",
+    "RSASSA-PSS with SHA-384 and a salt of 48 bytes",
+    "RSASSA-PSS with SHA-512 and a salt of 64 bytes",
+    "ECDSA with SHA-256",
+    "ECDSA with SHA-384",
+    "ECDSA with SHA-512",
+    "Ed25519",
+];
+
+/// With RSASSA-PSS the salt has the size of the hash (RFC 8446 section 4.2.3).
+const PSS: [(&str, u32); 3] = [
+    ("RSASSA-PSS with SHA-256", 32),
+    ("RSASSA-PSS with SHA-384", 48),
+    ("RSASSA-PSS with SHA-512", 64),
+];
+
+fn too_long(it: &Read<'_>) -> Option<Finding> {
+    let allowed = it.facts.path_length.filter(|_| it.index > 0)?;
+    let is_exceeded = |count: usize| count > usize::try_from(allowed).unwrap_or(usize::MAX);
+    if !is_exceeded(it.below) {
+        return None;
+    }
+    let count = match allowed {
+        0 => "no authority".to_owned(),
+        1 => "1 authority".to_owned(),
+        more => format!("{more} authorities"),
+    };
+    let mut what = format!(
+        "allows {count} below it (path length), and the chain has {}",
+        it.below
+    );
+    // RFC 5280 section 4.2.1.9: those that issued themselves do not count.
+    let is_our_limit = !is_exceeded(it.below - it.self_issued);
+    if is_our_limit {
+        what += &format!(
+            "; {} of them issued themselves and should not count, but polytls counts them",
+            it.self_issued
+        );
+    }
+    let found = Finding::new(it.index, what);
+    Some(Finding {
+        is_our_limit,
+        ..found.with("get a certificate from an authority that may issue it")
+    })
+}
+
+/// The authority whose constraints are told, if one alone has any.
+fn constrained(each: &mut dyn Iterator<Item = Read<'_>>) -> Option<Finding> {
+    let mut with = each.filter(|it| it.index > 0 && it.details.constraints.is_some());
+    let (it, None) = (with.next()?, with.next()) else {
+        return None;
+    };
+    let (permitted, excluded) = it.details.constraints.as_ref()?;
+    let permitted = (!permitted.is_empty()).then(|| format!("for {} only", list(permitted)));
+    let excluded = (!excluded.is_empty()).then(|| format!("not for {}", list(excluded)));
+    let rules: Vec<String> = permitted.into_iter().chain(excluded).collect();
+    if rules.is_empty() {
+        return None;
+    }
+    let what = format!(
+        "may issue {} (name constraints), and a certificate below it has other names",
+        rules.join(", and ")
+    );
+    Some(
+        Finding::new(it.index, what)
+            .with("get one from an authority that may issue for all of its names"),
+    )
+}

@@ -1,0 +1,74 @@
+//! What cannot be read, and which part of it.
+
+use std::fmt;
+
+use x509_parser::error::X509Error;
+use x509_parser::nom;
+
+/// Bytes that are no certificate, or no revocation list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    what: &'static str,
+    why: String,
+}
+
+impl Unreadable {
+    pub(crate) fn certificate(why: impl Into<String>) -> Self {
+        Self {
+            what: "certificate",
+            why: why.into(),
+        }
+    }
+
+    pub(crate) fn revocation_list(why: impl Into<String>) -> Self {
+        Self {
+            what: "certificate revocation list",
+            why: why.into(),
+        }
+    }
+
+    /// Which part cannot be read, as half a sentence.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a {} that can be read: {}", self.what, self.why)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// The part that the parser stopped at. Its own words are those of its source.
+pub(crate) fn part(error: &nom::Err<X509Error>) -> &'static str {
+    match error {
+        nom::Err::Error(error) | nom::Err::Failure(error) => part_of(error),
+        nom::Err::Incomplete(_) => "it is cut short",
+    }
+}
+
+/// Likewise.
+pub(crate) fn part_of(error: &X509Error) -> &'static str {
+    match error {
+        X509Error::InvalidVersion => "its version is no number",
+        X509Error::InvalidSerial => "its serial number is no number",
+        X509Error::InvalidAlgorithmIdentifier => "the name of its signature algorithm is malformed",
+        X509Error::InvalidX509Name | X509Error::InvalidAttributes => {
+            "a distinguished name in it is malformed"
+        }
+        X509Error::DuplicateAttributes => "an attribute stands in it twice",
+        X509Error::InvalidDate => "a time in it is no date",
+        X509Error::InvalidSPKI => "its public key is malformed",
+        X509Error::InvalidSubjectUID | X509Error::InvalidIssuerUID => {
+            "a unique identifier in it is malformed"
+        }
+        X509Error::InvalidExtensions => "its extensions are malformed",
+        X509Error::DuplicateExtensions => "an extension stands in it twice",
+        X509Error::InvalidSignatureValue => "its signature is malformed",
+        X509Error::InvalidNumber => "a number in it is malformed",
+        _ => "it is malformed (no DER of the form that RFC 5280 gives)",
+    }
+}
