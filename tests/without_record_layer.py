@@ -13,13 +13,6 @@ from polytls import _native
 
 __all__ = ["pytest_collection_modifyitems", "pytest_report_header", "pytest_sessionfinish"]
 
-#: Where rustls 0.23 keeps less to RFC 8446 than our layer, by parts of a test's name. That it does
-#: is held by `these_are_the_differences` in crates/rustls/src/differential/forgeries.rs.
-_DIFFERENCES = {
-    ("rustls-an_empty_message_of_the_handshake-", "TLSv1.3"): "rustls takes it (5.1)",
-    ("rustls-a_record_of_an_unknown_kind-", "TLSv1.3"): "rustls answers with decode_error (5)",
-}
-
 #: What a lineage needs the rest of a connection for, which rustls hands over with the records
 #: (crates/rustls/src/lineage.rs): to offer the last ticket of TLS 1.3 again.
 _AGAIN = (
@@ -29,7 +22,7 @@ _AGAIN = (
     ("test_tickets_that_were_not_offered_come_first_and_then_the_last_one",),
     ("test_tickets_join_the_session_on_whichever_connection_they_come",),
 )
-_DIFFERENCES |= dict.fromkeys(_AGAIN, "a ticket is offered once without the record layer")
+_DIFFERENCES = dict.fromkeys(_AGAIN, "a ticket is offered once without the record layer")
 
 _native.use_record_layer(False)
 

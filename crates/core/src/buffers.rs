@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use crate::record::{self, Front};
+use crate::record::{self, Front, Malformed, Stage};
 
 /// An empty buffer keeps at most this much memory.
 const KEPT_WHEN_EMPTY: usize = 1024;
@@ -156,7 +156,7 @@ pub(crate) enum Next<'a> {
     /// The next record is not there yet.
     Partial,
     /// Not a record. `true`: the first thing that came on this connection.
-    Malformed(&'a mut [u8], bool),
+    Malformed(Malformed, &'a mut [u8], bool),
 }
 
 impl Inbound {
@@ -190,16 +190,23 @@ impl Inbound {
         &mut self.window.filled_mut()[..self.offered]
     }
 
+    /// All that is there.
+    pub(crate) fn all(&mut self) -> &mut [u8] {
+        self.window.filled_mut()
+    }
+
     /// The records shown before and not consumed, and one more.
-    pub(crate) fn next(&mut self) -> Next<'_> {
-        match record::front(&self.window.filled()[self.offered..]) {
+    pub(crate) fn next(&mut self, stage: Stage) -> Next<'_> {
+        match record::front(&self.window.filled()[self.offered..], stage) {
             Front::Partial => Next::Partial,
             Front::Record(length) => {
                 self.seen_record = true;
                 self.offered += length;
                 Next::Records(&mut self.window.filled_mut()[..self.offered])
             }
-            Front::Malformed => Next::Malformed(self.window.filled_mut(), !self.seen_record),
+            Front::Malformed(what) => {
+                Next::Malformed(what, self.window.filled_mut(), !self.seen_record)
+            }
         }
     }
 

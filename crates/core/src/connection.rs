@@ -18,7 +18,7 @@ use crate::error::{Cause, Error};
 use crate::lineage::Lineage;
 use crate::memory::Kept;
 use crate::plaintext::{Rest, Room};
-use crate::record::MAX_FRAGMENT;
+use crate::record::{MAX_FRAGMENT, Stage};
 use crate::session::{Facts, Session};
 use steps::guarded;
 
@@ -67,6 +67,8 @@ pub struct Connection {
     started: bool,
     /// Whether the handshake is complete: it is asked for often.
     established: bool,
+    /// What the records that come may be.
+    stage: Stage,
     /// Whether the peer has sent data: then it has accepted us.
     heard: bool,
     /// How often `update_keys` has changed keys since data was sealed.
@@ -93,8 +95,8 @@ impl Connection {
     #[must_use]
     pub fn new(session: Box<dyn Session>, role: Role) -> Self {
         let started = role == Role::Server;
-        Self {
-            established: started && !session.is_handshaking(),
+        let established = started && !session.is_handshaking();
+        let mut connection = Self {
             session,
             role,
             inbound: Inbound::default(),
@@ -105,13 +107,19 @@ impl Connection {
             early: Rest::default(),
             answerable: false,
             started,
+            established: false,
+            stage: Stage::Handshake,
             heard: false,
             updates: 0,
             transport_ended: false,
             peer_closed: false,
             closed: false,
             failure: None,
+        };
+        if established {
+            connection.establish();
         }
+        connection
     }
 
     /// Which side of the connection this is.

@@ -1,5 +1,6 @@
 //! What a TLS library provides for one side of one connection.
 
+use crate::alert::Alert;
 use crate::buffers::Outbound;
 use crate::error::Error;
 use crate::lineage::Lineage;
@@ -101,6 +102,23 @@ pub trait Session: Send {
     ///
     /// Fatal ones only.
     fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error>;
+
+    /// Puts a fatal alert into `out`, encrypted if the peer expects that: what came is no record that may
+    /// come, as [`crate::Connection`] has found. Called once at most, after which nothing is called, and not after
+    /// [`Self::close`].
+    ///
+    /// `found`: what has come and was not consumed, for a library that has no way to send an alert but
+    /// finding the fault itself.
+    ///
+    /// # Errors
+    ///
+    /// Fatal ones only.
+    fn send_alert(
+        &mut self,
+        alert: Alert,
+        found: &mut [u8],
+        out: &mut Outbound,
+    ) -> Result<(), Error>;
 
     /// Puts a KeyUpdate that asks for another one into `out`, and seals with the next keys from then
     /// on (RFC 8446 section 4.6.3). Called in TLS 1.3 alone, and not after [`Self::close`]. `shown`:

@@ -51,6 +51,10 @@ impl Fault {
         Alert::UNEXPECTED_MESSAGE,
         "something else inside a handshake message",
     );
+    pub(crate) const WRONG_VERSION: Self = Self(
+        Alert::PROTOCOL_VERSION,
+        "a record of a version that is not TLS",
+    );
     pub(crate) const MALFORMED_HEADER: Self =
         Self(Alert::DECODE_ERROR, "a record header that is none");
     pub(crate) const MALFORMED_ALERT: Self =

@@ -96,8 +96,7 @@ impl<K: KeySource> RecordLayer<K> {
         &mut self.source
     }
 
-    /// Opens one whole record from where it lies. What is none, as it may come from [`polytls_core::Connection`], is
-    /// refused.
+    /// Opens one whole record from where it lies; what is none is refused.
     ///
     /// # Errors
     ///
@@ -117,8 +116,8 @@ impl<K: KeySource> RecordLayer<K> {
                 ..Received::default()
             }),
             Err(Ending(alert, error)) => {
-                if let Some(alert) = alert.filter(|_| !self.closed) {
-                    self.seal_record(ALERT, &[2, alert.0], out)?;
+                if let Some(alert) = alert {
+                    self.send_alert(alert, out)?;
                 }
                 Err(error)
             }
@@ -188,6 +187,19 @@ impl<K: KeySource> RecordLayer<K> {
         self.seal_record(ALERT, &[1, 0], out)
     }
 
+    /// Seals a fatal alert, after which nothing may be called; nothing if close_notify was sealed, behind
+    /// which nothing may come (RFC 8446 section 6.1).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::seal`].
+    pub fn send_alert(&mut self, alert: Alert, out: &mut Outbound) -> Result<(), Error> {
+        if self.closed {
+            return Ok(());
+        }
+        self.seal_record(ALERT, &[2, alert.0], out)
+    }
+
     /// Sends a KeyUpdate and seals with new keys from then on (RFC 8446 section 4.6.3).
     ///
     /// # Errors
@@ -228,7 +240,10 @@ impl<K: KeySource> RecordLayer<K> {
         if length > LONGEST_CIPHERTEXT {
             return Err(Fault::OVERFLOW.into());
         }
-        if major != 3 || length != sealed.len() {
+        if major != 3 {
+            return Err(Fault::WRONG_VERSION.into());
+        }
+        if length != sealed.len() {
             return Err(Fault::MALFORMED_HEADER.into());
         }
         let Some(inner) = length.checked_sub(TAG) else {

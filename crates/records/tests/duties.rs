@@ -288,7 +288,7 @@ fn every_bit_of_the_header_is_authenticated() {
             let alert = match bit {
                 // Type; major version.
                 0..8 => 10,
-                8..16 => 50,
+                8..16 => 70,
                 // 2^15 bytes.
                 31 => 22,
                 // Minor version; more or fewer bytes than were sealed.
@@ -568,8 +568,8 @@ fn other_types_are_unexpected() {
 }
 
 #[test]
-fn what_is_no_record_is_malformed() {
-    all_are_refused(&[refusal("version 2", 50, |_| {
+fn what_is_no_record_is_refused() {
+    all_are_refused(&[refusal("version 2", 70, |_| {
         [&[DATA, 2, 0, 0, 20][..], &[0; 20]].concat()
     })]);
     // With nothing behind it.
@@ -577,7 +577,7 @@ fn what_is_no_record_is_malformed() {
     scene.send(DATA, b"before");
     scene.give(&[&[DATA, 2, 0, 0, 20][..], &[0; 20]].concat());
     assert_eq!(scene.read_all(100).0, b"before");
-    assert_eq!(scene.sent(), [fatal(50)]);
+    assert_eq!(scene.sent(), [fatal(70)]);
 }
 
 // --- handshake messages ---

@@ -78,6 +78,15 @@ impl Session for Traced {
         self.0.close(out)
     }
 
+    fn send_alert(
+        &mut self,
+        alert: Alert,
+        _found: &mut [u8],
+        out: &mut Outbound,
+    ) -> Result<(), Error> {
+        self.0.send_alert(alert, out)
+    }
+
     fn facts(&self) -> Facts {
         Facts::default()
     }

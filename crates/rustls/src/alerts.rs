@@ -4,15 +4,22 @@
 //! ends a connection has its alert here, whoever found it.
 
 use polytls_core::Alert;
-use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
+use rustls::{
+    AlertDescription, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved, ProtocolVersion,
+};
 
-/// What the peer is told of `error`; `said` is what rustls would say, if anything. `None`: nothing, as the
-/// peer has ended the connection by an alert itself (RFC 8446 section 6.2).
-pub(crate) fn alert(error: &Error, said: Option<Alert>) -> Option<Alert> {
+/// What the peer is told of `error`; `said` is what rustls would say, if anything, and `version` what was
+/// agreed on by then. `None`: nothing, as the peer has ended the connection by an alert itself (RFC 8446
+/// section 6.2).
+pub(crate) fn alert(
+    error: &Error,
+    said: Option<Alert>,
+    version: Option<ProtocolVersion>,
+) -> Option<Alert> {
     if matches!(error, Error::AlertReceived(_)) {
         return None;
     }
-    let fixed = fixed(error).map(number);
+    let fixed = fixed(error, version == Some(ProtocolVersion::TLSv1_2)).map(number);
     Some(fixed.or(said).unwrap_or_else(|| number(usual(error))))
 }
 
@@ -21,11 +28,17 @@ fn number(alert: AlertDescription) -> Alert {
 }
 
 /// Errors for which an RFC names the alert, where rustls says another.
-fn fixed(error: &Error) -> Option<AlertDescription> {
+fn fixed(error: &Error, is_tls12: bool) -> Option<AlertDescription> {
     Some(match error {
+        // RFC 5246 section 7.4.6: certificate_required came with TLS 1.3.
+        Error::NoCertificatesPresented if is_tls12 => AlertDescription::HandshakeFailure,
         Error::InvalidMessage(why) => match why {
             // RFC 8446 section 5: a type of record, or a value of change_cipher_spec, that there is not.
             InvalidMessage::InvalidContentType | InvalidMessage::InvalidCcs => {
+                AlertDescription::UnexpectedMessage
+            }
+            // An alert or a handshake record of nothing (RFC 8446 sections 5.1 and 5.4).
+            InvalidMessage::InvalidEmptyPayload | InvalidMessage::MissingData("AlertLevel") => {
                 AlertDescription::UnexpectedMessage
             }
             // A message that is never sent as such (RFC 8446 section 4).
@@ -36,11 +49,11 @@ fn fixed(error: &Error) -> Option<AlertDescription> {
             InvalidMessage::UnsupportedCompression => AlertDescription::IllegalParameter,
             _ => return None,
         },
-        // RFC 8446 section 9.2.
+        // RFC 8446 section 9.2; TLS 1.2 has no such alert.
         Error::PeerIncompatible(
             PeerIncompatible::KeyShareExtensionRequired
             | PeerIncompatible::NamedGroupsExtensionRequired,
-        ) => AlertDescription::MissingExtension,
+        ) if !is_tls12 => AlertDescription::MissingExtension,
         // Extensions that we know, in a message that they are not for (RFC 8446 section 4.2).
         Error::PeerMisbehaved(
             PeerMisbehaved::DisallowedEncryptedExtension

@@ -14,17 +14,16 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use polytls_conformance::{Cut, Pair, Random, other};
 use polytls_core::{
-    Connection, Error, Facts, MAX_FRAGMENT, Outbound, Received, Role, Session, Sink,
+    Alert, Connection, Error, Facts, MAX_FRAGMENT, Outbound, Received, Role, Session, Sink,
 };
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::ConnectionState;
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite};
 
 use super::{Early, Protection, RustlsSession};
-use crate::unbuffered::{Side, encode};
+use crate::unbuffered::Side;
 
 const HOST: &str = "server.example";
 const HEADER: usize = 5;
@@ -32,6 +31,7 @@ const HEADER: usize = 5;
 // --- connections ---
 
 struct Configs {
+    /// As rustls has it, with keys that nobody shares.
     suite: SupportedCipherSuite,
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
@@ -51,9 +51,11 @@ static CONFIGS: LazyLock<Vec<Configs>> = LazyLock::new(|| {
     ];
     let configs = configs.map(|suite| {
         let mut provider = aws_lc_rs::default_provider();
+        provider.cipher_suites = crate::sealing::suites().to_vec();
         provider.cipher_suites.retain(|one| one.suite() == suite);
         provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
-        let suite = provider.cipher_suites[0];
+        let mut own = aws_lc_rs::ALL_CIPHER_SUITES.iter();
+        let suite = *own.find(|one| one.suite() == suite).expect("a suite");
         let provider = Arc::new(provider);
         let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -111,23 +113,10 @@ impl<S: Side> Handle<S> {
 
 impl<S: Side> Held<S> {
     fn update(&mut self, ask: bool, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
-        let connection = match &mut self.session.protection {
-            Protection::Ours(own) => return own.layer.update_sending(ask, out),
-            Protection::Rustls(connection) => connection,
-            Protection::Moving | Protection::Refused => panic!("not handed over"),
-        };
-        loop {
-            match connection.process(shown).state {
-                Ok(ConnectionState::WriteTraffic(traffic)) => {
-                    traffic.refresh_traffic_keys().expect("a later key");
-                    return Ok(());
-                }
-                Ok(ConnectionState::EncodeTlsData(message)) => {
-                    encode(message, out).expect("room");
-                }
-                Ok(ConnectionState::TransmitTlsData(transmit)) => transmit.done(),
-                state => panic!("rustls cannot change its keys in {state:?}"),
-            }
+        match &mut self.session.protection {
+            Protection::Ours(own) => own.layer.update_sending(ask, out),
+            // rustls always asks.
+            _ => self.session.update_keys(shown, out),
         }
     }
 }
@@ -192,6 +181,15 @@ impl<S: Side> Session for Handle<S> {
 
     fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
         self.held().session.close(shown, out)
+    }
+
+    fn send_alert(
+        &mut self,
+        alert: Alert,
+        found: &mut [u8],
+        out: &mut Outbound,
+    ) -> Result<(), Error> {
+        self.held().session.send_alert(alert, found, out)
     }
 
     fn facts(&self) -> Facts {

@@ -194,15 +194,6 @@ impl Early {
     }
 }
 
-/// A record that rustls refuses, as it is longer than all that it would skip.
-pub(crate) fn too_long() -> Vec<u8> {
-    let length = LIMIT as usize + OVERHEAD;
-    let [.., high, low] = length.to_be_bytes();
-    let mut record = vec![APPLICATION_DATA, 3, 3, high, low];
-    record.resize(5 + length, 0);
-    record
-}
-
 /// Whether this ClientHello offers early data.
 fn offers(hello: &[u8]) -> bool {
     extensions_of_hello(hello).is_some_and(has_early_data)

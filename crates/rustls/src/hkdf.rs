@@ -4,14 +4,11 @@
 //! derived from a secret, which is half of the work: as much as a tenth of a handshake on both sides. The
 //! steps of HKDF themselves are rustls's ([`HkdfUsingHmac`]); here is the adapter to HMAC.
 
-use std::sync::LazyLock;
-
 use aws_lc_rs::hmac::{Algorithm, Context, HMAC_SHA256, HMAC_SHA384, Key};
-use rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
+use rustls::Tls13CipherSuite;
 use rustls::crypto::hash::HashAlgorithm;
 use rustls::crypto::hmac::{self, Hmac, Tag};
 use rustls::crypto::tls13::{Hkdf, HkdfUsingHmac};
-use rustls::{CipherSuiteCommon, SupportedCipherSuite, Tls13CipherSuite};
 
 struct AwsLcHmac(Algorithm);
 
@@ -46,47 +43,21 @@ impl hmac::Key for AwsLcKey {
 static SHA256: HkdfUsingHmac<'_> = HkdfUsingHmac(&AwsLcHmac(HMAC_SHA256));
 static SHA384: HkdfUsingHmac<'_> = HkdfUsingHmac(&AwsLcHmac(HMAC_SHA384));
 
-fn of_hash(hash: HashAlgorithm) -> Option<&'static dyn Hkdf> {
-    match hash {
-        HashAlgorithm::SHA256 => Some(&SHA256),
-        HashAlgorithm::SHA384 => Some(&SHA384),
-        _ => None,
+/// The HKDF for a suite; rustls's own where its hash is not known here.
+pub(crate) fn of_suite(suite: &Tls13CipherSuite) -> &'static dyn Hkdf {
+    match suite.common.hash_provider.algorithm() {
+        HashAlgorithm::SHA256 => &SHA256,
+        HashAlgorithm::SHA384 => &SHA384,
+        _ => suite.hkdf_provider,
     }
-}
-
-/// All suites of rustls, those of TLS 1.3 with the HKDF of this file.
-pub(crate) fn suites() -> Vec<SupportedCipherSuite> {
-    static TLS13: LazyLock<Vec<Tls13CipherSuite>> = LazyLock::new(|| {
-        let suites = ALL_CIPHER_SUITES.iter();
-        suites
-            .filter_map(|suite| with_hkdf(suite.tls13()?))
-            .collect()
-    });
-    let ours = |suite: &SupportedCipherSuite| {
-        let ours = TLS13.iter().find(|ours| ours.common.suite == suite.suite());
-        ours.map_or(*suite, SupportedCipherSuite::Tls13)
-    };
-    ALL_CIPHER_SUITES.iter().map(ours).collect()
-}
-
-fn with_hkdf(suite: &Tls13CipherSuite) -> Option<Tls13CipherSuite> {
-    Some(Tls13CipherSuite {
-        common: CipherSuiteCommon {
-            suite: suite.common.suite,
-            hash_provider: suite.common.hash_provider,
-            confidentiality_limit: suite.common.confidentiality_limit,
-        },
-        hkdf_provider: of_hash(suite.common.hash_provider.algorithm())?,
-        aead_alg: suite.aead_alg,
-        quic: None,
-    })
 }
 
 #[cfg(test)]
 mod tests {
+    use rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
     use rustls::crypto::tls13::{HkdfExpander, OkmBlock};
 
-    use super::*;
+    use crate::sealing::suites;
 
     fn expanded(expander: &dyn HkdfExpander) -> Vec<Vec<u8>> {
         let info: [&[u8]; 4] = [b"\0\x20", b"tls13 ", b"", b"label"];

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use polytls_core::{Alert, Error, fork};
 use polytls_records::{Cipher, KeySource, RecordLayer, TrafficKeys};
 use rustls::kernel::KernelConnection;
-use rustls::{ConnectionTrafficSecrets, ExtractedSecrets};
+use rustls::{ConnectionTrafficSecrets, ExtractedSecrets, ProtocolVersion};
 
 use crate::alerts;
 use crate::error::blame;
@@ -69,7 +69,8 @@ impl<S: Side> KeySource for Kernel<S> {
             S::keep_ticket(&mut connection, body)
         });
         kept.map_err(|error| {
-            let alert = alerts::alert(&error, None).unwrap_or(Alert::INTERNAL_ERROR);
+            let alert = alerts::alert(&error, None, Some(ProtocolVersion::TLSv1_3))
+                .unwrap_or(Alert::INTERNAL_ERROR);
             (alert, blame(error, None))
         })?;
         if let (Some(seen), Some(source)) = self.with_source() {

@@ -7,7 +7,8 @@
 //! `remembered`: a client's; `lineage`: those that are named) and `tickets` (keys that servers share) prepare;
 //! `secrets` hears what rustls derives, for exporters and the key log; `session` runs one connection,
 //! first over rustls's `unbuffered` API, then, where
-//! `kernel` hands it over, on our record layer; `error` says whose fault it was.
+//! `kernel` hands it over, on our record layer; `error` says whose fault it was, and `alerts` what the peer is
+//! told, which `sealing` protects.
 //!
 //! rustls gives a verifier and a session store no way to tell which connection calls them, and no
 //! way to hand more than its own error to the caller. `observe` is the way around: what they see
@@ -28,6 +29,7 @@ mod platform;
 mod provider;
 mod remembered;
 mod resumption;
+mod sealing;
 mod secrets;
 mod server;
 mod session;

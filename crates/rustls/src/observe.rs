@@ -14,6 +14,7 @@ use rustls::sign::CertifiedKey;
 
 use crate::lineage::{Last, Lineage, Number, Place, Remake, ToOffer};
 use crate::resumption::Counters;
+use crate::sealing::Sealed;
 use crate::secrets::{Exporter, HandshakeSecrets, ServerHello};
 
 /// One connection's view, kept by its session and lent to the thread for each call; boxed, as it
@@ -55,6 +56,8 @@ pub(crate) struct Observed {
     pub(crate) exporter: Option<Box<Exporter>>,
     /// What its handshake is protected with, where that is of interest (servers, `early.rs`).
     pub(crate) handshake_secrets: Option<Box<HandshakeSecrets>>,
+    /// What it seals with, as long as rustls protects the records.
+    pub(crate) sealing: Option<Sealed>,
     /// What TLS 1.2 needs besides.
     pub(crate) server_hello: Option<ServerHello>,
 }

@@ -7,7 +7,7 @@ use polytls_core::{Effective, Error};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
 
-use crate::hkdf;
+use crate::sealing;
 
 /// Every suite there is, in rustls's order.
 pub(crate) fn all_suites() -> Vec<u16> {
@@ -52,7 +52,7 @@ impl Selection {
     /// left is an error. Suites bound the versions.
     pub(crate) fn new(common: &Common) -> Result<Self, Error> {
         let mut provider = aws_lc_rs::default_provider();
-        provider.cipher_suites = hkdf::suites();
+        provider.cipher_suites = sealing::suites().to_vec();
         if let Some(wanted) = &common.cipher_suites {
             provider.cipher_suites = pick(wanted, &provider.cipher_suites, number);
         }

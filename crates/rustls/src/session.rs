@@ -1,17 +1,19 @@
 //! One connection: the handshake, and TLS 1.2 as a whole, on rustls; after a TLS 1.3 handshake on our
 //! own record layer, which opens records into the caller's buffer and seals from it.
 
-use polytls_core::{Error, Facts, Lineage, Outbound, Received, Session, Sink};
+use polytls_core::{Alert, Error, Facts, Lineage, Outbound, Received, Session, Sink};
 use polytls_records::RecordLayer;
 use rustls::pki_types::CertificateDer;
 use rustls::unbuffered::UnbufferedConnectionCommon;
-use rustls::{AlertDescription, HandshakeKind, PeerIncompatible, PeerMisbehaved};
+use rustls::{HandshakeKind, PeerIncompatible, PeerMisbehaved, ProtocolVersion};
 
-use crate::early::{self, Early, Seen};
+use crate::alerts;
+use crate::early::{Early, Seen};
 use crate::error::blame;
 use crate::kernel::{self, Kernel};
 use crate::lineage;
 use crate::observe::{self, Observed};
+use crate::sealing;
 use crate::secrets::ServerHello;
 use crate::unbuffered::{self, Side};
 use crate::verifier::Again;
@@ -66,52 +68,61 @@ impl<S: Side> RustlsSession<S> {
         }
     }
 
-    /// The error that ended the connection at `records`; so much as `before` was to be sent then.
+    /// What ends the connection with this error of rustls's at `records`; so much as `before` was to be
+    /// sent then.
     fn ended(
         &mut self,
         error: rustls::Error,
         records: &[u8],
         before: usize,
         out: &mut Outbound,
-    ) -> Error {
-        let seen = self.observed.as_deref_mut();
-        let (refusal, no_key_fits) = seen.map_or((None, false), |seen| {
-            (seen.refusal.take(), seen.no_key_fits)
-        });
-        if let Some(failure) = self
-            .observed
-            .as_mut()
-            .and_then(|seen| seen.signer_failure.take())
-        {
-            // rustls says nothing, and what it had prepared was not sent: nothing is encrypted yet
-            // that we send (RFC 8446 section 6.2).
-            append_alert(INTERNAL_ERROR, out);
-            return Error::Signer(failure);
+    ) -> Ending {
+        let said = sealing::take_alert(before, out);
+        let (refusal, signer_failure, no_key_fits) = match self.observed.as_deref_mut() {
+            Some(seen) => (
+                seen.refusal.take(),
+                seen.signer_failure.take(),
+                seen.no_key_fits,
+            ),
+            None => (None, None, false),
+        };
+        if let Some(failure) = signer_failure {
+            return Error::Signer(failure).into();
         }
         match error {
             // rustls 0.23 misses an extension that came with TLS 1.2 before it looks at the version.
             rustls::Error::PeerIncompatible(
                 PeerIncompatible::SignatureAlgorithmsExtensionRequired,
-            ) if offers_at_most_tls11(records) => {
-                replace_alert(PROTOCOL_VERSION, before, out);
-                Error::PeerIncompatible("the client speaks TLS 1.1 or older".to_owned())
-            }
-            // rustls 0.23 says so without an alert (RFC 8446 appendix D.3).
+            ) if offers_at_most_tls11(records) => Ending(
+                Some(Alert::PROTOCOL_VERSION),
+                Error::PeerIncompatible("the client speaks TLS 1.1 or older".to_owned()),
+            ),
             rustls::Error::PeerMisbehaved(
                 PeerMisbehaved::OfferedEarlyDataWithOldProtocolVersion,
-            ) => {
-                append_alert(PROTOCOL_VERSION, out);
+            ) => Ending(
+                Some(Alert::PROTOCOL_VERSION),
                 Error::PeerMisbehaved(
                     "the server has gone back to TLS 1.2, though its session allowed early data"
                         .to_owned(),
-                )
-            }
-            // rustls 0.23 says so without an alert in TLS 1.2.
-            rustls::Error::General(_) if no_key_fits => {
-                replace_alert(HANDSHAKE_FAILURE, before, out);
-                Error::PeerIncompatible("no signature scheme in common".to_owned())
-            }
-            error => blame(error, refusal),
+                ),
+            ),
+            // rustls 0.23 says so in TLS 1.2.
+            rustls::Error::General(_) if no_key_fits => Ending(
+                Some(Alert::HANDSHAKE_FAILURE),
+                Error::PeerIncompatible("no signature scheme in common".to_owned()),
+            ),
+            error => Ending(
+                alerts::alert(&error, said, self.version()),
+                blame(error, refusal),
+            ),
+        }
+    }
+
+    /// The version agreed on, as long as rustls protects the records.
+    fn version(&self) -> Option<ProtocolVersion> {
+        match &self.protection {
+            Protection::Rustls(connection) => connection.protocol_version(),
+            Protection::Ours(_) | Protection::Moving | Protection::Refused => None,
         }
     }
 
@@ -166,18 +177,6 @@ impl<S: Side> RustlsSession<S> {
             .was_offered(flight, suite, &mut seen.handshake_secrets)
     }
 
-    /// What comes is neither to be skipped nor part of the handshake: rustls says so to the peer.
-    fn too_much_early_data(&mut self, out: &mut Outbound) -> Error {
-        let Protection::Rustls(connection) = &mut self.protection else {
-            return moving();
-        };
-        let mut record = early::too_long();
-        let error = observe::observing(&mut self.observed, || {
-            unbuffered::refuse(connection, &mut record, out)
-        });
-        blame(error, None)
-    }
-
     /// The handshake is complete, with our last `flight`.
     fn completed(&mut self, flight: &[u8]) {
         let Protection::Rustls(connection) = &self.protection else {
@@ -196,7 +195,7 @@ impl<S: Side> RustlsSession<S> {
 
     /// Judges the peer of a session that is being resumed, as soon as that is settled: our answer, which
     /// lies behind the first `before` bytes of `out`, is held back if it is refused.
-    fn judge_resumed(&mut self, before: usize, out: &mut Outbound) -> Result<(), Error> {
+    fn judge_resumed(&mut self, before: usize, out: &mut Outbound) -> Result<(), Ending> {
         let Protection::Rustls(connection) = &self.protection else {
             return Ok(());
         };
@@ -209,17 +208,14 @@ impl<S: Side> RustlsSession<S> {
         let chain = connection.peer_certificates().unwrap_or_default();
         let verdict = observe::observing(&mut self.observed, || again.judge(chain));
         verdict.map_err(|error| {
-            let description = match &error {
-                rustls::Error::InvalidCertificate(error) => {
-                    u8::from(AlertDescription::from(error.clone()))
-                }
-                _ => INTERNAL_ERROR,
-            };
+            let alert = alerts::alert(&error, None, self.version());
             self.protection = Protection::Refused;
             out.truncate(before);
-            replace_alert(description, before, out);
+            // In the clear, as the answer would have been.
+            let told = alert.map_or(Ok(()), |alert| sealing::put_alert(None, None, alert, out));
             let seen = self.observed.as_deref_mut();
-            blame(error, seen.and_then(|seen| seen.refusal.take()))
+            let error = blame(error, seen.and_then(|seen| seen.refusal.take()));
+            Ending(None, told.err().unwrap_or(error))
         })
     }
 
@@ -231,13 +227,14 @@ impl<S: Side> RustlsSession<S> {
         if self.stay_on_rustls
             || connection.is_handshaking()
             || connection.wants_write()
-            || connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3)
+            || connection.protocol_version() != Some(ProtocolVersion::TLSv1_3)
         {
             return Ok(());
         }
         let facts = self.facts_of(&**connection);
         if let Some(seen) = &mut self.observed {
             seen.verified_chain = None; // It is among the facts now.
+            seen.sealing = None;
         }
         let Protection::Rustls(connection) =
             std::mem::replace(&mut self.protection, Protection::Moving)
@@ -251,27 +248,33 @@ impl<S: Side> RustlsSession<S> {
         self.protection = Protection::Ours(Box::new(Own { layer, facts }));
         Ok(())
     }
-}
 
-fn moving() -> Error {
-    Error::Internal("a connection that could not be handed over".to_owned())
-}
-
-impl<S: Side> Session for RustlsSession<S> {
-    fn is_handshaking(&self) -> bool {
-        match &self.protection {
-            Protection::Rustls(connection) => connection.is_handshaking(),
-            Protection::Ours(_) | Protection::Moving => false,
-            Protection::Refused => true,
-        }
+    /// Has rustls seal something; an error is ours.
+    fn emit(
+        &mut self,
+        out: &mut Outbound,
+        seal: impl FnOnce(&mut S, &mut Outbound) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Protection::Rustls(connection) = &mut self.protection else {
+            return Err(moving());
+        };
+        let sealed = observe::observing(&mut self.observed, || seal(connection, out));
+        sealed.map_err(|error| self.end(error.into(), out))
     }
 
-    fn receive(
+    /// Tells the peer, and gives the error.
+    fn end(&mut self, Ending(alert, error): Ending, out: &mut Outbound) -> Error {
+        let told = alert.map_or(Ok(()), |alert| self.send_alert(alert, &mut [], out));
+        told.err().unwrap_or(error)
+    }
+
+    /// Goes on with rustls, as [`Session::receive`] has it; the alert is still to be sent.
+    fn go_on(
         &mut self,
         records: &mut [u8],
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
-    ) -> Result<Received, Error> {
+    ) -> Result<Received, Ending> {
         let before = out.len();
         let was_handshaking = self.is_handshaking();
         if was_handshaking && !S::IS_CLIENT {
@@ -284,18 +287,23 @@ impl<S: Side> Session for RustlsSession<S> {
                         ..Received::default()
                     });
                 }
-                Seen::TooMuch => return Err(self.too_much_early_data(out)),
+                Seen::TooMuch => {
+                    let error = PeerMisbehaved::TooMuchEarlyDataReceived.into();
+                    let before = out.len();
+                    return Err(self.ended(error, records, before, out));
+                }
             }
         }
         if S::IS_CLIENT && was_handshaking {
             self.see_server_hello(records);
         }
         let received = match &mut self.protection {
-            Protection::Ours(own) => return own.layer.receive(records, plaintext, out),
             Protection::Rustls(connection) => observe::observing(&mut self.observed, || {
                 unbuffered::process(connection, records, plaintext, out)
             }),
-            Protection::Moving | Protection::Refused => return Err(moving()),
+            Protection::Ours(_) | Protection::Moving | Protection::Refused => {
+                return Err(moving().into());
+            }
         };
         let received = received.map_err(|error| self.ended(error, records, before, out))?;
         self.unconsumed = records.len() - received.consumed;
@@ -325,19 +333,60 @@ impl<S: Side> Session for RustlsSession<S> {
         }
         Ok(received)
     }
+}
+
+/// Why a connection ends, and the alert that tells the peer, if one is still to be sent.
+struct Ending(Option<Alert>, Error);
+
+/// A fault of ours.
+impl From<Error> for Ending {
+    fn from(error: Error) -> Self {
+        Self(Some(Alert::INTERNAL_ERROR), error)
+    }
+}
+
+fn moving() -> Error {
+    Error::Internal("a connection that could not be handed over".to_owned())
+}
+
+impl<S: Side> Session for RustlsSession<S> {
+    fn is_handshaking(&self) -> bool {
+        match &self.protection {
+            Protection::Rustls(connection) => connection.is_handshaking(),
+            Protection::Ours(_) | Protection::Moving => false,
+            Protection::Refused => true,
+        }
+    }
+
+    fn receive(
+        &mut self,
+        records: &mut [u8],
+        plaintext: &mut Sink<'_>,
+        out: &mut Outbound,
+    ) -> Result<Received, Error> {
+        if let Protection::Ours(own) = &mut self.protection {
+            return own.layer.receive(records, plaintext, out);
+        }
+        let received = self.go_on(records, plaintext, out);
+        received.map_err(|ending| self.end(ending, out))
+    }
 
     fn has_early_data(&self) -> bool {
         self.early.is_configured()
     }
 
     fn write_early(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<usize, Error> {
+        let before = out.len();
         let Protection::Rustls(connection) = &mut self.protection else {
             return Err(moving());
         };
         let written = observe::observing(&mut self.observed, || {
             unbuffered::write_early(connection, plaintext, out)
         });
-        let written = written.map_err(|error| blame(error, None))?;
+        let written = written.map_err(|error| {
+            let ending = self.ended(error, &[], before, out);
+            self.end(ending, out)
+        })?;
         self.early.was_sent(written);
         Ok(written)
     }
@@ -348,11 +397,12 @@ impl<S: Side> Session for RustlsSession<S> {
         plaintext: &[u8],
         out: &mut Outbound,
     ) -> Result<(), Error> {
-        match &mut self.protection {
-            Protection::Ours(own) => own.layer.seal(plaintext, out),
-            Protection::Rustls(connection) => unbuffered::seal(connection, shown, plaintext, out),
-            Protection::Moving | Protection::Refused => Err(moving()),
+        if let Protection::Ours(own) = &mut self.protection {
+            return own.layer.seal(plaintext, out);
         }
+        self.emit(out, |connection, out| {
+            unbuffered::seal(connection, shown, plaintext, out)
+        })
     }
 
     fn receive_shared(
@@ -390,10 +440,30 @@ impl<S: Side> Session for RustlsSession<S> {
     }
 
     fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
+        if let Protection::Ours(own) = &mut self.protection {
+            return own.layer.close(out);
+        }
+        self.emit(out, |connection, out| {
+            unbuffered::close(connection, shown, out)
+        })
+    }
+
+    fn send_alert(
+        &mut self,
+        alert: Alert,
+        _found: &mut [u8],
+        out: &mut Outbound,
+    ) -> Result<(), Error> {
         match &mut self.protection {
-            Protection::Ours(own) => own.layer.close(out),
-            Protection::Rustls(connection) => unbuffered::close(connection, shown, out),
-            Protection::Moving | Protection::Refused => Err(moving()),
+            Protection::Ours(own) => own.layer.send_alert(alert, out),
+            Protection::Rustls(connection) => {
+                let seen = self.observed.as_deref();
+                let sealing = seen.and_then(|seen| seen.sealing.as_ref());
+                sealing::put_alert(sealing, connection.protocol_version(), alert, out)
+            }
+            // The peer was told.
+            Protection::Refused => Ok(()),
+            Protection::Moving => Err(moving()),
         }
     }
 
@@ -437,11 +507,12 @@ impl<S: Side> Session for RustlsSession<S> {
     }
 
     fn update_keys(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
-        match &mut self.protection {
-            Protection::Ours(own) => own.layer.update_sending(true, out),
-            Protection::Rustls(connection) => unbuffered::update_keys(connection, shown, out),
-            Protection::Moving | Protection::Refused => Err(moving()),
+        if let Protection::Ours(own) = &mut self.protection {
+            return own.layer.update_sending(true, out);
         }
+        self.emit(out, |connection, out| {
+            unbuffered::update_keys(connection, shown, out)
+        })
     }
 
     fn facts(&self) -> Facts {
@@ -456,32 +527,6 @@ impl<S: Side> Session for RustlsSession<S> {
 fn presented<Data>(connection: &UnbufferedConnectionCommon<Data>) -> Vec<Vec<u8>> {
     let chain = connection.peer_certificates().unwrap_or_default();
     chain.iter().map(|one| one.to_vec()).collect()
-}
-
-const HANDSHAKE_FAILURE: u8 = 40;
-const PROTOCOL_VERSION: u8 = 70;
-const INTERNAL_ERROR: u8 = 80;
-
-/// Says goodbye in other words, or at all: what was put behind the first `before` bytes of `out` is an
-/// alert in the clear, as nothing was encrypted yet, or nothing.
-fn replace_alert(description: u8, before: usize, out: &mut Outbound) {
-    let alert = alert(description);
-    if out.len() == before {
-        append_alert(description, out);
-    } else if let Some(last) = out.tail_mut(alert.len()) {
-        last.copy_from_slice(&alert);
-    }
-}
-
-fn append_alert(description: u8, out: &mut Outbound) {
-    let alert = alert(description);
-    out.space(alert.len())[..alert.len()].copy_from_slice(&alert);
-    out.commit(alert.len());
-}
-
-/// A fatal alert in a record of its own, in the clear.
-const fn alert(description: u8) -> [u8; 7] {
-    [21, 3, 3, 0, 2, 2, description]
 }
 
 /// Whether a ClientHello, in its first record, has a version below TLS 1.2 where TLS 1.2 and 1.3 have

@@ -14,8 +14,8 @@ use rustls::unbuffered::{
 };
 
 use crate::error::blame;
+use crate::kernel;
 use crate::lineage::Source;
-use crate::{kernel, observe};
 
 /// What sealing adds to a record at most: header, explicit nonce (TLS 1.2), content type, tag.
 const OVERHEAD: usize = 5 + 8 + 1 + 16;
@@ -147,10 +147,7 @@ pub(crate) fn process<S: Side>(
         let state = match state {
             Ok(state) => state,
             Err(error) => {
-                // Without a signature there is no alert, only the beginning of a flight.
-                if observe::look(|seen| seen.signer_failure.is_none()) != Some(false) {
-                    drain(connection, out);
-                }
+                drain(connection, out);
                 return Err(error);
             }
         };
@@ -189,21 +186,6 @@ pub(crate) fn process<S: Side>(
         if !more {
             return Ok(received);
         }
-    }
-}
-
-/// Shows rustls a record that it refuses, and gives the error that comes of it.
-pub(crate) fn refuse<S: Side>(
-    connection: &mut S,
-    record: &mut [u8],
-    out: &mut Outbound,
-) -> rustls::Error {
-    match connection.process(record).state {
-        Err(error) => {
-            drain(connection, out);
-            error
-        }
-        Ok(state) => rustls::Error::General(format!("unexpected {state:?}")),
     }
 }
 

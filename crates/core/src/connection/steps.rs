@@ -3,10 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Connection, INCOMING_LIMIT};
+use crate::alert::Alert;
 use crate::buffers::Next;
 use crate::error::Error;
 use crate::plaintext::{Room, Sink};
-use crate::record::{self, Front};
+use crate::record::{self, Front, Stage};
 use crate::session::Received;
 
 impl Connection {
@@ -39,7 +40,7 @@ impl Connection {
         let mut sink = Sink::new(into, &mut self.rest, &mut self.early);
         if !behind.is_empty() {
             if self.inbound.len() == 0
-                && let Front::Record(length) = record::front(behind)
+                && let Front::Record(length) = record::front(behind, self.stage)
             {
                 let (record, after) = behind.split_at(length);
                 let received = guarded(|| {
@@ -57,18 +58,17 @@ impl Connection {
             // One record at a time: the next may again be opened from where it lies.
             self.inbound.complete_from(behind);
         }
-        let mut malformed = false;
         // A server waits for ClientHello; a client begins, whatever has come by then.
         let records = if self.started {
-            match self.inbound.next() {
+            match self.inbound.next(self.stage) {
                 Next::Records(records) => records,
                 Next::Partial => return self.starved(),
-                Next::Malformed(bytes, first) => {
+                Next::Malformed(what, bytes, first) => {
+                    // Whoever does not speak TLS reads no alert.
                     if first && let Some(what) = record::describe_foreign(bytes) {
                         return Err(self.fail(Error::NotTls(what)));
                     }
-                    malformed = true;
-                    bytes
+                    return Err(self.refuse(what.alert(), what.words()));
                 }
             }
         } else {
@@ -77,11 +77,6 @@ impl Connection {
         self.started = true;
         let received = guarded(|| self.session.receive(records, &mut sink, &mut self.outbound));
         let filled = sink.filled();
-        if malformed && received.is_ok() {
-            return Err(self.fail(Error::PeerMisbehaved(
-                "a record header that is none".to_owned(),
-            )));
-        }
         if let Ok(received) = &received {
             self.inbound.consume(received.consumed);
         }
@@ -96,7 +91,9 @@ impl Connection {
     ) -> Result<(usize, bool), Error> {
         self.rest.give_back();
         self.early.give_back();
-        self.established = self.established || !self.session.is_handshaking();
+        if !self.established && !self.session.is_handshaking() {
+            self.establish();
+        }
         match received {
             Ok(received) => {
                 self.answerable |= received.answerable;
@@ -125,11 +122,34 @@ impl Connection {
     /// No whole record is there. If none can ever be, that is the peer's fault.
     fn starved(&mut self) -> Result<(usize, bool), Error> {
         if self.inbound.len() >= INCOMING_LIMIT {
-            return Err(self.fail(Error::PeerMisbehaved(
-                "a handshake message in too many pieces".to_owned(),
-            )));
+            return Err(self.refuse(
+                Alert::DECODE_ERROR,
+                "a handshake message in too many pieces",
+            ));
         }
         Ok((0, false))
+    }
+
+    /// The handshake is complete.
+    pub(super) fn establish(&mut self) {
+        self.established = true;
+        self.stage = if self.session.facts().is_tls13() {
+            Stage::Tls13
+        } else {
+            Stage::Tls12
+        };
+    }
+
+    /// Ends the connection over something wrong in what came, and tells the peer (RFC 8446 section 6.2):
+    /// unless our close_notify is out, behind which there is nothing (6.1).
+    fn refuse(&mut self, alert: Alert, what: &str) -> Error {
+        let mut error = Error::PeerMisbehaved(what.to_owned());
+        if !self.closed {
+            let found = self.inbound.all();
+            let told = guarded(|| self.session.send_alert(alert, found, &mut self.outbound));
+            error = told.err().unwrap_or(error);
+        }
+        self.fail(error)
     }
 }
 

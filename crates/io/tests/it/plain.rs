@@ -222,6 +222,16 @@ impl Session for Plain {
         Ok(())
     }
 
+    fn send_alert(
+        &mut self,
+        alert: Alert,
+        _found: &mut [u8],
+        out: &mut Outbound,
+    ) -> Result<(), Error> {
+        put(out, &fatal_alert(alert));
+        Ok(())
+    }
+
     fn facts(&self) -> Facts {
         Facts {
             version: 0x0304,

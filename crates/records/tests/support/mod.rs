@@ -188,6 +188,15 @@ impl Session for Established {
         self.layer.close(out)
     }
 
+    fn send_alert(
+        &mut self,
+        alert: Alert,
+        _found: &mut [u8],
+        out: &mut Outbound,
+    ) -> Result<(), Error> {
+        self.layer.send_alert(alert, out)
+    }
+
     fn facts(&self) -> Facts {
         Facts {
             version: 0x0304,
