@@ -1,0 +1,13 @@
+//! Handshakes of both sides with flights that were edited on their way. The contract stands at `operate`;
+//! `cargo test` runs it over fewer inputs.
+
+#![no_main]
+
+#[path = "../../crates/rustls/tests/credentials/mod.rs"]
+mod credentials;
+#[path = "../../crates/rustls/tests/operations/mod.rs"]
+mod operations;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    operations::operate(input);
+});
