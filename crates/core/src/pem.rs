@@ -1,10 +1,14 @@
 //! Certificates, revocation lists and keys out of bytes: PEM or DER, told apart by the preamble (PEP 748,
 //! «Certificates»).
 
+mod foreign;
+
 use std::fmt;
 
 use rustls_pki_types::pem::{self, PemObject, SectionKind};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+
+use foreign::Wanted;
 
 /// Why bytes hold no usable certificate or key. The text says what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +53,9 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Malfor
         return Err(Malformed::new("no data where a certificate should be"));
     }
     if let Some(length) = der_sequence(bytes) {
+        if let Some(instead) = foreign::instead(bytes, Wanted::Certificate) {
+            return Err(Malformed::new(instead));
+        }
         return match length {
             Some(length) if length == bytes.len() => Ok(vec![bytes.to_vec().into()]),
             Some(length) if length < bytes.len() => Err(Malformed::new(format!(
@@ -75,7 +82,9 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Malfor
         .collect::<Result<Vec<CertificateDer<'static>>, Malformed>>()?;
     if found.is_empty() {
         return Err(Malformed::new(
-            "neither PEM with a CERTIFICATE section nor a certificate in DER",
+            foreign::instead(bytes, Wanted::Certificate).unwrap_or_else(|| {
+                "neither PEM with a CERTIFICATE section nor a certificate in DER".to_owned()
+            }),
         ));
     }
     Ok(found)
@@ -153,7 +162,10 @@ pub fn revocation_lists(
         return Err(Malformed::new("no data where a revocation list should be"));
     }
     if der_sequence(bytes).is_some() {
-        return Ok(vec![bytes.to_vec().into()]);
+        return match foreign::instead(bytes, Wanted::RevocationList) {
+            Some(instead) => Err(Malformed::new(instead)),
+            None => Ok(vec![bytes.to_vec().into()]),
+        };
     }
     let found: Vec<CertificateRevocationListDer<'static>> =
         sections(&only(bytes, b"X509 CRL-----")?)?
@@ -163,7 +175,9 @@ pub fn revocation_lists(
             .collect();
     if found.is_empty() {
         return Err(Malformed::new(
-            "neither PEM with an X509 CRL section nor a revocation list in DER",
+            foreign::instead(bytes, Wanted::RevocationList).unwrap_or_else(|| {
+                "neither PEM with an X509 CRL section nor a revocation list in DER".to_owned()
+            }),
         ));
     }
     Ok(found)
@@ -180,13 +194,11 @@ pub fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Malformed> {
         return Err(Malformed::new("no data where a private key should be"));
     }
     if der_sequence(bytes).is_some() {
-        // EncryptedPrivateKeyInfo (RFC 5958 section 3) begins with an AlgorithmIdentifier, which
-        // is a sequence; the plain forms begin with a version, which is an integer.
-        if first_inside(bytes) == Some(0x30) {
-            return Err(Malformed::new(ENCRYPTED));
-        }
-        return PrivateKeyDer::try_from(bytes.to_vec())
-            .map_err(|_| Malformed::new("not a private key in PKCS#8, PKCS#1 or SEC1 DER"));
+        return match foreign::instead(bytes, Wanted::PrivateKey) {
+            Some(instead) => Err(Malformed::new(instead)),
+            None => PrivateKeyDer::try_from(bytes.to_vec())
+                .map_err(|_| Malformed::new("not a private key in PKCS#8, PKCS#1 or SEC1 DER")),
+        };
     }
     if contains(bytes, b"-----BEGIN ENCRYPTED PRIVATE KEY") || contains(bytes, b"4,ENCRYPTED") {
         return Err(Malformed::new(ENCRYPTED));
@@ -198,7 +210,11 @@ pub fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Malformed> {
         (Some(key), None) => Ok(key),
         (Some(_), Some(_)) => Err(Malformed::new("more than one private key")),
         (None, _) => Err(Malformed::new(
-            "no private key: neither PEM with a PRIVATE KEY section (PKCS#8, PKCS#1, SEC1) nor DER",
+            foreign::instead(bytes, Wanted::PrivateKey).unwrap_or_else(|| {
+                "no private key: neither PEM with a PRIVATE KEY section (PKCS#8, PKCS#1, SEC1) nor \
+                 DER"
+                .to_owned()
+            }),
         )),
     }
 }
@@ -265,7 +281,7 @@ fn sections(bytes: &[u8]) -> Result<Vec<Section>, Malformed> {
                     pem::Error::IllegalSectionStart { .. } => {
                         "a PEM section with a broken BEGIN line".to_owned()
                     }
-                    other => other.to_string(),
+                    _ => "a PEM section that is malformed".to_owned(),
                 })
             })
         })

@@ -211,13 +211,15 @@ def load_trust(context: ssl.SSLContext, trust: Trust) -> None:
 
 
 def _load_anchor(context: ssl.SSLContext, anchor: bytes, index: int) -> None:
+    called = f"certificate {index} of the trust store"
+    try:
+        read(anchor)
+    except ValueError as error:
+        raise refuse("trust_store", f"{called} is {error}") from None
     try:
         context.load_verify_locations(cadata=anchor)
-    except ssl.SSLError as error:
-        raise refuse(
-            "trust_store",
-            f"certificate {index} of the trust store cannot be read: {_words(error)}",
-        ) from None
+    except ssl.SSLError:
+        raise refuse("trust_store", f"{called} is malformed, and OpenSSL cannot read it") from None
 
 
 def _load_system(context: ssl.SSLContext, trust: Trust) -> None:
@@ -239,9 +241,9 @@ def _load_revocation_lists(context: ssl.SSLContext, crls: Iterable[bytes]) -> No
     try:
         with _path_to(b"".join(pem("X509 CRL", der) for der in crls)) as path:
             context.load_verify_locations(cafile=path)
-    except ssl.SSLError as error:
+    except ssl.SSLError:
         raise refuse(
-            "trust_store", f"OpenSSL cannot use a revocation list: {_words(error)}"
+            "trust_store", "a revocation list is malformed, and OpenSSL cannot read it"
         ) from None
     except OSError as error:
         raise refuse("trust_store", _no_path("revocation lists", error)) from None
@@ -304,15 +306,44 @@ def load_identity(context: ssl.SSLContext, identity: Identity) -> None:
             # Without a password at hand OpenSSL would ask for one at the terminal.
             context.load_cert_chain(chain, key, password=lambda: b"")
     except ssl.SSLError as error:
-        if error.reason in _MISMATCH:
-            raise refuse(
-                field, "the private key does not belong to the certificate of the leaf"
-            ) from None
-        raise refuse(
-            field, f"OpenSSL cannot use this certificate or its key: {_words(error)}"
-        ) from None
+        raise refuse(field, _unusable(error, identity)) from None
     except OSError as error:
         raise refuse(field, _no_path("certificates and keys", error)) from None
+
+
+#: What OpenSSL's security level forbids (SSL_CTX_set_security_level(3)).
+_TOO_WEAK: Final = {
+    "EE_KEY_TOO_SMALL": "the key of the leaf is too small",
+    "CA_KEY_TOO_SMALL": "the key of an issuer in the chain is too small",
+    "CA_MD_TOO_WEAK": "the hash function of a signature in the chain is too weak",
+}
+
+
+def _unusable(error: ssl.SSLError, identity: Identity) -> str:
+    """Why OpenSSL does not take an identity: it says neither what is at fault nor why."""
+    reason = error.reason or ""
+    if reason in _MISMATCH:
+        return "the private key does not belong to the certificate of the leaf"
+    if reason in _TOO_WEAK:
+        return (
+            f"{_TOO_WEAK[reason]} for OpenSSL's security level; get a certificate with a larger "
+            "key and a newer signature"
+        )
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=identity.leaf)
+    except ssl.SSLError:
+        return "the certificate of the leaf is malformed, and OpenSSL cannot read it"
+    if reason == "INVALID_CERTIFICATE":
+        return "the certificate of the leaf has a malformed extension, and OpenSSL cannot use it"
+    return (
+        f"OpenSSL cannot use this {_form(identity.key)} private key; it takes RSA, ECDSA and EdDSA "
+        "keys, whole and undamaged"
+    )
+
+
+def _form(key: bytes) -> str:
+    label = key.split(b"-----", 2)[1].removeprefix(b"BEGIN ")
+    return {b"RSA PRIVATE KEY": "PKCS#1", b"EC PRIVATE KEY": "SEC1"}.get(label, "PKCS#8")
 
 
 def _no_path(what: str, error: OSError) -> str:
@@ -353,7 +384,3 @@ def _pipe(data: bytes) -> int:
         os.close(reader)
         raise OSError("larger than a pipe")
     return reader
-
-
-def _words(error: ssl.SSLError) -> str:
-    return (error.reason or str(error)).replace("_", " ").lower()

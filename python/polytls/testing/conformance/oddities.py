@@ -6,6 +6,7 @@ library's name for it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -26,7 +27,13 @@ from polytls.testing.conformance.drafts import (
 )
 from polytls.testing.conformance.lab import HOST
 
-__all__ = ["ROWS", "Row", "explicit_curve"]
+__all__ = ["DEBUG", "ROWS", "Row", "explicit_curve"]
+
+#: What stands in a library's source, and in no sentence: identifiers, debugging output of Rust, and
+#: the place in C that OpenSSL's words come from. Names of products are none.
+DEBUG: Final = re.compile(
+    r"\b(?!OpenSS[HL]\b|PowerShell\b|EdDSA\b)[A-Z][a-z0-9]+[A-Z]\w*|[{}]|\w\(\w+\(|::|_ssl\.c|\[SSL|\bError\b"
+)
 
 _F = VerificationFailure
 

@@ -6,6 +6,7 @@ What `certs` holds is described in its README; the rest is made by the lab's aut
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,16 @@ from polytls import (
 )
 from polytls.testing import CertificateAuthority, KeyType
 from polytls.testing.certificates import pem
+from polytls.testing.conformance.drafts import (
+    Draft,
+    bits,
+    element,
+    integer,
+    octets,
+    oid,
+    sequence,
+)
+from polytls.testing.conformance.oddities import DEBUG
 
 CERTS = Path(__file__).parent / "certs"
 
@@ -285,6 +296,136 @@ def test_garbage_is_no_key(lab: Any, tmp_path: Path, garbage: str, source: str) 
 def test_garbage_is_no_trust_store(lab: Any, tmp_path: Path, garbage: str, source: str) -> None:
     store = made(TrustStore, labelled(garbage, b"CERTIFICATE"), source, tmp_path)
     assert_names_the_file(refused(lab, "trust_store", store=store), store)
+
+
+# --- other forms ---
+
+
+def signed_data(*certificates: bytes) -> bytes:
+    """PKCS#7 that holds certificates alone (RFC 2315 9.1)."""
+    nothing, data = element(0x31), sequence(oid("1.2.840.113549.1.7.1"))
+    inner = sequence(integer(1), nothing, data, element(0xA0, *certificates), nothing)
+    return sequence(oid("1.2.840.113549.1.7.2"), element(0xA0, inner))
+
+
+def request() -> bytes:
+    """A request for a certificate, as far as it is told by its form (RFC 2986 4.1)."""
+    name, key = sequence(), sequence(sequence(oid("1.3.101.112")), bits(bytes(32)))
+    inner = sequence(integer(0), name, key, element(0xA0))
+    return sequence(inner, sequence(oid("1.3.101.112")), bits(bytes(64)))
+
+
+def key_store() -> bytes:
+    """PKCS#12, likewise (RFC 7292 4)."""
+    contents = element(0xA0, octets(sequence()))
+    return sequence(integer(3), sequence(oid("1.2.840.113549.1.7.1"), contents))
+
+
+#: What is given, what for, and what is said of it.
+FORMS: dict[str, tuple[Callable[[], bytes], str, str]] = {
+    "PKCS#12 for a certificate": (key_store, "certificate", "openssl pkcs12 -in FILE -nokeys"),
+    "PKCS#12 for a store": (key_store, "store", "openssl pkcs12 -in FILE -nokeys"),
+    "PKCS#12 for a key": (key_store, "key", "openssl pkcs12 -in FILE -nocerts"),
+    "PKCS#7": (
+        lambda: signed_data(read("ec.certificate.der")),
+        "certificate",
+        "openssl pkcs7 -in FILE -inform DER -print_certs",
+    ),
+    "PKCS#7 in PEM": (
+        lambda: pem("PKCS7", signed_data(read("ec.certificate.der"))),
+        "store",
+        "openssl pkcs7 -in FILE -print_certs",
+    ),
+    "PKCS#7 for a key": (lambda: signed_data(), "key", "PKCS#7, which holds certificates alone"),
+    "a request": (request, "certificate", "a request for a certificate (a .csr file)"),
+    "a request in PEM": (
+        lambda: pem("CERTIFICATE REQUEST", request()),
+        "certificate",
+        "a request for a certificate (a .csr file)",
+    ),
+    "a key for a certificate": (
+        lambda: read("ec.pkcs8.der"),
+        "certificate",
+        "a private key in DER, where a certificate should be",
+    ),
+    "a key for a store": (
+        lambda: read("rsa.pkcs1.pem"),
+        "store",
+        "a private key in PEM, where a certificate should be (in PEM, a CERTIFICATE section)",
+    ),
+    "an encrypted key for a certificate": (
+        lambda: read("rsa.encrypted.der"),
+        "certificate",
+        "a private key in DER, where a certificate should be",
+    ),
+    "a certificate for a key": (
+        lambda: read("ec.certificate.der"),
+        "key",
+        "a certificate in DER, where a private key should be",
+    ),
+    "a public key for a key": (lambda: read("ec.public.pem"), "key", "the public key alone in PEM"),
+    "OpenSSH's own form": (
+        lambda: pem("OPENSSH PRIVATE KEY", b"openssh-key-v1\0"),
+        "key",
+        "ssh-keygen -p -N '' -m PKCS8 -f COPY",
+    ),
+    "DSA": (lambda: pem("DSA PRIVATE KEY", sequence(integer(0))), "key", "a DSA key"),
+    "UTF-16": (
+        lambda: read("ec.certificate.pem").decode().encode("utf-16"),
+        "certificate",
+        "text in UTF-16",
+    ),
+    "base64 alone": (
+        lambda: base64.encodebytes(read("ec.certificate.der")),
+        "certificate",
+        "put `-----BEGIN CERTIFICATE-----` before it",
+    ),
+    "a Java key store": (lambda: b"\xfe\xed\xfe\xed\0\0\0\2", "store", "keytool -importkeystore"),
+}
+
+
+@each_source
+@pytest.mark.parametrize("form", list(FORMS))
+def test_another_form_is_called_by_its_name_and_converted(
+    lab: Any, tmp_path: Path, form: str, source: str
+) -> None:
+    make, wanted, said = FORMS[form]
+    good, key = lab.chain().leaf
+    if wanted == "store":
+        given: Any = made(TrustStore, make(), source, tmp_path)
+        message = refused(lab, "trust_store", store=given)
+    elif wanted == "key":
+        given = made(PrivateKey, make(), source, tmp_path)
+        message = refused(lab, "certificate_chain", chain=SigningChain((good, given)))
+    else:
+        given = made(Certificate, make(), source, tmp_path)
+        message = refused(lab, "certificate_chain", chain=SigningChain((given, key)))
+    assert said in message
+    if given.path is not None:
+        assert given.path in message
+    assert not DEBUG.search(message)
+
+
+@pytest.mark.parametrize("garbage", ["base64 of garbage", "DER of something else"])
+@pytest.mark.parametrize("label", ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"])
+def test_a_damaged_key_is_refused_in_words(lab: Any, label: str, garbage: str) -> None:
+    data = labelled(garbage, label.encode())
+    chain = SigningChain((lab.chain().leaf[0], PrivateKey(data)))
+    message = refused(lab, "certificate_chain", chain=chain)
+    assert "private key" in message
+    assert not DEBUG.search(message)
+
+
+@pytest.mark.parametrize("part", ["serial", "validity", "subject", "spki"])
+def test_a_damaged_certificate_is_refused_in_words(lab: Any, part: str) -> None:
+    damaged = Draft.leaf(lab.ca, lab.host).but(**{part: element(0x05)})
+    chain = damaged.issued(lab.ca)
+    for message in (
+        refused(lab, "certificate_chain", chain=chain),
+        refused(lab, "trust_store", store=TrustStore(chain.leaf[0].buffer)),
+    ):
+        assert re.search(r"can(not)? be read: (its|it|a) ", message)
+        assert not DEBUG.search(message)
 
 
 def test_an_empty_file_is_refused(lab: Any, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,9 @@ import pytest
 
 from polytls import CertificateVerificationError, TLSVersion, Turn
 from polytls.testing import Pair
-from polytls.testing.conformance.oddities import ROWS, Row
+from polytls.testing.conformance.oddities import DEBUG, ROWS, Row
 from polytls.testing.conformance.selection import needs
 from polytls.testing.conformance.unguarded_peer import UnguardedPeer, write
-
-#: What stands in a library's source, and in no sentence: identifiers, debugging output of Rust, and
-#: the place in C that OpenSSL's words come from.
-DEBUG = re.compile(r"\b[A-Z][a-z0-9]+[A-Z]\w*|[{}]|\w\(\w+\(|::|_ssl\.c|\[SSL|\bError\b")
 
 roles = pytest.mark.parametrize(
     "role", ["server", pytest.param("client", marks=needs("client authentication"))]
