@@ -44,7 +44,7 @@ class SupportsClientWrapSocket(Protocol):
 
         `session`: the one to resume, where the implementation can (`SupportsSession`).
         `accept_truncated_end`: whether `recv` takes the end of the transport for the end of the
-        data, as close_notify is (docs/sockets.md, "An end without close_notify").
+        data, as close_notify is (docs/sockets.md, "Truncated connections").
 
         It has the timeout that `sock` had, and the handshake has to be done within it; on a
         non-blocking one, or without `do_handshake_on_connect`, `do_handshake`, `recv` or `send`
