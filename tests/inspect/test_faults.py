@@ -300,7 +300,7 @@ SERVERS: Final[dict[str, Callable[[Scene], int]]] = {
 
 GOOD: Final = {
     "name": "good",
-    "title": "A server that is in order",
+    "title": "A correct server",
     "options": [
         *("--server-hostname", NAME, "--ca", "ca.pem"),
         *("--alpn", "h2,http/1.1"),
