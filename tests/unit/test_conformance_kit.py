@@ -6,11 +6,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import polytls
+from pages import pages, programs
 from polytls import insecure
+from polytls.testing import conformance
+from polytls.testing.conformance.features import FEATURES
+from polytls.testing.conformance.lab import PATIENCE as OF_A_CASE
+from polytls.testing.conformance.progress import MOST_LATE, Progress
 from polytls.testing.conformance.tables import Deviation, read, table_of, versions_of
 from polytls.testing.conformance.target import load
 
@@ -43,6 +50,41 @@ def test_own(request):
     assert request.config.getoption("--implementation") == "mine"
     assert [name for name in sys.modules if name.partition(".")[0] == "polytls"] == []
 """,
+}
+
+
+#: One with all that rustls has, but for what a line takes away.
+HALF = """
+from polytls import TLSImplementation
+from polytls.engines.rustls import IMPLEMENTATION as WHOLE
+
+class Client(WHOLE.client_context):
+    {0}
+
+class Server(WHOLE.server_context):
+    {0}
+
+MINE = TLSImplementation(
+    Client, Server, WHOLE.validate_config,
+    name="half", version="0", capabilities=WHOLE.capabilities,
+)
+"""
+
+#: What is taken away, and the sentence at which the run stops.
+STOPS = {
+    "create_buffer = lambda *_, **__: None": (
+        "what create_buffer of a client returned is None: it has to be a TLSBuffer"
+    ),
+    "create_buffer = lambda *_, **__: object()": (
+        "what create_buffer of a client returned, of type object, is no TLSBuffer: it has no "
+        "cipher, context, do_handshake, "
+    ),
+    "create_buffer = lambda *_, **__: 1 / 0": (
+        "create_buffer(name) of a client raised ZeroDivisionError: division by zero"
+    ),
+    "create_buffer = lambda *_, **__: __import__('time').sleep(1000)": (
+        "create_buffer(name) of a client did not return within 5 seconds"
+    ),
 }
 
 
@@ -113,6 +155,108 @@ def test_who_has_polytls_installed_keeps_pytest_as_it_was(tmp_path: Path) -> Non
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "1 passed" in done.stdout
+
+
+def test_the_skeleton_of_the_docs_is_told_in_a_sentence_what_it_lacks(tmp_path: Path) -> None:
+    (page,) = (each for each in pages() if each.name == "conformance.md")
+    codes = [each.code for each in programs(page).values()]
+    (skeleton,) = (code for code in codes if "class ClientContext" in code)
+    (tmp_path / "mytls.py").write_text(skeleton)
+    done = kit(tmp_path, "--polytls-implementation", "mytls:IMPLEMENTATION")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+    assert re.search(
+        r"^!+ stopped, as nothing else can succeed: "
+        r"create_buffer\(name\) of a client raised NotImplementedError: create_buffer !+$",
+        done.stdout,
+        re.MULTILINE,
+    )
+    assert "1 failed, 2 passed" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("line", STOPS)
+def test_a_run_stops_at_the_first_base_case_that_fails(tmp_path: Path, line: str) -> None:
+    (tmp_path / "half.py").write_text(HALF.format(line))
+    done = kit(tmp_path, "--polytls-implementation", "half:MINE")
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+    assert f"stopped, as nothing else can succeed: {STOPS[line]}" in done.stdout
+    assert "1 failed, 2 passed" in done.stdout
+
+
+def test_an_implementation_that_is_half_done_gets_a_summary_by_feature(tmp_path: Path) -> None:
+    line = "def connect(self, address, **_): raise NotImplementedError('to be done')"
+    (tmp_path / "half.py").write_text(HALF.format(line))
+    some = f"basics or {CASE} or goes_on_writing or no_session_outlives"
+    done = kit(tmp_path, "--polytls-implementation", "half:MINE", "-k", some)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout
+    told = "connect(address) of a server raised NotImplementedError: to be done"
+    assert f"stopped, as nothing else can succeed: {told}" in done.stdout
+    rows = [re.split("  +", row) for row in done.stdout.splitlines() if "  " in row]
+    table = {row[0]: row[1:] for row in rows}
+    assert table["feature"][:2] == ["passed", "failed"]
+    assert table["feature"][-1] == "not reached"
+    assert table["the first steps"][:2] == ["9", "0"]
+    assert table["buffers"][:2] == ["1", "0"]
+    assert table["the first steps of sockets"] == [
+        "0",
+        "1",
+        *["0"] * (len(table["feature"]) - 3),
+        "2",
+    ]
+    assert table["the ends of connections"][:2] == ["0", "0"]
+    assert int(table["the ends of connections"][-1]) > 0
+
+
+def test_every_module_of_the_kit_has_its_place() -> None:
+    there = {path.stem for path in Path(conformance.__file__).parent.glob("test_*.py")}
+    placed = [f"test_{module}" for feature in FEATURES for module in feature.modules]
+    assert sorted(placed) == sorted(there)
+
+
+def test_a_feature_whose_cases_run_out_of_time_is_given_up() -> None:
+    progress = Progress()
+    item: Any = SimpleNamespace(path=Path("test_socket_data.py"), nodeid="")
+    other: Any = SimpleNamespace(path=Path("test_socket_ends.py"), nodeid="other")
+    for number in range(MOST_LATE):
+        progress.begin(item)
+        item.nodeid = str(number)
+        report: Any = SimpleNamespace(failed=True, duration=OF_A_CASE, when="call", longrepr="")
+        call: Any = SimpleNamespace(excinfo=None)
+        progress.note(item, call, report)
+    with pytest.raises(pytest.skip.Exception, match="run out of time before"):
+        progress.begin(item)
+    progress.begin(other)
+
+
+HANGS = """
+import threading
+from polytls.testing.conformance import watch
+watch.GRACE = 0.5
+watched = watch.Watch(0.2)
+with watched.over("a quick case"):
+    pass
+if {stubborn}:
+    threading.Thread(target=threading.Event().wait).start()
+try:
+    with watched.over("a case"):
+        threading.Event().wait()
+except KeyboardInterrupt:
+    print("interrupted", watched.interrupted, flush=True)
+"""
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_case_that_does_not_end_is_interrupted_and_told(stubborn: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS.format(stubborn=stubborn)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.stdout == "interrupted a case\n"
+    assert "Current thread" in done.stderr  # Where all of them stood.
+    assert done.returncode == (1 if stubborn else 0)
 
 
 def test_a_deviation_that_passes_fails_the_run(tmp_path: Path) -> None:

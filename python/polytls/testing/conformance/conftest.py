@@ -6,6 +6,7 @@ Nothing here relies on a project's own settings: what cases need is put on the c
 from __future__ import annotations
 
 import gc
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from polytls import ConfigurationError, TLSImplementation
 from polytls.insecure import InsecureTLSImplementation
 
+from .features import place_of
 from .fixtures import (  # noqa: F401 - pytest finds them here
     ca,
     census,
@@ -27,9 +29,11 @@ from .fixtures import (  # noqa: F401 - pytest finds them here
     upgrade,
     version,
 )
+from .progress import Progress
 from .selection import wanting
 from .tables import Deviation, case_of, read, table_of, versions_of
 from .target import Target, load
+from .watch import Watch
 
 _HERE = Path(__file__).parent
 
@@ -42,6 +46,8 @@ class _Run:
         self.deviations: list[Deviation] = _deviations(config, self.target)
         self.cases = 0
         self.deviating = 0
+        self.progress = Progress()
+        self.watch = Watch()
         #: Patterns that are about no case, in an unfiltered run.
         self.stale: list[str] = []
 
@@ -78,12 +84,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     run = config.stash[_RUN] = _Run(config)
     matched: set[str] = set()
     kept, dropped = [], []
-    for item in items:
-        if _HERE not in item.path.parents:
-            kept.append(item)
-            continue
+    others = [item for item in items if not _is_case(item)]
+    # Sorting keeps the order of a module's cases.
+    for item in sorted(filter(_is_case, items), key=lambda item: place_of(item.path.stem)):
         if wanting(item, run.target):
             dropped.append(item)
+            run.progress.leave_out(item.path.stem)
             continue
         kept.append(item)
         item.add_marker(pytest.mark.filterwarnings("error"))
@@ -97,7 +103,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         run.stale = [each.pattern for each in run.deviations if each.pattern not in matched]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
-        items[:] = kept
+    items[:] = kept + others
+
+
+def _is_case(item: pytest.Item) -> bool:
+    return _HERE in item.path.parents
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    run = item.config.stash[_RUN]
+    if not _is_case(item):
+        return (yield)
+    with run.watch.over(case_of(item)):
+        return (yield)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if _is_case(item):
+        item.config.stash[_RUN].progress.begin(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if _is_case(item):
+        item.config.stash[_RUN].progress.note(item, call, report)
+    return report
 
 
 def _unfiltered(config: pytest.Config, items: list[pytest.Item]) -> bool:
@@ -112,7 +146,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     run = session.config.stash.get(_RUN, None)
     if run is None:  # What was asked for does not exist; that is told after this.
         return
-    cases = [item for item in session.items if _HERE in item.path.parents]
+    cases = list(filter(_is_case, session.items))
+    for case in cases:
+        run.progress.expect(case.path.stem)
     patterns = run.deviations
     run.cases = len(cases)
     run.deviating = sum(any(each.matches(case_of(item)) for each in patterns) for item in cases)
@@ -135,6 +171,12 @@ def pytest_terminal_summary(
         return
     for pattern in run.stale:
         terminalreporter.write_line(f"ERROR deviation about no case: {pattern}", red=True)
+    for line in run.progress.lines():
+        terminalreporter.write_line(line)
+    if run.watch.interrupted:
+        terminalreporter.write_line(
+            f"ERROR {run.watch.interrupted} did not end: where it stood is told above", red=True
+        )
     made = run.target.implementation
     terminalreporter.write_line(
         f"conformance: {made.name} ({made.version or 'no version'}), "

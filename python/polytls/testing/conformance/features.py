@@ -1,0 +1,92 @@
+"""The features that the kit asks for, in the order in which an author learns them.
+
+Cases run in this order. Where a base case fails, the run stops: nothing after it can succeed. The
+summary at the end is by these features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["FEATURES", "Feature", "feature_of", "place_of"]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Cases that belong together."""
+
+    title: str
+    #: Modules, without `test_`, in order.
+    modules: tuple[str, ...]
+    #: Whether everything behind it relies on it.
+    is_base: bool = False
+
+
+FEATURES: Final = (
+    Feature("the first steps", ("basics",), is_base=True),
+    Feature("buffers", ("buffer", "buffer_end", "buffer_objects", "fused_calls")),
+    Feature("handshakes", ("handshake", "server_names", "hostile_peers")),
+    Feature("configurations", ("bad_input", "encodings", "more")),
+    Feature(
+        "verdicts",
+        (
+            "verification",
+            "chains",
+            "stores",
+            "bad_certificates",
+            "explanations",
+            "pins",
+            "revocation",
+            "peer_verifier",
+            "judged_handshakes",
+            "insecure_contexts",
+        ),
+    ),
+    Feature("client certificates", ("client_authentication", "signers")),
+    Feature("sessions", ("resumption", "named_sessions", "fleets", "early_data")),
+    Feature("keys for others", ("exporters", "key_log")),
+    Feature("the first steps of sockets", ("socket_basics",), is_base=True),
+    Feature(
+        "sockets",
+        (
+            "socket_connections",
+            "socket_data",
+            "socket_timeouts",
+            "socket_nonblocking",
+            "socket_listeners",
+            "socket_client_certificates",
+            "retrying",
+        ),
+    ),
+    Feature(
+        "the ends of connections",
+        ("socket_ends", "socket_truncated_ends", "socket_delivery", "socket_shutdown"),
+    ),
+    Feature(
+        "more of sockets",
+        ("socket_surface", "socket_files", "socket_wrap", "socket_unwrap", "wrapped_verdicts"),
+    ),
+    Feature(
+        "threads, signals and processes",
+        ("socket_threads", "socket_signals", "slow_callbacks", "socket_fork", "exit"),
+    ),
+    Feature("what objects claim and leave", ("claims", "leftovers")),
+)
+
+_PLACES: Final = {
+    f"test_{module}": (place, feature)
+    for place, (module, feature) in enumerate(
+        (module, feature) for feature in FEATURES for module in feature.modules
+    )
+}
+
+
+def place_of(module: str) -> int:
+    """Return where a module of the kit stands in the order; KeyError if it has no feature."""
+    return _PLACES[module][0]
+
+
+def feature_of(module: str) -> Feature:
+    """Return the feature that a module of the kit is about."""
+    return _PLACES[module][1]
