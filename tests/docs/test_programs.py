@@ -21,7 +21,7 @@ from polytls.testing.certificates import pem
 PATIENCE = 60.0
 
 #: Those that serve until they are stopped: `test_servers` has them.
-SERVERS = {("README.md", "A server"), ("identity.md", "A new certificate without a restart")}
+SERVERS = {("README.md", "A server"), ("identity.md", "Certificate reloading")}
 
 #: Those that go to this server, for which a test has another.
 ABROAD = "www.python.org", 443

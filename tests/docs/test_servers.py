@@ -71,7 +71,7 @@ def test_the_server_on_readme(client: Any, folder: Path) -> None:
 
 
 def test_a_server_that_reloads(client: Any, folder: Path) -> None:
-    code = program("docs/identity.md", "A new certificate without a restart")
+    code = program("docs/identity.md", "Certificate reloading")
     with started(code, folder) as (process, address):
         assert ask(client, address, b"") == b""
         said = process.communicate(timeout=PATIENCE)
