@@ -1,6 +1,6 @@
 //! Signatures of handshakes, also by the key of a certificate that webpki cannot read, such as one of
-//! version 1. The verdict accepts such a leaf where it was given itself; its key is then read by our own
-//! reader, which the verdict was made by, too.
+//! version 1, or whose curve is given by its numbers. The verdict accepts such a leaf where it was given itself
+//! or nothing is verified; its key is then read by our own reader, which the verdict was made by, too.
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
@@ -17,24 +17,24 @@ pub(crate) fn verify_tls12(
     signed: &DigitallySignedStruct,
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, Error> {
-    let Some(key) = key_of(certificate)? else {
-        return verify_tls12_signature(message, certificate, signed, algorithms);
-    };
-    let key = RawPublicKeyEntity::try_from(&key).map_err(|_| CertificateError::BadEncoding)?;
-    let (_, candidates) = algorithms
-        .mapping
-        .iter()
-        .find(|(scheme, _)| *scheme == signed.scheme)
-        .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
-    // Which of them fits depends on the curve of the key.
-    candidates
-        .iter()
-        .find_map(|algorithm| {
-            key.verify_signature(*algorithm, message, signed.signature())
-                .ok()
-        })
-        .map(|()| HandshakeSignatureValid::assertion())
-        .ok_or_else(|| CertificateError::BadSignature.into())
+    let by_webpki = || verify_tls12_signature(message, certificate, signed, algorithms);
+    by_either(certificate, by_webpki, |key| {
+        let key = RawPublicKeyEntity::try_from(key).map_err(|_| CertificateError::BadEncoding)?;
+        let (_, candidates) = algorithms
+            .mapping
+            .iter()
+            .find(|(scheme, _)| *scheme == signed.scheme)
+            .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+        // Which of them fits depends on the curve of the key.
+        candidates
+            .iter()
+            .find_map(|algorithm| {
+                key.verify_signature(*algorithm, message, signed.signature())
+                    .ok()
+            })
+            .map(|()| HandshakeSignatureValid::assertion())
+            .ok_or_else(|| CertificateError::BadSignature.into())
+    })
 }
 
 pub(crate) fn verify_tls13(
@@ -43,19 +43,28 @@ pub(crate) fn verify_tls13(
     signed: &DigitallySignedStruct,
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, Error> {
-    match key_of(certificate)? {
-        Some(key) => verify_tls13_signature_with_raw_key(message, &key, signed, algorithms),
-        None => verify_tls13_signature(message, certificate, signed, algorithms),
-    }
+    let by_webpki = || verify_tls13_signature(message, certificate, signed, algorithms);
+    by_either(certificate, by_webpki, |key| {
+        verify_tls13_signature_with_raw_key(message, key, signed, algorithms)
+    })
 }
 
-/// The key of a certificate that webpki cannot read; `None` for one that it can.
-fn key_of(
+/// By webpki, or, where it cannot read the certificate or use its key as it stands there, by the key alone.
+fn by_either(
     certificate: &CertificateDer<'_>,
-) -> Result<Option<SubjectPublicKeyInfoDer<'static>>, Error> {
-    if webpki::EndEntityCert::try_from(certificate).is_ok() {
-        return Ok(None);
+    by_webpki: impl FnOnce() -> Result<HandshakeSignatureValid, Error>,
+    by_key: impl FnOnce(&SubjectPublicKeyInfoDer<'_>) -> Result<HandshakeSignatureValid, Error>,
+) -> Result<HandshakeSignatureValid, Error> {
+    let is_read = webpki::EndEntityCert::try_from(certificate).is_ok();
+    if is_read {
+        match by_webpki() {
+            Err(Error::InvalidCertificate(
+                CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+            )) => {}
+            decided => return decided,
+        }
     }
     let read = polytls_x509::summarize(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    Ok(Some(read.spki.into()))
+    let key = polytls_x509::with_named_curve(&read.spki).unwrap_or(read.spki);
+    by_key(&key.into())
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use polytls_core::config::{Identity, Key};
 use polytls_core::sni::NameTable;
 use polytls_core::{Error, pki_types};
+use polytls_x509::{summarize, with_named_curve};
+use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{Error as TlsError, InconsistentKeys, SignatureScheme};
 
 use crate::observe;
 use crate::signer::RemoteKey;
@@ -21,7 +22,7 @@ pub(crate) fn certified_key(
 ) -> Result<Arc<CertifiedKey>, Error> {
     let wrong = |message: String| Error::configuration("certificate_chain", message);
     for (index, certificate) in identity.chain.iter().enumerate() {
-        polytls_x509::summarize(certificate)
+        summarize(certificate)
             .map_err(|error| wrong(format!("certificate {index} of the chain is {error}")))?;
     }
     let key: Arc<dyn SigningKey> = match (&identity.key, identity.chain.first()) {
@@ -40,17 +41,19 @@ pub(crate) fn certified_key(
                 ))
             })?,
     };
+    let leaf = identity.chain.first().and_then(|leaf| summarize(leaf).ok());
+    let own = key.public_key();
+    let belongs = leaf.zip(own.as_deref()).is_some_and(|(leaf, own)| {
+        leaf.spki == own || with_named_curve(&leaf.spki).is_some_and(|named| named == own)
+    });
+    if !belongs {
+        return Err(wrong(
+            "the private key does not belong to the certificate of the leaf".to_owned(),
+        ));
+    }
     let mut certified = CertifiedKey::new(identity.chain.clone(), key);
     certified.ocsp.clone_from(&identity.ocsp_response);
-    match certified.keys_match() {
-        Ok(()) => Ok(Arc::new(certified)),
-        Err(TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(wrong(
-            "the private key does not belong to the certificate of the leaf".to_owned(),
-        )),
-        Err(error) => Err(wrong(format!(
-            "the private key cannot be held against the certificate of the leaf: {error}"
-        ))),
-    }
+    Ok(Arc::new(certified))
 }
 
 fn encoding(key: &pki_types::PrivateKeyDer<'_>) -> &'static str {
@@ -73,7 +76,7 @@ impl Chooser {
         let mut names = Vec::with_capacity(keys.len());
         for key in &keys {
             let leaf = key.cert.first().map_or(&[][..], |leaf| leaf.as_ref());
-            let summary = polytls_x509::summarize(leaf)
+            let summary = summarize(leaf)
                 .map_err(|error| Error::configuration("certificate_chain", error.to_string()))?;
             names.push(summary.dns_names);
         }

@@ -5,6 +5,8 @@
 
 pub mod names;
 
+mod curve;
+mod der;
 mod details;
 mod path_facts;
 mod revocation;
@@ -19,6 +21,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+pub use curve::with_named_curve;
 pub use details::{Details, details};
 pub use path_facts::{ConstrainedNames, PathFacts, path_facts};
 pub use revocation::{RevocationList, check_revocation_list, revocation_list};

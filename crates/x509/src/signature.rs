@@ -6,6 +6,7 @@ use x509_parser::signature_algorithm::SignatureAlgorithm;
 use x509_parser::x509::AlgorithmIdentifier;
 
 use crate::Unreadable;
+use crate::der::first;
 use crate::unreadable::part;
 
 /// A hash function, with what RFC 5929 puts in the place of MD5 and SHA-1.
@@ -67,10 +68,12 @@ pub fn signed(der: &[u8]) -> Result<Signed<'_>, Unreadable> {
 }
 
 fn take_apart(der: &[u8], message: usize) -> Option<Signed<'_>> {
-    let (message, rest) = der.get(header_length(der)?..)?.split_at_checked(message)?;
-    let (algorithm, rest) = contents(rest)?;
+    let (_, outer, _) = first(der)?;
+    let (message, rest) = outer.split_at_checked(message)?;
+    let (_, algorithm, rest) = first(rest)?;
+    let (_, bits, _) = first(rest)?;
     // The bits are behind the number of those that are not used: none.
-    match contents(rest)?.0.split_first()? {
+    match bits.split_first()? {
         (0, signature) => Some(Signed {
             message,
             algorithm,
@@ -78,27 +81,6 @@ fn take_apart(der: &[u8], message: usize) -> Option<Signed<'_>> {
         }),
         _ => None,
     }
-}
-
-/// How long the tag and the length of the first element are.
-fn header_length(der: &[u8]) -> Option<usize> {
-    match *der.get(1)? {
-        ..=0x7f => Some(2),
-        long => Some(2 + usize::from(long & 0x7f)),
-    }
-}
-
-/// The contents of the first element, and what follows it.
-fn contents(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let header = header_length(der)?;
-    let digits = der.get(2..header)?;
-    let length = match digits {
-        [] => usize::from(der[1]),
-        digits => digits.iter().try_fold(0_usize, |sum, digit| {
-            sum.checked_mul(256)?.checked_add(usize::from(*digit))
-        })?,
-    };
-    der.get(header..)?.split_at_checked(length)
 }
 
 /// The algorithm of a signature, as people call it; its object identifier where it has no name here.

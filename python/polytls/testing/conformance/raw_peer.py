@@ -11,7 +11,7 @@ from polytls import WantReadError
 
 from .lab import PATIENCE
 
-__all__ = ["RawPeer", "reset"]
+__all__ = ["RawPeer", "forge_signature", "reset"]
 
 
 class RawPeer:
@@ -73,3 +73,17 @@ def reset(plain: socket.socket) -> None:
     """Close `plain` so that its peer gets a reset instead of a FIN."""
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     plain.close()
+
+
+def forge_signature(flight: bytes) -> bytes:
+    """Return a TLS 1.2 server's first flight with another signature of the handshake.
+
+    The signature ends ServerKeyExchange, behind which ServerHelloDone comes (RFC 5246 7.4.3), in
+    the same record or in one of its own.
+    """
+    forged = bytearray(flight)
+    end = forged.rindex(b"\x0e\0\0\0")
+    if forged[:end].endswith(b"\x16\x03\x03\0\x04"):
+        end -= 5
+    forged[end - 1] ^= 1
+    return bytes(forged)

@@ -24,6 +24,7 @@ from polytls import (
     WantReadError,
 )
 from polytls.testing import CertificateAuthority, self_signed
+from polytls.testing.conformance.raw_peer import forge_signature
 from polytls.testing.conformance.selection import needs
 
 NOW = datetime.now(UTC)
@@ -249,14 +250,7 @@ def test_a_handshake_that_the_certificates_key_has_not_signed_is_refused(lab: An
     pair.server.process_incoming(lab.outgoing(pair.client))
     with pytest.raises(WantReadError):
         pair.server.do_handshake()
-    flight = bytearray(lab.outgoing(pair.server))
-    # The signature ends ServerKeyExchange, behind which ServerHelloDone comes (RFC 5246 7.4.3),
-    # in the same record or in one of its own.
-    end = flight.rindex(b"\x0e\0\0\0")
-    if flight[:end].endswith(b"\x16\x03\x03\0\x04"):
-        end -= 5
-    flight[end - 1] ^= 1
-    pair.client.process_incoming(flight)
+    pair.client.process_incoming(forge_signature(lab.outgoing(pair.server)))
     error = lab.settle(pair).client
     # Its certificate is in order: it is whoever presents it that is not (RFC 8446 4.4.3).
     assert type(error) is PeerMisbehaved

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from polytls import AlertReceived, SigningChain, TLSError, WantReadError
+from polytls import AlertReceived, SigningChain, TLSError, TLSVersion, WantReadError
 from polytls.testing.certificates import pem
 
 __all__ = ["UnguardedPeer", "write"]
@@ -24,14 +24,22 @@ def write(path: Path, chain: SigningChain) -> Path:
 
 
 class UnguardedPeer:
-    """One side of a connection that presents the chain of a PEM file, whatever it is."""
+    """One side of a connection that presents the chain of a PEM file, whatever it is.
 
-    def __init__(self, path: Path, *, server: bool = True) -> None:
+    `version`: the only one it has; None: any.
+    """
+
+    def __init__(
+        self, path: Path, *, server: bool = True, version: TLSVersion | None = None
+    ) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         # Keys and digests of any strength (SSL_CTX_set_security_level(3)).
         context.set_ciphers("ALL:@SECLEVEL=0")
+        if version is not None:
+            only = getattr(ssl.TLSVersion, version.name)
+            context.minimum_version = context.maximum_version = only
         context.load_cert_chain(path)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server)
