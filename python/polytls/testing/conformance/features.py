@@ -35,6 +35,8 @@ FEATURES: Final = (
             "chains",
             "stores",
             "bad_certificates",
+            "odd_certificates",
+            "unreadable_leaves",
             "explanations",
             "pins",
             "revocation",
