@@ -15,7 +15,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -1522,6 +1522,31 @@ LOGS_KEYS_UNASKED: Final = Faulty(
     "writes its secrets to where SSLKEYLOGFILE says, though nobody asked for it",
     "test_key_log::test_the_environment_alone_makes_nobody_write_secrets",
     **_either(make_inner=_logs_as_the_environment_says),
+)
+
+
+class _Deaf:
+    """A key log's function that nothing interrupts."""
+
+    def __init__(self, log: Any) -> None:
+        self.log = log
+
+    def __call__(self, line: str) -> None:
+        with suppress(KeyboardInterrupt, SystemExit):
+            self.log(line)
+
+
+def _is_not_interrupted(self: Any, configuration: Any) -> Any:
+    log = configuration.key_log
+    if not callable(log):
+        return Context.make_inner(self, configuration)
+    return Context.make_inner(self, configuration.replace(key_log=_Deaf(log)))
+
+
+SWALLOWS_INTERRUPTIONS: Final = Faulty(
+    "swallows a Ctrl-C that hits the function of a key log",
+    "test_key_log::test_a_function_that_is_interrupted_ends_the_call_and_harms_no_connection",
+    **_either(make_inner=_is_not_interrupted),
 )
 SHOWS_ITS_KEY_LOG: Final = Faulty(
     "writes its secrets to a file that everybody can read",

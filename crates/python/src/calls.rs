@@ -14,6 +14,8 @@
 //! attached; each gives a new reference, or null with an exception set.
 #![allow(unsafe_code)]
 
+use std::ffi::{c_int, c_void};
+
 use pyo3::exceptions::PyBaseException;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -147,6 +149,25 @@ pub(crate) fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, Py
     // SAFETY: see the module.
     let module = object(py, || unsafe { raw::PyImport_Import(name.as_ptr()) })?;
     Ok(module.cast_into()?)
+}
+
+/// Has Python raise on its main thread what `take` gives, as soon as that runs Python code again. `false`: too
+/// much of that kind waits already. Attached.
+pub(crate) fn raise_soon(_: Python<'_>, take: extern "C" fn(*mut c_void) -> c_int) -> bool {
+    // SAFETY: it only queues the function, which takes no argument.
+    unsafe { ffi::Py_AddPendingCall(Some(take), std::ptr::null_mut()) == 0 }
+}
+
+/// What a function given to [`raise_soon`] returns: Python runs it attached, and raises what it leaves.
+pub(crate) fn raised_now(take: impl FnOnce() -> Option<PyErr>) -> c_int {
+    match take() {
+        None => 0,
+        Some(error) => {
+            // SAFETY: Python calls pending calls with its main thread attached.
+            error.restore(unsafe { Python::assume_attached() });
+            -1
+        }
+    }
 }
 
 /// Has Python report what nobody can be told (`sys.unraisablehook`); `source`: where it came from.

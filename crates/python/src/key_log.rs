@@ -3,8 +3,8 @@
 use polytls_core::config::KeyLog;
 use pyo3::prelude::*;
 
-use crate::callbacks::{Callback, attached};
-use crate::calls::{CallsOut as _, report};
+use crate::callbacks::{Callback, attached, ignored};
+use crate::calls::CallsOut as _;
 
 /// A Python function that takes lines of the NSS key log format.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ impl KeyLog for Lines {
         attached(|py| {
             let function = self.0.bind(py);
             if let Err(error) = function.call_out((line,), None) {
-                // Debugging must not break what is debugged; Python reports it.
-                report(py, error.into_value(py).into_bound(py), function);
+                // Debugging must not break what is debugged.
+                ignored(py, error, function);
             }
         });
     }

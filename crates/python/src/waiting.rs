@@ -13,6 +13,7 @@ use pyo3::exceptions::{
 };
 use pyo3::prelude::*;
 
+use crate::callbacks;
 use crate::calls::{CallsOut as _, import};
 use crate::errors::{INHERITED, raised};
 
@@ -60,33 +61,40 @@ pub(crate) struct Signals {
 impl Signals {
     /// For a call from this thread.
     pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
-        thread_local! {
-            static IS_MAIN: Cell<Option<bool>> = const { Cell::new(None) };
-        }
-        let on_main_thread = match IS_MAIN.get() {
-            Some(known) => known,
-            None => {
-                let threading = import(py, "threading")?;
-                let main = threading
-                    .method_out("main_thread", ())?
-                    .attribute("ident")?;
-                let is_main = main.eq(threading.method_out("get_ident", ())?)?;
-                // Only what stays so: a forked child's main thread may have been another before.
-                IS_MAIN.set(is_main.then_some(true));
-                is_main
-            }
-        };
         Ok(Self {
-            on_main_thread,
+            on_main_thread: on_main_thread(py)?,
             raised: None,
         })
     }
+}
+
+/// Whether this is the thread that Python runs signal handlers on.
+pub(crate) fn on_main_thread(py: Python<'_>) -> PyResult<bool> {
+    thread_local! {
+        static IS_MAIN: Cell<Option<bool>> = const { Cell::new(None) };
+    }
+    if let Some(known) = IS_MAIN.get() {
+        return Ok(known);
+    }
+    let threading = import(py, "threading")?;
+    let main = threading
+        .method_out("main_thread", ())?
+        .attribute("ident")?;
+    let is_main = main.eq(threading.method_out("get_ident", ())?)?;
+    // Only what stays so: a forked child's main thread may have been another before.
+    IS_MAIN.set(is_main.then_some(true));
+    Ok(is_main)
 }
 
 impl Interrupt for Signals {
     fn should_stop(&mut self) -> bool {
         if !self.on_main_thread {
             return false;
+        }
+        // What a callback of this call was interrupted by, where that could not end the call.
+        if let Some(error) = callbacks::take_interruption() {
+            self.raised = Some(error);
+            return true;
         }
         // At the end of the interpreter, which a finalizer may wait in, no handlers run any more.
         let handled = Python::try_attach(|py| py.check_signals());

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from time import monotonic
@@ -73,6 +74,12 @@ class _Pending:
     def abandon(self) -> None:
         """Close the descriptor, without a word to the peer."""
         self.stream.abandon()
+
+
+def _end_of_thread(error: BaseException) -> None:
+    """What would end any other thread goes where Python sends such; ours go on with others."""
+    what = (type(error), error, error.__traceback__, None)
+    threading.excepthook(threading.ExceptHookArgs(what))
 
 
 class Pool:
@@ -205,8 +212,14 @@ class Pool:
                 self._note_failure(pending, outcome)
                 self._see_off(pending)
                 return False
-        pending.abandon()
-        raise outcome
+        if not pending.may_block:
+            pending.abandon()
+            raise outcome
+        # A callback's, in a thread of ours, which has no caller.
+        _end_of_thread(outcome)
+        self._note_failure(pending, outcome)
+        self._see_off(pending)
+        return False
 
     def _see_off(self, pending: _Pending) -> None:
         interest = pending.stream.farewell()
@@ -227,7 +240,7 @@ class Pool:
         pending.interest = interest
         return True
 
-    def _note_failure(self, pending: _Pending, error: OSError) -> None:
+    def _note_failure(self, pending: _Pending, error: BaseException) -> None:
         self.failed += 1
         peer = shown(pending.stream.getpeername())
         _log.debug("a handshake with %s failed: %s", peer, error)

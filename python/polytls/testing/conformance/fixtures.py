@@ -96,9 +96,10 @@ def ca() -> CertificateAuthority:
 
 @pytest.fixture
 def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Census]:
-    """What connections leave behind. All that is reported is what a key log's function raised."""
+    """What connections leave behind. All that is reported is what callbacks have raised."""
     reported: list[Any] = []
-    monkeypatch.setattr("sys.unraisablehook", lambda what: reported.append(what.exc_type))
+    for hook in ("sys.unraisablehook", "threading.excepthook"):
+        monkeypatch.setattr(hook, lambda what: reported.append(what.exc_type))
     yield Census()
     assert set(reported) <= set(RAISED.values())
 

@@ -11,6 +11,7 @@ import pytest
 
 from polytls import ConfigurationError, TLSVersion, key_log_from_environment
 from polytls.insecure import SecurityWarning
+from polytls.testing.conformance.lab import PATIENCE
 from polytls.testing.conformance.selection import needs
 
 #: The lines that a connection of each version leaves, at least.
@@ -148,6 +149,68 @@ def test_a_function_that_raises_harms_no_connection_and_is_reported(
     pair = lab.connect(logging(lab.client, log, version=version))
     assert pair.send(pair.client, b"data") == b"data"
     assert {str(each.exc_value) for each in reported} >= LABELS[version]
+
+
+class Interrupting:
+    """A function that raises what is no `Exception`, once."""
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.interruption = kind("now")
+        self.lines: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        self.lines.append(line)
+        if len(self.lines) == 1:
+            raise self.interruption
+
+
+@needs("key log")
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_a_function_that_is_interrupted_ends_the_call_and_harms_no_connection(
+    lab: Any, version: TLSVersion, kind: type[BaseException]
+) -> None:
+    log = Interrupting(kind)
+    pair = lab.pair(logging(lab.client, log, version=version))
+    with pytest.raises(kind) as caught:
+        pair.handshake()
+    assert caught.value is log.interruption
+    pair.handshake()
+    assert set(secrets(log.lines)) >= LABELS[version]
+    assert pair.send(pair.client, b"data") == b"data"
+
+
+@needs("key log")
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_a_function_that_is_interrupted_ends_accept_and_no_handshake(
+    lab: Any, kind: type[BaseException], threads: Any
+) -> None:
+    log = Interrupting(kind)
+    with logging(lab.server, log).connect(("127.0.0.1", 0)) as listener:
+        listener.settimeout(PATIENCE)
+        address = listener.getsockname()
+        client = lab.client()
+        connecting = threads.submit(client.connect, address, server_hostname=lab.host)
+        with pytest.raises(kind) as caught:
+            listener.accept()
+        assert caught.value is log.interruption
+        with listener.accept()[0] as accepted, connecting.result(PATIENCE) as connected:
+            connected.sendall(b"data")
+            assert accepted.recv(100) == b"data"
+        assert listener.failed_handshakes == 0
+
+
+@needs("key log")
+def test_a_function_that_is_interrupted_in_another_thread_is_reported(
+    lab: Any, threads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Only the main thread is interrupted, as by a signal.
+    reported: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", reported.append)
+    log = Interrupting(KeyboardInterrupt)
+    pair = lab.pair(logging(lab.client, log))
+    threads.submit(pair.handshake).result(PATIENCE)
+    assert [each.exc_value for each in reported] == [log.interruption]
+    assert pair.send(pair.client, b"data") == b"data"
 
 
 @needs("key log")

@@ -55,7 +55,7 @@ def held() -> Iterator[Held]:
         made.released.set()
 
 
-def verifying(lab: Any, held: Held) -> tuple[Any, Any]:
+def verifying(lab: Any, held: Callable[[], None]) -> tuple[Any, Any]:
     """A client's and a server's context, whose verifier is held."""
 
     def verify(_: PresentedPeer) -> None:
@@ -65,7 +65,7 @@ def verifying(lab: Any, held: Held) -> tuple[Any, Any]:
     return lab.client(certificate_chain=lab.chain("client.example")), server
 
 
-def signing(lab: Any, held: Held) -> tuple[Any, Any]:
+def signing(lab: Any, held: Callable[[], None]) -> tuple[Any, Any]:
     """A client's and a server's context, whose signer is held."""
 
     class Signer(KeySigner):
@@ -178,6 +178,42 @@ def test_closing_the_listener_waits_for_no_callback(
         assert_ends(slow)
         if TASKS.exists():
             until(lambda: not (TASKS / str(held.thread)).exists())
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit])
+@each_callback
+def test_what_would_end_a_thread_is_told_as_pythons_and_ends_one_handshake(
+    lab: Any,
+    contexts: Any,
+    raised: type[BaseException],
+    threads: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A thread of the listener's has no caller to raise it to, and accept goes on with others.
+    interruption = raised("now")
+    told: list[Any] = []
+    monkeypatch.setattr("threading.excepthook", lambda what: told.append(what))
+    calls: list[int] = []
+
+    def once() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise interruption
+
+    client, server = contexts(lab, once)
+    with server.connect(LOOPBACK) as listener, ExitStack() as closing:
+        listener.settimeout(PATIENCE)
+        accepting = threads.submit(listener.accept)
+        assert_ends(threads.submit(connect, lab, client, listener))
+        until(lambda: listener.failed_handshakes == 1)
+        until(lambda: bool(told))
+        connected = closing.enter_context(connect(lab, client, listener))
+        accepted = closing.enter_context(accepting.result(PATIENCE)[0])
+        exchange(connected, accepted)
+        assert listener.failed_handshakes == 1
+    (what,) = told
+    assert what.exc_type is raised
+    assert what.exc_value is interruption
 
 
 def until(happens: Callable[[], bool]) -> None:
