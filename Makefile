@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 620
 NATIVE_SOURCES := .cargo/config.toml Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help build demo test test-rust test-python test-peers test-distributions lint format bench bench-check soak fuzz asan audit clean
+.PHONY: help build demo check test test-all test-rust test-python test-peers test-distributions lint format bench bench-check soak fuzz asan audit clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -32,16 +32,19 @@ build: $(VENV)/.built ## a release build, installed in .venv
 demo: build ## connections of every kind over loopback, as a table
 	$(BIN)/python -m polytls demo
 
-test: test-rust test-python ## everything that needs Rust and Python alone
+check: build ## a part of the tests, in less than a minute
+	$(BIN)/python tools/pythons.py check
+
+test: test-rust test-python ## everything that needs Rust and one Python
+
+test-all: test-rust build ## the same under every CPython from 3.11 on that this machine has
+	$(BIN)/python tools/pythons.py test all
 
 test-rust:
 	$(CARGO) test --quiet --release --locked --workspace
 
-# Every CPython from 3.11 on that can be run here; each gets the one wheel in an environment of its own.
-# After these tests come those of the conformance kit, once for each implementation, and once more
-# for rustls without our record layer.
 test-python: build
-	$(BIN)/python tools/pythons.py test -- -q tests -m "not peers"
+	$(BIN)/python tools/pythons.py test
 
 test-peers: build ## against OpenSSL, curl and others, which it installs (Debian packages)
 	sh tools/install-peers.sh

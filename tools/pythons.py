@@ -1,13 +1,17 @@
-"""Runs the Python tests under every CPython from 3.11 on that this machine can run.
+"""Runs the Python tests: this tree's, and the conformance kit on every implementation.
 
     tools/pythons.py list
-    tools/pythons.py test -- PYTEST ARGUMENTS
+    tools/pythons.py check        a part of both, in less than a minute
+    tools/pythons.py test         under the interpreter that runs this
+    tools/pythons.py test all     under every CPython from 3.11 on that this machine can run
 
-After the run that the arguments ask for comes one of the conformance kit for each implementation,
-and under the newest version one of rustls without our record layer (tests/without_record_layer.py).
 Interpreters are found by running candidates, never by name alone: a name on the PATH may be a shim
 that fails. Each version gets an environment of its own under .venvs/ with the pinned test tools
 and the one wheel. POLYTLS_PYTHONS, such as "3.11 3.12 3.13", names versions that must be there.
+
+Tests are run in parts, a few at a time: most that take long wait for a timeout. Under the newest
+version the kit is run once more, on rustls without our record layer
+(tests/without_record_layer.py).
 """
 
 from __future__ import annotations
@@ -16,7 +20,9 @@ import os
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +31,19 @@ WHEELS = ROOT / "target" / "wheels"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
 KIT = ("-q", "--pyargs", "polytls.testing.conformance")
 WITHOUT_RECORDS = ("-p", "tests.without_record_layer", *KIT, "--polytls-implementation", "rustls")
+#: The tests of this tree, those that take longest first. The last part is what the others leave.
+FAULTS = ("tests/faults",)
+PARTS = (
+    FAULTS,
+    ("tests/drivers/loops",),
+    ("tests/drivers", "--ignore=tests/drivers/loops"),
+    ("tests", "--ignore=tests/drivers", "--ignore=tests/faults"),
+)
+#: A look at most things, for `check`.
+LOOK = ("-q", "tests/unit")
+KIT_LOOK = (*KIT, "-k", "test_handshake or test_buffer or test_socket_data")
+#: How many runs go on at a time.
+AT_A_TIME = (os.cpu_count() or 1) + 2
 OLDEST = (3, 11)
 NEWEST = (3, 14)
 PROBE = (
@@ -82,27 +101,76 @@ def environment(version: str, executable: str) -> str:
     return str(python)
 
 
-def test(
-    version: str, executable: str, options: list[str], further: list[list[str]]
-) -> tuple[bool, str]:
-    """Whether one version's tests pass, and `further` runs of its own, and what they print."""
-    python = environment(version, executable)
-    listing = "import polytls; print(*polytls.implementations())"
-    asked = subprocess.run([python, "-c", listing], capture_output=True, text=True, check=True)
-    runs = [options, *([*KIT, "--polytls-implementation", name] for name in asked.stdout.split())]
-    passed, printed = True, ""
-    for run in [*runs, *further]:
+@dataclass(frozen=True)
+class Run:
+    """One run of pytest."""
+
+    version: str
+    python: str
+    arguments: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"CPython {self.version}: pytest {' '.join(self.arguments)}"
+
+    def run(self) -> tuple[bool, str]:
+        """Whether it passes, and what it prints."""
         done = subprocess.run(
-            [python, "-m", "pytest", *run],
+            [self.python, "-m", "pytest", *self.arguments],
             cwd=ROOT,
             check=False,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        passed = passed and done.returncode == 0
-        printed += done.stdout
-    return passed, printed
+        return done.returncode == 0, done.stdout
+
+
+def implementations(python: str) -> list[str]:
+    """The names of those that can be used there."""
+    listing = "import polytls; print(*polytls.implementations())"
+    asked = subprocess.run([python, "-c", listing], capture_output=True, text=True, check=True)
+    return asked.stdout.split()
+
+
+def runs_of(
+    version: str, executable: str, *, proves_kit: bool, goes_without: bool
+) -> Iterator[Run]:
+    """All runs under one version.
+
+    `proves_kit`: whether the kit itself is tested, too. `goes_without`: whether rustls is tested
+    without our record layer as well.
+    """
+    python = environment(version, executable)
+    for part in PARTS:
+        if proves_kit or part != FAULTS:
+            yield Run(version, python, ("-q", *part, "-m", "not peers"))
+    for name in implementations(python):
+        yield Run(version, python, (*KIT, "--polytls-implementation", name))
+    if goes_without:
+        yield Run(version, python, WITHOUT_RECORDS)
+
+
+def looks(version: str, executable: str) -> Iterator[Run]:
+    """The runs of `check`."""
+    python = environment(version, executable)
+    yield Run(version, python, LOOK)
+    for name in implementations(python):
+        yield Run(version, python, (*KIT_LOOK, "--polytls-implementation", name))
+
+
+def together(runs: Iterable[Run]) -> int:
+    """Run all, a few at a time; how many have failed."""
+    failed = []
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        begun = {pool.submit(run.run): run for run in runs}
+        for done in as_completed(begun):
+            passed, printed = done.result()
+            print(f"== {begun[done]}\n{printed}", flush=True)
+            if not passed:
+                failed.append(begun[done])
+    for run in failed:
+        print(f"failed: {run}", file=sys.stderr)
+    return len(failed)
 
 
 def main(arguments: list[str]) -> int:
@@ -113,37 +181,34 @@ def main(arguments: list[str]) -> int:
     if missing or not found:
         print(f"missing: {', '.join(missing) or 'any from 3.11 on'}", file=sys.stderr)
         return 1
+    here = ".".join(map(str, sys.version_info[:2]))
     match arguments:
         case ["list"]:
             return 0
-        case ["test", "--", *options]:
-            pass
+        case ["check"]:
+            return min(together(looks(here, sys.executable)), 1)
+        case ["test"]:
+            runs = runs_of(here, sys.executable, proves_kit=True, goes_without=True)
+            return min(together(runs), 1)
+        case ["test", "all"]:
+            # The kit itself is proved once: its faulty implementations are plain Python.
+            oldest, newest = next(iter(found)), next(reversed(found))
+            with ThreadPoolExecutor(len(found)) as pool:
+                all_runs = pool.map(
+                    lambda version: [
+                        *runs_of(
+                            version,
+                            found[version],
+                            proves_kit=version == oldest,
+                            goes_without=version == newest,
+                        )
+                    ],
+                    found,
+                )
+            return min(together(run for runs in all_runs for run in runs), 1)
         case _:
             print(__doc__, file=sys.stderr)
             return 2
-    # Side by side: most tests that take long wait for a timeout.
-    with ThreadPoolExecutor(len(found)) as pool:
-        # The kit itself is proved once: its faulty implementations are plain Python.
-        oldest, newest = next(iter(found)), next(reversed(found))
-        runs = {
-            version: pool.submit(
-                test,
-                version,
-                path,
-                options if version == oldest else [*options, "--ignore=tests/faults"],
-                [[*WITHOUT_RECORDS]] if version == newest else [],
-            )
-            for version, path in found.items()
-        }
-        failed = []
-        for version, run in runs.items():
-            passed, printed = run.result()
-            print(f"CPython {version}: {found[version]}\n{printed}", flush=True)
-            if not passed:
-                failed.append(version)
-    if failed:
-        print(f"tests failed under CPython {', '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":
