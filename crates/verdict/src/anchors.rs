@@ -40,6 +40,10 @@ pub enum Unfit {
     PathLength(u32),
     /// Its extended key usage leaves out what peers are wanted for.
     Purpose,
+    /// It has a critical extension that nobody here knows.
+    UnknownCritical,
+    /// Its key usage does not allow its key to sign revocation lists, and there are some to be asked.
+    Lists,
 }
 
 /// A certificate that is trusted, and what it may be used for.

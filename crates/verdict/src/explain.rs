@@ -287,6 +287,8 @@ impl Story<'_> {
                     | (F::NotYetValid, Unfit::NotYetValid(_))
                     | (F::PathTooLong, Unfit::PathLength(_))
                     | (F::InvalidPurpose, Unfit::Purpose)
+                    | (F::UnhandledCriticalExtension, Unfit::UnknownCritical)
+                    | (F::RevocationUnknown, Unfit::Lists)
             )
         };
         self.refused.passed_over.iter().find(is_at_fault)

@@ -15,6 +15,7 @@ use crate::leaf;
 use crate::lists::Lists;
 use crate::passed_over::PassedOver;
 use crate::policy::{Crypto, Platform, Policy, SystemTrust};
+use crate::profile;
 use crate::system::with_variables;
 
 /// How long a session goes on, in seconds, whose peer was accepted by a platform that tells no path: what
@@ -379,6 +380,7 @@ fn by_platform(platform: &dyn Platform, case: &Case<'_>, no: No) -> Result<Verdi
     let facts = leaf::facts(case.leaf)?;
     leaf::check_key(&facts)?;
     leaf::check_key_usage(&facts)?;
+    profile::check_leaf(&facts)?;
     Ok(Verdict::new(
         None,
         [facts.not_after, case.seconds().saturating_add(UNTOLD_PATH)],

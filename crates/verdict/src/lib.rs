@@ -3,7 +3,8 @@
 //! A [`Judge`] is made once for each context, of what the configuration says ([`Policy`]) and of the
 //! caller's cryptography ([`Crypto`]): this crate checks no signature and computes no hash by itself.
 //! [`Judge::judge`] then decides each [`Case`]. `anchors` has the certificates that are trusted, `path`
-//! builds paths to them (by webpki), `signatures` finds out why there is none, `leaf` judges certificates that need no path, `lists` reads
+//! builds paths to them (by webpki), `signatures` finds out why there is none, `profile` has the rules that webpki leaves
+//! out, `leaf` judges certificates that need no path, `lists` reads
 //! revocation lists. [`explain`] makes the words, after the decision, from facts; `passed_over` has
 //! those about certificates of the store.
 
@@ -16,6 +17,7 @@ mod lists;
 mod passed_over;
 mod path;
 mod policy;
+mod profile;
 mod signatures;
 mod system;
 

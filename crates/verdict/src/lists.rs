@@ -37,6 +37,10 @@ impl Lists {
         Ok(Self { parsed, facts })
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.parsed.is_empty()
+    }
+
     pub(crate) fn parsed(&self) -> Vec<&CertRevocationList<'static>> {
         self.parsed.iter().collect()
     }

@@ -1,10 +1,10 @@
 //! Certificates of a store that could have ended a path by their name, and why they did not.
 
-use polytls_x509::summarize;
+use polytls_x509::{details, summarize};
 
 use crate::anchors::{Anchors, Trusted, Unfit};
 use crate::explain::issuer_at_the_end;
-use crate::explain::words::{date, span};
+use crate::explain::words::{date, list, span};
 
 /// A certificate that a path was not ended at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct PassedOver {
     pub why: Unfit,
     /// notBefore and notAfter, in seconds since 1970.
     pub validity: (i64, i64),
+    /// Its critical extensions that paths are not judged by, in words.
+    pub unhandled: Vec<String>,
 }
 
 impl PassedOver {
@@ -23,6 +25,12 @@ impl PassedOver {
             subject: summarize(&trusted.der).map_or_else(|_| String::new(), |read| read.subject),
             why,
             validity: (trusted.facts.not_before, trusted.facts.not_after),
+            unhandled: match why {
+                Unfit::UnknownCritical => {
+                    details(&trusted.der).map_or_else(|_| Vec::new(), |told| told.unhandled)
+                }
+                _ => Vec::new(),
+            },
         }
     }
 
@@ -59,6 +67,15 @@ impl PassedOver {
             Unfit::Purpose => {
                 format!("{called} may not issue for a {peer} (extended key usage)")
             }
+            Unfit::UnknownCritical => format!(
+                "{called} has a critical extension that polytls does not know, and must not pass over: \
+                 {}",
+                list(&self.unhandled)
+            ),
+            Unfit::Lists => format!(
+                "{called} may not sign revocation lists (its key usage lacks cRLSign), so that its list \
+                 says nothing"
+            ),
             _ => format!("{called} may not issue certificates"),
         }
     }
@@ -80,6 +97,9 @@ impl PassedOver {
             Unfit::Expired(_) | Unfit::NotYetValid(_) => format!(
                 "replace it by the certificate that {subject} has now (if the clock is wrong, set it)"
             ),
+            Unfit::UnknownCritical => format!(
+                "use a certificate of {subject} without that extension, or trust an authority below it"
+            ),
             _ => format!(
                 "if {subject} is to be trusted with this, use a certificate of it that allows it"
             ),
@@ -98,9 +118,12 @@ impl PassedOver {
             Unfit::NotAnAuthority => "no authority: its basic constraints say CA:FALSE".to_owned(),
             Unfit::KeyUsage => "not for issuing: its key usage lacks keyCertSign".to_owned(),
             Unfit::WeakKey(size) => format!("too weak: its RSA key has {size} bits"),
-            Unfit::Expired(_) | Unfit::NotYetValid(_) | Unfit::PathLength(_) | Unfit::Purpose => {
-                return None;
-            }
+            Unfit::Expired(_)
+            | Unfit::NotYetValid(_)
+            | Unfit::PathLength(_)
+            | Unfit::Purpose
+            | Unfit::UnknownCritical
+            | Unfit::Lists => return None,
         };
         let subject = &self.subject;
         Some(format!(

@@ -1,11 +1,12 @@
 //! Paths from a leaf to an anchor. webpki builds them; what it leaves out of the rules is checked on each
 //! path that it has found, so that building goes on where one is refused.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::Duration;
 
 use polytls_core::VerificationFailure as F;
-use polytls_core::pki_types::{ServerName, UnixTime};
+use polytls_core::pki_types::{CertificateDer, ServerName, UnixTime};
 use polytls_x509::{ConstrainedNames, PathFacts, summarize};
 use webpki::{
     EndEntityCert, ExpirationPolicy, KeyUsage, RequiredEkuNotFoundContext, RevocationCheckDepth,
@@ -17,6 +18,7 @@ use crate::explain::issuer_at_the_end;
 use crate::judge::{Case, Judge, No, Verdict};
 use crate::leaf::{check_curve, check_key, check_key_usage, check_time, facts};
 use crate::passed_over::PassedOver;
+use crate::profile::{check_authority, check_leaf};
 
 /// So many certificates that were passed over are told.
 const TOLD: usize = 4;
@@ -56,6 +58,7 @@ impl Judge {
         refused: &RefCell<Vec<PassedOver>>,
     ) -> Result<Verdict, No> {
         let leaf = EndEntityCert::try_from(case.leaf)?;
+        let between = between(case)?;
         let lists = self.lists.parsed();
         // Without lists nothing is asked about revocation; with some, a certificate that none of
         // them speaks of is refused.
@@ -84,7 +87,7 @@ impl Judge {
         let path = leaf.verify_for_usage(
             self.crypto.algorithms,
             &anchors.roots,
-            case.intermediates,
+            &between,
             case.now,
             self.usage(),
             revocation,
@@ -94,6 +97,7 @@ impl Judge {
         check_key(&leaf_facts)?;
         check_curve(&leaf_facts)?;
         check_key_usage(&leaf_facts)?;
+        check_leaf(&leaf_facts)?;
         if let Some(name) = name {
             leaf.verify_is_valid_for_subject_name(name)?;
         }
@@ -130,6 +134,13 @@ impl Judge {
         if !self.serves(facts) {
             return Err(Unfit::Purpose);
         }
+        if facts.has_unknown_critical {
+            return Err(Unfit::UnknownCritical);
+        }
+        // The list that speaks of whatever is directly below is its own (RFC 5280 section 6.3.3 (f)).
+        if !self.lists.is_empty() && !facts.signs_lists {
+            return Err(Unfit::Lists);
+        }
         if let Some(allowed) = facts.path_length {
             // RFC 5280 section 4.2.1.9: those that issued themselves do not count.
             let below = authorities.iter().filter(|facts| !facts.is_self_issued());
@@ -161,6 +172,8 @@ impl Judge {
                 not_before: moment(at),
             },
             Unfit::PathLength(_) => webpki::Error::PathLenConstraintViolated,
+            Unfit::UnknownCritical => webpki::Error::UnsupportedCriticalExtension,
+            Unfit::Lists => webpki::Error::IssuerNotCrlSigner,
             Unfit::Purpose => {
                 webpki::Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext {
                     required: self.usage(),
@@ -170,6 +183,47 @@ impl Judge {
             _ => webpki::Error::UnknownIssuer,
         }
     }
+}
+
+/// So many certificates are looked through for a path. The ways to try grow exponentially with them, and
+/// webpki, which allows 200,000 steps, reads all of them in each.
+const LOOKED_THROUGH: usize = 24;
+
+/// What paths are looked for in: all that was presented, or, if that is much, what issuers' names lead to.
+fn between<'a>(case: &Case<'a>) -> Result<Cow<'a, [CertificateDer<'a>]>, No> {
+    if case.intermediates.len() <= LOOKED_THROUGH {
+        return Ok(Cow::Borrowed(case.intermediates));
+    }
+    let mut unseen: Vec<(&CertificateDer<'_>, PathFacts)> = Vec::new();
+    for der in case.intermediates {
+        if let Ok(facts) = facts(der)
+            && !unseen.iter().any(|(other, _)| *other == der)
+        {
+            unseen.push((der, facts));
+        }
+    }
+    let mut wanted = vec![facts(case.leaf)?.issuer_der];
+    let mut reached = Vec::new();
+    while let Some(issuer) = wanted.pop() {
+        let (found, rest) = unseen
+            .into_iter()
+            .partition(|(_, facts)| facts.subject_der == issuer);
+        let found: Vec<(&CertificateDer<'_>, PathFacts)> = found;
+        unseen = rest;
+        for (der, facts) in found {
+            reached.push(CertificateDer::from(der.as_ref()));
+            wanted.push(facts.issuer_der);
+        }
+    }
+    if reached.len() > LOOKED_THROUGH {
+        let why = format!(
+            "{} of the certificates presented could be in the path, and no more than \
+             {LOOKED_THROUGH} are looked through",
+            reached.len()
+        );
+        return Err(No::new(F::PathTooLong, why));
+    }
+    Ok(Cow::Owned(reached))
 }
 
 /// Kinds of names that authorities of a chain constrain, and that webpki refuses because it does not compare
@@ -212,6 +266,7 @@ fn authorities(path: &VerifiedPath<'_>) -> Result<Vec<PathFacts>, webpki::Error>
         if !facts.signs_certificates {
             return Err(webpki::Error::EndEntityUsedAsCa);
         }
+        check_authority(&facts)?;
         Ok(facts)
     };
     path.intermediate_certificates().map(read).collect()

@@ -23,7 +23,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 pub use curve::with_named_curve;
 pub use details::{Details, details};
-pub use path_facts::{ConstrainedNames, PathFacts, path_facts};
+pub use path_facts::{ConstrainedNames, Constraints, PathFacts, path_facts};
 pub use revocation::{RevocationList, check_revocation_list, revocation_list};
 pub use signature::{SignatureHash, Signed, signature_hash, signed};
 pub use unreadable::Unreadable;

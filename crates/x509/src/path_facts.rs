@@ -2,14 +2,16 @@
 
 use x509_parser::asn1_rs::Tag;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::oid_registry::{
     OID_KEY_TYPE_EC_PUBLIC_KEY, OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_EXTENDED_KEY_USAGE,
-    OID_X509_EXT_KEY_USAGE, Oid,
+    OID_X509_EXT_KEY_USAGE, OID_X509_EXT_NAME_CONSTRAINTS, OID_X509_EXT_POLICY_CONSTRAINTS,
+    OID_X509_EXT_SUBJECT_ALT_NAME, Oid,
 };
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
+use crate::der;
 use crate::unreadable::{part, part_of};
 use crate::{LEAST_RSA_BITS, Unreadable, bits};
 
@@ -24,6 +26,11 @@ pub struct PathFacts {
     pub path_length: Option<u32>,
     /// Whether its key may sign certificates: key usage, where there is any.
     pub signs_certificates: bool,
+    /// Whether its key may sign revocation lists, likewise.
+    pub signs_lists: bool,
+    /// Whether its key usage names the signing of certificates, which a leaf's must not (RFC 5280 section
+    /// 4.2.1.9).
+    pub claims_to_issue: bool,
     /// Whether its key may sign handshakes (RFC 8446 section 4.4.2.2), likewise.
     pub signs_handshakes: bool,
     /// Whether it may be a server's: extended key usage, where there is any.
@@ -43,10 +50,30 @@ pub struct PathFacts {
     pub spki: Vec<u8>,
     /// Kinds of names that its name constraints speak of, other than DNS names and addresses.
     pub constrained: Vec<ConstrainedNames>,
+    /// Its name constraints.
+    pub constraints: Constraints,
+    /// Whether its policy constraints are critical, as they must be (RFC 5280 section 4.2.1.11); `None`: it has
+    /// none.
+    pub policy_constraints: Option<bool>,
+    /// Whether its only names are alternative ones that are not critical (RFC 5280 section 4.2.1.6).
+    pub names_not_critical: bool,
+    /// Whether it has a critical extension that RFC 5280 does not speak of.
+    pub has_unknown_critical: bool,
     /// notBefore, in seconds since 1970 UTC.
     pub not_before: i64,
     /// notAfter, likewise.
     pub not_after: i64,
+}
+
+/// Name constraints (RFC 5280 section 4.2.1.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Constraints {
+    /// There are none.
+    None,
+    /// They constrain nothing, or a list of theirs is empty, which both are forbidden.
+    Empty,
+    /// There are some.
+    Some,
 }
 
 /// Kinds of names in name constraints (RFC 5280 section 4.2.1.10) that are not compared here.
@@ -101,6 +128,8 @@ pub fn path_facts(der: &[u8]) -> Result<PathFacts, Unreadable> {
         is_authority: basic.map(|basic| basic.ca),
         path_length: basic.and_then(|basic| basic.path_len_constraint),
         signs_certificates: usage.is_none_or(|usage| usage.key_cert_sign()),
+        signs_lists: usage.is_none_or(|usage| usage.crl_sign()),
+        claims_to_issue: usage.is_some_and(|usage| usage.key_cert_sign()),
         signs_handshakes: usage.is_none_or(|usage| usage.digital_signature()),
         serves_servers: purposes.is_none_or(|purposes| purposes.server_auth),
         serves_clients: purposes.is_none_or(|purposes| purposes.client_auth),
@@ -115,6 +144,16 @@ pub fn path_facts(der: &[u8]) -> Result<PathFacts, Unreadable> {
         issuer_der: certificate.issuer().as_raw().to_vec(),
         spki: certificate.public_key().raw.to_vec(),
         constrained: constrained(&certificate),
+        constraints: constraints(&certificate),
+        policy_constraints: found(&certificate, &OID_X509_EXT_POLICY_CONSTRAINTS)
+            .map(|extension| extension.critical),
+        names_not_critical: certificate.subject().iter().next().is_none()
+            && found(&certificate, &OID_X509_EXT_SUBJECT_ALT_NAME)
+                .is_some_and(|extension| !extension.critical),
+        has_unknown_critical: certificate
+            .extensions()
+            .iter()
+            .any(|extension| extension.critical && !is_of_the_profile(&extension.oid)),
         not_before: certificate.validity().not_before.timestamp(),
         not_after: certificate.validity().not_after.timestamp(),
     })
@@ -128,6 +167,38 @@ fn has_explicit_curve(certificate: &X509Certificate<'_>) -> bool {
             .parameters
             .as_ref()
             .is_some_and(|parameters| parameters.tag() != Tag::Oid)
+}
+
+/// Whether RFC 5280 speaks of it (sections 4.2.1 and 4.2.2), or Netscape did.
+fn is_of_the_profile(oid: &Oid<'_>) -> bool {
+    // 2.5.29, 1.3.6.1.5.5.7.1.1 and 11, 2.16.840.1.113730.1.
+    let id = oid.as_bytes();
+    id.starts_with(b"\x55\x1d")
+        || id == b"\x2b\x06\x01\x05\x05\x07\x01\x01"
+        || id == b"\x2b\x06\x01\x05\x05\x07\x01\x0b"
+        || id.starts_with(b"\x60\x86\x48\x01\x86\xf8\x42\x01")
+}
+
+fn found<'a>(certificate: &'a X509Certificate<'_>, oid: &Oid<'_>) -> Option<&'a X509Extension<'a>> {
+    let mut extensions = certificate.extensions().iter();
+    extensions.find(|extension| extension.oid == *oid)
+}
+
+/// By its bytes: the parser takes an empty list for none.
+fn constraints(certificate: &X509Certificate<'_>) -> Constraints {
+    let Some(extension) = found(certificate, &OID_X509_EXT_NAME_CONSTRAINTS) else {
+        return Constraints::None;
+    };
+    let lists = match der::first(extension.value) {
+        Some((0x30, lists, [])) => der::all(lists),
+        _ => None,
+    };
+    match lists {
+        Some(lists) if !lists.is_empty() && lists.iter().all(|(_, list)| !list.is_empty()) => {
+            Constraints::Some
+        }
+        _ => Constraints::Empty,
+    }
 }
 
 fn constrained(certificate: &X509Certificate<'_>) -> Vec<ConstrainedNames> {

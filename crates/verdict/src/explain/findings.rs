@@ -2,7 +2,7 @@
 //! rarely whose it is or what stands in the certificate.
 
 use polytls_core::VerificationFailure as F;
-use polytls_x509::{Details, PathFacts, Summary, details, path_facts};
+use polytls_x509::{Constraints, Details, PathFacts, Summary, details, path_facts};
 
 use super::words::list;
 use crate::leaf::serves;
@@ -116,13 +116,18 @@ fn of_another_form(it: &Read<'_>) -> Option<Finding> {
         );
         return Some(Finding::new(it.index, what).with(new));
     }
-    (it.facts.not_before > it.facts.not_after).then(|| {
-        Finding::new(
-            it.index,
-            "ends before it begins (notBefore is after notAfter)",
-        )
-        .with("have the issuer make it anew")
-    })
+    let what = if it.facts.not_before > it.facts.not_after {
+        "ends before it begins (notBefore is after notAfter)"
+    } else if it.index == 0 && it.facts.names_not_critical {
+        "has no subject, and its alternative names are not critical (RFC 5280 section 4.2.1.6)"
+    } else if it.index > 0 && it.facts.constraints == Constraints::Empty {
+        "has name constraints without a name (RFC 5280 section 4.2.1.10)"
+    } else if it.index > 0 && it.facts.policy_constraints == Some(false) {
+        "has policy constraints that are not critical (RFC 5280 section 4.2.1.11)"
+    } else {
+        return None;
+    };
+    Some(Finding::new(it.index, what).with("have the issuer make it anew, as RFC 5280 says"))
 }
 
 fn unhandled(it: &Read<'_>) -> Option<Finding> {
@@ -166,6 +171,21 @@ fn purpose(it: &Read<'_>, is_server: bool) -> Option<Finding> {
                     "present one that is the {role}'s own (CA:FALSE), or trust this one itself \
                      (peers=)"
                 ),
+            );
+        }
+        (true, _) if it.facts.claims_to_issue => {
+            return found(
+                "is no authority's (no CA:TRUE), and its key usage has the signing of certificates \
+                 (RFC 5280 section 4.2.1.9)"
+                    .to_owned(),
+                "have the issuer make one without keyCertSign in its key usage".to_owned(),
+            );
+        }
+        (true, _) if it.facts.constraints != Constraints::None => {
+            return found(
+                "is no authority's (no CA:TRUE), and has name constraints (RFC 5280 section 4.2.1.10)"
+                    .to_owned(),
+                "have the issuer make one without name constraints".to_owned(),
             );
         }
         (false, None | Some(false)) => {

@@ -242,6 +242,67 @@ def _constraints() -> Iterator[Row]:
         )
 
 
+def _mesh() -> Scene:
+    """Eight authorities, each of which all others have certified: the ways to try are thousands."""
+    all_ = [CertificateAuthority(f"mesh {number}") for number in range(8)]
+    crossed = [one.cross_sign(other) for one in all_ for other in all_ if one is not other]
+    return Scene(SigningChain(all_[0].issue(HOST).leaf, crossed), _trusting(CertificateAuthority()))
+
+
+def _levels() -> Scene:
+    """Four authorities of one name on each of six levels: 4,096 ways up to the anchor."""
+    levels = [[CertificateAuthority(f"level {at}") for _ in range(4)] for at in range(6)]
+    root = CertificateAuthority()
+    above = [*(level[0] for level in levels[1:]), root]
+    crossed = [
+        issuer.cross_sign(each)
+        for level, issuer in zip(levels, above, strict=True)
+        for each in reversed(level[1:])
+    ]
+    return Scene(SigningChain(levels[0][0].issue(HOST).leaf, crossed), root.trust_store())
+
+
+def _namesakes(count: int) -> Scene:
+    """The issuer behind others that have its name."""
+    root = CertificateAuthority()
+    real = root.intermediate("namesake")
+    others = [root.intermediate("namesake").certificate for _ in range(count)]
+    return Scene(_rearranged(real.issue(HOST), lambda above: [*others, *above]), root.trust_store())
+
+
+def _roots_of_one_name(count: int) -> Scene:
+    roots = [CertificateAuthority("namesake") for _ in range(count)]
+    return Scene(CertificateAuthority("namesake").issue(HOST), _trusting(*roots))
+
+
+def _many_names(names: int, constraints: int) -> Scene:
+    root = CertificateAuthority()
+    permitted = ("example", *(f"p{number}.test" for number in range(constraints)))
+    between = root.intermediate(permitted=permitted)
+    rest = (f"n{number}.example" for number in range(names))
+    return Scene(between.issue(HOST, *rest), root.trust_store())
+
+
+def _budgets() -> Iterator[Row]:
+    """What costs much is given up, by count: no row may take longer than others."""
+    yield Row("a mesh of authorities", _mesh, (_F.PATH_TOO_LONG, _F.UNKNOWN_ISSUER))
+    yield Row(
+        "thousands of ways to an anchor",
+        _levels,
+        (_F.PATH_TOO_LONG, _F.UNKNOWN_ISSUER, _F.BAD_SIGNATURE),
+    )
+    yield Row("10 namesakes before the issuer", lambda: _namesakes(10))
+    yield Row(
+        "150 roots of one name",
+        lambda: _roots_of_one_name(150),
+        (_F.PATH_TOO_LONG, _F.UNKNOWN_ISSUER, _F.BAD_SIGNATURE),
+    )
+    yield Row("100 names and 100 constraints", lambda: _many_names(100, 100))
+    yield Row(
+        "2,000 names and 200 constraints", lambda: _many_names(2000, 200), (_F.PATH_TOO_LONG,)
+    )
+
+
 def _tampered() -> Scene:
     root = CertificateAuthority()
     chain = root.issue(HOST)
@@ -456,5 +517,6 @@ ROWS: Final = (
     *_paths(),
     *_kinds(),
     *_constraints(),
+    *_budgets(),
     Row("path length 0 above an authority", _too_long, (_F.PATH_TOO_LONG,)),
 )

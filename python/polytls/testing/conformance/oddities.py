@@ -101,6 +101,17 @@ _NEW_VERSION: Final = "have the issuer make one of version 3"
 _NAMELESS: Final = "1.3.6.1.4.1.55738.7"
 _KEY_USAGE: Final = "2.5.29.15"
 _BASIC: Final = "2.5.29.19"
+_CONSTRAINTS: Final = "2.5.29.30"
+
+
+def _permitted(name: str) -> bytes:
+    """Name constraints: this DNS name, and what is below it (RFC 5280 4.2.1.10)."""
+    return sequence(element(0xA0, sequence(element(0x82, name.encode()))))
+
+
+def _named(*, critical: bool) -> Extension:
+    return Extension("2.5.29.17", sequence(element(0x82, HOST.encode())), critical)
+
 
 ROWS: Final = (
     # --- versions ---
@@ -299,6 +310,67 @@ ROWS: Final = (
     Row("a negative serial number", _leaf(lambda it: it.but(serial=integer(-5))), None),
     Row("a serial number of 0", _leaf(lambda it: it.but(serial=integer(0))), None),
     Row("a serial number of 30 bytes", _leaf(lambda it: it.but(serial=integer(2**239))), None),
+    # --- what the profile forbids ---
+    Row(
+        "a leaf that may sign certificates",
+        _leaf(lambda it: it.having(Extension(_KEY_USAGE, bits(b"\x84", 2), critical=True))),
+        _F.INVALID_PURPOSE,
+        ("is no authority's (no CA:TRUE), and its key usage has the signing of certificates",),
+        "have the issuer make one without keyCertSign",
+    ),
+    Row(
+        "a leaf with name constraints",
+        _leaf(lambda it: it.having(Extension(_CONSTRAINTS, _permitted("example"), critical=True))),
+        _F.INVALID_PURPOSE,
+        ("is no authority's (no CA:TRUE), and has name constraints",),
+        "have the issuer make one without name constraints",
+    ),
+    Row(
+        "no subject, and names that are not critical",
+        _leaf(lambda it: it.but(subject=sequence())),
+        _F.BAD_ENCODING,
+        ("has no subject, and its alternative names are not critical",),
+        "have the issuer make it anew, as RFC 5280 says",
+    ),
+    Row(
+        "no subject, and names that are critical",
+        _leaf(lambda it: it.but(subject=sequence()).having(_named(critical=True))),
+        None,
+    ),
+    Row(
+        "an authority's policy constraints that are not critical",
+        _between(lambda it: it.having(Extension("2.5.29.36", sequence(b"\x80\x01\x00")))),
+        _F.BAD_ENCODING,
+        ("(number 1 behind", "has policy constraints that are not critical"),
+        "have the issuer make it anew, as RFC 5280 says",
+        index=1,
+    ),
+    Row(
+        "an authority's name constraints without a name",
+        _between(lambda it: it.having(Extension(_CONSTRAINTS, sequence(), critical=True))),
+        _F.BAD_ENCODING,
+        ("(number 1 behind", "has name constraints without a name"),
+        "have the issuer make it anew, as RFC 5280 says",
+        index=1,
+    ),
+    Row(
+        "an authority's name constraints with an empty list",
+        _between(
+            lambda it: it.having(Extension(_CONSTRAINTS, sequence(element(0xA0)), critical=True))
+        ),
+        _F.BAD_ENCODING,
+        ("(number 1 behind", "has name constraints without a name"),
+        "have the issuer make it anew, as RFC 5280 says",
+        index=1,
+    ),
+    Row(
+        "an authority's name constraints that are none",
+        _between(lambda it: it.having(Extension(_CONSTRAINTS, element(0x05), critical=True))),
+        _F.BAD_ENCODING,
+        ("(number 1 behind", "has name constraints without a name"),
+        "have the issuer make it anew, as RFC 5280 says",
+        index=1,
+    ),
     # --- name constraints ---
     Row(
         "names outside what its authority may issue for",

@@ -9,6 +9,7 @@ import pytest
 
 from polytls import (
     AlertDescription,
+    Certificate,
     CertificateVerificationError,
     ConfigurationError,
     PeerRejectedCertificate,
@@ -22,6 +23,7 @@ from polytls import (
 )
 from polytls.testing import CertificateAuthority
 from polytls.testing.certificates import pem
+from polytls.testing.conformance.drafts import Draft, Extension, bits
 from polytls.testing.conformance.selection import needs
 
 pytestmark = needs("revocation lists")
@@ -75,6 +77,29 @@ def test_a_chain_below_a_revoked_authority_is_refused(lab: Any, root: Certificat
     ):
         error = verdict(lab, chain, root.trust_store(crls=[revoked, fine]))
         assert (error and error.reason) is reason
+
+
+@pytest.mark.parametrize("whose", ["root", "intermediate"])
+def test_a_list_of_an_authority_that_may_not_sign_lists_says_nothing(lab: Any, whose: str) -> None:
+    """RFC 5280 6.3.3 (f): cRLSign, where there is key usage."""
+    root = CertificateAuthority("the root")
+    between = root.intermediate("the one between")
+    chain = between.issue(lab.host)
+    lists = [root.revocation_list(), between.revocation_list()]
+    # Certificates may be signed, lists may not.
+    uses = Extension("2.5.29.15", bits(b"\x04", 2), critical=True)
+    top, middle = root.certificate_der, between.certificate_der
+    if whose == "root":
+        top = Draft.of(top).having(uses).signed(root)
+    else:
+        middle = Draft.of(middle).having(uses).signed(root)
+    shown = SigningChain(chain.leaf, [Certificate.from_buffer(middle)])
+    error = verdict(lab, shown, TrustStore.from_buffer(top, crls=lists))
+    assert type(error) is CertificateVerificationError
+    assert error.reason is VerificationFailure.REVOCATION_UNKNOWN
+    assert "cRLSign" in str(error)
+    # Without lists nobody asks for that.
+    assert verdict(lab, shown, TrustStore.from_buffer(top)) is None
 
 
 @pytest.mark.parametrize("which", ["none for the leaf", "none for the intermediate"])

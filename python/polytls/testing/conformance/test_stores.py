@@ -19,6 +19,7 @@ from polytls import (
     VerificationFailure,
 )
 from polytls.testing import CertificateAuthority, Pair
+from polytls.testing.conformance.drafts import Draft, Extension, octets
 from polytls.testing.conformance.lab import HOST
 from polytls.testing.conformance.selection import needs
 from polytls.testing.conformance.stores import KINDS, WAYS, Kind, device, store
@@ -188,6 +189,29 @@ def test_the_explanation_blames_the_store_for_an_authority_that_does_not_fit(
     assert f"the certificate of CN=the root {said}" in str(error)
     assert (error.index, error.certificate) == (None, None)
     assert "whose turn it is: you" in error.explain()
+
+
+def critical(root: CertificateAuthority, extension: str) -> TrustStore:
+    """A store with that authority, whose certificate has a critical extension of that kind."""
+    added = Extension(extension, octets(b""), critical=True)
+    return TrustStore.from_buffer(Draft.of(root.certificate_der).having(added).signed(root))
+
+
+@roles
+def test_a_critical_extension_of_an_authority_in_the_store_is_not_passed_over(
+    lab: Any, role: str, tmp_path: Path
+) -> None:
+    root = CertificateAuthority("the root")
+    store = critical(root, "1.3.6.1.4.1.55738.7")
+    error = verdict(lab, role, store, root.intermediate().issue(HOST), tmp_path)
+    assert reason_of(error) is _F.UNHANDLED_CRITICAL_EXTENSION
+    assert error is not None
+    if role == "server" or error.chain:
+        said = "CN=the root in the trust store has a critical extension that polytls does not know"
+        assert said in str(error)
+        assert "1.3.6.1.4.1.55738.7" in str(error)
+        assert (error.index, error.certificate) == (None, None)
+        assert "whose turn it is: you" in error.explain()
 
 
 # --- two attacks ---

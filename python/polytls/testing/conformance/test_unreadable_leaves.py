@@ -28,7 +28,7 @@ from polytls import (
     insecure,
 )
 from polytls.testing import CertificateAuthority, Pair
-from polytls.testing.conformance.drafts import Draft, Extension, element, octets
+from polytls.testing.conformance.drafts import Draft, Extension, bits, element, octets, sequence
 from polytls.testing.conformance.lab import HOST
 from polytls.testing.conformance.oddities import explicit_curve
 from polytls.testing.conformance.raw_peer import forge_signature
@@ -45,6 +45,13 @@ LEAVES: dict[str, Callable[[Draft], Draft]] = {
     "a policy that is critical": lambda it: it.having(
         Extension("2.5.29.36", element(0x30, b"\x80\x01\x00"), critical=True)
     ),
+    "the signing of certificates": lambda it: it.having(
+        Extension("2.5.29.15", bits(b"\x84", 2), critical=True)
+    ),
+    "name constraints": lambda it: it.having(
+        Extension("2.5.29.30", sequence(element(0xA0, sequence(element(0x82, b"example")))))
+    ),
+    "no subject": lambda it: it.but(subject=sequence()),
     "a curve by its numbers": lambda it: it.but(spki=explicit_curve(it.spki)),
 }
 
