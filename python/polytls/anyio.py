@@ -97,6 +97,17 @@ class TLSAttribute(TypedAttributeSet):
     buffer: TLSBuffer = typed_attribute()
 
 
+def _fault_behind(error: BaseException) -> OSError | None:
+    """The fault of the transport that a send has failed by.
+
+    None for EPIPE, which follows a FIN as it follows a reset.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return None if isinstance(cause, BrokenPipeError | TLSError) else cause
+
+
 class TLSStream(ByteStream):
     """A connection that TLS protects. Made by `wrap`."""
 
@@ -119,6 +130,8 @@ class TLSStream(ByteStream):
         self._on_trial = not isinstance(buffer.context.configuration, TLSServerConfiguration)
         #: Ciphertext was lost on its way: what follows could not be opened.
         self._torn = False
+        #: The fault of the transport that a send was told of.
+        self._lost: OSError | None = None
         #: What has to wait for the next `send` ends here, counted from the first byte sent.
         self._deferred = 0
         self._after_fin = self._closed = False
@@ -282,10 +295,16 @@ class TLSStream(ByteStream):
             raise ClosedResourceError
 
     async def _more(self) -> bytes:
-        """Ciphertext, b"" at the end."""
+        """Ciphertext, b"" at the end.
+
+        A fault of the transport is told once, and may have been told to a send: then an end that is
+        found here is none.
+        """
         try:
             return await self.transport_stream.receive()
         except EndOfStream:
+            if self._lost is not None:
+                raise BrokenResourceError from self._lost
             return b""
 
     async def _deliver(self, data: memoryview) -> None:
@@ -338,8 +357,9 @@ class TLSStream(ByteStream):
             return
         try:
             await self.transport_stream.send(data)
-        except BaseException:
+        except BaseException as error:
             self._torn = True
+            self._lost = self._lost or _fault_behind(error)
             raise
 
     async def _flush(self) -> None:

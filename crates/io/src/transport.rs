@@ -257,13 +257,15 @@ impl Transport {
             return Ok(false);
         };
         let asked = space.len().min(limit);
-        match socket::receive(socket, &mut space[..asked]) {
-            // A reset is told once, and was told to a send.
-            Ok(0) if self.send_fault == Some(Errno::CONNRESET) => {
-                self.receive_fault = self.send_fault;
-                Err(Errno::CONNRESET)
+        // A fault of the transport is told once, and may have been told to a send: then an end that is found
+        // here is none. EPIPE says no such thing, as it follows a FIN as well.
+        let told = self.send_fault.filter(|fault| *fault != Errno::PIPE);
+        match (socket::receive(socket, &mut space[..asked]), told) {
+            (Ok(0), Some(fault)) => {
+                self.receive_fault = told;
+                Err(fault)
             }
-            Ok(count) => {
+            (Ok(count), _) => {
                 self.connection.commit(count);
                 if count == asked {
                     self.room = MUCH_ROOM;
@@ -272,11 +274,11 @@ impl Transport {
                 }
                 Ok(true)
             }
-            Err(Errno::AGAIN) => {
+            (Err(Errno::AGAIN), _) => {
                 self.connection.give_back_space();
                 Ok(false)
             }
-            Err(fault) => {
+            (Err(fault), _) => {
                 self.receive_fault = Some(fault);
                 Err(fault)
             }

@@ -40,6 +40,7 @@ from ..fork import generation, inherited, renew_in_children
 from ..info import ConnectionInfo
 from ..interfaces import ServerContext, SupportsHandshakeMayBlock, TLSBuffer
 from ..locks import owned_lock
+from ..values import instance_of
 from .carrier import carrier_of
 from .connect import Address, prepare
 from .connection import StreamSocket
@@ -395,6 +396,7 @@ def listen(
     Raises the last address's error; ValueError for a limit below 1 or a timeout of 0, for
     `dual_stack` without an IPv6 address, and for what the system does not have.
     """
+    instance_of("accept_truncated_end", accept_truncated_end, bool)
     if amount_of("handshake_limit", handshake_limit) < 1:
         raise ValueError("handshake_limit must be at least 1")
     if handshake_timeout is not None:

@@ -215,10 +215,10 @@ class Pool:
         if not pending.may_block:
             pending.abandon()
             raise outcome
-        # A callback's, in a thread of ours, which has no caller.
-        _end_of_thread(outcome)
         self._note_failure(pending, outcome)
         self._see_off(pending)
+        # A callback's, in a thread of ours, which has no caller.
+        _end_of_thread(outcome)
         return False
 
     def _see_off(self, pending: _Pending) -> None:

@@ -156,8 +156,9 @@ class Transport:
                 return False
             self._receive_fault = again(fault)
             raise again(fault) from None
-        # A reset is told once, and was told to a send.
-        if not data and isinstance(self.send_fault, ConnectionResetError):
+        # A fault of the transport is told once, and may have been told to a send: then an end that
+        # is found here is none. EPIPE says no such thing, as it follows a FIN as well.
+        if not (data or self.send_fault is None or isinstance(self.send_fault, BrokenPipeError)):
             self._receive_fault = self.send_fault
             raise again(self._receive_fault)
         self._at_end = not data

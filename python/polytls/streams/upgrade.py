@@ -9,6 +9,7 @@ from ..arguments import DEFAULT, Default, seconds_of, view_of
 from ..configuration import TLSServerConfiguration
 from ..errors import NotTLSError
 from ..interfaces import ByteStream, TLSBuffer
+from ..values import instance_of
 from .carrier import Carrier, carrier_of, is_plain
 from .connect import prepare
 from .connection import StreamSocket
@@ -46,6 +47,7 @@ def wrap(
     refused, and what becomes of `sock` then. Also raises ValueError for a timeout that `sock`
     cannot keep: see `docs/streams.md`.
     """
+    instance_of("accept_truncated_end", accept_truncated_end, bool)
     received = bytes(view_of("leftover", leftover))
     serves = isinstance(buffer.context.configuration, TLSServerConfiguration)
     carrier, peer, seconds = _take(sock, timeout)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import socket
+import struct
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -181,6 +183,31 @@ def test_a_truncated_end_that_is_accepted_is_the_end(
                     await client.receive()
             await client.send(b"thanks")
             assert await server.receive() == b"thanks"
+
+    run(main)
+
+
+def test_a_reset_that_a_send_was_told_of_is_no_end(run: Run, lab: Lab) -> None:
+    async def resets(stream: TLSStream) -> None:
+        await stream.send(b"part")
+        below = stream.extra(SocketAttribute.raw_socket)
+        below.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await stream.transport_stream.aclose()
+
+    async def send_on(client: TLSStream) -> None:
+        while True:
+            await client.send(b"more")
+            await anyio.sleep(0.01)
+
+    async def main() -> None:
+        async with listening(lab, resets) as port:
+            client = await dialled(lab, port, accept_truncated_end=True)
+            assert await client.receive() == b"part"
+            with pytest.raises(anyio.BrokenResourceError):
+                await send_on(client)
+            with pytest.raises(anyio.BrokenResourceError):
+                await client.receive()
+            await anyio.aclose_forcefully(client)
 
     run(main)
 

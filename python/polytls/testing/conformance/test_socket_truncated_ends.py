@@ -5,6 +5,7 @@ Without it such an end is an error (`test_socket_ends`). The option must not ope
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -186,6 +187,30 @@ def test_a_reset_stays_an_error(pair: Any) -> None:
     peer.reset()
     with pytest.raises(ConnectionResetError):
         ours.recv(100)
+
+
+def test_a_reset_that_a_send_was_told_of_stays_an_error(pair: Any) -> None:
+    # The system tells it once, and then an end.
+    ours, peer = pair
+    peer.reset()
+    for call in (lambda: ours.sendall(b"more"), lambda: ours.recv(100)):
+        with pytest.raises(ConnectionResetError):
+            call()
+
+
+@needs("socket options")
+@pytest.mark.skipif(
+    not hasattr(socket, "TCP_USER_TIMEOUT"), reason="nothing else makes the system give up in time"
+)
+def test_a_peer_that_vanished_while_data_was_sent_is_no_end(pair: Any) -> None:
+    ours, _ = pair
+    ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 200)
+    with pytest.raises(TimeoutError) as caught:
+        ours.sendall(bytes(64 << 20))  # Nobody reads, so nobody acknowledges.
+    assert caught.value.errno == errno.ETIMEDOUT
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            ours.recv(100)
 
 
 @needs("unwrap", "wrap_socket")
