@@ -174,7 +174,7 @@ def test_only_the_extension_module_knows_python() -> None:
 
 def test_no_tls_library_and_no_socket_stands_in_the_core() -> None:
     outside = set(packages()["polytls-core"]["normal"])
-    assert outside == {"idna", "rustls-pki-types"}
+    assert outside == {"idna", "rustls-pki-types", "zeroize"}
 
 
 #: The files that call C. SECURITY.md names them, and why.

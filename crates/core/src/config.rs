@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use zeroize::Zeroize as _;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Cause, SignerFailure};
@@ -332,8 +333,6 @@ impl fmt::Debug for Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        self.0.fill(0);
-        // So that the bytes count as used, and the wiping is not left out.
-        std::hint::black_box(&self.0);
+        self.0.zeroize();
     }
 }

@@ -76,6 +76,8 @@ pub struct Connection {
     transport_ended: bool,
     peer_closed: bool,
     closed: bool,
+    /// The connection is over, and its keys were wiped.
+    keys_gone: bool,
     failure: Option<Error>,
 }
 
@@ -114,6 +116,7 @@ impl Connection {
             transport_ended: false,
             peer_closed: false,
             closed: false,
+            keys_gone: false,
             failure: None,
         };
         if established {
@@ -294,6 +297,13 @@ impl Connection {
         self.session.lineage()
     }
 
+    /// Wipes the keys: the connection is over, and nobody reads, writes or exports any more. Facts and the
+    /// session stay known.
+    pub fn forget_keys(&mut self) {
+        self.session.forget_keys();
+        self.keys_gone = true;
+    }
+
     /// Fills `into` with keying material of this connection (RFC 8446 section 7.5, RFC 5705).
     ///
     /// # Errors
@@ -310,6 +320,11 @@ impl Connection {
         if self.is_handshaking() {
             return Err(Error::Misuse(
                 "the handshake is not complete: there is no keying material yet",
+            ));
+        }
+        if self.keys_gone {
+            return Err(Error::Misuse(
+                "the connection is closed, and its keys are gone: export before closing",
             ));
         }
         self.session.export(label, context, into)

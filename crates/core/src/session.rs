@@ -159,6 +159,10 @@ pub trait Session: Send {
         None
     }
 
+    /// The connection is over: nothing is received, sealed, exported or told to the peer any more. Keys are to
+    /// be wiped, as far as that can be done; facts, lineage and own certificate stay.
+    fn forget_keys(&mut self) {}
+
     /// The certificate this side is known by on this connection, DER; `None` where the library
     /// cannot tell. Called after the handshake only.
     fn own_certificate(&self) -> Option<Vec<u8>> {

@@ -297,6 +297,7 @@ impl Stream {
             return;
         };
         self.descriptor.store(-1, Ordering::Release);
+        transport.connection.forget_keys();
         // Only then: this ends the connection for other processes that have the descriptor, too.
         if Arc::strong_count(&socket) > 1 {
             socket::end(&socket);

@@ -6,7 +6,7 @@ use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
 };
 use polytls_core::{Error, MAX_FRAGMENT};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::fault::Fault;
 
@@ -50,8 +50,8 @@ pub struct TrafficKeys {
     pub cipher: Cipher,
     /// The key; wiped when dropped.
     pub key: Zeroizing<Vec<u8>>,
-    /// The IV.
-    pub iv: [u8; NONCE_LEN],
+    /// The IV; wiped as well.
+    pub iv: Zeroizing<[u8; NONCE_LEN]>,
     /// The sequence number of the next record; 0 after a key update.
     pub sequence: u64,
 }
@@ -67,8 +67,9 @@ impl fmt::Debug for TrafficKeys {
 
 /// A key in use.
 pub(crate) struct Direction {
-    key: LessSafeKey,
-    iv: [u8; NONCE_LEN],
+    /// `None` once it is forgotten; aws-lc wipes it.
+    key: Option<LessSafeKey>,
+    iv: Zeroizing<[u8; NONCE_LEN]>,
     sequence: u64,
     limit: u64,
 }
@@ -83,11 +84,18 @@ impl Direction {
         let key = UnboundKey::new(algorithm, &keys.key)
             .map_err(|_| Error::Internal("a traffic key of the wrong length".to_owned()))?;
         Ok(Self {
-            key: LessSafeKey::new(key),
-            iv: keys.iv,
+            key: Some(LessSafeKey::new(key)),
+            iv: keys.iv.clone(),
             sequence: keys.sequence,
             limit: keys.cipher.limit(),
         })
+    }
+
+    /// Leaves nothing to seal or open with.
+    pub(crate) fn forget(&mut self) {
+        self.key = None;
+        self.iv.zeroize();
+        self.sequence = u64::MAX;
     }
 
     /// Whether this key must be changed before it seals more data. One record is left: for the
@@ -106,7 +114,7 @@ impl Direction {
     fn next_nonce(&mut self) -> Option<Nonce> {
         let number = self.sequence;
         self.sequence = number.checked_add(1)?;
-        let mut nonce = self.iv;
+        let mut nonce = *self.iv;
         for (byte, number) in nonce[NONCE_LEN - 8..].iter_mut().zip(number.to_be_bytes()) {
             *byte ^= number;
         }
@@ -120,22 +128,22 @@ impl Direction {
         plaintext: &[u8],
         record: &mut [u8],
     ) -> Result<(), Error> {
-        debug_assert!(plaintext.len() <= MAX_FRAGMENT && self.sequence < self.limit);
+        debug_assert!(plaintext.len() <= MAX_FRAGMENT);
         let used_up = || Error::Internal("a traffic key is used up".to_owned());
         let nonce = self.next_nonce().ok_or_else(used_up)?;
+        let key = self.key.as_ref().ok_or_else(used_up)?;
         let (header, sealed) = record.split_at_mut(HEADER);
         header.copy_from_slice(&header_for(sealed.len()));
         let (ciphertext, kind_and_tag) = sealed.split_at_mut(plaintext.len());
-        self.key
-            .seal_out_of_place_scatter(
-                nonce,
-                Aad::from(&*header),
-                plaintext,
-                ciphertext,
-                &[kind],
-                kind_and_tag,
-            )
-            .map_err(|_| Error::Internal("a record could not be sealed".to_owned()))
+        key.seal_out_of_place_scatter(
+            nonce,
+            Aad::from(&*header),
+            plaintext,
+            ciphertext,
+            &[kind],
+            kind_and_tag,
+        )
+        .map_err(|_| Error::Internal("a record could not be sealed".to_owned()))
     }
 
     /// Opens one record into `into`, which has exactly as many bytes as the inner plaintext: the
@@ -147,11 +155,10 @@ impl Direction {
         into: &mut [u8],
     ) -> Result<(u8, usize), Fault> {
         let nonce = self.next_nonce().ok_or(Fault::USED_UP)?;
+        let key = self.key.as_ref().ok_or(Fault::USED_UP)?;
         let (header, sealed) = record.split_at(HEADER);
         let (ciphertext, tag) = sealed.split_at(sealed.len() - TAG);
-        let opened = self
-            .key
-            .open_separate_gather(nonce, Aad::from(header), ciphertext, tag, into);
+        let opened = key.open_separate_gather(nonce, Aad::from(header), ciphertext, tag, into);
         let found = opened
             .map_err(|_| Fault::BAD_RECORD)
             .and_then(|()| content(into));

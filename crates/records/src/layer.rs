@@ -200,16 +200,24 @@ impl<K: KeySource> RecordLayer<K> {
         self.seal_record(ALERT, &[2, alert.0], out)
     }
 
-    /// Sends a KeyUpdate and seals with new keys from then on (RFC 8446 section 4.6.3).
+    /// Sends a KeyUpdate and seals with new keys from then on (RFC 8446 section 4.6.3). Does not ask a peer
+    /// that has just asked: the answer to its update must ask for none.
     ///
     /// # Errors
     ///
     /// As [`Self::seal`].
     pub fn update_sending(&mut self, ask_peer: bool, out: &mut Outbound) -> Result<(), Error> {
-        self.seal_record(HANDSHAKE, &[24, 0, 0, 1, u8::from(ask_peer)], out)?;
+        let asks = ask_peer && !self.update_is_due;
+        self.seal_record(HANDSHAKE, &[24, 0, 0, 1, u8::from(asks)], out)?;
         self.sending = Direction::new(&self.source.next_sending()?)?;
         self.update_is_due = false;
         Ok(())
+    }
+
+    /// Forgets both keys: nothing can be sealed or opened from now on.
+    pub fn forget_keys(&mut self) {
+        self.sending.forget();
+        self.receiving.forget();
     }
 
     /// How many bytes of an incomplete handshake message are kept: less than 64 KiB and a header.

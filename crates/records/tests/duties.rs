@@ -772,7 +772,8 @@ fn an_update_of_ours_answers_a_request() {
         scene.sent(),
         [
             (DATA, b"first".to_vec()),
-            (HANDSHAKE, KEY_UPDATE_ASKING.to_vec()),
+            // RFC 8446 section 4.6.3: what answers a request asks for nothing. The peer has new keys.
+            (HANDSHAKE, KEY_UPDATE.to_vec()),
             (DATA, b"second".to_vec())
         ]
     );

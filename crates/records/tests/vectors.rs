@@ -28,7 +28,7 @@ fn keys(key: &str, iv: &str, sequence: u64) -> TrafficKeys {
     TrafficKeys {
         cipher: Cipher::Aes128Gcm,
         key: bytes(key).into(),
-        iv: bytes(iv).try_into().unwrap(),
+        iv: <[u8; 12]>::try_from(bytes(iv)).unwrap().into(),
         sequence,
     }
 }

@@ -252,7 +252,9 @@ impl<S: Side> Handle<S> {
         match self.held().session.protection {
             Protection::Ours { .. } => Layer::Ours,
             Protection::Rustls(_) => Layer::Rustls,
-            Protection::Moving | Protection::Refused => panic!("not handed over"),
+            Protection::Moving | Protection::Refused | Protection::Over(_) => {
+                panic!("not handed over")
+            }
         }
     }
 }

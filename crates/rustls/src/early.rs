@@ -328,7 +328,7 @@ mod tests {
         TrafficKeys {
             cipher: Cipher::Aes128Gcm,
             key: vec![7; 16].into(),
-            iv: [0; 12],
+            iv: [0; 12].into(),
             sequence: 0,
         }
     }

@@ -45,6 +45,20 @@ impl<S: Side> Kernel<S> {
         locked.unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The connection is over, but for its tickets: what protected its records is replaced by what would have
+    /// come next, from which that cannot be found (RFC 8446 section 7.2), and nothing more is exported.
+    pub(crate) fn forget_keys(&mut self) {
+        if let Some(seen) = self.observed.as_deref_mut() {
+            seen.forget_keys();
+        }
+        if self.generation == fork::generation() {
+            let mut connection = self.connection();
+            // Either may fail only where there are no such secrets.
+            let _ = connection.update_tx_secret();
+            let _ = connection.update_rx_secret();
+        }
+    }
+
     /// What was observed, and what makes values of the tickets that came.
     pub(crate) fn with_source(&mut self) -> (Option<&mut Observed>, Option<Source>) {
         (self.observed.as_deref_mut(), S::source(&self.connection))
@@ -81,16 +95,11 @@ impl<S: Side> KeySource for Kernel<S> {
 }
 
 impl<S: Side> Drop for Kernel<S> {
-    /// The connection is over. If a lineage goes on with it, what protected its records is replaced by what
-    /// would have come next, from which that cannot be found (RFC 8446 section 7.2).
+    /// If a lineage goes on with it, it is to have no keys of recorded data.
     fn drop(&mut self) {
         self.observed = None;
-        let own_process = self.generation == fork::generation();
-        if own_process && Arc::strong_count(&self.connection) > 1 {
-            let mut connection = self.connection();
-            // Either may fail only where there are no such secrets.
-            let _ = connection.update_tx_secret();
-            let _ = connection.update_rx_secret();
+        if Arc::strong_count(&self.connection) > 1 {
+            self.forget_keys();
         }
     }
 }
@@ -122,11 +131,12 @@ fn traffic_keys(
         S::Chacha20Poly1305 { key, iv } => (Cipher::Chacha20Poly1305, key, iv),
         _ => return Err(Error::Internal("keys of an unknown cipher".to_owned())),
     };
-    let iv = iv.as_ref().try_into();
+    let iv = <[u8; 12]>::try_from(iv.as_ref())
+        .map_err(|_| Error::Internal("an IV of the wrong length".to_owned()))?;
     Ok(TrafficKeys {
         cipher,
         key: key.as_ref().to_vec().into(),
-        iv: iv.map_err(|_| Error::Internal("an IV of the wrong length".to_owned()))?,
+        iv: iv.into(),
         sequence: *sequence,
     })
 }

@@ -63,6 +63,13 @@ pub(crate) struct Observed {
 }
 
 impl Observed {
+    /// The connection is over: nothing is exported or sealed any more. All of these wipe what they hold.
+    pub(crate) fn forget_keys(&mut self) {
+        self.exporter = None;
+        self.handshake_secrets = None;
+        self.sealing = None;
+    }
+
     /// The name in ClientHello, on either side; addresses are never asked for (RFC 6066 section 3).
     pub(crate) fn name_in_hello(&self) -> Option<String> {
         match self.place.as_deref().map(|place| &place.name) {

@@ -14,6 +14,8 @@ use rustls::crypto::aws_lc_rs;
 use rustls::crypto::tls13::{HkdfExpander, OkmBlock};
 use rustls::{CipherSuite, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
 
+use zeroize::Zeroizing;
+
 use crate::observe;
 
 const EXPORTER_SECRET: &str = "EXPORTER_SECRET";
@@ -97,11 +99,11 @@ pub(crate) fn traffic_keys(
     let mut keys = TrafficKeys {
         cipher,
         key: vec![0; length].into(),
-        iv: [0; 12],
+        iv: [0; 12].into(),
         sequence: 0,
     };
     expand_label(&*expander, b"key", b"", &mut keys.key)?;
-    expand_label(&*expander, b"iv", b"", &mut keys.iv)?;
+    expand_label(&*expander, b"iv", b"", &mut *keys.iv)?;
     Ok(keys)
 }
 
@@ -152,11 +154,10 @@ impl Exporter {
     ) -> Result<(), Error> {
         let hash = suite.common.hash_provider;
         let expander = suite.hkdf_provider.expander_for_okm(&self.secret);
-        let mut derived = [0; OkmBlock::MAX_LEN];
+        let mut derived = Zeroizing::new([0; OkmBlock::MAX_LEN]);
         let derived = &mut derived[..hash.output_len()];
         expand_label(&*expander, label, hash.hash(&[]).as_ref(), derived)?;
         let secret = OkmBlock::new(derived);
-        derived.fill(0);
         let expander = suite.hkdf_provider.expander_for_okm(&secret);
         let context = hash.hash(context.unwrap_or_default());
         expand_label(&*expander, b"exporter", context.as_ref(), into)

@@ -26,6 +26,8 @@ enum Protection<S: Side> {
     Moving,
     /// The peer of a resumed session was refused: the handshake will never be complete.
     Refused,
+    /// The connection is over, and rustls was dropped, which had its keys.
+    Over(Box<Facts>),
 }
 
 /// Our record layer, and what rustls knew when it handed over.
@@ -122,7 +124,10 @@ impl<S: Side> RustlsSession<S> {
     fn version(&self) -> Option<ProtocolVersion> {
         match &self.protection {
             Protection::Rustls(connection) => connection.protocol_version(),
-            Protection::Ours(_) | Protection::Moving | Protection::Refused => None,
+            Protection::Ours(_)
+            | Protection::Moving
+            | Protection::Refused
+            | Protection::Over(_) => None,
         }
     }
 
@@ -301,7 +306,10 @@ impl<S: Side> RustlsSession<S> {
             Protection::Rustls(connection) => observe::observing(&mut self.observed, || {
                 unbuffered::process(connection, records, plaintext, out)
             }),
-            Protection::Ours(_) | Protection::Moving | Protection::Refused => {
+            Protection::Ours(_)
+            | Protection::Moving
+            | Protection::Refused
+            | Protection::Over(_) => {
                 return Err(moving().into());
             }
         };
@@ -353,7 +361,7 @@ impl<S: Side> Session for RustlsSession<S> {
     fn is_handshaking(&self) -> bool {
         match &self.protection {
             Protection::Rustls(connection) => connection.is_handshaking(),
-            Protection::Ours(_) | Protection::Moving => false,
+            Protection::Ours(_) | Protection::Moving | Protection::Over(_) => false,
             Protection::Refused => true,
         }
     }
@@ -421,21 +429,30 @@ impl<S: Side> Session for RustlsSession<S> {
         match &self.protection {
             Protection::Ours(_) => polytls_records::OVERHEAD,
             // TLS 1.2 with ChaCha20, or TLS 1.3.
-            Protection::Rustls(_) | Protection::Moving | Protection::Refused => 5 + 16,
+            Protection::Rustls(_)
+            | Protection::Moving
+            | Protection::Refused
+            | Protection::Over(_) => 5 + 16,
         }
     }
 
     fn sealed_len(&self, plaintext: usize) -> Option<usize> {
         match &self.protection {
             Protection::Ours(own) => own.layer.sealed_len(plaintext),
-            Protection::Rustls(_) | Protection::Moving | Protection::Refused => None,
+            Protection::Rustls(_)
+            | Protection::Moving
+            | Protection::Refused
+            | Protection::Over(_) => None,
         }
     }
 
     fn seal_into(&mut self, plaintext: &[u8], into: &mut [u8]) -> Result<(), Error> {
         match &mut self.protection {
             Protection::Ours(own) => own.layer.seal_into(plaintext, into),
-            Protection::Rustls(_) | Protection::Moving | Protection::Refused => Err(moving()),
+            Protection::Rustls(_)
+            | Protection::Moving
+            | Protection::Refused
+            | Protection::Over(_) => Err(moving()),
         }
     }
 
@@ -463,7 +480,7 @@ impl<S: Side> Session for RustlsSession<S> {
             }
             // The peer was told.
             Protection::Refused => Ok(()),
-            Protection::Moving => Err(moving()),
+            Protection::Moving | Protection::Over(_) => Err(moving()),
         }
     }
 
@@ -473,7 +490,9 @@ impl<S: Side> Session for RustlsSession<S> {
                 .negotiated_cipher_suite()
                 .map_or(0, |suite| u16::from(suite.suite())),
             Protection::Ours(own) => own.facts.cipher,
-            Protection::Moving | Protection::Refused => return Err(moving()),
+            Protection::Moving | Protection::Refused | Protection::Over(_) => {
+                return Err(moving());
+            }
         };
         let seen = self.observed();
         let hello = seen.and_then(|seen| seen.server_hello.as_ref());
@@ -496,9 +515,33 @@ impl<S: Side> Session for RustlsSession<S> {
                 let chain = || certificates(presented(&**connection));
                 lineage::of_connection(self.observed.as_deref_mut()?, chain, None)
             }
+            Protection::Over(facts) => {
+                let chain = || certificates(facts.peer_chain.clone());
+                lineage::of_connection(self.observed.as_deref_mut()?, chain, None)
+            }
             Protection::Moving | Protection::Refused => None,
         };
         lineage.map(|lineage| Lineage(lineage))
+    }
+
+    fn forget_keys(&mut self) {
+        if let Some(seen) = self.observed.as_deref_mut() {
+            seen.forget_keys();
+        }
+        if let Protection::Ours(own) = &mut self.protection {
+            own.layer.forget_keys();
+            let kernel = own.layer.source_mut();
+            kernel.forget_keys();
+            // On a client it goes on to make values of tickets.
+            if !S::IS_CLIENT {
+                self.observed = kernel.observed.take();
+                self.protection = Protection::Over(Box::new(own.facts.clone()));
+            }
+        } else if let Protection::Rustls(connection) = &self.protection
+            && !connection.is_handshaking()
+        {
+            self.protection = Protection::Over(Box::new(self.facts()));
+        }
     }
 
     fn own_certificate(&self) -> Option<Vec<u8>> {
@@ -519,6 +562,7 @@ impl<S: Side> Session for RustlsSession<S> {
         match &self.protection {
             Protection::Rustls(connection) => self.facts_of(&**connection),
             Protection::Ours(own) => own.facts.clone(),
+            Protection::Over(facts) => (**facts).clone(),
             Protection::Moving | Protection::Refused => Facts::default(),
         }
     }

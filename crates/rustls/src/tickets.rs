@@ -29,6 +29,7 @@ use polytls_core::clock::Clock;
 use polytls_core::config::{ServerConfig, TicketKeys, Trust};
 use polytls_core::{Error, config};
 use rustls::server::ProducesTickets;
+use zeroize::Zeroizing;
 
 /// How far the clocks of servers may be apart.
 const SKEW: u64 = 60;
@@ -160,13 +161,11 @@ impl FleetTicketer {
         let secrets = [Some(&keys.secret), keys.previous.as_ref()];
         let bound = secrets.into_iter().flatten().map(|secret| {
             let root = Salt::new(HKDF_SHA256, b"polytls session tickets 1").extract(secret.bytes());
-            let mut bound = [0; KEY];
+            let mut bound = Zeroizing::new([0; KEY]);
             root.expand(&[b"bound", &binding.0], HKDF_SHA256)
-                .and_then(|okm| okm.fill(&mut bound))
+                .and_then(|okm| okm.fill(&mut *bound))
                 .map_err(broken)?;
-            let key = Prk::new_less_safe(HKDF_SHA256, &bound);
-            bound.fill(0);
-            Ok(key)
+            Ok(Prk::new_less_safe(HKDF_SHA256, &*bound))
         });
         Ok(Self {
             bound: bound.collect::<Result<_, Error>>()?,
@@ -181,13 +180,11 @@ impl FleetTicketer {
     }
 
     fn key(bound: &Prk, header: &[u8]) -> Result<LessSafeKey, Unspecified> {
-        let mut key = [0; KEY];
+        let mut key = Zeroizing::new([0; KEY]);
         bound
             .expand(&[b"ticket", header], HKDF_SHA256)?
-            .fill(&mut key)?;
-        let unbound = UnboundKey::new(&AES_256_GCM, &key);
-        key.fill(0);
-        unbound.map(LessSafeKey::new)
+            .fill(&mut *key)?;
+        UnboundKey::new(&AES_256_GCM, &*key).map(LessSafeKey::new)
     }
 
     fn open(bound: &Prk, ticket: &[u8]) -> Option<Vec<u8>> {

@@ -251,6 +251,8 @@ class SupportsKeyUpdate(Protocol):
     def update_keys(self) -> None:
         """Change the keys for sending, and ask the peer to do the same (RFC 8446 4.6.3).
 
+        A peer that has just asked for this has changed its own, and is not asked.
+
         Not needed for safety: connections do so by themselves long before a key has been used
         too much (RFC 8446 5.5).
 
@@ -438,7 +440,8 @@ class SupportsExporter(Protocol):
         7.5), and two things in TLS 1.2. `length`: 1 to 8160.
 
         Raises ValueError for what is none of that or belongs to TLS itself; TLSError before the
-        handshake is done, and in TLS 1.2 without extended master secret (RFC 7627 5.4);
+        handshake is done, after a socket was closed, as that may wipe the keys, and in TLS 1.2
+        without extended master secret (RFC 7627 5.4);
         ConfigurationError if the library cannot; the error of a connection that failed.
         """
         ...

@@ -66,7 +66,7 @@ pub(crate) fn keys(cipher: Cipher, side: Side, generation: u8, sequence: u64) ->
             .map(key)
             .collect::<Vec<u8>>()
             .into(),
-        iv: std::array::from_fn(|index| !key(index as u8)),
+        iv: std::array::from_fn(|index| !key(index as u8)).into(),
         sequence,
     }
 }
