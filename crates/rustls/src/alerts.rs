@@ -54,6 +54,10 @@ fn fixed(error: &Error, is_tls12: bool) -> Option<AlertDescription> {
             PeerIncompatible::KeyShareExtensionRequired
             | PeerIncompatible::NamedGroupsExtensionRequired,
         ) if !is_tls12 => AlertDescription::MissingExtension,
+        // RFC 8446 section 4.1.3.
+        Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite) => {
+            AlertDescription::IllegalParameter
+        }
         // Extensions that we know, in a message that they are not for (RFC 8446 section 4.2).
         Error::PeerMisbehaved(
             PeerMisbehaved::DisallowedEncryptedExtension

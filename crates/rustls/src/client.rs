@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use polytls_core::clock::Clock;
-use polytls_core::config::{ClientConfig, Verification};
+use polytls_core::config::{ClientConfig, Verification, Version};
 use polytls_core::{
     ClientEngine, Effective, Error, HostName, Lineage, Offer, Parameters, Session, Statistics,
 };
@@ -14,6 +14,7 @@ use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 
 use crate::early::Early;
+use crate::hello::Hellos;
 use crate::identity::{ClientChooser, certified_key};
 use crate::lineage::{self, Admitted, Number, Place, Port, not_resumable};
 use crate::observe::{Observed, observing};
@@ -165,7 +166,11 @@ impl ClientEngine for Client {
         }
         let early = Early::new(self.config.enable_early_data);
         Ok(Box::new(RustlsSession::new(
-            connection, observed, again, early,
+            connection,
+            observed,
+            again,
+            early,
+            Hellos::new(self.effective.versions.contains(&Version::Tls13)),
         )))
     }
 

@@ -22,7 +22,7 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite};
 
-use super::{Early, Protection, RustlsSession};
+use super::{Early, Hellos, Protection, RustlsSession};
 use crate::unbuffered::Side;
 
 const HOST: &str = "server.example";
@@ -91,7 +91,8 @@ struct Handle<S: Side>(Arc<Mutex<Held<S>>>);
 
 impl<S: Side> Handle<S> {
     fn new(connection: S, stay_on_rustls: bool) -> Self {
-        let mut session = RustlsSession::new(connection, None, None, Early::new(true));
+        let (early, hellos) = (Early::new(true), Hellos::new(true));
+        let mut session = RustlsSession::new(connection, None, None, early, hellos);
         session.stay_on_rustls = stay_on_rustls;
         Self(Arc::new(Mutex::new(Held {
             session,

@@ -15,6 +15,7 @@ use polytls_core::{Error, records};
 use polytls_records::{OVERHEAD, TrafficKeys, open_alone};
 use rustls::Tls13CipherSuite;
 
+use crate::hello;
 use crate::secrets::{HandshakeSecrets, traffic_keys};
 
 /// The most early data that a server takes on one connection, and skips, in bytes.
@@ -22,9 +23,6 @@ pub(crate) const LIMIT: u32 = 16_384;
 
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
-const CLIENT_HELLO: u8 = 1;
-const ENCRYPTED_EXTENSIONS: u8 = 8;
-const EARLY_DATA: u16 = 42;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -38,13 +36,9 @@ pub(crate) struct Early {
 }
 
 /// Whether a server has refused early data, so that it may still have to be skipped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Refused {
-    NotKnown {
-        /// What has come of ClientHello. rustls moves what it is shown, so it is copied from each record
-        /// as that comes.
-        hello: Vec<u8>,
-    },
+    #[default]
     No,
     Skips {
         /// What the next record behind it is sealed with; `None`: a new ClientHello comes behind it.
@@ -52,12 +46,6 @@ enum Refused {
         /// How much more may be skipped.
         left: usize,
     },
-}
-
-impl Default for Refused {
-    fn default() -> Self {
-        Self::NotKnown { hello: Vec::new() }
-    }
 }
 
 /// What a server has to do with a record.
@@ -110,18 +98,16 @@ impl Early {
         self.accepted = Some(true);
     }
 
-    /// A server has answered a ClientHello with `flight`, in TLS 1.3 if there is a `suite` of it.
+    /// A server has answered a ClientHello, which offered some or not, with `flight`, in TLS 1.3 if there is a
+    /// `suite` of it.
     pub(crate) fn was_offered(
         &mut self,
+        offered: bool,
         flight: &[u8],
         suite: Option<&Tls13CipherSuite>,
         secrets: &mut Option<Box<HandshakeSecrets>>,
     ) -> Result<(), Error> {
-        let offered = match std::mem::replace(&mut self.refused, Refused::No) {
-            Refused::NotKnown { hello } => offers(&hello),
-            // After the second ClientHello there can be none.
-            _ => false,
-        };
+        self.refused = Refused::No;
         if offered {
             // Until it shows that it was accepted.
             self.accepted = Some(false);
@@ -162,12 +148,6 @@ impl Early {
     pub(crate) fn sees(&mut self, record: &[u8], alone: bool) -> Seen {
         let (behind, left) = match &mut self.refused {
             Refused::Skips { behind, left } => (behind, left),
-            Refused::NotKnown { hello } => {
-                if let Some((&HANDSHAKE, _)) = record.split_first() {
-                    hello.extend(record.iter().skip(5));
-                }
-                return Seen::Other;
-            }
             Refused::No => return Seen::Other,
         };
         if record.first() != Some(&APPLICATION_DATA) || records(record).count() != 1 {
@@ -194,52 +174,13 @@ impl Early {
     }
 }
 
-/// Whether this ClientHello offers early data.
-fn offers(hello: &[u8]) -> bool {
-    extensions_of_hello(hello).is_some_and(has_early_data)
-}
-
-fn extensions_of_hello(message: &[u8]) -> Option<&[u8]> {
-    let body = message.strip_prefix(&[CLIENT_HELLO])?.get(3..)?;
-    // Version and random stand before what has a length.
-    let (_, rest) = split::<1>(body.get(34..)?)?;
-    let (_, rest) = split::<2>(rest)?;
-    let (_, rest) = split::<1>(rest)?;
-    Some(split::<2>(rest)?.0)
-}
-
 /// Whether our first record under the keys of the handshake accepts early data.
 fn accepts(keys: &TrafficKeys, record: &[u8]) -> Result<bool, Error> {
     open_alone(keys, record)
         .filter(|(kind, _)| *kind == HANDSHAKE)
-        .and_then(|(_, message)| {
-            let message = message.strip_prefix(&[ENCRYPTED_EXTENSIONS])?;
-            Some(has_early_data(split::<2>(message.get(3..)?)?.0))
-        })
+        .and_then(|(_, message)| hello::accepts_early_data(&message))
         // Early data that was accepted must not be skipped.
         .ok_or_else(|| Error::Internal("a flight without EncryptedExtensions".to_owned()))
-}
-
-fn has_early_data(mut extensions: &[u8]) -> bool {
-    while let Some((&kind, rest)) = extensions.split_first_chunk::<2>() {
-        if u16::from_be_bytes(kind) == EARLY_DATA {
-            return true;
-        }
-        let Some((_, rest)) = split::<2>(rest) else {
-            return false;
-        };
-        extensions = rest;
-    }
-    false
-}
-
-/// What stands behind a length of so many bytes, and what behind that.
-fn split<const LENGTH: usize>(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
-    let length = length
-        .iter()
-        .fold(0, |length, byte| length << 8 | usize::from(*byte));
-    rest.split_at_checked(length)
 }
 
 #[cfg(test)]
@@ -252,44 +193,6 @@ mod tests {
     fn record(kind: u8, content: &[u8]) -> Vec<u8> {
         let [.., high, low] = content.len().to_be_bytes();
         [&[kind, 3, 3, high, low], content].concat()
-    }
-
-    fn hello(extensions: &[u8]) -> Vec<u8> {
-        let [.., high, low] = extensions.len().to_be_bytes();
-        let mut body = vec![3, 3];
-        body.extend([7; 32]);
-        body.extend([2, 9, 9, 0, 2, 0x13, 1, 1, 0, high, low]);
-        body.extend(extensions);
-        let [.., high, low] = body.len().to_be_bytes();
-        [&[CLIENT_HELLO, 0, high, low], &body[..]].concat()
-    }
-
-    #[test]
-    fn an_offer_is_found_in_a_hello_of_any_pieces_and_in_nothing_else() {
-        let with = hello(&[0, 23, 0, 0, 0, 42, 0, 0]);
-        // Not in what belongs to another extension.
-        let without = hello(&[0, 23, 0, 4, 0, 42, 0, 0]);
-        assert!(offers(&with));
-        assert!(!offers(&without));
-        for end in 0..with.len() {
-            assert!(!offers(&with[..end]), "{end}");
-        }
-        for at in 0..with.len() {
-            let mut garbled = with.clone();
-            garbled[at] ^= 0x80;
-            // Whatever it says, it does not panic.
-            let _ = offers(&garbled);
-        }
-        let mut early = Early::new(true);
-        for piece in with.chunks(7) {
-            assert_eq!(early.sees(&record(HANDSHAKE, piece), true), Seen::Other);
-            // Not of what is none of it.
-            assert_eq!(early.sees(&record(20, &[1]), false), Seen::Other);
-        }
-        let Refused::NotKnown { hello } = early.refused else {
-            panic!("nothing was answered");
-        };
-        assert!(hello == with);
     }
 
     fn skipping() -> Early {

@@ -19,6 +19,7 @@ mod client;
 mod early;
 mod error;
 mod handshake_signature;
+mod hello;
 mod hkdf;
 mod identity;
 mod judge;

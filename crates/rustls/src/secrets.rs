@@ -16,6 +16,7 @@ use rustls::{CipherSuite, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSui
 
 use zeroize::Zeroizing;
 
+use crate::hello::ServerHello;
 use crate::observe;
 
 const EXPORTER_SECRET: &str = "EXPORTER_SECRET";
@@ -222,61 +223,6 @@ fn expand_label(
         .map_err(|_| Error::Misuse("more than an exporter can give"))
 }
 
-/// What a TLS 1.2 exporter needs of ServerHello (RFC 5246 section 7.4.1.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ServerHello {
-    random: [u8; 32],
-    /// RFC 7627.
-    extended_master_secret: bool,
-}
-
-const HANDSHAKE: u8 = 22;
-const SERVER_HELLO: u8 = 2;
-const EXTENDED_MASTER_SECRET: u16 = 0x17;
-
-impl ServerHello {
-    /// Reads it from the records that begin with it; `None` if they do not, or do not hold it whole.
-    pub(crate) fn of(mut records: &[u8]) -> Option<Self> {
-        let mut message = Vec::new();
-        loop {
-            let (header, rest) = records.split_first_chunk::<5>()?;
-            let &[HANDSHAKE, _, _, high, low] = header else {
-                return None;
-            };
-            let length = usize::from(u16::from_be_bytes([high, low]));
-            message.extend(rest.get(..length)?);
-            if *message.first()? != SERVER_HELLO {
-                return None;
-            }
-            if let Some(&[_, a, b, c]) = message.first_chunk::<4>()
-                && let Some(body) = message.get(4..4 + u32::from_be_bytes([0, a, b, c]) as usize)
-            {
-                return Self::of_body(body);
-            }
-            records = &rest[length..];
-        }
-    }
-
-    fn of_body(body: &[u8]) -> Option<Self> {
-        let random = *body.get(2..)?.first_chunk::<32>()?;
-        let (session_id, rest) = body[34..].split_first()?;
-        // The session's id, the suite and the compression method stand before the extensions.
-        let mut extensions = rest.get(usize::from(*session_id) + 3..)?;
-        if !extensions.is_empty() {
-            extensions = extensions.get(2..)?;
-        }
-        let mut extended_master_secret = false;
-        while let Some((&[a, b, c, d], rest)) = extensions.split_first_chunk::<4>() {
-            extended_master_secret |= u16::from_be_bytes([a, b]) == EXTENDED_MASTER_SECRET;
-            extensions = rest.get(usize::from(u16::from_be_bytes([c, d]))..)?;
-        }
-        Some(Self {
-            random,
-            extended_master_secret,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,6 +274,7 @@ mod tests {
             let hello = ServerHello {
                 random: [2; 32],
                 extended_master_secret: ems,
+                ..ServerHello::default()
             };
             exporter
                 .export(0xc02b, Some(&hello), b"EXPORTER-test", context, &mut got)
@@ -342,37 +289,6 @@ mod tests {
             export(true, Some(b"")),
             Ok(bytes("37cdda3955b19dcc2dc149c79b5bfa6733dfa740"))
         );
-    }
-
-    #[test]
-    fn a_server_hello_is_read_in_pieces_and_malformed_ones_are_none() {
-        let mut body = vec![3, 3];
-        body.extend([7; 32]);
-        body.push(2);
-        body.extend([9, 9, 0xc0, 0x2b, 0, 0, 9, 0xff, 1, 0, 1, 0, 0, 0x17, 0, 0]);
-        let mut message = vec![SERVER_HELLO, 0, 0];
-        message.push(u8::try_from(body.len()).unwrap_or(0));
-        message.extend(&body);
-        let record = |piece: &[u8]| {
-            let length = u8::try_from(piece.len()).unwrap_or(0);
-            [&[HANDSHAKE, 3, 3, 0, length], piece].concat()
-        };
-        let found = ServerHello {
-            random: [7; 32],
-            extended_master_secret: true,
-        };
-        assert_eq!(ServerHello::of(&record(&message)), Some(found));
-        let pieces: Vec<u8> = message.chunks(7).flat_map(record).collect();
-        assert_eq!(ServerHello::of(&pieces), Some(found));
-        for end in 0..pieces.len() {
-            assert_eq!(ServerHello::of(&pieces[..end]), None);
-        }
-        for at in 0..pieces.len() {
-            let mut garbled = pieces.clone();
-            garbled[at] ^= 0x80;
-            // Whatever it says, it does not panic.
-            let _ = ServerHello::of(&garbled);
-        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use polytls_core::clock::Clock;
-use polytls_core::config::{ClientAuthentication, ServerConfig};
+use polytls_core::config::{ClientAuthentication, ServerConfig, Version};
 use polytls_core::{Effective, Error, ServerEngine, Session, Statistics};
 use polytls_verdict::Policy;
 use rustls::crypto::CryptoProvider;
@@ -13,6 +13,7 @@ use rustls::server::{UnbufferedServerConnection, WebPkiClientVerifier};
 use rustls::time_provider::TimeProvider;
 
 use crate::early::{self, Early};
+use crate::hello::Hellos;
 use crate::identity::{Chooser, certified_key};
 use crate::observe::{self, Observed};
 use crate::provider::Selection;
@@ -130,6 +131,7 @@ impl ServerEngine for Server {
             Some(Box::new(observed)),
             again,
             Early::new(self.config.max_early_data_size > 0),
+            Hellos::new(self.effective.versions.contains(&Version::Tls13)),
         )))
     }
 

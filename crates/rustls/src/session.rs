@@ -5,16 +5,16 @@ use polytls_core::{Alert, Error, Facts, Lineage, Outbound, Received, Session, Si
 use polytls_records::RecordLayer;
 use rustls::pki_types::CertificateDer;
 use rustls::unbuffered::UnbufferedConnectionCommon;
-use rustls::{HandshakeKind, PeerIncompatible, PeerMisbehaved, ProtocolVersion};
+use rustls::{HandshakeKind, PeerMisbehaved, ProtocolVersion};
 
 use crate::alerts;
 use crate::early::{Early, Seen};
 use crate::error::blame;
+use crate::hello::{Hellos, Refusal, ServerHello};
 use crate::kernel::{self, Kernel};
 use crate::lineage;
 use crate::observe::{self, Observed};
 use crate::sealing;
-use crate::secrets::ServerHello;
 use crate::unbuffered::{self, Side};
 use crate::verifier::Again;
 
@@ -44,6 +44,7 @@ pub(crate) struct RustlsSession<S: Side> {
     /// To be asked if the session is resumed; asked once.
     again: Option<Box<Again>>,
     early: Early,
+    hellos: Hellos,
     /// Whether the server has sent HelloRetryRequest: rustls forgets it where a session is resumed.
     retried: bool,
     /// How much of the records that it is shown next was shown before.
@@ -58,27 +59,22 @@ impl<S: Side> RustlsSession<S> {
         observed: Option<Box<Observed>>,
         again: Option<Box<Again>>,
         early: Early,
+        hellos: Hellos,
     ) -> Self {
         Self {
             protection: Protection::Rustls(connection),
             observed,
             again,
             early,
+            hellos,
             retried: false,
             unconsumed: 0,
             stay_on_rustls: kernel::is_switched_off(),
         }
     }
 
-    /// What ends the connection with this error of rustls's at `records`; so much as `before` was to be
-    /// sent then.
-    fn ended(
-        &mut self,
-        error: rustls::Error,
-        records: &[u8],
-        before: usize,
-        out: &mut Outbound,
-    ) -> Ending {
+    /// What ends the connection with this error of rustls's; so much as `before` was to be sent then.
+    fn ended(&mut self, error: rustls::Error, before: usize, out: &mut Outbound) -> Ending {
         let said = sealing::take_alert(before, out);
         let (refusal, signer_failure, no_key_fits) = match self.observed.as_deref_mut() {
             Some(seen) => (
@@ -92,13 +88,6 @@ impl<S: Side> RustlsSession<S> {
             return Error::Signer(failure).into();
         }
         match error {
-            // rustls 0.23 misses an extension that came with TLS 1.2 before it looks at the version.
-            rustls::Error::PeerIncompatible(
-                PeerIncompatible::SignatureAlgorithmsExtensionRequired,
-            ) if offers_at_most_tls11(records) => Ending(
-                Some(Alert::PROTOCOL_VERSION),
-                Error::PeerIncompatible("the client speaks TLS 1.1 or older".to_owned()),
-            ),
             rustls::Error::PeerMisbehaved(
                 PeerMisbehaved::OfferedEarlyDataWithOldProtocolVersion,
             ) => Ending(
@@ -159,16 +148,22 @@ impl<S: Side> RustlsSession<S> {
     }
 
     /// Looks for the ServerHello, which is first among what a server sends.
-    fn see_server_hello(&mut self, records: &[u8]) {
-        if let Some(seen) = &mut self.observed
-            && seen.server_hello.is_none()
-        {
-            seen.server_hello = ServerHello::of(records);
+    fn see_server_hello(&mut self, records: &[u8]) -> Result<(), Ending> {
+        let Some(hello) = ServerHello::of(records) else {
+            return Ok(());
+        };
+        if S::IS_CLIENT {
+            self.hellos.was_answered(&hello)?;
         }
+        if let Some(seen) = &mut self.observed {
+            seen.server_hello = Some(hello);
+        }
+        Ok(())
     }
 
     /// Looks what became of early data once a server has answered a ClientHello with `flight`.
-    fn see_client_hello(&mut self, flight: &[u8]) -> Result<(), Error> {
+    fn answered(&mut self, retry: bool, flight: &[u8]) -> Result<(), Error> {
+        let offered = self.hellos.answered(retry);
         let Protection::Rustls(connection) = &self.protection else {
             return Ok(());
         };
@@ -179,7 +174,7 @@ impl<S: Side> RustlsSession<S> {
             .negotiated_cipher_suite()
             .and_then(|suite| suite.tls13());
         self.early
-            .was_offered(flight, suite, &mut seen.handshake_secrets)
+            .was_offered(offered, flight, suite, &mut seen.handshake_secrets)
     }
 
     /// The handshake is complete, with our last `flight`.
@@ -284,6 +279,7 @@ impl<S: Side> RustlsSession<S> {
         let was_handshaking = self.is_handshaking();
         if was_handshaking && !S::IS_CLIENT {
             let before_it = std::mem::take(&mut self.unconsumed);
+            self.hellos.comes(&records[before_it..])?;
             match self.early.sees(&records[before_it..], before_it == 0) {
                 Seen::Other => {}
                 Seen::Skipped => {
@@ -295,12 +291,12 @@ impl<S: Side> RustlsSession<S> {
                 Seen::TooMuch => {
                     let error = PeerMisbehaved::TooMuchEarlyDataReceived.into();
                     let before = out.len();
-                    return Err(self.ended(error, records, before, out));
+                    return Err(self.ended(error, before, out));
                 }
             }
         }
         if S::IS_CLIENT && was_handshaking {
-            self.see_server_hello(records);
+            self.see_server_hello(records)?;
         }
         let received = match &mut self.protection {
             Protection::Rustls(connection) => observe::observing(&mut self.observed, || {
@@ -313,8 +309,9 @@ impl<S: Side> RustlsSession<S> {
                 return Err(moving().into());
             }
         };
-        let received = received.map_err(|error| self.ended(error, records, before, out))?;
+        let received = received.map_err(|error| self.ended(error, before, out))?;
         self.unconsumed = records.len() - received.consumed;
+        let retried_before = self.retried;
         if was_handshaking && let Protection::Rustls(connection) = &self.protection {
             self.retried |=
                 connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
@@ -322,11 +319,13 @@ impl<S: Side> RustlsSession<S> {
         if self.again.is_some() {
             self.judge_resumed(before, out)?;
         }
-        if !S::IS_CLIENT {
-            let flight = &out.bytes()[before..];
-            self.see_server_hello(flight);
-            if was_handshaking && received.consumed > 0 && !flight.is_empty() {
-                self.see_client_hello(flight)?;
+        let flight = &out.bytes()[before..];
+        if S::IS_CLIENT && was_handshaking {
+            self.hellos.was_sent(flight);
+        } else if !S::IS_CLIENT && was_handshaking {
+            self.see_server_hello(flight)?;
+            if received.consumed > 0 && !flight.is_empty() {
+                self.answered(self.retried && !retried_before, flight)?;
             }
         }
         if received.answerable {
@@ -350,6 +349,13 @@ struct Ending(Option<Alert>, Error);
 impl From<Error> for Ending {
     fn from(error: Error) -> Self {
         Self(Some(Alert::INTERNAL_ERROR), error)
+    }
+}
+
+/// A hello that is wrong.
+impl From<Refusal> for Ending {
+    fn from((alert, error): Refusal) -> Self {
+        Self(Some(alert), error)
     }
 }
 
@@ -392,10 +398,11 @@ impl<S: Side> Session for RustlsSession<S> {
             unbuffered::write_early(connection, plaintext, out)
         });
         let written = written.map_err(|error| {
-            let ending = self.ended(error, &[], before, out);
+            let ending = self.ended(error, before, out);
             self.end(ending, out)
         })?;
         self.early.was_sent(written);
+        self.hellos.was_sent(&out.bytes()[before..]);
         Ok(written)
     }
 
@@ -571,12 +578,6 @@ impl<S: Side> Session for RustlsSession<S> {
 fn presented<Data>(connection: &UnbufferedConnectionCommon<Data>) -> Vec<Vec<u8>> {
     let chain = connection.peer_certificates().unwrap_or_default();
     chain.iter().map(|one| one.to_vec()).collect()
-}
-
-/// Whether a ClientHello, in its first record, has a version below TLS 1.2 where TLS 1.2 and 1.3 have
-/// theirs (RFC 8446 section 4.1.2).
-fn offers_at_most_tls11(records: &[u8]) -> bool {
-    matches!(records, [22, _, _, _, _, 1, _, _, _, 3, minor, ..] if *minor < 3)
 }
 
 #[cfg(test)]
