@@ -1,270 +1,37 @@
-"""A peer that speaks TLS correctly until its handshake is done, and then says whatever a test says.
-
-`ssl` does the handshake and logs its secrets. With these, records are sealed and opened here, in
-plain Python: AES-GCM (NIST SP 800-38D), the key schedules of RFC 8446 7 and RFC 5246 6.3. It is
-slow, and for tests alone.
-"""
+"""The kit's forger over a socket: its handshake is done, and then it says whatever a test says."""
 
 from __future__ import annotations
 
-import hmac
-import itertools
 import socket
-import ssl
-import struct
 from pathlib import Path
-from typing import Final
+from typing import Any
 
-ALERT, HANDSHAKE, DATA = 21, 22, 23
+from polytls import TLSVersion
+from polytls.testing.conformance.forger import Forger as Sealing
+from polytls.testing.conformance.sealing import ALERT, DATA, HANDSHAKE, Direction13
 
-# --- AES-GCM ---
-
-
-def _make_sbox() -> tuple[int, ...]:
-    """The S-box: the inverse in GF(2^8), and an affine map (FIPS 197, 5.1.1)."""
-    box = [0x63] * 256
-    p = q = 1
-    while True:
-        p ^= (p << 1) ^ (0x11B if p & 0x80 else 0)  # By 3.
-        p &= 0xFF
-        for shift in (1, 2, 4):  # By its inverse.
-            q ^= q << shift
-        q &= 0xFF
-        if q & 0x80:
-            q ^= 0x09
-        x = q
-        for turn in (1, 2, 3, 4):
-            x ^= ((q << turn) | (q >> (8 - turn))) & 0xFF
-        box[p] = x ^ 0x63
-        if p == 1:
-            return tuple(box)
-
-
-_SBOX: Final = _make_sbox()
-
-
-def _double(value: int) -> int:
-    return ((value << 1) ^ (0x1B if value & 0x80 else 0)) & 0xFF
-
-
-class _AES:
-    """The block cipher, in one direction (FIPS 197)."""
-
-    def __init__(self, key: bytes) -> None:
-        size = len(key) // 4
-        self._rounds = size + 6
-        words = [list(key[at : at + 4]) for at in range(0, len(key), 4)]
-        constant = 1
-        for number in range(size, 4 * (self._rounds + 1)):
-            word = words[-1]
-            if number % size == 0:
-                word = [_SBOX[byte] for byte in word[1:] + word[:1]]
-                word[0] ^= constant
-                constant = _double(constant)
-            elif size > 6 and number % size == 4:
-                word = [_SBOX[byte] for byte in word]
-            words.append([a ^ b for a, b in zip(word, words[-size], strict=True)])
-        schedule = [byte for word in words for byte in word]
-        self._keys = [schedule[at : at + 16] for at in range(0, len(schedule), 16)]
-
-    def encrypt(self, block: bytes) -> bytes:
-        state = [a ^ b for a, b in zip(block, self._keys[0], strict=True)]
-        for number in range(1, self._rounds + 1):
-            # Substitute, and shift rows.
-            state = [_SBOX[state[(at + 4 * (at % 4)) % 16]] for at in range(16)]
-            if number < self._rounds:
-                mixed = []
-                for at in range(0, 16, 4):
-                    column = state[at : at + 4]
-                    every = column[0] ^ column[1] ^ column[2] ^ column[3]
-                    for row in range(4):
-                        pair = column[row] ^ column[(row + 1) % 4]
-                        mixed.append(column[row] ^ every ^ _double(pair))
-                state = mixed
-            state = [a ^ b for a, b in zip(state, self._keys[number], strict=True)]
-        return bytes(state)
-
-
-class _GCM:
-    """Authenticated encryption with 12-byte nonces."""
-
-    def __init__(self, key: bytes) -> None:
-        self._aes = _AES(key)
-        self._hash_key = int.from_bytes(self._aes.encrypt(bytes(16)))
-
-    def seal(self, nonce: bytes, data: bytes, known: bytes) -> bytes:
-        sealed = self._crypt(nonce, data)
-        return sealed + self._tag(nonce, sealed, known)
-
-    def open(self, nonce: bytes, sealed: bytes, known: bytes) -> bytes:
-        assert self._tag(nonce, sealed[:-16], known) == sealed[-16:]
-        return self._crypt(nonce, sealed[:-16])
-
-    def _crypt(self, nonce: bytes, data: bytes) -> bytes:
-        result = b""
-        for number, at in enumerate(range(0, len(data), 16), 2):
-            stream = self._aes.encrypt(nonce + number.to_bytes(4))
-            result += bytes(a ^ b for a, b in zip(data[at : at + 16], stream, strict=False))
-        return result
-
-    def _tag(self, nonce: bytes, sealed: bytes, known: bytes) -> bytes:
-        total = 0
-        lengths = struct.pack("!QQ", 8 * len(known), 8 * len(sealed))
-        for part in (known, sealed, lengths):
-            for at in range(0, len(part), 16):
-                block = int.from_bytes(part[at : at + 16].ljust(16, b"\0"))
-                total = self._multiply(total ^ block)
-        mask = self._aes.encrypt(nonce + (1).to_bytes(4))
-        return bytes(a ^ b for a, b in zip(total.to_bytes(16), mask, strict=True))
-
-    def _multiply(self, value: int) -> int:
-        product, factor = 0, self._hash_key
-        for bit in range(127, -1, -1):
-            if value >> bit & 1:
-                product ^= factor
-            factor = (factor >> 1) ^ (0xE1 << 120 if factor & 1 else 0)
-        return product
-
-
-# --- keys of one direction ---
-
-
-class _Direction13:
-    """TLS 1.3: the keys that come of a traffic secret (RFC 8446 7.3)."""
-
-    def __init__(self, secret: bytes, digest: str, key_length: int) -> None:
-        self._secret, self._digest, self._key_length = secret, digest, key_length
-        self._begin()
-
-    def _begin(self) -> None:
-        self._gcm = _GCM(self._expand("key", self._key_length))
-        self._iv = self._expand("iv", 12)
-        self._count = itertools.count()
-
-    def update(self) -> None:
-        """Go on to the next keys (RFC 8446 7.2)."""
-        self._secret = self._expand("traffic upd", len(self._secret))
-        self._begin()
-
-    def _expand(self, label: str, length: int) -> bytes:
-        name = b"tls13 " + label.encode()
-        info = struct.pack("!HB", length, len(name)) + name + b"\0"
-        return hmac.new(self._secret, info + b"\1", self._digest).digest()[:length]
-
-    def _nonce(self) -> bytes:
-        return (int.from_bytes(self._iv) ^ next(self._count)).to_bytes(12)
-
-    def seal(self, kind: int, content: bytes) -> bytes:
-        head = struct.pack("!BHH", DATA, 0x0303, len(content) + 17)
-        return head + self._gcm.seal(self._nonce(), content + bytes([kind]), head)
-
-    def open(self, record: bytes) -> tuple[int, bytes]:
-        content = self._gcm.open(self._nonce(), record[5:], record[:5]).rstrip(b"\0")
-        return content[-1], content[:-1]
-
-
-class _Direction12:
-    """TLS 1.2 with AES-GCM (RFC 5288). The handshake has used number 0 for Finished."""
-
-    def __init__(self, key: bytes, salt: bytes) -> None:
-        self._gcm, self._salt = _GCM(key), salt
-        self._count = itertools.count(1)
-
-    def seal(self, kind: int, content: bytes) -> bytes:
-        number = next(self._count).to_bytes(8)
-        known = number + struct.pack("!BHH", kind, 0x0303, len(content))
-        body = number + self._gcm.seal(self._salt + number, content, known)
-        return struct.pack("!BHH", kind, 0x0303, len(body)) + body
-
-    def open(self, record: bytes) -> tuple[int, bytes]:
-        number = next(self._count).to_bytes(8)
-        known = number + struct.pack("!BHH", record[0], 0x0303, len(record) - 5 - 24)
-        return record[0], self._gcm.open(self._salt + record[5:13], record[13:], known)
-
-
-def _prf(secret: bytes, seed: bytes, digest: str, length: int) -> bytes:
-    """RFC 5246 5."""
-    result, step = b"", seed
-    while len(result) < length:
-        step = hmac.new(secret, step, digest).digest()
-        result += hmac.new(secret, step + seed, digest).digest()
-    return result[:length]
-
-
-# --- the peer ---
+__all__ = ["ALERT", "DATA", "HANDSHAKE", "Forger"]
 
 
 class Forger:
-    """The peer. `role` is its own; `log` is where `context` logs its secrets."""
+    """The peer. `role` is its own."""
 
     def __init__(
-        self, plain: socket.socket, context: ssl.SSLContext, role: str, name: str, log: Path
+        self, plain: socket.socket, lab: Any, role: str, version: TLSVersion, folder: Path
     ) -> None:
-        context.keylog_filename = str(log)
-        if role == "server":
-            context.num_tickets = 0  # They would count as records.
         self.plain = plain
-        self._role, self._log = role, log
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        server = role == "server"
-        self._side = context.wrap_bio(
-            self._incoming, self._outgoing, server, None if server else name
-        )
-        #: What each side has sent, as far as it is needed.
-        self._sent = {"client": b"", "server": b""}
-        self._unread = b""
+        self._sealing = Sealing(lab, role, version, folder)
 
     def handshake(self) -> None:
         """Do the handshake, and take the keys."""
-        other = "client" if self._role == "server" else "server"
-        while True:
-            try:
-                self._side.do_handshake()
-            except ssl.SSLWantReadError:
-                self._flush()
-                data = self.plain.recv(65536)
-                assert data, "the end came too soon"
-                self._sent[other] += data
-                self._incoming.write(data)
-            else:
-                self._flush()
-                break
-        # Records behind the handshake.
-        self._unread = self._incoming.read()
-        ours, theirs = self._directions()
-        self._ours, self._theirs = (ours, theirs) if self._role == "client" else (theirs, ours)
-
-    def _flush(self) -> None:
-        data = self._outgoing.read()
-        self._sent[self._role] += data
-        self.plain.sendall(data)
-
-    def _directions(self) -> tuple[_Direction13 | _Direction12, ...]:
-        """The client's and the server's."""
-        secrets = {}
-        for line in self._log.read_text().splitlines():
-            if not line.startswith("#"):
-                label, _, secret = line.split()
-                secrets[label] = bytes.fromhex(secret)
-        suite = self._side.cipher()
-        assert suite is not None
-        assert "AES" in suite[0]
-        assert "GCM" in suite[0]
-        digest = "sha384" if suite[0].endswith("SHA384") else "sha256"
-        length = suite[2] // 8
-        if self._side.version() == "TLSv1.3":
-            labels = ("CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0")
-            return tuple(_Direction13(secrets[label], digest, length) for label in labels)
-        # Both hellos begin with five bytes of a record, four of a message and two of a version.
-        client, server = (self._sent[name][11:43] for name in ("client", "server"))
-        block = _prf(
-            secrets["CLIENT_RANDOM"], b"key expansion" + server + client, digest, 2 * length + 8
-        )
-        keys, salts = block[: 2 * length], block[2 * length :]
-        return (
-            _Direction12(keys[:length], salts[:4]),
-            _Direction12(keys[length:], salts[4:]),
-        )
+        sealing = self._sealing
+        self.plain.sendall(sealing.go_on())
+        while not sealing.done:
+            data = self.plain.recv(65536)
+            assert data, "the end came too soon"
+            self.plain.sendall(sealing.go_on(data))
+        self._unread = sealing.unread
+        self._ours, self._theirs = sealing.keys(sealing.role), sealing.keys(sealing.other)
 
     # --- what a test says ---
 
@@ -279,7 +46,7 @@ class Forger:
     def update_keys(self, request: bool) -> None:
         """Send KeyUpdate, and change our keys (RFC 8446 4.6.3)."""
         self.say(HANDSHAKE, bytes([24, 0, 0, 1, request]))
-        assert isinstance(self._ours, _Direction13)
+        assert isinstance(self._ours, Direction13)
         self._ours.update()
 
     def hear(self) -> tuple[int, bytes] | None:
@@ -294,15 +61,9 @@ class Forger:
         record, self._unread = self._unread[:length], self._unread[length:]
         kind, content = self._theirs.open(record)
         if kind == HANDSHAKE and content[:1] == b"\x18":
-            assert isinstance(self._theirs, _Direction13)
+            assert isinstance(self._theirs, Direction13)
             self._theirs.update()
         return kind, content
 
     def _length(self) -> int:
         return 5 + int.from_bytes(self._unread[3:5])
-
-
-# The tables of the standard, so that what is wrong here is not taken for a fault elsewhere.
-assert _AES(bytes(range(16))).encrypt(bytes.fromhex("00112233445566778899aabbccddeeff")).hex() == (
-    "69c4e0d86a7b0430d8cdb78070b4c55a"
-)

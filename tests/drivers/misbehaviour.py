@@ -284,10 +284,8 @@ def ends(scene: Scene, forger: Forger) -> BaseException | None:
     return error
 
 
-def refused(
-    *records: tuple[int, bytes], alert: int | None
-) -> Callable[[Scene], BaseException | None]:
-    """The records end the connection; the peer is told by that alert, if it matters by which."""
+def refused(*records: tuple[int, bytes], alert: int) -> Callable[[Scene], BaseException | None]:
+    """The records end the connection; the peer is told by that alert."""
 
     def act(scene: Scene) -> BaseException | None:
         forger = scene.forge()
@@ -295,7 +293,7 @@ def refused(
         forger.plain.sendall(b"".join(forger.seal(*record) for record in records))
         error = ends(scene, forger)
         # In TLS 1.2 warnings may have been answered before.
-        while alert is not None and (heard := forger.hear()) != (ALERT, bytes([2, alert])):
+        while (heard := forger.hear()) != (ALERT, bytes([2, alert])):
             assert heard is not None
             assert heard[:1] == (ALERT,)
             assert heard[1][0] == 1, heard

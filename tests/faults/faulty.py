@@ -1148,6 +1148,28 @@ class _SendsNoAlert(Buffer):
         return b"" if self.failed else found
 
 
+class _HasOneAlert(Buffer):
+    def process_outgoing(self, amount_bytes_for_network: int) -> bytes:
+        found = self.inner.process_outgoing(amount_bytes_for_network)
+        handshake_failure = b"\x15\x03\x03\x00\x02\x02\x28"
+        return handshake_failure if found[:6] == handshake_failure[:6] else found
+
+
+class _SealsNoAlert(Buffer):
+    failed = False
+
+    def read(self, *given: Any) -> Any:
+        try:
+            return self.inner.read(*given)
+        except PeerMisbehaved:
+            self.failed = True
+            raise
+
+    def process_outgoing(self, amount_bytes_for_network: int) -> bytes:
+        found = self.inner.process_outgoing(amount_bytes_for_network)
+        return b"" if self.failed else found
+
+
 class _DoesNotNameHTTP(Buffer):
     def do_handshake(self) -> None:
         try:
@@ -1249,6 +1271,16 @@ SENDS_NO_ALERT: Final = Faulty(
     "has nothing for the peer after a fatal error",
     "test_buffer_end::test_the_alert_can_be_drained_after_the_error",
     buffer=_SendsNoAlert,
+)
+HAS_ONE_ALERT: Final = Faulty(
+    "tells the peer of every fault by handshake_failure",
+    "test_alerts::test_a_record_that_may_not_come_is_answered_by_its_alert",
+    buffer=_HasOneAlert,
+)
+SEALS_NO_ALERT: Final = Faulty(
+    "has nothing for a peer that seals what it may not say",
+    "test_sealed_alerts::test_a_wrong_record_after_the_handshake_is_answered_by_its_alert",
+    buffer=_SealsNoAlert,
 )
 DOES_NOT_NAME_HTTP: Final = Faulty(
     "takes plain HTTP for broken TLS",

@@ -19,7 +19,8 @@ pub(crate) fn alert(
     if matches!(error, Error::AlertReceived(_)) {
         return None;
     }
-    let fixed = fixed(error, version == Some(ProtocolVersion::TLSv1_2)).map(number);
+    let is_tls12 = version == Some(ProtocolVersion::TLSv1_2);
+    let fixed = fixed(error, said, is_tls12).map(number);
     Some(fixed.or(said).unwrap_or_else(|| number(usual(error))))
 }
 
@@ -28,10 +29,13 @@ fn number(alert: AlertDescription) -> Alert {
 }
 
 /// Errors for which an RFC names the alert, where rustls says another.
-fn fixed(error: &Error, is_tls12: bool) -> Option<AlertDescription> {
+fn fixed(error: &Error, said: Option<Alert>, is_tls12: bool) -> Option<AlertDescription> {
     Some(match error {
-        // RFC 5246 section 7.4.6: certificate_required came with TLS 1.3.
-        Error::NoCertificatesPresented if is_tls12 => AlertDescription::HandshakeFailure,
+        // From a client, which rustls says certificate_required to: that came with TLS 1.3 (RFC 5246 section
+        // 7.4.6).
+        Error::NoCertificatesPresented if is_tls12 && said.is_some() => {
+            AlertDescription::HandshakeFailure
+        }
         Error::InvalidMessage(why) => match why {
             // RFC 8446 section 5: a type of record, or a value of change_cipher_spec, that there is not.
             InvalidMessage::InvalidContentType | InvalidMessage::InvalidCcs => {
@@ -76,7 +80,8 @@ fn usual(error: &Error) -> AlertDescription {
         Error::InvalidMessage(why) => AlertDescription::from(*why),
         Error::DecryptError => AlertDescription::BadRecordMac,
         Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
-        Error::NoCertificatesPresented => AlertDescription::CertificateRequired,
+        // From a server (RFC 8446 section 4.4.2.4).
+        Error::NoCertificatesPresented => AlertDescription::DecodeError,
         Error::NoApplicationProtocol => AlertDescription::NoApplicationProtocol,
         Error::InvalidCertificate(why) => AlertDescription::from(why.clone()),
         Error::PeerIncompatible(why) => incompatible(why),

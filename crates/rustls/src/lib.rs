@@ -5,7 +5,7 @@
 //! (chains and keys; `signer`: keys that are elsewhere), `verifier`, `judge` and `platform` (the verdict of
 //! `polytls-verdict`, as rustls asks for it; `handshake_signature`: the proof of the key), `resumption` (sessions;
 //! `remembered`: a client's; `lineage`: those that are named) and `tickets` (keys that servers share) prepare;
-//! `secrets` hears what rustls derives, for exporters and the key log; `session` runs one connection,
+//! `hello` reads both hellos as they pass by, `secrets` hears what rustls derives, for exporters and the key log; `session` runs one connection,
 //! first over rustls's `unbuffered` API, then, where
 //! `kernel` hands it over, on our record layer; `error` says whose fault it was, and `alerts` what the peer is
 //! told, which `sealing` protects.

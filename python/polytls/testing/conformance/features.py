@@ -26,7 +26,10 @@ class Feature:
 FEATURES: Final = (
     Feature("the first steps", ("basics",), is_base=True),
     Feature("buffers", ("buffer", "buffer_end", "buffer_objects", "fused_calls")),
-    Feature("handshakes", ("handshake", "server_names", "hostile_peers")),
+    Feature(
+        "handshakes",
+        ("handshake", "server_names", "hostile_peers", "alerts", "sealed_alerts"),
+    ),
     Feature("configurations", ("bad_input", "encodings", "more")),
     Feature(
         "verdicts",

@@ -56,7 +56,9 @@ class Hello:
 
     def without(self, *kinds: int) -> Hello:
         """Return it without these extensions."""
-        self.extensions = [(kind, content) for kind, content in self.extensions if kind not in kinds]
+        self.extensions = [
+            (kind, content) for kind, content in self.extensions if kind not in kinds
+        ]
         return self
 
     def message(self) -> bytes:
