@@ -366,15 +366,15 @@ mod tests {
         };
         let missing = Err(Alert::MISSING_EXTENSION);
         assert_eq!(judge(&ALL, true), Ok(()));
-        for left_out in 1..ALL.len() {
+        for (index, left_out) in ALL.iter().enumerate().skip(1) {
             let mut kinds = ALL.to_vec();
-            kinds.remove(left_out);
+            kinds.remove(index);
             assert_eq!(judge(&kinds, true), missing, "{left_out}");
             assert_eq!(judge(&kinds, false), Ok(()));
             assert_eq!(judge(&kinds[1..], true), Ok(()));
             // A pre-shared key needs no signature, but a group needs a key.
             kinds.push(PRE_SHARED_KEY);
-            let has_pairs = ALL[left_out] == SIGNATURE_ALGORITHMS;
+            let has_pairs = *left_out == SIGNATURE_ALGORITHMS;
             let expected = if has_pairs { Ok(()) } else { missing };
             assert_eq!(judge(&kinds, true), expected, "{left_out}");
         }

@@ -13,7 +13,6 @@ use polytls_records::{Cipher, TrafficKeys};
 use rustls::crypto::aws_lc_rs;
 use rustls::crypto::tls13::{HkdfExpander, OkmBlock};
 use rustls::{CipherSuite, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
-
 use zeroize::Zeroizing;
 
 use crate::hello::ServerHello;
