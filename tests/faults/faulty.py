@@ -671,6 +671,30 @@ ACCEPTS_WEAK_KEYS: Final = Faulty(
 )
 
 
+class _BlamesTheCertificate(Buffer):
+    def do_handshake(self) -> None:
+        try:
+            self.inner.do_handshake()
+        except PeerMisbehaved as error:
+            raise CertificateVerificationError(
+                str(error), reason=VerificationFailure.BAD_SIGNATURE
+            ) from None
+
+
+TELLS_THE_SOURCE: Final = Faulty(
+    "tells of a refusal what its library calls it",
+    "test_odd_certificates::test_an_odd_certificate",
+    **_changed_refusal(
+        lambda error: setattr(error, "args", ("Other(OtherError(UnsupportedCertVersion))",))
+    ),
+)
+BLAMES_THE_CERTIFICATE: Final = Faulty(
+    "says that a certificate is wrong whose key has not signed the handshake",
+    "test_verification::test_a_handshake_that_the_certificates_key_has_not_signed_is_refused",
+    buffer=_BlamesTheCertificate,
+)
+
+
 # --- client authentication ---
 
 

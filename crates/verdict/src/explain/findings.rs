@@ -315,16 +315,17 @@ fn constrained(each: &mut dyn Iterator<Item = Read<'_>>) -> Option<Finding> {
         return None;
     };
     let (permitted, excluded) = it.details.constraints.as_ref()?;
-    let permitted = (!permitted.is_empty()).then(|| format!("for {} only", list(permitted)));
-    let excluded = (!excluded.is_empty()).then(|| format!("not for {}", list(excluded)));
-    let rules: Vec<String> = permitted.into_iter().chain(excluded).collect();
-    if rules.is_empty() {
-        return None;
-    }
-    let what = format!(
-        "may issue {} (name constraints), and a certificate below it has other names",
-        rules.join(", and ")
-    );
+    let rules = match (&permitted[..], &excluded[..]) {
+        ([], []) => return None,
+        ([], excluded) => format!("may not issue for {}", list(excluded)),
+        (permitted, []) => format!("may issue for {} only", list(permitted)),
+        (permitted, excluded) => format!(
+            "may issue for {} only, and not for {}",
+            list(permitted),
+            list(excluded)
+        ),
+    };
+    let what = format!("{rules} (name constraints), and a certificate below it has other names");
     Some(
         Finding::new(it.index, what)
             .with("get one from an authority that may issue for all of its names"),

@@ -7,6 +7,7 @@ certificate was refused is told by the verdict (`verdict`).
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Sequence
 from typing import Final
@@ -95,11 +96,12 @@ def _alert_received(number: int) -> AlertReceived:
 
 def _unnamed(error: ssl.SSLError) -> str:
     """OpenSSL's name (openssl/sslerr.h) for an alert that the module's tables lack."""
-    return _words(error).removeprefix("[SSL] ").replace(" ", "_").upper()
+    return _words(error).replace(" ", "_").upper()
 
 
 def _words(error: ssl.SSLError) -> str:
     """The reason as people write it: "no shared cipher"."""
     if error.reason:
         return error.reason.replace("_", " ").lower()
-    return str(error.strerror or error).partition(" (_ssl.c")[0]
+    said = str(error.strerror or error).partition(" (_ssl.c")[0]
+    return re.sub(r"^\[[^]]*\] ", "", said)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import re
 import selectors
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from polytls import (
     SigningChain,
@@ -23,6 +24,7 @@ from polytls import (
 from polytls.testing import CertificateAuthority, KeyType, Pair
 
 __all__ = [
+    "DEBUG",
     "HOST",
     "PATIENCE",
     "Lab",
@@ -40,6 +42,14 @@ HOST = "server.example"
 
 #: What no call of a case may take, in seconds.
 PATIENCE = 30.0
+
+#: What stands in a library's source, and in no sentence: identifiers, debugging output of Rust, and
+#: the place in C that OpenSSL's words come from. Products and messages of TLS have such names.
+DEBUG: Final = re.compile(
+    r"\b(?!OpenSS[HL]\b|PowerShell\b|EdDSA\b|(Client|Server)Hello|HelloRetryRequest\b|KeyUpdate\b"
+    r"|ServerKeyExchange\b|EncryptedExtensions\b|ChangeCipherSpec\b)[A-Z][a-z0-9]+[A-Z]\w*"
+    r"|(?<!\\u)\{|\w\(\w+\(|[a-z]{3}::[A-Z]|_ssl\.c|\[SSL|\bError\b"
+)
 
 #: Seconds after which the system has carried what it can.
 _SETTLED = 0.1
@@ -132,7 +142,12 @@ class Lab:
                 except TLSError as error:
                     setattr(outcome, side, error)
             if not pair.transfer():
-                return outcome
+                break
+        for found in (outcome.client, outcome.server):
+            # What a case's own callback has raised is told by its name.
+            if found is not None and found.__cause__ is None:
+                assert not DEBUG.search(str(found)), "words of a library's source"
+        return outcome
 
     @staticmethod
     def drain(side: Any, amount: int = 65536) -> bytes:

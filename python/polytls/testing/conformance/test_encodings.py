@@ -33,7 +33,7 @@ from polytls.testing.conformance.drafts import (
     oid,
     sequence,
 )
-from polytls.testing.conformance.oddities import DEBUG
+from polytls.testing.conformance.lab import DEBUG
 
 CERTS = Path(__file__).parent / "certs"
 

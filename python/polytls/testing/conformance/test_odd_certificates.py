@@ -9,7 +9,8 @@ import pytest
 
 from polytls import CertificateVerificationError, TLSVersion, Turn
 from polytls.testing import Pair
-from polytls.testing.conformance.oddities import DEBUG, ROWS, Row
+from polytls.testing.conformance.lab import DEBUG
+from polytls.testing.conformance.oddities import ROWS, Row
 from polytls.testing.conformance.selection import needs
 from polytls.testing.conformance.unguarded_peer import UnguardedPeer, write
 

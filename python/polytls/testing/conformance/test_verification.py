@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from polytls import (
+    AlertDescription,
+    AlertReceived,
     Certificate,
     CertificateVerificationError,
     ConfigurationError,
@@ -251,7 +253,10 @@ def test_a_handshake_that_the_certificates_key_has_not_signed_is_refused(lab: An
     with pytest.raises(WantReadError):
         pair.server.do_handshake()
     pair.client.process_incoming(forge_signature(lab.outgoing(pair.server)))
-    error = lab.settle(pair).client
+    outcome = lab.settle(pair)
+    error = outcome.client
+    assert type(outcome.server) is AlertReceived
+    assert outcome.server.alert is AlertDescription.decrypt_error
     # Its certificate is in order: it is whoever presents it that is not (RFC 8446 4.4.3).
     assert type(error) is PeerMisbehaved
     assert "the key of its certificate has not signed the handshake" in str(error)
