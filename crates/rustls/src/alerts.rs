@@ -49,8 +49,12 @@ fn fixed(error: &Error, said: Option<Alert>, is_tls12: bool) -> Option<AlertDesc
             InvalidMessage::UnexpectedMessage(_) => AlertDescription::UnexpectedMessage,
             // An extension that was not asked for (RFC 8446 section 4.2).
             InvalidMessage::UnknownCertificateExtension => AlertDescription::UnsupportedExtension,
-            // Well-formed, and not among what was offered (RFC 8446 section 6.2).
-            InvalidMessage::UnsupportedCompression => AlertDescription::IllegalParameter,
+            // As for the header of a record in core.
+            InvalidMessage::UnknownProtocolVersion => AlertDescription::ProtocolVersion,
+            // Well-formed, and not among what was offered, or may be said (RFC 8446 sections 6.2 and 4.6.3).
+            InvalidMessage::UnsupportedCompression | InvalidMessage::InvalidKeyUpdate => {
+                AlertDescription::IllegalParameter
+            }
             _ => return None,
         },
         // RFC 8446 section 9.2; TLS 1.2 has no such alert.
@@ -102,7 +106,9 @@ fn incompatible(why: &PeerIncompatible) -> AlertDescription {
         | E::Tls13RequiredForQuic => AlertDescription::ProtocolVersion,
         E::ServerSentHelloRetryRequestWithUnknownExtension
         | E::UnsolicitedCertificateTypeExtension => AlertDescription::UnsupportedExtension,
-        E::NullCompressionRequired => AlertDescription::IllegalParameter,
+        E::NullCompressionRequired | E::UncompressedEcPointsRequired => {
+            AlertDescription::IllegalParameter
+        }
         E::ServerRejectedEncryptedClientHello(_) => AlertDescription::EncryptedClientHelloRequired,
         _ => AlertDescription::HandshakeFailure,
     }
@@ -125,8 +131,12 @@ fn misbehaved(why: &PeerMisbehaved) -> AlertDescription {
         | E::TooManyWarningAlertsReceived
         | E::TooMuchEarlyDataReceived => AlertDescription::UnexpectedMessage,
         E::IncorrectBinder => AlertDescription::DecryptError,
-        E::MissingBinderInPskExtension
-        | E::MissingKeyShare
+        // RFC 8446 section 4.2.11: at least one.
+        E::MissingBinderInPskExtension => AlertDescription::DecodeError,
+        // RFC 8879 section 4.
+        E::InvalidCertCompression => AlertDescription::BadCertificate,
+        E::MissingKeyShare
+        | E::MissingPskExtensionInSecondClientHello
         | E::MissingPskModesExtension
         | E::MissingQuicTransportParameters => AlertDescription::MissingExtension,
         // A server that resumes in TLS 1.2 what was given for TLS 1.3 with early data (RFC 8446 appendix
@@ -141,3 +151,6 @@ fn misbehaved(why: &PeerMisbehaved) -> AlertDescription {
         _ => AlertDescription::IllegalParameter,
     }
 }
+
+#[cfg(test)]
+mod tests;
