@@ -15,7 +15,7 @@ from polytls.testing.certificates import pem
 from .hello import Hello
 from .sealing import Direction12, Direction13, directions12
 
-__all__ = ["Forger"]
+__all__ = ["Forger", "direction13", "secrets_in"]
 
 #: Suites with AES-GCM: the hash, and the length of the keys.
 _SUITES: Final = {
@@ -26,6 +26,21 @@ _SUITES: Final = {
     b"\xc0\x2f": ("sha256", 16),
     b"\xc0\x30": ("sha384", 32),
 }
+
+
+def direction13(secret: bytes, suite: bytes) -> Direction13:
+    """Return the keys that come of a traffic secret of a suite with AES-GCM."""
+    return Direction13(secret, *_SUITES[suite])
+
+
+def secrets_in(log: Path) -> dict[str, bytes]:
+    """Return the secrets in a key log by their labels, of the last connection that has one."""
+    found = {}
+    for line in log.read_text().splitlines():
+        if not line.startswith("#"):
+            label, _, secret = line.split()
+            found[label] = bytes.fromhex(secret)
+    return found
 
 
 class Forger:
@@ -92,19 +107,14 @@ class Forger:
         """
         secrets = self._secrets()
         hello = {name: Hello.of(self._sent[name]) for name in ("client", "server")}
-        digest, length = _SUITES[hello["server"].suites]
         if self.version is TLSVersion.TLSv1_3:
             name = "HANDSHAKE_TRAFFIC_SECRET" if handshake else "TRAFFIC_SECRET_0"
-            return Direction13(secrets[f"{role.upper()}_{name}"], digest, length)
+            return direction13(secrets[f"{role.upper()}_{name}"], hello["server"].suites)
+        digest, length = _SUITES[hello["server"].suites]
         both = directions12(
             secrets["CLIENT_RANDOM"], hello["client"].random, hello["server"].random, digest, length
         )
         return both[role == "server"]
 
     def _secrets(self) -> dict[str, bytes]:
-        found = {}
-        for line in self._log.read_text().splitlines():
-            if not line.startswith("#"):
-                label, _, secret = line.split()
-                found[label] = bytes.fromhex(secret)
-        return found
+        return secrets_in(self._log)

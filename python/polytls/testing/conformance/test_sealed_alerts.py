@@ -22,7 +22,9 @@ from polytls import (
     TLSVersion,
     WantReadError,
 )
-from polytls.testing.conformance.forger import Forger
+from polytls.insecure import SecurityWarning
+from polytls.testing.conformance.forger import Forger, direction13, secrets_in
+from polytls.testing.conformance.hello import Hello
 from polytls.testing.conformance.sealing import (
     ALERT,
     CHANGE_CIPHER_SPEC,
@@ -415,3 +417,41 @@ def test_what_a_server_may_not_send_is_answered_by_its_alert(begun: Scene, what:
 def test_a_certificate_that_nobody_asked_for_is_an_unexpected_message(begun: Scene) -> None:
     forge = instead(FINISHED, message(CERTIFICATE, bytes(4)))
     assert begun.ended(forge(begun)) is AlertDescription.unexpected_message
+
+
+# --- early data ---
+
+
+@needs("early data", "key log")
+def test_early_data_that_was_refused_may_not_come_within_a_message(
+    lab: Any, tmp_path: Path
+) -> None:
+    """RFC 8446 5.1; behind a message it would be skipped (4.2.10)."""
+    log = tmp_path / "secrets"
+    with pytest.warns(SecurityWarning, match="key_log"):
+        client = lab.client(early_data=True, key_log=log)
+    known = lab.connect(client, lab.server(early_data=True))
+    with pytest.raises(WantReadError):
+        known.client.read(1)
+    # A server that does not know the session.
+    pair = lab.pair(client, lab.server(early_data=True))
+    assert pair.client.write_early_data(b"early")
+    with pytest.raises(WantReadError):
+        pair.client.do_handshake()
+    hello, *_, early = split(lab.outgoing(pair.client))
+    assert early[0] == DATA
+    pair.server.process_incoming(hello)
+    with pytest.raises(WantReadError):
+        pair.server.do_handshake()
+    flight = lab.outgoing(pair.server)
+    pair.client.process_incoming(flight)
+    pair.client.do_handshake()
+    secrets, suite = secrets_in(log), Hello.of(flight).suites
+    ours = direction13(secrets["CLIENT_HANDSHAKE_TRAFFIC_SECRET"], suite)
+    pair.server.process_incoming(ours.seal(HANDSHAKE, bytes([FINISHED, 0])) + early)
+    with pytest.raises(PeerMisbehaved):
+        pair.server.do_handshake()
+    (sent,) = split(lab.outgoing(pair.server))
+    theirs = direction13(secrets["SERVER_TRAFFIC_SECRET_0"], suite)
+    told = bytes([2, AlertDescription.unexpected_message])
+    assert theirs.open(sent) == (ALERT, told)
