@@ -17,6 +17,7 @@ macro_rules! assert_is {
     };
 }
 
+mod alerts;
 mod authentication;
 mod close;
 mod data;
@@ -138,6 +139,9 @@ macro_rules! for_every_case {
                 tamper::with_data_after_data_that_was_whole
                 tamper::with_close_notify
                 tamper::by_replay_reordering_or_loss
+                alerts::for_a_header_that_is_none
+                alerts::for_a_record_in_the_clear_that_is_too_long
+                alerts::but_not_behind_our_close_notify
                 foreign::plain_http_is_named
                 foreign::garbage_is_not_tls
                 foreign::oversized_records_are_refused
