@@ -379,6 +379,7 @@ fn by_platform(platform: &dyn Platform, case: &Case<'_>, no: No) -> Result<Verdi
         })?;
     let facts = leaf::facts(case.leaf)?;
     leaf::check_key(&facts)?;
+    leaf::check_curve(&facts)?;
     leaf::check_key_usage(&facts)?;
     profile::check_leaf(&facts)?;
     Ok(Verdict::new(

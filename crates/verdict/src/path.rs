@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use polytls_core::VerificationFailure as F;
@@ -58,7 +59,7 @@ impl Judge {
         refused: &RefCell<Vec<PassedOver>>,
     ) -> Result<Verdict, No> {
         let leaf = EndEntityCert::try_from(case.leaf)?;
-        let between = between(case)?;
+        let between = between(case, anchors)?;
         let lists = self.lists.parsed();
         // Without lists nothing is asked about revocation; with some, a certificate that none of
         // them speaks of is refused.
@@ -185,45 +186,78 @@ impl Judge {
     }
 }
 
+/// With so few, looking through all of them costs next to nothing, whatever their names are.
+const FEW: usize = 4;
 /// So many certificates are looked through for a path. The ways to try grow exponentially with them, and
 /// webpki, which allows 200,000 steps, reads all of them in each.
 const LOOKED_THROUGH: usize = 24;
 
-/// What paths are looked for in: all that was presented, or, if that is much, what issuers' names lead to.
-fn between<'a>(case: &Case<'a>) -> Result<Cow<'a, [CertificateDer<'a>]>, No> {
-    if case.intermediates.len() <= LOOKED_THROUGH {
+/// What paths are looked for in: all that was presented, or, if that is more than a few, what is by its names
+/// between the leaf and an authority of `anchors`. Without that there is no path, and webpki would try all ways
+/// to find none.
+fn between<'a>(case: &Case<'a>, anchors: &Anchors) -> Result<Cow<'a, [CertificateDer<'a>]>, No> {
+    if case.intermediates.len() <= FEW {
         return Ok(Cow::Borrowed(case.intermediates));
     }
-    let mut unseen: Vec<(&CertificateDer<'_>, PathFacts)> = Vec::new();
+    let mut presented: Vec<Presented<'a>> = Vec::new();
     for der in case.intermediates {
         if let Ok(facts) = facts(der)
-            && !unseen.iter().any(|(other, _)| *other == der)
+            && !presented.iter().any(|(other, _)| *other == der)
         {
-            unseen.push((der, facts));
+            presented.push((der, facts));
         }
     }
-    let mut wanted = vec![facts(case.leaf)?.issuer_der];
-    let mut reached = Vec::new();
-    while let Some(issuer) = wanted.pop() {
-        let (found, rest) = unseen
-            .into_iter()
-            .partition(|(_, facts)| facts.subject_der == issuer);
-        let found: Vec<(&CertificateDer<'_>, PathFacts)> = found;
-        unseen = rest;
-        for (der, facts) in found {
-            reached.push(CertificateDer::from(der.as_ref()));
-            wanted.push(facts.issuer_der);
+    let leaf = facts(case.leaf)?;
+    let mut wanted = HashSet::from([leaf.issuer_der.as_slice()]);
+    let above = all_that(presented.iter().collect(), |facts| {
+        let is_wanted = wanted.contains(facts.subject_der.as_slice());
+        if is_wanted {
+            wanted.insert(&facts.issuer_der);
         }
-    }
-    if reached.len() > LOOKED_THROUGH {
+        is_wanted
+    });
+    let issuers = above.iter().map(|(_, facts)| facts.issuer_der.as_slice());
+    let mut leading: HashSet<&[u8]> = issuers
+        .filter(|issuer| anchors.keys(issuer).next().is_some())
+        .collect();
+    let between = all_that(above, |facts| {
+        let leads = leading.contains(facts.issuer_der.as_slice());
+        if leads {
+            leading.insert(&facts.subject_der);
+        }
+        leads
+    });
+    if between.len() > LOOKED_THROUGH {
         let why = format!(
             "{} of the certificates presented could be in the path, and no more than \
              {LOOKED_THROUGH} are looked through",
-            reached.len()
+            between.len()
         );
         return Err(No::new(F::PathTooLong, why));
     }
-    Ok(Cow::Owned(reached))
+    let chosen = between
+        .into_iter()
+        .map(|(der, _)| CertificateDer::from((*der).as_ref()));
+    Ok(Cow::Owned(chosen.collect()))
+}
+/// An intermediate certificate, and what it says.
+type Presented<'a> = (&'a CertificateDer<'a>, PathFacts);
+
+/// Those that `takes` takes, which may take more because of what it has taken.
+fn all_that<'f, 'a>(
+    mut rest: Vec<&'f Presented<'a>>,
+    mut takes: impl FnMut(&'f PathFacts) -> bool,
+) -> Vec<&'f Presented<'a>> {
+    let mut taken = Vec::new();
+    loop {
+        let (more, others): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|(_, facts)| takes(facts));
+        if more.is_empty() {
+            return taken;
+        }
+        taken.extend(more);
+        rest = others;
+    }
 }
 
 /// Kinds of names that authorities of a chain constrain, and that webpki refuses because it does not compare

@@ -270,6 +270,14 @@ def _namesakes(count: int) -> Scene:
     return Scene(_rearranged(real.issue(HOST), lambda above: [*others, *above]), root.trust_store())
 
 
+def _nowhere(count: int) -> Scene:
+    """Authorities that may each have issued any of them, and no anchor: nothing is to be tried."""
+    start = CertificateAuthority("namesake")
+    others = [start.intermediate("namesake") for _ in range(count)]
+    chain = SigningChain(others[-1].issue(HOST).leaf, [each.certificate for each in others])
+    return Scene(chain, _trusting(CertificateAuthority()))
+
+
 def _roots_of_one_name(count: int) -> Scene:
     roots = [CertificateAuthority("namesake") for _ in range(count)]
     return Scene(CertificateAuthority("namesake").issue(HOST), _trusting(*roots))
@@ -291,6 +299,7 @@ def _budgets() -> Iterator[Row]:
         _levels,
         (_F.PATH_TOO_LONG, _F.UNKNOWN_ISSUER, _F.BAD_SIGNATURE),
     )
+    yield Row("10 namesakes that lead nowhere", lambda: _nowhere(10), (_F.UNKNOWN_ISSUER,))
     yield Row("10 namesakes before the issuer", lambda: _namesakes(10))
     yield Row(
         "150 roots of one name",
