@@ -8,7 +8,7 @@ use rustls::crypto::{
     verify_tls13_signature_with_raw_key,
 };
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
-use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved};
+use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved, SignatureScheme};
 use webpki::RawPublicKeyEntity;
 
 pub(crate) fn verify_tls12(
@@ -19,21 +19,8 @@ pub(crate) fn verify_tls12(
 ) -> Result<HandshakeSignatureValid, Error> {
     let by_webpki = || verify_tls12_signature(message, certificate, signed, algorithms);
     by_either(certificate, by_webpki, |key| {
-        let key = RawPublicKeyEntity::try_from(key).map_err(|_| CertificateError::BadEncoding)?;
-        let (_, candidates) = algorithms
-            .mapping
-            .iter()
-            .find(|(scheme, _)| *scheme == signed.scheme)
-            .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
-        // Which of them fits depends on the curve of the key.
-        candidates
-            .iter()
-            .find_map(|algorithm| {
-                key.verify_signature(*algorithm, message, signed.signature())
-                    .ok()
-            })
+        verify_by_key(key, signed.scheme, message, signed.signature(), algorithms)
             .map(|()| HandshakeSignatureValid::assertion())
-            .ok_or_else(|| CertificateError::BadSignature.into())
     })
 }
 
@@ -65,6 +52,31 @@ fn by_either(
         }
     }
     let read = polytls_x509::summarize(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    let key = polytls_x509::with_named_curve(&read.spki).unwrap_or(read.spki);
-    by_key(&key.into())
+    by_key(&key_of(read.spki))
+}
+
+/// A key as webpki reads it: its curve by name, where it was given by its numbers.
+pub(crate) fn key_of(spki: Vec<u8>) -> SubjectPublicKeyInfoDer<'static> {
+    polytls_x509::with_named_curve(&spki).unwrap_or(spki).into()
+}
+
+/// Whether `key` has signed `message` by a scheme of TLS 1.2, which names no curve (RFC 5246 section 7.4.1.4.1).
+pub(crate) fn verify_by_key(
+    key: &SubjectPublicKeyInfoDer<'_>,
+    scheme: SignatureScheme,
+    message: &[u8],
+    signature: &[u8],
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<(), Error> {
+    let key = RawPublicKeyEntity::try_from(key).map_err(|_| CertificateError::BadEncoding)?;
+    let (_, candidates) = algorithms
+        .mapping
+        .iter()
+        .find(|(known, _)| *known == scheme)
+        .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+    // Which of them fits depends on the curve of the key.
+    candidates
+        .iter()
+        .find_map(|algorithm| key.verify_signature(*algorithm, message, signature).ok())
+        .ok_or_else(|| CertificateError::BadSignature.into())
 }

@@ -26,9 +26,7 @@ pub(crate) fn certified_key(
             .map_err(|error| wrong(format!("certificate {index} of the chain is {error}")))?;
     }
     let key: Arc<dyn SigningKey> = match (&identity.key, identity.chain.first()) {
-        (Key::Signer(signer), Some(leaf)) => {
-            Arc::new(RemoteKey::new(Arc::clone(signer), leaf.clone(), provider)?)
-        }
+        (Key::Signer(signer), Some(_)) => Arc::new(RemoteKey::new(Arc::clone(signer), provider)?),
         (Key::Signer(_), None) => return Err(wrong("a chain without a certificate".to_owned())),
         (Key::Der(key), _) => provider
             .key_provider

@@ -315,6 +315,14 @@ impl<S: Side> RustlsSession<S> {
         if was_handshaking && let Protection::Rustls(connection) = &self.protection {
             self.retried |=
                 connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
+            if S::IS_CLIENT
+                && self.retried
+                && !retried_before
+                && let Some(seen) = &mut self.observed
+            {
+                // Early data ends here, and so does the use of its keys (RFC 8446 section 4.2.10).
+                seen.sealing = None;
+            }
         }
         if self.again.is_some() {
             self.judge_resumed(before, out)?;
@@ -485,9 +493,9 @@ impl<S: Side> Session for RustlsSession<S> {
                 let sealing = seen.and_then(|seen| seen.sealing.as_ref());
                 sealing::put_alert(sealing, connection.protocol_version(), alert, out)
             }
-            // The peer was told.
-            Protection::Refused => Ok(()),
-            Protection::Moving | Protection::Over(_) => Err(moving()),
+            // The peer was told; or there is nothing to seal with, and an error that says why.
+            Protection::Refused | Protection::Moving => Ok(()),
+            Protection::Over(_) => Err(moving()),
         }
     }
 

@@ -11,16 +11,16 @@ use polytls_core::Error;
 use polytls_core::SignerFailure;
 use polytls_core::config::Signer;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
+use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::sign::{Signer as RustlsSigner, SigningKey};
 use rustls::{Error as TlsError, SignatureAlgorithm, SignatureScheme};
 
+use crate::handshake_signature::{key_of, verify_by_key};
 use crate::observe;
 
 /// A signer with what its signatures are checked by.
 struct Remote {
     signer: Arc<dyn Signer>,
-    leaf: CertificateDer<'static>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -58,12 +58,7 @@ const fn kind(scheme: SignatureScheme) -> Option<SignatureAlgorithm> {
 }
 
 impl RemoteKey {
-    /// For the certificate `leaf`.
-    pub(crate) fn new(
-        signer: Arc<dyn Signer>,
-        leaf: CertificateDer<'static>,
-        provider: &CryptoProvider,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(signer: Arc<dyn Signer>, provider: &CryptoProvider) -> Result<Self, Error> {
         let wrong = |message: &str| Error::configuration("certificate_chain", message);
         let algorithms = provider.signature_verification_algorithms;
         let mut schemes: Vec<_> = signer
@@ -87,11 +82,7 @@ impl RemoteKey {
                 "the signer offers algorithms of several kinds of keys",
             ));
         }
-        let remote = Arc::new(Remote {
-            signer,
-            leaf,
-            algorithms,
-        });
+        let remote = Arc::new(Remote { signer, algorithms });
         Ok(Self {
             remote,
             schemes,
@@ -137,17 +128,15 @@ impl fmt::Debug for Signing {
 
 impl Signing {
     fn fits(&self, message: &[u8], signature: &[u8]) -> bool {
-        let Ok(leaf) = webpki::EndEntityCert::try_from(&self.remote.leaf) else {
-            return false;
-        };
-        let mapping = self.remote.algorithms.mapping.iter();
-        mapping
-            .filter(|(scheme, _)| *scheme == self.scheme)
-            .flat_map(|(_, algorithms)| algorithms.iter())
-            .any(|algorithm| {
-                leaf.verify_signature(*algorithm, message, signature)
-                    .is_ok()
-            })
+        let key = key_of(self.remote.signer.public_key().to_vec());
+        let signed = verify_by_key(
+            &key,
+            self.scheme,
+            message,
+            signature,
+            &self.remote.algorithms,
+        );
+        signed.is_ok()
     }
 }
 

@@ -91,7 +91,7 @@ impl Connection {
     ) -> Result<(usize, bool), Error> {
         self.rest.give_back();
         self.early.give_back();
-        if !self.established && !self.session.is_handshaking() {
+        if !self.established && received.is_ok() && !self.session.is_handshaking() {
             self.establish();
         }
         match received {

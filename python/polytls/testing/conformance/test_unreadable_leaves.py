@@ -18,6 +18,7 @@ from polytls import (
     CertificateVerificationError,
     ClientAuthentication,
     PeerMisbehaved,
+    PrivateKey,
     SigningChain,
     TLSClientConfiguration,
     TLSServerConfiguration,
@@ -27,7 +28,7 @@ from polytls import (
     _native,
     insecure,
 )
-from polytls.testing import CertificateAuthority, Pair
+from polytls.testing import CertificateAuthority, KeySigner, Pair
 from polytls.testing.conformance.drafts import Draft, Extension, bits, element, octets, sequence
 from polytls.testing.conformance.lab import HOST
 from polytls.testing.conformance.oddities import explicit_curve
@@ -188,6 +189,18 @@ def test_a_server_may_present_it_as_its_own(lab: Any, version: TLSVersion, leaf:
         version=version, trust_store=TrustStore.pinned([chain.leaf[0]], check_hostname=named(leaf))
     )
     pair = lab.connect(client, lab.server(chain))
+    assert pair.client.getpeercert() == chain.leaf[0].buffer
+
+
+@needs("pins", "signers")
+@each_leaf
+def test_so_may_one_whose_key_is_elsewhere(lab: Any, version: TLSVersion, leaf: str) -> None:
+    chain = odd(leaf)
+    assert chain.leaf[1] is not None
+    signer = KeySigner(chain.leaf[1])
+    elsewhere = SigningChain((chain.leaf[0], PrivateKey.from_signer(signer)))
+    store = TrustStore.pinned([chain.leaf[0]], check_hostname=named(leaf))
+    pair = lab.connect(lab.client(version=version, trust_store=store), lab.server(elsewhere))
     assert pair.client.getpeercert() == chain.leaf[0].buffer
 
 
