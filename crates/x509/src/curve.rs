@@ -73,6 +73,10 @@ pub fn with_named_curve(spki: &[u8]) -> Option<Vec<u8>> {
     let [(0x06, EC_PUBLIC_KEY), (0x30, parameters)] = all(algorithm)?[..] else {
         return None;
     };
+    // The largest of them, with its seed, takes less than half of this.
+    if parameters.len() > 1024 {
+        return None;
+    }
     let curve = CURVES.iter().find(|curve| curve.is(parameters))?;
     let named = [element(0x06, EC_PUBLIC_KEY), element(0x06, curve.id)].concat();
     Some(element(0x30, &[&element(0x30, &named), key].concat()))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 __all__ = [
     "CERTIFICATE_AUTHORITIES",
     "KEY_SHARE",
+    "RETRY",
     "SIGNATURE_ALGORITHMS",
     "SUPPORTED_GROUPS",
     "SUPPORTED_VERSIONS",
@@ -18,6 +19,9 @@ __all__ = [
 #: Extensions.
 SUPPORTED_GROUPS, SIGNATURE_ALGORITHMS = 10, 13
 PRE_SHARED_KEY, SUPPORTED_VERSIONS, CERTIFICATE_AUTHORITIES, KEY_SHARE = 41, 43, 47, 51
+
+#: The random of a ServerHello that is a HelloRetryRequest.
+RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 
 _HANDSHAKE, _CLIENT = 22, 1
 

@@ -27,6 +27,13 @@ from polytls import (
 )
 from polytls.testing import Pair
 from polytls.testing.conformance.forked import assert_done_in_a_process
+from polytls.testing.conformance.hello import (
+    KEY_SHARE,
+    RETRY,
+    SUPPORTED_GROUPS,
+    SUPPORTED_VERSIONS,
+    Hello,
+)
 from polytls.testing.conformance.lab import PATIENCE, Whole, drive
 from polytls.testing.conformance.selection import needs
 from polytls.testing.conformance.target import Target
@@ -701,3 +708,33 @@ def test_a_listener_keeps_it_for_whoever_accepts(
                     assert served(theirs) == EARLY[:sent]
                     assert ours.recv(100) == EARLY[:sent] + b"rest."
                     assert ours.info.early_data is theirs.info.early_data
+
+
+def test_between_a_retry_and_server_hello_a_client_speaks_in_the_clear(
+    lab: Any, client: Any, server: Any
+) -> None:
+    """Its keys for early data end with the retry (RFC 8446 4.2.10), and there are no others yet."""
+    suite = visit(lab, client, server).client.info.cipher
+    pair = begin(lab, client, server)
+    first = Hello.of(lab.outgoing(pair.client))
+    offered = dict(first.extensions)
+    group = offered[SUPPORTED_GROUPS][-2:]
+    assert group not in offered[KEY_SHARE], "a retry asks for a group that has no share yet"
+    retry = Hello(
+        kind=2,
+        version=first.version,
+        random=RETRY,
+        session=first.session,
+        suites=int(suite).to_bytes(2),
+        compression=b"\0",
+        extensions=[(SUPPORTED_VERSIONS, b"\x03\x04"), (KEY_SHARE, group)],
+    )
+    pair.client.process_incoming(retry.record())
+    with pytest.raises(WantReadError):
+        pair.client.do_handshake()
+    assert lab.outgoing(pair.client)
+    pair.client.process_incoming(retry.record())  # Once is enough.
+    with pytest.raises(PeerMisbehaved):
+        pair.client.do_handshake()
+    alert = bytes([21, 3, 3, 0, 2, 2, AlertDescription.unexpected_message])
+    assert lab.outgoing(pair.client) == alert
