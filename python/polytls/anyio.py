@@ -17,6 +17,7 @@ Not installed with polytls: `pip install polytls[anyio]`.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
@@ -135,6 +136,11 @@ class TLSStream(ByteStream):
         #: What has to wait for the next `send` ends here, counted from the first byte sent.
         self._deferred = 0
         self._after_fin = self._closed = False
+        #: The socket below, if there is one, and what tells it from a later one of its number.
+        self._raw = transport_stream.extra(SocketAttribute.raw_socket, None)  # noqa: S610
+        self._identity = _identity_of(self._raw)
+        #: What `data_end` was when the peer was last known to have acknowledged all data.
+        self._delivered = 0
 
     @classmethod
     async def wrap(
@@ -201,6 +207,8 @@ class TLSStream(ByteStream):
                 except TLSError as error:
                     await self._flush_quietly()
                     raise BrokenResourceError from error
+                if self._delivered < self._driver.data_end and not isinstance(data, Need):
+                    self._undelivered()  # An answer most often says that all has arrived.
                 if isinstance(data, bytes) and data:
                     self._on_trial = False
                     return data
@@ -400,7 +408,7 @@ class TLSStream(ByteStream):
 
     async def _refuse(self, error: TLSError) -> None:
         """Tell the peer why, and wait until it knows."""
-        with suppress(BrokenResourceError, ClosedResourceError, NotImplementedError):
+        with suppress(BrokenResourceError, ClosedResourceError, NotImplementedError, RuntimeError):
             await self._flush()
             if not isinstance(error, RaggedEOF):
                 await self.transport_stream.send_eof()
@@ -438,7 +446,10 @@ class TLSStream(ByteStream):
                 return error if self._undelivered() else None
             if self._undelivered() == 0:
                 return None
-            with suppress(BrokenResourceError, ClosedResourceError, NotImplementedError, OSError):
+            # RuntimeError: uvloop says so that its transport is broken.
+            with suppress(
+                BrokenResourceError, ClosedResourceError, NotImplementedError, OSError, RuntimeError
+            ):
                 await self.transport_stream.send_eof()
                 self._after_fin = True
             return await self._delivery()
@@ -491,10 +502,29 @@ class TLSStream(ByteStream):
         driver = self._driver
         if not driver.data_end:
             return 0
-        raw = self.extra(SocketAttribute.raw_socket, None)  # noqa: S610 - there is no SQL here
-        in_flight = unacknowledged(raw, after_fin=self._after_fin)
+        # asyncio and uvloop close a socket that is broken: what was known before holds.
+        if self._identity is not None and _identity_of(self._raw) != self._identity:
+            return driver.data_end - self._delivered
+        in_flight = unacknowledged(self._raw, after_fin=self._after_fin)
+        if in_flight is None:
+            return None
         # What was sent behind the last data, close_notify above all, does not count.
-        return None if in_flight is None else max(0, in_flight - (driver.sent - driver.data_end))
+        missing = max(0, in_flight - (driver.sent - driver.data_end))
+        if not missing:
+            self._delivered = driver.data_end
+        return missing
+
+
+def _identity_of(known: Any) -> tuple[int, int] | None:
+    """What tells a socket from all others, as its descriptor's number does not once it is closed.
+
+    None if there is no socket, or it is closed.
+    """
+    try:
+        status = os.fstat(known.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 class TLSListener(Listener[TLSStream]):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +19,7 @@ import polytls.delivery
 from polytls import RaggedEOF, TLSVersion
 from polytls.anyio import TLSAttribute, TLSStream
 from polytls.testing.conformance.lab import PATIENCE, Lab
+from polytls.testing.conformance.raw_peer import RawPeer
 
 from .over_anyio import dialled, listening
 
@@ -257,3 +260,56 @@ def test_what_an_exception_cuts_short_does_not_look_complete(run: Run, lab: Lab)
             await client.aclose()
 
     run(main)
+
+
+# --- resets ---
+
+
+@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize(
+    ("backend", "options"),
+    [("asyncio", {}), ("asyncio", {"use_uvloop": True}), ("trio", {})],
+    ids=["asyncio", "uvloop", "trio"],
+)
+def test_what_a_reset_destroyed_is_told_and_nothing_else(
+    backend: str,
+    options: dict[str, Any],
+    answered: bool,
+    lab: Lab,
+    threads: ThreadPoolExecutor,
+) -> None:
+    """asyncio and uvloop close a socket that is broken: by then nobody can ask what has arrived."""
+    length, sent = 300_000, threading.Event()
+
+    def serve() -> None:
+        plain, _ = listener.accept()
+        with plain:
+            peer = RawPeer(lab.server().create_buffer(), plain)
+            peer.drive(peer.buffer.do_handshake)
+            if answered:
+                peer.read(length)
+                peer.drive(peer.buffer.write, b"!")
+            assert sent.wait(PATIENCE)
+            peer.reset()
+
+    async def main() -> None:
+        stream = await dialled(lab, listener.getsockname()[1])
+        await stream.send(bytes(length))
+        if answered:
+            assert await stream.receive() == b"!"
+        sent.set()
+        while not serving.done():
+            await anyio.sleep(0.001)
+        serving.result()
+        await anyio.sleep(0.05)  # The loop hears of it.
+        if answered:
+            await stream.aclose()
+        else:
+            with pytest.raises(anyio.BrokenResourceError):
+                await stream.aclose()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # So little that some of the data stays with us.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)
+        serving = threads.submit(serve)
+        anyio.run(main, backend=backend, backend_options=options)
