@@ -38,7 +38,7 @@ from polytls.testing.conformance.selection import needs
 V12, V13 = TLSVersion.TLSv1_2, TLSVersion.TLSv1_3
 
 FINISHED, KEY_UPDATE, CERTIFICATE, CERTIFICATE_REQUEST, CERTIFICATE_VERIFY = 20, 24, 11, 13, 15
-ENCRYPTED_EXTENSIONS = 8
+NEW_SESSION_TICKET, ENCRYPTED_EXTENSIONS = 4, 8
 
 
 def message(kind: int, body: bytes) -> bytes:
@@ -245,7 +245,31 @@ def test_a_wrong_record_after_the_handshake_is_answered_by_its_alert(
     assert established.ended(forge(established)) is alert
 
 
-#: The same of TLS 1.2, after the handshake.
+#: What is wrong with a ticket, by its extensions and what it ends with, and what it is told by.
+TICKETS: Final[dict[str, tuple[bytes, AlertDescription]]] = {
+    "early_data twice (8446 4.2)": (
+        b"\0\x10" + b"\0\x2a\0\4\0\0\0\0" * 2,
+        AlertDescription.illegal_parameter,
+    ),
+    "an unknown extension twice (8446 4.2)": (
+        b"\0\x08" + b"\x5a\x5a\0\0" * 2,
+        AlertDescription.illegal_parameter,
+    ),
+    "cut short": (b"\0", AlertDescription.decode_error),
+    "something behind it": (b"\0\0\0", AlertDescription.decode_error),
+}
+
+
+@pytest.mark.parametrize("role", ["client"], indirect=True)
+@pytest.mark.parametrize("version", [V13], ids=["TLSv1.3"])
+@pytest.mark.parametrize("what", TICKETS)
+def test_a_ticket_that_is_wrong_is_answered_by_its_alert(established: Scene, what: str) -> None:
+    extensions, alert = TICKETS[what]
+    ticket = message(NEW_SESSION_TICKET, bytes(4) + b"\1\2\3\4\0\0\1\7" + extensions)
+    assert established.ended(established.ours.seal(HANDSHAKE, ticket)) is alert
+
+
+#: What is wrong with a record of TLS 1.2, after the handshake.
 RECORDS_OF_TLS12: Final[dict[str, tuple[Forge, AlertDescription]]] = {
     "a content type that there is not (5246 6)": (
         sealed(99, b"what is this"),
