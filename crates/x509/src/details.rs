@@ -7,7 +7,7 @@ use x509_parser::prelude::FromDer;
 
 use crate::signature::signature_in_words;
 use crate::unreadable::part;
-use crate::{Unreadable, address, printable};
+use crate::{Unreadable, address, name_in_words, printable};
 
 /// Facts in words. What cannot be read of them is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -163,7 +163,7 @@ fn constraints(certificate: &X509Certificate<'_>) -> Option<(Vec<String>, Vec<St
         GeneralName::DNSName(name) | GeneralName::RFC822Name(name) | GeneralName::URI(name) => {
             printable(name)
         }
-        GeneralName::DirectoryName(name) => printable(&name.to_string()),
+        GeneralName::DirectoryName(name) => name_in_words(name),
         GeneralName::IPAddress(bytes) => network(bytes),
         _ => "names of another kind".to_owned(),
     };

@@ -15,11 +15,15 @@ mod unreadable;
 
 use std::net::IpAddr;
 
+use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::error::X509Error;
 use x509_parser::extensions::GeneralName;
+use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
-use x509_parser::x509::SubjectPublicKeyInfo;
+use x509_parser::x509::{
+    AttributeTypeAndValue, RelativeDistinguishedName, SubjectPublicKeyInfo, X509Name,
+};
 
 pub use curve::with_named_curve;
 pub use details::{Details, details};
@@ -134,8 +138,8 @@ pub fn summarize(der: &[u8]) -> Result<Summary, Unreadable> {
         ip_addresses,
         email_addresses,
         uris,
-        subject: printable(&subject.to_string()),
-        issuer: printable(&certificate.issuer().to_string()),
+        subject: name_in_words(subject),
+        issuer: name_in_words(certificate.issuer()),
         common_name,
         subject_der: subject.as_raw().to_vec(),
         issuer_der: certificate.issuer().as_raw().to_vec(),
@@ -212,6 +216,49 @@ fn bits(number: &[u8]) -> u32 {
     let mut digits = number.iter().skip_while(|digit| **digit == 0);
     let first = digits.next().map_or(0, |digit| 8 - digit.leading_zeros());
     u32::try_from(digits.count() * 8).map_or(u32::MAX, |rest| first.saturating_add(rest))
+}
+
+/// A distinguished name, as people read it: "CN=name, O=organisation". The parser does that too, but shows its
+/// own identifiers where a name is odd.
+fn name_in_words(name: &X509Name<'_>) -> String {
+    let attribute = |attribute: &AttributeTypeAndValue<'_>| {
+        let kind = attribute.attr_type();
+        let kind = oid2abbrev(kind, oid_registry())
+            .map_or_else(|_| kind.to_id_string(), ToOwned::to_owned);
+        format!("{kind}={}", text(attribute.attr_value()))
+    };
+    let attributes = |part: &RelativeDistinguishedName<'_>| {
+        let attributes: Vec<String> = part.iter().map(attribute).collect();
+        attributes.join(" + ")
+    };
+    let parts: Vec<String> = name.iter_rdn().map(attributes).collect();
+    printable(&parts.join(", "))
+}
+
+/// What is text, whatever its kind; in hexadecimal what is none (RFC 4514 section 2.4).
+fn text(value: &Any<'_>) -> String {
+    let units = value
+        .data
+        .chunks_exact(2)
+        .map(|unit| u16::from_be_bytes([unit[0], unit[1]]));
+    match value.tag() {
+        Tag::BmpString => char::decode_utf16(units)
+            .map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect(),
+        Tag::NumericString
+        | Tag::VisibleString
+        | Tag::PrintableString
+        | Tag::GeneralString
+        | Tag::ObjectDescriptor
+        | Tag::GraphicString
+        | Tag::T61String
+        | Tag::VideotexString
+        | Tag::Utf8String
+        | Tag::Ia5String => String::from_utf8_lossy(value.data).into_owned(),
+        _ => value.data.iter().fold("#".to_owned(), |hexadecimal, byte| {
+            format!("{hexadecimal}{byte:02x}")
+        }),
+    }
 }
 
 /// Names come from strangers: nothing in them may steer a terminal.

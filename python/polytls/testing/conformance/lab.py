@@ -48,7 +48,7 @@ PATIENCE = 30.0
 DEBUG: Final = re.compile(
     r"\b(?!OpenSS[HL]\b|PowerShell\b|EdDSA\b|(Client|Server)Hello|HelloRetryRequest\b|KeyUpdate\b"
     r"|ServerKeyExchange\b|EncryptedExtensions\b|ChangeCipherSpec\b)[A-Z][a-z0-9]+[A-Z]\w*"
-    r"|(?<!\\u)\{|\w\(\w+\(|[a-z]{3}::[A-Z]|_ssl\.c|\[SSL|\bError\b"
+    r"| \{ |\w\(\w+\(|[a-z]{3}::[A-Z]|_ssl\.c|\[SSL|\bError\b"
 )
 
 #: Seconds after which the system has carried what it can.
