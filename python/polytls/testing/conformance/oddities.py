@@ -308,12 +308,12 @@ ROWS: Final = (
                 version=1,
                 subject=sequence(
                     element(0x31, sequence(oid("1.3.6.1.4.1.55738.5"), element(0x14, b"\xff\xfe"))),
-                    element(0x31, sequence(oid("2.5.4.3"), octets(b"\x01\x02"))),
+                    element(0x31, sequence(oid("2.5.4.3"), sequence(integer(1)))),
                 ),
             )
         ),
         _F.BAD_ENCODING,
-        ("the certificate of 1.3.6.1.4.1.55738.5=\ufffd\ufffd, CN=#0102 is of X.509 version 1",),
+        ("the certificate of 1.3.6.1.4.1.55738.5=\ufffd\ufffd, CN=#020101 is of X.509 version 1",),
         _NEW_VERSION,
     ),
     Row("a negative serial number", _leaf(lambda it: it.but(serial=integer(-5))), None),
