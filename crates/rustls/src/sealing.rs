@@ -10,7 +10,7 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use polytls_core::{Alert, Error, Outbound};
+use polytls_core::{Alert, Error, Outbound, records};
 use rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, KeyBlockShape, MessageDecrypter,
@@ -24,9 +24,8 @@ use rustls::{
 
 use crate::{hkdf, observe};
 
-/// Level and length of a fatal alert.
+/// The level of a fatal alert.
 const FATAL: u8 = 2;
-const ALERT_LENGTH: usize = 2;
 /// A KeyUpdate that asks for none (RFC 8446 section 4.6.3).
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 
@@ -69,7 +68,7 @@ pub(crate) fn put_alert(
     alert: Alert,
     out: &mut Outbound,
 ) -> Result<(), Error> {
-    let mut records = vec![21, 3, 3, 0, 2, FATAL, alert.0];
+    let mut told = vec![21, 3, 3, 0, 2, FATAL, alert.0];
     if let Some(sealing) = sealing {
         let mut sealing = lock(sealing);
         if sealing.closed {
@@ -87,24 +86,22 @@ pub(crate) fn put_alert(
             let sealed = sealing.encrypter.encrypt(message, number);
             sealing.next += 1;
             let sealed = sealed.map_err(|error| Error::Internal(error.to_string()))?;
-            records = std::mem::take(&mut sealing.answer);
-            records.extend(sealed.encode());
+            told = std::mem::take(&mut sealing.answer);
+            told.extend(sealed.encode());
         }
     }
-    out.space(records.len())[..records.len()].copy_from_slice(&records);
-    out.commit(records.len());
+    out.space(told.len())[..told.len()].copy_from_slice(&told);
+    out.commit(told.len());
     Ok(())
 }
 
 /// Takes back the fatal alert of rustls that lies behind the first `before` bytes of `out`, if one does,
 /// and gives what it says.
 pub(crate) fn take_alert(before: usize, out: &mut Outbound) -> Option<Alert> {
-    const RECORD: usize = 5 + ALERT_LENGTH;
-    let last = out.bytes()[before..].last_chunk::<RECORD>()?;
-    let &[21, 3, _, 0, 2, FATAL, alert] = last else {
+    let &[21, 3, _, 0, 2, FATAL, alert] = records(&out.bytes()[before..]).last()? else {
         return None;
     };
-    out.truncate(out.len() - RECORD);
+    out.truncate(out.len() - (5 + 2));
     Some(Alert(alert))
 }
 

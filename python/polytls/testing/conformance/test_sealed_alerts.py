@@ -17,6 +17,7 @@ import pytest
 from polytls import (
     AlertDescription,
     CertificateVerificationError,
+    NamedGroup,
     PeerIncompatible,
     PeerMisbehaved,
     TLSVersion,
@@ -479,3 +480,26 @@ def test_early_data_that_was_refused_may_not_come_within_a_message(
     theirs = direction13(secrets["SERVER_TRAFFIC_SECRET_0"], suite)
     told = bytes([2, AlertDescription.unexpected_message])
     assert theirs.open(sent) == (ALERT, told)
+
+
+@needs("early data", "groups")
+def test_a_client_whose_early_data_was_refused_by_another_hello_is_understood(lab: Any) -> None:
+    """What comes behind HelloRetryRequest is in the clear again (RFC 8446 4.1.2)."""
+    groups = [NamedGroup.secp256r1, NamedGroup.secp384r1]
+    client = lab.client(early_data=True, groups=groups)
+    known = lab.connect(client, lab.server(early_data=True))
+    with pytest.raises(WantReadError):
+        known.client.read(1)
+    pair = lab.pair(client, lab.server(early_data=True, groups=groups[1:]))
+    assert pair.client.write_early_data(b"early")
+    for side in (pair.client, pair.server, pair.client):
+        pair.transfer()
+        with pytest.raises(WantReadError):
+            side.do_handshake()
+    assert split(lab.outgoing(pair.client))[-1][0] == HANDSHAKE
+    pair.client.process_incoming(record(HANDSHAKE, b""))
+    with pytest.raises(PeerMisbehaved):
+        pair.client.do_handshake()
+    assert lab.outgoing(pair.client) == record(
+        ALERT, bytes([2, AlertDescription.unexpected_message])
+    )
