@@ -169,7 +169,12 @@ impl Listener {
             let work = if others_work { None } else { pool.begin_work() };
             pool = if let Some(pending) = work {
                 drop(pool);
-                self.work(pending)?
+                drop(self.work(pending)?);
+                // A callback may have been interrupted: a connection that is finished is for the next call.
+                if interrupt.should_stop() {
+                    return Err(Error::Interrupted);
+                }
+                self.lock()?
             } else if pool.led {
                 self.follow(pool, deadline, interrupt)?
             } else {
