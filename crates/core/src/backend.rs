@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::capabilities::Capabilities;
 use crate::config::{ClientConfig, ServerConfig, Version};
@@ -60,6 +61,48 @@ pub struct Statistics {
     pub hits: u64,
     /// Connections for which a client had none; tickets that a server could not use.
     pub misses: u64,
+}
+
+/// Counts what becomes of the connections of one engine: what [`Statistics`] has.
+#[derive(Debug, Default)]
+pub struct Counters {
+    full: AtomicU64,
+    resumed: AtomicU64,
+    stored: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl Counters {
+    /// A handshake is done.
+    pub fn finished(&self, resumed: bool) {
+        let counter = if resumed { &self.resumed } else { &self.full };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A session was looked for.
+    pub fn looked_for(&self, found: bool) {
+        let counter = if found { &self.hits } else { &self.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A session was kept, or given away.
+    pub fn stored(&self) {
+        self.stored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What they say now.
+    #[must_use]
+    pub fn read(&self) -> Statistics {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Statistics {
+            full: read(&self.full),
+            resumed: read(&self.resumed),
+            stored: read(&self.stored),
+            hits: read(&self.hits),
+            misses: read(&self.misses),
+        }
+    }
 }
 
 /// What belongs to one client connection, where all else belongs to its engine.

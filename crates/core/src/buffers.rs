@@ -5,7 +5,9 @@
 //! takes it. So a busy thread works in memory that is warm, however many connections it serves.
 
 use std::cell::RefCell;
+use std::fmt;
 
+use crate::memory::{Kept, Memory};
 use crate::record::{self, Front, Malformed, Stage};
 
 /// An empty buffer keeps at most this much memory.
@@ -258,51 +260,108 @@ impl Inbound {
 }
 
 /// Ciphertext for the peer.
-#[derive(Debug, Default)]
-pub struct Outbound(Window);
+#[derive(Default)]
+pub struct Outbound {
+    /// Comes first.
+    whole: Option<Kept>,
+    window: Window,
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
 
 impl Outbound {
+    fn whole_len(&self) -> usize {
+        self.whole.as_ref().map_or(0, |whole| whole.left().len())
+    }
+
     /// How many bytes wait to be sent.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.0.len()
+    pub fn len(&self) -> usize {
+        self.whole_len() + self.window.len()
     }
 
     /// Whether nothing waits to be sent.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.0.len() == 0
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
-    /// What waits to be sent.
+    /// What waits to be sent next; all of it, unless memory was given and more came behind.
+    pub(crate) fn next(&self) -> &[u8] {
+        match &self.whole {
+            Some(whole) => whole.left(),
+            None => self.window.filled(),
+        }
+    }
+
+    /// What came behind the first `length` bytes that wait to be sent, in this call of the session.
+    ///
+    /// # Panics
+    ///
+    /// If there were never as many, or memory was given in between.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        self.0.filled()
+    pub fn since(&self, length: usize) -> &[u8] {
+        &self.window.filled()[length - self.whole_len()..]
     }
 
     /// At least `room` bytes for a session to seal into; [`Self::commit`] then says how many it used.
     pub fn space(&mut self, room: usize) -> &mut [u8] {
-        self.0.space(room)
+        self.window.space(room)
     }
 
     /// Declares `written` bytes of the last [`Self::space`] to be ciphertext.
     pub fn commit(&mut self, written: usize) {
-        self.0.commit(written);
+        self.window.commit(written);
+    }
+
+    /// Puts a copy of `ciphertext` behind what waits to be sent.
+    pub fn extend(&mut self, ciphertext: &[u8]) {
+        self.window.extend(ciphertext);
+    }
+
+    /// As [`Self::extend`], without a copy if that can be.
+    pub fn give(&mut self, ciphertext: Box<dyn Memory>) {
+        if self.is_empty() && !ciphertext.bytes().is_empty() {
+            self.whole = Some(Kept::new(ciphertext));
+        } else {
+            self.extend(ciphertext.bytes());
+        }
+    }
+
+    /// All that waits to be sent, if it is the memory of one [`Self::give`] and no longer than `most`.
+    pub(crate) fn take_whole(&mut self, most: usize) -> Option<Box<dyn Memory>> {
+        let alone = self.window.len() == 0;
+        let fits = |whole: &mut Kept| alone && whole.is_whole() && whole.left().len() <= most;
+        self.whole.take_if(fits).map(Kept::into_memory)
     }
 
     /// The last `length` bytes that wait to be sent, if there are as many.
     pub fn tail_mut(&mut self, length: usize) -> Option<&mut [u8]> {
-        let start = self.len().checked_sub(length)?;
-        self.0.filled_mut().get_mut(start..)
+        let start = self.window.len().checked_sub(length)?;
+        self.window.filled_mut().get_mut(start..)
     }
 
     /// Drops what lies behind the first `length` bytes that wait to be sent.
     pub fn truncate(&mut self, length: usize) {
-        self.0.tail = self.0.tail.min(self.0.head + length);
+        let kept = length.saturating_sub(self.whole_len());
+        self.window.tail = self.window.tail.min(self.window.head + kept);
     }
 
+    /// The first `taken` bytes of [`Self::next`] are on their way.
     pub(crate) fn consume(&mut self, taken: usize) {
-        self.0.consume(taken);
+        let Some(whole) = &mut self.whole else {
+            return self.window.consume(taken);
+        };
+        whole.consume(taken);
+        if whole.left().is_empty() {
+            self.whole = None;
+        }
     }
 }
 

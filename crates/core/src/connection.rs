@@ -55,8 +55,6 @@ pub struct Connection {
     inbound: Inbound,
     /// Comes behind `inbound`.
     kept: Option<Kept>,
-    /// Comes before `outbound`.
-    whole: Option<Kept>,
     outbound: Outbound,
     rest: Rest,
     /// Early data that nobody has read yet.
@@ -103,7 +101,6 @@ impl Connection {
             role,
             inbound: Inbound::default(),
             kept: None,
-            whole: None,
             outbound: Outbound::default(),
             rest: Rest::default(),
             early: Rest::default(),
@@ -129,6 +126,12 @@ impl Connection {
     #[must_use]
     pub const fn role(&self) -> Role {
         self.role
+    }
+
+    /// [`Session::calls_python`].
+    #[must_use]
+    pub fn calls_python(&self) -> bool {
+        self.session.calls_python()
     }
 
     // --- ciphertext in ---
@@ -209,29 +212,19 @@ impl Connection {
     /// What has to be sent to the peer next; empty only if nothing has to be.
     #[must_use]
     pub fn outgoing(&self) -> &[u8] {
-        self.whole
-            .as_ref()
-            .map_or_else(|| self.outbound.bytes(), Kept::left)
+        self.outbound.next()
     }
 
     /// How many bytes have to be sent to the peer. [`Self::outgoing`] has all of them, but for what
     /// is sealed after a [`Self::write_to`].
     #[must_use]
     pub fn outgoing_len(&self) -> usize {
-        self.outbound.len() + self.whole.as_ref().map_or(0, |whole| whole.left().len())
+        self.outbound.len()
     }
 
     /// The first `sent` bytes of [`Self::outgoing`] are on their way.
     pub fn consume_outgoing(&mut self, sent: usize) {
-        match &mut self.whole {
-            None => self.outbound.consume(sent),
-            Some(whole) => {
-                whole.consume(sent);
-                if whole.left().is_empty() {
-                    self.whole = None;
-                }
-            }
-        }
+        self.outbound.consume(sent);
     }
 
     // --- the handshake ---
@@ -337,6 +330,7 @@ impl Connection {
     /// As [`Self::export`].
     pub fn server_certificate(&self) -> Result<Vec<u8>, Error> {
         self.check()?;
+        const UNTOLD: Error = Error::Misuse("the library does not tell the server's certificate");
         if self.is_handshaking() {
             return Err(Error::Misuse(
                 "the handshake is not complete: there is nothing to bind to yet",
@@ -344,11 +338,9 @@ impl Connection {
         }
         let found = match self.role {
             Role::Client => self.session.facts().peer_chain.into_iter().next(),
-            Role::Server => self.session.own_certificate(),
+            Role::Server => self.session.own_certificate()?,
         };
-        found.ok_or(Error::Misuse(
-            "the library does not tell the server's certificate",
-        ))
+        found.ok_or(UNTOLD)
     }
 
     // --- plaintext ---

@@ -49,6 +49,9 @@ pub enum Error {
     Internal(String),
     /// Our private key, which is elsewhere, has not signed.
     Signer(SignerFailure),
+    /// The application's code has cut a call of the library short (a signal's handler that raised), and
+    /// nobody knows how far that had come.
+    CutShort(Option<Cause>),
 }
 
 /// Why, and which, certificate was not accepted.
@@ -241,6 +244,7 @@ impl Error {
         match self {
             Self::Certificate(failure) => failure.cause.as_ref(),
             Self::Signer(failure) => failure.cause.as_ref(),
+            Self::CutShort(cause) => cause.as_ref(),
             _ => None,
         }
     }
@@ -250,6 +254,7 @@ impl Error {
         match self {
             Self::Certificate(failure) => failure.cause.take(),
             Self::Signer(failure) => failure.cause.take(),
+            Self::CutShort(cause) => cause.take(),
             _ => None,
         }
     }
@@ -285,6 +290,9 @@ impl fmt::Display for Error {
             } => f.write_str("the peer ended the connection without close_notify"),
             Self::Internal(why) => write!(f, "internal error: {why}"),
             Self::Signer(failure) => write!(f, "the signer has not signed: {}", failure.message),
+            Self::CutShort(_) => {
+                f.write_str("internal error: a signal's handler has raised amid a call")
+            }
         }
     }
 }

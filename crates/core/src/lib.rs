@@ -35,7 +35,9 @@ mod session;
 pub mod sni;
 
 pub use alert::Alert;
-pub use backend::{Backend, ClientEngine, Effective, Parameters, ServerEngine, Statistics};
+pub use backend::{
+    Backend, ClientEngine, Counters, Effective, Parameters, ServerEngine, Statistics,
+};
 pub use buffers::Outbound;
 pub use connection::{Connection, INCOMING_LIMIT, OUTGOING_LIMIT, Refused, Role};
 pub use error::{Cause, CertificateFailure, Error, SignerFailure, Turn, VerificationFailure};

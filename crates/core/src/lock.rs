@@ -28,14 +28,16 @@ fn this_thread() -> usize {
 pub enum Barred {
     /// This process was forked from the one that made it.
     Inherited,
-    /// This thread has it: it is in a callback.
+    /// This thread has it: it is in a callback, or in a signal's handler.
     Within,
 }
 
 impl Barred {
     /// What a call gets that finds [`Self::Within`].
-    pub const WITHIN: Error =
-        Error::Misuse("a callback cannot use the connection that it is called for");
+    pub const WITHIN: Error = Error::Misuse(
+        "a callback cannot use the connection that it is called for, nor can a signal handler use one \
+         that it has interrupted in the middle of a call: call again later",
+    );
 }
 
 /// See the module.

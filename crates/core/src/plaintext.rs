@@ -154,14 +154,42 @@ impl<'a> Sink<'a> {
         assert!(content < length, "a record holds its content type as well");
         if self.is_direct(length) {
             self.filled += content;
-            return;
+        } else {
+            self.committed(content);
         }
+    }
+
+    fn committed(&mut self, content: usize) {
         let came_first = self.rest.is_empty();
         self.rest.0.commit(content);
         if came_first {
             let filled = self.filled;
             self.filled += self.rest.take(&mut self.room.content()[filled..]);
         }
+    }
+
+    /// Memory for a content of `most` bytes at the most: the caller's own if there is as much, and nothing to
+    /// be delivered first. [`Self::came`] then says how long it is.
+    pub fn space(&mut self, most: usize) -> &mut [u8] {
+        if self.has_room(most) {
+            &mut self.room.memory[self.filled..][..most]
+        } else {
+            &mut self.rest.0.space(most)[..most]
+        }
+    }
+
+    /// The first `content` bytes of the last [`Self::space`], which had `most`, are plaintext.
+    pub fn came(&mut self, most: usize, content: usize) {
+        assert!(content <= most, "more than there was room for");
+        if self.has_room(most) {
+            self.filled += content;
+        } else {
+            self.committed(content);
+        }
+    }
+
+    fn has_room(&self, most: usize) -> bool {
+        self.rest.is_empty() && most <= self.room.len() - self.filled
     }
 
     /// A content is shorter than `length`, so one byte of scratch is enough.

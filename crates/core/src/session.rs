@@ -163,10 +163,20 @@ pub trait Session: Send {
     /// be wiped, as far as that can be done; facts, lineage and own certificate stay.
     fn forget_keys(&mut self) {}
 
-    /// The certificate this side is known by on this connection, DER; `None` where the library
-    /// cannot tell. Called after the handshake only.
-    fn own_certificate(&self) -> Option<Vec<u8>> {
-        None
+    /// The certificate this side is known by on this connection, DER; `None` without one, and where the
+    /// library cannot tell. Called after the handshake only.
+    ///
+    /// # Errors
+    ///
+    /// Why the library cannot tell, where there is more to be said. The connection stays as it is.
+    fn own_certificate(&self) -> Result<Option<Vec<u8>>, Error> {
+        Ok(None)
+    }
+
+    /// Whether it is made of Python's objects. A thread that holds the interpreter then keeps it for the
+    /// calls that seal and open data, which give it up themselves while they work.
+    fn calls_python(&self) -> bool {
+        false
     }
 }
 

@@ -59,6 +59,14 @@ impl NameTable {
     }
 }
 
+impl NameTable {
+    /// All that [`Self::candidates`] can give.
+    pub fn choices(&self) -> impl Iterator<Item = &[usize]> {
+        let named = self.exact.values().chain(self.wildcard.values());
+        named.chain([&self.fallback]).map(Vec::as_slice)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

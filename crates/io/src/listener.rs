@@ -313,35 +313,62 @@ impl Listener {
         if let Some(listener) = &watch.listener
             && ready.last() == Some(&true)
         {
-            let limit = self.settings.handshake_limit;
-            for _ in 0..ACCEPT_BATCH {
-                if !pool.has_place(limit) {
-                    break;
+            pool = self.accept_batch(pool, listener)?;
+        }
+        Ok(pool)
+    }
+
+    /// Takes what waits in the kernel's queue, as far as there is room.
+    fn accept_batch<'a>(
+        &'a self,
+        mut pool: MutexGuard<'a, Pool>,
+        listener: &OwnedFd,
+    ) -> Result<MutexGuard<'a, Pool>, Error> {
+        let limit = self.settings.handshake_limit;
+        let mut accepted = Vec::new();
+        let mut fault = None;
+        while accepted.len() < ACCEPT_BATCH && pool.has_place(limit) {
+            match socket::accept(listener) {
+                Ok(Some(client)) => {
+                    if let Some(pending) = pool.make_room(limit) {
+                        self.shared
+                            .note_failure(&pending, &"it gave way to another client");
+                    }
+                    pool.working += 1;
+                    accepted.push(client);
                 }
-                match socket::accept(listener) {
-                    Ok(Some((socket, peer))) => {
-                        if let Some(pending) = pool.make_room(limit) {
-                            self.shared
-                                .note_failure(&pending, &"it gave way to another client");
-                        }
-                        let stream = self.begin(socket, peer)?;
-                        let pending = Pending::new(stream, self.settings.handshake_timeout);
-                        pool.ready.push_back(pending);
-                    }
-                    Ok(None) => break,
-                    Err(errno) if socket::is_shortage(errno) => {
-                        if pool.pause() {
-                            return Err(errno.into());
-                        }
-                        break;
-                    }
-                    // There is something to do first.
-                    Err(_) if !pool.ready.is_empty() || !pool.finished.is_empty() => break,
-                    Err(errno) => return Err(errno.into()),
+                Ok(None) => break,
+                Err(errno) => {
+                    let shortage = socket::is_shortage(errno);
+                    let alone = if shortage {
+                        pool.pause()
+                    } else {
+                        // Otherwise there is something to do first.
+                        accepted.is_empty() && pool.ready.is_empty() && pool.finished.is_empty()
+                    };
+                    fault = alone.then_some(errno);
+                    break;
                 }
             }
         }
-        Ok(pool)
+        // Not under the lock: to make a session may run the application's code.
+        drop(pool);
+        let count = accepted.len();
+        let begun: Result<Vec<Stream>, Error> = accepted
+            .into_iter()
+            .map(|(socket, peer)| self.begin(socket, peer))
+            .collect();
+        let mut pool = self.lock_anyway();
+        pool.working -= count;
+        if pool.socket.is_none() {
+            drop(pool);
+            return Err(Error::Closed);
+        }
+        for stream in begun? {
+            let pending = Pending::new(stream, self.settings.handshake_timeout);
+            pool.ready.push_back(pending);
+        }
+        fault.map_or(Ok(pool), |errno| Err(errno.into()))
     }
 
     /// Changes the backlog, and nothing else.

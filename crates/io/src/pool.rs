@@ -108,8 +108,8 @@ pub(crate) struct Pool {
     pub(crate) ready: VecDeque<Pending>,
     waiting: Vec<Pending>,
     leaving: Vec<Pending>,
-    /// Handshakes some thread works on without the lock.
-    working: usize,
+    /// Handshakes some thread works on, or is about to begin, without the lock.
+    pub(crate) working: usize,
     /// Threads that do nothing but work on handshakes, and how many of them are free to.
     pub(crate) workers: usize,
     pub(crate) idle: usize,

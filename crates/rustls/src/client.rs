@@ -20,10 +20,10 @@ use crate::lineage::{self, Admitted, Number, Place, Port, not_resumable};
 use crate::observe::{Observed, observing};
 use crate::provider::Selection;
 use crate::remembered::{self, ClientSessions};
-use crate::resumption::Counters;
 use crate::session::RustlsSession;
 use crate::verifier::ServerJudge;
 use crate::{secrets, server};
+use polytls_core::Counters;
 
 /// Everything the connections of one client context share.
 #[derive(Debug)]

@@ -14,9 +14,9 @@ use rustls::sign::CertifiedKey;
 
 use crate::hello::ServerHello;
 use crate::lineage::{Last, Lineage, Number, Place, Remake, ToOffer};
-use crate::resumption::Counters;
 use crate::sealing::Sealed;
 use crate::secrets::{Exporter, HandshakeSecrets};
+use polytls_core::Counters;
 
 /// One connection's view, kept by its session and lent to the thread for each call; boxed, as it
 /// goes to and fro with every record.

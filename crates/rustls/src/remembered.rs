@@ -18,7 +18,8 @@ use rustls::pki_types::ServerName;
 
 use crate::lineage::{self, Last, Lineage, Number, Place, Port, ToOffer};
 use crate::observe;
-use crate::resumption::{Counters, Term, limit};
+use crate::resumption::{Term, limit};
+use polytls_core::Counters;
 
 /// Tickets kept per server; a TLS 1.3 ticket is used once (RFC 8446 appendix C.4).
 const TICKETS_PER_SERVER: usize = 8;

@@ -11,7 +11,6 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use lru::LruCache;
 use polytls_core::clock::Clock;
 use polytls_core::config::{Secret, ServerConfig, TicketKeys};
 use polytls_core::fork::PerProcess;
-use polytls_core::{Error, Statistics};
+use polytls_core::{Counters, Error};
 use rustls::pki_types::UnixTime;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, StoresServerSessions};
 
@@ -81,45 +80,6 @@ impl Term {
 impl fmt::Debug for Term {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Term")
-    }
-}
-
-/// What became of the connections of one engine, and of the sessions for them.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    full: AtomicU64,
-    resumed: AtomicU64,
-    stored: AtomicU64,
-    hits: AtomicU64,
-    misses: AtomicU64,
-}
-
-impl Counters {
-    /// A handshake is done.
-    pub(crate) fn finished(&self, resumed: bool) {
-        let counter = if resumed { &self.resumed } else { &self.full };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A session was looked for.
-    pub(crate) fn looked_for(&self, found: bool) {
-        let counter = if found { &self.hits } else { &self.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn stored(&self) {
-        self.stored.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn read(&self) -> Statistics {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Statistics {
-            full: read(&self.full),
-            resumed: read(&self.resumed),
-            stored: read(&self.stored),
-            hits: read(&self.hits),
-            misses: read(&self.misses),
-        }
     }
 }
 

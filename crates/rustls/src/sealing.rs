@@ -98,7 +98,7 @@ pub(crate) fn put_alert(
 /// Takes back the fatal alert of rustls that lies behind the first `before` bytes of `out`, if one does,
 /// and gives what it says.
 pub(crate) fn take_alert(before: usize, out: &mut Outbound) -> Option<Alert> {
-    let &[21, 3, _, 0, 2, FATAL, alert] = records(&out.bytes()[before..]).last()? else {
+    let &[21, 3, _, 0, 2, FATAL, alert] = records(out.since(before)).last()? else {
         return None;
     };
     out.truncate(out.len() - (5 + 2));

@@ -17,10 +17,10 @@ use crate::hello::Hellos;
 use crate::identity::{Chooser, certified_key};
 use crate::observe::{self, Observed};
 use crate::provider::Selection;
-use crate::resumption::Counters;
 use crate::session::RustlsSession;
 use crate::verifier::ClientJudge;
 use crate::{resumption, secrets};
+use polytls_core::Counters;
 
 /// Our clock in rustls's terms.
 #[derive(Debug)]

@@ -327,7 +327,7 @@ impl<S: Side> RustlsSession<S> {
         if self.again.is_some() {
             self.judge_resumed(before, out)?;
         }
-        let flight = &out.bytes()[before..];
+        let flight = out.since(before);
         if S::IS_CLIENT && was_handshaking {
             self.hellos.was_sent(flight);
         } else if !S::IS_CLIENT && was_handshaking {
@@ -340,7 +340,7 @@ impl<S: Side> RustlsSession<S> {
             self.early.was_taken();
         }
         if was_handshaking && !self.is_handshaking() {
-            self.completed(&out.bytes()[before..]);
+            self.completed(out.since(before));
         }
         // rustls remembers where in the records an incomplete message began, so it goes on with it.
         if received.consumed == records.len() && !received.peer_closed {
@@ -410,7 +410,7 @@ impl<S: Side> Session for RustlsSession<S> {
             self.end(ending, out)
         })?;
         self.early.was_sent(written);
-        self.hellos.was_sent(&out.bytes()[before..]);
+        self.hellos.was_sent(out.since(before));
         Ok(written)
     }
 
@@ -559,9 +559,10 @@ impl<S: Side> Session for RustlsSession<S> {
         }
     }
 
-    fn own_certificate(&self) -> Option<Vec<u8>> {
-        let identity = self.observed()?.identity.as_ref()?;
-        identity.cert.first().map(|leaf| leaf.to_vec())
+    fn own_certificate(&self) -> Result<Option<Vec<u8>>, Error> {
+        let identity = self.observed().and_then(|seen| seen.identity.as_ref());
+        let leaf = identity.and_then(|identity| identity.cert.first());
+        Ok(leaf.map(|leaf| leaf.to_vec()))
     }
 
     fn update_keys(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {

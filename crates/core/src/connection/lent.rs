@@ -150,16 +150,13 @@ impl Connection {
         self.updates = 0;
         let sealed = guarded(|| self.session.seal_into(from, into.bytes_mut()));
         sealed.map_err(|error| self.fail(error))?;
-        self.whole = Some(Kept::new(into));
+        self.outbound.give(into);
         Ok(true)
     }
 
-    /// All that has to be sent, if it is the memory of one [`Self::write_to`] and no longer than
-    /// `most`.
+    /// All that has to be sent, if it is in one piece of memory of its own, as [`Self::write_to`] leaves it,
+    /// and no longer than `most`.
     pub fn take_whole(&mut self, most: usize) -> Option<Box<dyn Memory>> {
-        let alone = |whole: &mut Kept| {
-            whole.is_whole() && whole.left().len() <= most && self.outbound.is_empty()
-        };
-        self.whole.take_if(alone).map(Kept::into_memory)
+        self.outbound.take_whole(most)
     }
 }
