@@ -8,7 +8,7 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from .cases import BASE
-from .marks import MARKS
+from .marks import marks_of
 from .report import Report
 
 __all__ = ["draw"]
@@ -59,7 +59,7 @@ def _ratios(report: Report) -> str:
         good = [figures.ratio(name, BASE) for name in series]
         if not figures.case.more:
             good = [None if it is None else 1 / it for it in good]
-        marks = [m for m in MARKS if m.case == figures.case.name and m.of == "ssl"]
+        marks = [m for m in marks_of(report.ours, figures.case.name) if m.of == "ssl"]
         mark = next((m.bound if m.least else 1 / m.bound for m in marks), None)
         if good[0] is not None:
             rows.append(Row(figures.case.name, good, mark))
@@ -75,7 +75,7 @@ def _floors(report: Report) -> str:
         if figures.case.floor is None:
             continue
         shares = [figures.ratio(name, figures.case.floor[0]) for name in series]
-        marks = [m for m in MARKS if m.case == figures.case.name and m.of == "floor"]
+        marks = [m for m in marks_of(report.ours, figures.case.name) if m.of == "floor"]
         mark = next((m.bound for m in marks), None)
         if shares[0] is not None:
             label = f"{figures.case.name} / {figures.case.floor[0]}"

@@ -1,5 +1,5 @@
 """What polytls is held to: `make bench-check` fails below a mark. Ratios are those of one run, with
-the default implementation; machines that are busy with something else prove nothing."""
+the implementation that it is for; machines that are busy with something else prove nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from .rounds import Figures
 
-__all__ = ["MARKS", "Mark"]
+__all__ = ["MARKS", "Mark", "marks_of"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Mark:
     bound: float
     #: Whether it is a least or a most.
     least: bool = True
+    #: The implementation that it is for, as the report calls it.
+    library: str = "polytls/rustls"
 
     def value(self, figures: Figures, name: str, base: str) -> float | None:
         """What is held against it; None where it was not measured."""
@@ -74,4 +76,19 @@ MARKS: list[Mark] = [
     Mark("memory of an idle pair", "ssl", 0.4, least=False),
     Mark("import", "ssl", 1.5, least=False),
     Mark("second client context, system's trust", "figure", 0.2, least=False),
+    *(
+        Mark(case, "ssl", bound, library="polytls/stdlib")
+        for case, bound in {
+            "bulk 1,400 B, methods": 0.65,
+            "bulk 16 KiB, methods": 0.85,
+            "bulk 256 KiB, methods": 0.85,
+            "full handshakes, X25519": 0.9,
+        }.items()
+    ),
+    Mark("memory of an idle pair", "ssl", 1.5, least=False, library="polytls/stdlib"),
 ]
+
+
+def marks_of(library: str, case: str) -> list[Mark]:
+    """Return the marks that a library is held to in a case."""
+    return [mark for mark in MARKS if (mark.library, mark.case) == (library, case)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .cases import BASE, CASES
-from .marks import MARKS, Mark
+from .marks import Mark, marks_of
 from .rounds import Figures
 from .scaling import Table
 
@@ -75,7 +75,7 @@ class Report:
         ratio = figures.ratio(self.ours, BASE)
         spread = figures.spread(self.ours, BASE)
         share = figures.ratio(self.ours, floor)
-        marks = _marks(figures)
+        marks = marks_of(self.ours, figures.case.name)
         return [
             case.name,
             case.unit,
@@ -93,7 +93,7 @@ class Report:
         return [
             f"{figures.case.name}: {mark}, found {_number(mark.value(figures, self.ours, BASE))}"
             for figures in self.figures
-            for mark in _marks(figures)
+            for mark in marks_of(self.ours, figures.case.name)
             if not self._met(mark, figures)
         ]
 
@@ -206,10 +206,6 @@ class Printer:
             for at, (cell, width) in enumerate(zip(cells, self._widths, strict=True))
         ]
         print("".join(padded).rstrip(), flush=True)
-
-
-def _marks(figures: Figures) -> list[Mark]:
-    return [mark for mark in MARKS if mark.case == figures.case.name]
 
 
 def _number(value: float | None) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 import polytls
 from polytls import _native
-from polytls.engines.rustls_socket import RustlsSocket
+from polytls.engines.native_socket import ExtendedSocket, NativeSocket
 from polytls.insecure import SecurityWarning
 from polytls.testing import CertificateAuthority, tie
 
@@ -36,21 +36,22 @@ def ends() -> Iterator[tuple[Any, Any]]:
 
 def test_sockets_are_made_by_contexts_alone(ends: Any) -> None:
     client, _ = ends
-    assert type(client) is RustlsSocket
-    for make in (RustlsSocket, _native.TLSSocket, _native.SocketHandle, type(client)):
+    assert type(client) is ExtendedSocket
+    for make in (NativeSocket, ExtendedSocket, _native.TLSSocket, _native.SocketHandle):
         with pytest.raises(TypeError):
             make()  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="final"):
-        type("Mine", (RustlsSocket,), {})
+    for kind in (NativeSocket, ExtendedSocket):
+        with pytest.raises(TypeError, match="final"):
+            type("Mine", (kind,), {})
     with SERVER.connect(("localhost", 0)) as listener:
-        assert type(listener) is RustlsSocket
+        assert type(listener) is ExtendedSocket
         address = ("localhost", listener.getsockname()[1])
         dialling = threading.Thread(target=lambda: CLIENT.connect(address).close(force=True))
         dialling.start()
         accepted, _ = listener.accept()
         dialling.join()
         with accepted:
-            assert type(accepted) is RustlsSocket
+            assert type(accepted) is ExtendedSocket
 
 
 def test_a_local_socket_has_no_host_and_port_and_says_so(ends: Any) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import polytls
 from polytls import RaggedEOF, TLSError, WantReadError
 from polytls.streams import UnwrappedSocket, UnwrappedStream, wrap
-from polytls.testing import CertificateAuthority, tie
+from polytls.testing import CertificateAuthority
 from polytls.testing.conformance.lab import HOST, PATIENCE, Lab
 
 NAMES = ("rustls", "stdlib")
@@ -350,13 +350,3 @@ def test_a_stream_that_is_given_back_is_itself_but_for_what_it_holds() -> None:
     assert stream.send(b"x") == 1
     stream.close()
     assert below.closed
-
-
-def test_the_buffer_shows_what_it_has_not_processed(labs: dict[str, Lab]) -> None:
-    pair = tie(labs["stdlib"].client().create_buffer(HOST), labs["stdlib"].server().create_buffer())
-    client: Any = pair.client
-    server: Any = pair.server
-    server.process_incoming(goodbye(client) + PLAIN)
-    assert server.read(1) == b""
-    assert server.unprocessed == PLAIN
-    assert server.incoming_bytes_buffered() == len(PLAIN)

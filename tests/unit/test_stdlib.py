@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import ssl
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,6 @@ import pytest
 import polytls
 from polytls import (
     DEFAULT_CIPHER_LIST,
-    AlertDescription,
     AlertReceived,
     Certificate,
     CertificateVerificationError,
@@ -27,7 +28,6 @@ from polytls import (
     ConfigurationError,
     NamedGroup,
     NextProtocol,
-    NotTLSError,
     PeerIncompatible,
     PeerMisbehaved,
     PeerRejectedCertificate,
@@ -39,21 +39,11 @@ from polytls import (
     TLSServerConfiguration,
     TLSVersion,
     TrustStore,
-    VerificationFailure,
     WantReadError,
     insecure,
 )
-from polytls.certificates import trust_data
-from polytls.engines.stdlib import credentials, encodings, openssl_names
-from polytls.engines.stdlib.errors import blame
-from polytls.engines.stdlib.records import (
-    MALFORMED,
-    front,
-    is_only_hello,
-    last_alert,
-    plain_alert,
-)
-from polytls.engines.stdlib.verdict import Judge
+from polytls.engines.native_socket import NativeSocket
+from polytls.engines.stdlib import credentials, encodings
 from polytls.streams import wrap
 from polytls.testing import CertificateAuthority, KeyType, Pair, tie
 
@@ -332,14 +322,18 @@ def by_ssl(
 
 
 @pytest.mark.parametrize("sessions", [None, SessionCache()], ids=["off", "on"])
+@pytest.mark.parametrize("capped", ["client", "server"])
 def test_a_server_without_sessions_keeps_none_for_clients_without_tickets(
-    sessions: SessionCache | None,
+    sessions: SessionCache | None, capped: str
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_TICKET
     context.load_verify_locations(cadata=CA.certificate_der)
-    ours = server(sessions=sessions)
+    if capped == "client":
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        ours = server(sessions=sessions)
+    else:
+        ours = server(sessions=sessions, highest_supported_version=V12)
     first, _kept = by_ssl(ours, None, context)  # OpenSSL forgets it with a side that is dropped.
     again, _ = by_ssl(ours, first.session, context)
     assert again.session_reused is (sessions is not None)
@@ -377,66 +371,7 @@ def test_a_resumed_client_knows_the_whole_chain_of_its_server() -> None:
     assert len(seen[0].peer_chain or ()) == 2
 
 
-# --- errors, from numbers and constants alone ---
-
-
-@pytest.mark.parametrize("goes_on", [False, True], ids=["sends", "goes on"])
-@pytest.mark.parametrize("role", ["client", "server"])
-@each_version
-def test_a_judgement_that_is_interrupted_is_none(
-    version: TLSVersion, role: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    judge = Judge.judge
-    judged_by = {"client": "server", "server": "client"}[role]
-
-    def interrupted(self: Judge, *given: Any) -> Any:
-        if self.role == judged_by:
-            raise KeyboardInterrupt  # As a signal's handler does anywhere.
-        return judge(self, *given)
-
-    monkeypatch.setattr(Judge, "judge", interrupted)
-    a_client = client(certificate_chain=CA.issue("client.example"), **only(version)).create_buffer(
-        HOST
-    )
-    asked = {"trust_store": CA.trust_store()} if role == "server" else {}
-    a_server = server(**asked).create_buffer()
-    judging, judged = (a_client, a_server) if role == "client" else (a_server, a_client)
-    while True:
-        with suppress(WantReadError):
-            judged.do_handshake()
-        if sent := judged.process_outgoing(1 << 20):
-            judging.process_incoming(sent)
-        try:
-            judging.do_handshake()
-        except WantReadError:
-            judged.process_incoming(judging.process_outgoing(1 << 20))
-        except KeyboardInterrupt:
-            break
-    if goes_on:
-        with pytest.raises(CertificateVerificationError, match="KeyboardInterrupt"):
-            judging.do_handshake()
-    assert judging.process_outgoing(1 << 20) == b""
-    assert judging.info.version is None
-    for call in (judging.do_handshake, lambda: judging.write(b"data"), lambda: judging.read(1)):
-        with pytest.raises(CertificateVerificationError, match="KeyboardInterrupt"):
-            call()
-    assert judging.process_outgoing(1 << 20) == b""
-
-
-def ssl_error(kind: type[ssl.SSLError] = ssl.SSLError, **facts: Any) -> ssl.SSLError:
-    error = kind(1, "words that nobody should read")
-    for name, value in {"reason": None, **facts}.items():
-        setattr(error, name, value)
-    return error
-
-
-def test_every_alert_that_openssl_names_is_told_by_its_number() -> None:
-    numbers = {alert.value for alert in openssl_names.ALERTS.values()}
-    assert numbers == {each.value for each in AlertDescription} - {0, 121}
-    for reason, alert in openssl_names.ALERTS.items():
-        error = blame(ssl_error(reason=reason))
-        assert isinstance(error, AlertReceived)
-        assert error.alert is alert
+# --- alerts ---
 
 
 def test_alerts_are_read_from_the_wire_where_they_are_in_the_clear() -> None:
@@ -453,82 +388,9 @@ def test_alerts_are_read_from_the_wire_where_they_are_in_the_clear() -> None:
             assert caught.value.alert == number
 
 
-def test_the_same_peer_gets_the_same_error_from_every_reason_of_verification() -> None:
-    assert set(openssl_names.REASONS.values()) == set(VerificationFailure) - {
-        VerificationFailure.NO_CERTIFICATE,
-        VerificationFailure.OTHER,
-        VerificationFailure.PIN_MISMATCH,
-        VerificationFailure.REFUSED_BY_VERIFIER,
-    }
-    # The system's certificates are OpenSSL's: the reason is, too.
-    judge = Judge("server", trust_data(None, "stdlib"), None, checks_hostname=True)
-    for code in range(120):
-        error = blame(
-            ssl_error(ssl.SSLCertVerificationError, verify_code=code, verify_message="said"),
-            hostname=HOST,
-            chain=[CHAIN.leaf[0].buffer or b""],
-            judge=judge,
-        )
-        assert type(error) is CertificateVerificationError
-        assert error.reason is openssl_names.REASONS.get(code, VerificationFailure.OTHER)
-        assert error.hostname == HOST
-        assert error.chain == (CHAIN.leaf[0].buffer,)
-        assert "\n" not in str(error)
-
-
-@pytest.mark.parametrize(
-    ("reason", "kind"),
-    [
-        ("NO_SHARED_CIPHER", PeerIncompatible),
-        ("BAD_SIGNATURE", PeerMisbehaved),
-        ("SOMETHING_NEW", PeerMisbehaved),
-        (None, PeerMisbehaved),
-        ("INTERNAL_ERROR", TLSError),
-    ],
-)
-def test_other_reasons_say_whose_fault_it_was(reason: str | None, kind: type[TLSError]) -> None:
-    assert type(blame(ssl_error(reason=reason))) is kind
-
-
-def test_a_client_without_a_certificate_is_told_of_by_the_judge() -> None:
-    judge = Judge("client", trust_data(CA.trust_store(), "stdlib"), None, checks_hostname=False)
-    error = blame(ssl_error(reason="PEER_DID_NOT_RETURN_A_CERTIFICATE"), judge=judge)
-    assert type(error) is CertificateVerificationError
-    assert error.reason is VerificationFailure.NO_CERTIFICATE
-
-
 # --- what is written twice, here and in Rust, says the same ---
 
 RUSTLS = polytls.implementation("rustls")
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"HTTP/1.1 400 Bad Request\r\n",
-        b"GET / HTTP/1.1\r\n",
-        b"220 mail.example ESMTP\r\n",
-        b"* OK ready\r\n",
-        b"+OK ready\r\n",
-        b"SSH-2.0-OpenSSH\r\n",
-        b"PRI * HTTP/2.0\r\n",
-        b"\0\1\2\3\4\5\6\7\x08",
-        b"\x17\x02\x00\x00\x00",
-    ],
-    ids=lambda data: ascii(data[:8]),
-)
-def test_what_is_no_tls_is_described_in_the_same_words(data: bytes) -> None:
-    errors = []
-    for made in (STDLIB, RUSTLS):
-        context = made.client_context(TLSClientConfiguration(trust_store=CA.trust_store()))
-        buffer = context.create_buffer(HOST)
-        with pytest.raises(WantReadError):
-            buffer.do_handshake()
-        buffer.process_incoming(data)
-        with pytest.raises(NotTLSError) as caught:
-            buffer.do_handshake()
-        errors.append(str(caught.value))
-    assert errors[0] == errors[1]
 
 
 CUT = b"-----BEGIN CERTIFICATE-----\nAAAA\n"
@@ -569,63 +431,6 @@ def test_what_is_no_certificate_or_key_is_refused_in_the_same_words(data: bytes,
             made.server_context(TLSServerConfiguration([SigningChain(leaf)]))
         said.append(str(caught.value).removeprefix(f"{made.name}: "))
     assert said[0] == said[1]
-
-
-def test_records_are_told_by_their_header() -> None:
-    for data, expected in (
-        (b"\x16\x03\x01\x00", 0),
-        (b"\x16\x03\x01\x00\x01", 0),
-        (b"\x16\x03\x01\x00\x01\x09\x09", 6),
-        (b"\x16\x02\x01\x00\x01\x09", MALFORMED),
-        (b"\x13\x03\x01\x00\x01\x09", MALFORMED),
-        (b"\x17\x03\x03\x48\x00", 0),
-        (b"\x17\x03\x03\x48\x01", MALFORMED),
-    ):
-        assert front(bytearray(b"before" + data), 6) == expected
-    assert plain_alert(b"\x15\x03\x03\x00\x02\x02\x28") == 40
-    assert plain_alert(b"\x15\x03\x03\x00\x02\x01\x28") is None, "a warning"
-    assert plain_alert(b"\x15\x03\x03\x00\x1a" + bytes(26)) is None, "an encrypted one"
-
-
-def record(kind: int, content: bytes) -> bytes:
-    return bytes([kind, 3, 3]) + len(content).to_bytes(2, "big") + content
-
-
-def message(kind: int, length: int) -> bytes:
-    return bytes([kind]) + length.to_bytes(3, "big") + bytes(length)
-
-
-@pytest.mark.parametrize(
-    ("flight", "hello"),
-    [
-        ([], True),
-        ([record(22, message(1, 500))], True),
-        ([record(20, b"\x01"), record(22, message(1, 500))], True),
-        ([record(22, message(1, 20_000)[:16384]), record(22, message(1, 20_000)[16384:])], True),
-        ([record(21, b"\x02\x28")], True),
-        ([record(22, message(16, 32))], False),
-        ([record(22, message(11, 900) + message(16, 32))], False),
-        ([record(22, message(1, 500) + message(16, 32))], False),
-        ([record(22, message(1, 500)), record(22, message(11, 900))], False),
-        ([record(22, message(1, 500)[:-1])], False),
-        ([record(22, message(1, 500)), record(23, bytes(40))], False),
-        ([record(20, b"\x01"), record(23, bytes(74))], False),
-    ],
-)
-def test_what_leaves_before_a_verdict_is_client_hello(flight: list[bytes], hello: bool) -> None:
-    assert is_only_hello(b"".join(flight)) is hello
-
-
-def test_of_a_flight_that_failed_its_alert_leaves_alone() -> None:
-    finished, plain, sealed = record(23, bytes(53)), record(21, b"\x02\x28"), record(23, bytes(19))
-    for flight, expected in (
-        ([], b""),
-        ([finished], b""),
-        ([record(22, message(16, 32)), record(20, b"\x01"), plain], plain),
-        ([record(20, b"\x01"), finished, sealed], sealed),
-        ([sealed, finished], b""),
-    ):
-        assert last_alert(b"".join(flight)) == expected
 
 
 # --- streams ---
@@ -690,29 +495,165 @@ def test_answers_that_a_peer_asks_for_and_does_not_take_do_not_pile_up_for_ever(
     assert asked.outgoing_bytes_buffered() < 1 << 20
 
 
-def test_a_peer_cannot_make_a_client_look_for_sessions_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+# --- what the session does to the object of `ssl` ---
+
+
+class Watched:
+    """An object of `ssl`, watched. `interrupted`: the calls that a handler raises in."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.looks = 0
+        self.interrupted: dict[str, BaseException] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.inner, name)
+        if name == "session":
+            self.looks += 1
+        if name not in ("read", "write", "do_handshake"):
+            return found
+
+        def call(*given: Any) -> Any:
+            done: Any = None
+            with suppress(ssl.SSLWantReadError):
+                done = found(*given)
+            # As `ssl` does where a signal's handler has raised: what the call came to is lost.
+            if name in self.interrupted:
+                raise self.interrupted.pop(name)
+            if done is None and name != "write":
+                return found(*given)
+            return done
+
+        return call
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[Watched]:
+    """The objects of all connections, as they are made."""
+    made: list[Watched] = []
+    wrap_bio = ssl.SSLContext._wrap_bio  # type: ignore[attr-defined]
+
+    def wrap(*given: Any, **named: Any) -> Watched:
+        made.append(Watched(wrap_bio(*given, **named)))
+        return made[-1]
+
+    monkeypatch.setattr(ssl.SSLContext, "_wrap_bio", wrap)
+    return made
+
+
+def test_a_peer_cannot_make_a_client_look_for_sessions_for_ever(watched: list[Watched]) -> None:
     """Each look loses memory before CPython 3.12.8 and 3.13.1 (gh-116810)."""
-    looks = 0
-    session = ssl.SSLObject.session.fget  # type: ignore[attr-defined]
-
-    def counted(tls: ssl.SSLObject) -> Any:
-        nonlocal looks
-        looks += 1
-        return session(tls)
-
-    monkeypatch.setattr(ssl.SSLObject, "session", property(counted))
-    server = polytls.implementation("rustls").server_context(TLSServerConfiguration([CHAIN]))
-    client = STDLIB.client_context(TLSClientConfiguration(trust_store=CA.trust_store()))
-    pair = tie(client.create_buffer(HOST), server.create_buffer())
+    server = RUSTLS.server_context(TLSServerConfiguration([CHAIN]))
+    pair = tie(client().create_buffer(HOST), server.create_buffer())
     pair.handshake()
-    assert looks == 0
+    assert watched[0].looks == 0
     for _ in range(50):
-        pair.server.update_keys()  # type: ignore[attr-defined]
+        pair.server.update_keys()
         pair.server.write(b"x")
         pair.client.process_incoming(pair.server.process_outgoing(1 << 20))
         assert pair.client.read(10) == b"x"
         with suppress(WantReadError):
             pair.client.read(10)
-    assert 1 <= looks <= 4
+    assert 1 <= watched[0].looks <= 4
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), TimeoutError("of a handler")])
+@each_version
+def test_what_a_handler_raises_in_a_handshake_is_raised_once_and_it_goes_on(
+    version: TLSVersion, raised: BaseException, watched: list[Watched]
+) -> None:
+    pair = Pair(client(**only(version)).create_buffer(HOST), server().create_buffer())
+    watched[0].interrupted["do_handshake"] = raised
+    with pytest.raises(type(raised)) as caught:
+        pair.client.do_handshake()
+    assert caught.value is raised
+    pair.handshake()
+    assert pair.send(pair.client, b"data") == b"data"
+
+
+def test_what_was_written_when_a_handler_raised_is_sent(watched: list[Watched]) -> None:
+    pair = connected()
+    for call in ("write", "seal"):
+        watched[0].interrupted["write"] = raised = KeyboardInterrupt()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            getattr(pair.client, call)(b"data")
+        assert caught.value is raised
+        pair.server.process_incoming(pair.client.process_outgoing(1 << 20))
+        assert pair.server.read(100) == b"data"
+
+
+@pytest.mark.parametrize("call", ["read", "open", "shutdown"])
+def test_a_read_that_a_handler_cuts_short_ends_the_connection(
+    call: str, watched: list[Watched]
+) -> None:
+    pair = connected()
+    pair.server.write(b"data")
+    watched[0].interrupted["read"] = raised = KeyboardInterrupt()
+    pair.client.process_incoming(pair.server.process_outgoing(1 << 20))
+    given = {"read": [100], "open": [None, 100], "shutdown": []}[call]
+    with pytest.raises(KeyboardInterrupt) as caught:
+        getattr(pair.client, call)(*given)
+    assert caught.value is raised
+    for again in (lambda: pair.client.read(100), lambda: pair.client.write(b"x")):
+        with pytest.raises(TLSError, match="a signal's handler has raised") as later:
+            again()
+        assert later.value.__cause__ is raised
+
+
+def test_ctrl_c_in_the_handshake_of_a_client_ends_accept_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served: list[Watched] = []
+    wrap_bio = ssl.SSLContext._wrap_bio  # type: ignore[attr-defined]
+
+    def wrap(context: Any, *given: Any, **named: Any) -> Watched:
+        made = Watched(wrap_bio(context, *given, **named))
+        if given[2]:
+            if not served:
+                made.interrupted["do_handshake"] = KeyboardInterrupt()
+            served.append(made)
+        return made
+
+    monkeypatch.setattr(ssl.SSLContext, "_wrap_bio", wrap)
+    told: list[bytes] = []
+
+    def dial() -> None:
+        with client().connect(address, server_hostname=HOST, timeout=5) as made:
+            told.append(made.recv(10))
+
+    with server().connect(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        dialling = threading.Thread(target=dial)
+        dialling.start()
+        with pytest.raises(KeyboardInterrupt):
+            listener.accept()
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.sendall(b"served")
+        dialling.join()
+    assert told == [b"served"]
+    assert len(served) == 1
+
+
+def test_its_sockets_are_the_native_ones_without_what_ssl_cannot_do() -> None:
+    context = server()
+    with context.connect(("127.0.0.1", 0)) as listener:
+        assert type(listener) is NativeSocket
+        for absent in ("export_keying_material", "update_keys", "read_early_data"):
+            assert not hasattr(listener, absent)
+            assert not hasattr(context.create_buffer(), absent)
+
+
+def test_a_server_without_tickets_and_its_connections_are_forgotten() -> None:
+    def choices() -> int:
+        gc.collect()
+        return sum(type(each).__name__ == "Choice" for each in gc.get_objects())
+
+    before = choices()
+    context = server(sessions=None)
+    pair = connected(a_server=context)
+    made = weakref.ref(context)
+    assert choices() == before + 1
+    del context, pair
+    assert choices() == before
+    assert made() is None

@@ -88,6 +88,7 @@ impl Backend {
             engine,
             callbacks,
             implementation,
+            extended: true,
         })
     }
 
@@ -129,6 +130,7 @@ impl Backend {
             engine,
             callbacks,
             implementation,
+            extended: true,
         })
     }
 }

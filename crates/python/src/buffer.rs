@@ -2,6 +2,9 @@
 //!
 //! The lock is given back before an exception is made: that may run the garbage collector, and so
 //! code that uses this very buffer.
+//!
+//! A session that is made of Python's objects (`Connection::calls_python`) keeps the GIL for data: the
+//! lock is waited for without it, as by all that are attached, and the calls of `ssl` give it up.
 
 use polytls_core::{
     Barred, Connection, Entry, Error, Facts, Guard, Lock, MAX_FRAGMENT, Refused, Room,
@@ -14,12 +17,13 @@ use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
 use crate::bytes::{DETACH_FROM, Destination, Fresh, Kept, Source, WHOLE_FROM};
+use crate::callbacks::end_of_call;
 use crate::errors::{INHERITED, cause, poisoned, raised};
 use crate::exporter::{Binding, Wish};
 use crate::{info, lineage};
 
 /// One side of a TLS connection, in memory. Made by `create_buffer` of a context.
-#[pyclass(frozen, module = "polytls._native", name = "TLSBuffer")]
+#[pyclass(frozen, subclass, module = "polytls._native", name = "TLSBuffer")]
 pub(crate) struct TlsBuffer {
     connection: Lock<Connection>,
     context: Py<PyAny>,
@@ -37,6 +41,15 @@ impl TlsBuffer {
             context,
             implementation,
         }
+    }
+
+    /// The object that Python gets.
+    pub(crate) fn object(self, py: Python<'_>, extended: bool) -> PyResult<Bound<'_, Self>> {
+        if !extended {
+            return Bound::new(py, self);
+        }
+        let made = PyClassInitializer::from(self).add_subclass(ExtendedTlsBuffer);
+        Ok(Bound::new(py, made)?.into_super())
     }
 
     /// The right to wait for the lock.
@@ -64,8 +77,16 @@ impl TlsBuffer {
         py: Python<'_>,
         call: impl FnOnce(&mut Connection) -> Result<R, Error> + Send,
     ) -> PyResult<R> {
-        py.detach(|| self.locked(call))
-            .map_err(|error| self.raised(py, &error))
+        let called = py.detach(|| self.locked(call));
+        self.outcome(py, called)
+    }
+
+    /// What a call comes to that may have run the application's code.
+    fn outcome<R>(&self, py: Python<'_>, result: Result<R, Error>) -> PyResult<R> {
+        match end_of_call(py) {
+            Some(raised) => Err(raised),
+            None => result.map_err(|error| self.raised(py, &error)),
+        }
     }
 
     fn locked<R>(
@@ -106,14 +127,16 @@ impl TlsBuffer {
         }
         // What is there decides how much memory and whether to detach: a handshake always does.
         let bound = connection.readable_bound(data.unwrap_or_default(), amt);
-        let detach = connection.is_handshaking() || bound >= DETACH_FROM;
+        let calls_python = connection.calls_python();
+        let detach = connection.is_handshaking() || (bound >= DETACH_FROM && !calls_python);
         let locked = |into: Room<'_>| self.locked(|connection| connection.receive(data, into));
         let received = if let Some(destination) = &mut destination {
             if detach {
                 drop(connection);
                 destination.detached(amt, locked)
             } else {
-                let received = destination.attached(amt, |into| connection.receive(data, into));
+                let received =
+                    destination.attached(amt, !calls_python, |into| connection.receive(data, into));
                 drop(connection);
                 received
             }
@@ -135,11 +158,7 @@ impl TlsBuffer {
             }
             .map(|count| count.map(|count| Ok(into.filled(count).into_any())))
         };
-        match received {
-            Ok(Some(object)) => Ok(Some(object?)),
-            Ok(None) => Ok(None),
-            Err(error) => Err(self.raised(py, &error)),
-        }
+        Ok(self.outcome(py, received)?.transpose()?)
     }
 
     fn facts(&self, py: Python<'_>) -> PyResult<Option<Facts>> {
@@ -205,7 +224,7 @@ impl TlsBuffer {
         if let Some(length) = length.filter(|length| *length > 0) {
             let mut sealed = Fresh::new(py, length)?;
             let into = sealed.bytes();
-            let done = if source.len() >= DETACH_FROM {
+            let done = if source.len() >= DETACH_FROM && !connection.calls_python() {
                 drop(connection);
                 source.detached(|from| self.locked(|connection| connection.write_into(from, into)))
             } else {
@@ -213,15 +232,20 @@ impl TlsBuffer {
                 drop(connection);
                 done
             };
-            if done.map_err(|error| self.raised(py, &error))? {
+            if self.outcome(py, done)? {
                 return Ok(sealed.filled(length));
             }
+            connection = self.lock(py)?;
+        }
+        let written = if connection.calls_python() {
+            let written = connection.write_all(source.bytes());
+            drop(connection);
+            written
         } else {
             drop(connection);
-        }
-        source
-            .detached(|from| self.locked(|connection| connection.write_all(from)))
-            .map_err(|error| self.raised(py, &error))?;
+            source.detached(|from| self.locked(|connection| connection.write_all(from)))
+        };
+        self.outcome(py, written)?;
         self.process_outgoing(py, isize::MAX)
     }
 
@@ -231,9 +255,8 @@ impl TlsBuffer {
         let mut connection = self.lock(py)?;
         if connection.is_handshaking() {
             drop(connection);
-            return source
-                .detached(|from| self.locked(|connection| connection.write(from)))
-                .map_err(|error| self.raised(py, &error));
+            let written = source.detached(|from| self.locked(|connection| connection.write(from)));
+            return self.outcome(py, written);
         }
         // Into bytes that are given away as they are, if nothing waits yet.
         let memory = if source.len() < WHOLE_FROM {
@@ -257,44 +280,20 @@ impl TlsBuffer {
             }
             connection.write(from)
         };
-        if source.len() >= DETACH_FROM {
+        let written = if source.len() >= DETACH_FROM && !connection.calls_python() {
             drop(connection);
             source.detached(|from| self.locked(|connection| write(connection, from)))
         } else {
             let sealed = write(&mut connection, source.bytes());
             drop(connection);
             sealed
-        }
-        .map_err(|error| self.raised(py, &error))
-    }
-
-    /// Queues data to leave with a client's first flight, and gives the count of what may.
-    fn write_early_data(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
-        Source::new(data, "data")?
-            .detached(|from| self.locked(|connection| connection.write_early(from)))
-            .map_err(|error| self.raised(py, &error))
-    }
-
-    /// Reads up to `amt` bytes that a client sent with its first flight.
-    fn read_early_data<'py>(&self, py: Python<'py>, amt: isize) -> PyResult<Bound<'py, PyBytes>> {
-        let amt = count(amt, "amt")?.min(MAX_FRAGMENT);
-        let mut data = Fresh::new(py, amt.max(1))?;
-        let read = data.detached(|into| {
-            let into = &mut into.into_bytes()[..amt];
-            self.locked(|connection| connection.read_early(into))
-        });
-        read.map(|read| data.filled(read))
-            .map_err(|error| self.raised(py, &error))
+        };
+        self.outcome(py, written)
     }
 
     /// Goes on with the handshake.
     fn do_handshake(&self, py: Python<'_>) -> PyResult<()> {
         self.detached(py, Connection::do_handshake)
-    }
-
-    /// Changes the keys for sending, and asks the peer to do the same.
-    fn update_keys(&self, py: Python<'_>) -> PyResult<()> {
-        self.detached(py, Connection::update_keys)
     }
 
     /// Sends close_notify and looks for the peer's.
@@ -395,21 +394,6 @@ impl TlsBuffer {
         lineage::session(py, &self.context, found)
     }
 
-    /// Exports keying material of this connection.
-    fn export_keying_material<'py>(
-        &self,
-        py: Python<'py>,
-        label: &Bound<'py, PyAny>,
-        context: Option<&Bound<'py, PyAny>>,
-        length: isize,
-    ) -> PyResult<Bound<'py, PyBytes>> {
-        let wish = Wish::new(label, context, length)?;
-        let exported = wish.of(&*self.lock(py)?);
-        exported
-            .map(|bytes| PyBytes::new(py, &bytes))
-            .map_err(|refused| refused.raised(py, self.implementation))
-    }
-
     /// What ties an exchange of the application's to this connection.
     fn channel_binding<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Bound<'py, PyBytes>> {
         let kind = Binding::named(kind)?;
@@ -461,5 +445,53 @@ impl TlsBuffer {
         Err(PyTypeError::new_err(
             "a TLS connection cannot be pickled or copied",
         ))
+    }
+}
+
+/// A buffer whose library can do more than those of all implementations.
+#[pyclass(frozen, extends = TlsBuffer, module = "polytls._native", name = "ExtendedTLSBuffer")]
+pub(crate) struct ExtendedTlsBuffer;
+
+#[pymethods]
+impl ExtendedTlsBuffer {
+    /// Queues data to leave with a client's first flight, and gives the count of what may.
+    fn write_early_data(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let buffer = this.as_super().get();
+        let written = Source::new(data, "data")?
+            .detached(|from| buffer.locked(|connection| connection.write_early(from)));
+        buffer.outcome(this.py(), written)
+    }
+
+    /// Reads up to `amt` bytes that a client sent with its first flight.
+    fn read_early_data<'py>(this: &Bound<'py, Self>, amt: isize) -> PyResult<Bound<'py, PyBytes>> {
+        let (py, buffer) = (this.py(), this.as_super().get());
+        let amt = count(amt, "amt")?.min(MAX_FRAGMENT);
+        let mut data = Fresh::new(py, amt.max(1))?;
+        let read = data.detached(|into| {
+            let into = &mut into.into_bytes()[..amt];
+            buffer.locked(|connection| connection.read_early(into))
+        });
+        Ok(data.filled(buffer.outcome(py, read)?))
+    }
+
+    /// Changes the keys for sending, and asks the peer to do the same.
+    fn update_keys(this: &Bound<'_, Self>) -> PyResult<()> {
+        let buffer = this.as_super().get();
+        buffer.detached(this.py(), Connection::update_keys)
+    }
+
+    /// Exports keying material of this connection.
+    fn export_keying_material<'py>(
+        this: &Bound<'py, Self>,
+        label: &Bound<'py, PyAny>,
+        context: Option<&Bound<'py, PyAny>>,
+        length: isize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let (py, buffer) = (this.py(), this.as_super().get());
+        let wish = Wish::new(label, context, length)?;
+        let exported = wish.of(&*buffer.lock(py)?);
+        exported
+            .map(|bytes| PyBytes::new(py, &bytes))
+            .map_err(|refused| refused.raised(py, buffer.implementation))
     }
 }

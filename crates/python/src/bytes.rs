@@ -10,6 +10,7 @@
 //!   a data race, which no extension that takes buffers can rule out. What is sealed or opened is then some mixture
 //!   of old and new bytes; lengths and addresses come from the view and do not change, so no memory
 //!   beyond it is touched. A program must not change a buffer in one thread while a call in another uses it.
+//!   The same goes for a session on `ssl`, which gives up the GIL while it seals, with what it was given.
 //! - A destination is lent by the caller for the call (the contract of `socket.recv_into`), and so is
 //!   what `open` takes in.
 //!
@@ -149,6 +150,34 @@ impl<'a, 'py> Source<'a, 'py> {
     }
 }
 
+/// A view of bytes that are lent for one call of a C function, which keeps none of it.
+pub(crate) fn view<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    view_of(py, bytes.as_ptr().cast_mut(), bytes.len(), ffi::PyBUF_READ)
+}
+
+/// The same, of memory that the function is to fill.
+pub(crate) fn view_to_fill<'py>(py: Python<'py>, into: &mut [u8]) -> PyResult<Bound<'py, PyAny>> {
+    view_of(py, into.as_mut_ptr(), into.len(), ffi::PyBUF_WRITE)
+}
+
+fn view_of(
+    py: Python<'_>,
+    start: *mut u8,
+    length: usize,
+    access: i32,
+) -> PyResult<Bound<'_, PyAny>> {
+    let length = ffi::Py_ssize_t::try_from(length)?;
+    // SAFETY: so much memory belongs to the caller, who lends it for longer than the view lives: nobody but
+    // the function that is called next gets it. What is returned is a new reference to a memoryview, or
+    // null with an exception set.
+    unsafe {
+        Bound::from_owned_ptr_or_err(
+            py,
+            ffi::PyMemoryView_FromMemory(start.cast(), length, access),
+        )
+    }
+}
+
 /// Whether it is a `memoryview` of an exact `bytes` object, which nobody can change.
 fn is_view_of_bytes(object: &Bound<'_, PyAny>) -> bool {
     object.is_exact_instance_of::<PyMemoryView>()
@@ -208,9 +237,15 @@ impl<'py> Destination<'py> {
         Lent { memory, length }
     }
 
-    /// Runs `call` on room for `length` bytes, or for as many as there are, while attached.
-    pub(crate) fn attached<R>(&mut self, length: usize, call: impl FnOnce(Room<'_>) -> R) -> R {
-        self.lend(length, true).run(call)
+    /// Runs `call` on room for `length` bytes, or for as many as there are, while attached. `alone`: it
+    /// does not let go of the GIL, so that nobody else uses what lies behind them.
+    pub(crate) fn attached<R>(
+        &mut self,
+        length: usize,
+        alone: bool,
+        call: impl FnOnce(Room<'_>) -> R,
+    ) -> R {
+        self.lend(length, alone).run(call)
     }
 
     /// As [`Self::attached`], while detached. Others may use what lies behind the `length` bytes
@@ -352,7 +387,7 @@ pub(crate) struct Kept {
 unsafe impl Send for Kept {}
 
 impl Kept {
-    fn of(object: &Bound<'_, PyBytes>) -> Self {
+    pub(crate) fn of(object: &Bound<'_, PyBytes>) -> Self {
         let bytes = object.as_bytes();
         Self {
             start: bytes.as_ptr().cast_mut(),

@@ -142,6 +142,27 @@ fn one_deeper<R>(py: Python<'_>, call: impl FnOnce(Python<'_>) -> R) -> R {
     result
 }
 
+/// What the application's code has raised within a call of a TLS library, as the cause of what comes of
+/// that. The call under way raises it as it is.
+pub(crate) fn interrupted(exception: &Bound<'_, PyBaseException>) -> Cause {
+    INTERRUPTION.set(Some(exception.clone().unbind()));
+    Cause(Arc::new(exception.clone().unbind()))
+}
+
+/// Whether the call under way has been interrupted.
+pub(crate) fn is_interrupted() -> bool {
+    let raised = INTERRUPTION.take();
+    let is = raised.is_some();
+    INTERRUPTION.set(raised);
+    is
+}
+
+/// Takes what has interrupted the call that ends here, whatever came of it.
+pub(crate) fn end_of_call(py: Python<'_>) -> Option<PyErr> {
+    let raised = INTERRUPTION.take()?;
+    Some(PyErr::from_value(raised.into_bound(py).into_any()))
+}
+
 /// Why nobody was asked.
 pub(crate) const ENDING: &str = "the interpreter is about to end";
 

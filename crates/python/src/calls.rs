@@ -62,6 +62,25 @@ fn may_end_here<R>(call: impl FnOnce() -> R) -> R {
     result
 }
 
+/// Runs `call` attached. `None`: the interpreter ends, and this thread has no part in that.
+///
+/// PyO3 attaches nobody from then on. But finalizers run then, on the thread that ends it, and what they call
+/// may have detached that: it may attach again, as when it comes back from `detach`. Another thread of
+/// Python's stops for good there.
+pub(crate) fn attached<R>(call: impl FnOnce(Python<'_>) -> R) -> Option<R> {
+    let mut call = Some(call);
+    let done = Python::try_attach(|py| call.take().map(|call| call(py)));
+    if let Some(done) = done {
+        return done;
+    }
+    // SAFETY: it only looks.
+    if unsafe { ffi::PyGILState_GetThisThreadState() }.is_null() {
+        return None;
+    }
+    // SAFETY: this thread has a state of the interpreter's, which it gave up in `detach`.
+    unsafe { Python::attach_unchecked(|py| call.map(|call| call(py))) }
+}
+
 /// What `call` returns: a new reference, or null with an exception set.
 fn object<'py>(
     py: Python<'py>,

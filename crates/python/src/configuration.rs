@@ -123,7 +123,7 @@ pub(crate) const fn verification(verifies: bool, checks_hostname: bool) -> Verif
     }
 }
 
-fn versions(numbers: &[u16]) -> PyResult<Vec<Version>> {
+pub(crate) fn versions(numbers: &[u16]) -> PyResult<Vec<Version>> {
     numbers
         .iter()
         .map(|number| {

@@ -52,6 +52,8 @@ pub(crate) struct ClientEngine {
     /// What the engine calls, for the garbage collector.
     pub(crate) callbacks: Callbacks,
     pub(crate) implementation: &'static str,
+    /// Whether its library can do more than those of all implementations.
+    pub(crate) extended: bool,
 }
 
 impl ClientEngine {
@@ -123,14 +125,14 @@ impl ClientEngine {
     }
 
     /// A connection in memory, for `context`.
-    fn buffer(
+    fn buffer<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         context: Py<PyAny>,
         parameters: Wanted,
-    ) -> PyResult<TlsBuffer> {
+    ) -> PyResult<Bound<'py, TlsBuffer>> {
         let connection = self.connection(py, &parameters.0)?;
-        Ok(TlsBuffer::new(connection, context, self.implementation))
+        TlsBuffer::new(connection, context, self.implementation).object(py, self.extended)
     }
 
     /// A connected socket, for `context`, its handshake done: the first of `addresses` that
@@ -192,6 +194,8 @@ pub(crate) struct ServerEngine {
     /// What the engine calls, for the garbage collector.
     pub(crate) callbacks: Callbacks,
     pub(crate) implementation: &'static str,
+    /// Whether its library can do more than those of all implementations.
+    pub(crate) extended: bool,
 }
 
 impl ServerEngine {
@@ -223,9 +227,9 @@ impl ServerEngine {
     }
 
     /// A connection in memory, for `context`.
-    fn buffer(&self, py: Python<'_>, context: Py<PyAny>) -> PyResult<TlsBuffer> {
+    fn buffer<'py>(&self, py: Python<'py>, context: Py<PyAny>) -> PyResult<Bound<'py, TlsBuffer>> {
         let connection = self.connection(py)?;
-        Ok(TlsBuffer::new(connection, context, self.implementation))
+        TlsBuffer::new(connection, context, self.implementation).object(py, self.extended)
     }
 
     /// A listening socket, for `context`, bound to the first of `addresses` that can be.

@@ -14,7 +14,7 @@ use crate::addresses::{Address, socket_addresses};
 use crate::calls::CallsOut as _;
 use crate::descriptors;
 use crate::errors::cause;
-use crate::waiting::{Signals, failed, timeout};
+use crate::waiting::{Signals, outcome, timeout};
 
 pub(crate) enum Kind {
     Stream(Box<Stream>),
@@ -108,10 +108,9 @@ pub(crate) fn connect(
     let mut signals = Signals::new(py)?;
     let connected =
         py.detach(|| polytls_io::connect(&addresses, timeout, timeout, make, &mut signals));
-    match connected.and_then(|stream| accepting(stream, accept_truncated_end)) {
-        Ok(stream) => Ok(SocketHandle::of_stream(stream, context, implementation)),
-        Err(error) => Err(failed(py, implementation, error, signals)),
-    }
+    let connected = connected.and_then(|stream| accepting(stream, accept_truncated_end));
+    let stream = outcome(py, implementation, connected, signals)?;
+    Ok(SocketHandle::of_stream(stream, context, implementation))
 }
 
 /// Takes over a connected `socket.socket`; `connection` has what was received of it before.
@@ -126,10 +125,9 @@ pub(crate) fn take_over(
     let timeout = timeout(socket.method_out("gettimeout", ())?.extract()?)?;
     let descriptor = descriptors::taken(socket)?;
     let taken = py.detach(|| polytls_io::take_over(descriptor, connection, timeout));
-    match taken.and_then(|stream| accepting(stream, accept_truncated_end)) {
-        Ok(stream) => Ok(SocketHandle::of_stream(stream, context, implementation)),
-        Err(error) => Err(failed(py, implementation, error, Signals::new(py)?)),
-    }
+    let taken = taken.and_then(|stream| accepting(stream, accept_truncated_end));
+    let stream = outcome(py, implementation, taken, Signals::new(py)?)?;
+    Ok(SocketHandle::of_stream(stream, context, implementation))
 }
 
 fn accepting(stream: Stream, truncated_end: bool) -> Result<Stream, Error> {
@@ -150,15 +148,9 @@ pub(crate) fn listen(
 ) -> PyResult<SocketHandle> {
     let addresses = socket_addresses(addresses)?;
     let timeout = timeout(seconds)?;
-    match py.detach(|| Listener::bind(&addresses, settings, make)) {
-        Ok(listener) => {
-            listener.set_timeout(timeout);
-            Ok(SocketHandle::new(
-                Kind::Listener(listener),
-                context,
-                implementation,
-            ))
-        }
-        Err(error) => Err(failed(py, implementation, error, Signals::new(py)?)),
-    }
+    let bound = py.detach(|| Listener::bind(&addresses, settings, make));
+    let listener = outcome(py, implementation, bound, Signals::new(py)?)?;
+    listener.set_timeout(timeout);
+    let kind = Kind::Listener(listener);
+    Ok(SocketHandle::new(kind, context, implementation))
 }

@@ -10,7 +10,7 @@
 //! - facts and errors out ([`info`], [`errors`]), and keying material ([`exporter`]), in classes of the
 //!   Python package ([`imported`]);
 //! - what the end of the interpreter cuts off ([`calls`]), and which interpreter it is ([`interpreters`]);
-//! - the verdict on a peer, for implementations that are not Rust's ([`judge`]);
+//! - connections on Python's `ssl` ([`ssl`]);
 //! - host names ([`names`]), certificates read ([`certificates`]), throw-away ones ([`testing`],
 //!   [`testing_signer`]).
 //!
@@ -39,12 +39,12 @@ mod handle;
 mod imported;
 mod info;
 mod interpreters;
-mod judge;
 mod key_log;
 mod lineage;
 mod names;
 mod signer;
 mod socket;
+mod ssl;
 mod testing;
 mod testing_signer;
 mod verifier;
@@ -66,10 +66,10 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
     module.add_class::<backend::Backend>()?;
     module.add_class::<buffer::TlsBuffer>()?;
+    module.add_class::<buffer::ExtendedTlsBuffer>()?;
     module.add_class::<engine::ClientEngine>()?;
     module.add_class::<engine::ServerEngine>()?;
     module.add_class::<handle::SocketHandle>()?;
-    module.add_class::<judge::Judge>()?;
     module.add_class::<lineage::Lineage>()?;
     module.add_class::<lineage::Offer>()?;
     module.add_class::<socket::TlsSocket>()?;
@@ -86,6 +86,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(descriptors::unacknowledged, module)?)?;
     module.add_function(wrap_pyfunction!(exporter::server_end_point, module)?)?;
     module.add_function(wrap_pyfunction!(names::host_name, module)?)?;
+    module.add_function(wrap_pyfunction!(ssl::ssl_client, module)?)?;
+    module.add_function(wrap_pyfunction!(ssl::ssl_server, module)?)?;
     module.add_function(wrap_pyfunction!(testing::self_signed, module)?)?;
     module.add_function(wrap_pyfunction!(testing_signer::public_half, module)?)?;
     module.add_function(wrap_pyfunction!(testing_signer::sign, module)?)?;

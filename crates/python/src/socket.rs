@@ -1,7 +1,7 @@
 //! `TLSSocket`: a connection over a stream socket, or a listener (PEP 748, section «Socket»).
 //!
-//! Users get a final subclass of it (`polytls.engines.rustls_socket`), which adds what is
-//! best said in Python. A socket is made of a [`SocketHandle`]; `accept` makes sockets of its own
+//! Users get a final subclass of it (`polytls.engines.native_socket`), which adds what is
+//! best said in Python, and what its library can do beyond the others. A socket is made of a [`SocketHandle`]; `accept` makes sockets of its own
 //! class. Every call that may touch the network runs detached.
 
 use std::net::Shutdown;
@@ -21,7 +21,7 @@ use crate::calls::{CallsOut as _, import};
 use crate::descriptors;
 use crate::exporter::{Binding, Wish};
 use crate::handle::{Kind, Parts, SocketHandle};
-use crate::waiting::{Signals, failed, seconds, timeout};
+use crate::waiting::{Signals, outcome, seconds, timeout};
 use crate::{callbacks, info, lineage};
 
 /// `recv` gives at most this much in one piece, whatever is asked for.
@@ -71,8 +71,8 @@ impl TlsSocket {
         call: impl FnOnce(&mut Signals) -> Result<R, Error> + Send,
     ) -> PyResult<R> {
         let mut signals = Signals::new(py)?;
-        py.detach(|| call(&mut signals))
-            .map_err(|error| failed(py, self.implementation, error, signals))
+        let called = py.detach(|| call(&mut signals));
+        outcome(py, self.implementation, called, signals)
     }
 
     /// None for a listener, and before the handshake.
@@ -106,9 +106,8 @@ impl TlsSocket {
         }
         let mut into = Fresh::new(py, size.min(LARGEST_RECV))?;
         let mut signals = Signals::new(py)?;
-        let received = into
-            .detached(|into| stream.recv_into(into, &mut signals))
-            .map_err(|error| failed(py, self.implementation, error, signals))?;
+        let received = into.detached(|into| stream.recv_into(into, &mut signals));
+        let received = outcome(py, self.implementation, received, signals)?;
         Ok(into.filled(received))
     }
 
@@ -130,9 +129,8 @@ impl TlsSocket {
         }
         let size = if wanted == 0 { room } else { wanted };
         let mut signals = Signals::new(py)?;
-        destination
-            .detached(size, |into| stream.recv_into(into, &mut signals))
-            .map_err(|error| failed(py, self.implementation, error, signals))
+        let called = destination.detached(size, |into| stream.recv_into(into, &mut signals));
+        outcome(py, self.implementation, called, signals)
     }
 
     /// Sends `bytes`, or a part of them, and gives the count.
@@ -140,9 +138,8 @@ impl TlsSocket {
         let stream = self.stream()?;
         let source = Source::new(bytes, "bytes")?;
         let mut signals = Signals::new(py)?;
-        source
-            .detached(|from| stream.send(from, &mut signals))
-            .map_err(|error| failed(py, self.implementation, error, signals))
+        let called = source.detached(|from| stream.send(from, &mut signals));
+        outcome(py, self.implementation, called, signals)
     }
 
     /// Sends all of `data`.
@@ -151,32 +148,30 @@ impl TlsSocket {
         let stream = self.stream()?;
         let source = Source::new(data, "data")?;
         let mut signals = Signals::new(py)?;
-        source
-            .detached(|from| stream.send_all(from, &mut signals))
-            .map_err(|error| failed(py, self.implementation, error, signals))
+        let called = source.detached(|from| stream.send_all(from, &mut signals));
+        outcome(py, self.implementation, called, signals)
     }
 
     /// Queues data to leave with a client's first flight, and gives the count of what may.
-    fn write_early_data(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+    fn _write_early_data(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
         let stream = self.stream()?;
         let source = Source::new(data, "data")?;
         let signals = Signals::new(py)?;
-        source
-            .detached(|from| stream.write_early(from))
-            .map_err(|error| failed(py, self.implementation, error, signals))
+        let called = source.detached(|from| stream.write_early(from));
+        outcome(py, self.implementation, called, signals)
     }
 
     /// Receives up to `amt` bytes that a client sent with its first flight, waiting for the first.
-    fn read_early_data<'py>(&self, py: Python<'py>, amt: isize) -> PyResult<Bound<'py, PyBytes>> {
+    fn _read_early_data<'py>(&self, py: Python<'py>, amt: isize) -> PyResult<Bound<'py, PyBytes>> {
         let amt = usize::try_from(amt)
             .map_err(|_| PyValueError::new_err("amt must not be negative"))?
             .min(MAX_FRAGMENT);
         let stream = self.stream()?;
         let mut data = Fresh::new(py, amt.max(1))?;
         let mut signals = Signals::new(py)?;
-        let received = data
-            .detached(|into| stream.read_early(&mut into.into_bytes()[..amt], &mut signals))
-            .map_err(|error| failed(py, self.implementation, error, signals))?;
+        let received =
+            data.detached(|into| stream.read_early(&mut into.into_bytes()[..amt], &mut signals));
+        let received = outcome(py, self.implementation, received, signals)?;
         Ok(data.filled(received))
     }
 
@@ -197,9 +192,8 @@ impl TlsSocket {
         let timeout = timeout(seconds)?;
         let source = Source::new(data, "data")?;
         let mut signals = Signals::new(py)?;
-        source
-            .detached(|from| stream.send_within(from, timeout, &mut signals))
-            .map_err(|error| failed(py, self.implementation, error, signals))
+        let called = source.detached(|from| stream.send_within(from, timeout, &mut signals));
+        outcome(py, self.implementation, called, signals)
     }
 
     /// Sends the open file with this descriptor from `offset`, `count` bytes or all of it. Gives how
@@ -221,7 +215,7 @@ impl TlsSocket {
     }
 
     /// Changes the keys for sending, and asks the peer to do the same.
-    fn update_keys(&self, py: Python<'_>) -> PyResult<()> {
+    fn _update_keys(&self, py: Python<'_>) -> PyResult<()> {
         let stream = self.stream()?;
         self.run(py, |_| stream.update_keys())
     }
@@ -441,7 +435,7 @@ impl TlsSocket {
     }
 
     /// Exports keying material of this connection.
-    fn export_keying_material<'py>(
+    fn _export_keying_material<'py>(
         &self,
         py: Python<'py>,
         label: &Bound<'py, PyAny>,
@@ -475,12 +469,13 @@ impl TlsSocket {
         Ok(self.listener()?.failed_handshakes())
     }
 
-    fn __repr__(&self) -> String {
+    fn __repr__(&self, py: Python<'_>) -> String {
         let fd = self.fileno();
         let (what, address) = match &self.kind {
             Kind::Stream(stream) => ("connection with", Some(stream.peer_address())),
             Kind::Listener(listener) => {
-                ("listener at", listener.local_address().ok().map(Place::Ip))
+                let address = py.detach(|| listener.local_address());
+                ("listener at", address.ok().map(Place::Ip))
             }
         };
         let address = address.map_or_else(String::new, |address| format!(" {address}"));

@@ -88,6 +88,10 @@ pub(crate) fn on_main_thread(py: Python<'_>) -> PyResult<bool> {
 
 impl Interrupt for Signals {
     fn should_stop(&mut self) -> bool {
+        // Within a call of `ssl`.
+        if callbacks::is_interrupted() {
+            return true;
+        }
         if !self.on_main_thread {
             return false;
         }
@@ -108,13 +112,22 @@ impl Interrupt for Signals {
     }
 }
 
-/// The exception for the error of a call that `signals` were run for.
-pub(crate) fn failed(
+/// What a call that `signals` were run for comes to.
+pub(crate) fn outcome<R>(
     py: Python<'_>,
     implementation: &str,
-    error: Error,
+    result: Result<R, Error>,
     signals: Signals,
-) -> PyErr {
+) -> PyResult<R> {
+    match (callbacks::end_of_call(py), result) {
+        (Some(raised), _) => Err(raised),
+        (None, Ok(result)) => Ok(result),
+        (None, Err(error)) => Err(failed(py, implementation, error, signals)),
+    }
+}
+
+/// The exception for the error of a call that `signals` were run for.
+fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) -> PyErr {
     let os_error = |number: i32, message: String| PyOSError::new_err((number, message));
     match error {
         Error::Tls(error) => raised(py, implementation, &error),

@@ -242,7 +242,11 @@ class StreamSocket(Endings):
         return self._peer
 
     def __repr__(self) -> str:
-        name, peer = self.info.implementation, shown(self._peer)
+        try:
+            name = self.info.implementation
+        except TLSError:  # Of a buffer that belongs to the process that this one was forked from.
+            name = "another process"
+        peer = shown(self._peer)
         return f"<TLSSocket of {name}: connection with {peer}, fd={self.fileno()}>"
 
     # --- inside ---

@@ -389,7 +389,7 @@ class Endings(SocketBase):
             return
         if is_plain(carrier.stream):
             carrier.stream.close()
-        elif isinstance(carrier.stream, TLSSocket):
+        elif _is_tls(carrier.stream):
             carrier.stream.close(force=True)
         # Of anything else it is not known whether closing says something to the peer.
 
@@ -405,3 +405,11 @@ class Endings(SocketBase):
         finally:
             if is_plain(carrier.stream):
                 carrier.stream.close()
+
+
+def _is_tls(stream: object) -> bool:
+    """Whether it is a TLS socket; one that was inherited, too, may refuse to be asked for facts."""
+    try:
+        return isinstance(stream, TLSSocket)
+    except TLSError:
+        return True

@@ -1,40 +1,30 @@
 """PEP 748 on the standard library's `ssl`, with whatever OpenSSL Python was built with.
 
-Contexts read files and make `ssl.SSLContext`s of their configuration, once; buffers are
-`StdlibBuffer`, and sockets the generic ones of `polytls.streams`.
+Contexts read files and make `ssl.SSLContext`s of their configuration, once; the Rust core makes
+connections of those (crates/python/src/ssl).
 """
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ...capabilities import effective_groups
+from ... import _native
 from ...configuration import TLSClientConfiguration, TLSServerConfiguration
-from ...constants import CipherSuite, NamedGroup
+from ...constants import TLSVersion
 from ...info import SessionStatistics
 from ...insecure import InsecureTLSImplementation
-from ...interfaces import ByteStream, TLSImplementation
-from ...names import Address
-from ..contexts import (
-    Client,
-    InsecureClient,
-    InsecureServer,
-    Listening,
-    Parameters,
-    Server,
-    Wrapping,
-)
-from .buffer import StdlibBuffer
-from .credentials import NAME
-from .engine import ClientEngine, ServerEngine
-from .sessions import Lineage
-from .settings import CAPABILITIES, validate
+from ...interfaces import TLSImplementation
+from ..contexts import InsecureClient, InsecureServer
+from ..native import NativeClient, NativeServer
+from .credentials import NAME, identity_of
+from .settings import CAPABILITIES, Settings, effective, new_context, validate
 
 if TYPE_CHECKING:
-    import socket
-
-    from ...streams import StreamListener, StreamSocket
+    from ..native_socket import NativeSocket  # noqa: F401 - in a base, as a string
 
 __all__ = [
     "CAPABILITIES",
@@ -56,113 +46,64 @@ def validate_config(configuration: TLSClientConfiguration | TLSServerConfigurati
     validate(configuration)
 
 
-class _Effective:
-    """What took effect of a configuration."""
-
+class StdlibClientContext(NativeClient[_native.TLSBuffer, "NativeSocket"]):
     __slots__ = ()
-    _configuration: TLSClientConfiguration | TLSServerConfiguration
-    _engine: ClientEngine | ServerEngine
+    __doc__ = NativeClient.__doc__
+    _extended = False
 
-    @property
-    def effective_ciphers(self) -> tuple[CipherSuite | int, ...]:
-        """The suites that may be negotiated, in order of preference."""
-        return self._engine.effective_ciphers
+    def _open(self) -> None:
+        configuration, insecure = self._configuration, self._insecure
+        settings = Settings.of(configuration, insecure)
+        chain = configuration.certificate_chain
+        identities = [] if chain is None else [identity_of(chain)]
+        self._engine = _native.ssl_client(
+            partial(new_context, settings, identities),
+            effective(settings, configuration, insecure),
+            not (insecure and insecure.disable_hostname_check),
+        )
 
-    @property
-    def effective_groups(self) -> tuple[NamedGroup | int, ...]:
-        """The key exchange groups that may be negotiated and that `ssl` can choose."""
-        return effective_groups(self._configuration, CAPABILITIES)
+
+class StdlibServerContext(NativeServer[_native.TLSBuffer, "NativeSocket"]):
+    __slots__ = ()
+    __doc__ = NativeServer.__doc__
+    _extended = False
+
+    def _open(self) -> None:
+        configuration, insecure = self._configuration, self._insecure
+        settings = Settings.of(configuration, insecure)
+        identities = [identity_of(chain) for chain in configuration.certificate_chain or ()]
+
+        def make(chosen: Iterable[int]) -> ssl.SSLContext:
+            return new_context(settings, [identities[index] for index in chosen])
+
+        # Without tickets OpenSSL still resumes TLS 1.2 from a cache that `ssl` cannot switch off
+        # (SSL_CTX_set_session_cache_mode(3)). Sessions belong to the SSLContext that a connection
+        # began with; so each begins with one of its own, and is switched from there.
+        begin = partial(new_context, replace(settings, trust=None))
+        begins_anew = not settings.resumption and TLSVersion.TLSv1_2 in settings.versions
+        self._engine = _native.ssl_server(
+            [([*identity.names], identity.leaf) for identity in identities],
+            make,
+            begin if begins_anew else None,
+            effective(settings, configuration, insecure),
+        )
 
     @property
     def statistics(self) -> SessionStatistics:
-        """What has become of its connections and sessions so far."""
-        return self._engine.counters.read()
-
-
-class StdlibClientContext(_Effective, Client[StdlibBuffer, "StreamSocket"]):
-    __slots__ = ("_engine",)
-    __doc__ = Client.__doc__
-    _configuration: TLSClientConfiguration
-    _engine: ClientEngine
-
-    def _open(self) -> None:
-        self._engine = ClientEngine(self._configuration, self._insecure)
-
-    def _admit(self, lineage: Lineage, verified: str | None) -> Lineage:
-        return self._engine.admit(lineage, verified)
-
-    def _make_buffer(self, parameters: Parameters) -> StdlibBuffer:
-        return StdlibBuffer(self, self._engine.begin(parameters))
-
-    def _make_connection(
-        self,
-        addresses: list[Address],
-        parameters: Parameters,
-        timeout: float | None,
-        *,
-        accept_truncated_end: bool,
-    ) -> StreamSocket:
-        # Costs milliseconds; buffers do without it.
-        from ...streams import Deadline, connect
-
-        deadline = Deadline.after(timeout)
-        return connect(
-            addresses,
-            lambda: self._make_buffer(parameters),
-            timeout,
-            deadline,
-            accept_truncated_end=accept_truncated_end,
-        )
-
-    def _make_wrapped(
-        self, sock: socket.socket | ByteStream, parameters: Parameters, options: Wrapping
-    ) -> StreamSocket:
-        from ...streams import wrap
-
-        return wrap(sock, self._make_buffer(parameters), **options)
-
-
-class StdlibServerContext(_Effective, Server[StdlibBuffer, "StreamListener"]):
-    __slots__ = ("_engine",)
-    __doc__ = Server.__doc__
-    _configuration: TLSServerConfiguration
-    _engine: ServerEngine
-
-    def _open(self) -> None:
-        self._engine = ServerEngine(self._configuration, self._insecure)
-
-    def _make_buffer(self) -> StdlibBuffer:
-        return StdlibBuffer(self, self._engine.begin())
-
-    def _make_listener(
-        self, addresses: list[Address], timeout: float | None, options: Listening
-    ) -> StreamListener:
-        from ...streams import listen
-
-        return listen(
-            addresses,
-            self,
-            self._make_buffer,
-            implementation=NAME,
-            timeout=timeout,
-            **options,
-        )
-
-    def _make_wrapped(self, sock: socket.socket | ByteStream, options: Wrapping) -> StreamSocket:
-        from ...streams import wrap
-
-        return wrap(sock, self._make_buffer(), **options)
+        """What has become of its connections; `ssl` does not tell what becomes of tickets."""
+        counts: dict[str, int | None] = dict(self._engine.statistics())
+        return SessionStatistics(**counts | dict.fromkeys(("stored", "hits", "misses")))
 
 
 class StdlibInsecureClientContext(
-    InsecureClient[StdlibBuffer, "StreamSocket"], StdlibClientContext
+    InsecureClient[_native.TLSBuffer, "NativeSocket"], StdlibClientContext
 ):
     __slots__ = ()
     __doc__ = InsecureClient.__doc__
 
 
 class StdlibInsecureServerContext(
-    InsecureServer[StdlibBuffer, "StreamListener"], StdlibServerContext
+    InsecureServer[_native.TLSBuffer, "NativeSocket"], StdlibServerContext
 ):
     __slots__ = ()
     __doc__ = InsecureServer.__doc__

@@ -9,10 +9,11 @@ Rules of this file:
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from ... import _native
 from ...capabilities import (
     Capabilities,
     check,
@@ -25,11 +26,11 @@ from ...configuration import TLSClientConfiguration, TLSServerConfiguration
 from ...constants import ClientAuthentication, NextProtocol, TLSVersion
 from ...insecure import InsecureConfiguration
 from ..key_log import prepare
+from ..native import VERSIONS
 from .credentials import NAME, Identity, Trust, load_identity, load_trust, refuse, trust_of
 from .openssl_names import GROUPS, suites
-from .verdict import Judge
 
-__all__ = ["CAPABILITIES", "Settings", "new_context", "validate"]
+__all__ = ["CAPABILITIES", "Settings", "effective", "new_context", "validate"]
 
 Configuration = TLSClientConfiguration | TLSServerConfiguration
 
@@ -38,6 +39,12 @@ _CHOOSES_SUITES: Final = hasattr(ssl.SSLContext, "set_ciphersuites")
 _CHOOSES_GROUPS: Final = hasattr(ssl.SSLContext, "set_groups")
 
 _SUITES: Final = suites()
+
+#: By OpenSSL's names, those of groups in lower case.
+_NUMBERS: Final = {suite.name: suite.number for suite in _SUITES}
+_GROUP_NAMES: Final = {name.lower(): int(group) for group, name in GROUPS.items()} | {
+    group.name.lower(): int(group) for group in GROUPS
+}
 
 _VERSIONS: Final = {
     TLSVersion.TLSv1_2: (ssl.HAS_TLSv1_2, ssl.TLSVersion.TLSv1_2),
@@ -91,8 +98,6 @@ class Settings:
     verify_mode: ssl.VerifyMode
     check_hostname: bool
     trust: Trust | None
-    #: Whose judgement goes beyond OpenSSL's.
-    judge: Judge | None
     key_log: str | None = None
 
     @classmethod
@@ -108,18 +113,6 @@ class Settings:
         mode = _verify_mode(configuration, insecure)
         trust = None if mode is ssl.CERT_NONE else trust_of(configuration.trust_store)
         checks_name = not server and not (insecure and insecure.disable_hostname_check)
-        # On a server nobody is judged who is not asked for a certificate.
-        is_judged = trust is not None or (not server and configuration.peer_verifier is not None)
-        judge = (
-            Judge(
-                "client" if server else "server",
-                None if trust is None else trust.data,
-                configuration.peer_verifier,
-                checks_hostname=checks_name,
-            )
-            if is_judged
-            else None
-        )
         if trust is not None and trust.data["pins"] is not None and not server:
             mode = ssl.CERT_NONE
         groups = effective_groups(configuration, CAPABILITIES)
@@ -136,9 +129,48 @@ class Settings:
             verify_mode=mode,
             check_hostname=checks_name and mode is not ssl.CERT_NONE,
             trust=trust,
-            judge=judge,
             key_log=_key_log(configuration),
         )
+
+
+def effective(
+    settings: Settings,
+    configuration: Configuration,
+    insecure: InsecureConfiguration | None,
+) -> _native._Ssl:
+    """Return what the native engine takes of a configuration."""
+    trust, verifier = settings.trust, configuration.peer_verifier
+    groups = effective_groups(configuration, CAPABILITIES)
+    sessions = configuration.sessions
+    return {
+        "versions": [VERSIONS[version] for version in settings.versions],
+        "ciphers": [int(number) for number in _enabled(settings, configuration.ciphers)],
+        "groups": [int(group) for group in groups],
+        "suites": _NUMBERS,
+        "group_names": _GROUP_NAMES,
+        "only_group": int(groups[0]) if settings.groups is not None and len(groups) == 1 else None,
+        "sessions": None if sessions is None else sessions.capacity,
+        "trust": None if trust is None else trust.data,
+        # On a server nobody is judged who is not asked for a certificate.
+        "judges": trust is not None or (not settings.server and verifier is not None),
+        "checks_hostname": not settings.server
+        and not (insecure and insecure.disable_hostname_check),
+        "peer_verifier": verifier,
+    }
+
+
+def _enabled(settings: Settings, asked: Sequence[int] | None) -> Sequence[int]:
+    """The suites that can be negotiated, in the order asked for, else in OpenSSL's."""
+    context = new_context(replace(settings, trust=None))
+    served = {version is TLSVersion.TLSv1_3 for version in settings.versions}
+    enabled = [
+        suite.number
+        for suite in suites(context)
+        if suite.is_tls13 in served and (suite.can_be_served or not settings.server)
+    ]
+    if asked is None:
+        return enabled
+    return [number for number in dict.fromkeys(asked) if number in enabled]
 
 
 def validate(configuration: Configuration, insecure: InsecureConfiguration | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The socket of the default implementation: the native one, and what is best said in Python.
+"""Sockets of what the Rust core drives: the native one, and what is best said in Python.
 
 That is files over it, plain sockets out of it, its options, and a warning where nobody closed it.
 Calls that carry data are the native ones, unchanged. Importing this takes `socket` along, which
@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import IO, TYPE_CHECKING, NoReturn, final
+from typing import IO, TYPE_CHECKING, final
 
 from .. import _native
 from ..files import MakesFiles, check_file, send_pieces
@@ -23,11 +23,10 @@ from ..files import MakesFiles, check_file, send_pieces
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["RustlsSocket"]
+__all__ = ["ExtendedSocket", "NativeSocket"]
 
 
-@final
-class RustlsSocket(_native.TLSSocket, MakesFiles):
+class NativeSocket(_native.TLSSocket, MakesFiles):
     """A TLS connection over a stream socket, or a listener for such.
 
     Made by `connect` and `wrap_socket` of a context, and by `accept`; never by hand.
@@ -39,8 +38,9 @@ class RustlsSocket(_native.TLSSocket, MakesFiles):
         self._io_refs = 0
         self._closed = False
 
-    def __init_subclass__(cls) -> NoReturn:
-        raise TypeError("RustlsSocket is final: it is made by contexts, which know no other class")
+    def __init_subclass__(cls) -> None:
+        if cls.__module__ != __name__:
+            raise TypeError(f"{cls.__base__} is final: contexts make it, and know no other class")
 
     def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
         if self.fileno() >= 0 and not self._inherited:
@@ -161,6 +161,31 @@ class RustlsSocket(_native.TLSSocket, MakesFiles):
                 plain.setsockopt(level, optname, None, optlen)
             else:
                 plain.setsockopt(level, optname, value)
+
+
+@final
+class ExtendedSocket(NativeSocket):
+    """One whose library can do more than those of all implementations."""
+
+    __slots__ = ()
+
+    def update_keys(self) -> None:
+        """Change the keys for sending (`SupportsKeyUpdate.update_keys`)."""
+        self._update_keys()
+
+    def write_early_data(self, data: Buffer) -> int:
+        """Queue data to leave with a client's first flight (`SupportsEarlyData`)."""
+        return self._write_early_data(data)
+
+    def read_early_data(self, amt: int) -> bytes:
+        """Receive what a client sent with its first flight (`SupportsEarlyData`)."""
+        return self._read_early_data(amt)
+
+    def export_keying_material(
+        self, label: str | bytes, context: Buffer | None, length: int
+    ) -> bytes:
+        """Export keying material of this connection (`SupportsExporter`)."""
+        return self._export_keying_material(label, context, length)
 
 
 def _regular_file(file: IO[bytes]) -> int | None:

@@ -1,0 +1,178 @@
+"""Contexts of the libraries that the Rust core drives: buffers are the core's, and so are sockets.
+
+An implementation adds `_open`, which makes the engine of a configuration.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+
+from .. import _native
+from ..arguments import view_of
+from ..configuration import TLSClientConfiguration, TLSServerConfiguration
+from ..constants import CipherSuite, NamedGroup, TLSVersion
+from ..info import SessionStatistics
+from ..insecure import InsecureConfiguration
+from ..interfaces import ByteStream
+from ..names import Address
+from .contexts import Client, Listening, Parameters, Server, Wrapping
+
+if TYPE_CHECKING:
+    import socket
+
+    from ..streams import StreamSocket
+
+__all__ = ["VERSIONS", "NativeClient", "NativeServer"]
+
+_Buffer = TypeVar("_Buffer", bound=_native.TLSBuffer)
+_Socket = TypeVar("_Socket", bound=_native.TLSSocket)
+
+#: Versions by their numbers on the wire.
+VERSIONS = {TLSVersion.TLSv1_2: 0x0303, TLSVersion.TLSv1_3: 0x0304}
+
+
+class _Native:
+    """What both sides have in common."""
+
+    __slots__ = ()
+    #: Whether the library can do what `ExtendedSocket` has beyond `NativeSocket`.
+    _extended: ClassVar[bool]
+    _configuration: TLSClientConfiguration | TLSServerConfiguration
+    _insecure: InsecureConfiguration | None
+    _engine: _native.ClientEngine | _native.ServerEngine
+
+    @property
+    def effective_ciphers(self) -> tuple[CipherSuite | int, ...]:
+        """The suites that may be negotiated, in order of preference."""
+        return self._engine.effective_ciphers
+
+    @property
+    def effective_groups(self) -> tuple[NamedGroup | int, ...]:
+        """The key exchange groups that may be negotiated, in order of preference.
+
+        Those of them that the library can choose, if it chooses one by itself.
+        """
+        return self._engine.effective_groups
+
+    @property
+    def statistics(self) -> SessionStatistics:
+        """What has become of its connections and sessions so far."""
+        return SessionStatistics(**self._engine.statistics())
+
+    def _made(self, handle: _native.SocketHandle) -> _native.TLSSocket:
+        # Costs milliseconds; buffers do without it.
+        from .native_socket import ExtendedSocket, NativeSocket
+
+        return (ExtendedSocket if self._extended else NativeSocket)(handle)
+
+    def _wrapped(
+        self,
+        sock: socket.socket | ByteStream,
+        options: Wrapping,
+        native: Callable[[socket.socket, bytes], _native.SocketHandle],
+        generic: Callable[[], _native.TLSBuffer],
+        *,
+        serves: bool,
+    ) -> _native.TLSSocket | StreamSocket:
+        """A socket of the system's is driven natively, any other stream generically."""
+        from ..streams import wrap
+        from ..streams.carrier import is_plain
+        from ..streams.upgrade import check_leftover, port_below
+
+        if not is_plain(sock):
+            return wrap(sock, generic(), **options)
+        plain = cast("socket.socket", sock)
+        received = bytes(view_of("leftover", options["leftover"]))
+        port_below(plain)  # Has a peer, or raises.
+        try:
+            check_leftover(received, serves=serves)
+            made = self._made(native(plain, received))
+        except BaseException:
+            plain.close()
+            raise
+        try:
+            if options["do_handshake_on_connect"] and made.getblocking():
+                made.do_handshake()
+        except BaseException:
+            made.close(force=True)
+            raise
+        return made
+
+
+class NativeClient(_Native, Client[_Buffer, _Socket], ABC):
+    __slots__ = ("_engine",)
+    __doc__ = Client.__doc__
+    _configuration: TLSClientConfiguration
+    _engine: _native.ClientEngine
+
+    def _admit(self, lineage: _native.Lineage, verified: str | None) -> _native.Offer:
+        return self._engine.admit(lineage, verified)
+
+    def _make_buffer(self, parameters: Parameters) -> _Buffer:
+        return cast("_Buffer", self._engine.buffer(self, parameters))
+
+    def _make_connection(
+        self,
+        addresses: list[Address],
+        parameters: Parameters,
+        timeout: float | None,
+        *,
+        accept_truncated_end: bool,
+    ) -> _Socket:
+        handle = self._engine.connect(
+            self,
+            parameters,
+            addresses,
+            timeout=timeout,
+            accept_truncated_end=accept_truncated_end,
+        )
+        return cast("_Socket", self._made(handle))
+
+    def _make_wrapped(
+        self, sock: socket.socket | ByteStream, parameters: Parameters, options: Wrapping
+    ) -> _Socket | StreamSocket:
+        def native(plain: socket.socket, _: bytes) -> _native.SocketHandle:
+            return self._engine.take_over(
+                self, parameters, plain, accept_truncated_end=options["accept_truncated_end"]
+            )
+
+        def generic() -> _native.TLSBuffer:
+            return self._make_buffer(parameters)
+
+        made = self._wrapped(sock, options, native, generic, serves=False)
+        return cast("_Socket | StreamSocket", made)
+
+
+class NativeServer(_Native, Server[_Buffer, _Socket], ABC):
+    __slots__ = ("_engine",)
+    __doc__ = Server.__doc__
+    _configuration: TLSServerConfiguration
+    _engine: _native.ServerEngine
+
+    def _make_buffer(self) -> _Buffer:
+        return cast("_Buffer", self._engine.buffer(self))
+
+    def _make_listener(
+        self, addresses: list[Address], timeout: float | None, options: Listening
+    ) -> _Socket:
+        handle = self._engine.listen(
+            self,
+            addresses,
+            timeout=timeout,
+            handshake_may_block=self.handshake_may_block,
+            **options,
+        )
+        return cast("_Socket", self._made(handle))
+
+    def _make_wrapped(
+        self, sock: socket.socket | ByteStream, options: Wrapping
+    ) -> _Socket | StreamSocket:
+        def native(plain: socket.socket, received: bytes) -> _native.SocketHandle:
+            return self._engine.take_over(
+                self, plain, received, accept_truncated_end=options["accept_truncated_end"]
+            )
+
+        made = self._wrapped(sock, options, native, self._make_buffer, serves=True)
+        return cast("_Socket | StreamSocket", made)
