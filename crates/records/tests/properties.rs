@@ -62,7 +62,12 @@ struct Expected {
     updates: u8,
     /// Since the last data, which floods are counted from.
     quiet: usize,
+    /// user_canceled alerts since then.
+    warnings: usize,
 }
+
+/// So many user_canceled alerts are put up with.
+const WARNINGS: usize = 4;
 
 /// Seals what the peer does; empty if it is not the peer's to do.
 fn seal(scene: &mut Scene, expected: &mut Expected, index: usize, event: &Event) -> Vec<u8> {
@@ -74,7 +79,11 @@ fn seal(scene: &mut Scene, expected: &mut Expected, index: usize, event: &Event)
     };
     match *event {
         Event::Data { length, padding } => {
-            expected.quiet = if length > 0 { 0 } else { expected.quiet + 1 };
+            if length > 0 {
+                (expected.quiet, expected.warnings) = (0, 0);
+            } else {
+                expected.quiet += 1;
+            }
             let data = pattern(length, index);
             expected.data.extend_from_slice(&data);
             scene.peer.padded(DATA, &data, padding)
@@ -94,11 +103,12 @@ fn seal(scene: &mut Scene, expected: &mut Expected, index: usize, event: &Event)
             scene.peer.update();
             records
         }
-        Event::UserCanceled => {
+        Event::UserCanceled if expected.warnings < WARNINGS => {
             expected.quiet += 1;
+            expected.warnings += 1;
             scene.peer.record(ALERT, &[1, 90])
         }
-        Event::Write(_) | Event::UpdateOurs { .. } => Vec::new(),
+        Event::UserCanceled | Event::Write(_) | Event::UpdateOurs { .. } => Vec::new(),
     }
 }
 
