@@ -36,6 +36,18 @@ def contexts(lab: Any, callback: str, side: str, raised: Any) -> tuple[Any, Any]
         return None
 
 
+class Complaints(list[dict[str, Any]]):
+    """What an event loop complains of: kinds of exceptions, as the exceptions lead to frames."""
+
+    def __init__(self) -> None:
+        self.kinds: set[type | None] = set()
+
+    def append(self, what: dict[str, Any]) -> None:
+        """Take one of what its exception handler is told."""
+        exception = what.get("exception")
+        self.kinds.add(None if exception is None else type(exception))
+
+
 @each_case
 def test_streams_under_asyncio_leave_nothing(
     lab: Any,
@@ -73,7 +85,10 @@ def test_streams_under_asyncio_leave_nothing(
     async def main() -> None:
         await census.assert_nothing_stays_of(attempt, asyncio.sleep)
 
-    run(main)
+    complaints = Complaints()
+    run(main, complaints=complaints)
+    # What interrupts a call of the event loop's has no other caller than the loop.
+    assert complaints.kinds <= ({Stop} if (callback, raised) == ("key log", Stop) else set())
 
 
 @each_case
