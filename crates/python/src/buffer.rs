@@ -22,15 +22,14 @@ use crate::errors::{INHERITED, cause, poisoned, raised};
 use crate::exporter::{Binding, Wish};
 use crate::{info, lineage};
 
-/// One side of a TLS connection, in memory. Made by `create_buffer` of a context.
-#[pyclass(frozen, subclass, module = "polytls._native", name = "TLSBuffer")]
-pub(crate) struct TlsBuffer {
+/// What both classes have.
+pub(crate) struct Buffer {
     connection: Lock<Connection>,
     context: Py<PyAny>,
     implementation: &'static str,
 }
 
-impl TlsBuffer {
+impl Buffer {
     pub(crate) fn new(
         connection: Connection,
         context: Py<PyAny>,
@@ -44,12 +43,12 @@ impl TlsBuffer {
     }
 
     /// The object that Python gets.
-    pub(crate) fn object(self, py: Python<'_>, extended: bool) -> PyResult<Bound<'_, Self>> {
-        if !extended {
-            return Bound::new(py, self);
-        }
-        let made = PyClassInitializer::from(self).add_subclass(ExtendedTlsBuffer);
-        Ok(Bound::new(py, made)?.into_super())
+    pub(crate) fn object(self, py: Python<'_>, extended: bool) -> PyResult<Bound<'_, PyAny>> {
+        Ok(if extended {
+            Bound::new(py, ExtendedTlsBuffer(self))?.into_any()
+        } else {
+            Bound::new(py, TlsBuffer(self))?.into_any()
+        })
     }
 
     /// The right to wait for the lock.
@@ -101,6 +100,15 @@ impl TlsBuffer {
         }
     }
 
+    /// The same, where it is known whether the application's code can have `ran`.
+    fn end<R>(&self, py: Python<'_>, ran: bool, result: Result<R, Error>) -> PyResult<R> {
+        if ran {
+            self.outcome(py, result)
+        } else {
+            result.map_err(|error| self.raised(py, &error))
+        }
+    }
+
     /// Takes in `data`, if any came, and reads; None if there is nothing to be read.
     fn receive<'py>(
         &self,
@@ -128,7 +136,9 @@ impl TlsBuffer {
         // What is there decides how much memory and whether to detach: a handshake always does.
         let bound = connection.readable_bound(data.unwrap_or_default(), amt);
         let calls_python = connection.calls_python();
-        let detach = connection.is_handshaking() || (bound >= DETACH_FROM && !calls_python);
+        let handshaking = connection.is_handshaking();
+        let detach = handshaking || (bound >= DETACH_FROM && !calls_python);
+        let ran = handshaking || calls_python;
         let locked = |into: Room<'_>| self.locked(|connection| connection.receive(data, into));
         let received = if let Some(destination) = &mut destination {
             if detach {
@@ -158,7 +168,7 @@ impl TlsBuffer {
             }
             .map(|count| count.map(|count| Ok(into.filled(count).into_any())))
         };
-        Ok(self.outcome(py, received)?.transpose()?)
+        Ok(self.end(py, ran, received)?.transpose()?)
     }
 
     fn facts(&self, py: Python<'_>) -> PyResult<Option<Facts>> {
@@ -173,8 +183,23 @@ fn count(amount: isize, parameter: &str) -> PyResult<usize> {
         .map_err(|_| PyValueError::new_err(format!("{parameter} must not be negative")))
 }
 
+/// A class of buffers. Not one that inherits from the other: that costs each call a look at the bases.
+macro_rules! class_of_buffers {
+    ($(#[$documented:meta])* $class:ident, $name:tt, { $($further:tt)* }) => {
+$(#[$documented])*
+#[pyclass(frozen, module = "polytls._native", name = $name)]
+pub(crate) struct $class(Buffer);
+
+impl std::ops::Deref for $class {
+    type Target = Buffer;
+
+    fn deref(&self) -> &Buffer {
+        &self.0
+    }
+}
+
 #[pymethods]
-impl TlsBuffer {
+impl $class {
     /// Reads up to `amt` bytes of plaintext: as bytes, or into `buffer`, giving the count.
     #[pyo3(signature = (amt, buffer=None))]
     fn read<'py>(
@@ -224,7 +249,7 @@ impl TlsBuffer {
         if let Some(length) = length.filter(|length| *length > 0) {
             let mut sealed = Fresh::new(py, length)?;
             let into = sealed.bytes();
-            let done = if source.len() >= DETACH_FROM && !connection.calls_python() {
+            let done = if source.len() >= DETACH_FROM {
                 drop(connection);
                 source.detached(|from| self.locked(|connection| connection.write_into(from, into)))
             } else {
@@ -232,12 +257,13 @@ impl TlsBuffer {
                 drop(connection);
                 done
             };
-            if self.outcome(py, done)? {
+            if done.map_err(|error| self.raised(py, &error))? {
                 return Ok(sealed.filled(length));
             }
             connection = self.lock(py)?;
         }
-        let written = if connection.calls_python() {
+        let calls_python = connection.calls_python();
+        let written = if calls_python {
             let written = connection.write_all(source.bytes());
             drop(connection);
             written
@@ -245,7 +271,7 @@ impl TlsBuffer {
             drop(connection);
             source.detached(|from| self.locked(|connection| connection.write_all(from)))
         };
-        self.outcome(py, written)?;
+        self.end(py, calls_python, written)?;
         self.process_outgoing(py, isize::MAX)
     }
 
@@ -280,7 +306,8 @@ impl TlsBuffer {
             }
             connection.write(from)
         };
-        let written = if source.len() >= DETACH_FROM && !connection.calls_python() {
+        let calls_python = connection.calls_python();
+        let written = if source.len() >= DETACH_FROM && !calls_python {
             drop(connection);
             source.detached(|from| self.locked(|connection| write(connection, from)))
         } else {
@@ -288,7 +315,7 @@ impl TlsBuffer {
             drop(connection);
             sealed
         };
-        self.outcome(py, written)
+        self.end(py, calls_python, written)
     }
 
     /// Goes on with the handshake.
@@ -446,52 +473,60 @@ impl TlsBuffer {
             "a TLS connection cannot be pickled or copied",
         ))
     }
+
+    $($further)*
+}
+    };
 }
 
-/// A buffer whose library can do more than those of all implementations.
-#[pyclass(frozen, extends = TlsBuffer, module = "polytls._native", name = "ExtendedTLSBuffer")]
-pub(crate) struct ExtendedTlsBuffer;
+class_of_buffers!(
+    /// One side of a TLS connection, in memory. Made by `create_buffer` of a context.
+    TlsBuffer,
+    "TLSBuffer",
+    {}
+);
 
-#[pymethods]
-impl ExtendedTlsBuffer {
+class_of_buffers!(
+    /// One whose library can do more than those of all implementations.
+    ExtendedTlsBuffer,
+    "ExtendedTLSBuffer",
+    {
     /// Queues data to leave with a client's first flight, and gives the count of what may.
-    fn write_early_data(this: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let buffer = this.as_super().get();
+    fn write_early_data(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
         let written = Source::new(data, "data")?
-            .detached(|from| buffer.locked(|connection| connection.write_early(from)));
-        buffer.outcome(this.py(), written)
+            .detached(|from| self.locked(|connection| connection.write_early(from)));
+        self.outcome(py, written)
     }
 
     /// Reads up to `amt` bytes that a client sent with its first flight.
-    fn read_early_data<'py>(this: &Bound<'py, Self>, amt: isize) -> PyResult<Bound<'py, PyBytes>> {
-        let (py, buffer) = (this.py(), this.as_super().get());
+    fn read_early_data<'py>(&self, py: Python<'py>, amt: isize) -> PyResult<Bound<'py, PyBytes>> {
         let amt = count(amt, "amt")?.min(MAX_FRAGMENT);
         let mut data = Fresh::new(py, amt.max(1))?;
         let read = data.detached(|into| {
             let into = &mut into.into_bytes()[..amt];
-            buffer.locked(|connection| connection.read_early(into))
+            self.locked(|connection| connection.read_early(into))
         });
-        Ok(data.filled(buffer.outcome(py, read)?))
+        Ok(data.filled(self.outcome(py, read)?))
     }
 
     /// Changes the keys for sending, and asks the peer to do the same.
-    fn update_keys(this: &Bound<'_, Self>) -> PyResult<()> {
-        let buffer = this.as_super().get();
-        buffer.detached(this.py(), Connection::update_keys)
+    fn update_keys(&self, py: Python<'_>) -> PyResult<()> {
+        self.detached(py, Connection::update_keys)
     }
 
     /// Exports keying material of this connection.
     fn export_keying_material<'py>(
-        this: &Bound<'py, Self>,
+        &self,
+        py: Python<'py>,
         label: &Bound<'py, PyAny>,
         context: Option<&Bound<'py, PyAny>>,
         length: isize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let (py, buffer) = (this.py(), this.as_super().get());
         let wish = Wish::new(label, context, length)?;
-        let exported = wish.of(&*buffer.lock(py)?);
+        let exported = wish.of(&*self.lock(py)?);
         exported
             .map(|bytes| PyBytes::new(py, &bytes))
-            .map_err(|refused| refused.raised(py, buffer.implementation))
+            .map_err(|refused| refused.raised(py, self.implementation))
     }
-}
+    }
+);

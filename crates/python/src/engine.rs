@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyTuple};
 use pyo3::{Borrowed, PyTraverseError};
 
 use crate::addresses::Address;
-use crate::buffer::TlsBuffer;
+use crate::buffer::Buffer;
 use crate::callbacks::Callbacks;
 use crate::errors::raised;
 use crate::handle::{self, SocketHandle};
@@ -130,9 +130,9 @@ impl ClientEngine {
         py: Python<'py>,
         context: Py<PyAny>,
         parameters: Wanted,
-    ) -> PyResult<Bound<'py, TlsBuffer>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let connection = self.connection(py, &parameters.0)?;
-        TlsBuffer::new(connection, context, self.implementation).object(py, self.extended)
+        Buffer::new(connection, context, self.implementation).object(py, self.extended)
     }
 
     /// A connected socket, for `context`, its handshake done: the first of `addresses` that
@@ -227,9 +227,9 @@ impl ServerEngine {
     }
 
     /// A connection in memory, for `context`.
-    fn buffer<'py>(&self, py: Python<'py>, context: Py<PyAny>) -> PyResult<Bound<'py, TlsBuffer>> {
+    fn buffer<'py>(&self, py: Python<'py>, context: Py<PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let connection = self.connection(py)?;
-        TlsBuffer::new(connection, context, self.implementation).object(py, self.extended)
+        Buffer::new(connection, context, self.implementation).object(py, self.extended)
     }
 
     /// A listening socket, for `context`, bound to the first of `addresses` that can be.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERSIONS", "NativeClient", "NativeServer"]
 
-_Buffer = TypeVar("_Buffer", bound=_native.TLSBuffer)
+_Buffer = TypeVar("_Buffer", _native.TLSBuffer, _native.ExtendedTLSBuffer)
 _Socket = TypeVar("_Socket", bound=_native.TLSSocket)
 
 #: Versions by their numbers on the wire.
@@ -72,7 +72,7 @@ class _Native:
         sock: socket.socket | ByteStream,
         options: Wrapping,
         native: Callable[[socket.socket, bytes], _native.SocketHandle],
-        generic: Callable[[], _native.TLSBuffer],
+        generic: Callable[[], _native.TLSBuffer | _native.ExtendedTLSBuffer],
         *,
         serves: bool,
     ) -> _native.TLSSocket | StreamSocket:
@@ -138,7 +138,7 @@ class NativeClient(_Native, Client[_Buffer, _Socket], ABC):
                 self, parameters, plain, accept_truncated_end=options["accept_truncated_end"]
             )
 
-        def generic() -> _native.TLSBuffer:
+        def generic() -> _Buffer:
             return self._make_buffer(parameters)
 
         made = self._wrapped(sock, options, native, generic, serves=False)
