@@ -108,7 +108,7 @@ class Capabilities:
     ocsp_stapling: bool = False
     #: Whether clients can choose between several chains.
     client_chain_selection: bool = False
-    #: Whether the caller can have a say in the verdict on a peer.
+    #: Whether custom verification of the peer is possible.
     peer_verifier: bool = False
     #: Whether early data can be sent and received (RFC 8446 2.3).
     early_data: bool = False

@@ -194,7 +194,7 @@ class AlertDescription(IntEnum):
 #: RFC 8446 6.1 and 6.2, RFC 5246 7.2, RFC 6066 9, RFC 7301 3.2, RFC 7507 3, in short.
 _MEANINGS: Final = {
     "close_notify": "the peer will send nothing more on this connection",
-    "unexpected_message": "a message came that has no place there; no proper peers do that",
+    "unexpected_message": "a message was received out of order",
     "bad_record_mac": "a record could not be decrypted: it was damaged, or the keys differ",
     "decryption_failed": "a record could not be decrypted (no longer sent)",
     "record_overflow": "a record was longer than is allowed",
@@ -208,8 +208,8 @@ _MEANINGS: Final = {
     "certificate_expired": "the certificate has expired, or is not valid yet",
     "certificate_unknown": "the certificate is not accepted for some other reason",
     "illegal_parameter": "a field of a handshake message is wrong or contradicts others",
-    "unknown_ca": "the chain does not lead to an authority that the peer trusts",
-    "access_denied": "the certificate is valid, and access was refused all the same",
+    "unknown_ca": "the chain does not lead to a CA that the peer trusts",
+    "access_denied": "the certificate is valid, but access was denied",
     "decode_error": "a message could not be decoded",
     "decrypt_error": "a signature, a Finished message or a binder is wrong",
     "export_restriction": "export rules were violated (no longer sent)",
@@ -227,7 +227,7 @@ _MEANINGS: Final = {
     "bad_certificate_hash_value": "a certificate does not match its hash",
     "unknown_psk_identity": "no pre-shared key is known by that identity",
     "certificate_required": "a client certificate is demanded, and none was sent",
-    "no_application_protocol": "none of the protocols offered with ALPN is served",
+    "no_application_protocol": "no ALPN protocol in common",
     "ech_required": "Encrypted Client Hello is demanded",
 }
 

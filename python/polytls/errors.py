@@ -1,4 +1,4 @@
-"""What can go wrong, and whose doing it is.
+"""Errors, and who is responsible.
 
 The first four classes are PEP 748's (section "Errors"); the others say who is to blame: the
 configuration, the peer's certificate, the peer's behaviour, or the peer's judgement of us.
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class Turn(Enum):
-    """Who can mend what went wrong."""
+    """Who can fix the problem."""
 
     #: Whoever configured or called this side.
     YOU = "you"
@@ -58,13 +58,13 @@ class TLSError(OSError):
     `str(error)` is the message.
 
     Raised itself only for what no class below describes, such as an implementation's own fault.
-    The connection is then of no more use; nobody else is to blame.
+    The connection cannot be used any more; nobody else is to blame.
     """
 
     #: Names of the keyword-only attributes that `repr` shows, in order.
     _facts: ClassVar[tuple[str, ...]] = ()
 
-    #: Who can mend it; None where the error alone does not tell.
+    #: Who can fix it; None where the error alone does not tell.
     turn: Turn | None = None
 
     def __init__(self, message: str = "", /) -> None:
@@ -74,7 +74,7 @@ class TLSError(OSError):
         """Return what happened in a few lines that a person can act on."""
         if self.turn is None:
             return str(self)
-        return f"{self}\nwhose turn it is: {self.turn.value}"
+        return f"{self}\nwho can fix it: {self.turn.value}"
 
     def __repr__(self) -> str:
         shown = [repr(argument) for argument in self.args]
@@ -188,9 +188,9 @@ class VerificationFailure(Enum):
     #: A key that is too small.
     WEAK_KEY = "weak key"
     UNHANDLED_CRITICAL_EXTENSION = "unhandled critical extension"
-    #: Revocation lists were given, and none that is in force speaks of a certificate of the chain.
+    #: Revocation lists were given, and no current one covers a certificate in the chain.
     REVOCATION_UNKNOWN = "revocation unknown"
-    #: Neither the certificate nor its key is among the pins.
+    #: Neither the certificate nor its key is pinned.
     PIN_MISMATCH = "pin mismatch"
     #: `peer_verifier` said no; what it raised is the error's `__cause__`.
     REFUSED_BY_VERIFIER = "refused by verifier"
@@ -213,7 +213,7 @@ class CertificateVerificationError(TLSError):
     `names`: the names that the peer's certificate is valid for, where they matter; else empty.
     `not_before`, `not_after`: validity of the one at fault, where it matters, in UTC; else None.
     `trust_source`: what the chain was judged by, in words such as "the system's trust store".
-    `turn`: who can mend it.
+    `turn`: who can fix it.
     `__cause__`: what `peer_verifier` raised, if that refused.
     """
 
@@ -255,7 +255,7 @@ class CertificateVerificationError(TLSError):
     def explain(self) -> str:
         """Return a few lines that a person can act on.
 
-        The first is the reason with the message, the last says whose turn it is and what to do.
+        The first is the reason with the message, the last says who can fix it and how.
         """
         if self.explanation is not None:
             return self.explanation
@@ -265,7 +265,7 @@ class CertificateVerificationError(TLSError):
 class AlertReceived(TLSError):
     """The peer sent a fatal alert (RFC 8446 6.2).
 
-    Raised by the call that read it, and by every later one. The connection is of no more use.
+    Raised by the call that read it, and by every later one. The connection cannot be used any more.
     Blames nobody by itself: the peer objects to something, and `alert` says to what.
 
     `alert`: the alert's number, 0 to 255; `polytls.AlertDescription` has the names, and what each
@@ -294,7 +294,7 @@ class PeerRejectedCertificate(AlertReceived):
     Raised by the handshake, and on a TLS 1.3 client by the first read or write after it: there
     the handshake is done before the server judges the client's certificate.
 
-    The connection is of no more use. Blames our certificate, or the peer's trust store.
+    The connection cannot be used any more. Blames our certificate, or the peer's trust store.
     """
 
     turn = Turn.YOU
@@ -304,8 +304,8 @@ class PeerIncompatible(TLSError):
     """The peer keeps to the protocol, but the two sides have nothing in common.
 
     Raised by the handshake when no version, cipher suite, group, signature algorithm or protocol
-    suits both. The connection is of no more use, but the alert is still to be sent. Blames the
-    difference between both configurations.
+    suits both. The connection cannot be used any more, but the alert is still to be sent. Blames
+    the difference between both configurations.
     """
 
 
@@ -322,8 +322,8 @@ class PeerMisbehaved(TLSError):
 class NotTLSError(PeerMisbehaved):
     """What the peer sent first is not TLS at all; plain HTTP, say, on a port without TLS.
 
-    Raised by the handshake. The connection is of no more use. Blames the address more often than
-    the peer: it is the wrong port, or the service expects another protocol first.
+    Raised by the handshake. The connection cannot be used any more. Blames the address more often
+    than the peer: it is the wrong port, or the service expects another protocol first.
     """
 
     turn = Turn.YOU

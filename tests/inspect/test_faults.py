@@ -363,7 +363,7 @@ def test_a_fault_is_told_with_its_reason_and_whose_turn_it_is(
     assert verdict["outcome"] == {1: "refused", 3: "failed"}[code]
     first, *_, last = verdict["explanation"]
     assert first == f"{verdict['reason']}: {verdict['message']}"
-    assert last.startswith("whose turn it is: ")
+    assert last.startswith("who can fix it: ")
     if code == 1:
         # What was presented can be looked at, although it was refused.
         assert document["chain"][0]["sha256"]

@@ -167,7 +167,7 @@ def test_an_explanation_begins_with_the_reason_and_ends_with_whose_turn_it_is() 
     )
     assert error.explain().splitlines() == [
         "expired: the certificate of a.test ended yesterday",
-        "whose turn it is: the peer's operator",
+        "who can fix it: the peer's operator",
     ]
     told = errors.CertificateVerificationError("no", explanation="the whole story")
     assert told.explain() == "the whole story"
@@ -178,8 +178,8 @@ def test_every_error_can_be_explained() -> None:
     refused = errors.PeerRejectedCertificate("refused", alert=AlertDescription.unknown_ca)
     assert refused.explain().splitlines() == [
         "refused",
-        "the alert means: the chain does not lead to an authority that the peer trusts",
-        "whose turn it is: you",
+        "the alert means: the chain does not lead to a CA that the peer trusts",
+        "who can fix it: you",
     ]
     assert errors.AlertReceived("an alert", alert=200).explain() == "an alert"
     assert errors.ConfigurationError("no").turn is errors.Turn.YOU

@@ -52,7 +52,7 @@ pub struct Common {
     /// Revocation lists. With any, every certificate of a path but the anchor must be spoken of by
     /// one that is in force.
     pub crls: Vec<CertificateRevocationListDer<'static>>,
-    /// The caller's say in the verdict.
+    /// The caller's custom verification.
     pub peer_verifier: Option<Arc<dyn PeerVerifier>>,
     /// Whether data may go before the handshake is complete (RFC 8446 section 2.3): a client may send
     /// it, a server takes it. It can be replayed.
@@ -206,7 +206,7 @@ pub struct Pins {
     pub any_name: bool,
 }
 
-/// The caller's say in the verdict on a peer: it can only refuse.
+/// Custom verification of a peer: it can only refuse.
 pub trait PeerVerifier: fmt::Debug + Send + Sync {
     /// Called inside the handshake with a peer that presented a certificate, after everything else
     /// was found right; resumed handshakes included. It may block.

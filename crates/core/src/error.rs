@@ -75,13 +75,13 @@ pub struct CertificateFailure {
     pub validity: Option<(i64, i64)>,
     /// What the certificate was judged by, in words.
     pub trust_source: Option<String>,
-    /// Who can mend it.
+    /// Who can fix it.
     pub turn: Turn,
     /// What the caller's own verifier said.
     pub cause: Option<Cause>,
 }
 
-/// Who can mend what went wrong.
+/// Who can fix the problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Turn {
     /// Whoever configured this side.
@@ -163,9 +163,9 @@ pub enum VerificationFailure {
     WeakKey,
     /// A critical extension nobody here understands.
     UnhandledCriticalExtension,
-    /// Revocation lists were given, and none that is in force speaks of it.
+    /// Revocation lists were given, and no current one covers it.
     RevocationUnknown,
-    /// Neither the certificate nor its key is among the pins.
+    /// Neither the certificate nor its key is pinned.
     PinMismatch,
     /// The caller's own verifier said no.
     RefusedByVerifier,
@@ -270,7 +270,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WantRead => f.write_str("more data from the peer is needed first"),
-            Self::WantWrite => f.write_str("data for the peer has to be sent first"),
+            Self::WantWrite => f.write_str("buffered data must be sent first"),
             Self::Misuse(why) => f.write_str(why),
             Self::Configuration { field, message } => write!(f, "{field}: {message}"),
             Self::Certificate(failure) => f.write_str(&failure.message),
@@ -284,12 +284,12 @@ impl fmt::Display for Error {
             Self::AlertReceived(alert) => write!(f, "the peer sent a fatal alert: {alert}"),
             Self::RaggedEof {
                 during_handshake: true,
-            } => f.write_str("the peer ended the connection inside the handshake"),
+            } => f.write_str("the peer ended the connection during the handshake"),
             Self::RaggedEof {
                 during_handshake: false,
             } => f.write_str("the peer ended the connection without close_notify"),
             Self::Internal(why) => write!(f, "internal error: {why}"),
-            Self::Signer(failure) => write!(f, "the signer has not signed: {}", failure.message),
+            Self::Signer(failure) => write!(f, "the signer failed: {}", failure.message),
             Self::CutShort(_) => {
                 f.write_str("internal error: a signal's handler has raised amid a call")
             }

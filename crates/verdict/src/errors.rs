@@ -9,69 +9,64 @@ pub(crate) fn words(error: &webpki::Error) -> &'static str {
         E::BadDer | E::MalformedExtensions | E::TrailingData(_) => {
             "it is malformed (no DER of the form that RFC 5280 gives)"
         }
-        E::BadDerTime => "a time in it is no date",
-        E::CaUsedAsEndEntity => "it is an authority's (CA:TRUE), and not a peer's own",
+        E::BadDerTime => "invalid date",
+        E::CaUsedAsEndEntity => "it is a CA certificate (CA:TRUE), not a peer's own",
         E::CertDistrusted => "its key is distrusted",
         E::CertExpired { .. } => "it has expired",
         E::CertNotValidForName(_) => "it is not for that name",
         E::CertNotValidYet { .. } => "it is not valid yet",
         E::CertRevoked => "it was revoked",
-        E::CrlExpired { .. } => "the list of its issuer has expired",
+        E::CrlExpired { .. } => "the CRL of its issuer has expired",
         E::EmptyEkuExtension => "its extended key usage names no purpose",
-        E::EndEntityUsedAsCa => "an issuer in its chain is no authority",
+        E::EndEntityUsedAsCa => "an issuer in its chain is not a CA",
         E::ExtensionValueInvalid => "an extension has a value that it must not have",
-        E::InvalidCertValidity => "it ends before it begins (notBefore is after notAfter)",
-        E::InvalidCrlNumber => "the number of a list is no number, or too long",
-        E::InvalidNetworkMaskConstraint => "a name constraint has a network that is none",
-        E::InvalidSerialNumber => "its serial number is no number",
-        E::InvalidCrlSignatureForPublicKey => "the list of its issuer is not signed by its issuer",
+        E::InvalidCertValidity => "its validity period is invalid: notBefore is after notAfter",
+        E::InvalidCrlNumber => "invalid or too long CRL number",
+        E::InvalidNetworkMaskConstraint => "a name constraint has an invalid network mask",
+        E::InvalidSerialNumber => "invalid serial number",
+        E::InvalidCrlSignatureForPublicKey => "the CRL of its issuer is not signed by its issuer",
         E::InvalidSignatureForPublicKey => "it is not signed by the key of its issuer",
         E::IssuerNotCrlSigner => {
-            "the key usage of its issuer does not allow signing revocation lists (cRLSign)"
+            "the key usage of its issuer does not allow signing CRLs (cRLSign)"
         }
         E::MalformedDnsIdentifier => "a DNS name in it is malformed",
         E::MalformedNameConstraint => "a name constraint is malformed",
         E::MaximumNameConstraintComparisonsExceeded => {
             "its names and the name constraints above it are too many to compare (250,000 comparisons)"
         }
-        E::MaximumPathBuildCallsExceeded => "there are too many ways to try (200,000 steps)",
-        E::MaximumPathDepthExceeded => {
-            "there are more than six authorities between it and a trusted one"
-        }
+        E::MaximumPathBuildCallsExceeded => "path building exceeded its limit of 200,000 steps",
+        E::MaximumPathDepthExceeded => "there are more than six CAs between it and a trust anchor",
         E::MaximumSignatureChecksExceeded => {
-            "there are too many ways to try (100 checks of signatures)"
+            "path building exceeded its limit of 100 signature checks"
         }
         E::NameConstraintViolation => {
-            "an authority above it may not issue for its names (name constraints)"
+            "a CA above it may not issue for its names (name constraints)"
         }
-        E::PathLenConstraintViolated => {
-            "an authority above it allows fewer authorities below (path length)"
-        }
+        E::PathLenConstraintViolated => "it violates the path length constraint of a CA above it",
         E::RequiredEkuNotFoundContext(_) => "its extended key usage is for something else",
         E::SignatureAlgorithmMismatch => {
             "it names one signature algorithm inside and another outside (RFC 5280 section 4.1.1.2)"
         }
-        E::UnknownIssuer => "nobody known has issued it",
-        E::UnknownRevocationStatus => "there is no list of its issuer",
+        E::UnknownIssuer => "its issuer is unknown",
+        E::UnknownRevocationStatus => "there is no CRL of its issuer",
         E::UnsupportedCertVersion => "it is not of X.509 version 3",
-        E::UnsupportedCriticalExtension => "it has a critical extension that is not known here",
+        E::UnsupportedCriticalExtension => {
+            "it has a critical extension that polytls does not support"
+        }
         E::UnsupportedCrlIssuingDistributionPoint
         | E::UnsupportedIndirectCrl
         | E::UnsupportedRevocationReasonsPartitioning => {
-            "it speaks of a part of its issuer's certificates only, or of others', which is not \
-             supported"
+            "partitioned and indirect CRLs are not supported"
         }
         E::UnsupportedCrlVersion => "it is not of version 2",
-        E::UnsupportedDeltaCrl => {
-            "it has only what has changed (a delta list), which is not supported"
-        }
+        E::UnsupportedDeltaCrl => "delta CRLs are not supported",
         E::UnsupportedNameType => "a name in it is of a kind that is not known here",
         E::UnsupportedRevocationReason => {
             "it gives a reason for a revocation that is not known here"
         }
         E::UnsupportedCrlSignatureAlgorithmContext(_)
         | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => {
-            "the list of its issuer is signed with an algorithm that is not accepted"
+            "the CRL of its issuer is signed with an algorithm that is not accepted"
         }
         E::UnsupportedSignatureAlgorithmContext(_)
         | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {

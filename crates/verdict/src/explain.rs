@@ -77,7 +77,7 @@ pub fn explain(refused: Refused<'_>) -> CertificateFailure {
     for detail in details.into_iter().chain(in_store) {
         explanation += &format!("{detail}\n");
     }
-    explanation += &format!("whose turn it is: {party}; {advice}");
+    explanation += &format!("who can fix it: {party}; {advice}");
     let at_fault = index.and_then(|index| read[index].as_ref());
     let is_about_time = matches!(
         story.reason,
@@ -263,10 +263,7 @@ impl Story<'_> {
         if index == 0 {
             format!("the certificate{subject}")
         } else {
-            format!(
-                "the certificate{subject} (number {index} behind the {}'s own)",
-                self.peer()
-            )
+            format!("the certificate{subject} (intermediate {index})")
         }
     }
 
@@ -314,8 +311,8 @@ impl Story<'_> {
         }
         if let Some(kinds) = self.unchecked() {
             return format!(
-                "an authority of the chain has name constraints on {kinds}, which polytls cannot \
-                 check: it accepts nothing below such an authority"
+                "a CA in the chain has name constraints on {kinds}, which polytls cannot check: polytls \
+                 rejects all certificates below such a CA"
             );
         }
         if let Some(finding) = &self.finding {
@@ -326,8 +323,8 @@ impl Story<'_> {
                 let asked = hostname.unwrap_or("another name");
                 match Nameless::of(leaf, hostname) {
                     Some(Nameless::CommonName(name)) => format!(
-                        "the certificate has no alternative name, and its common name {name} is not \
-                         looked at; you asked for {asked}"
+                        "the certificate has no alternative name, and the common name {name} is \
+                         ignored; you asked for {asked}"
                     ),
                     Some(Nameless::AddressAsName) => format!(
                         "the certificate has {asked} as a DNS name only, you asked for the IP address \
@@ -343,12 +340,10 @@ impl Story<'_> {
                 "the certificate of {} is self-signed, and not in {trust_source}",
                 leaf.subject
             ),
-            (F::UnknownIssuer, Some((index, last))) if last.is_self_issued() => {
-                let leads = self.called(index);
-                format!(
-                    "the chain ends at {leads}, which signed itself and is not in {trust_source}"
-                )
-            }
+            (F::UnknownIssuer, Some((_, last))) if last.is_self_issued() => format!(
+                "the chain ends at the self-signed certificate of {}, which is not in {trust_source}",
+                last.subject
+            ),
             (F::UnknownIssuer, Some((index, last))) if self.refused.passed_over.is_empty() => {
                 format!(
                     "{} was issued by {}, which is not in {trust_source}",
@@ -374,18 +369,16 @@ impl Story<'_> {
                 date(summary.not_before)
             ),
             (F::Expired, None) => format!(
-                "an authority's certificate has expired, and the {} did not send it",
+                "a CA certificate has expired, and the {} did not send it",
                 self.peer()
             ),
             (F::WeakKey, Some((index, summary))) => format!(
-                "{} has an {} key of {} bits; {LEAST_RSA_BITS} are the least",
+                "{} has a {}-bit {} key; at least {LEAST_RSA_BITS} bits are required",
                 self.called(index),
-                summary.key_type,
-                summary.key_bits
+                summary.key_bits,
+                summary.key_type
             ),
-            (F::PinMismatch, _) => {
-                "neither the certificate nor its key is among the pins".to_owned()
-            }
+            (F::PinMismatch, _) => "neither the certificate nor its key is pinned".to_owned(),
             (F::NoCertificate, _) => {
                 "the peer presented no certificate, and one is required".to_owned()
             }
@@ -394,12 +387,12 @@ impl Story<'_> {
                 format!("{} was revoked by {}", self.called(index), summary.issuer)
             }
             (F::Revoked, None) => "a certificate of the chain was revoked".to_owned(),
-            (F::RevocationUnknown, _) => format!(
-                "no revocation list that is in force speaks of a certificate of the chain: {said}"
-            ),
+            (F::RevocationUnknown, _) => {
+                format!("a certificate in the chain is not covered by a current CRL: {said}")
+            }
             (F::BadSignature, Some((index, summary))) if self.refused.index.is_some() => format!(
-                "the signature of {} is not by the key of {} that is known here: the certificate was \
-                 changed, or another key of that name has signed it",
+                "the signature on {} does not verify with the known key of {}: the certificate was \
+                 changed, or another key of that name signed it",
                 self.called(index),
                 summary.issuer
             ),
@@ -431,7 +424,7 @@ impl Story<'_> {
             && matches!(self.at(index), Some((0, leaf)) if !leaf.is_self_issued())
     }
 
-    /// Whose turn it is, more to know, and what to do.
+    /// Who can fix it, more to know, and what to do.
     fn advice(&self, index: Option<usize>) -> (Turn, Vec<String>, String) {
         use VerificationFailure as F;
         let Refused { hostname, now, .. } = self.refused;
@@ -450,8 +443,7 @@ impl Story<'_> {
                     "this is a limit of polytls (webpki), and no fault of the {}'s",
                     self.peer()
                 )],
-                "trust the certificate itself (peers=), or an authority below that has no such \
-                 constraints"
+                "trust the certificate itself (peers=), or a CA below that has no such constraints"
                     .to_owned(),
             );
         }
@@ -466,7 +458,7 @@ impl Story<'_> {
             (F::UnknownIssuer, Some((_, last))) if !self.refused.passed_over.is_empty() => (
                 store,
                 Vec::new(),
-                format!("if {} is an authority, give a certificate of it that says so", last.issuer),
+                format!("if {} is a CA, give a certificate of it that says so", last.issuer),
             ),
             (F::UnknownIssuer, Some((_, last))) if last.is_self_issued() => (
                 store,
@@ -511,7 +503,7 @@ impl Story<'_> {
                 Turn::Peer,
                 none(),
                 format!(
-                    "have the issuer make a certificate with {} among its alternative names, {} \
+                    "have it reissued with {} among its alternative names, {} \
                      (subjectAltName, RFC 9525)",
                     hostname.unwrap_or("the name"),
                     if is_address(hostname) {
@@ -548,8 +540,7 @@ impl Story<'_> {
             (F::RevocationUnknown, _) => (
                 Turn::You,
                 none(),
-                "give a list that is in force from the issuer of every certificate of the chain \
-                 (crls=), or none at all"
+                "give a current CRL from the issuer of every certificate in the chain (crls=), or no CRL"
                     .to_owned(),
             ),
             (F::PinMismatch, Some((_, leaf))) => (
@@ -588,7 +579,7 @@ impl Story<'_> {
             (F::NameConstraintViolation, _) => (
                 Turn::Peer,
                 none(),
-                "get one from an authority that may issue for all of its names".to_owned(),
+                "get one from a CA that may issue for all of its names".to_owned(),
             ),
             (F::WeakKey | F::UnsupportedSignatureAlgorithm, _) => (
                 Turn::Peer,

@@ -62,14 +62,13 @@ impl PassedOver {
                 format!("{called} will be valid in {left}, {}", date(at))
             }
             Unfit::PathLength(allowed) => format!(
-                "{called} allows {allowed} authorities below it (path length), and the chain has more"
+                "{called} has a path length constraint of {allowed}, and the chain has more CAs below it"
             ),
             Unfit::Purpose => {
                 format!("{called} may not issue for a {peer} (extended key usage)")
             }
             Unfit::UnknownCritical => format!(
-                "{called} has a critical extension that polytls does not know, and must not pass over: \
-                 {}",
+                "{called} has a critical extension that polytls does not support: {}",
                 list(&self.unhandled)
             ),
             Unfit::Lists => format!(
@@ -98,7 +97,7 @@ impl PassedOver {
                 "replace it by the certificate that {subject} has now (if the clock is wrong, set it)"
             ),
             Unfit::UnknownCritical => format!(
-                "use a certificate of {subject} without that extension, or trust an authority below it"
+                "use a certificate of {subject} without that extension, or trust a CA below it"
             ),
             _ => format!(
                 "if {subject} is to be trusted with this, use a certificate of it that allows it"
@@ -110,12 +109,12 @@ impl PassedOver {
     pub(crate) fn why_not(&self, trust_source: &str) -> Option<String> {
         let why = match self.why {
             Unfit::Peer => "given in peers=, as a leaf only".to_owned(),
-            Unfit::Version(1) => "a certificate of version 1, which cannot say that it is an \
-                                  authority (for one that is: v1_authorities=True)"
+            Unfit::Version(1) => "a certificate of version 1, which cannot say that it is a \
+                                  CA (for one that is: v1_authorities=True)"
                 .to_owned(),
             Unfit::Version(version) => format!("a certificate of version {version}, not 3"),
-            Unfit::NoBasicConstraints => "no authority: it has no basic constraints".to_owned(),
-            Unfit::NotAnAuthority => "no authority: its basic constraints say CA:FALSE".to_owned(),
+            Unfit::NoBasicConstraints => "not a CA: it has no basic constraints".to_owned(),
+            Unfit::NotAnAuthority => "not a CA: its basic constraints say CA:FALSE".to_owned(),
             Unfit::KeyUsage => "not for issuing: its key usage lacks keyCertSign".to_owned(),
             Unfit::WeakKey(size) => format!("too weak: its RSA key has {size} bits"),
             Unfit::Expired(_)

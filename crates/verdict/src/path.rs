@@ -229,8 +229,8 @@ fn between<'a>(case: &Case<'a>, anchors: &Anchors) -> Result<Cow<'a, [Certificat
     });
     if between.len() > LOOKED_THROUGH {
         let why = format!(
-            "{} of the certificates presented could be in the path, and no more than \
-             {LOOKED_THROUGH} are looked through",
+            "{} of the presented certificates could be part of the path; the limit is \
+             {LOOKED_THROUGH}",
             between.len()
         );
         return Err(No::new(F::PathTooLong, why));

@@ -10,11 +10,11 @@ use crate::judge::No;
 pub(crate) fn check_leaf(facts: &PathFacts) -> Result<(), No> {
     // Whoever may sign certificates is an authority, and a leaf is none: sections 4.2.1.9 and 4.2.1.10.
     if facts.claims_to_issue {
-        let why = "its key usage has the signing of certificates, and it is no authority's";
+        let why = "its key usage includes keyCertSign, but it is not a CA certificate";
         return Err(No::new(F::InvalidPurpose, why.to_owned()));
     }
     if facts.constraints != Constraints::None {
-        let why = "it has name constraints, and is no authority's";
+        let why = "it has name constraints, but is not a CA certificate";
         return Err(No::new(F::InvalidPurpose, why.to_owned()));
     }
     // Section 4.2.1.6.

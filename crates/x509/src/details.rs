@@ -180,7 +180,7 @@ fn network(bytes: &[u8]) -> String {
     let (first, mask) = bytes.split_at(bytes.len() / 2);
     let size: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
     address(first).map_or_else(
-        || "a network that is none".to_owned(),
+        || "an invalid network".to_owned(),
         |address| format!("{address}/{size}"),
     )
 }

@@ -53,14 +53,14 @@ pub(crate) fn part(error: &nom::Err<X509Error>) -> &'static str {
 /// Likewise.
 pub(crate) fn part_of(error: &X509Error) -> &'static str {
     match error {
-        X509Error::InvalidVersion => "its version is no number",
-        X509Error::InvalidSerial => "its serial number is no number",
+        X509Error::InvalidVersion => "invalid version",
+        X509Error::InvalidSerial => "invalid serial number",
         X509Error::InvalidAlgorithmIdentifier => "the name of its signature algorithm is malformed",
         X509Error::InvalidX509Name | X509Error::InvalidAttributes => {
             "a distinguished name in it is malformed"
         }
         X509Error::DuplicateAttributes => "an attribute stands in it twice",
-        X509Error::InvalidDate => "a time in it is no date",
+        X509Error::InvalidDate => "invalid date",
         X509Error::InvalidSPKI => "its public key is malformed",
         X509Error::InvalidSubjectUID | X509Error::InvalidIssuerUID => {
             "a unique identifier in it is malformed"

@@ -1,4 +1,4 @@
-"""What the findings of `polytls inspect` come to: good or not, why, and whose turn it is.
+"""What the findings of `polytls inspect` come to: good or not, why, and who can fix it.
 
 What is wrong with a certificate was explained where it was refused; the other errors are placed
 here, where it is known what was asked for. Nothing is decided that the connection has not decided.
@@ -71,7 +71,7 @@ class Verdict:
     #: None if it is good, or if nobody can tell.
     turn: Turn | None = None
     message: str | None = None
-    #: In lines: reason and message, what else there is to know, whose turn it is.
+    #: In lines: reason and message, what else there is to know, who can fix it.
     explanation: tuple[str, ...] = ()
     #: The alert that came from the server, by name or number.
     alert: str | None = None
@@ -80,7 +80,7 @@ class Verdict:
 
 
 def _party(turn: Turn) -> str:
-    """Whose turn it is, as seen from a client."""
+    """Who can fix it, as seen from a client."""
     return "the server's operator" if turn is Turn.PEER else turn.value
 
 
@@ -107,7 +107,7 @@ def judge(findings: Findings, *, identified: bool = False) -> Verdict:
         if meaning := getattr(error.alert, "meaning", None):
             lines.append(f"the alert means: {meaning}")
     if turn is not None:
-        lines.append(f"whose turn it is: {_party(turn)}; {advice}")
+        lines.append(f"who can fix it: {_party(turn)}; {advice}")
     return Verdict(
         outcome=Outcome.FAILED,
         reason=failure.value,

@@ -86,7 +86,7 @@ pub(crate) fn find(
         F::BadSignature => each.find_map(|it| {
             let what = "names one signature algorithm inside, and another outside (RFC 5280 section \
                         4.1.1.2)";
-            let found = Finding::new(it.index, what).with("have the issuer make it anew");
+            let found = Finding::new(it.index, what).with("have it reissued");
             (!it.details.names_one_signature).then_some(found)
         }),
         F::PathTooLong => each.find_map(|it| too_long(&it)),
@@ -103,13 +103,13 @@ fn malformed(chain: &[&[u8]]) -> Option<Finding> {
             .and_then(|()| polytls_x509::summarize(der).map(|_| ()))
             .err()?;
         let found = Finding::new(index, format!("cannot be read: {}", error.why()));
-        Some(found.with("have the issuer make it anew, as RFC 5280 says"))
+        Some(found.with("have it reissued, as RFC 5280 requires"))
     })
 }
 
 fn of_another_form(it: &Read<'_>) -> Option<Finding> {
     let version = it.details.version;
-    let new = "have the issuer make one of version 3 with the names and uses that it is for";
+    let new = "have it reissued as version 3, with the names and uses that it is for";
     if version < 3 {
         let what = format!(
             "is of X.509 version {version}, which has no extensions that say what it is for"
@@ -117,7 +117,7 @@ fn of_another_form(it: &Read<'_>) -> Option<Finding> {
         return Some(Finding::new(it.index, what).with(new));
     }
     let what = if it.facts.not_before > it.facts.not_after {
-        "ends before it begins (notBefore is after notAfter)"
+        "has an invalid validity period: notBefore is after notAfter"
     } else if it.index == 0 && it.facts.names_not_critical {
         "has no subject, and its alternative names are not critical (RFC 5280 section 4.2.1.6)"
     } else if it.index > 0 && it.facts.constraints == Constraints::Empty {
@@ -127,7 +127,7 @@ fn of_another_form(it: &Read<'_>) -> Option<Finding> {
     } else {
         return None;
     };
-    Some(Finding::new(it.index, what).with("have the issuer make it anew, as RFC 5280 says"))
+    Some(Finding::new(it.index, what).with("have it reissued, as RFC 5280 requires"))
 }
 
 fn unhandled(it: &Read<'_>) -> Option<Finding> {
@@ -138,11 +138,11 @@ fn unhandled(it: &Read<'_>) -> Option<Finding> {
         _ => ("critical extensions", "them"),
     };
     let what = format!(
-        "has {noun} that polytls does not know, and must not pass over: {}",
+        "has {noun} that polytls does not support: {}",
         list(extensions)
     );
     Some(Finding::new(it.index, what).with(format!(
-        "have the issuer make one without {them}, or with {them} not critical"
+        "have it reissued without {them}, or with {them} not critical"
     )))
 }
 
@@ -152,21 +152,21 @@ fn purpose(it: &Read<'_>, is_server: bool) -> Option<Finding> {
     let found = |what: String, advice: String| Some(Finding::new(it.index, what).with(advice));
     if !serves(it.facts, is_server) {
         let purposes = it.details.purposes.as_deref().unwrap_or_default();
-        let purposes = if purposes.is_empty() {
-            "for no purpose at all".to_owned()
+        let what = if purposes.is_empty() {
+            "has an empty extended key usage".to_owned()
         } else {
-            format!("for {}", list(purposes))
+            let purposes = list(purposes);
+            format!("is for {purposes} (extended key usage), and not for TLS {role}s")
         };
-        let what = format!("is {purposes} (extended key usage), and not for TLS {role}s");
         return found(
             what,
-            format!("present one whose extended key usage has TLS {role}s"),
+            format!("present one with {role}Auth in its extended key usage"),
         );
     }
     match (leaf, it.facts.is_authority) {
         (true, Some(true)) => {
             return found(
-                format!("is an authority's by its own words (CA:TRUE), and none of a {role}"),
+                format!("is a CA certificate (CA:TRUE), not a {role} certificate"),
                 format!(
                     "present one that is the {role}'s own (CA:FALSE), or trust this one itself \
                      (peers=)"
@@ -175,17 +175,18 @@ fn purpose(it: &Read<'_>, is_server: bool) -> Option<Finding> {
         }
         (true, _) if it.facts.claims_to_issue => {
             return found(
-                "is no authority's (no CA:TRUE), and its key usage has the signing of certificates \
+                "is not a CA certificate (no CA:TRUE), but its key usage includes keyCertSign \
                  (RFC 5280 section 4.2.1.9)"
                     .to_owned(),
-                "have the issuer make one without keyCertSign in its key usage".to_owned(),
+                "have it reissued without keyCertSign in its key usage".to_owned(),
             );
         }
         (true, _) if it.facts.constraints != Constraints::None => {
             return found(
-                "is no authority's (no CA:TRUE), and has name constraints (RFC 5280 section 4.2.1.10)"
+                "is not a CA certificate (no CA:TRUE), but has name constraints (RFC 5280 section \
+                 4.2.1.10)"
                     .to_owned(),
-                "have the issuer make one without name constraints".to_owned(),
+                "have it reissued without name constraints".to_owned(),
             );
         }
         (false, None | Some(false)) => {
@@ -195,8 +196,8 @@ fn purpose(it: &Read<'_>, is_server: bool) -> Option<Finding> {
                 "its basic constraints say CA:FALSE"
             };
             return found(
-                format!("has issued another, and is no authority's: {why}"),
-                "get one that an authority has issued".to_owned(),
+                format!("issued another certificate, but is not a CA: {why}"),
+                "get one issued by a CA".to_owned(),
             );
         }
         _ => {}
@@ -211,7 +212,7 @@ fn purpose(it: &Read<'_>, is_server: bool) -> Option<Finding> {
     }
     let uses = it.details.uses.as_deref().unwrap_or_default();
     let what = if uses.is_empty() {
-        format!("has a key for no use at all (key usage), not for {wanted}")
+        "has an empty key usage".to_owned()
     } else {
         let uses: Vec<String> = uses.iter().map(|each| (*each).to_owned()).collect();
         format!(
@@ -221,14 +222,14 @@ fn purpose(it: &Read<'_>, is_server: bool) -> Option<Finding> {
     };
     found(
         what,
-        format!("have the issuer make one whose key usage has {wanted}"),
+        format!("have it reissued with {wanted} in its key usage"),
     )
 }
 
 fn algorithm(it: &Read<'_>, read: &[Option<Summary>]) -> Option<Finding> {
     if it.facts.explicit_curve {
-        let what = "has a key on an elliptic curve that is given by its numbers, and not by its \
-                    name (explicit parameters, which RFC 5480 section 2.1.1 forbids)";
+        let what = "uses explicit elliptic curve parameters instead of a named curve, which RFC 5480 \
+                    section 2.1.1 forbids";
         return Some(
             Finding::new(it.index, what)
                 .with("make a key on a named curve, such as P-256, and get a certificate for it"),
@@ -253,7 +254,8 @@ fn algorithm(it: &Read<'_>, read: &[Option<Summary>]) -> Option<Finding> {
                 "has a key of a kind that is not accepted ({})",
                 key.key_type
             );
-            Finding::new(it.index, what).with("get a certificate of an authority with another key")
+            Finding::new(it.index, what)
+                .with("get a certificate from a CA with another kind of key")
         })
 }
 
@@ -285,26 +287,25 @@ fn too_long(it: &Read<'_>) -> Option<Finding> {
         return None;
     }
     let count = match allowed {
-        0 => "no authority".to_owned(),
-        1 => "1 authority".to_owned(),
-        more => format!("{more} authorities"),
+        1 => "1 CA".to_owned(),
+        more => format!("{more} CAs"),
     };
     let mut what = format!(
-        "allows {count} below it (path length), and the chain has {}",
+        "violates its path length constraint: {count} allowed below it, {} present",
         it.below
     );
     // RFC 5280 section 4.2.1.9: those that issued themselves do not count.
     let is_our_limit = !is_exceeded(it.below - it.self_issued);
     if is_our_limit {
         what += &format!(
-            "; {} of them issued themselves and should not count, but polytls counts them",
+            "; polytls also counts self-issued certificates ({} here), which RFC 5280 does not",
             it.self_issued
         );
     }
     let found = Finding::new(it.index, what);
     Some(Finding {
         is_our_limit,
-        ..found.with("get a certificate from an authority that may issue it")
+        ..found.with("get a certificate from a CA that may issue it")
     })
 }
 
@@ -326,8 +327,5 @@ fn constrained(each: &mut dyn Iterator<Item = Read<'_>>) -> Option<Finding> {
         ),
     };
     let what = format!("{rules} (name constraints), and a certificate below it has other names");
-    Some(
-        Finding::new(it.index, what)
-            .with("get one from an authority that may issue for all of its names"),
-    )
+    Some(Finding::new(it.index, what).with("get one from a CA that may issue for all of its names"))
 }

@@ -70,7 +70,7 @@ fn an_incomplete_chain_is_the_operators_turn() {
          the system's trust store\n\
          the server sent 1 certificate and no intermediate: either the server's chain is \
          incomplete, or CN=Corp Root is a root that is not trusted here\n\
-         whose turn it is: the server's operator, or your administrator; if CN=Corp Root is an \
+         who can fix it: the server's operator, or your administrator; if CN=Corp Root is an \
          intermediate, send its certificate as well; if it is a root, and to be trusted, add its \
          certificate to the trust store"
     );

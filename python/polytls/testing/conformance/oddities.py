@@ -90,7 +90,7 @@ def _pss(salt: int) -> bytes:
     return sequence(oid("1.2.840.113549.1.1.10"), parameters)
 
 
-_NEW_VERSION: Final = "have the issuer make one of version 3"
+_NEW_VERSION: Final = "have it reissued as version 3"
 _NAMELESS: Final = "1.3.6.1.4.1.55738.7"
 _KEY_USAGE: Final = "2.5.29.15"
 _BASIC: Final = "2.5.29.19"
@@ -127,8 +127,8 @@ ROWS: Final = (
         "a critical extension without a name",
         _leaf(lambda it: it.having(Extension(_NAMELESS, octets(b""), critical=True))),
         _F.UNHANDLED_CRITICAL_EXTENSION,
-        ("has a critical extension that polytls does not know", _NAMELESS),
-        "have the issuer make one without it",
+        ("has a critical extension that polytls does not support", _NAMELESS),
+        "have it reissued without it",
     ),
     Row(
         "a precertificate",
@@ -137,7 +137,7 @@ ROWS: Final = (
         ),
         _F.UNHANDLED_CRITICAL_EXTENSION,
         ("1.3.6.1.4.1.11129.2.4.3 (precertificate of certificate transparency",),
-        "have the issuer make one without it",
+        "have it reissued without it",
     ),
     Row(
         "two critical extensions of an authority",
@@ -149,11 +149,11 @@ ROWS: Final = (
         ),
         _F.UNHANDLED_CRITICAL_EXTENSION,
         (
-            "the certificate of CN=the one between (number 1 behind the",
-            "has critical extensions that polytls does not know",
+            "the certificate of CN=the one between (intermediate 1)",
+            "has critical extensions that polytls does not support",
             f"{_NAMELESS} and 1.3.6.1.5.5.7.1.24 (TLS features)",
         ),
-        "have the issuer make one without them",
+        "have it reissued without them",
         index=1,
     ),
     Row(
@@ -165,8 +165,8 @@ ROWS: Final = (
         "an authority's malformed extension",
         _between(lambda it: it.having(Extension(_KEY_USAGE, element(0x05), critical=True))),
         _F.BAD_ENCODING,
-        ("(number 1 behind", "cannot be read: its key usage is malformed"),
-        "have the issuer make it anew",
+        ("(intermediate 1)", "cannot be read: its key usage is malformed"),
+        "have it reissued",
         index=1,
     ),
     # --- uses ---
@@ -175,21 +175,24 @@ ROWS: Final = (
         _leaf(lambda it: it.having(_purposes("1.3.6.1.5.5.7.3.3", "1.3.6.1.5.5.7.3.4"))),
         _F.INVALID_PURPOSE,
         ("is for code signing and protection of mail (extended key usage)", "not for TLS"),
-        "present one whose extended key usage has TLS",
+        "Auth in its extended key usage",
     ),
     Row(
         "for a purpose without a name",
         _leaf(lambda it: it.having(_purposes("1.3.6.1.4.1.55738.9"))),
         _F.INVALID_PURPOSE,
         ("is for 1.3.6.1.4.1.55738.9 (extended key usage)",),
-        "present one whose extended key usage has TLS",
+        "Auth in its extended key usage",
     ),
     Row(
         "an authority for time stamps",
         _between(lambda it: it.having(_purposes("1.3.6.1.5.5.7.3.8"))),
         _F.INVALID_PURPOSE,
-        ("the certificate of CN=the one between (number 1", "is for time stamps (extended key"),
-        "present one whose extended key usage has TLS",
+        (
+            "the certificate of CN=the one between (intermediate 1)",
+            "is for time stamps (extended key",
+        ),
+        "Auth in its extended key usage",
         index=1,
     ),
     Row(
@@ -197,23 +200,23 @@ ROWS: Final = (
         _leaf(lambda it: it.having(Extension(_KEY_USAGE, bits(b"\x20", 5), critical=True))),
         _F.INVALID_PURPOSE,
         ("has a key for encryption of keys (key usage), and not for digital signatures",),
-        "have the issuer make one whose key usage has digital signatures",
+        "have it reissued with digital signatures in its key usage",
         signs=False,
     ),
     Row(
         "an authority that is none",
         _between(lambda it: it.having(Extension(_BASIC, sequence(), critical=True))),
         _F.INVALID_PURPOSE,
-        ("has issued another, and is no authority's: its basic constraints say CA:FALSE",),
-        "get one that an authority has issued",
+        ("issued another certificate, but is not a CA: its basic constraints say CA:FALSE",),
+        "get one issued by a CA",
         index=1,
     ),
     Row(
         "an authority without basic constraints",
         _between(lambda it: it.without(_BASIC)),
         _F.INVALID_PURPOSE,
-        ("has issued another, and is no authority's: it has no basic constraints",),
-        "get one that an authority has issued",
+        ("issued another certificate, but is not a CA: it has no basic constraints",),
+        "get one issued by a CA",
         index=1,
     ),
     Row(
@@ -221,7 +224,7 @@ ROWS: Final = (
         _between(lambda it: it.having(Extension(_KEY_USAGE, bits(b"\x80", 7), critical=True))),
         _F.INVALID_PURPOSE,
         ("has a key for digital signatures (key usage), and not for signing certificates",),
-        "have the issuer make one whose key usage has signing certificates",
+        "have it reissued with signing certificates in its key usage",
         index=1,
     ),
     # --- keys and signatures ---
@@ -229,14 +232,14 @@ ROWS: Final = (
         "a curve by its numbers",
         _leaf(lambda it: it.but(spki=explicit_curve(it.spki))),
         _F.UNSUPPORTED_SIGNATURE_ALGORITHM,
-        ("explicit parameters, which RFC 5480 section 2.1.1 forbids",),
+        ("uses explicit elliptic curve parameters instead of a named curve",),
         "make a key on a named curve, such as P-256",
     ),
     Row(
         "an authority's curve by its numbers",
         _between(lambda it: it.but(spki=explicit_curve(it.spki))),
         _F.UNSUPPORTED_SIGNATURE_ALGORITHM,
-        ("(number 1 behind", "explicit parameters, which RFC 5480 section 2.1.1 forbids"),
+        ("(intermediate 1)", "uses explicit elliptic curve parameters instead of a named curve"),
         "make a key on a named curve, such as P-256",
         index=1,
     ),
@@ -283,22 +286,22 @@ ROWS: Final = (
         _leaf(lambda it: it.but(outside=sequence(oid("1.2.840.10045.4.3.3")))),
         _F.BAD_SIGNATURE,
         ("names one signature algorithm inside, and another outside",),
-        "have the issuer make it anew",
+        "have it reissued",
     ),
     # --- times and numbers ---
     Row(
         "a month too many",
         _leaf(lambda it: it.but(validity=sequence(_time("261301000000Z"), _time("491301000000Z")))),
         _F.BAD_ENCODING,
-        ("cannot be read: a time in it is no date",),
-        "have the issuer make it anew",
+        ("cannot be read: invalid date",),
+        "have it reissued",
     ),
     Row(
         "an end before its beginning",
         _leaf(lambda it: it.but(validity=sequence(_time("491201000000Z"), _time("250101000000Z")))),
         _F.BAD_ENCODING,
-        ("ends before it begins",),
-        "have the issuer make it anew",
+        ("has an invalid validity period: notBefore is after notAfter",),
+        "have it reissued",
     ),
     # --- names ---
     Row(
@@ -324,22 +327,22 @@ ROWS: Final = (
         "a leaf that may sign certificates",
         _leaf(lambda it: it.having(Extension(_KEY_USAGE, bits(b"\x84", 2), critical=True))),
         _F.INVALID_PURPOSE,
-        ("is no authority's (no CA:TRUE), and its key usage has the signing of certificates",),
-        "have the issuer make one without keyCertSign",
+        ("is not a CA certificate (no CA:TRUE), but its key usage includes keyCertSign",),
+        "have it reissued without keyCertSign",
     ),
     Row(
         "a leaf with name constraints",
         _leaf(lambda it: it.having(Extension(_CONSTRAINTS, _permitted("example"), critical=True))),
         _F.INVALID_PURPOSE,
-        ("is no authority's (no CA:TRUE), and has name constraints",),
-        "have the issuer make one without name constraints",
+        ("is not a CA certificate (no CA:TRUE), but has name constraints",),
+        "have it reissued without name constraints",
     ),
     Row(
         "no subject, and names that are not critical",
         _leaf(lambda it: it.but(subject=sequence())),
         _F.BAD_ENCODING,
         ("has no subject, and its alternative names are not critical",),
-        "have the issuer make it anew, as RFC 5280 says",
+        "have it reissued, as RFC 5280 requires",
     ),
     Row(
         "no subject, and names that are critical",
@@ -350,16 +353,16 @@ ROWS: Final = (
         "an authority's policy constraints that are not critical",
         _between(lambda it: it.having(Extension("2.5.29.36", sequence(b"\x80\x01\x00")))),
         _F.BAD_ENCODING,
-        ("(number 1 behind", "has policy constraints that are not critical"),
-        "have the issuer make it anew, as RFC 5280 says",
+        ("(intermediate 1)", "has policy constraints that are not critical"),
+        "have it reissued, as RFC 5280 requires",
         index=1,
     ),
     Row(
         "an authority's name constraints without a name",
         _between(lambda it: it.having(Extension(_CONSTRAINTS, sequence(), critical=True))),
         _F.BAD_ENCODING,
-        ("(number 1 behind", "has name constraints without a name"),
-        "have the issuer make it anew, as RFC 5280 says",
+        ("(intermediate 1)", "has name constraints without a name"),
+        "have it reissued, as RFC 5280 requires",
         index=1,
     ),
     Row(
@@ -368,16 +371,16 @@ ROWS: Final = (
             lambda it: it.having(Extension(_CONSTRAINTS, sequence(element(0xA0)), critical=True))
         ),
         _F.BAD_ENCODING,
-        ("(number 1 behind", "has name constraints without a name"),
-        "have the issuer make it anew, as RFC 5280 says",
+        ("(intermediate 1)", "has name constraints without a name"),
+        "have it reissued, as RFC 5280 requires",
         index=1,
     ),
     Row(
         "an authority's name constraints that are none",
         _between(lambda it: it.having(Extension(_CONSTRAINTS, element(0x05), critical=True))),
         _F.BAD_ENCODING,
-        ("(number 1 behind", "has name constraints without a name"),
-        "have the issuer make it anew, as RFC 5280 says",
+        ("(intermediate 1)", "has name constraints without a name"),
+        "have it reissued, as RFC 5280 requires",
         index=1,
     ),
     # --- name constraints ---
@@ -386,10 +389,10 @@ ROWS: Final = (
         lambda ca: ca.intermediate("the one between", permitted=("test",)).issue(HOST),
         _F.NAME_CONSTRAINT_VIOLATION,
         (
-            "the certificate of CN=the one between (number 1",
+            "the certificate of CN=the one between (intermediate 1)",
             "may issue for test only (name constraints), and a certificate below it has other",
         ),
-        "get one from an authority that may issue for all of its names",
+        "get one from a CA that may issue for all of its names",
         index=1,
     ),
     Row(
@@ -399,7 +402,7 @@ ROWS: Final = (
         ),
         _F.NAME_CONSTRAINT_VIOLATION,
         ("may not issue for 192.0.2.0/24 (name constraints)",),
-        "get one from an authority that may issue for all of its names",
+        "get one from a CA that may issue for all of its names",
         index=1,
     ),
     # --- path lengths ---
@@ -410,10 +413,10 @@ ROWS: Final = (
         ),
         _F.PATH_TOO_LONG,
         (
-            "the certificate of CN=the upper (number 2 behind",
-            "allows no authority below it (path length), and the chain has 1",
+            "the certificate of CN=the upper (intermediate 2)",
+            "violates its path length constraint: 0 CAs allowed below it, 1 present",
         ),
-        "get a certificate from an authority that may issue it",
+        "get a certificate from a CA that may issue it",
         index=2,
     ),
 )

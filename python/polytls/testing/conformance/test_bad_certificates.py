@@ -46,8 +46,8 @@ def test_weak_signatures_and_keys_are_refused(
     error = presented(lab, client, CERTS / f"weak.{name}.pem")
     assert type(error) is CertificateVerificationError
     assert error.reason is reason
-    if reason is VerificationFailure.WEAK_KEY:
-        assert "1024 bits" in str(error)
+    if name == "rsa1024":
+        assert "1024-bit" in str(error)
 
 
 @needs("pins")
@@ -65,7 +65,7 @@ def test_a_pinned_key_that_is_weak_is_refused(lab: Any, version: TLSVersion) -> 
         )
         assert type(error) is CertificateVerificationError
         assert error.reason is VerificationFailure.WEAK_KEY
-        assert "1024 bits" in str(error)
+        assert "1024-bit" in str(error)
 
 
 @needs("peers")

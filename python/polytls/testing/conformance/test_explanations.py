@@ -34,7 +34,7 @@ def refused(
     assert type(error) is CertificateVerificationError
     lines = error.explain().splitlines()
     assert lines[0] == f"{error.reason.value}: {error}"
-    assert lines[-1].startswith("whose turn it is: ")
+    assert lines[-1].startswith("who can fix it: ")
     assert error.trust_source
     return error
 
@@ -62,16 +62,16 @@ def test_an_address_that_stands_there_as_a_name_is_told_apart(lab: Any) -> None:
     assert error.reason is VerificationFailure.HOSTNAME_MISMATCH
     assert "has 192.0.2.1 as a DNS name only, you asked for the IP address 192.0.2.1" in str(error)
     assert error.turn is Turn.PEER
-    assert "issuer" in last_line(error)
+    assert "reissued" in last_line(error)
     assert "as an IP address" in last_line(error)
 
 
 def test_a_common_name_alone_is_said_not_to_count(lab: Any) -> None:
     error = refused(lab, lab.ca.issue(common_name=lab.host))
     assert error.reason is VerificationFailure.HOSTNAME_MISMATCH
-    assert f"its common name {lab.host} is not looked at" in str(error)
+    assert f"the common name {lab.host} is ignored" in str(error)
     assert error.turn is Turn.PEER
-    assert "issuer" in last_line(error)
+    assert "reissued" in last_line(error)
 
 
 def test_an_authority_is_not_blamed_for_what_its_leaf_does_in_its_last_second(lab: Any) -> None:
@@ -143,7 +143,7 @@ def test_a_chain_without_its_intermediate_is_the_operators_turn(lab: Any) -> Non
     told = error.explain()
     assert "1 certificate and no intermediate: either the server's chain is incomplete, or " in told
     assert "CN=Corp Issuer is a root that is not trusted here" in told
-    assert "whose turn it is: the server's operator, or you; " in told
+    assert "who can fix it: the server's operator, or you; " in told
 
 
 def test_a_leaf_that_an_unknown_root_issued_itself_may_be_either(lab: Any) -> None:

@@ -43,7 +43,7 @@ def test_an_odd_certificate(
     assert error.turn is Turn.PEER
     told = error.explain()
     last = told.splitlines()[-1]
-    assert last.startswith(f"whose turn it is: the {role}'s operator; ")
+    assert last.startswith(f"who can fix it: the {role}'s operator; ")
     # A library may not keep what it has refused.
     if role == "server" or error.chain:
         assert error.index == row.index

@@ -173,7 +173,7 @@ def test_the_explanation_says_why_a_certificate_in_the_store_may_not_issue(
     ("given", "said"),
     [
         ({"not_after": True}, "in the trust store expired 2 days ago"),
-        ({"path_length": 0}, "in the trust store allows 0 authorities below it"),
+        ({"path_length": 0}, "in the trust store has a path length constraint of 0"),
         ({"client": True}, "in the trust store may not issue for a server"),
     ],
     ids=["expired", "path length", "purpose"],
@@ -188,7 +188,7 @@ def test_the_explanation_blames_the_store_for_an_authority_that_does_not_fit(
     assert error is not None
     assert f"the certificate of CN=the root {said}" in str(error)
     assert (error.index, error.certificate) == (None, None)
-    assert "whose turn it is: you" in error.explain()
+    assert "who can fix it: you" in error.explain()
 
 
 def critical(root: CertificateAuthority, extension: str) -> TrustStore:
@@ -207,11 +207,13 @@ def test_a_critical_extension_of_an_authority_in_the_store_is_not_passed_over(
     assert reason_of(error) is _F.UNHANDLED_CRITICAL_EXTENSION
     assert error is not None
     if role == "server" or error.chain:
-        said = "CN=the root in the trust store has a critical extension that polytls does not know"
+        said = (
+            "CN=the root in the trust store has a critical extension that polytls does not support"
+        )
         assert said in str(error)
         assert "1.3.6.1.4.1.55738.7" in str(error)
         assert (error.index, error.certificate) == (None, None)
-        assert "whose turn it is: you" in error.explain()
+        assert "who can fix it: you" in error.explain()
 
 
 # --- two attacks ---
