@@ -177,9 +177,7 @@ class TLSStream(ByteStream):
         early = bytes(leftover)
         try:
             if early and server_hostname is not None:
-                raise PeerMisbehaved(
-                    "the server sent something between its consent to TLS and TLS itself"
-                )
+                raise PeerMisbehaved("the server sent plaintext after agreeing to STARTTLS")
             if early:
                 stream._driver.receive(early)
             await stream._handshake()
@@ -238,7 +236,7 @@ class TLSStream(ByteStream):
         Raises NotImplementedError in TLS 1.2, where one end is that of both (RFC 5246 7.2.1).
         """
         if self._driver.buffer.negotiated_tls_version is not TLSVersion.TLSv1_3:
-            raise NotImplementedError("TLS 1.2 cannot end one direction alone")
+            raise NotImplementedError("TLS 1.2 does not support half-close")
         with self._sending:
             await checkpoint()
             self._check_open()

@@ -223,7 +223,7 @@ class _Configuration(Value):
 
     @property
     def peer_verifier(self) -> PeerVerifier | None:
-        """The caller's own say in the verdict on a peer; None: none.
+        """Custom verification of the peer; None for none.
 
         Called inside the handshake, in the thread that drives it, with a `PresentedPeer`: after
         everything else was found in order, and before any data, on resumed sessions too. A peer
@@ -419,7 +419,7 @@ class TLSServerConfiguration(_Configuration):
 
     @property
     def ticket_keys(self) -> TicketKeys | None:
-        """The keys that tickets are sealed with; None: random ones, of each context alone."""
+        """Ticket encryption keys; None for random keys per context."""
         return self._ticket_keys
 
 

@@ -201,8 +201,8 @@ class VerificationFailure(Enum):
 class CertificateVerificationError(TLSError):
     """The peer's certificate was refused by us (RFC 5280 6, RFC 9525).
 
-    Raised by the handshake, before any data or certificate of ours went out. The connection is of
-    no more use, but the alert that tells the peer is still to be sent. Blames the peer's
+    Raised by the handshake, before any data or certificate of ours went out. The connection cannot
+    be used any more, but the alert that tells the peer is still to be sent. Blames the peer's
     certificate, or the trust store it was judged by.
 
     `reason`: the first thing found wrong.

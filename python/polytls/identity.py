@@ -379,7 +379,7 @@ class TrustStore(Source):
     peer's own included, must be spoken of by a list of its issuer that is in force, or the peer is
     refused: unknown is refused as revoked is. A leaf that is in the store or in `peers` itself is
     refused only if a list names it.
-    `pins`: accept these and nothing else; it stands alone.
+    `pins`: accept these and nothing else; no other argument goes with it.
     `v1_authorities`: take self-issued certificates of X.509 version 1, given here, for
     authorities. They cannot say that they are; the system's are taken in any case.
 
@@ -422,7 +422,7 @@ class TrustStore(Source):
         added = ("extra", "crls", "peers", "v1_authorities")
         others = [*self._named(), *(name for name in added if self._values()[name])]
         if pins is not None and others:
-            raise ValueError(f"TrustStore takes pins alone, not {others[0]} as well")
+            raise ValueError(f"pins cannot be combined with {others[0]}")
 
     @property
     def source(self) -> str:

@@ -175,8 +175,8 @@ def _secure(name: str) -> TLSImplementation[ClientContext, ServerContext]:
     # Insecure contexts are had through polytls.insecure only, even from an outside package.
     if not isinstance(found, TLSImplementation) or isinstance(found, InsecureTLSImplementation):
         raise ConfigurationError(
-            f"{name} cannot be used here: what is registered is no TLSImplementation, "
-            "nor a module with one as IMPLEMENTATION",
+            f"{name} cannot be used here: expected a TLSImplementation, "
+            "or a module with one as IMPLEMENTATION",
             implementation=name,
         )
     return found

@@ -161,7 +161,7 @@ class ReloadingServerContext:
         """
         current = self._current
         if not isinstance(current, SupportsServerWrapSocket):
-            raise ConfigurationError("wrap_socket: the library below cannot")
+            raise ConfigurationError("this implementation does not support wrap_socket")
         return current.wrap_socket(
             sock,
             leftover=leftover,
@@ -293,7 +293,7 @@ class Watch:
                 failed = ""
             except ConfigurationError as error:
                 if str(error) != failed:
-                    _LOG.error("the server goes on with the files it read before: %s", error)
+                    _LOG.error("keeping the previously loaded files: %s", error)
                 failed = str(error)
 
     def stop(self) -> None:

@@ -49,7 +49,9 @@ class TLSSession:
         return f"<TLSSession of {type(self._context).__name__}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a TLS session cannot be pickled or copied: it is good in this process")
+        raise TypeError(
+            "a TLS session cannot be pickled or copied: it is only valid in this process"
+        )
 
 
 def lineage_of(session: TLSSession, context: object) -> Any:
@@ -63,7 +65,7 @@ def lineage_of(session: TLSSession, context: object) -> Any:
         )
     if session._context is not context:
         raise ValueError(
-            "session: it belongs to another context; a session can be resumed by the context of "
-            "its connection alone"
+            "session: it belongs to another context; a session can be resumed only by the "
+            "context of its connection"
         )
     return session._lineage

@@ -125,9 +125,9 @@ def test_a_name_that_is_no_str_is_a_type_error(
             "raise ConfigurationError('libfoo.so.3 is not here; apt install libfoo3')",
             "libfoo.so.3 is not here; apt install libfoo3",
         ),
-        ("IMPLEMENTATION = None", "no TLSImplementation"),
-        ("", "no TLSImplementation"),
-        (MODULE + "\nIMPLEMENTATION = INSECURE_IMPLEMENTATION", "no TLSImplementation"),
+        ("IMPLEMENTATION = None", "expected a TLSImplementation"),
+        ("", "expected a TLSImplementation"),
+        (MODULE + "\nIMPLEMENTATION = INSECURE_IMPLEMENTATION", "expected a TLSImplementation"),
     ],
     ids=["import error", "configuration error", "none", "nothing", "insecure"],
 )

@@ -290,7 +290,7 @@ pub struct ServerConfig {
     pub trust: Option<Trust>,
     /// How much it checks.
     pub verification: Verification,
-    /// The keys that tickets are sealed with; `None`: random ones of this engine alone.
+    /// Ticket encryption keys; `None`: random keys of this engine alone.
     pub ticket_keys: Option<TicketKeys>,
 }
 

@@ -6,7 +6,7 @@
 //!    shown to it.
 //! 3. Plaintext that was authenticated is delivered before the error or the end that follows it.
 //! 4. A fatal error is latched: every later call but those that drain output gives it again.
-//! 5. A panic of the session is such an error: the connection is of no more use, the process is.
+//! 5. A panic of the session is such an error: the connection cannot be used any more, the process can.
 //! 6. Close is per direction in TLS 1.3, and mutual in TLS 1.2 (RFC 8446 section 6.1).
 
 mod early;
@@ -333,7 +333,7 @@ impl Connection {
         const UNTOLD: Error = Error::Misuse("the library does not tell the server's certificate");
         if self.is_handshaking() {
             return Err(Error::Misuse(
-                "the handshake is not complete: there is nothing to bind to yet",
+                "channel bindings are available after the handshake",
             ));
         }
         let found = match self.role {

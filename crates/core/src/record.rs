@@ -70,8 +70,8 @@ impl Malformed {
 
     pub(crate) const fn words(self) -> &'static str {
         match self {
-            Self::Type => "a record of a type that there is not",
-            Self::Version => "a record of a version that is not TLS",
+            Self::Type => "unknown record type",
+            Self::Version => "invalid record version",
             Self::Length => "a record that is too long",
         }
     }

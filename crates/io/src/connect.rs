@@ -32,7 +32,7 @@ pub fn connect(
     let deadline = Deadline::after(timeout);
     if deadline == Deadline::NonBlocking {
         return Err(Error::Tls(TlsError::Misuse(
-            "connecting takes time: a timeout of 0 cannot do",
+            "connect() needs a timeout above 0; call setblocking(False) afterwards",
         )));
     }
     fork::watch_forks()?;

@@ -332,7 +332,7 @@ impl Listener {
                 Ok(Some(client)) => {
                     if let Some(pending) = pool.make_room(limit) {
                         self.shared
-                            .note_failure(&pending, &"it gave way to another client");
+                            .note_failure(&pending, &"dropped: handshake_limit reached");
                     }
                     pool.working += 1;
                     accepted.push(client);

@@ -61,12 +61,12 @@ impl Stream {
         if transport.connection.failure().is_none() {
             if transport.connection.is_handshaking() {
                 return Err(Error::Tls(TlsError::Misuse(
-                    "the handshake is not complete: there is no TLS to end",
+                    "unwrap() requires a completed handshake",
                 )));
             }
             if transport.reading_has_ended() {
                 return Err(Error::Tls(TlsError::Misuse(
-                    "reading has been shut down: the peer's close_notify cannot be waited for",
+                    "unwrap() needs to receive, but receiving was shut down",
                 )));
             }
         }

@@ -11,38 +11,32 @@ impl Fault {
         Self(Alert::BAD_RECORD_MAC, "a record that cannot be opened");
     pub(crate) const OVERFLOW: Self = Self(Alert::RECORD_OVERFLOW, "a record that is too long");
     pub(crate) const ONLY_PADDING: Self =
-        Self(Alert::UNEXPECTED_MESSAGE, "a record of nothing but padding");
+        Self(Alert::UNEXPECTED_MESSAGE, "record contains only padding");
     pub(crate) const USED_UP: Self = Self(
         Alert::INTERNAL_ERROR,
         "more records under one key than can be numbered",
     );
     pub(crate) const UNEXPECTED_MESSAGE: Self =
-        Self(Alert::UNEXPECTED_MESSAGE, "a message that may not come now");
+        Self(Alert::UNEXPECTED_MESSAGE, "unexpected message");
     pub(crate) const MESSAGE_TOO_LONG: Self =
         Self(Alert::DECODE_ERROR, "a handshake message that is too long");
     pub(crate) const BAD_KEY_UPDATE: Self = Self(
         Alert::ILLEGAL_PARAMETER,
-        "a key update that asks for the unknown",
+        "invalid request_update value in KeyUpdate",
     );
     pub(crate) const MALFORMED_KEY_UPDATE: Self =
         Self(Alert::DECODE_ERROR, "a key update of the wrong length");
     pub(crate) const DATA_BEHIND_KEY_UPDATE: Self = Self(
         Alert::UNEXPECTED_MESSAGE,
-        "something behind a key update in the same record",
+        "data after KeyUpdate in the same record",
     );
-    pub(crate) const WRONG_TYPE: Self = Self(
-        Alert::UNEXPECTED_MESSAGE,
-        "a record of a type that may not come now",
-    );
+    pub(crate) const WRONG_TYPE: Self = Self(Alert::UNEXPECTED_MESSAGE, "unexpected record type");
     pub(crate) const EMPTY: Self = Self(
         Alert::UNEXPECTED_MESSAGE,
         "an empty handshake or alert record",
     );
     pub(crate) const TOO_SHORT: Self = Self(Alert::BAD_RECORD_MAC, "a record that is too short");
-    pub(crate) const EMPTY_FLOOD: Self = Self(
-        Alert::UNEXPECTED_MESSAGE,
-        "too many records that say nothing",
-    );
+    pub(crate) const EMPTY_FLOOD: Self = Self(Alert::UNEXPECTED_MESSAGE, "too many empty records");
     pub(crate) const WARNING_FLOOD: Self =
         Self(Alert::UNEXPECTED_MESSAGE, "too many user_canceled alerts");
     pub(crate) const KEY_UPDATE_FLOOD: Self =
@@ -51,12 +45,8 @@ impl Fault {
         Alert::UNEXPECTED_MESSAGE,
         "something else inside a handshake message",
     );
-    pub(crate) const WRONG_VERSION: Self = Self(
-        Alert::PROTOCOL_VERSION,
-        "a record of a version that is not TLS",
-    );
-    pub(crate) const MALFORMED_HEADER: Self =
-        Self(Alert::DECODE_ERROR, "a record header that is none");
+    pub(crate) const WRONG_VERSION: Self = Self(Alert::PROTOCOL_VERSION, "invalid record version");
+    pub(crate) const MALFORMED_HEADER: Self = Self(Alert::DECODE_ERROR, "malformed record header");
     pub(crate) const MALFORMED_ALERT: Self =
         Self(Alert::DECODE_ERROR, "an alert of the wrong length");
 }

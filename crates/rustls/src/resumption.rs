@@ -122,7 +122,7 @@ pub(crate) fn limit(capacity: usize) -> Result<NonZeroUsize, Error> {
     NonZeroUsize::new(capacity).ok_or_else(|| {
         Error::configuration(
             "sessions",
-            "a cache for no session at all; say sessions=None for no resumption",
+            "capacity must be at least 1; use sessions=None to turn resumption off",
         )
     })
 }

@@ -6,13 +6,13 @@ use rustls::{HandshakeType, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 pub(crate) fn incompatible(why: &PeerIncompatible) -> &'static str {
     use PeerIncompatible as E;
     match why {
-        E::EcPointsExtensionRequired => "it does not tell its formats of points (ec_point_formats)",
+        E::EcPointsExtensionRequired => "it sent no ec_point_formats extension",
         E::ExtendedMasterSecretExtensionRequired => {
             "it does not offer extended_master_secret, which is required (RFC 7627)"
         }
         E::IncorrectCertificateTypeExtension => "it wants another type of certificate",
         E::KeyShareExtensionRequired => "it sends no key_share",
-        E::NamedGroupsExtensionRequired => "it does not tell its groups (supported_groups)",
+        E::NamedGroupsExtensionRequired => "it sent no supported_groups extension",
         E::NoCertificateRequestSignatureSchemesInCommon => {
             "none of the signature algorithms that it takes of clients is ours"
         }
@@ -28,9 +28,7 @@ pub(crate) fn incompatible(why: &PeerIncompatible) -> &'static str {
         E::ServerTlsVersionIsDisabledByOurConfig => {
             "it has chosen a version of TLS that is not allowed here"
         }
-        E::SignatureAlgorithmsExtensionRequired => {
-            "it does not tell its signature algorithms (signature_algorithms)"
-        }
+        E::SignatureAlgorithmsExtensionRequired => "it sent no signature_algorithms extension",
         E::SupportedVersionsExtensionRequired => {
             "it offers no TLS 1.3 (supported_versions), and nothing else is allowed here"
         }
@@ -65,7 +63,7 @@ pub(crate) fn misbehaved(why: &PeerMisbehaved) -> &'static str {
         | E::DuplicateEncryptedExtensions
         | E::DuplicateHelloRetryRequestExtensions
         | E::DuplicateNewSessionTicketExtensions
-        | E::DuplicateServerHelloExtensions => "an extension stands in a message twice",
+        | E::DuplicateServerHelloExtensions => "duplicate extension",
         E::DuplicateServerNameTypes => "server_name has two names of one type",
         E::EarlyDataAttemptedInSecondClientHello => {
             "it offers early data in its second ClientHello"
@@ -99,11 +97,11 @@ pub(crate) fn misbehaved(why: &PeerMisbehaved) -> &'static str {
             "its HelloRetryRequest has a wrong answer to the encrypted ClientHello"
         }
         E::IllegalMiddleboxChangeCipherSpec => "a ChangeCipherSpec where none may be",
-        E::IllegalTlsInnerPlaintext => "an encrypted record with nothing but padding",
+        E::IllegalTlsInnerPlaintext => "record contains only padding",
         E::IncorrectBinder => "it offers a session whose secret it does not have (a wrong binder)",
         E::InvalidCertCompression => "its compressed certificates cannot be expanded",
         E::InvalidMaxEarlyDataSize => "a wrong limit of early data",
-        E::InvalidKeyShare => "its key share is no element of its group",
+        E::InvalidKeyShare => "invalid key share",
         E::KeyEpochWithPendingFragment => "a message goes on where its keys have changed",
         E::KeyUpdateReceivedInQuicConnection => "a KeyUpdate over QUIC",
         E::MessageInterleavedWithHandshakeMessage => {
@@ -194,7 +192,7 @@ pub(crate) fn invalid(why: &InvalidMessage) -> &'static str {
         E::CertificatePayloadTooLarge => "its certificates are too large",
         E::HandshakePayloadTooLarge => "a handshake message is too large",
         E::InvalidCcs => "a ChangeCipherSpec that is none",
-        E::InvalidContentType => "a record of a type that there is not",
+        E::InvalidContentType => "unknown record type",
         E::InvalidCertificateStatusType => "a status of certificates of a type that there is not",
         E::InvalidCertRequest => "a malformed request for certificates",
         E::InvalidDhParams => "malformed parameters of Diffie-Hellman",
@@ -213,7 +211,7 @@ pub(crate) fn invalid(why: &InvalidMessage) -> &'static str {
         E::UnsupportedKeyExchangeAlgorithm(_) => "a key exchange that is not supported",
         E::EmptyTicketValue => "an empty session ticket",
         E::IllegalEmptyList(_) | E::IllegalEmptyValue => "something empty that must not be",
-        E::DuplicateExtension(_) => "an extension stands in a message twice",
+        E::DuplicateExtension(_) => "duplicate extension",
         E::PreSharedKeyIsNotFinalExtension => "pre_shared_key is not the last extension",
         E::UnknownHelloRetryRequestExtension => {
             "a HelloRetryRequest with an extension that is not known"

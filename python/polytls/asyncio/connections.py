@@ -196,7 +196,7 @@ async def start_tls(
     settings = _settings(tls, tls_handshake_timeout, tls_shutdown_timeout, accept_truncated_end)
     name = None if server else _name_to_verify(tls, server_hostname, None)
     if not hasattr(transport, "pause_reading") or not hasattr(transport, "write"):
-        raise TypeError(f"TLS cannot be carried by {transport!r}: it is no stream")
+        raise TypeError(f"{transport!r} is not a stream transport")
     below: Any = transport
     was_reading = below.is_reading()
     # From here on nothing reaches the protocol in plaintext.
@@ -212,7 +212,7 @@ async def start_tls(
     early = bytes(leftover)
     if not server and (early or _has_more(below)):
         below.abort()
-        raise PeerMisbehaved("the server sent something between its consent to TLS and TLS itself")
+        raise PeerMisbehaved("the server sent plaintext after agreeing to STARTTLS")
     loop = asyncio.get_running_loop()
     waiter: Any = loop.create_future()
     connection: Any = TLSProtocol(
@@ -315,7 +315,7 @@ def _refuse_names_of_ssl(kwds: dict[str, Any]) -> None:
     """The loop would take them, and do TLS of its own below ours, or in its place."""
     for name, value in kwds.items():
         if name.startswith("ssl") and value is not None:
-            raise TypeError(f"{name} is asyncio's name; here it is tls{name.removeprefix('ssl')}")
+            raise TypeError(f"use tls{name.removeprefix('ssl')} instead of {name}")
 
 
 def _settings(

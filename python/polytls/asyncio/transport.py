@@ -92,7 +92,7 @@ class TLSTransport(asyncio.Transport):
         Raises NotImplementedError in TLS 1.2, where one end is that of both.
         """
         if not self.can_write_eof():
-            raise NotImplementedError("TLS 1.2 cannot end one direction alone")
+            raise NotImplementedError("TLS 1.2 does not support half-close")
         self._connection.write_eof()
 
     def get_write_buffer_size(self) -> int:

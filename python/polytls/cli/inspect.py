@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     configuration = _asked(lambda: _configuration(arguments))
     context = registry.implementation(arguments.implementation).client_context(configuration)
     if not isinstance(context, SupportsClientWrapSocket):
-        raise ConfigurationError("this implementation cannot begin TLS on a socket that exists")
+        raise ConfigurationError("this implementation does not support wrap_socket")
     findings = gather(target, context, arguments.timeout)
     verdict = judge(findings, identified=arguments.client_cert is not None)
     if arguments.json:
@@ -196,7 +196,7 @@ def _configuration(arguments: argparse.Namespace) -> TLSClientConfiguration:
 def _trust_store(arguments: argparse.Namespace) -> TrustStore:
     if arguments.pin_sha256:
         if arguments.ca is not None or arguments.crl:
-            raise ValueError("--pin-sha256 stands alone: no --ca, no --crl")
+            raise ValueError("--pin-sha256 cannot be combined with --ca or --crl")
         return TrustStore.pinned(spki_sha256=arguments.pin_sha256)
     lists = [RevocationList.from_file(path) for path in arguments.crl]
     if arguments.ca is not None:

@@ -212,7 +212,7 @@ def _files(folder: str) -> _Serve:
     """What answers one request for a file of `folder`."""
     root = Path(folder).resolve()
     if not root.is_dir():
-        raise ConfigurationError(f"{folder} is no folder")
+        raise ConfigurationError(f"{folder} is not a directory")
     # Costs milliseconds; other commands do without it.
     from .files import FileHandler
 

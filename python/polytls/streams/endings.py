@@ -335,9 +335,9 @@ class Endings(SocketBase):
         with turns.to_receive(deadline), turns.to_send(deadline):
             try:
                 if not driver.established:
-                    raise TLSError("the handshake is not complete: there is no TLS to end")
+                    raise TLSError("unwrap() requires a completed handshake")
                 if turns.receiving_ended:
-                    raise TLSError("receiving was ended: the peer's close_notify would be lost")
+                    raise TLSError("unwrap() needs to receive, but receiving was shut down")
                 turns.closing = True
                 turns.drive(attempt, deadline, sends=True)
                 with turns.lock:

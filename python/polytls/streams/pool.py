@@ -122,7 +122,7 @@ class Pool:
             return
         oldest = min(self._waiting, key=lambda each: each.since)
         self._waiting.remove(oldest)
-        self._note_failure(oldest, TimeoutError("gave way to another client at the limit"))
+        self._note_failure(oldest, TimeoutError("dropped: handshake_limit reached"))
         oldest.abandon()
 
     # --- handshakes ---

@@ -392,7 +392,7 @@ def test_a_refused_certificate_is_raised_and_the_peer_is_told(run: Run, lab: Lab
 def test_what_came_before_is_used_by_a_server_and_refused_by_a_client(run: Run, lab: Lab) -> None:
     async def main() -> None:
         one, other = wire()
-        with pytest.raises(PeerMisbehaved, match="between"):
+        with pytest.raises(PeerMisbehaved, match="plaintext"):
             await TLSStream.wrap(one, lab.client(), server_hostname=lab.host, leftover=b"x")
         with pytest.raises(NotTLSError):
             await TLSStream.wrap(other, lab.server(), leftover=b"quit\n" * 10)

@@ -378,10 +378,10 @@ def test_arguments_that_are_wrong_are_named(run: Any, echo: Any, lab: Lab) -> No
         (starts, {"tls": lab.client()}, TypeError, "server's context"),
         (starts, {"tls": True}, TypeError, "expected a ClientContext"),
         (starts, {"tls_shutdown_timeout": 1}, ValueError, "only meaningful with tls"),
-        (opens, {"ssl": True}, TypeError, "here it is tls$"),
-        (opens, {"tls": lab.client(), "ssl": True}, TypeError, "here it is tls$"),
-        (starts, {"ssl": True, "tls": lab.server()}, TypeError, "here it is tls$"),
-        (starts, {"ssl_handshake_timeout": 1}, TypeError, "here it is tls_handshake_timeout"),
+        (opens, {"ssl": True}, TypeError, "^use tls instead of ssl$"),
+        (opens, {"tls": lab.client(), "ssl": True}, TypeError, "^use tls instead of ssl$"),
+        (starts, {"ssl": True, "tls": lab.server()}, TypeError, "^use tls instead of ssl$"),
+        (starts, {"ssl_handshake_timeout": 1}, TypeError, "^use tls_handshake_timeout instead"),
     ]
 
     async def main() -> None:

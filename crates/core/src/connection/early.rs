@@ -21,7 +21,9 @@ impl Connection {
     pub fn write_early(&mut self, from: &[u8]) -> Result<usize, Error> {
         self.check()?;
         if self.role() == Role::Server {
-            return Err(Error::Misuse("early data goes from clients to servers"));
+            return Err(Error::Misuse(
+                "only clients send early data, and only servers receive it",
+            ));
         }
         self.check_configured()?;
         if self.started {
@@ -45,7 +47,9 @@ impl Connection {
     /// ones as found, after all data before them.
     pub fn read_early(&mut self, into: &mut [u8]) -> Result<usize, Error> {
         if self.role() == Role::Client {
-            return Err(Error::Misuse("early data goes from clients to servers"));
+            return Err(Error::Misuse(
+                "only clients send early data, and only servers receive it",
+            ));
         }
         self.check_configured()?;
         loop {
@@ -91,7 +95,7 @@ impl Connection {
         }
         Err(Error::configuration(
             "early_data",
-            "the context was made without; early_data=True asks for it, and for what can be replayed",
+            "early data is off in this context; set early_data=True (early data can be replayed)",
         ))
     }
 }

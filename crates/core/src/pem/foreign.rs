@@ -111,7 +111,7 @@ pub(super) fn instead(bytes: &[u8], wanted: Wanted) -> Option<String> {
         }
         (Kind::Certificate, _) => "a certificate",
         (Kind::Request, _) => {
-            "a request for a certificate (a .csr file), which an authority makes a certificate of"
+            "a certificate signing request (a .csr file, from which a CA issues a certificate)"
         }
         (Kind::RevocationList, _) => "a revocation list",
         (Kind::PublicKey, Wanted::PrivateKey) => "the public key alone",

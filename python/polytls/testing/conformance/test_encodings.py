@@ -337,11 +337,11 @@ FORMS: dict[str, tuple[Callable[[], bytes], str, str]] = {
         "openssl pkcs7 -in FILE -print_certs",
     ),
     "PKCS#7 for a key": (lambda: signed_data(), "key", "PKCS#7, which holds certificates alone"),
-    "a request": (request, "certificate", "a request for a certificate (a .csr file)"),
+    "a request": (request, "certificate", "a certificate signing request (a .csr file"),
     "a request in PEM": (
         lambda: pem("CERTIFICATE REQUEST", request()),
         "certificate",
-        "a request for a certificate (a .csr file)",
+        "a certificate signing request (a .csr file",
     ),
     "a key for a certificate": (
         lambda: read("ec.pkcs8.der"),
