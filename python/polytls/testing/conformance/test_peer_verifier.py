@@ -1,4 +1,4 @@
-"""The caller's own say in the verdict on a peer: it can refuse, and nothing is out before it."""
+"""Custom verification of a peer: it can refuse, and nothing is out before it."""
 
 from __future__ import annotations
 
