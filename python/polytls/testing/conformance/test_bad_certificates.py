@@ -32,22 +32,23 @@ def presented(lab: Any, client: Any, path: Path) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"),
+    ("name", "reason", "weak"),
     [
-        ("sha1", VerificationFailure.UNSUPPORTED_SIGNATURE_ALGORITHM),
-        ("rsa1024", VerificationFailure.WEAK_KEY),
-        ("rsa1024-issuer", VerificationFailure.WEAK_KEY),
+        ("sha1", VerificationFailure.UNSUPPORTED_SIGNATURE_ALGORITHM, None),
+        ("rsa1024", VerificationFailure.WEAK_KEY, 0),
+        ("rsa1024-issuer", VerificationFailure.WEAK_KEY, 1),
     ],
 )
 def test_weak_signatures_and_keys_are_refused(
-    lab: Any, version: TLSVersion, name: str, reason: VerificationFailure
+    lab: Any, version: TLSVersion, name: str, reason: VerificationFailure, weak: int | None
 ) -> None:
     client = lab.client(version=version, trust_store=TrustStore.from_file(CERTS / "weak.root.pem"))
     error = presented(lab, client, CERTS / f"weak.{name}.pem")
     assert type(error) is CertificateVerificationError
     assert error.reason is reason
-    if name == "rsa1024":
+    if weak is not None:
         assert "1024-bit" in str(error)
+        assert error.index == weak
 
 
 @needs("pins")
