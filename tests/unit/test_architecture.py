@@ -85,7 +85,7 @@ MODULES = {
     },
     "reload": BELOW_DRIVERS | {"arguments", "certificates", "names", "streams"},
     "registry": BELOW_DRIVERS | {"engines", "insecure"},
-    "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "_native"},
+    "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "reload", "_native"},
     "cli": BELOW_DRIVERS | {"__init__", "registry", "testing", "certificates", "names"},
     "__init__": BELOW_DRIVERS | {"registry"},
     "__main__": {"cli"},

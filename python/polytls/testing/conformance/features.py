@@ -76,6 +76,7 @@ FEATURES: Final = (
         "threads, signals and processes",
         ("socket_threads", "socket_signals", "slow_callbacks", "socket_fork", "exit"),
     ),
+    Feature("certificate reloading", ("reload",)),
     Feature("what objects claim and leave", ("claims", "leftovers")),
 )
 

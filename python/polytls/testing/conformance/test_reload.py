@@ -1,4 +1,4 @@
-"""Every file that a server's configuration names is read again, over every implementation."""
+"""`ReloadingServerContext` over an implementation: every file of a configuration is read again."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ from polytls import (
 from polytls.reload import ReloadingServerContext
 from polytls.testing import CertificateAuthority
 from polytls.testing.certificates import pem
-
-#: What nothing in these tests may take, in seconds.
-PATIENCE = 30.0
+from polytls.testing.conformance.lab import PATIENCE
+from polytls.testing.conformance.selection import needs
 
 
 def certificate_pem(chain: SigningChain) -> bytes:
@@ -79,6 +78,7 @@ def store_of(scene: Scene, field: str) -> TrustStore:
     return TrustStore.system(extra=[file]) if field == "extra" else TrustStore.pinned([file])
 
 
+@needs("client authentication", "pins", "system trust")
 @pytest.mark.parametrize("field", ["path", "extra", "pins"])
 def test_clients_are_judged_by_what_a_trust_stores_file_holds_now(
     scene: Scene, field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -107,6 +107,7 @@ def revocation(scene: Scene, *revoked: SigningChain) -> bytes:
     return pem("X509 CRL", scene.old.revocation_list(*revoked).buffer or b"")
 
 
+@needs("client authentication", "revocation lists", "resumption")
 def test_a_client_that_a_new_list_names_is_refused_also_when_it_resumes(
     scene: Scene, version: TLSVersion
 ) -> None:
@@ -146,6 +147,7 @@ def test_intermediate_certificates_are_read_again(scene: Scene) -> None:
     assert scene.errors(server).client is None
 
 
+@needs("client authentication")
 def test_a_refusal_names_the_file_of_the_trust_store(scene: Scene) -> None:
     scene.file.write_bytes(scene.old.certificate_pem)
     server = scene.serve(trust_store=TrustStore.from_file(scene.file))
@@ -153,6 +155,7 @@ def test_a_refusal_names_the_file_of_the_trust_store(scene: Scene) -> None:
     assert str(scene.file) in error.trust_source
 
 
+@needs("client authentication", "revocation lists")
 def test_each_file_is_named_if_it_cannot_be_used_and_the_last_good_context_stays(
     scene: Scene, tmp_path: Path
 ) -> None:
@@ -195,6 +198,7 @@ def test_each_file_is_named_if_it_cannot_be_used_and_the_last_good_context_stays
     assert server.current is current
 
 
+@needs("client authentication")
 def test_a_new_identity_needs_no_other_file(scene: Scene) -> None:
     scene.file.write_bytes(scene.old.certificate_pem)
     server = scene.serve(trust_store=TrustStore.from_file(scene.file))
@@ -207,6 +211,7 @@ def test_a_new_identity_needs_no_other_file(scene: Scene) -> None:
         server.reload()
 
 
+@needs("client authentication", "system trust")
 def test_what_was_read_is_used_by_other_contexts_and_can_be_copied(scene: Scene) -> None:
     scene.file.write_bytes(identity_pem(one := scene.lab.ca.issue(scene.lab.host)))
     store = TrustStore.system(extra=[Certificate.from_file(scene.file)])
@@ -221,6 +226,7 @@ def test_what_was_read_is_used_by_other_contexts_and_can_be_copied(scene: Scene)
         assert scene.lab.connect(client, context).client.getpeercert() == one.leaf[0].buffer
 
 
+@needs("client authentication", "revocation lists")
 def test_files_of_the_trust_store_are_watched(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
