@@ -230,6 +230,7 @@ def test_what_was_read_is_used_by_other_contexts_and_can_be_copied(scene: Scene)
 def test_files_of_the_trust_store_are_watched(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
+    pytest.importorskip("watchfiles", reason="watching takes the extra polytls[reload]")
     scene.file.write_bytes(revocation(scene))
     store = scene.old.trust_store(crls=[RevocationList.from_file(scene.file)])
     server = scene.serve(trust_store=store)
