@@ -359,7 +359,7 @@ def resident() -> int:
 def left_over() -> Counter[str]:
     """Connections and what belongs to them that are objects yet."""
     gc.collect()
-    kinds = ("Socket", "TLSBuffer", "StdlibBuffer", "TLSProtocol", "TLSTransport", "TLSStream")
+    kinds = ("Socket", "TLSBuffer", "TLSProtocol", "TLSTransport", "TLSStream")
     return Counter(
         type(each).__name__
         for each in gc.get_objects()

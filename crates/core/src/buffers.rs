@@ -341,12 +341,6 @@ impl Outbound {
         self.whole.take_if(fits).map(Kept::into_memory)
     }
 
-    /// The last `length` bytes that wait to be sent, if there are as many.
-    pub fn tail_mut(&mut self, length: usize) -> Option<&mut [u8]> {
-        let start = self.window.len().checked_sub(length)?;
-        self.window.filled_mut().get_mut(start..)
-    }
-
     /// Drops what lies behind the first `length` bytes that wait to be sent.
     pub fn truncate(&mut self, length: usize) {
         let kept = length.saturating_sub(self.whole_len());

@@ -1,7 +1,6 @@
 //! Certificates for implementations that are not Rust's: read, compared and explained as everywhere.
 
 use polytls_core::pem;
-use polytls_x509::names::is_valid_for;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -66,16 +65,6 @@ pub(crate) fn private_key<'py>(
         _ => "PRIVATE KEY",
     };
     Ok((label, PyBytes::new(py, key.secret_der())))
-}
-
-/// Whether a certificate in DER is valid for `name`, an address or a DNS name as `host_name` gives it.
-///
-/// Raises ValueError for what cannot be read.
-#[pyfunction]
-pub(crate) fn is_certificate_for(der: &[u8], name: &str) -> PyResult<bool> {
-    polytls_x509::summarize(der)
-        .map(|certificate| is_valid_for(&certificate, name))
-        .map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 /// All revocation lists in a PEM bundle, or the one in DER, each as DER.

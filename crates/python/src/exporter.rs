@@ -174,17 +174,3 @@ fn end_point(certificate: &[u8]) -> Result<Vec<u8>, Error> {
     };
     Ok(digest::digest(algorithm, certificate).as_ref().to_vec())
 }
-
-/// The channel binding tls-server-end-point of a server's certificate, DER; for `implementation`.
-///
-/// Raises TLSError where there is none.
-#[pyfunction]
-pub(crate) fn server_end_point<'py>(
-    py: Python<'py>,
-    certificate: &[u8],
-    implementation: &str,
-) -> PyResult<Bound<'py, PyBytes>> {
-    end_point(certificate)
-        .map(|bytes| PyBytes::new(py, &bytes))
-        .map_err(|error| raised(py, implementation, &error))
-}

@@ -78,13 +78,11 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(backend::backend, module)?)?;
     module.add_function(wrap_pyfunction!(backend::use_record_layer, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::certificates, module)?)?;
-    module.add_function(wrap_pyfunction!(certificates::is_certificate_for, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::leaf_validity, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::private_key, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::read_certificate, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::revocation_lists, module)?)?;
     module.add_function(wrap_pyfunction!(descriptors::unacknowledged, module)?)?;
-    module.add_function(wrap_pyfunction!(exporter::server_end_point, module)?)?;
     module.add_function(wrap_pyfunction!(names::host_name, module)?)?;
     module.add_function(wrap_pyfunction!(ssl::ssl_client, module)?)?;
     module.add_function(wrap_pyfunction!(ssl::ssl_server, module)?)?;

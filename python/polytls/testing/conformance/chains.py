@@ -320,12 +320,6 @@ def _tampered() -> Scene:
     return Scene(SigningChain((Certificate.from_buffer(der), chain.leaf[1])), root.trust_store())
 
 
-def _leaf_as_issuer() -> Scene:
-    root = CertificateAuthority()
-    posing = root.intermediate(authority=False)
-    return Scene(posing.issue(HOST), root.trust_store())
-
-
 def _issued(root: dict[str, Any], between: dict[str, Any] | None, leaf: dict[str, Any]) -> Scene:
     """A chain of a root, perhaps an authority between, and a leaf, each as described."""
     authority = top = CertificateAuthority(**root)
