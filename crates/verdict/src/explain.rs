@@ -231,13 +231,9 @@ impl Story<'_> {
         if let Some(finding) = &self.finding {
             return Some(finding.index);
         }
-        // A key that is too weak was found by reading, and it is not that of the certificate that it has signed.
-        if self.reason == F::WeakKey
-            && let Some(weak) = self.find(Summary::is_weak)
-        {
-            return Some(weak);
-        }
-        let known = self.refused.index.filter(|_| self.is_the_chains());
+        // It was told with the reason that the decision found: another one, found by reading, may be another's.
+        let is_told = self.is_the_chains() && self.reason == self.refused.reason;
+        let known = self.refused.index.filter(|_| is_told);
         if known.is_some_and(|index| index < self.read.len()) {
             return known;
         }
@@ -246,12 +242,13 @@ impl Story<'_> {
             // Libraries differ in whether the last second belongs to it.
             F::Expired => self.find(|summary| summary.not_after <= now),
             F::NotYetValid => self.find(|summary| summary.not_before > now),
+            F::WeakKey => self.find(Summary::is_weak),
             F::UnknownIssuer => end_of_path(self.read),
             F::BadEncoding => self.read.iter().position(Option::is_none),
             F::HostnameMismatch | F::PinMismatch | F::RefusedByVerifier => {
                 (!self.read.is_empty()).then_some(0)
             }
-            F::NoCertificate | F::WeakKey => None,
+            F::NoCertificate => None,
             _ if !self.is_the_chains() => None,
             // One of them, or one between them and the anchor; alone it is the leaf.
             _ => (self.read.len() == 1).then_some(0),
