@@ -28,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pythons import KIT, REQUIREMENTS, ROOT, WHEELS
+from pythons import IMPLEMENTATIONS, KIT, REQUIREMENTS, ROOT, WHEELS
 
 FOLDERS = ROOT / ".distributions"
 MIRROR = "http://deb.debian.org/debian"
@@ -40,7 +40,6 @@ TOOLS = ("pytest", "typing_extensions")
 #: Inside. None of this machine's settings counts there.
 ENVIRONMENT = {"HOME": "/root", "LANG": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 VERSIONS = "import platform, ssl; print(platform.python_version(), ssl.OPENSSL_VERSION, sep=', ')"
-IMPLEMENTATIONS = "import polytls; print(*polytls.implementations())"
 
 
 @dataclass(frozen=True)

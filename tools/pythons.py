@@ -46,6 +46,8 @@ KIT_LOOK = (*KIT, "-k", "test_handshake or test_buffer or test_socket_data")
 AT_A_TIME = (os.cpu_count() or 1) + 2
 OLDEST = (3, 11)
 NEWEST = (3, 14)
+#: Tells the names of the implementations that can be used.
+IMPLEMENTATIONS = "import polytls; print(*polytls.implementations())"
 PROBE = (
     "import sys; "
     "assert sys.implementation.name == 'cpython' and not hasattr(sys, 'gettotalrefcount'); "
@@ -127,8 +129,8 @@ class Run:
 
 def implementations(python: str) -> list[str]:
     """The names of those that can be used there."""
-    listing = "import polytls; print(*polytls.implementations())"
-    asked = subprocess.run([python, "-c", listing], capture_output=True, text=True, check=True)
+    command = [python, "-c", IMPLEMENTATIONS]
+    asked = subprocess.run(command, capture_output=True, text=True, check=True)
     return asked.stdout.split()
 
 

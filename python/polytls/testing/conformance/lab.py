@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+import pytest
+
 from polytls import (
     SigningChain,
     TLSClientConfiguration,
@@ -128,6 +130,14 @@ class Lab:
         pair = self.pair(client, server, name, **given)
         pair.handshake()
         return pair
+
+    def begun(self, side: str) -> Any:
+        """The buffer of a side whose handshake has just begun; what it has to send was taken."""
+        buffer = getattr(self.pair(), side)
+        with pytest.raises(WantReadError):
+            buffer.do_handshake()
+        self.outgoing(buffer)
+        return buffer
 
     @staticmethod
     def settle(pair: Pair) -> Outcome:

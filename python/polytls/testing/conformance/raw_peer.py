@@ -7,11 +7,14 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from polytls import WantReadError
+from polytls.testing import Pair
 
-from .lab import PATIENCE
+from .lab import PATIENCE, Lab, Outcome
 
-__all__ = ["RawPeer", "forge_signature", "reset"]
+__all__ = ["RawPeer", "reset", "settle_with_another_signature"]
 
 
 class RawPeer:
@@ -75,7 +78,7 @@ def reset(plain: socket.socket) -> None:
     plain.close()
 
 
-def forge_signature(flight: bytes) -> bytes:
+def _with_another_signature(flight: bytes) -> bytes:
     """Return a TLS 1.2 server's first flight with another signature of the handshake.
 
     The signature ends ServerKeyExchange, behind which ServerHelloDone comes (RFC 5246 7.4.3), in
@@ -87,3 +90,14 @@ def forge_signature(flight: bytes) -> bytes:
         end -= 5
     forged[end - 1] ^= 1
     return bytes(forged)
+
+
+def settle_with_another_signature(lab: Lab, pair: Pair) -> Outcome:
+    """Settle a handshake of TLS 1.2 whose server's signature becomes another one on its way."""
+    with pytest.raises(WantReadError):
+        pair.client.do_handshake()
+    pair.server.process_incoming(lab.outgoing(pair.client))
+    with pytest.raises(WantReadError):
+        pair.server.do_handshake()
+    pair.client.process_incoming(_with_another_signature(lab.outgoing(pair.server)))
+    return lab.settle(pair)

@@ -26,9 +26,13 @@ __all__ = [
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, DATA = 20, 21, 22, 23
 
 
-def record(kind: int, content: bytes) -> bytes:
-    """Return a record in the clear, or one that is sealed already."""
-    return struct.pack("!BHH", kind, 0x0303, len(content)) + content
+def record(kind: int, content: bytes, *, length: int | None = None, version: int = 0x0303) -> bytes:
+    """Return a record in the clear, or one that is sealed already.
+
+    `length`: what its header says instead of how long `content` is.
+    """
+    said = len(content) if length is None else length
+    return struct.pack("!BHH", kind, version, said) + content
 
 
 def split(stream: bytes) -> list[bytes]:

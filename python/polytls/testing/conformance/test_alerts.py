@@ -78,10 +78,7 @@ BEHIND: Final[dict[str, tuple[bytes, AlertDescription]]] = {
 @pytest.fixture(params=["client", "server"])
 def begun(request: pytest.FixtureRequest, lab: Any) -> Any:
     """A side that has had the first bytes of its peer's hello, and nothing that answers them."""
-    side = getattr(lab.pair(), request.param)
-    with pytest.raises(WantReadError):
-        side.do_handshake()
-    lab.outgoing(side)
+    side = lab.begun(request.param)
     side.process_incoming(record(HANDSHAKE, b"\x02" if request.param == "client" else b"\x01"))
     with pytest.raises(WantReadError):
         side.do_handshake()
@@ -101,29 +98,20 @@ def test_a_record_that_may_not_come_is_answered_by_its_alert(
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_an_empty_record_is_an_unexpected_message(lab: Any, side: str, kind: int) -> None:
     """RFC 8446 5.1 and 5.4: only data may be empty."""
-    victim = getattr(lab.pair(), side)
-    with pytest.raises(WantReadError):
-        victim.do_handshake()
-    lab.outgoing(victim)
+    victim = lab.begun(side)
     assert ended(lab, victim, record(kind, b""))[1] is AlertDescription.unexpected_message
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_half_an_alert_is_a_decode_error(lab: Any, side: str) -> None:
-    victim = getattr(lab.pair(), side)
-    with pytest.raises(WantReadError):
-        victim.do_handshake()
-    lab.outgoing(victim)
+    victim = lab.begun(side)
     assert ended(lab, victim, record(ALERT, b"\x02"))[1] is AlertDescription.decode_error
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_a_message_that_is_too_large_is_answered(lab: Any, side: str) -> None:
     """No RFC says by which alert: OpenSSL and BoringSSL, or else rustls and Go, do the same."""
-    victim = getattr(lab.pair(), side)
-    with pytest.raises(WantReadError):
-        victim.do_handshake()
-    lab.outgoing(victim)
+    victim = lab.begun(side)
     kind = b"\x02" if side == "client" else b"\x01"
     victim.process_incoming(record(HANDSHAKE, kind + b"\xff\xff\xff"))
     outcome: type[TLSError] = WantReadError

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +26,8 @@ from polytls import (
     WantReadError,
 )
 from polytls.testing import Pair
+from polytls.testing.conformance.sealing import ALERT, HANDSHAKE, record
+from polytls.testing.conformance.sealing import DATA as APPLICATION_DATA
 
 DATA = b"the quick brown fox jumps over the lazy dog"
 
@@ -40,21 +41,11 @@ REMOTE = (
     WantReadError,
 )
 
-HANDSHAKE, ALERT, APPLICATION = 22, 21, 23
-
-
-def record(kind: int, body: bytes, *, length: int | None = None, version: int = 0x0303) -> bytes:
-    return struct.pack("!BHH", kind, version, len(body) if length is None else length) + body
-
 
 @pytest.fixture(params=["client", "server"])
 def fresh(request: pytest.FixtureRequest, lab: Any) -> Any:
     """A side whose handshake has just begun."""
-    side = getattr(lab.pair(), request.param)
-    with pytest.raises(WantReadError):
-        side.do_handshake()
-    lab.outgoing(side)
-    return side
+    return lab.begun(request.param)
 
 
 def told(side: Any, data: bytes) -> BaseException:
@@ -125,7 +116,7 @@ def test_plain_text_after_the_handshake_is_misconduct_and_not_another_protocol(
         record(HANDSHAKE, b"\x02\x00\x00\x04abcd"),
         record(HANDSHAKE, b"\xff\x00\x00\x00"),
         record(HANDSHAKE, b"\x01\xff\xff\xff" + b"x" * 1000),
-        record(APPLICATION, b"too early"),
+        record(APPLICATION_DATA, b"too early"),
         record(ALERT, b""),
         record(ALERT, b"\x02"),
         record(HANDSHAKE, b"\x0b\x00\x00\x00"),
@@ -177,14 +168,14 @@ def test_an_alert_without_a_name_stays_a_number(fresh: Any) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        record(APPLICATION, b"", length=0xFFFF),
-        record(APPLICATION, b"", length=16_384 + 2048 + 1),
-        record(APPLICATION, bytes(16_384 + 2048)),
-        record(APPLICATION, b""),
-        record(APPLICATION, b"short"),
+        record(APPLICATION_DATA, b"", length=0xFFFF),
+        record(APPLICATION_DATA, b"", length=16_384 + 2048 + 1),
+        record(APPLICATION_DATA, bytes(16_384 + 2048)),
+        record(APPLICATION_DATA, b""),
+        record(APPLICATION_DATA, b"short"),
         record(HANDSHAKE, b"\x00\x00\x00\x00"),
         record(99, b"data"),
-        record(APPLICATION, bytes(100), version=0x0203),
+        record(APPLICATION_DATA, bytes(100), version=0x0203),
     ],
     ids=[
         "longest length",
@@ -331,11 +322,9 @@ def test_a_damaged_handshake_fails_with_an_error_or_waits(
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_a_message_that_never_ends_is_given_up(lab: Any, side: str) -> None:
     """One announced as 16 MiB, in small records: memory for all of it is never taken."""
-    victim = getattr(lab.pair(), side)
+    victim = lab.begun(side)
     kind = b"\x02" if side == "client" else b"\x01"
     piece = record(HANDSHAKE, bytes(16_000))
-    with pytest.raises(WantReadError):
-        victim.do_handshake()
     victim.process_incoming(record(HANDSHAKE, kind + b"\xff\xff\xff"))
     outcomes = []
     while len(piece) * len(outcomes) < (1 << 20) and outcomes[-1:] != [PeerMisbehaved]:
