@@ -380,7 +380,20 @@ class Server(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         """Called by each public method, on behalf of its caller."""
 
 
-class InsecureClient(Client[_Buffer, _Socket]):
+class _Insecure:
+    """What insecure contexts of both sides have in common."""
+
+    __slots__ = ()
+    _insecure: InsecureConfiguration | None
+
+    @property
+    def insecure_configuration(self) -> InsecureConfiguration:
+        """What is not verified."""
+        assert self._insecure is not None  # noqa: S101 - the constructor put it there
+        return self._insecure
+
+
+class InsecureClient(_Insecure, Client[_Buffer, _Socket]):
     """A client context that verifies less, as `insecure_configuration` says. It warns."""
 
     __slots__ = ()
@@ -400,12 +413,6 @@ class InsecureClient(Client[_Buffer, _Socket]):
         warn("InsecureClientContext", stacklevel=3)
         warn_of_key_log(self._configuration)
         self._open()
-
-    @property
-    def insecure_configuration(self) -> InsecureConfiguration:
-        """What is not verified."""
-        assert self._insecure is not None  # noqa: S101 - the constructor put it there
-        return self._insecure
 
     @explained_call
     def connect(
@@ -453,7 +460,7 @@ class InsecureClient(Client[_Buffer, _Socket]):
         return super()._name_of(name)
 
 
-class InsecureServer(Server[_Buffer, _Socket]):
+class InsecureServer(_Insecure, Server[_Buffer, _Socket]):
     """A server context that verifies less, as `insecure_configuration` says. It warns."""
 
     __slots__ = ()
@@ -473,12 +480,6 @@ class InsecureServer(Server[_Buffer, _Socket]):
         warn("InsecureServerContext", stacklevel=3)
         warn_of_key_log(self._configuration)
         self._open()
-
-    @property
-    def insecure_configuration(self) -> InsecureConfiguration:
-        """What is not verified."""
-        assert self._insecure is not None  # noqa: S101 - the constructor put it there
-        return self._insecure
 
     def _note_use(self, method: str) -> None:
         warn(f"InsecureServerContext.{method}", stacklevel=4)
