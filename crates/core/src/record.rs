@@ -50,7 +50,7 @@ pub(crate) enum Front {
 /// What is wrong with the header of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Malformed {
-    /// There is no such content type.
+    /// The content type is unknown.
     Type,
     /// Not a version of TLS.
     Version,

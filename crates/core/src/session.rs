@@ -103,7 +103,7 @@ pub trait Session: Send {
     /// Fatal ones only.
     fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error>;
 
-    /// Puts a fatal alert into `out`, encrypted if the peer expects that: what came is no record that may
+    /// Puts a fatal alert into `out`, encrypted if the peer expects that: the peer sent a record that may not
     /// come, as [`crate::Connection`] has found. Called once at most, after which nothing is called, and not after
     /// [`Self::close`].
     ///

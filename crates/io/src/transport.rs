@@ -294,7 +294,7 @@ impl Transport {
         }
         if self.ahead.is_empty() {
             return match self.connection.read_into(into) {
-                // Within a record it is no end: then something is missing for certain.
+                // An end within a record stays an error: data is missing for certain.
                 Err(Error::RaggedEof {
                     during_handshake: false,
                 }) if self.accepts_truncated_end && self.connection.incoming_len() == 0 => Ok(0),

@@ -1,4 +1,4 @@
-//! What is no record that may come ends the connection, and its peer is told by the alert that the RFCs have
+//! A record that may not come ends the connection, and the peer is sent the alert that the RFCs have
 //! for it. What is inside of records is a matter of the kit in Python, which holds every library to it.
 
 use polytls_core::{Alert, Error, Role};

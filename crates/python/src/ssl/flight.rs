@@ -18,7 +18,7 @@ const CLIENT_HELLO: u8 = 1;
 /// a handshake ends in so short a record: Finished has 32 bytes or more.
 const LONGEST_SEALED_ALERT: usize = HEADER + 2 + 1 + 16;
 
-/// The number of a fatal alert that is not encrypted; `None` if `record` is no such. Encrypted alerts are
+/// The number of a fatal alert that is not encrypted; `None` if `record` is anything else. Encrypted alerts are
 /// longer than two bytes, in every version.
 pub(crate) fn plain_alert(record: &[u8]) -> Option<u8> {
     match record {
