@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     )
     from .insecure import InsecureClientContext, InsecureServerContext, InsecureTLSImplementation
 
-__all__ = ["implementation", "implementations", "insecure_implementation"]
+__all__ = ["implementation", "implementations", "insecure_implementation", "unusable"]
 
 #: Name and module of each built-in implementation, the default first.
 _BUILT_IN: Mapping[str, str] = {
@@ -68,6 +68,12 @@ _loaded: dict[str, object] = {}
 def implementations() -> tuple[str, ...]:
     """Return the names of the implementations that can be used here, the default first."""
     return tuple(name for name in _names() if _passed_over(name) is None)
+
+
+def unusable() -> dict[str, ConfigurationError]:
+    """Return the implementations that cannot be used here, by name, each with the reason."""
+    reasons = {name: _passed_over(name) for name in _names()}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 # The default has the type of the first in the table: another one takes its place only where that

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import os
 import re
@@ -13,8 +14,8 @@ import sys
 import pytest
 
 import polytls
-from polytls import CipherSuite
-from polytls.cli import demo, main
+from polytls import CipherSuite, registry
+from polytls.cli import demo, implementations, main
 from polytls.cli.words import wrapped
 from polytls.constants import known
 from polytls.testing import CertificateAuthority
@@ -107,10 +108,24 @@ def test_the_implementations_are_listed_the_default_first() -> None:
     assert_fits(done.stdout)
     heads = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
     names = polytls.implementations()
-    assert len(heads) == len(names)
-    for number, (head, name) in enumerate(zip(heads, names, strict=True)):
+    assert len(heads) == len(names) + len(registry.unusable())
+    for number, (head, name) in enumerate(zip(heads, names, strict=False)):
         assert head.startswith(f"{name} (default):" if number == 0 else f"{name}:")
         assert polytls.implementation(name).version in head
+
+
+def test_one_that_cannot_be_used_is_listed_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = {**registry._BUILT_IN, "broken": "a_module_that_nobody_has"}
+    monkeypatch.setattr(registry, "_BUILT_IN", known)
+    assert implementations.run(argparse.Namespace(markdown=False)) == 0
+    shown = capsys.readouterr().out
+    assert_fits(shown)
+    assert re.search(r"^rustls \(default\): rustls ", shown)
+    assert re.search(
+        r"^broken cannot be used here: No module named\s+'a_module_that_nobody_has'$", shown, re.M
+    )
 
 
 def test_capabilities_are_listed() -> None:

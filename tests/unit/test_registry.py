@@ -147,6 +147,8 @@ def test_one_that_cannot_be_used_says_why_and_is_not_listed(
     assert said in str(caught.value)
     assert caught.value.implementation == "broken"
     assert shelved(polytls.implementations()) == ["first"]
+    assert str(registry.unusable()["broken"]) == str(caught.value)
+    assert "first" not in registry.unusable()
     assert polytls.implementation().name == "first"
 
 

@@ -11,8 +11,29 @@ use crate::host::HostName;
 use crate::lineage::{Lineage, Offer};
 use crate::session::Session;
 
+/// Why a TLS library cannot be used on this machine, in one line, with what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable(pub String);
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
 /// One TLS library.
 pub trait Backend: Send + Sync {
+    /// Finds the library, if it is not linked in, and whatever it needs to run.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`] if this machine has none that can be used. The next call looks again.
+    fn load() -> Result<Self, Unavailable>
+    where
+        Self: Sized;
+
     /// The id by which it is asked for.
     fn id(&self) -> &'static str;
 

@@ -36,7 +36,7 @@ pub mod sni;
 
 pub use alert::Alert;
 pub use backend::{
-    Backend, ClientEngine, Counters, Effective, Parameters, ServerEngine, Statistics,
+    Backend, ClientEngine, Counters, Effective, Parameters, ServerEngine, Statistics, Unavailable,
 };
 pub use buffers::Outbound;
 pub use connection::{Connection, INCOMING_LIMIT, OUTGOING_LIMIT, Refused, Role};

@@ -1,8 +1,11 @@
 //! Backends: the TLS libraries that are built in, and how engines are made of them.
 
+use std::sync::Arc;
+
+use polytls_core::Unavailable;
 use polytls_core::config::{ClientAuthentication, ClientConfig, ServerConfig};
 use polytls_rustls::Rustls;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyImportError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::callbacks::Callbacks;
@@ -10,23 +13,35 @@ use crate::configuration::{self, CommonData, SharedKeys, TrustData};
 use crate::engine::{ClientEngine, ServerEngine};
 use crate::errors::raised;
 
-/// The backends built into this module.
-static BACKENDS: [&dyn polytls_core::Backend; 1] = [&Rustls];
+/// How a library's backend is had.
+type Load = fn() -> Result<Arc<dyn polytls_core::Backend>, Unavailable>;
+
+/// The backends built into this module, by their ids.
+static BACKENDS: [(&str, Load); 1] = [("rustls", load::<Rustls>)];
+
+fn load<B: polytls_core::Backend + 'static>() -> Result<Arc<dyn polytls_core::Backend>, Unavailable>
+{
+    Ok(Arc::new(B::load()?))
+}
 
 /// A TLS library.
 #[pyclass(frozen, module = "polytls._native")]
-pub(crate) struct Backend(&'static dyn polytls_core::Backend);
+pub(crate) struct Backend(Arc<dyn polytls_core::Backend>);
 
 /// The backend called `id`.
 ///
-/// Raises ValueError for one that is not built in.
+/// Raises ValueError for one that is not built in, and ImportError, which says what is missing, for a
+/// library that this machine does not have.
 #[pyfunction]
-pub(crate) fn backend(id: &str) -> PyResult<Backend> {
-    BACKENDS
+pub(crate) fn backend(py: Python<'_>, id: &str) -> PyResult<Backend> {
+    let (_, load) = BACKENDS
         .iter()
-        .find(|backend| backend.id() == id)
-        .map(|backend| Backend(*backend))
-        .ok_or_else(|| PyValueError::new_err(format!("no backend {id:?} is built in")))
+        .find(|(known, _)| *known == id)
+        .ok_or_else(|| PyValueError::new_err(format!("no backend {id:?} is built in")))?;
+    // A library that is looked for on the disk takes its time.
+    py.detach(load)
+        .map(Backend)
+        .map_err(|missing| PyImportError::new_err(missing.to_string()))
 }
 
 /// Whether connections made from now on use polytls's own TLS 1.3 record layer, where a backend can

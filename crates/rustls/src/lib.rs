@@ -46,7 +46,7 @@ use std::sync::Arc;
 
 use polytls_core::capabilities::Capabilities;
 use polytls_core::config::{ClientConfig, ServerConfig, Version};
-use polytls_core::{Backend, ClientEngine, Error, ServerEngine};
+use polytls_core::{Backend, ClientEngine, Error, ServerEngine, Unavailable};
 
 /// Whether connections made from now on use our own record layer (the default). Returns whether
 /// they did until now. For tests and for bisecting.
@@ -66,6 +66,10 @@ pub fn crypto() -> polytls_verdict::Crypto {
 pub struct Rustls;
 
 impl Backend for Rustls {
+    fn load() -> Result<Self, Unavailable> {
+        Ok(Self)
+    }
+
     fn id(&self) -> &'static str {
         "rustls"
     }

@@ -1,4 +1,4 @@
-"""List the TLS implementations that can be used here, and what they can do."""
+"""List the TLS implementations and what they can do, or why they cannot be used here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print every implementation, the default first."""
+    """Print every implementation, the default first; last those that cannot be used."""
     if arguments.markdown:
         print("\n".join(_table()))
         return 0
@@ -37,6 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
         if implementation.capabilities is not None:
             for what, value in _facts(implementation.capabilities):
                 print(_line(what, value))
+    for reason in registry.unusable().values():
+        print(textwrap.fill(str(reason), width(), subsequent_indent="  "))
     return 0
 
 
