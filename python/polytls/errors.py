@@ -31,8 +31,8 @@ __all__ = [
     "PeerMisbehaved",
     "PeerRejectedCertificate",
     "RaggedEOF",
+    "Responsible",
     "TLSError",
-    "Turn",
     "VerificationFailure",
     "WantReadError",
     "WantWriteError",
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 
-class Turn(Enum):
+class Responsible(Enum):
     """Who can fix the problem."""
 
     #: Whoever configured or called this side.
@@ -65,16 +65,16 @@ class TLSError(OSError):
     _facts: ClassVar[tuple[str, ...]] = ()
 
     #: Who can fix it; None where the error alone does not tell.
-    turn: Turn | None = None
+    responsible: Responsible | None = None
 
     def __init__(self, message: str = "", /) -> None:
         super().__init__(message)
 
     def explain(self) -> str:
         """Return what happened in a few lines that a person can act on."""
-        if self.turn is None:
+        if self.responsible is None:
             return str(self)
-        return f"{self}\nwho can fix it: {self.turn.value}"
+        return f"{self}\nTo fix: this is up to {self.responsible.value}"
 
     def __repr__(self) -> str:
         shown = [repr(argument) for argument in self.args]
@@ -156,7 +156,7 @@ class ConfigurationError(TLSError):
 
     _facts = ("field", "implementation")
 
-    turn = Turn.YOU
+    responsible = Responsible.YOU
 
     def __init__(
         self, message: str = "", /, *, field: str | None = None, implementation: str | None = None
@@ -213,7 +213,7 @@ class CertificateVerificationError(TLSError):
     `names`: the names that the peer's certificate is valid for, where they matter; else empty.
     `not_before`, `not_after`: validity of the one at fault, where it matters, in UTC; else None.
     `trust_source`: what the chain was judged by, in words such as "the system's trust store".
-    `turn`: who can fix it.
+    `responsible`: who can fix it.
     `__cause__`: what `peer_verifier` raised, if that refused.
     """
 
@@ -232,7 +232,7 @@ class CertificateVerificationError(TLSError):
         not_before: datetime | None = None,
         not_after: datetime | None = None,
         trust_source: str | None = None,
-        turn: Turn | None = Turn.PEER,
+        responsible: Responsible | None = Responsible.PEER,
         explanation: str | None = None,
     ) -> None:
         super().__init__(message)
@@ -244,7 +244,7 @@ class CertificateVerificationError(TLSError):
         self.not_before = not_before
         self.not_after = not_after
         self.trust_source = trust_source
-        self.turn = turn
+        self.responsible = responsible
         self.explanation = explanation
 
     @property
@@ -297,7 +297,7 @@ class PeerRejectedCertificate(AlertReceived):
     The connection cannot be used any more. Blames our certificate, or the peer's trust store.
     """
 
-    turn = Turn.YOU
+    responsible = Responsible.YOU
 
 
 class PeerIncompatible(TLSError):
@@ -316,7 +316,7 @@ class PeerMisbehaved(TLSError):
     use, but the alert is still to be sent. Blames the peer, or someone on the path.
     """
 
-    turn = Turn.PEER
+    responsible = Responsible.PEER
 
 
 class NotTLSError(PeerMisbehaved):
@@ -326,7 +326,7 @@ class NotTLSError(PeerMisbehaved):
     than the peer: it is the wrong port, or the service expects another protocol first.
     """
 
-    turn = Turn.YOU
+    responsible = Responsible.YOU
 
 
 def is_retryable(error: BaseException) -> bool:

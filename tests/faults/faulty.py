@@ -32,6 +32,7 @@ from polytls import (
     NotTLSError,
     PeerMisbehaved,
     RaggedEOF,
+    Responsible,
     SessionCache,
     SigningChain,
     TicketKeys,
@@ -39,7 +40,6 @@ from polytls import (
     TLSImplementation,
     TLSSession,
     TrustStore,
-    Turn,
     VerificationFailure,
     WantReadError,
     WantWriteError,
@@ -637,7 +637,7 @@ FORGETS_THE_CAUSE: Final = Faulty(
 BLAMES_THE_CALLER: Final = Faulty(
     "says that it is always the caller's turn",
     "test_explanations::test_a_chain_without_its_intermediate_is_the_operators_turn",
-    **_changed_refusal(lambda error: setattr(error, "turn", Turn.YOU)),
+    **_changed_refusal(lambda error: setattr(error, "turn", Responsible.YOU)),
 )
 NAMES_THE_LEAF: Final = Faulty(
     "says that it is always the leaf that is at fault",

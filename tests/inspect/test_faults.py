@@ -344,7 +344,7 @@ def command_of(fault: dict[str, Any], port: int) -> list[str]:
 
 @pytest.mark.parametrize("name", ["rustls", "stdlib"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault["name"])
-def test_a_fault_is_told_with_its_reason_and_whose_turn_it_is(
+def test_a_fault_is_told_with_its_reason_and_who_can_fix_it(
     scene: Scene, fault: dict[str, Any], name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if reason := lacking(fault["name"]):
@@ -354,16 +354,16 @@ def test_a_fault_is_told_with_its_reason_and_whose_turn_it_is(
     document = json.loads(capsys.readouterr().out)
     expected = fault | fault.get(name, {"why": ""})
     verdict = document["verdict"]
-    assert (verdict["reason"], verdict["turn"], code) == (
+    assert (verdict["reason"], verdict["responsible"], code) == (
         expected["reason"],
-        expected["turn"],
+        expected["responsible"],
         expected["exit_code"],
     ), verdict
     assert document["exit_code"] == code
     assert verdict["outcome"] == {1: "refused", 3: "failed"}[code]
     first, *_, last = verdict["explanation"]
     assert first == f"{verdict['reason']}: {verdict['message']}"
-    assert last.startswith("who can fix it: ")
+    assert last.startswith("To fix: ")
     if code == 1:
         # What was presented can be looked at, although it was refused.
         assert document["chain"][0]["sha256"]

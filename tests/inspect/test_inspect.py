@@ -136,7 +136,7 @@ def test_a_server_in_order_is_shown_as_a_document(
     assert document["verdict"] == {
         "outcome": "good",
         "reason": None,
-        "turn": None,
+        "responsible": None,
         "message": None,
         "explanation": [],
         "alert": None,
@@ -196,7 +196,7 @@ def test_a_port_where_nobody_listens_is_told(run: Run) -> None:
     code, printed = run(port)
     assert code == 3
     assert "connection refused: " in printed
-    assert "who can fix it: the server's operator" in printed
+    assert "To fix: the server's operator must " in printed
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_host_that_nobody_knows_is_told(
     code, printed = run(443, host="nosuch.invalid")
     assert code == 3
     assert "unknown host: what the resolver says" in printed
-    assert f"who can fix it: {party};" in printed
+    assert f"To fix: {party} must " in printed
 
 
 def test_a_server_that_says_nothing_is_given_up(serve: Serve, run: Run) -> None:
@@ -354,7 +354,7 @@ def assert_no_starttls(told: str, outcome: tuple[int, str]) -> None:
     assert code == 3
     assert "no STARTTLS: " in printed
     assert told in " ".join(printed.split())
-    assert "who can fix it: the server's operator; offer STARTTLS" in printed
+    assert "To fix: the server's operator must offer STARTTLS" in printed
     assert all(letter.isprintable() or letter == "\n" for letter in printed)
 
 

@@ -161,13 +161,13 @@ def test_repr_shows_the_facts_but_no_certificates(error: errors.TLSError, expect
     assert repr(error) == expected
 
 
-def test_an_explanation_begins_with_the_reason_and_ends_with_whose_turn_it_is() -> None:
+def test_an_explanation_begins_with_the_reason_and_ends_with_what_to_do() -> None:
     error = errors.CertificateVerificationError(
         "the certificate of a.test ended yesterday", reason=errors.VerificationFailure.EXPIRED
     )
     assert error.explain().splitlines() == [
         "expired: the certificate of a.test ended yesterday",
-        "who can fix it: the peer's operator",
+        "To fix: this is up to the peer's operator",
     ]
     told = errors.CertificateVerificationError("no", explanation="the whole story")
     assert told.explain() == "the whole story"
@@ -179,10 +179,10 @@ def test_every_error_can_be_explained() -> None:
     assert refused.explain().splitlines() == [
         "refused",
         "the alert means: the chain does not lead to a CA that the peer trusts",
-        "who can fix it: you",
+        "To fix: this is up to you",
     ]
     assert errors.AlertReceived("an alert", alert=200).explain() == "an alert"
-    assert errors.ConfigurationError("no").turn is errors.Turn.YOU
+    assert errors.ConfigurationError("no").responsible is errors.Responsible.YOU
 
 
 def test_every_alert_has_a_meaning() -> None:

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use crate::memory::{Kept, Memory};
+use crate::memory::{HeldMemory, Memory};
 use crate::record::{self, Front, Malformed, Stage};
 
 /// An empty buffer keeps at most this much memory.
@@ -263,7 +263,7 @@ impl Inbound {
 #[derive(Default)]
 pub struct Outbound {
     /// Comes first.
-    whole: Option<Kept>,
+    whole: Option<HeldMemory>,
     window: Window,
 }
 
@@ -328,7 +328,7 @@ impl Outbound {
     /// As [`Self::extend`], without a copy if that can be.
     pub fn give(&mut self, ciphertext: Box<dyn Memory>) {
         if self.is_empty() && !ciphertext.bytes().is_empty() {
-            self.whole = Some(Kept::new(ciphertext));
+            self.whole = Some(HeldMemory::new(ciphertext));
         } else {
             self.extend(ciphertext.bytes());
         }
@@ -337,8 +337,8 @@ impl Outbound {
     /// All that waits to be sent, if it is the memory of one [`Self::give`] and no longer than `most`.
     pub(crate) fn take_whole(&mut self, most: usize) -> Option<Box<dyn Memory>> {
         let alone = self.window.len() == 0;
-        let fits = |whole: &mut Kept| alone && whole.is_whole() && whole.left().len() <= most;
-        self.whole.take_if(fits).map(Kept::into_memory)
+        let fits = |whole: &mut HeldMemory| alone && whole.is_whole() && whole.left().len() <= most;
+        self.whole.take_if(fits).map(HeldMemory::into_memory)
     }
 
     /// Drops what lies behind the first `length` bytes that wait to be sent.

@@ -16,8 +16,8 @@ mod steps;
 use crate::buffers::{Inbound, Outbound};
 use crate::error::{Cause, Error};
 use crate::lineage::Lineage;
-use crate::memory::Kept;
-use crate::plaintext::{Rest, Room};
+use crate::memory::HeldMemory;
+use crate::plaintext::{Room, Unread};
 use crate::record::{MAX_FRAGMENT, Stage};
 use crate::session::{Facts, Session};
 use steps::guarded;
@@ -54,11 +54,11 @@ pub struct Connection {
     role: Role,
     inbound: Inbound,
     /// Comes behind `inbound`.
-    kept: Option<Kept>,
+    kept: Option<HeldMemory>,
     outbound: Outbound,
-    rest: Rest,
+    rest: Unread,
     /// Early data that nobody has read yet.
-    early: Rest,
+    early: Unread,
     /// Whether data may be sealed although the handshake is not complete.
     answerable: bool,
     /// Whether the session has been called: a client makes its first flight unasked.
@@ -102,8 +102,8 @@ impl Connection {
             inbound: Inbound::default(),
             kept: None,
             outbound: Outbound::default(),
-            rest: Rest::default(),
-            early: Rest::default(),
+            rest: Unread::default(),
+            early: Unread::default(),
             answerable: false,
             started,
             established: false,
@@ -425,7 +425,7 @@ impl Connection {
         } else {
             self.session.overhead()
         };
-        let kept = self.kept.as_ref().map_or(behind, Kept::left);
+        let kept = self.kept.as_ref().map_or(behind, HeldMemory::left);
         let mut records = self.inbound.lengths_with(kept);
         while bound < enough
             && let Some(length) = records.next()

@@ -76,14 +76,14 @@ pub struct CertificateFailure {
     /// What the certificate was judged by, in words.
     pub trust_source: Option<String>,
     /// Who can fix it.
-    pub turn: Turn,
+    pub responsible: Responsible,
     /// What the caller's own verifier said.
     pub cause: Option<Cause>,
 }
 
 /// Who can fix the problem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Turn {
+pub enum Responsible {
     /// Whoever configured this side.
     You,
     /// Whoever runs the other side.
@@ -93,7 +93,7 @@ pub enum Turn {
     Administrator,
 }
 
-impl Turn {
+impl Responsible {
     /// The name of the member in the public enumeration of the same name.
     #[must_use]
     pub const fn name(self) -> &'static str {

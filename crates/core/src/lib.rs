@@ -7,7 +7,7 @@
 //! transport).
 //!
 //! ```text
-//!  ciphertext in --> [ Inbound ] --> Session::receive --> caller's buffer (or Rest)
+//!  ciphertext in --> [ Inbound ] --> Session::receive --> caller's buffer (or Unread)
 //!                                         |
 //!  ciphertext out <-- [ Outbound ] <------+-------------- Session::seal <-- plaintext
 //! ```
@@ -40,7 +40,9 @@ pub use backend::{
 };
 pub use buffers::Outbound;
 pub use connection::{Connection, INCOMING_LIMIT, OUTGOING_LIMIT, Refused, Role};
-pub use error::{Cause, CertificateFailure, Error, SignerFailure, Turn, VerificationFailure};
+pub use error::{
+    Cause, CertificateFailure, Error, Responsible, SignerFailure, VerificationFailure,
+};
 pub use host::{HostName, InvalidHostName};
 pub use lineage::{Lineage, Offer};
 pub use lock::{Barred, Entry, Guard, Lock};

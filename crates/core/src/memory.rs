@@ -22,12 +22,12 @@ impl Memory for Vec<u8> {
 }
 
 /// Memory whose front is used up.
-pub(crate) struct Kept {
+pub(crate) struct HeldMemory {
     memory: Box<dyn Memory>,
     used: usize,
 }
 
-impl Kept {
+impl HeldMemory {
     pub(crate) fn new(memory: Box<dyn Memory>) -> Self {
         Self { memory, used: 0 }
     }

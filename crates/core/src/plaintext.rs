@@ -5,9 +5,9 @@ use crate::buffers::Window;
 /// Plaintext that was opened and did not fit into the caller's buffer: at most what one call of
 /// the session opened.
 #[derive(Debug, Default)]
-pub(crate) struct Rest(Window);
+pub(crate) struct Unread(Window);
 
-impl Rest {
+impl Unread {
     pub(crate) const fn len(&self) -> usize {
         self.0.len()
     }
@@ -104,12 +104,12 @@ impl<'a> Room<'a> {
 pub struct Sink<'a> {
     room: Room<'a>,
     filled: usize,
-    rest: &'a mut Rest,
-    early: &'a mut Rest,
+    rest: &'a mut Unread,
+    early: &'a mut Unread,
 }
 
 impl<'a> Sink<'a> {
-    pub(crate) const fn new(room: Room<'a>, rest: &'a mut Rest, early: &'a mut Rest) -> Self {
+    pub(crate) const fn new(room: Room<'a>, rest: &'a mut Unread, early: &'a mut Unread) -> Self {
         Self {
             room,
             filled: 0,
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn plaintext_beyond_the_callers_buffer_is_kept_in_order() {
-        let (mut rest, mut early) = (Rest::default(), Rest::default());
+        let (mut rest, mut early) = (Unread::default(), Unread::default());
         let mut buffer = [0; 4];
         let mut sink = Sink::new(Room::new(&mut buffer), &mut rest, &mut early);
         sink.put(b"ab");
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_record_that_just_fits_is_opened_where_it_shall_stand() {
-        let (mut rest, mut early) = (Rest::default(), Rest::default());
+        let (mut rest, mut early) = (Unread::default(), Unread::default());
         let mut memory = *b"....#";
         let mut sink = Sink::new(Room::with_scratch(&mut memory), &mut rest, &mut early);
         sink.memory(5).copy_from_slice(b"data\x17");
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(rest.len(), 2);
         assert_eq!(&memory[..4], b"data");
         // Without scratch a part of it is copied.
-        let (mut rest, mut early) = (Rest::default(), Rest::default());
+        let (mut rest, mut early) = (Unread::default(), Unread::default());
         let mut memory = *b"...";
         let mut sink = Sink::new(Room::new(&mut memory), &mut rest, &mut early);
         sink.memory(5).copy_from_slice(b"data\x17");

@@ -46,9 +46,9 @@ pub fn watch_forks() -> Result<(), Error> {
 
 /// What belongs to the process that made it.
 #[derive(Debug)]
-pub(crate) struct Born(AtomicU32);
+pub(crate) struct OwningProcess(AtomicU32);
 
-impl Born {
+impl OwningProcess {
     pub(crate) fn here() -> Self {
         Self(AtomicU32::new(fork::generation()))
     }

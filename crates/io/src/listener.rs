@@ -28,7 +28,7 @@ use rustix::event::PollFd;
 
 use crate::deadline::{Deadline, Timeout, TimeoutCell};
 use crate::error::Error;
-use crate::fork::{self, Born};
+use crate::fork::{self, OwningProcess};
 use crate::pool::{Pending, Pool};
 use crate::settings::ListenerSettings;
 use crate::socket::{self, Address};
@@ -55,7 +55,7 @@ type MakeSession = dyn Fn() -> Result<Box<dyn Session>, TlsError> + Send + Sync;
 /// closes the descriptor there.
 pub struct Listener {
     shared: Arc<Shared>,
-    born: Born,
+    born: OwningProcess,
     /// Whether somebody has accepted.
     used: AtomicBool,
     descriptor: AtomicI32,
@@ -106,7 +106,7 @@ impl Listener {
             family,
             descriptor: AtomicI32::new(socket.as_raw_fd()),
             shared: Arc::new(Shared::new(Pool::new(socket, Bell::new()?), settings)),
-            born: Born::here(),
+            born: OwningProcess::here(),
             used: AtomicBool::new(false),
             timeout: TimeoutCell::new(Timeout::Forever),
             settings,

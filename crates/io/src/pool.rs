@@ -51,7 +51,7 @@ pub(crate) struct Pending {
 /// What a worker made of a handshake.
 pub(crate) enum Step {
     Finished,
-    Again(Interest),
+    Pending(Interest),
     Failed(Error),
 }
 
@@ -70,8 +70,8 @@ impl Pending {
     pub(crate) fn step(&self) -> Step {
         match self.stream.handshake(Deadline::NonBlocking, &mut || false) {
             Ok(()) => Step::Finished,
-            Err(Error::WantRead) => Step::Again(Interest::READ),
-            Err(Error::WantWrite) => Step::Again(Interest::WRITE),
+            Err(Error::WantRead) => Step::Pending(Interest::READ),
+            Err(Error::WantWrite) => Step::Pending(Interest::WRITE),
             Err(error) => {
                 // Nobody will ask: what a callback raised must not stay with a connection that is
                 // only told why it was refused.
@@ -290,7 +290,7 @@ impl Pool {
         self.working -= 1;
         match step {
             Step::Finished => self.finished.push_back(pending.stream),
-            Step::Again(interest) => {
+            Step::Pending(interest) => {
                 pending.interest = *interest;
                 self.waiting.push(pending);
                 return self.led;

@@ -16,10 +16,10 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::PyBytes;
 
-use crate::bytes::{DETACH_FROM, Destination, Fresh, Kept, Source, WHOLE_FROM};
+use crate::bytes::{DETACH_FROM, Destination, Fresh, SharedBytes, Source, WHOLE_FROM};
 use crate::callbacks::end_of_call;
 use crate::errors::{INHERITED, cause, poisoned, raised};
-use crate::exporter::{Binding, Wish};
+use crate::exporter::{Binding, ExportRequest};
 use crate::{info, lineage};
 
 /// What both classes have.
@@ -365,7 +365,7 @@ impl $class {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let amount = count(amount_bytes_for_network, "amount_bytes_for_network")?;
         let mut connection = self.lock(py)?;
-        if let Some(whole) = connection.take_whole(amount).and_then(Kept::into_object) {
+        if let Some(whole) = connection.take_whole(amount).and_then(SharedBytes::into_object) {
             return Ok(whole.into_bound(py));
         }
         let taken = amount.min(connection.outgoing_len());
@@ -522,7 +522,7 @@ class_of_buffers!(
         context: Option<&Bound<'py, PyAny>>,
         length: isize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let wish = Wish::new(label, context, length)?;
+        let wish = ExportRequest::new(label, context, length)?;
         let exported = wish.of(&*self.lock(py)?);
         exported
             .map(|bytes| PyBytes::new(py, &bytes))

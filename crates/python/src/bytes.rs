@@ -15,7 +15,7 @@
 //!   what `open` takes in.
 //!
 //! Bytes that are made here have no other owner until they are given away ([`Fresh`]); what a
-//! connection keeps for longer is such bytes, or an exact `bytes` object, owned ([`Kept`]).
+//! connection keeps for longer is such bytes, or an exact `bytes` object, owned ([`SharedBytes`]).
 #![allow(unsafe_code)]
 
 use std::any::Any;
@@ -144,7 +144,7 @@ impl<'a, 'py> Source<'a, 'py> {
     /// For a connection to keep, if it never changes.
     pub(crate) fn kept(&self) -> Option<Box<dyn Memory>> {
         match self {
-            Self::Bytes(bytes) => Some(Box::new(Kept::of(bytes))),
+            Self::Bytes(bytes) => Some(Box::new(SharedBytes::of(bytes))),
             Self::View(..) => None,
         }
     }
@@ -356,7 +356,7 @@ impl<'py> Fresh<'py> {
     /// The object in the hands of a connection, to be filled there.
     pub(crate) fn into_memory(mut self) -> Box<dyn Memory> {
         let start = self.memory().as_mut_ptr();
-        Box::new(Kept {
+        Box::new(SharedBytes {
             start,
             length: self.length,
             writable: true,
@@ -374,7 +374,7 @@ impl<'py> Fresh<'py> {
 }
 
 /// A `bytes` object that a connection holds.
-pub(crate) struct Kept {
+pub(crate) struct SharedBytes {
     object: Py<PyBytes>,
     start: *mut u8,
     length: usize,
@@ -384,9 +384,9 @@ pub(crate) struct Kept {
 
 // SAFETY: the object is owned, so its memory stays where it is, and nobody changes it: it is a
 // `bytes` object that is complete, or one that has no other owner.
-unsafe impl Send for Kept {}
+unsafe impl Send for SharedBytes {}
 
-impl Kept {
+impl SharedBytes {
     pub(crate) fn of(object: &Bound<'_, PyBytes>) -> Self {
         let bytes = object.as_bytes();
         Self {
@@ -404,7 +404,7 @@ impl Kept {
     }
 }
 
-impl Memory for Kept {
+impl Memory for SharedBytes {
     fn bytes(&self) -> &[u8] {
         // SAFETY: so much memory belongs to the object, which is owned. It does not change while it
         // is shared: see `Send`.

@@ -32,7 +32,7 @@ exceptions!(
     WantWriteError,
 );
 
-static TURNS: Imported = Imported::new("polytls.errors", "Turn");
+static RESPONSIBLE: Imported = Imported::new("polytls.errors", "Responsible");
 static ALERTS: Imported = Imported::new("polytls.constants", "AlertDescription");
 
 /// The exception for `error`, raised on behalf of `implementation`.
@@ -76,7 +76,10 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
                 facts.set_item("not_after", info::moment(py, not_after)?)?;
             }
             facts.set_item("trust_source", &failure.trust_source)?;
-            facts.set_item("turn", TURNS.get(py)?.attribute(failure.turn.name())?)?;
+            facts.set_item(
+                "responsible",
+                RESPONSIBLE.get(py)?.attribute(failure.responsible.name())?,
+            )?;
             facts.set_item("explanation", &failure.explanation)?;
             &CertificateVerificationError
         }

@@ -27,13 +27,13 @@ const RESERVED: [&[u8]; 5] = [
 ];
 
 /// What is to be exported.
-pub(crate) struct Wish {
+pub(crate) struct ExportRequest {
     label: Vec<u8>,
     context: Option<Vec<u8>>,
     length: usize,
 }
 
-impl Wish {
+impl ExportRequest {
     /// From the arguments of a call.
     pub(crate) fn new(
         label: &Bound<'_, PyAny>,

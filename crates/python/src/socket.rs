@@ -19,7 +19,7 @@ use crate::addresses::python_address;
 use crate::bytes::{Destination, Fresh, Source};
 use crate::calls::{CallsOut as _, import};
 use crate::descriptors;
-use crate::exporter::{Binding, Wish};
+use crate::exporter::{Binding, ExportRequest};
 use crate::handle::{Kind, Parts, SocketHandle};
 use crate::waiting::{Signals, outcome, seconds, timeout};
 use crate::{callbacks, info, lineage};
@@ -442,7 +442,7 @@ impl TlsSocket {
         context: Option<&Bound<'py, PyAny>>,
         length: isize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let wish = Wish::new(label, context, length)?;
+        let wish = ExportRequest::new(label, context, length)?;
         let stream = self.stream()?;
         self.run(py, |_| stream.ask(|connection| wish.of(connection)))?
             .map(|bytes| PyBytes::new(py, &bytes))

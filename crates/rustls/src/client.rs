@@ -155,7 +155,7 @@ impl ClientEngine for Client {
                 seen.line = Some(Number::next());
             }
         }
-        let again = self.verifier.again(&name, &self.clock);
+        let resumption_check = self.verifier.resumption_check(&name, &self.clock);
         let connection = observing(&mut observed, || {
             UnbufferedClientConnection::new(Arc::clone(config), name)
         })
@@ -168,7 +168,7 @@ impl ClientEngine for Client {
         Ok(Box::new(RustlsSession::new(
             connection,
             observed,
-            again,
+            resumption_check,
             early,
             Hellos::new(self.effective.versions.contains(&Version::Tls13)),
         )))

@@ -72,7 +72,7 @@ pub(crate) enum Last {
 pub(crate) type Source = Arc<Mutex<KernelConnection<ClientConnectionData>>>;
 
 /// A ticket, and what makes values of it if that is needed.
-type Kept = (Last, Option<Source>);
+type StoredTicket = (Last, Option<Source>);
 
 /// See the module.
 pub(crate) struct Lineage {
@@ -82,7 +82,7 @@ pub(crate) struct Lineage {
     /// What the server presented when the session began, the leaf first.
     pub(crate) chain: Vec<CertificateDer<'static>>,
     /// In a child of fork(2) there is none.
-    last: PerProcess<Mutex<Option<Kept>>>,
+    last: PerProcess<Mutex<Option<StoredTicket>>>,
 }
 
 impl fmt::Debug for Lineage {

@@ -18,7 +18,7 @@ use rustls::pki_types::ServerName;
 
 use crate::lineage::{self, Last, Lineage, Number, Place, Port, ToOffer};
 use crate::observe;
-use crate::resumption::{Term, limit};
+use crate::resumption::{SessionLifetime, limit};
 use polytls_core::Counters;
 
 /// Tickets kept per server; a TLS 1.3 ticket is used once (RFC 8446 appendix C.4).
@@ -47,7 +47,7 @@ pub(crate) struct ClientSessions {
     pub(crate) number: Number,
     servers: PerProcess<Mutex<LruCache<Key, Remembered>>>,
     limit: NonZeroUsize,
-    term: Term,
+    term: SessionLifetime,
     counters: Arc<Counters>,
 }
 
@@ -58,7 +58,7 @@ impl fmt::Debug for ClientSessions {
 }
 
 impl ClientSessions {
-    fn new(limit: NonZeroUsize, term: Term, counters: Arc<Counters>) -> Self {
+    fn new(limit: NonZeroUsize, term: SessionLifetime, counters: Arc<Counters>) -> Self {
         Self {
             number: Number::next(),
             servers: PerProcess::new(Mutex::new(LruCache::new(limit))),
@@ -234,7 +234,7 @@ pub(crate) fn of_client(
         None => None,
         Some(capacity) => Some(Arc::new(ClientSessions::new(
             limit(capacity)?,
-            Term(Arc::clone(clock)),
+            SessionLifetime(Arc::clone(clock)),
             Arc::clone(counters),
         ))),
     })

@@ -7,7 +7,7 @@
 //! held.
 //!
 //! rustls does not look at the peer's certificate again where a session is resumed, and gives new tickets
-//! for it then: so each session carries its [`Term`].
+//! for it then: so each session carries its [`SessionLifetime`].
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -41,9 +41,9 @@ pub(crate) fn last_end(now: UnixTime) -> u64 {
 
 /// Until when sessions may be resumed: no longer than the certificate of the peer is valid that they
 /// began with, and [`last_end`]. It passes on to the sessions of each connection that resumes one.
-pub(crate) struct Term(pub(crate) Arc<dyn Clock>);
+pub(crate) struct SessionLifetime(pub(crate) Arc<dyn Clock>);
 
-impl Term {
+impl SessionLifetime {
     /// The end of sessions of the connection that is being called.
     pub(crate) fn end(&self) -> Option<u64> {
         let known = observe::look(|seen| seen.sessions_end).flatten();
@@ -77,9 +77,9 @@ impl Term {
     }
 }
 
-impl fmt::Debug for Term {
+impl fmt::Debug for SessionLifetime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Term")
+        f.write_str("SessionLifetime")
     }
 }
 
@@ -87,7 +87,7 @@ impl fmt::Debug for Term {
 #[derive(Debug)]
 struct Counting {
     ticketer: FleetTicketer,
-    term: Term,
+    term: SessionLifetime,
     counters: Arc<Counters>,
 }
 
@@ -132,7 +132,7 @@ pub(crate) fn limit(capacity: usize) -> Result<NonZeroUsize, Error> {
 struct ServerSessions {
     cache: PerProcess<Mutex<Named>>,
     limit: NonZeroUsize,
-    term: Term,
+    term: SessionLifetime,
     /// `None` where tickets are what is counted.
     counters: Option<Arc<Counters>>,
 }
@@ -147,7 +147,7 @@ impl fmt::Debug for ServerSessions {
 }
 
 impl ServerSessions {
-    fn new(limit: NonZeroUsize, term: Term, counters: Option<Arc<Counters>>) -> Self {
+    fn new(limit: NonZeroUsize, term: SessionLifetime, counters: Option<Arc<Counters>>) -> Self {
         Self {
             cache: PerProcess::new(Mutex::new(LruCache::new(limit))),
             limit,
@@ -228,7 +228,7 @@ pub(crate) fn of_server(
             built.send_tls13_tickets = 0;
         }
         Some(capacity) => {
-            let term = || Term(Arc::clone(&config.common.clock));
+            let term = || SessionLifetime(Arc::clone(&config.common.clock));
             let early = config.common.early_data;
             let counted = early.then(|| Arc::clone(counters));
             built.session_storage =
@@ -259,7 +259,7 @@ mod tests {
 
     fn store(limit: usize) -> ServerSessions {
         let limit = NonZeroUsize::new(limit).unwrap();
-        ServerSessions::new(limit, Term(Arc::new(SystemClock)), None)
+        ServerSessions::new(limit, SessionLifetime(Arc::new(SystemClock)), None)
     }
 
     #[test]

@@ -124,12 +124,12 @@ impl ServerEngine for Server {
             handshake_secrets: Some(Box::default()),
             ..Observed::default()
         };
-        let again = self.verifier.as_ref();
-        let again = again.and_then(|verifier| verifier.again(&self.clock));
+        let verifier = self.verifier.as_ref();
+        let resumption_check = verifier.and_then(|verifier| verifier.resumption_check(&self.clock));
         Ok(Box::new(RustlsSession::new(
             connection,
             Some(Box::new(observed)),
-            again,
+            resumption_check,
             Early::new(self.config.max_early_data_size > 0),
             Hellos::new(self.effective.versions.contains(&Version::Tls13)),
         )))

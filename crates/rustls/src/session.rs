@@ -16,12 +16,12 @@ use crate::lineage;
 use crate::observe::{self, Observed};
 use crate::sealing;
 use crate::unbuffered::{self, Side};
-use crate::verifier::Again;
+use crate::verifier::ResumptionCheck;
 
 /// Who protects the records.
 enum Protection<S: Side> {
     Rustls(S),
-    Ours(Box<Own<S>>),
+    Ours(Box<RecordLayered<S>>),
     /// On the way from the one to the other; stays so only if that failed, which is fatal.
     Moving,
     /// The peer of a resumed session was refused: the handshake will never be complete.
@@ -31,7 +31,7 @@ enum Protection<S: Side> {
 }
 
 /// Our record layer, and what rustls knew when it handed over.
-struct Own<S: Side> {
+struct RecordLayered<S: Side> {
     layer: RecordLayer<Kernel<S>>,
     facts: Facts,
 }
@@ -42,7 +42,7 @@ pub(crate) struct RustlsSession<S: Side> {
     /// There but while it is lent; with the record layer, once that has taken over.
     observed: Option<Box<Observed>>,
     /// To be asked if the session is resumed; asked once.
-    again: Option<Box<Again>>,
+    resumption_check: Option<Box<ResumptionCheck>>,
     early: Early,
     hellos: Hellos,
     /// Whether the server has sent HelloRetryRequest: rustls forgets it where a session is resumed.
@@ -57,14 +57,14 @@ impl<S: Side> RustlsSession<S> {
     pub(crate) fn new(
         connection: S,
         observed: Option<Box<Observed>>,
-        again: Option<Box<Again>>,
+        resumption_check: Option<Box<ResumptionCheck>>,
         early: Early,
         hellos: Hellos,
     ) -> Self {
         Self {
             protection: Protection::Rustls(connection),
             observed,
-            again,
+            resumption_check,
             early,
             hellos,
             retried: false,
@@ -142,7 +142,7 @@ impl<S: Side> RustlsSession<S> {
 
     fn observed(&self) -> Option<&Observed> {
         match &self.protection {
-            Protection::Ours(own) => own.layer.source().observed.as_deref(),
+            Protection::Ours(layered) => layered.layer.source().observed.as_deref(),
             _ => self.observed.as_deref(),
         }
     }
@@ -199,14 +199,16 @@ impl<S: Side> RustlsSession<S> {
         let Protection::Rustls(connection) = &self.protection else {
             return Ok(());
         };
-        if self.again.is_none() || connection.handshake_kind() != Some(HandshakeKind::Resumed) {
+        if self.resumption_check.is_none()
+            || connection.handshake_kind() != Some(HandshakeKind::Resumed)
+        {
             return Ok(());
         }
-        let Some(again) = self.again.take() else {
+        let Some(check) = self.resumption_check.take() else {
             return Ok(());
         };
         let chain = connection.peer_certificates().unwrap_or_default();
-        let verdict = observe::observing(&mut self.observed, || again.judge(chain));
+        let verdict = observe::observing(&mut self.observed, || check.judge(chain));
         verdict.map_err(|error| {
             let alert = alerts::alert(&error, None, self.version());
             self.protection = Protection::Refused;
@@ -245,7 +247,7 @@ impl<S: Side> RustlsSession<S> {
             .into_kernel()
             .map_err(|error| Error::Internal(error.to_string()))?;
         let layer = kernel::record_layer(parts, self.observed.take())?;
-        self.protection = Protection::Ours(Box::new(Own { layer, facts }));
+        self.protection = Protection::Ours(Box::new(RecordLayered { layer, facts }));
         Ok(())
     }
 
@@ -324,7 +326,7 @@ impl<S: Side> RustlsSession<S> {
                 seen.sealing = None;
             }
         }
-        if self.again.is_some() {
+        if self.resumption_check.is_some() {
             self.judge_resumed(before, out)?;
         }
         let flight = out.since(before);
@@ -386,8 +388,8 @@ impl<S: Side> Session for RustlsSession<S> {
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
     ) -> Result<Received, Error> {
-        if let Protection::Ours(own) = &mut self.protection {
-            return own.layer.receive(records, plaintext, out);
+        if let Protection::Ours(layered) = &mut self.protection {
+            return layered.layer.receive(records, plaintext, out);
         }
         let received = self.go_on(records, plaintext, out);
         received.map_err(|ending| self.end(ending, out))
@@ -420,8 +422,8 @@ impl<S: Side> Session for RustlsSession<S> {
         plaintext: &[u8],
         out: &mut Outbound,
     ) -> Result<(), Error> {
-        if let Protection::Ours(own) = &mut self.protection {
-            return own.layer.seal(plaintext, out);
+        if let Protection::Ours(layered) = &mut self.protection {
+            return layered.layer.seal(plaintext, out);
         }
         self.emit(out, |connection, out| {
             unbuffered::seal(connection, shown, plaintext, out)
@@ -434,10 +436,10 @@ impl<S: Side> Session for RustlsSession<S> {
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
     ) -> Option<Result<Received, Error>> {
-        let Protection::Ours(own) = &mut self.protection else {
+        let Protection::Ours(layered) = &mut self.protection else {
             return None;
         };
-        Some(own.layer.receive(record, plaintext, out))
+        Some(layered.layer.receive(record, plaintext, out))
     }
 
     fn overhead(&self) -> usize {
@@ -453,7 +455,7 @@ impl<S: Side> Session for RustlsSession<S> {
 
     fn sealed_len(&self, plaintext: usize) -> Option<usize> {
         match &self.protection {
-            Protection::Ours(own) => own.layer.sealed_len(plaintext),
+            Protection::Ours(layered) => layered.layer.sealed_len(plaintext),
             Protection::Rustls(_)
             | Protection::Moving
             | Protection::Refused
@@ -463,7 +465,7 @@ impl<S: Side> Session for RustlsSession<S> {
 
     fn seal_into(&mut self, plaintext: &[u8], into: &mut [u8]) -> Result<(), Error> {
         match &mut self.protection {
-            Protection::Ours(own) => own.layer.seal_into(plaintext, into),
+            Protection::Ours(layered) => layered.layer.seal_into(plaintext, into),
             Protection::Rustls(_)
             | Protection::Moving
             | Protection::Refused
@@ -472,8 +474,8 @@ impl<S: Side> Session for RustlsSession<S> {
     }
 
     fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
-        if let Protection::Ours(own) = &mut self.protection {
-            return own.layer.close(out);
+        if let Protection::Ours(layered) = &mut self.protection {
+            return layered.layer.close(out);
         }
         self.emit(out, |connection, out| {
             unbuffered::close(connection, shown, out)
@@ -487,7 +489,7 @@ impl<S: Side> Session for RustlsSession<S> {
         out: &mut Outbound,
     ) -> Result<(), Error> {
         match &mut self.protection {
-            Protection::Ours(own) => own.layer.send_alert(alert, out),
+            Protection::Ours(layered) => layered.layer.send_alert(alert, out),
             Protection::Rustls(connection) => {
                 let seen = self.observed.as_deref();
                 let sealing = seen.and_then(|seen| seen.sealing.as_ref());
@@ -504,7 +506,7 @@ impl<S: Side> Session for RustlsSession<S> {
             Protection::Rustls(connection) => connection
                 .negotiated_cipher_suite()
                 .map_or(0, |suite| u16::from(suite.suite())),
-            Protection::Ours(own) => own.facts.cipher,
+            Protection::Ours(layered) => layered.facts.cipher,
             Protection::Moving | Protection::Refused | Protection::Over(_) => {
                 return Err(moving());
             }
@@ -520,8 +522,8 @@ impl<S: Side> Session for RustlsSession<S> {
         let certificates =
             |chain: Vec<Vec<u8>>| chain.into_iter().map(CertificateDer::from).collect();
         let lineage = match &mut self.protection {
-            Protection::Ours(own) => {
-                let Own { layer, facts } = &mut **own;
+            Protection::Ours(layered) => {
+                let RecordLayered { layer, facts } = &mut **layered;
                 let (seen, source) = layer.source_mut().with_source();
                 let chain = || certificates(facts.peer_chain.clone());
                 lineage::of_connection(seen?, chain, source.as_ref())
@@ -543,14 +545,14 @@ impl<S: Side> Session for RustlsSession<S> {
         if let Some(seen) = self.observed.as_deref_mut() {
             seen.forget_keys();
         }
-        if let Protection::Ours(own) = &mut self.protection {
-            own.layer.forget_keys();
-            let kernel = own.layer.source_mut();
+        if let Protection::Ours(layered) = &mut self.protection {
+            layered.layer.forget_keys();
+            let kernel = layered.layer.source_mut();
             kernel.forget_keys();
             // On a client it goes on to make values of tickets.
             if !S::IS_CLIENT {
                 self.observed = kernel.observed.take();
-                self.protection = Protection::Over(Box::new(own.facts.clone()));
+                self.protection = Protection::Over(Box::new(layered.facts.clone()));
             }
         } else if let Protection::Rustls(connection) = &self.protection
             && !connection.is_handshaking()
@@ -566,8 +568,8 @@ impl<S: Side> Session for RustlsSession<S> {
     }
 
     fn update_keys(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
-        if let Protection::Ours(own) = &mut self.protection {
-            return own.layer.update_sending(true, out);
+        if let Protection::Ours(layered) = &mut self.protection {
+            return layered.layer.update_sending(true, out);
         }
         self.emit(out, |connection, out| {
             unbuffered::update_keys(connection, shown, out)
@@ -577,7 +579,7 @@ impl<S: Side> Session for RustlsSession<S> {
     fn facts(&self) -> Facts {
         match &self.protection {
             Protection::Rustls(connection) => self.facts_of(&**connection),
-            Protection::Ours(own) => own.facts.clone(),
+            Protection::Ours(layered) => layered.facts.clone(),
             Protection::Over(facts) => (**facts).clone(),
             Protection::Moving | Protection::Refused => Facts::default(),
         }

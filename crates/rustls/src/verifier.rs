@@ -2,7 +2,7 @@
 //!
 //! This is the side that rustls sees; the judgement itself is in `polytls-verdict`, whose terms `judge`
 //! puts into rustls's. On macOS and Windows the platform judges a client's system trust (`platform`).
-//! The caller's own verifier has its say on resumed sessions too ([`Again`]).
+//! The caller's own verifier has its say on resumed sessions too ([`ResumptionCheck`]).
 
 use std::sync::Arc;
 
@@ -22,13 +22,13 @@ use crate::observe::observing;
 
 /// Judges a peer once more: rustls verifies nothing where a session is resumed.
 #[derive(Debug)]
-pub(crate) struct Again {
+pub(crate) struct ResumptionCheck {
     judge: Arc<Judge>,
     name: Option<ServerName<'static>>,
     clock: Arc<dyn Clock>,
 }
 
-impl Again {
+impl ResumptionCheck {
     /// `chain`: that of the session's first handshake, leaf first.
     pub(crate) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
         let now = self.clock.now().ok_or(Error::FailedToGetCurrentTime)?;
@@ -40,15 +40,15 @@ impl Again {
 }
 
 /// `None` where there is nothing to be asked that a resumed session does not answer.
-fn again(
+fn resumption_check(
     judge: &Arc<Judge>,
     name: Option<&ServerName<'static>>,
     clock: &Arc<dyn Clock>,
-) -> Option<Box<Again>> {
+) -> Option<Box<ResumptionCheck>> {
     if !judge.asks_verifier() {
         return None;
     }
-    Some(Box::new(Again {
+    Some(Box::new(ResumptionCheck {
         judge: Arc::clone(judge),
         name: name.cloned(),
         clock: Arc::clone(clock),
@@ -68,12 +68,12 @@ impl ServerJudge {
     }
 
     /// For a connection to `name` that may be resumed.
-    pub(crate) fn again(
+    pub(crate) fn resumption_check(
         &self,
         name: &ServerName<'static>,
         clock: &Arc<dyn Clock>,
-    ) -> Option<Box<Again>> {
-        again(&self.0, Some(name), clock)
+    ) -> Option<Box<ResumptionCheck>> {
+        resumption_check(&self.0, Some(name), clock)
     }
 
     /// The whole verdict on the chain of a session that is named for a connection to `name`.
@@ -174,8 +174,8 @@ impl ClientJudge {
     }
 
     /// For a connection that may be resumed.
-    pub(crate) fn again(&self, clock: &Arc<dyn Clock>) -> Option<Box<Again>> {
-        again(&self.judge, None, clock)
+    pub(crate) fn resumption_check(&self, clock: &Arc<dyn Clock>) -> Option<Box<ResumptionCheck>> {
+        resumption_check(&self.judge, None, clock)
     }
 }
 

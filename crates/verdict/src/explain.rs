@@ -5,7 +5,7 @@
 //! can be found out by reading is found out here, and what cannot stays untold.
 
 use polytls_core::config::TrustSource;
-use polytls_core::{CertificateFailure, Turn, VerificationFailure};
+use polytls_core::{CertificateFailure, Responsible, VerificationFailure};
 use polytls_x509::{LEAST_RSA_BITS, Summary, summarize};
 
 use crate::anchors::Unfit;
@@ -66,10 +66,10 @@ pub fn explain(refused: Refused<'_>) -> CertificateFailure {
     }
     let index = story.index();
     let message = story.message(index);
-    let (turn, details, advice) = story.advice(index);
-    let mut party = story.party(turn);
+    let (responsible, details, advice) = story.advice(index);
+    let mut party = story.party(responsible);
     if story.is_leaf_of_a_stranger(index) {
-        party = format!("{party}, or {}", story.party(story.keeper()));
+        party = format!("{party} or {}", story.party(story.keeper()));
     }
     let mut explanation = format!("{}: {message}\n", story.reason.words());
     let passed_over = refused.passed_over.iter();
@@ -77,7 +77,7 @@ pub fn explain(refused: Refused<'_>) -> CertificateFailure {
     for detail in details.into_iter().chain(in_store) {
         explanation += &format!("{detail}\n");
     }
-    explanation += &format!("who can fix it: {party}; {advice}");
+    explanation += &format!("To fix: {party} must {advice}");
     let at_fault = index.and_then(|index| read[index].as_ref());
     let is_about_time = matches!(
         story.reason,
@@ -105,7 +105,7 @@ pub fn explain(refused: Refused<'_>) -> CertificateFailure {
             .or_else(|| story.anchor().map(|anchor| anchor.validity))
             .filter(|_| is_about_time),
         trust_source: Some(story.trust_source),
-        turn,
+        responsible,
         cause: None,
     }
 }
@@ -404,18 +404,18 @@ impl Story<'_> {
     }
 
     /// Who keeps the trust store.
-    fn keeper(&self) -> Turn {
+    fn keeper(&self) -> Responsible {
         match self.refused.trust_source {
-            TrustSource::System { .. } => Turn::Administrator,
-            _ => Turn::You,
+            TrustSource::System { .. } => Responsible::Administrator,
+            _ => Responsible::You,
         }
     }
 
-    fn party(&self, turn: Turn) -> String {
-        match turn {
-            Turn::You => "you".to_owned(),
-            Turn::Peer => format!("the {}'s operator", self.peer()),
-            Turn::Administrator => "your administrator".to_owned(),
+    fn party(&self, responsible: Responsible) -> String {
+        match responsible {
+            Responsible::You => "you".to_owned(),
+            Responsible::Peer => format!("the {}'s operator", self.peer()),
+            Responsible::Administrator => "your administrator".to_owned(),
         }
     }
 
@@ -427,7 +427,7 @@ impl Story<'_> {
     }
 
     /// Who can fix it, more to know, and what to do.
-    fn advice(&self, index: Option<usize>) -> (Turn, Vec<String>, String) {
+    fn advice(&self, index: Option<usize>) -> (Responsible, Vec<String>, String) {
         use VerificationFailure as F;
         let Refused { hostname, now, .. } = self.refused;
         let trust_source = &self.trust_source;
@@ -440,9 +440,9 @@ impl Story<'_> {
         let is_our_limit = self.finding.as_ref().is_some_and(|it| it.is_our_limit);
         if self.unchecked().is_some() || is_our_limit {
             return (
-                Turn::You,
+                Responsible::You,
                 vec![format!(
-                    "this is a limit of polytls (webpki), and no fault of the {}'s",
+                    "this is a limit of polytls (webpki), not a fault of the {}",
                     self.peer()
                 )],
                 "trust the certificate itself (peers=), or a CA below that has no such constraints"
@@ -454,21 +454,21 @@ impl Story<'_> {
             ..
         }) = &self.finding
         {
-            return (Turn::Peer, none(), advice.clone());
+            return (Responsible::Peer, none(), advice.clone());
         }
         match (self.reason, self.at(index)) {
             (F::UnknownIssuer, Some((_, last))) if !self.refused.passed_over.is_empty() => (
                 store,
                 Vec::new(),
-                format!("if {} is a CA, give a certificate of it that says so", last.issuer),
+                format!("trust a certificate of {} that says it is a CA", last.issuer),
             ),
             (F::UnknownIssuer, Some((_, last))) if last.is_self_issued() => (
                 store,
                 vec![self.sent()],
-                format!("if {} is to be trusted, add its certificate to the trust store", last.subject),
+                format!("add the certificate of {} to the trust store, if it is to be trusted", last.subject),
             ),
             (F::UnknownIssuer, Some((0, leaf))) => (
-                Turn::Peer,
+                Responsible::Peer,
                 vec![format!(
                     "{}: either the {}'s chain is incomplete, or {} is a root that is not trusted here",
                     self.sent(),
@@ -476,33 +476,33 @@ impl Story<'_> {
                     leaf.issuer
                 )],
                 format!(
-                    "if {issuer} is an intermediate, send its certificate as well; if it is a root, \
-                     and to be trusted, add its certificate to the trust store",
+                    "send the certificate of {issuer} as well (if it is an intermediate), or add it to the \
+                     trust store (if it is a trusted root)",
                     issuer = leaf.issuer
                 ),
             ),
             (F::UnknownIssuer, Some((_, last))) => (
                 store,
                 vec![self.sent()],
-                format!("if {} is to be trusted, add its certificate to the trust store", last.issuer),
+                format!("add the certificate of {} to the trust store, if it is to be trusted", last.issuer),
             ),
             (F::UnknownIssuer, None) => (
-                Turn::Peer,
+                Responsible::Peer,
                 none(),
                 format!("present a certificate that leads to one in {trust_source}"),
             ),
             (F::Expired, _) => (
-                Turn::Peer,
+                Responsible::Peer,
                 clock(),
                 "renew the certificate (if the clock is wrong, set it)".to_owned(),
             ),
             (F::NotYetValid, _) => (
-                Turn::Peer,
+                Responsible::Peer,
                 clock(),
                 "present a certificate that is valid by now (if the clock is wrong, set it)".to_owned(),
             ),
             (F::HostnameMismatch, Some((_, leaf))) if Nameless::of(leaf, hostname).is_some() => (
-                Turn::Peer,
+                Responsible::Peer,
                 none(),
                 format!(
                     "have it reissued with {} among its alternative names, {} \
@@ -519,34 +519,34 @@ impl Story<'_> {
                 if is_address(hostname) && !leaf.dns_names.is_empty() =>
             {
                 (
-                    Turn::You,
+                    Responsible::You,
                     none(),
                     "connect by a name of the certificate, with server_hostname= if need be".to_owned(),
                 )
             }
             (F::HostnameMismatch, _) => (
-                Turn::Peer,
+                Responsible::Peer,
                 none(),
                 "present a certificate for that name (or connect by one that it has)".to_owned(),
             ),
             (F::NoCertificate, _) => (
-                Turn::Peer,
+                Responsible::Peer,
                 none(),
                 "present a certificate".to_owned(),
             ),
             (F::Revoked, _) => (
-                Turn::Peer,
+                Responsible::Peer,
                 none(),
                 "get a new certificate, with a new key".to_owned(),
             ),
             (F::RevocationUnknown, _) => (
-                Turn::You,
+                Responsible::You,
                 none(),
                 "give a current CRL from the issuer of every certificate in the chain (crls=), or no CRL"
                     .to_owned(),
             ),
             (F::PinMismatch, Some((_, leaf))) => (
-                Turn::You,
+                Responsible::You,
                 vec![format!(
                     "presented was the certificate of {}, an {} key",
                     leaf.subject, leaf.key_type
@@ -555,17 +555,17 @@ impl Story<'_> {
                     .to_owned(),
             ),
             (F::PinMismatch, None) => (
-                Turn::You,
+                Responsible::You,
                 none(),
                 "find out what was presented, and by whom".to_owned(),
             ),
             (F::RefusedByVerifier, _) => (
-                Turn::You,
+                Responsible::You,
                 none(),
-                "see what peer_verifier raised: it is the error's __cause__".to_owned(),
+                "read what peer_verifier raised: the error's __cause__".to_owned(),
             ),
             (F::BadSignature, Some((_, summary))) if self.refused.index.is_some() => (
-                Turn::Peer,
+                Responsible::Peer,
                 none(),
                 format!(
                     "present the certificate as {issuer} has signed it, and send the certificate of \
@@ -574,22 +574,22 @@ impl Story<'_> {
                 ),
             ),
             (F::PathTooLong, _) => (
-                Turn::Peer,
+                Responsible::Peer,
                 none(),
-                "send the certificates of one short path alone, in order".to_owned(),
+                "send only the certificates of one short path, in order".to_owned(),
             ),
             (F::NameConstraintViolation, _) => (
-                Turn::Peer,
+                Responsible::Peer,
                 none(),
                 "get one from a CA that may issue for all of its names".to_owned(),
             ),
             (F::WeakKey | F::UnsupportedSignatureAlgorithm, _) => (
-                Turn::Peer,
+                Responsible::Peer,
                 none(),
                 "get a certificate with a larger key or a newer signature".to_owned(),
             ),
             _ => (
-                Turn::Peer,
+                Responsible::Peer,
                 none(),
                 "present a certificate that is made for this use and well-formed".to_owned(),
             ),

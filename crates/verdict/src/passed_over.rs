@@ -99,9 +99,7 @@ impl PassedOver {
             Unfit::UnknownCritical => format!(
                 "use a certificate of {subject} without that extension, or trust a CA below it"
             ),
-            _ => format!(
-                "if {subject} is to be trusted with this, use a certificate of it that allows it"
-            ),
+            _ => format!("use a certificate of {subject} that allows this"),
         }
     }
 

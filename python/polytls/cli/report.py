@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..certificates import read
 from ..constants import CipherSuite, NamedGroup, NextProtocol
-from ..errors import Turn
+from ..errors import Responsible
 from ..info import CertificateInfo, ConnectionInfo
 from .findings import Findings
 from .verdict import Outcome, Verdict
@@ -27,7 +27,11 @@ _INDENT: Final = 2
 _NAMES: Final = 8
 _CERTIFICATES: Final = 10
 
-_TURNS: Final = {Turn.YOU: "you", Turn.PEER: "server", Turn.ADMINISTRATOR: "administrator"}
+_RESPONSIBLE: Final = {
+    Responsible.YOU: "you",
+    Responsible.PEER: "server",
+    Responsible.ADMINISTRATOR: "administrator",
+}
 
 
 # --- text ---
@@ -195,7 +199,9 @@ def as_json(findings: Findings, verdict: Verdict) -> str:
         "verdict": {
             "outcome": verdict.outcome.word,
             "reason": verdict.reason,
-            "turn": None if verdict.turn is None else _TURNS[verdict.turn],
+            "responsible": None
+            if verdict.responsible is None
+            else _RESPONSIBLE[verdict.responsible],
             "message": verdict.message,
             "explanation": [*verdict.explanation],
             "alert": verdict.alert,

@@ -19,8 +19,8 @@ from ..errors import (
     PeerMisbehaved,
     PeerRejectedCertificate,
     RaggedEOF,
+    Responsible,
     TLSError,
-    Turn,
 )
 from .findings import Findings, Stage
 from .starttls import UpgradeRefused
@@ -69,7 +69,7 @@ class Verdict:
     #: None if it is good.
     reason: str | None = None
     #: None if it is good, or if nobody can tell.
-    turn: Turn | None = None
+    responsible: Responsible | None = None
     message: str | None = None
     #: In lines: reason and message, what else there is to know, who can fix it.
     explanation: tuple[str, ...] = ()
@@ -79,9 +79,9 @@ class Verdict:
     index: int | None = None
 
 
-def _party(turn: Turn) -> str:
+def _party(responsible: Responsible) -> str:
     """Who can fix it, as seen from a client."""
-    return "the server's operator" if turn is Turn.PEER else turn.value
+    return "the server's operator" if responsible is Responsible.PEER else responsible.value
 
 
 def judge(findings: Findings, *, identified: bool = False) -> Verdict:
@@ -93,12 +93,12 @@ def judge(findings: Findings, *, identified: bool = False) -> Verdict:
         return Verdict(
             outcome=Outcome.REFUSED,
             reason=error.reason.value,
-            turn=error.turn,
+            responsible=error.responsible,
             message=str(error),
             explanation=(*error.explain().splitlines(),),
             index=error.index,
         )
-    failure, turn, advice = _place(error, findings.stage, identified)
+    failure, responsible, advice = _place(error, findings.stage, identified)
     message = _words(error)
     lines = [f"{failure.value}: {message}"]
     alert = None
@@ -106,81 +106,85 @@ def judge(findings: Findings, *, identified: bool = False) -> Verdict:
         alert = getattr(error.alert, "name", str(error.alert))
         if meaning := getattr(error.alert, "meaning", None):
             lines.append(f"the alert means: {meaning}")
-    if turn is not None:
-        lines.append(f"who can fix it: {_party(turn)}; {advice}")
+    if responsible is not None:
+        lines.append(f"To fix: {_party(responsible)} must {advice}")
     return Verdict(
         outcome=Outcome.FAILED,
         reason=failure.value,
-        turn=turn,
+        responsible=responsible,
         message=message,
         explanation=(*lines,),
         alert=alert,
     )
 
 
-_Place = tuple[Failure, Turn | None, str]
+_Place = tuple[Failure, Responsible | None, str]
 
-_LOG = "see the server's log"
-_PATH = "see the server's log, and what stands between: a firewall, a proxy, a load balancer"
+_LOG = "check the server's log"
+_PATH = "check the server's log, and any firewall, proxy or load balancer in between"
 _MODERN = "offer TLS 1.2 or 1.3 with current suites and groups"
 
 
 def _place(error: OSError, stage: Stage, identified: bool) -> _Place:
     if stage is Stage.RESOLVING:
         if error.errno == socket.EAI_AGAIN:
-            advice = "see this machine's resolver and network"
-            return Failure.UNKNOWN_HOST, Turn.ADMINISTRATOR, advice
-        return Failure.UNKNOWN_HOST, Turn.YOU, "check the name"
+            advice = "check this machine's resolver and network"
+            return Failure.UNKNOWN_HOST, Responsible.ADMINISTRATOR, advice
+        return Failure.UNKNOWN_HOST, Responsible.YOU, "check the name"
     if isinstance(error, UpgradeRefused):
         advice = "offer STARTTLS (or check service and port)"
-        return Failure.NO_STARTTLS, Turn.PEER, advice
+        return Failure.NO_STARTTLS, Responsible.PEER, advice
     if isinstance(error, TLSError):
         return _place_tls(error, identified)
     if isinstance(error, ConnectionRefusedError):
-        return Failure.CONNECTION_REFUSED, Turn.PEER, "start the service (or check host and port)"
+        return (
+            Failure.CONNECTION_REFUSED,
+            Responsible.PEER,
+            "start the service (or check host and port)",
+        )
     if isinstance(error, TimeoutError):
         if stage is Stage.CONNECTING:
             advice = "start the service, and let connections through to it (or check host and port)"
         else:
             advice = f"{_PATH} (or check the port)"
-        return Failure.TIMED_OUT, Turn.PEER, advice
+        return Failure.TIMED_OUT, Responsible.PEER, advice
     if stage is Stage.CONNECTING:
-        return Failure.NO_CONNECTION, Turn.ADMINISTRATOR, "see this machine's network"
-    return Failure.CUT_OFF, Turn.PEER, _PATH
+        return Failure.NO_CONNECTION, Responsible.ADMINISTRATOR, "check this machine's network"
+    return Failure.CUT_OFF, Responsible.PEER, _PATH
 
 
 def _place_tls(error: TLSError, identified: bool) -> _Place:
     if isinstance(error, AlertReceived):
         return _place_alert(error, identified)
     if isinstance(error, RaggedEOF):
-        return Failure.CUT_OFF, Turn.PEER, _PATH
+        return Failure.CUT_OFF, Responsible.PEER, _PATH
     if isinstance(error, PeerIncompatible):
-        return Failure.NOTHING_IN_COMMON, Turn.PEER, _MODERN
+        return Failure.NOTHING_IN_COMMON, Responsible.PEER, _MODERN
     if isinstance(error, NotTLSError):
         advice = "check the port; --starttls is for services that begin in plaintext"
-        return Failure.NOT_TLS, Turn.YOU, advice
+        return Failure.NOT_TLS, Responsible.YOU, advice
     if isinstance(error, PeerMisbehaved):
         advice = f"{_PATH} (--starttls is for services that begin in plaintext)"
-        return Failure.PROTOCOL_VIOLATED, Turn.PEER, advice
-    return Failure.INTERNAL_ERROR, error.turn, "report it"
+        return Failure.PROTOCOL_VIOLATED, Responsible.PEER, advice
+    return Failure.INTERNAL_ERROR, error.responsible, "report it"
 
 
 def _place_alert(error: AlertReceived, identified: bool) -> _Place:
     if isinstance(error, PeerRejectedCertificate):
         if identified:
             advice = "ask the server's operator which certificates are accepted"
-            return Failure.CLIENT_CERTIFICATE_REFUSED, Turn.YOU, advice
-        return Failure.CLIENT_CERTIFICATE_DEMANDED, Turn.YOU, "offer one with --client-cert"
+            return Failure.CLIENT_CERTIFICATE_REFUSED, Responsible.YOU, advice
+        return Failure.CLIENT_CERTIFICATE_DEMANDED, Responsible.YOU, "offer one with --client-cert"
     if error.alert == AlertDescription.no_application_protocol:
-        advice = "offer a protocol with --alpn that the server has, or none"
-        return Failure.ALPN_REFUSED, Turn.YOU, advice
+        advice = "offer with --alpn a protocol that the server supports, or none"
+        return Failure.ALPN_REFUSED, Responsible.YOU, advice
     if error.alert in (
         AlertDescription.handshake_failure,
         AlertDescription.protocol_version,
         AlertDescription.insufficient_security,
     ):
-        return Failure.NOTHING_IN_COMMON, Turn.PEER, _MODERN
-    return Failure.ALERT, Turn.PEER, _LOG
+        return Failure.NOTHING_IN_COMMON, Responsible.PEER, _MODERN
+    return Failure.ALERT, Responsible.PEER, _LOG
 
 
 def _words(error: OSError) -> str:

@@ -5,7 +5,7 @@
 use super::steps::guarded;
 use super::{Connection, OUTGOING_LIMIT, Role};
 use crate::error::Error;
-use crate::plaintext::Rest;
+use crate::plaintext::Unread;
 
 impl Connection {
     /// Begins a client's handshake, and sends as much of `from` with its first flight as the session
@@ -73,7 +73,7 @@ impl Connection {
 
     /// Nobody will read what early data there is.
     pub fn drop_early(&mut self) {
-        self.early = Rest::default();
+        self.early = Unread::default();
     }
 
     /// Other data is not read past early data: it would be lost, or be taken for what cannot be

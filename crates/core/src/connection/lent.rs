@@ -7,7 +7,7 @@
 use super::steps::guarded;
 use super::{Connection, Refused};
 use crate::error::Error;
-use crate::memory::{Kept, Memory};
+use crate::memory::{HeldMemory, Memory};
 use crate::plaintext::Room;
 
 impl Connection {
@@ -54,7 +54,7 @@ impl Connection {
         }
         self.may_receive()?;
         self.store_kept();
-        self.kept = Some(Kept::new(data));
+        self.kept = Some(HeldMemory::new(data));
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use super::object::{SslObject, Trouble, attached, cut_short, unexpected};
 use super::peer::{Accepted, Chain, Peers};
 use super::reasons::{Fault, Words, fault, other};
 use super::sessions::Keeper;
-use crate::bytes::{Kept, WHOLE_FROM};
+use crate::bytes::{SharedBytes, WHOLE_FROM};
 use crate::calls::CallsOut as _;
 
 /// OpenSSL answers each `KeyUpdate`, and in TLS 1.2 each wish to renegotiate. While this much waits to be
@@ -440,7 +440,7 @@ fn pass_on(written: &Bound<'_, PyBytes>, out: &mut Outbound) {
     if written.as_bytes().len() < WHOLE_FROM {
         out.extend(written.as_bytes());
     } else {
-        out.give(Box::new(Kept::of(written)));
+        out.give(Box::new(SharedBytes::of(written)));
     }
 }
 

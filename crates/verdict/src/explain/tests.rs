@@ -62,7 +62,7 @@ fn an_incomplete_chain_is_the_operators_turn() {
         None,
         &SYSTEM,
     );
-    assert_eq!(failure.turn, Turn::Peer);
+    assert_eq!(failure.responsible, Responsible::Peer);
     assert_eq!(failure.index, Some(0));
     assert_eq!(
         failure.explanation,
@@ -70,9 +70,8 @@ fn an_incomplete_chain_is_the_operators_turn() {
          the system's trust store\n\
          the server sent 1 certificate and no intermediate: either the server's chain is \
          incomplete, or CN=Corp Root is a root that is not trusted here\n\
-         who can fix it: the server's operator, or your administrator; if CN=Corp Root is an \
-         intermediate, send its certificate as well; if it is a root, and to be trusted, add its \
-         certificate to the trust store"
+         To fix: the server's operator or your administrator must send the certificate of CN=Corp Root as \
+         well (if it is an intermediate), or add it to the trust store (if it is a trusted root)"
     );
     let whole = told(
         VerificationFailure::UnknownIssuer,
@@ -80,7 +79,10 @@ fn an_incomplete_chain_is_the_operators_turn() {
         None,
         &SYSTEM,
     );
-    assert_eq!((whole.turn, whole.index), (Turn::Administrator, Some(1)));
+    assert_eq!(
+        (whole.responsible, whole.index),
+        (Responsible::Administrator, Some(1))
+    );
 }
 
 #[test]
@@ -95,9 +97,9 @@ fn a_wrong_name_lists_those_that_would_do() {
         "the certificate is valid for a.example and *.b.example, you asked for c.example"
     );
     assert_eq!(failure.names, names);
-    assert_eq!(failure.turn, Turn::Peer);
+    assert_eq!(failure.responsible, Responsible::Peer);
     let by_address = told(reason, &[leaf.der()], Some("192.0.2.1"), &TrustSource::Pins);
-    assert_eq!(by_address.turn, Turn::You);
+    assert_eq!(by_address.responsible, Responsible::You);
 }
 
 #[test]

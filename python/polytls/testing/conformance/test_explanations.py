@@ -14,10 +14,10 @@ from polytls import (
     Certificate,
     CertificateVerificationError,
     PeerRejectedCertificate,
+    Responsible,
     SigningChain,
     TLSVersion,
     TrustStore,
-    Turn,
     VerificationFailure,
 )
 from polytls.testing import CertificateAuthority, KeyType, self_signed
@@ -34,7 +34,7 @@ def refused(
     assert type(error) is CertificateVerificationError
     lines = error.explain().splitlines()
     assert lines[0] == f"{error.reason.value}: {error}"
-    assert lines[-1].startswith("who can fix it: ")
+    assert lines[-1].startswith("To fix: ")
     assert error.trust_source
     return error
 
@@ -53,7 +53,7 @@ def test_a_wrong_name_lists_those_that_would_do(lab: Any) -> None:
     assert error.names == ("a.example", "*.b.example", "192.0.2.1")
     assert error.hostname == "c.example"
     assert (error.index, error.certificate) == (0, chain.leaf[0].buffer)
-    assert error.turn is Turn.PEER
+    assert error.responsible is Responsible.PEER
     assert "valid for a.example, *.b.example and 192.0.2.1, you asked for c.example" in str(error)
 
 
@@ -61,7 +61,7 @@ def test_an_address_that_stands_there_as_a_name_is_told_apart(lab: Any) -> None:
     error = refused(lab, lab.ca.issue("DNS:192.0.2.1"), "192.0.2.1")
     assert error.reason is VerificationFailure.HOSTNAME_MISMATCH
     assert "has 192.0.2.1 as a DNS name only, you asked for the IP address 192.0.2.1" in str(error)
-    assert error.turn is Turn.PEER
+    assert error.responsible is Responsible.PEER
     assert "reissued" in last_line(error)
     assert "as an IP address" in last_line(error)
 
@@ -70,7 +70,7 @@ def test_a_common_name_alone_is_said_not_to_count(lab: Any) -> None:
     error = refused(lab, lab.ca.issue(common_name=lab.host))
     assert error.reason is VerificationFailure.HOSTNAME_MISMATCH
     assert f"the common name {lab.host} is ignored" in str(error)
-    assert error.turn is Turn.PEER
+    assert error.responsible is Responsible.PEER
     assert "reissued" in last_line(error)
 
 
@@ -84,7 +84,7 @@ def test_an_authority_is_not_blamed_for_what_its_leaf_does_in_its_last_second(la
     assert type(error) is CertificateVerificationError
     assert (error.reason, error.index) == (VerificationFailure.EXPIRED, 0)
     assert error.not_after == now
-    assert error.turn is Turn.PEER
+    assert error.responsible is Responsible.PEER
 
 
 def test_a_constraint_that_cannot_be_checked_is_not_the_servers_fault(lab: Any) -> None:
@@ -97,13 +97,13 @@ def test_a_constraint_that_cannot_be_checked_is_not_the_servers_fault(lab: Any) 
     assert type(error) is CertificateVerificationError
     assert error.reason is VerificationFailure.NAME_CONSTRAINT_VIOLATION
     assert "name constraints on directory names, which polytls cannot check" in str(error)
-    assert "no fault of the server's" in error.explain()
-    assert error.turn is Turn.YOU
+    assert "not a fault of the server" in error.explain()
+    assert error.responsible is Responsible.YOU
 
 
 def test_an_address_that_only_has_a_name_is_your_turn(lab: Any) -> None:
     error = refused(lab, lab.chain(), "192.0.2.1")
-    assert error.turn is Turn.YOU
+    assert error.responsible is Responsible.YOU
     assert "server_hostname" in last_line(error)
 
 
@@ -138,12 +138,12 @@ def test_a_chain_without_its_intermediate_is_the_operators_turn(lab: Any) -> Non
     chain = lab.ca.intermediate("Corp Issuer").issue(lab.host)
     error = refused(lab, SigningChain(chain.leaf))
     assert error.reason is VerificationFailure.UNKNOWN_ISSUER
-    assert (error.turn, error.index) == (Turn.PEER, 0)
+    assert (error.responsible, error.index) == (Responsible.PEER, 0)
     assert "issued by CN=Corp Issuer, which is not in the trust store" in str(error)
     told = error.explain()
     assert "1 certificate and no intermediate: either the server's chain is incomplete, or " in told
     assert "CN=Corp Issuer is a root that is not trusted here" in told
-    assert "who can fix it: the server's operator, or you; " in told
+    assert "To fix: the server's operator or you must " in told
 
 
 def test_a_leaf_that_an_unknown_root_issued_itself_may_be_either(lab: Any) -> None:
@@ -151,7 +151,7 @@ def test_a_leaf_that_an_unknown_root_issued_itself_may_be_either(lab: Any) -> No
     assert error.reason is VerificationFailure.UNKNOWN_ISSUER
     told = error.explain()
     assert "either the server's chain is incomplete, or CN=Private Root is a root" in told
-    assert "if it is a root, and to be trusted, add its certificate to the trust store" in told
+    assert "or add it to the trust store (if it is a trusted root)" in told
 
 
 def test_a_whole_chain_to_an_unknown_root_is_the_turn_of_whoever_keeps_the_store(
@@ -159,7 +159,7 @@ def test_a_whole_chain_to_an_unknown_root_is_the_turn_of_whoever_keeps_the_store
 ) -> None:
     chain = CertificateAuthority("Foreign Root").intermediate("Foreign Issuer").issue(lab.host)
     error = refused(lab, chain)
-    assert (error.turn, error.index) == (Turn.YOU, 1)
+    assert (error.responsible, error.index) == (Responsible.YOU, 1)
     assert "Foreign Root" in str(error)
     assert error.certificate == chain.chain[0].buffer
 
@@ -169,7 +169,7 @@ def test_a_self_signed_certificate_is_called_so(lab: Any, authority: bool) -> No
     error = refused(lab, self_signed(lab.host, common_name="a device", authority=authority))
     if error.reason is VerificationFailure.UNKNOWN_ISSUER:
         assert "CN=a device is self-signed" in str(error)
-        assert (error.turn, error.index) == (Turn.YOU, 0)
+        assert (error.responsible, error.index) == (Responsible.YOU, 0)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="SSL_CERT_FILE is for Linux")
@@ -186,7 +186,7 @@ def test_the_systems_store_is_the_administrators(
         error = refused(lab, device, trust_store=store)
         assert error.trust_source == f"the system's trust store (chosen by SSL_CERT_FILE={bundle})"
         assert "chosen by SSL_CERT_FILE" in error.explain()
-        assert error.turn is Turn.ADMINISTRATOR
+        assert error.responsible is Responsible.ADMINISTRATOR
         assert "your administrator" in last_line(error)
 
 
@@ -253,7 +253,7 @@ def test_an_alert_of_the_peers_is_explained(lab: Any) -> None:
     error = lab.settle(pair).server
     assert type(error) is PeerRejectedCertificate
     assert f"the alert means: {error.alert.meaning}" in error.explain()
-    assert error.turn is Turn.YOU
+    assert error.responsible is Responsible.YOU
 
 
 def test_names_of_strangers_do_not_steer_a_terminal(lab: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from polytls import CertificateVerificationError, TLSVersion, Turn
+from polytls import CertificateVerificationError, Responsible, TLSVersion
 from polytls.testing import Pair
 from polytls.testing.conformance.lab import DEBUG
 from polytls.testing.conformance.oddities import ROWS, Row
@@ -40,10 +40,10 @@ def test_an_odd_certificate(
         return
     assert type(error) is CertificateVerificationError
     assert error.reason is row.reason
-    assert error.turn is Turn.PEER
+    assert error.responsible is Responsible.PEER
     told = error.explain()
     last = told.splitlines()[-1]
-    assert last.startswith(f"who can fix it: the {role}'s operator; ")
+    assert last.startswith(f"To fix: the {role}'s operator must ")
     # A library may not keep what it has refused.
     if role == "server" or error.chain:
         assert error.index == row.index

@@ -17,10 +17,10 @@ from polytls import (
     ClientAuthentication,
     PeerRejectedCertificate,
     PresentedPeer,
+    Responsible,
     SupportsHandshakeMayBlock,
     TLSError,
     TLSVersion,
-    Turn,
     VerificationFailure,
     WantReadError,
 )
@@ -121,7 +121,7 @@ def test_it_cannot_accept_what_was_refused(lab: Any, verifier: Verifier) -> None
 def assert_refused(error: TLSError | None, cause: BaseException) -> None:
     assert type(error) is CertificateVerificationError
     assert error.reason is VerificationFailure.REFUSED_BY_VERIFIER
-    assert error.turn is Turn.YOU
+    assert error.responsible is Responsible.YOU
     assert error.index == 0
     assert error.__cause__ is cause
     assert type(cause).__name__ in str(error)

@@ -12,10 +12,10 @@ from polytls import (
     Certificate,
     CertificateVerificationError,
     ConfigurationError,
+    Responsible,
     SigningChain,
     TLSVersion,
     TrustStore,
-    Turn,
     VerificationFailure,
 )
 from polytls.testing import CertificateAuthority, KeyType, self_signed
@@ -81,7 +81,7 @@ def test_nothing_else_is_accepted(lab: Any, version: TLSVersion, what: str) -> N
         error = outcome.client
         assert type(error) is CertificateVerificationError
         assert error.reason is VerificationFailure.PIN_MISMATCH
-        assert error.turn is Turn.YOU
+        assert error.responsible is Responsible.YOU
         assert error.certificate == other.leaf[0].buffer
         assert error.trust_source == "the pins"
         assert pair.client.getpeercert() is None

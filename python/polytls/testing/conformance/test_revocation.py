@@ -13,11 +13,11 @@ from polytls import (
     CertificateVerificationError,
     ConfigurationError,
     PeerRejectedCertificate,
+    Responsible,
     RevocationList,
     SigningChain,
     TLSVersion,
     TrustStore,
-    Turn,
     VerificationFailure,
     WantReadError,
 )
@@ -61,7 +61,7 @@ def test_a_revoked_certificate_is_refused(
     error = outcome.client
     assert type(error) is CertificateVerificationError
     assert error.reason is VerificationFailure.REVOKED
-    assert error.turn is Turn.PEER
+    assert error.responsible is Responsible.PEER
     assert error.chain == (chain.leaf[0].buffer,)
     assert type(outcome.server) is PeerRejectedCertificate
     assert outcome.server.alert is AlertDescription.certificate_revoked
@@ -112,7 +112,7 @@ def test_a_status_that_no_list_tells_is_refused(
     error = verdict(lab, chain, root.trust_store(crls=lists))
     assert type(error) is CertificateVerificationError
     assert error.reason is VerificationFailure.REVOCATION_UNKNOWN
-    assert error.turn is Turn.YOU
+    assert error.responsible is Responsible.YOU
 
 
 def test_lists_of_others_tell_nothing(lab: Any, root: CertificateAuthority) -> None:
