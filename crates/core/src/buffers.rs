@@ -127,6 +127,11 @@ impl Window {
         self.commit(data.len());
     }
 
+    /// Drops all that is there.
+    pub(crate) fn clear(&mut self) {
+        self.consume(self.len());
+    }
+
     pub(crate) fn consume(&mut self, taken: usize) {
         assert!(taken <= self.len(), "consumed more than was there");
         self.head += taken;
@@ -140,13 +145,55 @@ impl Window {
     }
 }
 
+/// What came from the peer and was not consumed, in whole records, as a session is shown it.
+///
+/// It lies where it was received into, which may be memory of the connection's caller that has to stay as
+/// it is.
+#[derive(Debug)]
+pub struct Inbound<'a>(Place<'a>);
+
+#[derive(Debug)]
+enum Place<'a> {
+    Ours(&'a mut [u8]),
+    /// Lent, and where a copy of it goes.
+    Lent(&'a [u8], &'a mut Window),
+}
+
+impl Inbound<'_> {
+    /// Nothing: a client begins.
+    pub(crate) const fn nothing() -> Self {
+        Self(Place::Ours(&mut []))
+    }
+
+    /// The records.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Place::Ours(bytes) => bytes,
+            Place::Lent(bytes, _) => bytes,
+        }
+    }
+
+    /// The records, to be opened in place. Copies what must not be changed.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.0 = match std::mem::replace(&mut self.0, Place::Ours(&mut [])) {
+            Place::Lent(bytes, copy) => {
+                copy.extend(bytes);
+                Place::Ours(copy.filled_mut())
+            }
+            ours => ours,
+        };
+        match &mut self.0 {
+            Place::Ours(bytes) => bytes,
+            Place::Lent(..) => &mut [],
+        }
+    }
+}
+
 /// Ciphertext from the peer, cut into records.
 #[derive(Debug, Default)]
-pub(crate) struct Inbound {
+pub(crate) struct Incoming {
     window: Window,
-    /// How much of the front the session has been shown and not consumed: a handshake message
-    /// that began there goes on in the next record.
-    offered: usize,
     /// Whether a record was ever found: before that, what came may be no TLS at all.
     seen_record: bool,
 }
@@ -154,14 +201,14 @@ pub(crate) struct Inbound {
 /// What the session can be given next.
 pub(crate) enum Next<'a> {
     /// Whole records from the front.
-    Records(&'a mut [u8]),
+    Records(Inbound<'a>),
     /// The next record is not there yet.
     Partial,
     /// Not a record. `true`: the first thing that came on this connection.
-    Malformed(Malformed, &'a mut [u8], bool),
+    Malformed(Malformed, &'a [u8], bool),
 }
 
-impl Inbound {
+impl Incoming {
     pub(crate) const fn len(&self) -> usize {
         self.window.len()
     }
@@ -187,35 +234,50 @@ impl Inbound {
         self.window.consume(0);
     }
 
-    /// The records shown before and not consumed.
-    pub(crate) fn shown(&mut self) -> &mut [u8] {
-        &mut self.window.filled_mut()[..self.offered]
-    }
-
-    /// All that is there.
-    pub(crate) fn all(&mut self) -> &mut [u8] {
-        self.window.filled_mut()
-    }
-
-    /// The records shown before and not consumed, and one more.
-    pub(crate) fn next(&mut self, stage: Stage) -> Next<'_> {
-        match record::front(&self.window.filled()[self.offered..], stage) {
+    /// The next record, or many.
+    pub(crate) fn next(&mut self, stage: Stage, many: bool) -> Next<'_> {
+        match record::front(self.window.filled(), stage) {
             Front::Partial => Next::Partial,
-            Front::Record(length) => {
+            Front::Record(first) => {
                 self.seen_record = true;
-                self.offered += length;
-                Next::Records(&mut self.window.filled_mut()[..self.offered])
+                let length = record::batch(self.window.filled(), first, stage, many);
+                Next::Records(Inbound(Place::Ours(
+                    &mut self.window.filled_mut()[..length],
+                )))
             }
             Front::Malformed(what) => {
-                Next::Malformed(what, self.window.filled_mut(), !self.seen_record)
+                Next::Malformed(what, self.window.filled(), !self.seen_record)
             }
         }
+    }
+
+    /// The next record that is lent, or many; `None` if it is not whole, or something else comes first.
+    pub(crate) fn next_lent<'a>(
+        &'a mut self,
+        lent: &'a [u8],
+        stage: Stage,
+        many: bool,
+    ) -> Option<Inbound<'a>> {
+        let Front::Record(first) = record::front(lent, stage) else {
+            return None;
+        };
+        if self.len() > 0 {
+            return None;
+        }
+        self.seen_record = true;
+        let length = record::batch(lent, first, stage, many);
+        Some(Inbound(Place::Lent(&lent[..length], &mut self.window)))
+    }
+
+    /// Drops the copy that a session may have made of what was lent to it.
+    pub(crate) fn drop_copy(&mut self) {
+        self.window.clear();
     }
 
     /// Copies from the front of `behind` what the next record lacks, or as much of that as there is.
     pub(crate) fn complete_from(&mut self, behind: &mut &[u8]) {
         loop {
-            let lacking = record::lacking(&self.window.filled()[self.offered..]);
+            let lacking = record::lacking(self.window.filled());
             if lacking == 0 || behind.is_empty() {
                 return;
             }
@@ -225,14 +287,9 @@ impl Inbound {
         }
     }
 
-    /// A record was found that never came here.
-    pub(crate) const fn saw_record(&mut self) {
-        self.seen_record = true;
-    }
-
-    /// The lengths of the whole records that were not shown yet, and of those `behind` them.
+    /// The lengths of the whole records, and of those `behind` them.
     pub(crate) fn lengths_with(&self, behind: &[u8]) -> impl Iterator<Item = usize> {
-        let ours = &self.window.filled()[self.offered..];
+        let ours = self.window.filled();
         let mut at = 0;
         std::iter::from_fn(move || {
             let high = record::HEADER - 2;
@@ -249,12 +306,11 @@ impl Inbound {
 
     /// How many bytes are missing of the next record, or of its header; at least 1.
     pub(crate) fn needed(&self) -> usize {
-        record::lacking(&self.window.filled()[self.offered..]).max(1)
+        record::lacking(self.window.filled()).max(1)
     }
 
-    /// The session is done with `taken` bytes of what it was shown.
+    /// The session is done with `taken` bytes from the front.
     pub(crate) fn consume(&mut self, taken: usize) {
-        self.offered -= taken;
         self.window.consume(taken);
     }
 }

@@ -29,6 +29,16 @@ impl Version {
             Self::Tls13 => 0x0304,
         }
     }
+
+    /// The version of this number on the wire.
+    #[must_use]
+    pub const fn of_wire(number: u16) -> Option<Self> {
+        match number {
+            0x0303 => Some(Self::Tls12),
+            0x0304 => Some(Self::Tls13),
+            _ => None,
+        }
+    }
 }
 
 /// What client and server configurations have in common.

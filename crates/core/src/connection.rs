@@ -2,8 +2,8 @@
 //!
 //! 1. Ciphertext is taken in until [`INCOMING_LIMIT`] is reached on entry; then it is refused
 //!    whole, so a caller never has to find out how much was taken.
-//! 2. The session sees one new record at a time. Bytes behind the peer's close_notify are never
-//!    shown to it.
+//! 2. The session sees whole records, each until it has consumed it: one at a time, or many if it wants
+//!    them. Bytes behind the peer's close_notify are never consumed.
 //! 3. Plaintext that was authenticated is delivered before the error or the end that follows it.
 //! 4. A fatal error is latched: every later call but those that drain output gives it again.
 //! 5. A panic of the session is such an error: the connection cannot be used any more, the process can.
@@ -13,7 +13,8 @@ mod early;
 mod lent;
 mod steps;
 
-use crate::buffers::{Inbound, Outbound};
+use crate::buffers::{Incoming, Outbound};
+use crate::config::Version;
 use crate::error::{Cause, Error};
 use crate::lineage::Lineage;
 use crate::memory::HeldMemory;
@@ -52,7 +53,7 @@ pub enum Role {
 pub struct Connection {
     session: Box<dyn Session>,
     role: Role,
-    inbound: Inbound,
+    inbound: Incoming,
     /// Comes behind `inbound`.
     kept: Option<HeldMemory>,
     outbound: Outbound,
@@ -65,6 +66,8 @@ pub struct Connection {
     started: bool,
     /// Whether the handshake is complete: it is asked for often.
     established: bool,
+    /// What the handshake agreed on, if the library tells.
+    version: Option<Version>,
     /// What the records that come may be.
     stage: Stage,
     /// Whether the peer has sent data: then it has accepted us.
@@ -99,7 +102,7 @@ impl Connection {
         let mut connection = Self {
             session,
             role,
-            inbound: Inbound::default(),
+            inbound: Incoming::default(),
             kept: None,
             outbound: Outbound::default(),
             rest: Unread::default(),
@@ -107,6 +110,7 @@ impl Connection {
             answerable: false,
             started,
             established: false,
+            version: None,
             stage: Stage::Handshake,
             heard: false,
             updates: 0,
@@ -273,6 +277,13 @@ impl Connection {
     #[must_use]
     pub const fn has_begun(&self) -> bool {
         self.started
+    }
+
+    /// The protocol version that the handshake agreed on; `None` until it is complete, and where the
+    /// library does not tell.
+    #[must_use]
+    pub const fn version(&self) -> Option<Version> {
+        self.version
     }
 
     /// What the handshake agreed on; `None` until it is complete.
@@ -490,10 +501,7 @@ impl Connection {
             return Ok(());
         }
         self.updates = 0;
-        let sealed = guarded(|| {
-            self.session
-                .seal(self.inbound.shown(), plaintext, &mut self.outbound)
-        });
+        let sealed = guarded(|| self.session.seal(plaintext, &mut self.outbound));
         sealed.map_err(|error| self.fail(error))
     }
 
@@ -517,7 +525,7 @@ impl Connection {
                 "this side of the connection has been shut down",
             ));
         }
-        if !self.session.facts().is_tls13() {
+        if self.version == Some(Version::Tls12) {
             return Err(Error::Misuse("TLS 1.2 has no key updates"));
         }
         if self.updates >= KEY_UPDATES {
@@ -530,13 +538,7 @@ impl Connection {
             return Err(Error::WantWrite);
         }
         self.updates += 1;
-        match guarded(|| {
-            self.session
-                .update_keys(self.inbound.shown(), &mut self.outbound)
-        }) {
-            Err(error) if error.is_fatal() => Err(self.fail(error)),
-            outcome => outcome,
-        }
+        guarded(|| self.session.update_keys(&mut self.outbound)).map_err(|error| self.fail(error))
     }
 
     // --- the end ---
@@ -587,11 +589,10 @@ impl Connection {
             ));
         }
         if !self.closed {
+            let closed = guarded(|| self.session.close(&mut self.outbound));
+            let progress = closed.map_err(|error| self.fail(error))?;
             self.closed = true;
-            let closed = guarded(|| self.session.close(self.inbound.shown(), &mut self.outbound));
-            if let Err(error) = closed {
-                return Err(self.fail(error));
-            }
+            self.peer_closed |= progress.peer_closed;
         }
         Ok(())
     }
@@ -642,8 +643,11 @@ impl Connection {
         self.failure.clone().map_or(Ok(()), Err)
     }
 
+    /// Latches `error`, if it is fatal.
     fn fail(&mut self, error: Error) -> Error {
-        debug_assert!(error.is_fatal());
+        if !error.is_fatal() {
+            return error;
+        }
         self.failure.get_or_insert(error).clone()
     }
 }

@@ -52,6 +52,18 @@ pub enum Error {
     /// The application's code has cut a call of the library short (a signal's handler that raised), and
     /// nobody knows how far that had come.
     CutShort(Option<Cause>),
+    /// An error of an implementation that is not ours, which the caller gets as it is.
+    Foreign {
+        /// What it is, in a form that whoever wraps that implementation knows. `None` once it was taken
+        /// ([`Error::take_cause`]).
+        cause: Option<Cause>,
+        /// Whether it ends the connection.
+        fatal: bool,
+    },
+    /// The caller has given up ([`crate::Connection::abort`]).
+    Aborted,
+    /// The handshake or the close has taken too long ([`crate::Connection::time_out`]).
+    TimedOut,
 }
 
 /// Why, and which, certificate was not accepted.
@@ -238,13 +250,13 @@ impl Error {
         }
     }
 
-    /// What made a callback fail, where that is behind this error.
+    /// What made a callback fail, or the foreign error itself, where that is behind this error.
     #[must_use]
     pub fn cause(&self) -> Option<&Cause> {
         match self {
             Self::Certificate(failure) => failure.cause.as_ref(),
             Self::Signer(failure) => failure.cause.as_ref(),
-            Self::CutShort(cause) => cause.as_ref(),
+            Self::CutShort(cause) | Self::Foreign { cause, .. } => cause.as_ref(),
             _ => None,
         }
     }
@@ -254,7 +266,7 @@ impl Error {
         match self {
             Self::Certificate(failure) => failure.cause.take(),
             Self::Signer(failure) => failure.cause.take(),
-            Self::CutShort(cause) => cause.take(),
+            Self::CutShort(cause) | Self::Foreign { cause, .. } => cause.take(),
             _ => None,
         }
     }
@@ -262,7 +274,10 @@ impl Error {
     /// Whether nothing but draining what is left to send is possible after this error.
     #[must_use]
     pub const fn is_fatal(&self) -> bool {
-        !matches!(self, Self::WantRead | Self::WantWrite | Self::Misuse(_))
+        !matches!(
+            self,
+            Self::WantRead | Self::WantWrite | Self::Misuse(_) | Self::Foreign { fatal: false, .. }
+        )
     }
 }
 
@@ -293,6 +308,11 @@ impl fmt::Display for Error {
             Self::CutShort(_) => {
                 f.write_str("internal error: a signal's handler has raised amid a call")
             }
+            Self::Foreign { .. } => {
+                f.write_str("the implementation has raised an error of its own")
+            }
+            Self::Aborted => f.write_str("the connection was given up"),
+            Self::TimedOut => f.write_str("timed out"),
         }
     }
 }

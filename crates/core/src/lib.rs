@@ -7,9 +7,9 @@
 //! transport).
 //!
 //! ```text
-//!  ciphertext in --> [ Inbound ] --> Session::receive --> caller's buffer (or Unread)
-//!                                         |
-//!  ciphertext out <-- [ Outbound ] <------+-------------- Session::seal <-- plaintext
+//!  ciphertext in --> [ Incoming ] -- Inbound --> Session::receive --> caller's buffer (or Unread)
+//!                                                   |
+//!  ciphertext out <-- [ Outbound ] <----------------+----- Session::seal <-- plaintext
 //! ```
 //!
 //! It knows no TLS library, no Python, no socket and no file; time comes through one injected
@@ -38,7 +38,7 @@ pub use alert::Alert;
 pub use backend::{
     Backend, ClientEngine, Counters, Effective, Parameters, ServerEngine, Statistics, Unavailable,
 };
-pub use buffers::Outbound;
+pub use buffers::{Inbound, Outbound};
 pub use connection::{Connection, INCOMING_LIMIT, OUTGOING_LIMIT, Refused, Role};
 pub use error::{
     Cause, CertificateFailure, Error, Responsible, SignerFailure, VerificationFailure,
@@ -50,4 +50,4 @@ pub use memory::Memory;
 pub use plaintext::{Room, Sink};
 pub use record::{MAX_FRAGMENT, MAX_RECORD, records};
 pub use rustls_pki_types as pki_types;
-pub use session::{Facts, Received, Session};
+pub use session::{Facts, Progress, Session};

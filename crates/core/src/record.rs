@@ -95,6 +95,22 @@ pub(crate) fn front(bytes: &[u8], stage: Stage) -> Front {
     }
 }
 
+/// The most that is shown at once, but for the record that exceeds it.
+const BATCH: usize = 8 * MAX_RECORD;
+
+/// How long the whole records are that `bytes` begins with, of which the first has a length of `first`; or
+/// that one, if it is not to be `many`.
+pub(crate) fn batch(bytes: &[u8], first: usize, stage: Stage, many: bool) -> usize {
+    let mut length = first;
+    while many
+        && length < BATCH
+        && let Front::Record(next) = front(&bytes[length..], stage)
+    {
+        length += next;
+    }
+    length
+}
+
 /// The whole records that `bytes` begins with, each with its header.
 pub fn records(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {

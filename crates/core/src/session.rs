@@ -1,7 +1,8 @@
 //! What a TLS library provides for one side of one connection.
 
 use crate::alert::Alert;
-use crate::buffers::Outbound;
+use crate::buffers::{Inbound, Outbound};
+use crate::config::Version;
 use crate::error::Error;
 use crate::lineage::Lineage;
 use crate::plaintext::Sink;
@@ -11,26 +12,35 @@ use crate::record;
 ///
 /// [`crate::Connection`] is the only caller. It owns the buffers, never calls again after a fatal
 /// error, and calls [`Self::seal`] and [`Self::close`] only once [`Self::is_handshaking`] is
-/// false; [`Self::seal`] also once [`Received::answerable`] was told.
+/// false; [`Self::seal`] also once [`Progress::answerable`] was told.
+///
+/// An error that is not fatal ([`Error::is_fatal`]) leaves the connection as it was: the call is made
+/// again, with the same records.
 pub trait Session: Send {
     /// Whether the handshake is not complete yet, the peer's certificate not judged included.
     fn is_handshaking(&self) -> bool;
 
-    /// Goes on with what `records` holds: whole records from the front of what the peer sent, the
-    /// last one new, the others shown before and not consumed. Empty at the start, which is how a
-    /// client makes its first flight. The bytes may be changed (opened in place).
+    /// Whether [`Self::receive`] may be shown many records at once after the handshake. Otherwise, and
+    /// in the handshake, it is shown one at a time.
+    fn takes_batches(&self) -> bool {
+        false
+    }
+
+    /// Goes on with `inbound`: what came next from the peer, in whole records. Empty at the start,
+    /// which is how a client makes its first flight.
     ///
-    /// Plaintext goes to `plaintext`, whatever has to be answered to `out`.
+    /// Plaintext goes to `plaintext`, whatever has to be answered to `out`. What a library wants to see
+    /// again, such as the beginning of a handshake message, the session keeps.
     ///
     /// # Errors
     ///
-    /// Fatal ones only; the alert that goes with it has then been put into `out`.
+    /// If they are fatal, the alert that goes with them has been put into `out`.
     fn receive(
         &mut self,
-        records: &mut [u8],
+        inbound: &mut Inbound<'_>,
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
-    ) -> Result<Received, Error>;
+    ) -> Result<Progress, Error>;
 
     /// Whether early data was asked for (RFC 8446 section 2.3): a client's may be written, a server's
     /// comes through [`Sink::put_early`].
@@ -49,29 +59,12 @@ pub trait Session: Send {
         Ok(0)
     }
 
-    /// Seals all of `plaintext` into as many records as it takes. `shown`: the records shown to
-    /// [`Self::receive`] and not consumed, as a library may want to see them at every call.
+    /// Seals all of `plaintext` into as many records as it takes.
     ///
     /// # Errors
     ///
-    /// Fatal ones only (keys exhausted).
-    fn seal(&mut self, shown: &mut [u8], plaintext: &[u8], out: &mut Outbound)
-    -> Result<(), Error>;
-
-    /// As [`Self::receive`], for one whole record which comes behind all that was shown before, and
-    /// which stays as it is. `None`: records have to be shown to [`Self::receive`] now.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::receive`].
-    fn receive_shared(
-        &mut self,
-        _record: &[u8],
-        _plaintext: &mut Sink<'_>,
-        _out: &mut Outbound,
-    ) -> Option<Result<Received, Error>> {
-        None
-    }
+    /// Fatal ones: keys exhausted.
+    fn seal(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<(), Error>;
 
     /// How much longer a record of data is than its content, header included, at the least. Called
     /// after the handshake only.
@@ -96,41 +89,37 @@ pub trait Session: Send {
         ))
     }
 
-    /// Puts close_notify into `out`. Called once. `shown`: as for [`Self::seal`].
+    /// Puts close_notify into `out`. Called once. A library may look for the peer's on the way.
     ///
     /// # Errors
     ///
     /// Fatal ones only.
-    fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error>;
+    fn close(&mut self, out: &mut Outbound) -> Result<Progress, Error>;
 
-    /// Puts a fatal alert into `out`, encrypted if the peer expects that: the peer sent a record that may not
-    /// come, as [`crate::Connection`] has found. Called once at most, after which nothing is called, and not after
-    /// [`Self::close`].
+    /// Puts a fatal alert into `out`, encrypted if the peer expects that. Called once at most, after which
+    /// nothing is called, and not after [`Self::close`].
     ///
-    /// `found`: what has come and was not consumed, for a library that has no way to send an alert but
-    /// finding the fault itself.
+    /// `found`: what the alert is about, if a record may not come as [`crate::Connection`] has found it;
+    /// for a library that has no way to send an alert but finding the fault itself.
     ///
     /// # Errors
     ///
     /// Fatal ones only.
-    fn send_alert(
-        &mut self,
-        alert: Alert,
-        found: &mut [u8],
-        out: &mut Outbound,
-    ) -> Result<(), Error>;
+    fn send_alert(&mut self, alert: Alert, found: &[u8], out: &mut Outbound) -> Result<(), Error>;
 
     /// Puts a KeyUpdate that asks for another one into `out`, and seals with the next keys from then
-    /// on (RFC 8446 section 4.6.3). Called in TLS 1.3 alone, and not after [`Self::close`]. `shown`:
-    /// as for [`Self::seal`].
+    /// on (RFC 8446 section 4.6.3). Called in TLS 1.3 alone, and not after [`Self::close`].
     ///
     /// # Errors
     ///
     /// Fatal ones; [`Error::Misuse`] from a library that cannot.
-    fn update_keys(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
-        let _ = (shown, out);
+    fn update_keys(&mut self, _out: &mut Outbound) -> Result<(), Error> {
         Err(Error::Misuse("this TLS library cannot change keys"))
     }
+
+    /// The protocol version agreed on. Called after the handshake only; `None` where the library cannot
+    /// tell.
+    fn version(&self) -> Option<Version>;
 
     /// What was agreed. Called after the handshake only.
     fn facts(&self) -> Facts;
@@ -180,12 +169,14 @@ pub trait Session: Send {
     }
 }
 
-/// What [`Session::receive`] did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Received {
-    /// How many bytes of the records it is done with, from the front.
+/// What [`Session::receive`] or [`Session::close`] came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// How many bytes of what it was shown it is done with: a record at least; what follows is shown again.
+    /// All of it, but where a batch has filled the room for plaintext, or holds the peer's close_notify,
+    /// behind which nothing is taken.
     pub consumed: usize,
-    /// Whether the peer's close_notify was among them.
+    /// Whether the peer's close_notify was found.
     pub peer_closed: bool,
     /// Whether early data was taken, so that a server may answer before the handshake is complete.
     pub answerable: bool,
@@ -220,10 +211,9 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Whether TLS 1.3 was agreed, where each direction is closed on its own
-    /// (RFC 8446 section 6.1).
+    /// Whether TLS 1.3 was agreed.
     #[must_use]
     pub const fn is_tls13(&self) -> bool {
-        self.version == 0x0304
+        self.version == Version::Tls13.wire()
     }
 }

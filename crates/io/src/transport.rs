@@ -12,6 +12,7 @@ use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use polytls_core::config::Version;
 use polytls_core::{Connection, Error, INCOMING_LIMIT, MAX_FRAGMENT, Role, Room};
 use rustix::io::Errno;
 
@@ -189,10 +190,7 @@ impl Transport {
     pub(crate) fn flight_is_sent(&self) -> bool {
         self.connection.outgoing().is_empty()
             || (self.connection.role() == Role::Server
-                && self
-                    .connection
-                    .facts()
-                    .is_some_and(|facts| facts.is_tls13()))
+                && self.connection.version() == Some(Version::Tls13))
     }
 
     /// Sends as much of what is sealed as the kernel takes; nothing while another thread waits to

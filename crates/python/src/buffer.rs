@@ -405,7 +405,7 @@ impl $class {
     /// The version agreed on.
     #[getter]
     fn negotiated_tls_version<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        info::version(py, self.facts(py)?.as_ref())
+        info::version(py, self.lock(py)?.version())
     }
 
     /// All that is known of the connection.

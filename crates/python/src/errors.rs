@@ -1,7 +1,7 @@
 //! The one mapping from the core's errors to the exceptions of `polytls.errors`.
 
 use polytls_core::{Alert, Error};
-use pyo3::exceptions::{PyBaseException, PyException, PyValueError};
+use pyo3::exceptions::{PyBaseException, PyException, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -52,6 +52,14 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
             made.set_cause(py, Some(verdict));
         }
         return Ok(made);
+    }
+    if let Error::Foreign { .. } = error
+        && let Some(exception) = cause(error)
+    {
+        return Ok(PyErr::from_value(exception.bind(py).clone().into_any()));
+    }
+    if *error == Error::TimedOut {
+        return Ok(PyTimeoutError::new_err(error.to_string()));
     }
     let facts = PyDict::new(py);
     let class = match error {

@@ -2,6 +2,7 @@
 //! RFC 8446 section 7.5, RFC 5929, RFC 9266).
 
 use aws_lc_rs::digest::{self, SHA256, SHA384, SHA512};
+use polytls_core::config::Version;
 use polytls_core::{Connection, Error};
 use polytls_x509::{SignatureHash, signature_hash};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -85,7 +86,7 @@ impl ExportRequest {
     pub(crate) fn of(&self, connection: &Connection) -> Result<Vec<u8>, Refused> {
         let mut material = vec![0; self.length];
         // RFC 8446 section 7.1 has labels of 7 bytes at least, 6 of them "tls13 ". RFC 5705 sets no limit.
-        if self.label.is_empty() && connection.facts().is_some_and(|facts| facts.is_tls13()) {
+        if self.label.is_empty() && connection.version() == Some(Version::Tls13) {
             return Err(Refused::EmptyLabel);
         }
         connection.export(&self.label, self.context.as_deref(), &mut material)?;

@@ -1,6 +1,7 @@
 //! What a handshake agreed on, in the types of `polytls.constants` and `polytls.info`.
 
 use polytls_core::Facts;
+use polytls_core::config::Version;
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple, PyTzInfo};
@@ -97,15 +98,12 @@ pub(crate) fn cipher<'py>(
 
 pub(crate) fn version<'py>(
     py: Python<'py>,
-    facts: Option<&Facts>,
+    version: Option<Version>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let Some(facts) = facts else {
-        return Ok(None);
-    };
-    let name = if facts.is_tls13() {
-        "TLSv1_3"
-    } else {
-        "TLSv1_2"
+    let name = match version {
+        None => return Ok(None),
+        Some(Version::Tls12) => "TLSv1_2",
+        Some(Version::Tls13) => "TLSv1_3",
     };
     VERSIONS.get(py)?.attribute(name).map(Some)
 }
@@ -136,7 +134,8 @@ pub(crate) fn connection_info<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let fields = PyDict::new(py);
     fields.set_item("implementation", implementation)?;
-    fields.set_item("version", version(py, facts)?)?;
+    let agreed = facts.and_then(|facts| Version::of_wire(facts.version));
+    fields.set_item("version", version(py, agreed)?)?;
     fields.set_item("cipher", cipher(py, facts)?)?;
     let number = facts.and_then(|facts| facts.group);
     fields.set_item("group", number.map(|number| group(py, number)).transpose()?)?;

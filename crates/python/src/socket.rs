@@ -7,7 +7,7 @@
 use std::net::Shutdown;
 use std::os::fd::{OwnedFd, RawFd};
 
-use polytls_core::{Facts, MAX_FRAGMENT};
+use polytls_core::{Connection, Facts, MAX_FRAGMENT};
 use polytls_io::{Address as Place, Error, Listener, Stream};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
@@ -415,7 +415,11 @@ impl TlsSocket {
     /// The version agreed on.
     #[getter]
     fn negotiated_tls_version<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        info::version(py, self.facts(py)?.as_ref())
+        let version = match &self.kind {
+            Kind::Stream(stream) => self.run(py, |_| stream.ask(Connection::version))?,
+            Kind::Listener(_) => None,
+        };
+        info::version(py, version)
     }
 
     /// All that is known of the connection.

@@ -1,6 +1,6 @@
 //! The state of both directions, and what each kind of record does to it.
 
-use polytls_core::{Alert, Error, MAX_FRAGMENT, Outbound, Received, Sink};
+use polytls_core::{Alert, Error, MAX_FRAGMENT, Outbound, Progress, Sink};
 
 use crate::fault::{Ending, Fault};
 use crate::keys::{
@@ -107,13 +107,13 @@ impl<K: KeySource> RecordLayer<K> {
         record: &[u8],
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
-    ) -> Result<Received, Error> {
+    ) -> Result<Progress, Error> {
         let consumed = record.len();
         match self.open(record, plaintext) {
-            Ok(peer_closed) => Ok(Received {
+            Ok(peer_closed) => Ok(Progress {
                 consumed,
                 peer_closed,
-                ..Received::default()
+                ..Progress::default()
             }),
             Err(Ending(alert, error)) => {
                 if let Some(alert) = alert {

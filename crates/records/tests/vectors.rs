@@ -4,7 +4,10 @@
 
 mod support;
 
-use polytls_core::{Alert, Connection, Error, Facts, Outbound, Received, Role, Session, Sink};
+use polytls_core::config::Version;
+use polytls_core::{
+    Alert, Connection, Error, Facts, Inbound, Outbound, Progress, Role, Session, Sink,
+};
 use polytls_records::{Cipher, KeySource, RecordLayer, TrafficKeys};
 
 const CLIENT_RECORD: &str = "17 03 03 00 43 a2 3f 70 54 b6 2c 94
@@ -58,33 +61,28 @@ impl Session for Traced {
 
     fn receive(
         &mut self,
-        records: &mut [u8],
+        inbound: &mut Inbound<'_>,
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
-    ) -> Result<Received, Error> {
-        self.0.receive(records, plaintext, out)
+    ) -> Result<Progress, Error> {
+        self.0.receive(inbound.bytes(), plaintext, out)
     }
 
-    fn seal(
-        &mut self,
-        _shown: &mut [u8],
-        plaintext: &[u8],
-        out: &mut Outbound,
-    ) -> Result<(), Error> {
+    fn seal(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<(), Error> {
         self.0.seal(plaintext, out)
     }
 
-    fn close(&mut self, _shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
-        self.0.close(out)
+    fn close(&mut self, out: &mut Outbound) -> Result<Progress, Error> {
+        self.0.close(out)?;
+        Ok(Progress::default())
     }
 
-    fn send_alert(
-        &mut self,
-        alert: Alert,
-        _found: &mut [u8],
-        out: &mut Outbound,
-    ) -> Result<(), Error> {
+    fn send_alert(&mut self, alert: Alert, _: &[u8], out: &mut Outbound) -> Result<(), Error> {
         self.0.send_alert(alert, out)
+    }
+
+    fn version(&self) -> Option<Version> {
+        Some(Version::Tls13)
     }
 
     fn facts(&self) -> Facts {

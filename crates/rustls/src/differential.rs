@@ -13,8 +13,9 @@ mod forgeries;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use polytls_conformance::{Cut, Pair, Random, other};
+use polytls_core::config::Version;
 use polytls_core::{
-    Alert, Connection, Error, Facts, MAX_FRAGMENT, Outbound, Received, Role, Session, Sink,
+    Alert, Connection, Error, Facts, Inbound, MAX_FRAGMENT, Outbound, Progress, Role, Session, Sink,
 };
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::aws_lc_rs;
@@ -113,11 +114,11 @@ impl<S: Side> Handle<S> {
 }
 
 impl<S: Side> Held<S> {
-    fn update(&mut self, ask: bool, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
+    fn update(&mut self, ask: bool, out: &mut Outbound) -> Result<(), Error> {
         match &mut self.session.protection {
             Protection::Ours(own) => own.layer.update_sending(ask, out),
             // rustls always asks.
-            _ => self.session.update_keys(shown, out),
+            _ => self.session.update_keys(out),
         }
     }
 }
@@ -137,33 +138,19 @@ impl<S: Side> Session for Handle<S> {
 
     fn receive(
         &mut self,
-        records: &mut [u8],
+        inbound: &mut Inbound<'_>,
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
-    ) -> Result<Received, Error> {
-        self.held().session.receive(records, plaintext, out)
+    ) -> Result<Progress, Error> {
+        self.held().session.receive(inbound, plaintext, out)
     }
 
-    fn seal(
-        &mut self,
-        shown: &mut [u8],
-        plaintext: &[u8],
-        out: &mut Outbound,
-    ) -> Result<(), Error> {
+    fn seal(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<(), Error> {
         let mut held = self.held();
         if let Some(ask) = held.update_first.take() {
-            held.update(ask, shown, out)?;
+            held.update(ask, out)?;
         }
-        held.session.seal(shown, plaintext, out)
-    }
-
-    fn receive_shared(
-        &mut self,
-        record: &[u8],
-        plaintext: &mut Sink<'_>,
-        out: &mut Outbound,
-    ) -> Option<Result<Received, Error>> {
-        self.held().session.receive_shared(record, plaintext, out)
+        held.session.seal(plaintext, out)
     }
 
     fn overhead(&self) -> usize {
@@ -180,17 +167,16 @@ impl<S: Side> Session for Handle<S> {
         self.held().session.seal_into(plaintext, into)
     }
 
-    fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
-        self.held().session.close(shown, out)
+    fn close(&mut self, out: &mut Outbound) -> Result<Progress, Error> {
+        self.held().session.close(out)
     }
 
-    fn send_alert(
-        &mut self,
-        alert: Alert,
-        found: &mut [u8],
-        out: &mut Outbound,
-    ) -> Result<(), Error> {
+    fn send_alert(&mut self, alert: Alert, found: &[u8], out: &mut Outbound) -> Result<(), Error> {
         self.held().session.send_alert(alert, found, out)
+    }
+
+    fn version(&self) -> Option<Version> {
+        self.held().session.version()
     }
 
     fn facts(&self) -> Facts {

@@ -1,7 +1,10 @@
 //! One connection: the handshake, and TLS 1.2 as a whole, on rustls; after a TLS 1.3 handshake on our
 //! own record layer, which opens records into the caller's buffer and seals from it.
 
-use polytls_core::{Alert, Error, Facts, Lineage, Outbound, Received, Session, Sink};
+use polytls_core::config::Version;
+use polytls_core::{
+    Alert, Error, Facts, INCOMING_LIMIT, Inbound, Lineage, Outbound, Progress, Session, Sink,
+};
 use polytls_records::RecordLayer;
 use rustls::pki_types::CertificateDer;
 use rustls::unbuffered::UnbufferedConnectionCommon;
@@ -47,8 +50,9 @@ pub(crate) struct RustlsSession<S: Side> {
     hellos: Hellos,
     /// Whether the server has sent HelloRetryRequest: rustls forgets it where a session is resumed.
     retried: bool,
-    /// How much of the records that it is shown next was shown before.
-    unconsumed: usize,
+    /// Records that rustls has seen and not consumed: it remembers where in there a message began that is
+    /// not complete, and has to be shown them again in every call.
+    incomplete: Vec<u8>,
     /// Whether to go without our own record layer.
     stay_on_rustls: bool,
 }
@@ -68,7 +72,7 @@ impl<S: Side> RustlsSession<S> {
             early,
             hellos,
             retried: false,
-            unconsumed: 0,
+            incomplete: Vec::new(),
             stay_on_rustls: kernel::is_switched_off(),
         }
     }
@@ -103,14 +107,14 @@ impl<S: Side> RustlsSession<S> {
                 Error::PeerIncompatible("no signature scheme in common".to_owned()),
             ),
             error => Ending(
-                alerts::alert(&error, said, self.version()),
+                alerts::alert(&error, said, self.version_of_rustls()),
                 blame(error, refusal),
             ),
         }
     }
 
     /// The version agreed on, as long as rustls protects the records.
-    fn version(&self) -> Option<ProtocolVersion> {
+    fn version_of_rustls(&self) -> Option<ProtocolVersion> {
         match &self.protection {
             Protection::Rustls(connection) => connection.protocol_version(),
             Protection::Ours(_)
@@ -210,7 +214,7 @@ impl<S: Side> RustlsSession<S> {
         let chain = connection.peer_certificates().unwrap_or_default();
         let verdict = observe::observing(&mut self.observed, || check.judge(chain));
         verdict.map_err(|error| {
-            let alert = alerts::alert(&error, None, self.version());
+            let alert = alerts::alert(&error, None, self.version_of_rustls());
             self.protection = Protection::Refused;
             out.truncate(before);
             // In the clear, as the answer would have been.
@@ -255,39 +259,40 @@ impl<S: Side> RustlsSession<S> {
     fn emit(
         &mut self,
         out: &mut Outbound,
-        seal: impl FnOnce(&mut S, &mut Outbound) -> Result<(), Error>,
+        seal: impl FnOnce(&mut S, &mut [u8], &mut Outbound) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let Protection::Rustls(connection) = &mut self.protection else {
             return Err(moving());
         };
-        let sealed = observe::observing(&mut self.observed, || seal(connection, out));
+        let incomplete = &mut self.incomplete;
+        let sealed = observe::observing(&mut self.observed, || seal(connection, incomplete, out));
         sealed.map_err(|error| self.end(error.into(), out))
     }
 
     /// Tells the peer, and gives the error.
     fn end(&mut self, Ending(alert, error): Ending, out: &mut Outbound) -> Error {
-        let told = alert.map_or(Ok(()), |alert| self.send_alert(alert, &mut [], out));
+        let told = alert.map_or(Ok(()), |alert| self.send_alert(alert, &[], out));
         told.err().unwrap_or(error)
     }
 
     /// Goes on with rustls, as [`Session::receive`] has it; the alert is still to be sent.
     fn go_on(
         &mut self,
-        records: &mut [u8],
+        inbound: &mut Inbound<'_>,
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
-    ) -> Result<Received, Ending> {
+    ) -> Result<Progress, Ending> {
         let before = out.len();
         let was_handshaking = self.is_handshaking();
+        let shown = inbound.bytes().len();
         if was_handshaking && !S::IS_CLIENT {
-            let before_it = std::mem::take(&mut self.unconsumed);
-            self.hellos.comes(&records[before_it..])?;
-            match self.early.sees(&records[before_it..], before_it == 0) {
+            self.hellos.comes(inbound.bytes())?;
+            match self.early.sees(inbound.bytes(), self.incomplete.is_empty()) {
                 Seen::Other => {}
                 Seen::Skipped => {
-                    return Ok(Received {
-                        consumed: records.len(),
-                        ..Received::default()
+                    return Ok(Progress {
+                        consumed: shown,
+                        ..Progress::default()
                     });
                 }
                 Seen::TooMuch => {
@@ -297,22 +302,31 @@ impl<S: Side> RustlsSession<S> {
                 }
             }
         }
+        let mut incomplete = std::mem::take(&mut self.incomplete);
+        let records = if incomplete.is_empty() {
+            inbound.bytes_mut()
+        } else {
+            incomplete.extend(inbound.bytes());
+            &mut incomplete
+        };
         if S::IS_CLIENT && was_handshaking {
             self.see_server_hello(records)?;
         }
-        let received = match &mut self.protection {
-            Protection::Rustls(connection) => observe::observing(&mut self.observed, || {
-                unbuffered::process(connection, records, plaintext, out)
-            }),
-            Protection::Ours(_)
-            | Protection::Moving
-            | Protection::Refused
-            | Protection::Over(_) => {
-                return Err(moving().into());
-            }
+        let Protection::Rustls(connection) = &mut self.protection else {
+            return Err(moving().into());
         };
-        let received = received.map_err(|error| self.ended(error, before, out))?;
-        self.unconsumed = records.len() - received.consumed;
+        let received = observe::observing(&mut self.observed, || {
+            unbuffered::process(connection, records, plaintext, out)
+        });
+        let mut received = received.map_err(|error| self.ended(error, before, out))?;
+        self.incomplete = records[received.consumed..].to_vec();
+        let consumed = std::mem::replace(&mut received.consumed, shown);
+        if self.incomplete.len() >= INCOMING_LIMIT {
+            return Err(Ending(
+                Some(Alert::DECODE_ERROR),
+                Error::PeerMisbehaved("a handshake message in too many pieces".to_owned()),
+            ));
+        }
         let retried_before = self.retried;
         if was_handshaking && let Protection::Rustls(connection) = &self.protection {
             self.retried |=
@@ -334,7 +348,7 @@ impl<S: Side> RustlsSession<S> {
             self.hellos.was_sent(flight);
         } else if !S::IS_CLIENT && was_handshaking {
             self.see_server_hello(flight)?;
-            if received.consumed > 0 && !flight.is_empty() {
+            if consumed > 0 && !flight.is_empty() {
                 self.answered(self.retried && !retried_before, flight)?;
             }
         }
@@ -344,8 +358,7 @@ impl<S: Side> RustlsSession<S> {
         if was_handshaking && !self.is_handshaking() {
             self.completed(out.since(before));
         }
-        // rustls remembers where in the records an incomplete message began, so it goes on with it.
-        if received.consumed == records.len() && !received.peer_closed {
+        if self.incomplete.is_empty() && !received.peer_closed {
             self.take_over()?;
         }
         Ok(received)
@@ -384,14 +397,14 @@ impl<S: Side> Session for RustlsSession<S> {
 
     fn receive(
         &mut self,
-        records: &mut [u8],
+        inbound: &mut Inbound<'_>,
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
-    ) -> Result<Received, Error> {
+    ) -> Result<Progress, Error> {
         if let Protection::Ours(layered) = &mut self.protection {
-            return layered.layer.receive(records, plaintext, out);
+            return layered.layer.receive(inbound.bytes(), plaintext, out);
         }
-        let received = self.go_on(records, plaintext, out);
+        let received = self.go_on(inbound, plaintext, out);
         received.map_err(|ending| self.end(ending, out))
     }
 
@@ -416,30 +429,13 @@ impl<S: Side> Session for RustlsSession<S> {
         Ok(written)
     }
 
-    fn seal(
-        &mut self,
-        shown: &mut [u8],
-        plaintext: &[u8],
-        out: &mut Outbound,
-    ) -> Result<(), Error> {
+    fn seal(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<(), Error> {
         if let Protection::Ours(layered) = &mut self.protection {
             return layered.layer.seal(plaintext, out);
         }
-        self.emit(out, |connection, out| {
+        self.emit(out, |connection, shown, out| {
             unbuffered::seal(connection, shown, plaintext, out)
         })
-    }
-
-    fn receive_shared(
-        &mut self,
-        record: &[u8],
-        plaintext: &mut Sink<'_>,
-        out: &mut Outbound,
-    ) -> Option<Result<Received, Error>> {
-        let Protection::Ours(layered) = &mut self.protection else {
-            return None;
-        };
-        Some(layered.layer.receive(record, plaintext, out))
     }
 
     fn overhead(&self) -> usize {
@@ -473,21 +469,15 @@ impl<S: Side> Session for RustlsSession<S> {
         }
     }
 
-    fn close(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
-        if let Protection::Ours(layered) = &mut self.protection {
-            return layered.layer.close(out);
+    fn close(&mut self, out: &mut Outbound) -> Result<Progress, Error> {
+        match &mut self.protection {
+            Protection::Ours(layered) => layered.layer.close(out)?,
+            _ => self.emit(out, unbuffered::close)?,
         }
-        self.emit(out, |connection, out| {
-            unbuffered::close(connection, shown, out)
-        })
+        Ok(Progress::default())
     }
 
-    fn send_alert(
-        &mut self,
-        alert: Alert,
-        _found: &mut [u8],
-        out: &mut Outbound,
-    ) -> Result<(), Error> {
+    fn send_alert(&mut self, alert: Alert, _: &[u8], out: &mut Outbound) -> Result<(), Error> {
         match &mut self.protection {
             Protection::Ours(layered) => layered.layer.send_alert(alert, out),
             Protection::Rustls(connection) => {
@@ -567,12 +557,19 @@ impl<S: Side> Session for RustlsSession<S> {
         Ok(leaf.map(|leaf| leaf.to_vec()))
     }
 
-    fn update_keys(&mut self, shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
+    fn update_keys(&mut self, out: &mut Outbound) -> Result<(), Error> {
         if let Protection::Ours(layered) = &mut self.protection {
             return layered.layer.update_sending(true, out);
         }
-        self.emit(out, |connection, out| {
-            unbuffered::update_keys(connection, shown, out)
+        self.emit(out, unbuffered::update_keys)
+    }
+
+    fn version(&self) -> Option<Version> {
+        Version::of_wire(match &self.protection {
+            Protection::Rustls(connection) => connection.protocol_version()?.into(),
+            Protection::Ours(layered) => layered.facts.version,
+            Protection::Over(facts) => facts.version,
+            Protection::Moving | Protection::Refused => return None,
         })
     }
 

@@ -4,7 +4,7 @@
 use std::ops::DerefMut;
 use std::sync::{Arc, Mutex};
 
-use polytls_core::{Error, Outbound, Received, Sink};
+use polytls_core::{Error, Outbound, Progress, Sink};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
@@ -139,8 +139,8 @@ pub(crate) fn process<S: Side>(
     records: &mut [u8],
     plaintext: &mut Sink<'_>,
     out: &mut Outbound,
-) -> Result<Received, rustls::Error> {
-    let mut received = Received::default();
+) -> Result<Progress, rustls::Error> {
+    let mut received = Progress::default();
     loop {
         let UnbufferedStatus { mut discard, state } =
             connection.process(&mut records[received.consumed..]);

@@ -2,13 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{Connection, INCOMING_LIMIT};
+use super::Connection;
 use crate::alert::Alert;
-use crate::buffers::Next;
+use crate::buffers::{Inbound, Next};
+use crate::config::Version;
 use crate::error::Error;
 use crate::plaintext::{Room, Sink};
-use crate::record::{self, Front, Stage};
-use crate::session::Received;
+use crate::record::{self, Stage};
+use crate::session::Progress;
 
 impl Connection {
     /// A step with no more than what came, and no room for plaintext but our own.
@@ -16,7 +17,7 @@ impl Connection {
         self.step(&mut &[][..], Room::none())
     }
 
-    /// Shows the session one more record, of what came or of what is `behind` it. Says how much
+    /// Shows the session what comes next, of what came or of what is `behind` it. Says how much
     /// plaintext it put into `into`, and whether there was anything to do.
     pub(super) fn step(
         &mut self,
@@ -37,32 +38,30 @@ impl Connection {
             self.kept = kept.with_left(left);
             return stepped;
         }
+        let many = self.established && self.session.takes_batches();
         let mut sink = Sink::new(into, &mut self.rest, &mut self.early);
         if !behind.is_empty() {
-            if self.inbound.len() == 0
-                && let Front::Record(length) = record::front(behind, self.stage)
-            {
-                let (record, after) = behind.split_at(length);
+            if let Some(mut inbound) = self.inbound.next_lent(behind, self.stage, many) {
+                let shown = inbound.bytes().len();
                 let received = guarded(|| {
-                    self.session
-                        .receive_shared(record, &mut sink, &mut self.outbound)
-                        .transpose()
+                    let received =
+                        self.session
+                            .receive(&mut inbound, &mut sink, &mut self.outbound);
+                    checked(received, shown, many)
                 });
-                if let Some(received) = received.transpose() {
-                    self.inbound.saw_record();
-                    *behind = after;
-                    let filled = sink.filled();
-                    return self.stepped(received, filled);
-                }
+                let filled = sink.filled();
+                self.inbound.drop_copy();
+                *behind = &behind[done_with(&received, shown)..];
+                return self.stepped(received, filled);
             }
-            // One record at a time: the next may again be opened from where it lies.
+            // No more than that: the next may again be opened from where it lies.
             self.inbound.complete_from(behind);
         }
         // A server waits for ClientHello; a client begins, whatever has come by then.
-        let records = if self.started {
-            match self.inbound.next(self.stage) {
-                Next::Records(records) => records,
-                Next::Partial => return self.starved(),
+        let mut inbound = if self.started {
+            match self.inbound.next(self.stage, many) {
+                Next::Records(inbound) => inbound,
+                Next::Partial => return Ok((0, false)),
                 Next::Malformed(what, bytes, first) => {
                     // Whoever does not speak TLS reads no alert.
                     if first && let Some(what) = record::describe_foreign(bytes) {
@@ -72,21 +71,25 @@ impl Connection {
                 }
             }
         } else {
-            &mut [][..]
+            Inbound::nothing()
         };
         self.started = true;
-        let received = guarded(|| self.session.receive(records, &mut sink, &mut self.outbound));
+        let shown = inbound.bytes().len();
+        let received = guarded(|| {
+            let received = self
+                .session
+                .receive(&mut inbound, &mut sink, &mut self.outbound);
+            checked(received, shown, many)
+        });
         let filled = sink.filled();
-        if let Ok(received) = &received {
-            self.inbound.consume(received.consumed);
-        }
+        self.inbound.consume(done_with(&received, shown));
         self.stepped(received, filled)
     }
 
     /// What comes of a call of the session that put `filled` bytes of plaintext into the room.
     fn stepped(
         &mut self,
-        received: Result<Received, Error>,
+        received: Result<Progress, Error>,
         filled: usize,
     ) -> Result<(usize, bool), Error> {
         self.rest.give_back();
@@ -101,7 +104,7 @@ impl Connection {
                 if received.peer_closed {
                     self.peer_closed = true;
                     // TLS 1.2: answer, and write no more (RFC 5246 section 7.2.1).
-                    if !self.closed && !self.is_handshaking() && !self.session.facts().is_tls13() {
+                    if !self.closed && self.version == Some(Version::Tls12) {
                         self.send_close_notify()?;
                     }
                 }
@@ -119,24 +122,14 @@ impl Connection {
         }
     }
 
-    /// No whole record is there. If none can ever be, that is the peer's fault.
-    fn starved(&mut self) -> Result<(usize, bool), Error> {
-        if self.inbound.len() >= INCOMING_LIMIT {
-            return Err(self.refuse(
-                Alert::DECODE_ERROR,
-                "a handshake message in too many pieces",
-            ));
-        }
-        Ok((0, false))
-    }
-
     /// The handshake is complete.
     pub(super) fn establish(&mut self) {
         self.established = true;
-        self.stage = if self.session.facts().is_tls13() {
-            Stage::Tls13
-        } else {
-            Stage::Tls12
+        self.version = self.session.version();
+        self.stage = match self.version {
+            Some(Version::Tls13) => Stage::Tls13,
+            // The larger limit where it is not known.
+            Some(Version::Tls12) | None => Stage::Tls12,
         };
     }
 
@@ -145,11 +138,34 @@ impl Connection {
     fn refuse(&mut self, alert: Alert, what: &str) -> Error {
         let mut error = Error::PeerMisbehaved(what.to_owned());
         if !self.closed {
-            let found = self.inbound.all();
+            let found = self.inbound.bytes();
             let told = guarded(|| self.session.send_alert(alert, found, &mut self.outbound));
             error = told.err().unwrap_or(error);
         }
         self.fail(error)
+    }
+}
+
+/// Holds a session to what it has to be done with of what it was shown.
+fn checked(received: Result<Progress, Error>, shown: usize, many: bool) -> Result<Progress, Error> {
+    match received {
+        Ok(Progress { consumed, .. })
+            if consumed > shown || (consumed < shown && (consumed == 0 || !many)) =>
+        {
+            Err(Error::Internal(format!(
+                "{consumed} of {shown} bytes were consumed"
+            )))
+        }
+        received => received,
+    }
+}
+
+/// How much of what the session was shown is not shown again.
+fn done_with(received: &Result<Progress, Error>, shown: usize) -> usize {
+    match received {
+        Ok(progress) => progress.consumed,
+        Err(error) if error.is_fatal() => shown,
+        Err(_) => 0,
     }
 }
 

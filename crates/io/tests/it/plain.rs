@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use polytls_core::{Alert, Error, Facts, MAX_FRAGMENT, Outbound, Received, Session, Sink};
+use polytls_core::config::Version;
+use polytls_core::{Alert, Error, Facts, Inbound, MAX_FRAGMENT, Outbound, Progress, Session, Sink};
 
 pub(crate) const HANDSHAKE: u8 = 22;
 pub(crate) const DATA: u8 = 23;
@@ -139,18 +140,19 @@ impl Session for Plain {
 
     fn receive(
         &mut self,
-        records: &mut [u8],
+        inbound: &mut Inbound<'_>,
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
-    ) -> Result<Received, Error> {
+    ) -> Result<Progress, Error> {
         if self.awaits == Awaits::Nothing {
             put(out, &hello());
             self.awaits = Awaits::Hello;
-            return Ok(Received::default());
+            return Ok(Progress::default());
         }
-        let mut received = Received {
+        let records = inbound.bytes_mut();
+        let mut received = Progress {
             consumed: records.len(),
-            ..Received::default()
+            ..Progress::default()
         };
         let (header, payload) = records.split_at_mut(5);
         match (header[0], self.awaits) {
@@ -193,12 +195,7 @@ impl Session for Plain {
         Ok(received)
     }
 
-    fn seal(
-        &mut self,
-        _shown: &mut [u8],
-        plaintext: &[u8],
-        out: &mut Outbound,
-    ) -> Result<(), Error> {
+    fn seal(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<(), Error> {
         if self.update_is_due {
             self.update(UPDATE, out);
         }
@@ -212,24 +209,23 @@ impl Session for Plain {
         Ok(())
     }
 
-    fn update_keys(&mut self, _shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
+    fn update_keys(&mut self, out: &mut Outbound) -> Result<(), Error> {
         self.update(UPDATE_BOTH, out);
         Ok(())
     }
 
-    fn close(&mut self, _shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
+    fn close(&mut self, out: &mut Outbound) -> Result<Progress, Error> {
         put(out, &close_notify());
+        Ok(Progress::default())
+    }
+
+    fn send_alert(&mut self, alert: Alert, _: &[u8], out: &mut Outbound) -> Result<(), Error> {
+        put(out, &fatal_alert(alert));
         Ok(())
     }
 
-    fn send_alert(
-        &mut self,
-        alert: Alert,
-        _found: &mut [u8],
-        out: &mut Outbound,
-    ) -> Result<(), Error> {
-        put(out, &fatal_alert(alert));
-        Ok(())
+    fn version(&self) -> Option<Version> {
+        Some(Version::Tls13)
     }
 
     fn facts(&self) -> Facts {

@@ -13,8 +13,9 @@
 
 use std::sync::Arc;
 
+use polytls_core::config::Version;
 use polytls_core::{
-    Alert, Error, Facts, HostName, Outbound, Received, Session, Sink, VerificationFailure,
+    Alert, Error, Facts, HostName, Inbound, Outbound, Progress, Session, Sink, VerificationFailure,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -509,39 +510,26 @@ impl Session for SslSession {
 
     fn receive(
         &mut self,
-        records: &mut [u8],
+        inbound: &mut Inbound<'_>,
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
-    ) -> Result<Received, Error> {
+    ) -> Result<Progress, Error> {
         if out.len() > ANSWERS_LIMIT {
             return Err(Error::PeerMisbehaved(
                 "it asks for answers, and does not take them".to_owned(),
             ));
         }
+        let record = inbound.bytes();
         let peer_closed = if self.is_handshaking() {
-            self.shake(records, out)?;
+            self.shake(record, out)?;
             false
         } else {
-            self.open(records, plaintext, out)?
+            self.open(record, plaintext, out)?
         };
-        Ok(Received {
-            consumed: records.len(),
+        Ok(Progress {
+            consumed: record.len(),
             peer_closed,
             answerable: false,
-        })
-    }
-
-    fn receive_shared(
-        &mut self,
-        record: &[u8],
-        plaintext: &mut Sink<'_>,
-        out: &mut Outbound,
-    ) -> Option<Result<Received, Error>> {
-        (!self.is_handshaking() && out.len() <= ANSWERS_LIMIT).then(|| {
-            Ok(Received {
-                peer_closed: self.open(record, plaintext, out)?,
-                ..Received::default()
-            })
         })
     }
 
@@ -549,7 +537,7 @@ impl Session for SslSession {
         self.overhead
     }
 
-    fn seal(&mut self, _: &mut [u8], plaintext: &[u8], out: &mut Outbound) -> Result<(), Error> {
+    fn seal(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<(), Error> {
         let object = &self.object;
         let sealed = attached(|py| {
             let sealed = match object.write(py, plaintext) {
@@ -565,16 +553,17 @@ impl Session for SslSession {
         sealed.unwrap_or_else(|trouble| Err(self.ended(trouble, None, out)))
     }
 
-    fn close(&mut self, _: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
+    fn close(&mut self, out: &mut Outbound) -> Result<Progress, Error> {
         let object = &self.object;
         let closed = attached(|py| match object.shutdown(py) {
             Ok(()) | Err(Trouble::WantRead | Trouble::Closed) => Ok(drain(py, object, out)),
             Err(trouble) => Err(trouble),
         })?;
-        closed.unwrap_or_else(|trouble| Err(self.ended(trouble, None, out)))
+        closed.unwrap_or_else(|trouble| Err(self.ended(trouble, None, out)))?;
+        Ok(Progress::default())
     }
 
-    fn send_alert(&mut self, _: Alert, found: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
+    fn send_alert(&mut self, _: Alert, found: &[u8], out: &mut Outbound) -> Result<(), Error> {
         let (object, handshaking) = (&self.object, self.is_handshaking());
         let settled = std::mem::replace(&mut self.settled, true);
         attached(|py| {
@@ -591,6 +580,10 @@ impl Session for SslSession {
             }
             pass_on_alert(py, object, settled, out)
         })?
+    }
+
+    fn version(&self) -> Option<Version> {
+        Version::of_wire(self.facts.as_ref()?.version)
     }
 
     fn facts(&self) -> Facts {

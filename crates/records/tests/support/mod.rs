@@ -11,7 +11,10 @@ use std::sync::{Arc, Mutex};
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey,
 };
-use polytls_core::{Alert, Connection, Error, Facts, Outbound, Received, Role, Session, Sink};
+use polytls_core::config::Version;
+use polytls_core::{
+    Alert, Connection, Error, Facts, Inbound, Outbound, Progress, Role, Session, Sink,
+};
 use polytls_records::{Cipher, KeySource, RecordLayer, TrafficKeys};
 
 pub(crate) mod operations;
@@ -138,37 +141,21 @@ impl Session for Established {
 
     fn receive(
         &mut self,
-        records: &mut [u8],
+        inbound: &mut Inbound<'_>,
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
-    ) -> Result<Received, Error> {
-        let received = self.layer.receive(records, plaintext, out);
+    ) -> Result<Progress, Error> {
+        let received = self.layer.receive(inbound.bytes(), plaintext, out);
         self.library.lock().unwrap().kept = self.layer.kept();
         received
     }
 
-    fn seal(
-        &mut self,
-        _shown: &mut [u8],
-        plaintext: &[u8],
-        out: &mut Outbound,
-    ) -> Result<(), Error> {
+    fn seal(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<(), Error> {
         let update_first = self.library.lock().unwrap().update_first.take();
         if let Some(ask_peer) = update_first {
             self.layer.update_sending(ask_peer, out)?;
         }
         self.layer.seal(plaintext, out)
-    }
-
-    fn receive_shared(
-        &mut self,
-        record: &[u8],
-        plaintext: &mut Sink<'_>,
-        out: &mut Outbound,
-    ) -> Option<Result<Received, Error>> {
-        let received = self.layer.receive(record, plaintext, out);
-        self.library.lock().unwrap().kept = self.layer.kept();
-        Some(received)
     }
 
     fn overhead(&self) -> usize {
@@ -184,17 +171,17 @@ impl Session for Established {
         self.layer.seal_into(plaintext, into)
     }
 
-    fn close(&mut self, _shown: &mut [u8], out: &mut Outbound) -> Result<(), Error> {
-        self.layer.close(out)
+    fn close(&mut self, out: &mut Outbound) -> Result<Progress, Error> {
+        self.layer.close(out)?;
+        Ok(Progress::default())
     }
 
-    fn send_alert(
-        &mut self,
-        alert: Alert,
-        _found: &mut [u8],
-        out: &mut Outbound,
-    ) -> Result<(), Error> {
+    fn send_alert(&mut self, alert: Alert, _: &[u8], out: &mut Outbound) -> Result<(), Error> {
         self.layer.send_alert(alert, out)
+    }
+
+    fn version(&self) -> Option<Version> {
+        Some(Version::Tls13)
     }
 
     fn facts(&self) -> Facts {

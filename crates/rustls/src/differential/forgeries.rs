@@ -192,6 +192,8 @@ fn forge_one(random: &mut Random, forger: &mut Forger, victim: Role, is_bad: boo
     };
     let split = |random: &mut Random, forger: &mut Forger, message: &[u8]| {
         let piece = random.size(message.len().min(MAX_FRAGMENT));
+        // More of them than that are refused where rustls has to be shown them again.
+        let piece = piece.max(message.len().div_ceil(4000));
         message
             .chunks(piece)
             .flat_map(|content| forger.record(HANDSHAKE, content))
