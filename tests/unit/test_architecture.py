@@ -85,6 +85,7 @@ MODULES = {
     },
     "reload": BELOW_DRIVERS | {"arguments", "certificates", "names", "streams"},
     "registry": BELOW_DRIVERS | {"engines", "insecure"},
+    "net": BELOW_DRIVERS | {"registry", "streams"},
     "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "reload", "_native"},
     "cli": BELOW_DRIVERS | {"__init__", "registry", "testing", "certificates", "names"},
     "__init__": BELOW_DRIVERS | {"registry"},

@@ -1,0 +1,141 @@
+"""TLS begins on a socket that a standard module has connected or accepted."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+from ..interfaces import (
+    ClientContext,
+    ServerContext,
+    SupportsClientWrapSocket,
+    SupportsServerWrapSocket,
+)
+from ..sessions import TLSSession
+
+__all__ = ["Upgrade", "accepted", "begin", "caused", "unread"]
+
+
+def begin(
+    sock: Any,
+    host: str,
+    context: ClientContext,
+    *,
+    leftover: bytes = b"",
+    session: TLSSession | None = None,
+    accept_truncated_end: bool = False,
+) -> Any:
+    """Do a client's handshake on `sock`, within its timeout; return the TLS socket.
+
+    `host`: the name to verify; an IPv6 address may stand in brackets. The rest is as
+    `SupportsClientWrapSocket.wrap_socket` has it. After an error `sock` is closed in any case.
+    """
+    name = host.removeprefix("[").removesuffix("]")
+    try:
+        if isinstance(context, SupportsClientWrapSocket):
+            # Contexts of other implementations may not know it.
+            named: dict[str, Any] = {} if session is None else {"session": session}
+            return context.wrap_socket(
+                sock, name, leftover=leftover, accept_truncated_end=accept_truncated_end, **named
+            )
+        from ..streams import wrap
+
+        return wrap(
+            sock,
+            context.create_buffer(name),
+            leftover=leftover,
+            accept_truncated_end=accept_truncated_end,
+        )
+    except BaseException:
+        # Where the arguments were at fault, it was not taken.
+        with suppress(OSError):
+            sock.close()
+        raise
+
+
+def accepted(sock: Any, context: ServerContext) -> Any:
+    """Return a server's side on `sock`, whose handshake is still to be done.
+
+    After an error `sock` is closed.
+    """
+    try:
+        if isinstance(context, SupportsServerWrapSocket):
+            return context.wrap_socket(sock, do_handshake_on_connect=False)
+        from ..streams import wrap
+
+        return wrap(sock, context.create_buffer(), do_handshake_on_connect=False)
+    except BaseException:
+        with suppress(OSError):
+            sock.close()
+        raise
+
+
+class Upgrade:
+    """Stands for the context of `ssl` that a standard module's STARTTLS hands its socket to.
+
+    `file`: what answers were read through; what it has read ahead came before TLS, and is refused
+    (PeerMisbehaved). `host`: the name to verify instead of the one that the module gives.
+    `lost`: called when the handshake fails; the socket is closed then, and so is `file`.
+    """
+
+    def __init__(
+        self,
+        context: ClientContext,
+        file: Callable[[], IO[Any]],
+        lost: Callable[[], None],
+        host: str | None = None,
+    ) -> None:
+        self._context = context
+        self._file = file
+        self._lost = lost
+        self._host = host
+
+    def wrap_socket(self, sock: Any, server_hostname: str) -> Any:
+        """Do the handshake; called with the answer «go ahead» read from `file`."""
+        file = self._file()
+        host = server_hostname if self._host is None else self._host
+        try:
+            try:
+                leftover = unread(sock, file)
+            except BaseException:
+                sock.close()
+                raise
+            finally:
+                file.close()
+            return begin(sock, host, self._context, leftover=leftover)
+        except BaseException:
+            self._lost()
+            raise
+
+
+def unread(sock: Any, file: IO[Any]) -> bytes:
+    """Return some of what `file` has received of `sock` and not given out; `b""` if there is none.
+
+    It does not wait, but may receive what has come meanwhile.
+    """
+    timeout = sock.gettimeout()
+    sock.settimeout(0)
+    try:
+        # A file that finds nothing takes that for the end. Text has been decoded already.
+        if isinstance(file, io.TextIOBase):
+            return file.readline(1).encode("utf-8", "surrogatepass")
+        found: bytes = file.peek(1)  # type: ignore[attr-defined]  # a buffered reader
+        return found[:8]
+    finally:
+        sock.settimeout(timeout)
+
+
+@contextmanager
+def caused() -> Iterator[None]:
+    """Let the exceptions of a standard module name the error of the socket as their cause.
+
+    They are raised where that was caught, so it is their context.
+    """
+    try:
+        yield
+    except Exception as error:
+        if error.__cause__ is None and isinstance(error.__context__, OSError):
+            raise error from error.__context__
+        raise
