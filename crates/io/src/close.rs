@@ -10,10 +10,8 @@ use polytls_core::{Barred, Error as TlsError};
 use crate::deadline::Deadline;
 use crate::ending::Input;
 use crate::error::Error;
-use crate::fork;
-use crate::socket;
+use crate::link::Guard;
 use crate::stream::Stream;
-use crate::transport::Guard;
 use crate::wait::{Interest, Interrupt};
 
 /// How long [`Stream::close`] waits for what was accepted to be delivered, at most.
@@ -40,31 +38,41 @@ impl Stream {
     /// [`Error::Io`] (ENOTCONN) before the handshake is complete. Otherwise as [`Stream::send`];
     /// calling again goes on.
     pub fn shutdown(&self, how: Shutdown, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
-        let mut transport = self.lock()?;
-        if transport.connection.is_handshaking() && transport.connection.failure().is_none() {
+        let mut link = self.lock()?;
+        if link.connection.is_handshaking() && link.connection.failure().is_none() {
             return Err(rustix::io::Errno::NOTCONN.into());
         }
-        if how != Shutdown::Write {
-            transport.end_reading();
+        if how != Shutdown::Write
+            && let Some(waited_for) = link.end_reading()
+        {
+            drop(link);
+            let deaf = waited_for.shutdown(Shutdown::Read);
+            drop(waited_for);
+            link = self.lock()?;
+            link.deaf |= deaf;
         }
         if how == Shutdown::Read {
             return Ok(());
         }
         let deadline = self.deadline();
-        let (mut transport, ()) = self.drive(transport, deadline, interrupt, |transport| {
-            transport.connection.send_close_notify()?;
-            if transport.connection.outgoing().is_empty() {
+        let (mut link, ()) = self.drive(link, deadline, interrupt, |link| {
+            link.connection.send_close_notify()?;
+            if link.connection.outgoing().is_empty() && link.kept() == 0 {
                 Ok(())
             } else {
                 Err(TlsError::WantWrite)
             }
         })?;
         if how == Shutdown::Both {
-            if transport.deaf && deadline != Deadline::NonBlocking {
-                self.settle(transport, deadline.at_most(CLOSE_TIMEOUT), interrupt)?;
-                transport = self.lock()?;
+            if link.deaf && deadline != Deadline::NonBlocking {
+                self.settle(link, deadline.at_most(CLOSE_TIMEOUT), interrupt)?;
+                link = self.lock()?;
             }
-            transport.end_sending();
+            let transport = link.transport.clone().ok_or(Error::Closed)?;
+            drop(link);
+            let fin_sent = transport.shutdown(Shutdown::Both);
+            drop(transport);
+            self.lock_anyway()?.fin_sent |= fin_sent;
         }
         Ok(())
     }
@@ -93,27 +101,27 @@ impl Stream {
     /// [`Error::TimedOut`]; without, and only if data is unacknowledged: [`Error::Undelivered`] when
     /// the time is over, an error of the transport, or the peer's fatal alert.
     pub fn close(&self, force: bool, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
-        match self.transport.enter() {
+        match self.link.enter() {
             Ok(_) => {}
             Err(Barred::Inherited) => {
-                fork::close_inherited(&self.descriptor);
+                self.close_inherited();
                 return Ok(());
             }
             Err(barred) => return Err(barred.into()),
         }
         let outcome = match self.lock() {
-            Ok(transport) => self.end(transport, force, interrupt),
+            Ok(link) => self.end(link, force, interrupt),
             // Closed, or unusable after a panic.
             Err(_) => Ok(()),
         };
         match outcome {
             Err(Error::WantRead | Error::WantWrite) => outcome,
             _ => {
-                self.release();
+                let released = self.release();
                 match outcome {
                     // By another thread, meanwhile.
                     Err(Error::Closed) => Ok(()),
-                    outcome => outcome,
+                    outcome => outcome.and(released),
                 }
             }
         }
@@ -130,10 +138,11 @@ impl Stream {
     pub fn leave(&self, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
         match self.close(false, interrupt) {
             Err(Error::WantRead | Error::WantWrite) => {
-                let transport = self.lock_anyway()?;
-                let bytes = transport.data_end.saturating_sub(transport.sent);
-                drop(transport);
-                self.release();
+                let link = self.lock_anyway()?;
+                let taken = link.sent.saturating_sub(link.kept() as u64);
+                let bytes = link.data_end.saturating_sub(taken);
+                drop(link);
+                self.release()?;
                 if bytes > 0 {
                     Err(Error::Undelivered { bytes })
                 } else {
@@ -146,36 +155,39 @@ impl Stream {
 
     fn end<'a>(
         &'a self,
-        mut transport: Guard<'a>,
+        mut link: Guard<'a>,
         force: bool,
         interrupt: &mut dyn Interrupt,
     ) -> Result<(), Error> {
-        let deadline = self.deadline().at_most(CLOSE_TIMEOUT);
-        let has_answered = transport.data_end > 0;
+        let mut deadline = self.deadline();
+        if link.keeps_time() {
+            deadline = deadline.at_most(CLOSE_TIMEOUT);
+        }
+        let has_answered = link.data_end > 0;
         if has_answered
             && !force
-            && transport.connection.is_handshaking()
-            && transport.connection.failure().is_none()
+            && link.connection.is_handshaking()
+            && link.connection.failure().is_none()
         {
             // A server that has answered early data: close_notify comes after the handshake.
-            drop(transport);
+            drop(link);
             self.handshake(deadline, interrupt)?;
-            transport = self.lock()?;
+            link = self.lock()?;
         }
-        if transport.connection.is_handshaking() || transport.connection.failure().is_some() {
-            if transport.connection.has_begun() {
-                let _ = transport.flush();
+        if link.connection.is_handshaking() || link.connection.failure().is_some() {
+            if link.connection.has_begun() {
+                let _ = link.flush();
             }
             return Ok(());
         }
         if !force {
-            return self.end_in_order(transport, deadline, interrupt);
+            return self.end_in_order(link, deadline, interrupt);
         }
-        let is_complete = transport.connection.has_closed() && !transport.led.write;
+        let is_complete = link.connection.has_closed() && !link.led.write;
         if !is_complete || deadline == Deadline::NonBlocking {
-            return self.say_goodbye(transport, deadline, interrupt);
+            return self.say_goodbye(link, deadline, interrupt);
         }
-        match self.settle(transport, deadline, interrupt) {
+        match self.settle(link, deadline, interrupt) {
             Err(Error::Undelivered { .. }) => Err(Error::TimedOut),
             Err(Error::Interrupted) => Err(Error::Interrupted),
             // It is done, or the peer has gone.
@@ -186,123 +198,130 @@ impl Stream {
     /// Sends close_notify.
     fn say_goodbye<'a>(
         &'a self,
-        mut transport: Guard<'a>,
+        mut link: Guard<'a>,
         deadline: Deadline,
         interrupt: &mut dyn Interrupt,
     ) -> Result<(), Error> {
-        let _ = transport.connection.send_close_notify();
+        let _ = link.connection.send_close_notify();
         loop {
-            let _ = transport.flush();
-            if !transport.has_unsent() {
+            let _ = link.flush();
+            if !link.has_unsent() {
                 return Ok(());
             }
-            if deadline == Deadline::NonBlocking
-                && std::mem::replace(&mut transport.close_tried, true)
-            {
+            if deadline == Deadline::NonBlocking && std::mem::replace(&mut link.close_tried, true) {
                 return Ok(());
             }
             // Another thread waits for a peer that takes nothing, and no goodbye comes before its data.
-            if transport.led.write {
+            if link.led.write {
                 return Ok(());
             }
-            transport = self.wait(transport, Interest::WRITE, deadline, interrupt)?;
+            link = self.wait(link, Interest::WRITE, deadline, interrupt)?;
         }
     }
 
     /// Sends close_notify and a FIN, and waits if there is a reason to.
     fn end_in_order<'a>(
         &'a self,
-        mut transport: Guard<'a>,
+        mut link: Guard<'a>,
         deadline: Deadline,
         interrupt: &mut dyn Interrupt,
     ) -> Result<(), Error> {
-        let is_idle = transport.undelivered() == 0;
-        if let Err(error) = transport.connection.send_close_notify() {
-            return Err(self.fatal(transport, error, deadline, interrupt));
+        let is_idle = link.undelivered() == 0;
+        if let Err(error) = link.connection.send_close_notify() {
+            return Err(self.fatal(link, error, deadline, interrupt));
         }
-        transport.closing = true;
-        transport.connection.drop_early();
+        link.closing = true;
+        link.connection.drop_early();
         if deadline == Deadline::NonBlocking {
-            return transport.exchange_goodbyes();
+            return link.exchange_goodbyes();
+        }
+        // A wait that nothing limits could last for ever: what the transport has accepted it delivers.
+        if !link.keeps_time() || (is_idle && !link.is_selectable()) {
+            return self.say_goodbye(link, deadline, interrupt);
         }
         if is_idle {
-            let _ = transport.flush();
-            transport.finish_sending();
+            let _ = link.flush();
+            link.finish_sending();
             // It takes in the tickets that are there.
-            let _ = transport.read_out();
+            let _ = link.read_out();
             return Ok(());
         }
-        self.settle(transport, deadline, interrupt)
+        self.settle(link, deadline, interrupt)
     }
 
     /// Waits until the peer has acknowledged all that there was to say, and reads out meanwhile: a
     /// peer that is not read from may never come to read.
     fn settle<'a>(
         &'a self,
-        mut transport: Guard<'a>,
+        mut link: Guard<'a>,
         deadline: Deadline,
         interrupt: &mut dyn Interrupt,
     ) -> Result<(), Error> {
         let mut nap = FIRST_NAP;
         loop {
-            let _ = transport.flush();
-            transport.finish_sending();
-            let input = transport.read_out();
-            if transport.is_settled() {
+            let _ = link.flush();
+            link.finish_sending();
+            let input = link.read_out();
+            if link.is_settled() {
                 return Ok(());
             }
-            if let Some(outcome) = transport.broken_off(&input) {
+            if let Some(outcome) = link.broken_off(&input) {
                 return outcome;
             }
             if deadline.has_passed() {
-                return match transport.undelivered() {
+                return match link.undelivered() {
                     0 => Ok(()),
                     bytes => Err(Error::Undelivered { bytes }),
                 };
             }
             if matches!(input, Input::More) {
-                drop(transport);
-                transport = self.lock()?;
+                drop(link);
+                link = self.lock()?;
                 continue;
             }
             let interest = Interest {
-                read: transport.may_become_readable(),
-                write: transport.has_unsent(),
+                read: link.may_become_readable(),
+                write: link.has_unsent(),
             };
-            let until = if interest.write {
+            let tells = link.unacknowledged().is_some();
+            let until = if interest.write || (interest.read && !tells) {
                 deadline
             } else {
                 deadline.at_most(nap)
             };
             nap = (2 * nap).min(LONGEST_NAP);
-            transport = match self.wait(transport, interest, until, interrupt) {
+            link = match self.wait(link, interest, until, interrupt) {
                 Err(Error::TimedOut) => self.lock()?,
                 waited => waited?,
             };
         }
     }
 
-    /// Closes the descriptor and wakes everybody who waits.
-    fn release(&self) {
-        let Ok(mut transport) = self.lock_anyway() else {
-            return;
+    /// Closes the transport and wakes everybody who waits.
+    fn release(&self) -> Result<(), Error> {
+        let Ok(mut link) = self.lock_anyway() else {
+            return Ok(());
         };
-        if transport.socket.is_none() {
-            return;
-        }
         // Unread data (TLS 1.3 tickets nobody has read for, say) would turn the end into a reset,
         // and on some systems that takes from the peer what it has not read yet.
-        let _ = transport.discard();
-        let Some(socket) = transport.socket.take() else {
-            return;
+        let _ = link.discard();
+        let Some(transport) = link.transport.take() else {
+            return Ok(());
         };
-        self.descriptor.store(-1, Ordering::Release);
-        transport.connection.forget_keys();
-        // Only then: this ends the connection for other processes that have the descriptor, too.
-        if Arc::strong_count(&socket) > 1 {
-            socket::end(&socket);
+        let waited_for = link.waiters > 0;
+        if waited_for {
+            link.leaving = Some(Arc::clone(&transport));
         }
-        for bell in transport.bystanders.drain(..) {
+        link.connection.forget_keys();
+        self.note_closed(link);
+        transport.close(waited_for).map_err(Error::from)
+    }
+
+    /// The transport is taken: wakes those who wait for threads that wait for it.
+    pub(crate) fn note_closed(&self, mut link: Guard<'_>) {
+        self.descriptor.store(-1, Ordering::Release);
+        self.closed.store(true, Ordering::Release);
+        for bell in link.bystanders.drain(..) {
             bell.ring();
         }
     }
@@ -315,29 +334,29 @@ impl Stream {
     /// Gives `error` back; if it is one of ours that ends the connection, the peer is told before.
     pub(crate) fn fatal<'a>(
         &'a self,
-        mut transport: Guard<'a>,
+        mut link: Guard<'a>,
         error: TlsError,
         deadline: Deadline,
         interrupt: &mut dyn Interrupt,
     ) -> Error {
-        if transport.connection.failure().is_none() {
+        if link.connection.failure().is_none() {
             return error.into();
         }
         // The peer may be in the middle of sending its first data, and only a handshake is worth
         // waiting for: later it has the alert in its stream of records anyway.
-        let in_handshake = transport.connection.is_handshaking();
+        let in_handshake = link.connection.is_handshaking();
         // Later calls only try.
-        let limit = if transport.begin_farewell() {
+        let limit = if link.begin_farewell() {
             deadline.at_most(LINGER)
         } else {
             Deadline::NonBlocking
         };
-        while let Some(interest) = transport.farewell() {
-            if limit.has_passed() || (interest.read && !in_handshake) {
+        while let Some(interest) = link.farewell() {
+            if limit.has_passed() || (interest.read && !(in_handshake && link.keeps_time())) {
                 break;
             }
-            transport = match self.wait(transport, interest, limit, interrupt) {
-                Ok(transport) => transport,
+            link = match self.wait(link, interest, limit, interrupt) {
+                Ok(link) => link,
                 Err(Error::Interrupted) => return Error::Interrupted,
                 Err(_) => break,
             };

@@ -7,6 +7,7 @@ use polytls_core::{Connection, Error as TlsError, Role, Session};
 use rustix::event::PollFd;
 
 use crate::deadline::{Deadline, Timeout};
+use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::fork;
 use crate::socket;
@@ -46,6 +47,7 @@ pub fn connect(
     }
     let (socket, peer) = outcome?;
     let connection = Connection::new(make()?, Role::Client);
+    let socket = Descriptor::Owned(socket);
     let stream = Stream::new(socket, connection, peer.into(), stream_timeout);
     stream.handshake(deadline, interrupt)?;
     // What is called back in the handshake, such as a signer, may have taken its time.

@@ -2,12 +2,13 @@
 //!
 //! As all of the transport, under the lock and without waiting; `close.rs` waits.
 
-use polytls_core::{Error, MAX_FRAGMENT, Room};
-use rustix::io::Errno;
+use std::net::Shutdown;
+use std::sync::Arc;
 
-use crate::delivery;
-use crate::socket;
-use crate::transport::Transport;
+use polytls_core::{Error, MAX_FRAGMENT, Room};
+
+use crate::link::Link;
+use crate::transport::{Fault, Transport};
 
 /// How often the kernel is asked for more in one hold of the lock.
 const MOST_ROUNDS: u32 = 16;
@@ -22,12 +23,12 @@ pub(crate) enum Input {
     /// The peer's side of the transport has ended.
     End,
     /// The transport has failed.
-    Fault(Errno),
+    Fault(Fault),
     /// The peer has sent a fatal alert.
     Alert(Error),
 }
 
-impl Transport {
+impl Link {
     /// How many bytes of the application's data, as they were sealed, the peer has not acknowledged. Where
     /// the system does not tell, all of it until the peer's end has come.
     pub(crate) fn undelivered(&self) -> u64 {
@@ -47,11 +48,9 @@ impl Transport {
                 .map_or_else(|| self.peer_has_ended(), |count| count == 0)
     }
 
-    fn unacknowledged(&self) -> Option<u64> {
-        use std::os::fd::AsFd as _;
-
-        let socket = self.socket.as_ref()?;
-        delivery::unacknowledged(socket.as_fd(), self.fin_sent)
+    /// How many bytes of what was sent the peer has not acknowledged; `None` where the system does not tell.
+    pub(crate) fn unacknowledged(&self) -> Option<u64> {
+        self.transport.as_ref()?.unacknowledged(self.fin_sent)
     }
 
     fn peer_has_ended(&self) -> bool {
@@ -62,7 +61,7 @@ impl Transport {
     pub(crate) fn broken_off(&mut self, input: &Input) -> Option<Result<(), crate::Error>> {
         let fault = match input {
             Input::Alert(alert) => alert.clone().into(),
-            Input::Fault(fault) => (*fault).into(),
+            Input::Fault(fault) => fault.clone().into(),
             Input::Nothing | Input::More | Input::End => self.send_fault()?.into(),
         };
         if self.undelivered() == 0 {
@@ -99,15 +98,19 @@ impl Transport {
     /// Ends our side of TCP, once all is handed over. Not where receiving was ended: the kernel answers
     /// what comes after both with a reset.
     pub(crate) fn finish_sending(&mut self) {
-        if !self.fin_sent && !self.deaf && self.connection.outgoing().is_empty() {
+        let is_socket = |transport: &Arc<dyn Transport>| transport.socket().is_some();
+        if !self.fin_sent
+            && !self.deaf
+            && self.connection.outgoing().is_empty()
+            && self.transport.as_ref().is_some_and(is_socket)
+        {
             self.end_sending();
         }
     }
 
     pub(crate) fn end_sending(&mut self) {
-        if let Some(socket) = &self.socket {
-            socket::end_writing(socket);
-            self.fin_sent = true;
+        if let Some(transport) = &self.transport {
+            self.fin_sent |= transport.shutdown(Shutdown::Write);
         }
     }
 
@@ -144,7 +147,7 @@ impl Transport {
             }
             match self.discard() {
                 Ok(true) => {}
-                Err(Errno::AGAIN) => return Input::Nothing,
+                Err(Fault::WouldBlock) => return Input::Nothing,
                 Err(fault) => return Input::Fault(fault),
                 // The end of receiving is ours, and hides the peer's.
                 Ok(false) if self.deaf => {
@@ -163,10 +166,9 @@ impl Transport {
     }
 
     /// What has befallen the transport, told once: where an end was received, receiving does not tell.
-    fn fault(&mut self) -> Option<Errno> {
-        let socket = self.socket.as_ref()?;
-        let fault = socket::fault(socket)?;
-        self.note_send_fault(fault);
+    fn fault(&mut self) -> Option<Fault> {
+        let fault = self.transport.as_ref()?.fault()?;
+        self.note_send_fault(fault.clone());
         Some(fault)
     }
 }

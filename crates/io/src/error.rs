@@ -30,6 +30,8 @@ pub enum Error {
     Closed,
     /// This process was forked from the one that it belongs to.
     Inherited,
+    /// What a stream of the caller's has raised ([`crate::Fault::Foreign`]).
+    Foreign(core::Cause),
 }
 
 impl Error {
@@ -90,6 +92,7 @@ impl fmt::Display for Error {
             Self::Inherited => {
                 f.write_str("inherited through fork(2) from the process that made it")
             }
+            Self::Foreign(_) => f.write_str("the stream below has failed"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The socket driver: TLS over TCP for any [`polytls_core::Session`].
+//! The socket driver: TLS for any [`polytls_core::Session`], over TCP or any other byte stream.
 //!
 //! It owns descriptors, waiting, time and threads, and nothing else: what a record means, when an
 //! error is latched and how much is buffered is [`polytls_core::Connection`]'s; names are resolved,
@@ -9,9 +9,11 @@
 //!                  |
 //!                turns      one lock; who waits for the kernel, and who waits for that thread
 //!                  |
-//!              transport    Connection + descriptor: non-blocking system calls only
+//!                link       Connection + transport: calls that return at once
 //!                  |
-//!         socket, wait, fork   one file a platform difference can stand in; poll(2); fork(2)
+//!              transport    what carries the bytes: a descriptor, owned or lent, or a stream of the caller's
+//!                  |
+//!         socket, wait, fork   the system's calls; poll(2) and the bell; fork(2)
 //! ```
 //!
 //! Rules:
@@ -32,6 +34,8 @@
 //! Linux and macOS; on other platforms this crate is empty.
 
 #[cfg(unix)]
+mod blocking;
+#[cfg(unix)]
 mod close;
 #[cfg(unix)]
 mod connect;
@@ -40,6 +44,8 @@ mod deadline;
 #[cfg(unix)]
 mod delivery;
 #[cfg(unix)]
+mod descriptor;
+#[cfg(unix)]
 mod ending;
 #[cfg(unix)]
 mod error;
@@ -47,6 +53,8 @@ mod error;
 mod exit;
 #[cfg(unix)]
 mod fork;
+#[cfg(unix)]
+mod link;
 #[cfg(unix)]
 mod listener;
 #[cfg(unix)]
@@ -70,6 +78,7 @@ mod workers;
 
 #[cfg(unix)]
 pub use self::{
+    blocking::{Blocking, BlockingTransport},
     close::{CLOSE_TIMEOUT, LINGER},
     connect::connect,
     deadline::Timeout,
@@ -82,6 +91,7 @@ pub use self::{
     socket::Address,
     stream::Stream,
     take_over::take_over,
-    wait::Interrupt,
+    transport::{Fault, Transport},
+    wait::{Bell, Interest, Interrupt},
     workers::Keep,
 };

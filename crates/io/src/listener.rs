@@ -27,13 +27,13 @@ use polytls_core::{Connection, Error as TlsError, Role, Session};
 use rustix::event::PollFd;
 
 use crate::deadline::{Deadline, Timeout, TimeoutCell};
+use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::fork::{self, OwningProcess};
 use crate::pool::{Pending, Pool};
 use crate::settings::ListenerSettings;
 use crate::socket::{self, Address};
 use crate::stream::Stream;
-use crate::take_over::own;
 use crate::wait::{Bell, Interest, Interrupt, poll_until};
 use crate::workers::{Keep, Shared};
 
@@ -233,6 +233,7 @@ impl Listener {
 
     fn begin(&self, socket: OwnedFd, peer: SocketAddr) -> Result<Stream, Error> {
         let connection = Connection::new((self.make)()?, Role::Server);
+        let socket = Descriptor::Owned(socket);
         let stream = Stream::new(socket, connection, peer.into(), Timeout::NonBlocking);
         if self.settings.accept_truncated_end {
             stream.accept_truncated_end()?;
@@ -285,8 +286,10 @@ impl Listener {
         drop(pool);
 
         let mut fds = Vec::with_capacity(watch.sockets.len() + 2);
-        for (socket, flags) in &watch.sockets {
-            fds.push(PollFd::new(&**socket, *flags));
+        for (transport, flags) in &watch.sockets {
+            if let Some(socket) = transport.socket() {
+                fds.push(PollFd::from_borrowed_fd(socket, *flags));
+            }
         }
         fds.push(PollFd::new(&*bell, Interest::READ.flags()));
         if let Some(listener) = watch.listener.as_deref() {
@@ -406,14 +409,17 @@ impl Listener {
         }
         let socket = pool.close().ok_or(Error::Closed)?;
         self.shared.dismiss();
-        match own(socket) {
+        // Another one for the same socket while some thread waits for this one.
+        match Arc::try_unwrap(socket)
+            .or_else(|shared| shared.try_clone().map_err(|error| (shared, error)))
+        {
             Ok(given) => {
                 self.descriptor.store(-1, Ordering::Release);
                 Ok(given)
             }
             Err((socket, error)) => {
                 pool.socket = Some(socket);
-                Err(error)
+                Err(error.into())
             }
         }
     }

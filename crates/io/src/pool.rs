@@ -30,6 +30,7 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::socket::Address;
 use crate::stream::Stream;
+use crate::transport::Transport;
 use crate::wait::{Bell, Interest};
 
 /// How long a handshake is safe from having to give way.
@@ -131,7 +132,7 @@ pub(crate) struct Pool {
 /// What a leader polls.
 pub(crate) struct Watch {
     pub(crate) listener: Option<Arc<OwnedFd>>,
-    pub(crate) sockets: Vec<(Arc<OwnedFd>, PollFlags)>,
+    pub(crate) sockets: Vec<(Arc<dyn Transport>, PollFlags)>,
     /// How many of them, from the first, are handshakes.
     waiting: usize,
     /// When something expires.
@@ -340,7 +341,7 @@ impl Pool {
             },
             // Nobody outside has these streams, so none is closed, and the order is kept.
             sockets: all()
-                .filter_map(|pending| Some((pending.stream.socket()?, pending.interest.flags())))
+                .filter_map(|pending| Some((pending.stream.transport()?, pending.interest.flags())))
                 .collect(),
             waiting: self.waiting.len(),
             soonest: all()

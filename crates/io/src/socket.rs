@@ -1,12 +1,12 @@
 //! The system calls on stream sockets, and the differences between platforms.
 //!
-//! Every descriptor is non-blocking, not inherited by programs that are started, and raises no
-//! SIGPIPE. `TCP_NODELAY` is on: TLS hands over whole records, and Nagle's algorithm would hold
+//! Every descriptor of our own is non-blocking, not inherited by programs that are started, and raises
+//! no SIGPIPE. Calls on those of others do not wait either, as each asks for that. `TCP_NODELAY` is on: TLS hands over whole records, and Nagle's algorithm would hold
 //! the last part of each message back until the peer's delayed acknowledgement.
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::net::{
@@ -61,9 +61,9 @@ impl From<SocketAddrAny> for Address {
 }
 
 #[cfg(not(target_vendor = "apple"))]
-const SEND: SendFlags = SendFlags::NOSIGNAL;
+const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 #[cfg(target_vendor = "apple")]
-const SEND: SendFlags = SendFlags::empty();
+const SEND: SendFlags = SendFlags::DONTWAIT;
 
 #[cfg(not(target_vendor = "apple"))]
 fn create(family: AddressFamily) -> Result<OwnedFd> {
@@ -195,35 +195,41 @@ fn is_one_connections(errno: Errno) -> bool {
     )
 }
 
-pub(crate) fn send(socket: &OwnedFd, bytes: &[u8]) -> Result<usize> {
-    retry_on_intr(|| net::send(socket, bytes, SEND))
+pub(crate) fn send(socket: impl AsFd, bytes: &[u8]) -> Result<usize> {
+    retry_on_intr(|| net::send(&socket, bytes, SEND))
 }
 
-pub(crate) fn receive(socket: &OwnedFd, into: &mut [u8]) -> Result<usize> {
-    retry_on_intr(|| net::recv(socket, &mut *into, RecvFlags::empty()).map(|(count, _)| count))
+pub(crate) fn receive(socket: impl AsFd, into: &mut [u8]) -> Result<usize> {
+    retry_on_intr(|| net::recv(&socket, &mut *into, RecvFlags::DONTWAIT).map(|(count, _)| count))
 }
 
 /// Whether there is something to receive, an end included, which stays where it is: how many of
 /// at most so many bytes.
-pub(crate) fn peek(socket: &OwnedFd) -> Result<usize> {
+pub(crate) fn peek(socket: impl AsFd) -> Result<usize> {
+    const PEEK: RecvFlags = RecvFlags::PEEK.union(RecvFlags::DONTWAIT);
     let mut byte = [0];
-    retry_on_intr(|| net::recv(socket, &mut byte, RecvFlags::PEEK).map(|(count, _)| count))
+    retry_on_intr(|| net::recv(&socket, &mut byte, PEEK).map(|(count, _)| count))
 }
 
 /// What has befallen the connection since it was last asked.
-pub(crate) fn fault(socket: &OwnedFd) -> Option<Errno> {
+pub(crate) fn fault(socket: impl AsFd) -> Option<Errno> {
     sockopt::socket_error(socket).ok()?.err()
+}
+
+/// The address of the other end.
+pub(crate) fn peer_address(socket: impl AsFd) -> Result<Address> {
+    Ok(net::getpeername(socket)?.ok_or(Errno::NOTCONN)?.into())
 }
 
 /// Makes a connected socket of somebody else's like ours.
 pub(crate) fn take_over(socket: &OwnedFd) -> Result<Address> {
-    let peer = net::getpeername(socket)?.ok_or(Errno::NOTCONN)?;
+    let peer = peer_address(socket)?;
     rustix::io::ioctl_fionbio(socket, true)?;
     #[cfg(target_vendor = "apple")]
     sockopt::set_socket_nosigpipe(socket, true)?;
     // Not every socket is TCP.
     let _ = sockopt::set_tcp_nodelay(socket, true);
-    Ok(peer.into())
+    Ok(peer)
 }
 
 /// The number of the protocol of our own sockets.
@@ -231,7 +237,7 @@ pub(crate) const TCP: u32 = ipproto::TCP.as_raw().get();
 
 /// The number of the protocol of somebody else's socket, whose peer is there; where the system does
 /// not tell, the usual one.
-pub(crate) fn protocol(socket: &OwnedFd, peer: Address) -> u32 {
+pub(crate) fn protocol(socket: impl AsFd, peer: Address) -> u32 {
     #[cfg(target_os = "linux")]
     if let Ok(Some(protocol)) = sockopt::socket_protocol(socket) {
         return protocol.as_raw().get();
@@ -249,20 +255,20 @@ pub(crate) fn set_blocking(socket: &OwnedFd, blocking: bool) -> Result<()> {
 }
 
 /// Ends our reading, and wakes whoever waits to read.
-pub(crate) fn end_reading(socket: &OwnedFd) {
+pub(crate) fn end_reading(socket: impl AsFd) {
     let _ = net::shutdown(socket, Shutdown::Read);
 }
 
 /// Ends our side of the TCP connection.
-pub(crate) fn end_writing(socket: &OwnedFd) {
+pub(crate) fn end_writing(socket: impl AsFd) {
     let _ = net::shutdown(socket, Shutdown::Write);
 }
 
 /// Wakes every thread that polls the socket.
-pub(crate) fn end(socket: &OwnedFd) {
+pub(crate) fn end(socket: impl AsFd) {
     let _ = net::shutdown(socket, Shutdown::Both);
 }
 
-pub(crate) fn local_address(socket: &OwnedFd) -> Result<Address> {
+pub(crate) fn local_address(socket: impl AsFd) -> Result<Address> {
     Ok(net::getsockname(socket)?.into())
 }

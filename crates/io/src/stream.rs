@@ -1,18 +1,21 @@
 //! A connected TLS socket.
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::os::fd::{AsFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use polytls_core::{Connection, Error as TlsError, Facts, Lineage, Lock, Room};
+use rustix::io::Errno;
 
 use crate::deadline::{Deadline, Timeout, TimeoutCell};
+use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::fork;
+use crate::link::{Guard, Link};
 use crate::socket::{self, Address};
-use crate::transport::{Guard, Transport};
+use crate::transport::Transport;
 use crate::wait::{Interest, Interrupt};
 
 /// In a long `send_all` that never has to wait, signals are looked for this often.
@@ -21,8 +24,9 @@ const SIGNALS_EVERY: Duration = Duration::from_millis(100);
 /// A piece of a file that is sent.
 const FILE_PIECE: usize = 256 * 1024;
 
-/// A connected TLS socket. Made by [`crate::connect`], [`crate::take_over`] and
-/// [`crate::Listener::accept`].
+/// A connected TLS socket. Made by [`crate::connect`], [`crate::take_over`],
+/// [`crate::Listener::accept`], and over a transport of the caller's by [`Stream::lent`] and
+/// [`Stream::over`].
 ///
 /// Every method may be called from every thread at any time. One thread may read while another
 /// writes, at full speed; two readers or two writers are safe, and whose bytes come first is left
@@ -35,9 +39,12 @@ const FILE_PIECE: usize = 256 * 1024;
 /// Dropping it closes the descriptor without a word to the peer: a ragged end.
 pub struct Stream {
     pub(crate) turn: Mutex<()>,
-    pub(crate) transport: Lock<Transport>,
-    /// What `fileno()` gives, without the lock; -1 once closed.
+    pub(crate) link: Lock<Link>,
+    /// What `fileno()` gives, without the lock; -1 once closed, and where there is none.
     pub(crate) descriptor: AtomicI32,
+    /// Whether the descriptor is ours to close.
+    owned: bool,
+    pub(crate) closed: AtomicBool,
     timeout: TimeoutCell,
     peer: Address,
     pub(crate) protocol: u32,
@@ -55,18 +62,35 @@ impl fmt::Debug for Stream {
 impl Stream {
     /// Around a connected descriptor that is as `socket.rs` makes them.
     pub(crate) fn new(
-        socket: OwnedFd,
+        descriptor: Descriptor,
+        connection: Connection,
+        peer: Address,
+        timeout: Timeout,
+    ) -> Self {
+        let number = descriptor.number();
+        let owned = matches!(descriptor, Descriptor::Owned(_));
+        let mut stream = Self::around(Arc::new(descriptor), number, connection, peer, timeout);
+        stream.owned = owned;
+        stream.protocol = socket::TCP;
+        stream
+    }
+
+    pub(crate) fn around(
+        transport: Arc<dyn Transport>,
+        descriptor: RawFd,
         connection: Connection,
         peer: Address,
         timeout: Timeout,
     ) -> Self {
         Self {
             turn: Mutex::new(()),
-            descriptor: AtomicI32::new(socket.as_raw_fd()),
-            transport: Lock::new(Transport::new(connection, socket)),
+            link: Lock::new(Link::new(connection, transport)),
+            descriptor: AtomicI32::new(descriptor),
+            owned: false,
+            closed: AtomicBool::new(false),
             timeout: TimeoutCell::new(timeout),
             peer,
-            protocol: socket::TCP,
+            protocol: 0,
         }
     }
 
@@ -102,13 +126,13 @@ impl Stream {
         deadline: Deadline,
         interrupt: &mut dyn Interrupt,
     ) -> Result<(), Error> {
-        let transport = self.lock()?;
-        let was_done = !transport.connection.is_handshaking();
-        self.drive(transport, deadline, interrupt, |transport| {
-            transport.connection.do_handshake()?;
+        let link = self.lock()?;
+        let was_done = !link.connection.is_handshaking();
+        self.drive(link, deadline, interrupt, |link| {
+            link.connection.do_handshake()?;
             // What is wrong with sending tickets does not undo a handshake.
-            let sends = transport.flush().is_ok() || !was_done;
-            if sends && transport.flight_is_sent() {
+            let sends = link.flush().is_ok() || !was_done;
+            if sends && link.flight_is_sent() {
                 Ok(())
             } else {
                 Err(TlsError::WantWrite)
@@ -139,16 +163,15 @@ impl Stream {
         mut into: Room<'_>,
         interrupt: &mut dyn Interrupt,
     ) -> Result<usize, Error> {
-        let transport = self.lock()?;
+        let link = self.lock()?;
         if into.is_empty() {
             return Ok(0);
         }
         let deadline = self.deadline();
-        let (mut transport, count) = self.drive(transport, deadline, interrupt, |transport| {
-            transport.read(into.behind(0))
-        })?;
+        let (mut link, count) =
+            self.drive(link, deadline, interrupt, |link| link.read(into.behind(0)))?;
         // A fault in sending is for those who send.
-        let _ = transport.flush();
+        let _ = link.flush();
         Ok(count)
     }
 
@@ -281,13 +304,13 @@ impl Stream {
         into: &mut [u8],
         interrupt: &mut dyn Interrupt,
     ) -> Result<usize, Error> {
-        let transport = self.lock()?;
+        let link = self.lock()?;
         let deadline = self.deadline();
-        let (mut transport, count) = self.drive(transport, deadline, interrupt, |transport| {
-            transport.connection.read_early(into)
+        let (mut link, count) = self.drive(link, deadline, interrupt, |link| {
+            link.connection.read_early(into)
         })?;
         // A fault in sending is for those who send.
-        let _ = transport.flush();
+        let _ = link.flush();
         Ok(count)
     }
 
@@ -299,10 +322,10 @@ impl Stream {
     /// [`TlsError::Misuse`] before the handshake is done, after closing and in TLS 1.2;
     /// [`Error::WantWrite`] if far too much waits to be sent.
     pub fn update_keys(&self) -> Result<(), Error> {
-        let mut transport = self.lock()?;
-        transport.connection.update_keys()?;
+        let mut link = self.lock()?;
+        link.connection.update_keys()?;
         // A fault is latched, and for those who send.
-        let _ = transport.flush();
+        let _ = link.flush();
         Ok(())
     }
 
@@ -313,27 +336,25 @@ impl Stream {
         deadline: Deadline,
         interrupt: &mut dyn Interrupt,
     ) -> Result<(usize, bool), Error> {
-        let transport = self.lock()?;
+        let link = self.lock()?;
         if from.is_empty() {
             return Ok((0, true));
         }
-        let (mut transport, count) = self.drive(transport, deadline, interrupt, |transport| {
-            transport.take(from)
-        })?;
-        let sealed = transport.sealed();
+        let (mut link, count) = self.drive(link, deadline, interrupt, |link| link.take(from))?;
+        let sealed = link.sealed();
         loop {
             // Found by a thread that reads.
-            if let Some(failure) = transport.connection.failure().cloned() {
-                return Err(self.fatal(transport, failure, deadline, interrupt));
+            if let Some(failure) = link.connection.failure().cloned() {
+                return Err(self.fatal(link, failure, deadline, interrupt));
             }
-            if transport.flush().is_err() {
-                return Err(self.broken(transport, deadline, interrupt));
+            if link.flush().is_err() {
+                return Err(self.broken(link, deadline, interrupt));
             }
-            if transport.sent >= sealed {
+            if link.sent >= sealed {
                 return Ok((count, true));
             }
-            transport = match self.wait(transport, Interest::WRITE, deadline, interrupt) {
-                Ok(transport) => transport,
+            link = match self.wait(link, Interest::WRITE, deadline, interrupt) {
+                Ok(link) => link,
                 Err(Error::TimedOut | Error::WantWrite) => return Ok((count, false)),
                 Err(error) => return Err(error),
             };
@@ -343,15 +364,15 @@ impl Stream {
     /// The error of a call that cannot send: the peer's reason, if it gave one, or the fault.
     pub(crate) fn broken<'a>(
         &'a self,
-        mut transport: Guard<'a>,
+        mut link: Guard<'a>,
         deadline: Deadline,
         interrupt: &mut dyn Interrupt,
     ) -> Error {
-        transport.look_for_alert();
-        if let Some(failure) = transport.connection.failure().cloned() {
-            return self.fatal(transport, failure, deadline, interrupt);
+        link.look_for_alert();
+        if let Some(failure) = link.connection.failure().cloned() {
+            return self.fatal(link, failure, deadline, interrupt);
         }
-        transport.send_fault().map_or(Error::Closed, Error::from)
+        link.send_fault().map_or(Error::Closed, Error::from)
     }
 
     // --- what is known ---
@@ -363,7 +384,7 @@ impl Stream {
     ///
     /// [`Error::Inherited`]; [`TlsError::Misuse`] in a callback of this connection's.
     pub fn pending(&self) -> Result<usize, Error> {
-        self.unless_closed(|transport| transport.pending())
+        self.unless_closed(|link| link.pending())
     }
 
     /// How much ciphertext waits to be sent; 0 once closed.
@@ -372,12 +393,12 @@ impl Stream {
     ///
     /// As [`Self::pending`].
     pub fn outgoing_len(&self) -> Result<usize, Error> {
-        self.unless_closed(|transport| transport.connection.outgoing().len())
+        self.unless_closed(|link| link.connection.outgoing().len() + link.kept())
     }
 
-    fn unless_closed(&self, ask: impl FnOnce(&mut Transport) -> usize) -> Result<usize, Error> {
+    fn unless_closed(&self, ask: impl FnOnce(&mut Link) -> usize) -> Result<usize, Error> {
         match self.lock() {
-            Ok(mut transport) => Ok(ask(&mut transport)),
+            Ok(mut link) => Ok(ask(&mut link)),
             Err(Error::Closed) => Ok(0),
             Err(error) => Err(error),
         }
@@ -414,8 +435,8 @@ impl Stream {
     /// What `look` finds of the connection if nobody has the lock just now: never waits. For garbage
     /// collectors, which come at any time and in any process.
     pub fn glance<R>(&self, look: impl FnOnce(&mut Connection) -> R) -> Option<R> {
-        let mut transport = self.transport.glance()?;
-        Some(look(&mut transport.connection))
+        let mut link = self.link.glance()?;
+        Some(look(&mut link.connection))
     }
 
     /// The address of this end.
@@ -424,8 +445,10 @@ impl Stream {
     ///
     /// [`Error::Closed`], [`Error::Io`].
     pub fn local_address(&self) -> Result<Address, Error> {
-        let socket = self.lock()?.socket.clone().ok_or(Error::Closed)?;
-        Ok(socket::local_address(&socket)?)
+        let link = self.lock()?;
+        let transport = link.transport.as_ref().ok_or(Error::Closed)?;
+        let socket = transport.socket().ok_or(Errno::NOTSOCK)?;
+        Ok(socket::local_address(socket)?)
     }
 
     /// The address of the other end, as it was when the connection was made.
@@ -440,7 +463,8 @@ impl Stream {
         (self.peer.family(), self.protocol)
     }
 
-    /// The descriptor, for selectors; -1 once closed. Never waits for the lock.
+    /// The descriptor, for selectors; -1 once closed, and over a transport that has none. Never waits for the
+    /// lock.
     #[must_use]
     pub fn descriptor(&self) -> RawFd {
         self.descriptor.load(Ordering::Acquire)
@@ -461,7 +485,7 @@ impl Stream {
     ///
     /// [`Error::Inherited`] in a process forked from the one that made it.
     pub fn check_process(&self) -> Result<(), Error> {
-        if self.transport.is_inherited() {
+        if self.link.is_inherited() {
             Err(Error::Inherited)
         } else {
             Ok(())
@@ -469,8 +493,18 @@ impl Stream {
     }
 
     /// Keeps the descriptor's number from being used again while it is polled.
-    pub(crate) fn socket(&self) -> Option<Arc<OwnedFd>> {
-        self.lock_anyway().ok()?.socket.clone()
+    pub(crate) fn transport(&self) -> Option<Arc<dyn Transport>> {
+        self.lock_anyway().ok()?.transport.clone()
+    }
+
+    /// Closes the descriptor in a forked child, if it is ours.
+    pub(crate) fn close_inherited(&self) {
+        if self.owned {
+            fork::close_inherited(&self.descriptor);
+        } else {
+            self.descriptor.store(-1, Ordering::Release);
+        }
+        self.closed.store(true, Ordering::Release);
     }
 
     pub(crate) fn deadline(&self) -> Deadline {
@@ -480,10 +514,10 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.transport.is_inherited() {
-            fork::close_inherited(&self.descriptor);
+        if self.link.is_inherited() {
+            self.close_inherited();
             // Closed by now, whoever else holds it.
-            std::mem::forget(self.transport.get_mut().socket.take());
+            std::mem::forget(self.link.get_mut().transport.take());
         }
     }
 }

@@ -1,18 +1,20 @@
 //! Connections that change hands: TLS begins on one that exists (STARTTLS, HTTP CONNECT), ends and
 //! leaves it to others (FTP's CCC), or lets go of it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use polytls_core::{Connection, Error as TlsError, Role};
+use rustix::io::Errno;
 
 use crate::deadline::Timeout;
+use crate::descriptor::Descriptor;
 use crate::error::Error;
 use crate::fork;
-use crate::socket;
+use crate::link::Guard;
+use crate::socket::{self, Address};
 use crate::stream::Stream;
-use crate::transport::Guard;
+use crate::transport::Transport;
 use crate::wait::Interrupt;
 
 const UNREAD: TlsError =
@@ -35,18 +37,72 @@ pub fn take_over(
     fork::watch_forks()?;
     let peer = socket::take_over(&socket)?;
     let protocol = socket::protocol(&socket, peer);
-    let mut stream = Stream::new(socket, connection, peer, timeout);
+    let mut stream = Stream::new(Descriptor::Owned(socket), connection, peer, timeout);
     stream.protocol = protocol;
-    let mut transport = stream.lock()?;
-    transport.speaks_first = transport.connection.role() == Role::Client;
-    drop(transport);
+    stream.speak_first()?;
     Ok(stream)
 }
 
 impl Stream {
-    /// Ends TLS in both directions and gives the descriptor back, and what was received behind the
-    /// peer's close_notify. This stream is closed then. The descriptor's own calls wait if the
-    /// timeout is [`Timeout::Forever`].
+    /// TLS over a connected stream socket that stays somebody else's: it is not closed, shut down or made
+    /// non-blocking, and calls on it never wait but in poll(2). `connection` is at its beginning. What the
+    /// peer has sent before is not looked at.
+    ///
+    /// Timeouts are not the descriptor's: [`Stream::set_timeout`] before a call says how long that may wait.
+    /// Dropping or closing the stream lets go of the descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], above all ENOTCONN.
+    pub fn lent(descriptor: BorrowedFd<'static>, connection: Connection) -> Result<Self, Error> {
+        fork::watch_forks()?;
+        let peer = socket::peer_address(descriptor)?;
+        let protocol = socket::protocol(descriptor, peer);
+        let lent = Descriptor::Borrowed(descriptor);
+        let mut stream = Self::new(lent, connection, peer, Timeout::NonBlocking);
+        stream.protocol = protocol;
+        Ok(stream)
+    }
+
+    /// TLS over a transport of the caller's, which is closed with the stream. `descriptor`: what others may
+    /// wait for in its place, -1 if there is none. `connection`, `timeout`: as [`take_over`] has them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]: no memory.
+    pub fn over(
+        transport: Arc<dyn Transport>,
+        descriptor: RawFd,
+        connection: Connection,
+        peer: Address,
+        timeout: Timeout,
+    ) -> Result<Self, Error> {
+        fork::watch_forks()?;
+        let stream = Self::around(transport, descriptor, connection, peer, timeout);
+        stream.speak_first()?;
+        Ok(stream)
+    }
+
+    fn speak_first(&self) -> Result<(), Error> {
+        let mut link = self.lock()?;
+        link.speaks_first = link.connection.role() == Role::Client;
+        Ok(())
+    }
+
+    /// From now on no call receives more than the record that is under way: what has come behind it stays
+    /// with the system, so that the descriptor is readable as long as there is something to receive.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::Inherited`].
+    pub fn receive_by_records(&self) -> Result<(), Error> {
+        self.lock()?.exact = true;
+        Ok(())
+    }
+
+    /// Ends TLS in both directions and gives the descriptor back, if it was the stream's, and what was
+    /// received behind the peer's close_notify. This stream is closed then. The descriptor's own calls wait
+    /// if the timeout is [`Timeout::Forever`].
     ///
     /// Nothing is received beyond the record that is under way; so what comes behind close_notify
     /// stays with the kernel, unless an earlier call has received it.
@@ -56,56 +112,62 @@ impl Stream {
     /// [`TlsError::Misuse`]: there is data that was not received, which is kept; or the handshake
     /// is not complete, or reading was ended. [`TlsError::RaggedEof`], and as [`Stream::recv`].
     /// The stream is as it was, but for our close_notify, which may have been sent.
-    pub fn unwrap(&self, interrupt: &mut dyn Interrupt) -> Result<(OwnedFd, Vec<u8>), Error> {
-        let mut transport = self.lock()?;
-        if transport.connection.failure().is_none() {
-            if transport.connection.is_handshaking() {
+    pub fn unwrap(
+        &self,
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<(Option<OwnedFd>, Vec<u8>), Error> {
+        let mut link = self.lock()?;
+        if link.connection.failure().is_none() {
+            if link.connection.is_handshaking() {
                 return Err(Error::Tls(TlsError::Misuse(
                     "unwrap() requires a completed handshake",
                 )));
             }
-            if transport.reading_has_ended() {
+            if link.reading_has_ended() {
                 return Err(Error::Tls(TlsError::Misuse(
                     "unwrap() needs to receive, but receiving was shut down",
                 )));
             }
         }
-        transport.exact = true;
-        if transport.pending() > 0 || transport.connection.early_pending() > 0 {
+        link.exact = true;
+        if link.pending() > 0 || link.connection.early_pending() > 0 {
             // Nothing was said yet.
             return Err(Error::Tls(UNREAD));
         }
-        transport.closing = true;
-        let ended = self.drive(transport, self.deadline(), interrupt, |transport| {
-            let ended = transport.connection.shutdown();
-            if transport.plaintext() > 0 {
-                transport.closing = false;
+        link.closing = true;
+        let ended = self.drive(link, self.deadline(), interrupt, |link| {
+            let ended = link.connection.shutdown();
+            if link.plaintext() > 0 {
+                link.closing = false;
                 return Err(UNREAD);
             }
-            let _ = transport.flush();
+            let _ = link.flush();
             ended?;
-            if transport.has_unsent() {
+            if link.has_unsent() {
                 Err(TlsError::WantWrite)
             } else {
                 Ok(())
             }
         });
-        let (transport, ()) = ended?;
-        let behind = transport.connection.unprocessed().to_vec();
-        Ok((self.let_go(transport)?, behind))
+        let (link, ()) = ended?;
+        let mut behind = link.connection.unprocessed().to_vec();
+        if let Some(transport) = &link.transport {
+            behind.extend(transport.unread());
+        }
+        Ok((self.let_go(link)?, behind))
     }
 
-    /// Gives the descriptor away, with nothing said to the peer. This stream is closed then. Calls
+    /// Gives the descriptor away, if it is the stream's, with nothing said to the peer. This stream is closed then. Calls
     /// that wait for the peer go on waiting for it, and then give [`Error::Closed`].
     ///
     /// # Errors
     ///
     /// [`Error::Closed`], [`Error::Io`].
-    pub fn detach(&self) -> Result<OwnedFd, Error> {
-        let mut transport = self.lock()?;
+    pub fn detach(&self) -> Result<Option<OwnedFd>, Error> {
+        let mut link = self.lock()?;
         // What was accepted before.
-        let _ = transport.flush();
-        self.let_go(transport)
+        let _ = link.flush();
+        self.let_go(link)
     }
 
     /// Another descriptor of the same socket, for what has to be asked of it.
@@ -114,32 +176,23 @@ impl Stream {
     ///
     /// [`Error::Closed`], [`Error::Io`].
     pub fn duplicate(&self) -> Result<OwnedFd, Error> {
-        let socket = self.lock()?.socket.clone().ok_or(Error::Closed)?;
-        Ok(socket.try_clone()?)
+        let link = self.lock()?;
+        let transport = link.transport.as_ref().ok_or(Error::Closed)?;
+        let socket = transport.socket().ok_or(Errno::NOTSOCK)?;
+        Ok(socket.try_clone_to_owned()?)
     }
 
-    fn let_go(&self, mut transport: Guard<'_>) -> Result<OwnedFd, Error> {
-        let socket = transport.socket.as_ref().ok_or(Error::Closed)?;
-        socket::set_blocking(socket, self.timeout() == Timeout::Forever)?;
-        let given = match own(transport.socket.take().ok_or(Error::Closed)?) {
-            Ok(given) => given,
-            Err((socket, error)) => {
-                transport.socket = Some(socket);
-                return Err(error);
+    fn let_go(&self, mut link: Guard<'_>) -> Result<Option<OwnedFd>, Error> {
+        let transport = link.transport.take().ok_or(Error::Closed)?;
+        match Descriptor::take(transport, self.timeout() == Timeout::Forever) {
+            Ok(given) => {
+                self.note_closed(link);
+                Ok(given)
             }
-        };
-        self.descriptor.store(-1, Ordering::Release);
-        for bell in transport.bystanders.drain(..) {
-            bell.ring();
+            Err((transport, error)) => {
+                link.transport = Some(transport);
+                Err(error)
+            }
         }
-        Ok(given)
     }
-}
-
-/// The descriptor itself; another one for the same socket while some thread waits for this one.
-pub(crate) fn own(socket: Arc<OwnedFd>) -> Result<OwnedFd, (Arc<OwnedFd>, Error)> {
-    Arc::try_unwrap(socket).or_else(|shared| match shared.try_clone() {
-        Ok(given) => Ok(given),
-        Err(error) => Err((shared, error.into())),
-    })
 }

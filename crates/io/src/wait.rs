@@ -28,9 +28,11 @@ impl<F: FnMut() -> bool> Interrupt for F {
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Interest {
-    pub(crate) read: bool,
-    pub(crate) write: bool,
+pub struct Interest {
+    /// That something can be received, the end included.
+    pub read: bool,
+    /// That something can be sent.
+    pub write: bool,
 }
 
 impl Interest {
@@ -100,7 +102,7 @@ fn poll_with(
 
 /// Wakes a thread out of poll(2). At most one byte is ever in the pipe, so ringing never blocks.
 #[derive(Debug)]
-pub(crate) struct Bell {
+pub struct Bell {
     reader: io::PipeReader,
     writer: io::PipeWriter,
     rung: AtomicBool,
@@ -129,6 +131,22 @@ impl Bell {
             // If the byte is not there yet, it is about to be.
             let _ = (&self.reader).read_exact(&mut [0]);
         }
+    }
+}
+
+impl Bell {
+    /// Waits until it is rung; `false`: `until` has come before that.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_until`].
+    pub(crate) fn wait(
+        &self,
+        until: Option<Instant>,
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<bool, Error> {
+        let mut fds = [PollFd::new(self, Interest::READ.flags())];
+        poll_until(&mut fds, until, interrupt)
     }
 }
 

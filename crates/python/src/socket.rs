@@ -84,6 +84,11 @@ impl TlsSocket {
     }
 }
 
+/// The number of a descriptor for the caller to close; -1 if there is none to give.
+fn given(descriptor: Option<OwnedFd>) -> RawFd {
+    descriptor.map_or(-1, descriptors::given)
+}
+
 #[pymethods]
 impl TlsSocket {
     /// The socket that `handle` is for; each is for one.
@@ -243,7 +248,7 @@ impl TlsSocket {
     fn _unwrap<'py>(&self, py: Python<'py>) -> PyResult<(RawFd, Bound<'py, PyBytes>)> {
         let stream = self.stream()?;
         let (descriptor, behind) = self.run(py, |signals| stream.unwrap(signals))?;
-        Ok((descriptors::given(descriptor), PyBytes::new(py, &behind)))
+        Ok((given(descriptor), PyBytes::new(py, &behind)))
     }
 
     /// Gives the descriptor away, with nothing said to the peer; -1 if it was closed before.
@@ -253,9 +258,9 @@ impl TlsSocket {
         }
         let detached = self.run(py, |_| match &self.kind {
             Kind::Stream(stream) => stream.detach(),
-            Kind::Listener(listener) => listener.detach(),
+            Kind::Listener(listener) => listener.detach().map(Some),
         });
-        detached.map(descriptors::given)
+        detached.map(given)
     }
 
     /// Whether this process was forked from the one that it belongs to.

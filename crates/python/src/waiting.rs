@@ -6,12 +6,13 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use polytls_core::Error as TlsError;
+use polytls_core::{Cause, Error as TlsError};
 use polytls_io::{Error, Interrupt, Timeout};
 use pyo3::exceptions::{
-    PyInterruptedError, PyOSError, PyOverflowError, PyTimeoutError, PyValueError,
+    PyBaseException, PyInterruptedError, PyOSError, PyOverflowError, PyTimeoutError, PyValueError,
 };
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use crate::callbacks;
 use crate::calls::{CallsOut as _, import};
@@ -135,6 +136,7 @@ fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) 
         Error::WantWrite => raised(py, implementation, &TlsError::WantWrite),
         Error::TimedOut => PyTimeoutError::new_err("timed out"),
         Error::Undelivered { .. } => PyTimeoutError::new_err(error.to_string()),
+        Error::Foreign(cause) => foreign(py, &cause).unwrap_or_else(|failed| failed),
         Error::Closed => os_error(EBADF, "the socket has been closed".to_owned()),
         Error::Inherited => raised(py, implementation, &INHERITED),
         Error::Interrupted => signals
@@ -149,6 +151,20 @@ fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) 
             None => PyOSError::new_err(error.to_string()),
         },
     }
+}
+
+/// What a stream of Python's has raised, as if it had just happened: a traceback would keep the frames of the
+/// call that it happened in.
+fn foreign(py: Python<'_>, cause: &Cause) -> PyResult<PyErr> {
+    let Some(raised) = cause.0.downcast_ref::<Py<PyBaseException>>() else {
+        return Ok(PyOSError::new_err(
+            Error::Foreign(cause.clone()).to_string(),
+        ));
+    };
+    let raised = raised.bind(py);
+    let arguments = raised.attribute("args")?.cast_into::<PyTuple>()?;
+    let made = raised.get_type().call_out(arguments, None)?;
+    Ok(PyErr::from_value(made))
 }
 
 fn strerror(py: Python<'_>, number: i32) -> PyResult<String> {

@@ -12,4 +12,5 @@ mod files;
 mod kit;
 mod modes;
 mod plain;
+mod transports;
 mod upgrading;

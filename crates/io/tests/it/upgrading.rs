@@ -46,12 +46,12 @@ fn tls_begins_and_ends_between_plaintext() {
                 let (descriptor, behind) = server.unwrap(&mut || false).unwrap();
                 assert_eq!(server.descriptor(), -1);
                 assert!(matches!(recv(&server, 1), Err(Error::Closed)));
-                (TcpStream::from(descriptor), behind)
+                (TcpStream::from(descriptor.unwrap()), behind)
             });
             let client = client_over(one);
             send_all(&client, &[round]).unwrap();
             let (descriptor, behind) = client.unwrap(&mut || false).unwrap();
-            one = descriptor.into();
+            one = descriptor.unwrap().into();
             let behind_there;
             (other, behind_there) = server.join().unwrap();
             assert!(behind.is_empty() && behind_there.is_empty());
@@ -131,7 +131,10 @@ fn what_follows_close_notify_stays_with_the_kernel_or_is_given_along() {
         peer.write_all(&goodbye).unwrap();
         let (descriptor, behind) = client.unwrap(&mut || false).unwrap();
         assert!(behind.is_empty());
-        assert_eq!(read_exactly(&mut descriptor.into(), 12), b"in the clear");
+        assert_eq!(
+            read_exactly(&mut descriptor.unwrap().into(), 12),
+            b"in the clear"
+        );
         // An earlier call had read it already.
         let (client, mut peer) = client_of_raw();
         peer.write_all(&goodbye).unwrap();
@@ -173,8 +176,8 @@ fn a_non_blocking_unwrap_is_called_until_it_is_done() {
         let (descriptor, behind) = past_wants(|| client.unwrap(&mut || false)).unwrap();
         assert!(behind.is_empty());
         let (there, _) = other.join().unwrap();
-        TcpStream::from(there).write_all(b"x").unwrap();
-        let mut here = TcpStream::from(descriptor);
+        TcpStream::from(there.unwrap()).write_all(b"x").unwrap();
+        let mut here = TcpStream::from(descriptor.unwrap());
         here.set_nonblocking(false).unwrap();
         assert_eq!(read_exactly(&mut here, 1), b"x");
     });
@@ -213,7 +216,7 @@ fn a_reader_elsewhere_sees_the_end_and_unwrapping_goes_on() {
         }
         let (descriptor, _) = unwrapping.join().unwrap();
         peer.write_all(b"x").unwrap();
-        let mut here = TcpStream::from(descriptor);
+        let mut here = TcpStream::from(descriptor.unwrap());
         assert_eq!(read_exactly(&mut here, 1), b"x");
     });
 }
@@ -224,12 +227,17 @@ fn a_descriptor_is_given_away_without_a_word() {
         let (client, mut peer) = client_of_raw();
         let number = client.descriptor();
         let descriptor = client.detach().unwrap();
-        assert_eq!(std::os::fd::AsRawFd::as_raw_fd(&descriptor), number);
+        assert_eq!(
+            std::os::fd::AsRawFd::as_raw_fd(descriptor.as_ref().unwrap()),
+            number
+        );
         assert_eq!(client.descriptor(), -1);
         assert!(matches!(client.detach(), Err(Error::Closed)));
         close(&client, false).unwrap();
         drop(client);
-        TcpStream::from(descriptor).write_all(b"plain").unwrap();
+        TcpStream::from(descriptor.unwrap())
+            .write_all(b"plain")
+            .unwrap();
         let mut said = Vec::new();
         peer.read_to_end(&mut said).unwrap();
         assert_eq!(said, b"plain");
