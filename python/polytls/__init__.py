@@ -3,7 +3,8 @@
 The public names, and nothing else; `polytls.insecure` is imported on its own.
 """
 
-from .capabilities import Capabilities
+from typing import TYPE_CHECKING
+
 from .configuration import (
     PeerVerifier,
     SessionCache,
@@ -167,3 +168,16 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .capabilities import Capabilities
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import `Capabilities` when it is asked for: the Rust core takes time to load."""
+        if name != "Capabilities":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .capabilities import Capabilities
+
+        globals()[name] = Capabilities
+        return Capabilities

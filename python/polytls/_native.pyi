@@ -1,15 +1,15 @@
 """The Rust core, as `polytls.engines` and `polytls.testing` use it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from socket import socket
 from ssl import SSLContext
-from typing import Self, TypedDict, final
+from typing import Final, Literal, Self, TypedDict, final
 
 from typing_extensions import Buffer, disjoint_base
 
 from .certificates import TrustData
-from .configuration import PeerVerifier
-from .constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
+from .configuration import PeerVerifier, TLSClientConfiguration, TLSServerConfiguration
+from .constants import CipherSuite, ClientAuthentication, NamedGroup, NextProtocol, TLSVersion
 from .identity import Signer
 from .info import CertificateInfo, ConnectionInfo
 from .interfaces import ClientContext, ServerContext
@@ -17,8 +17,10 @@ from .sessions import TLSSession
 
 __all__ = [
     "Backend",
+    "Capabilities",
     "CertificateAuthority",
     "ClientEngine",
+    "Effective",
     "ExtendedTLSBuffer",
     "Lineage",
     "Offer",
@@ -28,6 +30,7 @@ __all__ = [
     "TLSSocket",
     "backend",
     "certificates",
+    "check",
     "host_name",
     "leaf_validity",
     "private_key",
@@ -99,6 +102,78 @@ def self_signed(
     not_after: int,
     authority: bool | None,
 ) -> tuple[bytes, bytes]: ...
+def check(
+    configuration: TLSClientConfiguration | TLSServerConfiguration,
+    capabilities: Capabilities,
+    implementation: str,
+    *,
+    verification: bool = True,
+) -> Effective: ...
+
+@final
+class Capabilities:
+    trust_sources: Final[frozenset[str]]
+    certificate_sources: Final[frozenset[str]]
+    key_sources: Final[frozenset[str]]
+    versions: Final[tuple[TLSVersion, ...]]
+    cipher_suites: Final[tuple[CipherSuite | int, ...]]
+    cipher_choice: Final[Literal["exact", "families", "system"]]
+    groups: Final[tuple[NamedGroup | int, ...]]
+    client_authentication: Final[bool]
+    sni_selection: Final[bool]
+    resumption: Final[bool]
+    exporter: Final[bool]
+    channel_bindings: Final[frozenset[str]]
+    key_log: Final[bool]
+    crl: Final[bool]
+    peers: Final[bool]
+    ticket_keys: Final[bool]
+    ocsp_stapling: Final[bool]
+    client_chain_selection: Final[bool]
+    peer_verifier: Final[bool]
+    early_data: Final[bool]
+    named_sessions: Final[bool]
+    ech: Final[bool]
+    def __new__(
+        cls,
+        *,
+        trust_sources: frozenset[str],
+        certificate_sources: frozenset[str],
+        key_sources: frozenset[str],
+        versions: Sequence[TLSVersion],
+        cipher_suites: Sequence[int],
+        cipher_choice: Literal["exact", "families", "system"],
+        groups: Sequence[int],
+        client_authentication: bool,
+        sni_selection: bool,
+        resumption: bool,
+        channel_bindings: frozenset[str] | None = None,
+        exporter: bool = False,
+        key_log: bool = False,
+        crl: bool = False,
+        peers: bool = False,
+        ticket_keys: bool = False,
+        ocsp_stapling: bool = False,
+        client_chain_selection: bool = False,
+        peer_verifier: bool = False,
+        early_data: bool = False,
+        named_sessions: bool = False,
+        ech: bool = False,
+    ) -> Self: ...
+    def replace(self, **changes: object) -> Self: ...
+    def __replace__(self, **changes: object) -> Self: ...
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, object]]: ...
+
+@final
+class Effective:
+    @property
+    def versions(self) -> tuple[TLSVersion, ...]: ...
+    @property
+    def ciphers(self) -> tuple[CipherSuite | int, ...]: ...
+    @property
+    def groups(self) -> tuple[NamedGroup | int, ...]: ...
+    @property
+    def client_authentication(self) -> ClientAuthentication: ...
 
 @final
 class Backend:
@@ -107,9 +182,7 @@ class Backend:
     @property
     def version(self) -> str: ...
     @property
-    def cipher_suites(self) -> list[int]: ...
-    @property
-    def groups(self) -> list[int]: ...
+    def capabilities(self) -> Capabilities: ...
     def client(self, common: _Common, *, trust: TrustData) -> ClientEngine: ...
     def server(
         self,

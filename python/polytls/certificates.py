@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TypedDict
 
 from . import _native
-from .capabilities import refusal
+from .errors import refusal
 from .identity import PrivateKey, Signer, SigningChain, Source, TrustStore
 from .info import CertificateInfo
 

@@ -414,7 +414,7 @@ class TLSServerConfiguration(_Configuration):
 
     @property
     def client_authentication(self) -> ClientAuthentication | None:
-        """As it was given; `capabilities.effective_client_authentication` resolves None."""
+        """As it was given; `capabilities.check` tells what None comes to."""
         return self._client_authentication
 
     @property

@@ -37,6 +37,7 @@ __all__ = [
     "WantReadError",
     "WantWriteError",
     "is_retryable",
+    "refusal",
 ]
 
 
@@ -164,6 +165,13 @@ class ConfigurationError(TLSError):
         super().__init__(message)
         self.field = field
         self.implementation = implementation
+
+
+def refusal(implementation: str, field: str, message: str) -> ConfigurationError:
+    """Return the error for a parameter `field` that `implementation` cannot honour."""
+    return ConfigurationError(
+        f"{implementation}: {field}: {message}", field=field, implementation=implementation
+    )
 
 
 class VerificationFailure(Enum):

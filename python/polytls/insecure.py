@@ -15,11 +15,13 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
-from .capabilities import Capabilities
 from .configuration import TLSClientConfiguration, TLSServerConfiguration
 from .frozen import frozen
 from .interfaces import ClientContext, ServerContext, TLSImplementation
 from .values import instance_of
+
+if TYPE_CHECKING:
+    from .capabilities import Capabilities
 
 __all__ = [
     "InsecureClientContext",

@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from .arguments import DEFAULT, seconds_of
-from .capabilities import refusal
 from .certificates import contents_of, leaf_validity
 from .configuration import TLSServerConfiguration, with_sources
-from .errors import ConfigurationError
+from .errors import ConfigurationError, refusal
 from .identity import SigningChain, Source, map_sources
 from .interfaces import (
     ServerContext,

@@ -45,7 +45,6 @@ from polytls import (
     WantWriteError,
     key_log_from_environment,
 )
-from polytls.capabilities import effective_client_authentication
 from polytls.engines.rustls import INSECURE_IMPLEMENTATION as RUSTLS
 from polytls.insecure import InsecureConfiguration, SecurityWarning
 from polytls.names import resolve
@@ -319,10 +318,15 @@ class _AnyClient(Server):
     unverified = _AnyServer.unverified
 
     def make_inner(self, configuration: Any) -> Any:
-        asked = effective_client_authentication(configuration)
+        asked = _asked_of_clients(configuration)
         if asked is ClientAuthentication.NONE:
             return RUSTLS.server_context(configuration)
         return super().make_inner(configuration)
+
+
+def _asked_of_clients(configuration: Any) -> ClientAuthentication:
+    by_default = ClientAuthentication.REQUIRED if configuration.trust_store else None
+    return configuration.client_authentication or by_default or ClientAuthentication.NONE
 
 
 def _common_names(certificate: bytes) -> list[bytes]:
@@ -700,7 +704,7 @@ BLAMES_THE_CERTIFICATE: Final = Faulty(
 
 class _Lenient(Server):
     def changed(self, configuration: Any) -> Any:
-        if effective_client_authentication(configuration) is ClientAuthentication.REQUIRED:
+        if _asked_of_clients(configuration) is ClientAuthentication.REQUIRED:
             return configuration.replace(client_authentication=ClientAuthentication.OPTIONAL)
         return configuration
 
@@ -708,7 +712,7 @@ class _Lenient(Server):
 class _AsksOnlyOnce(Buffer):
     def do_handshake(self) -> None:
         self.inner.do_handshake()
-        asked = effective_client_authentication(self.context.configuration)
+        asked = _asked_of_clients(self.context.configuration)
         if (
             asked is ClientAuthentication.REQUIRED
             and self.inner.getpeercert() is None
@@ -1541,7 +1545,7 @@ CLAIMS_WHAT_IT_REFUSES: Final = Faulty(
 CLAIMS_MORE_THAN_IT_SAYS: Final = Faulty(
     "has connections with early data, and capabilities without",
     "test_claims::test_a_connection_offers_what_the_capabilities_say",
-    capabilities=replace(RUSTLS.capabilities, early_data=False),
+    capabilities=RUSTLS.capabilities.replace(early_data=False),
 )
 IGNORES_THE_EXPORTERS_CONTEXT: Final = Faulty(
     "exports the same whatever the context",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,7 @@ from polytls import (
     TLSVersion,
     TrustStore,
 )
-from polytls.capabilities import (
-    check,
-    effective_ciphers,
-    effective_client_authentication,
-    effective_groups,
-    effective_versions,
-)
+from polytls.capabilities import check
 
 Configuration = TLSClientConfiguration | TLSServerConfiguration
 
@@ -66,7 +61,7 @@ STORE = TrustStore.from_buffer(b"root")
 
 
 def library(**changes: Any) -> Capabilities:
-    return dataclasses.replace(LIBRARY, **changes)
+    return LIBRARY.replace(**changes)
 
 
 def client(**given: Any) -> TLSClientConfiguration:
@@ -342,21 +337,17 @@ def test_without_verification_no_trust_is_demanded() -> None:
         ({"ciphers": [SUITE_12, SUITE_13]}, {}, (V12, V13)),
         ({"ciphers": [0x00C6]}, {"cipher_suites": (0x00C6,)}, (V13,)),
         ({}, {"cipher_suites": (), "cipher_choice": "system"}, (V12, V13)),
-        ({"lowest_supported_version": V13, "ciphers": [SUITE_12]}, {}, ()),
-        ({"highest_supported_version": LOWEST}, {}, ()),
         ({"groups": [HYBRID]}, {"groups": (HYBRID,)}, (V13,)),
         ({"groups": [HYBRID, "x25519"]}, {"groups": (HYBRID, 29)}, (V12, V13)),
         ({"groups": [HYBRID, "x25519"]}, {"groups": (HYBRID,)}, (V13,)),
         ({"groups": [0xFE00]}, {"groups": (0xFE00,)}, (V12, V13)),
-        ({"groups": [HYBRID], "highest_supported_version": V12}, {"groups": (HYBRID,)}, ()),
-        ({"groups": [HYBRID], "ciphers": [SUITE_12]}, {"groups": (HYBRID,)}, ()),
         ({}, {"groups": (HYBRID,)}, (V12, V13)),
     ],
 )
 def test_the_versions_that_are_left(
     given: dict[str, Any], changes: dict[str, Any], expected: tuple[TLSVersion, ...]
 ) -> None:
-    assert effective_versions(client(**given), library(**changes)) == expected
+    assert check(client(**given), library(**changes), "shelf").versions == expected
 
 
 @pytest.mark.parametrize(
@@ -365,13 +356,12 @@ def test_the_versions_that_are_left(
         (None, LIBRARY.cipher_suites),
         ([SUITE_12, SUITE_13], (SUITE_12, SUITE_13)),
         ([0xC030, ABSENT_13, SUITE_13, 0xC030], (0xC030, SUITE_13)),
-        ([ABSENT_12], ()),
     ],
 )
 def test_the_ciphers_that_are_left_keep_the_order_asked_for(
     ciphers: list[int] | None, expected: tuple[int, ...]
 ) -> None:
-    left = effective_ciphers(client(ciphers=ciphers), LIBRARY)
+    left = check(client(ciphers=ciphers), LIBRARY, "shelf").ciphers
     assert left == expected
     assert all(isinstance(suite, CipherSuite) for suite in left)
 
@@ -398,8 +388,16 @@ def test_what_narrows_trust_is_not_ignored_where_verification_is_switched_off(
 
 
 def test_a_suite_without_a_name_stays_a_number() -> None:
-    left = effective_ciphers(client(ciphers=[ABSENT_12]), library(cipher_suites=(ABSENT_12,)))
+    capabilities = library(cipher_suites=(ABSENT_12,))
+    left = check(client(ciphers=[ABSENT_12]), capabilities, "shelf").ciphers
     assert [type(suite) for suite in left] == [int]
+
+
+def test_suites_and_groups_of_no_version_in_range_are_left_out() -> None:
+    left = check(client(highest_supported_version=V12), LIBRARY, "shelf")
+    assert left.versions == (V12,)
+    assert left.ciphers == (SUITE_12, 0xC030)
+    assert left.groups == (NamedGroup.x25519, NamedGroup.secp256r1)
 
 
 @pytest.mark.parametrize(
@@ -407,13 +405,12 @@ def test_a_suite_without_a_name_stays_a_number() -> None:
     [
         (None, LIBRARY.groups),
         (["P-256", "x448", "x25519"], (NamedGroup.secp256r1, NamedGroup.x25519)),
-        ([0xFE00], ()),
     ],
 )
 def test_the_groups_that_are_left_keep_the_order_asked_for(
     groups: list[str] | None, expected: tuple[int, ...]
 ) -> None:
-    assert effective_groups(client(groups=groups), LIBRARY) == expected
+    assert check(client(groups=groups), LIBRARY, "shelf").groups == expected
 
 
 @pytest.mark.parametrize(
@@ -430,7 +427,9 @@ def test_clients_are_asked_for_a_certificate_by_default_if_there_is_a_trust_stor
     asked: ClientAuthentication | None, store: TrustStore | None, expected: ClientAuthentication
 ) -> None:
     configuration = server(client_authentication=asked, trust_store=store)
-    assert effective_client_authentication(configuration) is expected
+    # Without verification there is nothing to demand a store for.
+    left = check(configuration, LIBRARY, "shelf", verification=False)
+    assert left.client_authentication is expected
 
 
 numbers = st.integers(-1, 70000) | st.sampled_from(LIBRARY.cipher_suites)
@@ -449,16 +448,16 @@ def test_what_passes_leaves_a_version_and_a_suite_and_what_leaves_none_is_refuse
     versions: tuple[TLSVersion, ...],
 ) -> None:
     configuration = TLSClientConfiguration(None, ciphers, None, lowest, highest)
-    capabilities = library(versions=versions)
-    left = effective_versions(configuration, capabilities)
     try:
-        check(configuration, capabilities, "shelf")
+        left = check(configuration, library(versions=versions), "shelf")
     except ConfigurationError:
-        numeric = all(0 <= number <= 0xFFFF for number in ciphers or ())
-        assert not left or not numeric
+        # What passes with these versions and suites is in the tables above.
+        assert ciphers is not None or lowest is not None or highest is not None
     else:
-        assert left
-        assert effective_ciphers(configuration, capabilities)
+        assert left.versions
+        assert set(left.versions) <= set(versions)
+        served = {V13 if suite >> 8 == 0x13 else V12 for suite in left.ciphers}
+        assert served == set(left.versions)
 
 
 def test_a_record_with_a_source_that_does_not_exist_is_refused() -> None:
@@ -468,12 +467,56 @@ def test_a_record_with_a_source_that_does_not_exist_is_refused() -> None:
         library(channel_bindings=frozenset({"tls-unique"}))
     with pytest.raises(ValueError, match=r"^key_sources: no such source: system$"):
         library(key_sources=frozenset({"system"}))
+    with pytest.raises(ValueError, match=r"^cipher_choice: no such choice: any; there are exact,"):
+        library(cipher_choice="any")
+    with pytest.raises(ValueError, match=r"^versions: name the versions; MINIMUM_SUPPORTED"):
+        library(versions=(LOWEST,))
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("trust_sources", 1),
+        ("trust_sources", frozenset({1})),
+        ("versions", ("TLSv1.2",)),
+        ("cipher_suites", (65536,)),
+        ("groups", ("x25519",)),
+        ("cipher_choice", None),
+        ("resumption", "yes"),
+    ],
+)
+def test_a_record_of_a_wrong_type_is_refused_by_name(field: str, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=rf"^{field} must be "):
+        library(**{field: wrong})
+
+
+def test_a_record_has_no_other_fields_and_lacks_none() -> None:
+    with pytest.raises(TypeError, match="nothing_of_the_kind"):
+        library(nothing_of_the_kind=True)
+    with pytest.raises(TypeError, match="trust_sources"):
+        Capabilities()  # type: ignore[call-arg]
 
 
 def test_a_record_is_frozen_and_compared_by_value() -> None:
     assert library() == LIBRARY
     assert hash(library()) == hash(LIBRARY)
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    assert library(resumption=False) != LIBRARY
+    with pytest.raises(AttributeError):
         LIBRARY.resumption = False  # type: ignore[misc]
     later = ("exporter", "key_log", "crl", "early_data", "ech")
     assert not any(getattr(LIBRARY, name) for name in later)
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))]
+)
+def test_a_record_can_be_copied_and_pickled(again: Any) -> None:
+    record = library(exporter=True, channel_bindings=frozenset({"tls-exporter"}))
+    assert again(record) == record
+
+
+def test_a_record_shows_its_fields() -> None:
+    shown = repr(LIBRARY)
+    assert shown.startswith("Capabilities(trust_sources=frozenset({")
+    assert "versions=(<TLSVersion.TLSv1_2" in shown
+    assert shown.endswith("ech=False)")

@@ -1,15 +1,765 @@
-//! What a TLS library can do, so that everything else can be refused by name.
+//! What a TLS library can do, and the one judge of whether a configuration asks for more.
+//!
+//! [`Capabilities::check`] compares what is wished for with what there is, and tells what it comes to, so
+//! that the same wish gets the same answer, in the same words, from every library. Nothing here opens a file
+//! or reads a certificate: that is for the engine. What a record cannot express, a library refuses by
+//! itself, with [`Error::configuration`].
 
-use crate::config::Version;
+use std::collections::BTreeSet;
 
-/// One library's abilities. Where a file or a buffer comes from is the caller's business; what
-/// stands here is what the library itself decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use crate::backend::Effective;
+use crate::config::{ClientAuthentication, Version};
+use crate::error::Error;
+use crate::names::{self, CIPHER_SUITES, GROUPS, group_serves, version_of_suite};
+
+/// Where certificates, keys and trust come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// Bytes.
+    Buffer,
+    /// A file, by its path.
+    File,
+    /// An identifier that only the library understands.
+    Id,
+    /// Pinned certificates and keys, in place of a trust store.
+    Pins,
+    /// What signs with a key that is elsewhere.
+    Signer,
+    /// The operating system's trust store.
+    System,
+}
+
+impl Source {
+    /// All of them, by name.
+    pub const ALL: [Self; 6] = [
+        Self::Buffer,
+        Self::File,
+        Self::Id,
+        Self::Pins,
+        Self::Signer,
+        Self::System,
+    ];
+
+    /// Its name in capabilities.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Buffer => "buffer",
+            Self::File => "file",
+            Self::Id => "id",
+            Self::Pins => "pins",
+            Self::Signer => "signer",
+            Self::System => "system",
+        }
+    }
+
+    const fn in_words(self) -> &'static str {
+        match self {
+            Self::Buffer => "a buffer",
+            Self::File => "a file",
+            Self::Id => "an id",
+            Self::Pins => "pins",
+            Self::Signer => "a signer",
+            Self::System => "the system",
+        }
+    }
+}
+
+/// How cipher suites can be chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CipherChoice {
+    /// Any list of suites.
+    #[default]
+    Exact,
+    /// By algorithm only: a list that cannot be expressed so is refused when an engine is made.
+    Families,
+    /// Not at all.
+    System,
+}
+
+/// A channel binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChannelBinding {
+    /// `tls-exporter` (RFC 9266).
+    TlsExporter,
+    /// `tls-server-end-point` (RFC 5929 section 4).
+    TlsServerEndPoint,
+}
+
+impl ChannelBinding {
+    /// All of them, by name.
+    pub const ALL: [Self; 2] = [Self::TlsExporter, Self::TlsServerEndPoint];
+
+    /// Its registered name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TlsExporter => "tls-exporter",
+            Self::TlsServerEndPoint => "tls-server-end-point",
+        }
+    }
+}
+
+/// What a library can do on this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Capabilities {
-    /// Versions it speaks.
+    /// Where trust can come from.
+    pub trust_sources: BTreeSet<Source>,
+    /// Where certificates can come from.
+    pub certificate_sources: BTreeSet<Source>,
+    /// Where private keys can come from.
+    pub key_sources: BTreeSet<Source>,
+    /// The versions it speaks, the lowest first.
     pub versions: Vec<Version>,
     /// Cipher suites by IANA number, in its own order of preference.
     pub cipher_suites: Vec<u16>,
-    /// Key exchange groups by IANA number, those it offers by default first.
+    /// How suites can be chosen.
+    pub cipher_choice: CipherChoice,
+    /// Key exchange groups by IANA number, those it offers by default first; none if they cannot be chosen.
     pub groups: Vec<u16>,
+    /// Whether servers can ask for a certificate, and clients present one.
+    pub client_authentication: bool,
+    /// Whether a server can choose between several chains by the name asked for (RFC 6066 section 3).
+    pub sni_selection: bool,
+    /// Whether sessions can be resumed. No resumption is honoured in any case.
+    pub resumption: bool,
+    /// Whether keying material can be exported (RFC 8446 section 7.5).
+    pub exporter: bool,
+    /// The channel bindings there are.
+    pub channel_bindings: BTreeSet<ChannelBinding>,
+    /// Whether secrets can be logged for debugging (the NSS key log format).
+    pub key_log: bool,
+    /// Whether certificate revocation lists are honoured (RFC 5280 section 5).
+    pub crl: bool,
+    /// Whether leaves can be accepted by themselves.
+    pub peers: bool,
+    /// Whether servers can be given the keys of their tickets (RFC 5077).
+    pub ticket_keys: bool,
+    /// Whether servers can pass on what issuers say of revocation (RFC 6066 section 8).
+    pub ocsp_stapling: bool,
+    /// Whether clients can choose between several chains.
+    pub client_chain_selection: bool,
+    /// Whether custom verification of the peer is possible.
+    pub peer_verifier: bool,
+    /// Whether early data can be sent and received (RFC 8446 section 2.3).
+    pub early_data: bool,
+    /// Whether a connection's session can be named for another to resume.
+    pub named_sessions: bool,
+    /// Whether Encrypted Client Hello is available.
+    pub ech: bool,
+}
+
+/// An end of a range of versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The lowest version that the library has.
+    Minimum,
+    /// This one.
+    Exactly(Version),
+    /// The highest version that the library has.
+    Maximum,
+}
+
+impl Bound {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Minimum => "MINIMUM_SUPPORTED",
+            Self::Exactly(version) => version.name(),
+            Self::Maximum => "MAXIMUM_SUPPORTED",
+        }
+    }
+}
+
+/// A certificate, a key, a list or a store, before it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// What it comes from.
+    pub source: Source,
+    /// Whether that is there, but empty: no bytes, a path of no characters.
+    pub is_empty: bool,
+}
+
+/// A chain and its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChainWishes {
+    /// Leaf first.
+    pub certificates: Vec<Origin>,
+    /// `None`: it is with the leaf.
+    pub key: Option<Origin>,
+    /// Whether something is to be stapled to it.
+    pub ocsp_response: bool,
+}
+
+/// Whom to trust.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustWishes {
+    /// The store.
+    pub store: Origin,
+    /// Certificates that are trusted beside it.
+    pub extra: Vec<Origin>,
+    /// Leaves that are accepted by themselves.
+    pub peers: Vec<Origin>,
+    /// Pinned certificates.
+    pub pinned: Vec<Origin>,
+    /// Revocation lists.
+    pub crls: Vec<Origin>,
+}
+
+/// What only one side can wish for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SideWishes {
+    /// A client's.
+    Client {
+        /// What it presents if it is asked.
+        certificate_chain: Option<ChainWishes>,
+        /// What it presents instead where that suits the server better.
+        alternative_chains: Vec<ChainWishes>,
+    },
+    /// A server's.
+    Server {
+        /// One for each identity.
+        certificate_chain: Vec<ChainWishes>,
+        /// `None`: required if there is a trust store.
+        client_authentication: Option<ClientAuthentication>,
+        /// Whether it is given keys for its tickets.
+        ticket_keys: bool,
+    },
+}
+
+/// What a configuration asks for, as far as it is known without opening a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// The lowest version; `None`: the library's.
+    pub lowest_supported_version: Option<Bound>,
+    /// The highest version; `None`: the library's.
+    pub highest_supported_version: Option<Bound>,
+    /// Cipher suites by IANA number; `None`: the library's own choice.
+    pub ciphers: Option<Vec<u16>>,
+    /// Key exchange groups by IANA number, likewise.
+    pub groups: Option<Vec<u16>>,
+    /// The names of application protocols.
+    pub inner_protocols: Vec<Vec<u8>>,
+    /// How many sessions to remember; `None`: no resumption.
+    pub sessions: Option<i64>,
+    /// Whether secrets are logged.
+    pub key_log: bool,
+    /// Whether the caller has a say in the verdict.
+    pub peer_verifier: bool,
+    /// Whether data may go before the handshake is complete.
+    pub early_data: bool,
+    /// `None`: the system's on a client, nothing on a server.
+    pub trust_store: Option<TrustWishes>,
+    /// Whether the peer's certificate is verified at all.
+    pub verifies: bool,
+    /// What only this side can wish for.
+    pub side: SideWishes,
+}
+
+/// The versions that can be negotiated, the lowest first.
+const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
+
+/// Bytes of a protocol's name (RFC 7301 section 3.1), and of the whole extension, which begins with the two
+/// bytes that count the list (RFC 8446 section 4.2).
+const LONGEST_PROTOCOL: usize = 255;
+const LONGEST_EXTENSION: usize = 0xffff;
+
+/// Peers that a session cache may remember: a guard against numbers that were meant for bytes.
+const LARGEST_CACHE: i64 = 1_000_000;
+
+fn refuse<T>(field: &'static str, message: impl Into<String>) -> Result<T, Error> {
+    Err(Error::configuration(field, message))
+}
+
+/// What is asked of a server's clients: a certificate by default if it has a trust store.
+#[must_use]
+pub fn client_authentication(
+    asked: Option<ClientAuthentication>,
+    has_trust_store: bool,
+) -> ClientAuthentication {
+    asked.unwrap_or(if has_trust_store {
+        ClientAuthentication::Required
+    } else {
+        ClientAuthentication::None
+    })
+}
+
+impl Capabilities {
+    /// What `wishes` come to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] with the first field that this library cannot honour.
+    pub fn check(&self, wishes: &Wishes) -> Result<Effective, Error> {
+        let versions = self.versions_in_range(wishes)?;
+        let effective = self.negotiable(
+            &versions,
+            wishes.ciphers.as_deref(),
+            wishes.groups.as_deref(),
+        )?;
+        check_protocols(&wishes.inner_protocols)?;
+        self.check_sessions(wishes)?;
+        if wishes.key_log && !self.key_log {
+            return refuse(
+                "key_log",
+                "the library does not give its secrets away; leave it None",
+            );
+        }
+        if wishes.early_data {
+            self.check_early_data(wishes)?;
+        }
+        self.check_chains(&wishes.side)?;
+        self.check_trust(wishes)?;
+        if wishes.peer_verifier && !self.peer_verifier {
+            return refuse(
+                "peer_verifier",
+                "the library lets nobody have a say; leave it None",
+            );
+        }
+        Ok(effective)
+    }
+
+    /// What can be negotiated in `versions` with these suites and groups; `None`: all of the library's.
+    ///
+    /// Lists are upper bounds: what the library does not have narrows them. A version needs a suite and a
+    /// group, and a suite or group a version, so each narrows the others.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] with the field that leaves nothing.
+    pub fn negotiable(
+        &self,
+        versions: &[Version],
+        ciphers: Option<&[u16]>,
+        groups: Option<&[u16]>,
+    ) -> Result<Effective, Error> {
+        let mut suites = self.cipher_suites.clone();
+        let mut left: Vec<Version> = VERSIONS
+            .into_iter()
+            .filter(|version| versions.contains(version))
+            .collect();
+        if let Some(asked) = ciphers {
+            let field = "ciphers";
+            if self.cipher_choice == CipherChoice::System {
+                return refuse(field, "the system chooses the suites; leave it None");
+            }
+            suites = chosen(field, asked, &self.cipher_suites)?;
+            if suites.is_empty() {
+                let names = names_of(CIPHER_SUITES, &self.cipher_suites);
+                return refuse(
+                    field,
+                    format!("the library has none of these suites; it has {names}"),
+                );
+            }
+            let wanted = listed(left.iter().map(|version| version.name()), "or");
+            left.retain(|version| {
+                let mut suites = suites.iter();
+                suites.any(|suite| version_of_suite(*suite) == *version)
+            });
+            if left.is_empty() {
+                return refuse(
+                    field,
+                    format!(
+                        "none of these suites serves {wanted}; add suites of that version, or widen \
+                         the range of versions"
+                    ),
+                );
+            }
+        }
+        let mut exchanges = self.groups.clone();
+        if let Some(asked) = groups {
+            let field = "groups";
+            if self.groups.is_empty() {
+                return refuse(
+                    field,
+                    "the library's groups cannot be chosen; leave it None",
+                );
+            }
+            exchanges = chosen(field, asked, &self.groups)?;
+            if exchanges.is_empty() {
+                let names = names_of(GROUPS, &self.groups);
+                return refuse(
+                    field,
+                    format!("the library has none of these groups; it has {names}"),
+                );
+            }
+            left.retain(|version| {
+                let mut groups = exchanges.iter();
+                groups.any(|group| group_serves(*group, *version))
+            });
+            if left.is_empty() {
+                return refuse(
+                    field,
+                    "these groups are of TLS 1.3 only; add one for TLS 1.2, or allow TLS 1.3",
+                );
+            }
+        }
+        suites.retain(|suite| left.contains(&version_of_suite(*suite)));
+        exchanges.retain(|group| left.iter().any(|version| group_serves(*group, *version)));
+        Ok(Effective {
+            versions: left,
+            cipher_suites: suites,
+            groups: exchanges,
+        })
+    }
+
+    fn versions_in_range(&self, wishes: &Wishes) -> Result<Vec<Version>, Error> {
+        let (lowest, highest) = (
+            wishes.lowest_supported_version,
+            wishes.highest_supported_version,
+        );
+        let own_highest = self.versions.iter().max().copied();
+        let low = match lowest {
+            None | Some(Bound::Minimum) => Version::Tls12,
+            Some(Bound::Exactly(version)) => version,
+            Some(Bound::Maximum) => own_highest.unwrap_or(Version::Tls12),
+        };
+        let high = match highest {
+            // It would change with the library, silently.
+            Some(Bound::Minimum) => {
+                return refuse(
+                    "highest_supported_version",
+                    "MINIMUM_SUPPORTED is no upper end; name a version, or leave it None",
+                );
+            }
+            None | Some(Bound::Maximum) => Version::Tls13,
+            Some(Bound::Exactly(version)) => version,
+        };
+        if let (Some(lowest), Some(highest)) = (lowest, highest)
+            && low > high
+        {
+            return refuse(
+                "lowest_supported_version",
+                format!(
+                    "{} is above highest_supported_version, {}; exchange them, or leave one None",
+                    lowest.name(),
+                    highest.name()
+                ),
+            );
+        }
+        let versions: Vec<Version> = VERSIONS
+            .into_iter()
+            .filter(|version| (low..=high).contains(version) && self.versions.contains(version))
+            .collect();
+        if versions.is_empty() {
+            // One of two versions is missing: the end that insists on it is the one at fault.
+            let field = if high == Version::Tls12 {
+                "highest_supported_version"
+            } else {
+                "lowest_supported_version"
+            };
+            let has = listed(self.versions.iter().map(|version| version.name()), "and");
+            return refuse(
+                field,
+                format!("no version is left in this range; the library has {has}"),
+            );
+        }
+        Ok(versions)
+    }
+
+    fn check_sessions(&self, wishes: &Wishes) -> Result<(), Error> {
+        if let Some(capacity) = wishes.sessions
+            && !(1..=LARGEST_CACHE).contains(&capacity)
+        {
+            return refuse(
+                "sessions",
+                format!(
+                    "a capacity of {capacity} is not within 1 to {LARGEST_CACHE}; sessions=None \
+                     switches resumption off"
+                ),
+            );
+        }
+        let field = "ticket_keys";
+        match wishes.side {
+            SideWishes::Server {
+                ticket_keys: true, ..
+            } if !self.ticket_keys => refuse(
+                field,
+                "the library makes its ticket keys itself; leave it None",
+            ),
+            SideWishes::Server {
+                ticket_keys: true, ..
+            } if wishes.sessions.is_none() => refuse(
+                field,
+                "sessions=None switches resumption off; leave one of them out",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_early_data(&self, wishes: &Wishes) -> Result<(), Error> {
+        let field = "early_data";
+        if !self.early_data {
+            return refuse(
+                field,
+                "data that can be replayed is not sent or taken; leave it False",
+            );
+        }
+        if wishes.sessions.is_none() {
+            return refuse(
+                field,
+                "it takes a session to resume; sessions=None switches that off",
+            );
+        }
+        match &wishes.side {
+            SideWishes::Client { .. } if wishes.peer_verifier => refuse(
+                field,
+                "it would leave before the peer_verifier is asked; leave one out",
+            ),
+            SideWishes::Server {
+                ticket_keys: true, ..
+            } => refuse(
+                field,
+                "each session must be good for once, which ticket_keys cannot see to: whoever has \
+                 them accepts a replay; give one of them",
+            ),
+            SideWishes::Server {
+                client_authentication: asked,
+                ..
+            } if client_authentication(*asked, wishes.trust_store.is_some())
+                != ClientAuthentication::None =>
+            {
+                refuse(
+                    field,
+                    "it would be taken before the client is known; set client_authentication to NONE",
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_chains(&self, side: &SideWishes) -> Result<(), Error> {
+        let field = "certificate_chain";
+        let chains: Vec<&ChainWishes> = match side {
+            SideWishes::Server {
+                certificate_chain, ..
+            } => {
+                if certificate_chain.is_empty() {
+                    return refuse(field, "a server needs at least one SigningChain");
+                }
+                if certificate_chain.len() > 1 && !self.sni_selection {
+                    return refuse(
+                        field,
+                        "the library cannot choose between chains by name; give one",
+                    );
+                }
+                certificate_chain.iter().collect()
+            }
+            SideWishes::Client {
+                certificate_chain: None,
+                alternative_chains,
+            } => {
+                if !alternative_chains.is_empty() {
+                    return refuse(
+                        "alternative_chains",
+                        "there is no certificate_chain that these are besides",
+                    );
+                }
+                return Ok(());
+            }
+            SideWishes::Client {
+                certificate_chain: Some(first),
+                alternative_chains,
+            } => {
+                if !self.client_authentication {
+                    return refuse(
+                        field,
+                        "the library has no client authentication; leave it None",
+                    );
+                }
+                if !alternative_chains.is_empty() && !self.client_chain_selection {
+                    return refuse(
+                        "alternative_chains",
+                        "the library cannot choose between chains; leave it empty",
+                    );
+                }
+                std::iter::once(first).chain(alternative_chains).collect()
+            }
+        };
+        for chain in chains {
+            if chain.ocsp_response && !self.ocsp_stapling {
+                return refuse(
+                    field,
+                    "the library cannot staple an ocsp_response; leave it None",
+                );
+            }
+            check_origins(
+                field,
+                "a certificate",
+                &chain.certificates,
+                &self.certificate_sources,
+            )?;
+            check_origins(
+                field,
+                "a private key",
+                chain.key.as_slice(),
+                &self.key_sources,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn check_trust(&self, wishes: &Wishes) -> Result<(), Error> {
+        let field = "trust_store";
+        if let Some(store) = &wishes.trust_store {
+            self.check_store(store)?;
+            let narrows = store.store.source == Source::Pins
+                || !store.peers.is_empty()
+                || !store.crls.is_empty();
+            if !wishes.verifies && narrows {
+                return refuse(
+                    field,
+                    "verification is switched off, so pins, peers and crls mean nothing; leave them \
+                     out",
+                );
+            }
+        }
+        let has_store = wishes.trust_store.is_some();
+        match &wishes.side {
+            SideWishes::Server {
+                client_authentication: asked,
+                ..
+            } => {
+                let asked = client_authentication(*asked, has_store);
+                if asked == ClientAuthentication::None {
+                    return Ok(());
+                }
+                if !self.client_authentication {
+                    return refuse(
+                        "client_authentication",
+                        "the library has no client authentication; set it to NONE",
+                    );
+                }
+                if !has_store && wishes.verifies {
+                    return refuse(
+                        field,
+                        format!(
+                            "client_authentication is {}, but there is nothing to verify clients by; \
+                             give a TrustStore",
+                            asked.name()
+                        ),
+                    );
+                }
+            }
+            SideWishes::Client { .. } => {
+                if !has_store && wishes.verifies && !self.trust_sources.contains(&Source::System) {
+                    return refuse(
+                        field,
+                        "the library cannot use the system's trust; give a TrustStore",
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_store(&self, store: &TrustWishes) -> Result<(), Error> {
+        let field = "trust_store";
+        check_origins(field, "a trust store", &[store.store], &self.trust_sources)?;
+        if !store.peers.is_empty() && !self.peers {
+            return refuse(
+                field,
+                "the library accepts no leaves by themselves; leave peers out",
+            );
+        }
+        for certificates in [&store.extra, &store.peers, &store.pinned] {
+            check_origins(
+                field,
+                "a certificate",
+                certificates,
+                &self.certificate_sources,
+            )?;
+        }
+        if !store.crls.is_empty() && !self.crl {
+            return refuse(
+                field,
+                "the library takes no revocation lists; leave crls out",
+            );
+        }
+        check_origins(
+            field,
+            "a revocation list",
+            &store.crls,
+            &self.certificate_sources,
+        )
+    }
+}
+
+/// Those of `asked` that are `available`, in the order asked for, each once.
+fn chosen(field: &'static str, asked: &[u16], available: &[u16]) -> Result<Vec<u16>, Error> {
+    if asked.is_empty() {
+        return refuse(
+            field,
+            "the list is empty; leave it None for the library's own choice",
+        );
+    }
+    let mut left: Vec<u16> = Vec::new();
+    for number in asked {
+        if available.contains(number) && !left.contains(number) {
+            left.push(*number);
+        }
+    }
+    Ok(left)
+}
+
+fn check_protocols(protocols: &[Vec<u8>]) -> Result<(), Error> {
+    let field = "inner_protocols";
+    let mut total = 2;
+    for name in protocols {
+        if !(1..=LONGEST_PROTOCOL).contains(&name.len()) {
+            return refuse(
+                field,
+                format!(
+                    "a name of {} bytes; 1 to {LONGEST_PROTOCOL} are allowed (RFC 7301 3.1)",
+                    name.len()
+                ),
+            );
+        }
+        total += 1 + name.len();
+    }
+    if total > LONGEST_EXTENSION {
+        return refuse(
+            field,
+            format!("the names take {total} bytes together; {LONGEST_EXTENSION} is the most"),
+        );
+    }
+    Ok(())
+}
+
+fn check_origins(
+    field: &'static str,
+    what: &str,
+    items: &[Origin],
+    supported: &BTreeSet<Source>,
+) -> Result<(), Error> {
+    for Origin { source, is_empty } in items {
+        let from = source.in_words();
+        if !supported.contains(source) {
+            let others = listed(supported.iter().map(|other| other.in_words()), "or");
+            return refuse(
+                field,
+                format!("{what} cannot come from {from}, only from {others}"),
+            );
+        }
+        if *is_empty {
+            return refuse(field, format!("{what} comes from {from} that is empty"));
+        }
+    }
+    Ok(())
+}
+
+fn names_of(table: &[(u16, &'static str)], numbers: &[u16]) -> String {
+    let names = numbers
+        .iter()
+        .map(|number| names::name_or_number(table, *number));
+    listed(names, "and")
+}
+
+/// A list in words: «a, b and c».
+fn listed(names: impl IntoIterator<Item = impl Into<String>>, last: &str) -> String {
+    let mut names: Vec<String> = names.into_iter().map(Into::into).collect();
+    match names.pop() {
+        None => "nothing".to_owned(),
+        Some(only) if names.is_empty() => only,
+        Some(end) => format!("{} {last} {end}", names.join(", ")),
+    }
 }

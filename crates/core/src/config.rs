@@ -39,6 +39,15 @@ impl Version {
             _ => None,
         }
     }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tls12 => "TLSv1.2",
+            Self::Tls13 => "TLSv1.3",
+        }
+    }
 }
 
 /// What client and server configurations have in common.
@@ -272,6 +281,18 @@ pub enum ClientAuthentication {
     Optional,
     /// It does, and refuses a client without.
     Required,
+}
+
+impl ClientAuthentication {
+    /// The name of the member in the public enumeration of the same name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Optional => "OPTIONAL",
+            Self::Required => "REQUIRED",
+        }
+    }
 }
 
 /// A client's configuration.

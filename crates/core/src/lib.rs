@@ -28,6 +28,7 @@ mod host;
 mod lineage;
 mod lock;
 mod memory;
+pub mod names;
 pub mod pem;
 mod plaintext;
 mod record;

@@ -9,6 +9,7 @@ use pyo3::exceptions::{PyImportError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::callbacks::Callbacks;
+use crate::capabilities::Capabilities;
 use crate::configuration::{self, CommonData, SharedKeys, TrustData};
 use crate::engine::{ClientEngine, ServerEngine};
 use crate::errors::raised;
@@ -66,16 +67,10 @@ impl Backend {
         self.0.version()
     }
 
-    /// Cipher suites by IANA number, in the library's order.
+    /// What it can do on this machine.
     #[getter]
-    fn cipher_suites(&self) -> Vec<u16> {
-        self.0.capabilities().cipher_suites
-    }
-
-    /// Key exchange groups by IANA number, in the library's order.
-    #[getter]
-    fn groups(&self) -> Vec<u16> {
-        self.0.capabilities().groups
+    fn capabilities(&self) -> Capabilities {
+        Capabilities(self.0.capabilities())
     }
 
     /// An engine for client connections. `trust`: what servers are verified by.

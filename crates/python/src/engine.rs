@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use polytls_core::{Connection, Effective, HostName, Parameters, Role, Statistics};
+use polytls_core::{Connection, HostName, Parameters, Role, Statistics};
 use polytls_io::ListenerSettings;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::PyVisit;
@@ -18,22 +18,6 @@ use crate::errors::raised;
 use crate::handle::{self, SocketHandle};
 use crate::lineage::{Lineage, Offer};
 use crate::{info, names};
-
-fn suites<'py>(py: Python<'py>, effective: &Effective) -> PyResult<Bound<'py, PyTuple>> {
-    let suites = effective.cipher_suites.iter();
-    let suites: Vec<_> = suites
-        .map(|suite| info::suite(py, *suite))
-        .collect::<PyResult<_>>()?;
-    PyTuple::new(py, suites)
-}
-
-fn groups<'py>(py: Python<'py>, effective: &Effective) -> PyResult<Bound<'py, PyTuple>> {
-    let groups = effective.groups.iter();
-    let groups: Vec<_> = groups
-        .map(|group| info::group(py, *group))
-        .collect::<PyResult<_>>()?;
-    PyTuple::new(py, groups)
-}
 
 fn counts<'py>(py: Python<'py>, statistics: &Statistics) -> PyResult<Bound<'py, PyDict>> {
     let counts = PyDict::new(py);
@@ -93,13 +77,13 @@ impl ClientEngine {
     /// The suites that may be negotiated.
     #[getter]
     fn effective_ciphers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        suites(py, self.engine.effective())
+        info::suites(py, &self.engine.effective().cipher_suites)
     }
 
     /// The groups that may be negotiated.
     #[getter]
     fn effective_groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        groups(py, self.engine.effective())
+        info::groups(py, &self.engine.effective().groups)
     }
 
     /// What has become of its connections so far.
@@ -212,13 +196,13 @@ impl ServerEngine {
     /// The suites that may be negotiated.
     #[getter]
     fn effective_ciphers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        suites(py, self.engine.effective())
+        info::suites(py, &self.engine.effective().cipher_suites)
     }
 
     /// The groups that may be negotiated.
     #[getter]
     fn effective_groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        groups(py, self.engine.effective())
+        info::groups(py, &self.engine.effective().groups)
     }
 
     /// What has become of its connections so far.

@@ -1,7 +1,7 @@
 //! What a handshake agreed on, in the types of `polytls.constants` and `polytls.info`.
 
 use polytls_core::Facts;
-use polytls_core::config::Version;
+use polytls_core::config::{ClientAuthentication, Version};
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple, PyTzInfo};
@@ -13,6 +13,7 @@ static CIPHERS: Imported = Imported::new("polytls.constants", "CipherSuite");
 static GROUPS: Imported = Imported::new("polytls.constants", "NamedGroup");
 static PROTOCOLS: Imported = Imported::new("polytls.constants", "NextProtocol");
 static VERSIONS: Imported = Imported::new("polytls.constants", "TLSVersion");
+static AUTHENTICATION: Imported = Imported::new("polytls.constants", "ClientAuthentication");
 static INFO: Imported = Imported::new("polytls.info", "ConnectionInfo");
 static CERTIFICATE: Imported = Imported::new("polytls.info", "CertificateInfo");
 static DATETIME: Imported = Imported::new("datetime", "datetime");
@@ -33,6 +34,36 @@ pub(crate) fn suite(py: Python<'_>, number: u16) -> PyResult<Bound<'_, PyAny>> {
 
 pub(crate) fn group(py: Python<'_>, number: u16) -> PyResult<Bound<'_, PyAny>> {
     known(&GROUPS, number.into_pyobject(py)?.into_any())
+}
+
+pub(crate) fn suites<'py>(py: Python<'py>, numbers: &[u16]) -> PyResult<Bound<'py, PyTuple>> {
+    let suites: Vec<_> = numbers
+        .iter()
+        .map(|number| suite(py, *number))
+        .collect::<PyResult<_>>()?;
+    PyTuple::new(py, suites)
+}
+
+pub(crate) fn groups<'py>(py: Python<'py>, numbers: &[u16]) -> PyResult<Bound<'py, PyTuple>> {
+    let groups: Vec<_> = numbers
+        .iter()
+        .map(|number| group(py, *number))
+        .collect::<PyResult<_>>()?;
+    PyTuple::new(py, groups)
+}
+
+pub(crate) fn tls_version(py: Python<'_>, version: Version) -> PyResult<Bound<'_, PyAny>> {
+    VERSIONS.get(py)?.attribute(match version {
+        Version::Tls12 => "TLSv1_2",
+        Version::Tls13 => "TLSv1_3",
+    })
+}
+
+pub(crate) fn client_authentication(
+    py: Python<'_>,
+    asked: ClientAuthentication,
+) -> PyResult<Bound<'_, PyAny>> {
+    AUTHENTICATION.get(py)?.attribute(asked.name())
 }
 
 /// Certificates as a tuple of DER.
@@ -100,12 +131,7 @@ pub(crate) fn version<'py>(
     py: Python<'py>,
     version: Option<Version>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let name = match version {
-        None => return Ok(None),
-        Some(Version::Tls12) => "TLSv1_2",
-        Some(Version::Tls13) => "TLSv1_3",
-    };
-    VERSIONS.get(py)?.attribute(name).map(Some)
+    version.map(|version| tls_version(py, version)).transpose()
 }
 
 pub(crate) fn protocol<'py>(

@@ -2,6 +2,7 @@
 //!
 //! It converts and nothing else:
 //!
+//! - what libraries can do, and whether a configuration asks for more ([`capabilities`], [`wishes`]);
 //! - configuration in ([`configuration`]), of which a [`backend`] makes an [`engine`], and the Python code
 //!   that this calls ([`callbacks`]): secrets, for debugging
 //!   ([`key_log`]), keys that are elsewhere ([`signer`]), a say in the verdict ([`verifier`]);
@@ -29,6 +30,7 @@ mod buffer;
 mod bytes;
 mod callbacks;
 mod calls;
+mod capabilities;
 mod certificates;
 mod configuration;
 mod descriptors;
@@ -49,6 +51,7 @@ mod testing;
 mod testing_signer;
 mod verifier;
 mod waiting;
+mod wishes;
 
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
@@ -67,6 +70,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<backend::Backend>()?;
     module.add_class::<buffer::TlsBuffer>()?;
     module.add_class::<buffer::ExtendedTlsBuffer>()?;
+    module.add_class::<capabilities::Capabilities>()?;
+    module.add_class::<capabilities::Effective>()?;
     module.add_class::<engine::ClientEngine>()?;
     module.add_class::<engine::ServerEngine>()?;
     module.add_class::<handle::SocketHandle>()?;
@@ -77,6 +82,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
     module.add_function(wrap_pyfunction!(backend::backend, module)?)?;
     module.add_function(wrap_pyfunction!(backend::use_record_layer, module)?)?;
+    module.add_function(wrap_pyfunction!(capabilities::check, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::certificates, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::leaf_validity, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::private_key, module)?)?;

@@ -45,7 +45,7 @@ pub use observe::outside;
 use std::sync::Arc;
 
 use polytls_core::capabilities::Capabilities;
-use polytls_core::config::{ClientConfig, ServerConfig, Version};
+use polytls_core::config::{ClientConfig, ServerConfig};
 use polytls_core::{Backend, ClientEngine, Error, ServerEngine, Unavailable};
 
 /// Whether connections made from now on use our own record layer (the default). Returns whether
@@ -86,11 +86,7 @@ impl Backend for Rustls {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            versions: vec![Version::Tls12, Version::Tls13],
-            cipher_suites: provider::all_suites(),
-            groups: provider::all_groups(),
-        }
+        provider::capabilities()
     }
 
     fn client(&self, config: &ClientConfig) -> Result<Arc<dyn ClientEngine>, Error> {

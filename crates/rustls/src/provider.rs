@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use polytls_core::capabilities::{Capabilities, ChannelBinding, CipherChoice, Source};
 use polytls_core::config::{Common, Version};
 use polytls_core::{Effective, Error};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -9,18 +10,38 @@ use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
 
 use crate::sealing;
 
-/// Every suite there is, in rustls's order.
-pub(crate) fn all_suites() -> Vec<u16> {
-    aws_lc_rs::ALL_CIPHER_SUITES.iter().map(number).collect()
+/// What rustls can do with them.
+pub(crate) fn capabilities() -> Capabilities {
+    Capabilities {
+        trust_sources: [Source::System, Source::Buffer, Source::File, Source::Pins].into(),
+        certificate_sources: [Source::Buffer, Source::File].into(),
+        key_sources: [Source::Buffer, Source::File, Source::Signer].into(),
+        versions: vec![Version::Tls12, Version::Tls13],
+        cipher_suites: aws_lc_rs::ALL_CIPHER_SUITES.iter().map(number).collect(),
+        cipher_choice: CipherChoice::Exact,
+        groups: all_groups(),
+        client_authentication: true,
+        sni_selection: true,
+        resumption: true,
+        exporter: true,
+        channel_bindings: ChannelBinding::ALL.into(),
+        key_log: true,
+        crl: true,
+        peers: true,
+        ticket_keys: true,
+        ocsp_stapling: true,
+        client_chain_selection: true,
+        peer_verifier: true,
+        early_data: true,
+        named_sessions: true,
+        ech: false,
+    }
 }
 
 /// Every group there is: the default ones in their order, then those that must be asked for.
-pub(crate) fn all_groups() -> Vec<u16> {
-    let mut groups: Vec<u16> = Vec::new();
-    for group in aws_lc_rs::DEFAULT_KX_GROUPS
-        .iter()
-        .chain(aws_lc_rs::ALL_KX_GROUPS)
-    {
+fn all_groups() -> Vec<u16> {
+    let mut groups = default_groups();
+    for group in aws_lc_rs::ALL_KX_GROUPS {
         let number = u16::from(group.name());
         if !groups.contains(&number) {
             groups.push(number);
@@ -29,15 +50,13 @@ pub(crate) fn all_groups() -> Vec<u16> {
     groups
 }
 
-fn number(suite: &SupportedCipherSuite) -> u16 {
-    u16::from(suite.suite())
+fn default_groups() -> Vec<u16> {
+    let groups = aws_lc_rs::DEFAULT_KX_GROUPS.iter();
+    groups.map(|group| u16::from(group.name())).collect()
 }
 
-fn version_of(suite: &SupportedCipherSuite) -> Version {
-    match suite {
-        SupportedCipherSuite::Tls13(_) => Version::Tls13,
-        SupportedCipherSuite::Tls12(_) => Version::Tls12,
-    }
+fn number(suite: &SupportedCipherSuite) -> u16 {
+    u16::from(suite.suite())
 }
 
 /// The cryptography one engine uses.
@@ -48,90 +67,47 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Lists given are upper bounds: what the library does not know narrows them, and nothing
-    /// left is an error. Suites bound the versions.
+    /// What `common` comes to, by the judgement of [`Capabilities::negotiable`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`].
     pub(crate) fn new(common: &Common) -> Result<Self, Error> {
-        let mut provider = aws_lc_rs::default_provider();
-        provider.cipher_suites = sealing::suites().to_vec();
-        if let Some(wanted) = &common.cipher_suites {
-            provider.cipher_suites = pick(wanted, &provider.cipher_suites, number);
-        }
-        if let Some(wanted) = &common.groups {
-            provider.kx_groups = pick(wanted, aws_lc_rs::ALL_KX_GROUPS, |group| {
+        let own = aws_lc_rs::default_provider();
+        let library = capabilities();
+        let effective = library.negotiable(
+            &common.versions,
+            common.cipher_suites.as_deref(),
+            // Those that the library offers by itself are fewer than those it has.
+            Some(common.groups.as_deref().unwrap_or(&default_groups())),
+        )?;
+        let provider = CryptoProvider {
+            cipher_suites: pick(&effective.cipher_suites, sealing::suites(), number),
+            kx_groups: pick(&effective.groups, aws_lc_rs::ALL_KX_GROUPS, |group| {
                 u16::from(group.name())
-            });
-            if provider.kx_groups.is_empty() {
-                return Err(Error::configuration(
-                    "groups",
-                    "rustls has none of these key exchange groups; leave groups out for its own \
-                     choice",
-                ));
-            }
-        }
-        // A version needs a suite and a group; a suite or group needs a version.
-        let mut versions = common.versions.clone();
-        versions.sort_unstable();
-        versions.dedup();
-        versions.retain(|version| {
-            let mut suites = provider.cipher_suites.iter();
-            suites.any(|suite| version_of(suite) == *version)
-        });
-        if versions.is_empty() {
-            return Err(Error::configuration(
-                "ciphers",
-                "rustls has none of these cipher suites for the versions allowed; leave ciphers \
-                 out for its own choice",
-            ));
-        }
-        versions.retain(|version| {
-            let mut groups = provider.kx_groups.iter();
-            groups.any(|group| group.usable_for_version(version.wire().into()))
-        });
-        if versions.is_empty() {
-            return Err(Error::configuration(
-                "groups",
-                "none of these key exchange groups serves the versions allowed; leave groups out \
-                 for rustls's own choice",
-            ));
-        }
-        provider
-            .cipher_suites
-            .retain(|suite| versions.contains(&version_of(suite)));
-        provider.kx_groups.retain(|group| {
-            let mut versions = versions.iter();
-            versions.any(|version| group.usable_for_version(version.wire().into()))
-        });
+            }),
+            ..own
+        };
         Ok(Self {
-            effective: Effective {
-                cipher_suites: provider.cipher_suites.iter().map(number).collect(),
-                groups: provider
-                    .kx_groups
-                    .iter()
-                    .map(|group| u16::from(group.name()))
-                    .collect(),
-                versions: versions.clone(),
-            },
-            versions: versions
-                .into_iter()
+            versions: effective
+                .versions
+                .iter()
                 .map(|version| match version {
                     Version::Tls12 => &version::TLS12,
                     Version::Tls13 => &version::TLS13,
                 })
                 .collect(),
             provider: Arc::new(provider),
+            effective,
         })
     }
 }
 
-/// Those of `known` that are wanted, in the order they are wanted in, each once.
-fn pick<T: Copy>(wanted: &[u16], known: &[T], number: impl Fn(&T) -> u16) -> Vec<T> {
-    let mut picked: Vec<T> = Vec::new();
-    for id in wanted {
-        if let Some(item) = known.iter().find(|item| number(item) == *id)
-            && !picked.iter().any(|other| number(other) == *id)
-        {
-            picked.push(*item);
-        }
-    }
-    picked
+/// Those of `known` with these numbers, in their order.
+fn pick<T: Copy>(numbers: &[u16], known: &[T], number: impl Fn(&T) -> u16) -> Vec<T> {
+    numbers
+        .iter()
+        .filter_map(|wanted| known.iter().find(|item| number(item) == *wanted))
+        .copied()
+        .collect()
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from .. import registry
 from ..capabilities import Capabilities
-from ..constants import CipherSuite, NamedGroup, known
+from ..constants import CipherSuite, NamedGroup
 from .words import width
 
 __all__ = ["add_arguments", "run"]
@@ -47,9 +47,9 @@ def _facts(can: Capabilities) -> Iterator[tuple[str, str]]:
     yield "trust from", _list(sorted(can.trust_sources))
     yield "certificates from", _list(sorted(can.certificate_sources))
     yield "keys from", _list(sorted(can.key_sources))
-    yield "cipher suites", _list(_name(known(CipherSuite, suite)) for suite in can.cipher_suites)
+    yield "cipher suites", _list(map(_name, can.cipher_suites))
     yield "cipher choice", can.cipher_choice
-    yield "groups", _list(_name(known(NamedGroup, group)) for group in can.groups)
+    yield "groups", _list(map(_name, can.groups))
     yield "channel bindings", _list(sorted(can.channel_bindings))
     flags = _flags(can)
     yield "can", _list(what for what, able in flags.items() if able)

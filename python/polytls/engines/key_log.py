@@ -14,8 +14,8 @@ import warnings
 from collections.abc import Callable
 from typing import Final
 
-from ..capabilities import refusal
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
+from ..errors import refusal
 from ..insecure import SecurityWarning
 
 __all__ = ["prepare", "warn_of_key_log", "writer"]

@@ -10,15 +10,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import _native
-from ..capabilities import (
-    Capabilities,
-    check,
-    effective_client_authentication,
-    effective_versions,
-)
+from ..capabilities import Effective, check
 from ..certificates import chain_data, trust_data
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
-from ..constants import ClientAuthentication, NextProtocol, TLSVersion
+from ..constants import ClientAuthentication, NextProtocol
 from ..insecure import InsecureConfiguration, InsecureTLSImplementation
 from ..interfaces import TLSImplementation
 from .contexts import InsecureClient, InsecureServer, verification
@@ -43,29 +38,7 @@ __all__ = [
 _BACKEND: Final = _native.backend("rustls")
 _NAME: Final = _BACKEND.id
 
-CAPABILITIES: Final = Capabilities(
-    trust_sources=frozenset({"system", "buffer", "file", "pins"}),
-    certificate_sources=frozenset({"buffer", "file"}),
-    key_sources=frozenset({"buffer", "file", "signer"}),
-    versions=(TLSVersion.TLSv1_2, TLSVersion.TLSv1_3),
-    cipher_suites=tuple(_BACKEND.cipher_suites),
-    cipher_choice="exact",
-    groups=tuple(_BACKEND.groups),
-    client_authentication=True,
-    sni_selection=True,
-    resumption=True,
-    exporter=True,
-    key_log=True,
-    ticket_keys=True,
-    ocsp_stapling=True,
-    client_chain_selection=True,
-    channel_bindings=frozenset({"tls-exporter", "tls-server-end-point"}),
-    peers=True,
-    crl=True,
-    peer_verifier=True,
-    early_data=True,
-    named_sessions=True,
-)
+CAPABILITIES: Final = _BACKEND.capabilities
 
 
 def validate_config(configuration: TLSClientConfiguration | TLSServerConfiguration) -> None:
@@ -80,14 +53,13 @@ def _common(
     configuration: TLSClientConfiguration | TLSServerConfiguration,
     chains: Iterable[SigningChain],
     insecure: InsecureConfiguration | None,
-) -> _native._Common:
-    """What the core takes for both sides."""
+) -> tuple[_native._Common, Effective]:
+    """What the core takes for both sides, and what it comes to."""
     verifies, checks_hostname = verification(insecure)
-    check(configuration, CAPABILITIES, _NAME, verification=verifies)
+    effective = check(configuration, CAPABILITIES, _NAME, verification=verifies)
     ciphers, groups, sessions = configuration.ciphers, configuration.groups, configuration.sessions
-    versions = effective_versions(configuration, CAPABILITIES)
-    return {
-        "versions": [VERSIONS[version] for version in versions],
+    common: _native._Common = {
+        "versions": [VERSIONS[version] for version in effective.versions],
         "ciphers": None if ciphers is None else list(ciphers),
         "groups": None if groups is None else list(groups),
         "alpn": [
@@ -102,6 +74,7 @@ def _common(
         "peer_verifier": configuration.peer_verifier,
         "early_data": configuration.early_data,
     }
+    return common, effective
 
 
 class RustlsClientContext(NativeClient[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
@@ -113,8 +86,9 @@ class RustlsClientContext(NativeClient[_native.ExtendedTLSBuffer, "ExtendedSocke
         configuration = self._configuration
         first = configuration.certificate_chain
         chains = () if first is None else (first, *configuration.alternative_chains)
+        common, _ = _common(configuration, chains, self._insecure)
         self._engine = _BACKEND.client(
-            _common(configuration, chains, self._insecure),
+            common,
             trust=trust_data(configuration.trust_store, _NAME),
         )
 
@@ -128,9 +102,11 @@ class RustlsServerContext(NativeServer[_native.ExtendedTLSBuffer, "ExtendedSocke
         configuration = self._configuration
         store = configuration.trust_store
         keys = configuration.ticket_keys
-        asked = effective_client_authentication(configuration)
+        chains = configuration.certificate_chain or ()
+        common, effective = _common(configuration, chains, self._insecure)
+        asked = effective.client_authentication
         self._engine = _BACKEND.server(
-            _common(configuration, configuration.certificate_chain or (), self._insecure),
+            common,
             asks=asked is not ClientAuthentication.NONE,
             requires=asked is ClientAuthentication.REQUIRED,
             trust=None if store is None else trust_data(store, _NAME),

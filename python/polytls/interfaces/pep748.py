@@ -10,12 +10,13 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
-from ..capabilities import Capabilities
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NextProtocol, TLSVersion
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from ..capabilities import Capabilities
 
 __all__ = [
     "ClientContext",

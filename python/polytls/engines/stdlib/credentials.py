@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from ... import _native
-from ...capabilities import refusal
 from ...certificates import Data, TrustData, chain_data, read, trust_data
+from ...errors import refusal
 from ...identity import SigningChain, TrustStore
 from .encodings import Malformed, certificates, pem, private_key
 

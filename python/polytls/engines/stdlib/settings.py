@@ -10,18 +10,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from ... import _native
-from ...capabilities import (
-    Capabilities,
-    check,
-    effective_ciphers,
-    effective_client_authentication,
-    effective_groups,
-    effective_versions,
-)
+from ...capabilities import Capabilities, Effective, check
 from ...configuration import TLSClientConfiguration, TLSServerConfiguration
 from ...constants import ClientAuthentication, NextProtocol, TLSVersion
 from ...insecure import InsecureConfiguration
@@ -39,6 +32,12 @@ _CHOOSES_SUITES: Final = hasattr(ssl.SSLContext, "set_ciphersuites")
 _CHOOSES_GROUPS: Final = hasattr(ssl.SSLContext, "set_groups")
 
 _SUITES: Final = suites()
+
+#: The numbers of those that are enabled if nobody chooses.
+_OWN_CHOICE: Final = [suite.number for suite in suites(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))]
+
+#: The numbers of those that a server can agree on.
+_SERVED: Final = frozenset(suite.number for suite in _SUITES if suite.can_be_served)
 
 #: By OpenSSL's names, those of groups in lower case.
 _NUMBERS: Final = {suite.name: suite.number for suite in _SUITES}
@@ -98,6 +97,7 @@ class Settings:
     verify_mode: ssl.VerifyMode
     check_hostname: bool
     trust: Trust | None
+    effective: Effective
     key_log: str | None = None
 
     @classmethod
@@ -106,29 +106,28 @@ class Settings:
 
         Raises ConfigurationError.
         """
-        validate(configuration, insecure)
+        effective = validate(configuration, insecure)
         server = isinstance(configuration, TLSServerConfiguration)
-        versions = effective_versions(configuration, CAPABILITIES)
-        old, new = _cipher_lists(configuration)
-        mode = _verify_mode(configuration, insecure)
+        old, new = _cipher_lists(configuration, effective)
+        mode = _verify_mode(effective, insecure, server=server)
         trust = None if mode is ssl.CERT_NONE else trust_of(configuration.trust_store)
         checks_name = not server and not (insecure and insecure.disable_hostname_check)
         if trust is not None and trust.data["pins"] is not None and not server:
             mode = ssl.CERT_NONE
-        groups = effective_groups(configuration, CAPABILITIES)
         return cls(
             server=server,
-            versions=versions,
+            versions=effective.versions,
             ciphers=old,
             ciphersuites=new,
             groups=None
             if configuration.groups is None
-            else tuple(GROUPS[group] for group in groups),  # type: ignore[index]
+            else tuple(GROUPS[group] for group in effective.groups),  # type: ignore[index]
             protocols=tuple(_protocol_names(configuration)),
             resumption=configuration.sessions is not None,
             verify_mode=mode,
             check_hostname=checks_name and mode is not ssl.CERT_NONE,
             trust=trust,
+            effective=effective,
             key_log=_key_log(configuration),
         )
 
@@ -140,11 +139,11 @@ def effective(
 ) -> _native._Ssl:
     """Return what the native engine takes of a configuration."""
     trust, verifier = settings.trust, configuration.peer_verifier
-    groups = effective_groups(configuration, CAPABILITIES)
+    groups = settings.effective.groups
     sessions = configuration.sessions
     return {
         "versions": [VERSIONS[version] for version in settings.versions],
-        "ciphers": [int(number) for number in _enabled(settings, configuration.ciphers)],
+        "ciphers": [int(number) for number in _enabled(settings, configuration)],
         "groups": [int(group) for group in groups],
         "suites": _NUMBERS,
         "group_names": _GROUP_NAMES,
@@ -159,42 +158,36 @@ def effective(
     }
 
 
-def _enabled(settings: Settings, asked: Sequence[int] | None) -> Sequence[int]:
+def _enabled(settings: Settings, configuration: Configuration) -> Sequence[int]:
     """The suites that can be negotiated, in the order asked for, else in OpenSSL's."""
-    context = new_context(replace(settings, trust=None))
-    served = {version is TLSVersion.TLSv1_3 for version in settings.versions}
-    enabled = [
-        suite.number
-        for suite in suites(context)
-        if suite.is_tls13 in served and (suite.can_be_served or not settings.server)
-    ]
-    if asked is None:
-        return enabled
-    return [number for number in dict.fromkeys(asked) if number in enabled]
+    left = settings.effective.ciphers
+    if configuration.ciphers is None:
+        left = tuple(number for number in _OWN_CHOICE if number in left)
+    return [number for number in left if not settings.server or number in _SERVED]
 
 
-def validate(configuration: Configuration, insecure: InsecureConfiguration | None = None) -> None:
-    """Refuse what `ssl` cannot honour, as far as is known without files.
+def validate(
+    configuration: Configuration, insecure: InsecureConfiguration | None = None
+) -> Effective:
+    """Refuse what `ssl` cannot honour, as far as is known without files; return what is left.
 
     Raises ConfigurationError with the field, TypeError if the configuration is none.
     """
     verified = not (insecure and insecure.disable_verification)
-    check(configuration, CAPABILITIES, NAME, verification=verified)
-    _cipher_lists(configuration)
+    effective = check(configuration, CAPABILITIES, NAME, verification=verified)
+    _cipher_lists(configuration, effective)
     if callable(configuration.key_log):
         raise refuse("key_log", "the ssl module writes secrets to files alone; give a path")
     for name in _protocol_names(configuration):
         # `set_alpn_protocols` takes ASCII, and `selected_alpn_protocol` decodes.
         if not name.isascii():
             raise refuse("inner_protocols", "the ssl module takes ASCII names alone")
-    if not _CHOOSES_GROUPS and configuration.groups is not None:
-        chosen = effective_groups(configuration, CAPABILITIES)
-        if len(chosen) > 1:
-            raise refuse(
-                "groups",
-                "this Python's ssl module can choose one group alone "
-                "(SSLContext.set_groups comes with Python 3.15); give one, or leave it None",
-            )
+    if not _CHOOSES_GROUPS and configuration.groups is not None and len(effective.groups) > 1:
+        raise refuse(
+            "groups",
+            "this Python's ssl module can choose one group alone "
+            "(SSLContext.set_groups comes with Python 3.15); give one, or leave it None",
+        )
     store = configuration.trust_store
     if (
         store is not None
@@ -206,15 +199,12 @@ def validate(configuration: Configuration, insecure: InsecureConfiguration | Non
             "trust_store",
             "the ssl module accepts no client by its key alone; pin certificates",
         )
-    if (
-        not verified
-        and isinstance(configuration, TLSServerConfiguration)
-        and effective_client_authentication(configuration) is not ClientAuthentication.NONE
-    ):
+    if not verified and effective.client_authentication is not ClientAuthentication.NONE:
         raise refuse(
             "client_authentication",
             "the ssl module cannot ask for a certificate without verifying it; set it to NONE",
         )
+    return effective
 
 
 def new_context(settings: Settings, identities: Iterable[Identity] = ()) -> ssl.SSLContext:
@@ -253,13 +243,15 @@ def new_context(settings: Settings, identities: Iterable[Identity] = ()) -> ssl.
 # --- algorithms ---
 
 
-def _cipher_lists(configuration: Configuration) -> tuple[str | None, str | None]:
+def _cipher_lists(
+    configuration: Configuration, effective: Effective
+) -> tuple[str | None, str | None]:
     """OpenSSL's lists for TLS 1.2 and TLS 1.3; None where its own is to stay."""
     if configuration.ciphers is None:
         return None, None
-    versions = effective_versions(configuration, CAPABILITIES)
+    versions = effective.versions
     by_number = {suite.number: suite for suite in _SUITES}
-    asked = [by_number[number] for number in effective_ciphers(configuration, CAPABILITIES)]
+    asked = [by_number[number] for number in effective.ciphers]
     if isinstance(configuration, TLSServerConfiguration):
         asked = [suite for suite in asked if suite.can_be_served]
         if TLSVersion.TLSv1_2 in versions and all(suite.is_tls13 for suite in asked):
@@ -316,14 +308,14 @@ def _key_log(configuration: Configuration) -> str | None:
 
 
 def _verify_mode(
-    configuration: Configuration, insecure: InsecureConfiguration | None
+    effective: Effective, insecure: InsecureConfiguration | None, *, server: bool
 ) -> ssl.VerifyMode:
     if insecure and insecure.disable_verification:
         return ssl.CERT_NONE
-    if isinstance(configuration, TLSClientConfiguration):
+    if not server:
         return ssl.CERT_REQUIRED
     return {
         ClientAuthentication.NONE: ssl.CERT_NONE,
         ClientAuthentication.OPTIONAL: ssl.CERT_OPTIONAL,
         ClientAuthentication.REQUIRED: ssl.CERT_REQUIRED,
-    }[effective_client_authentication(configuration)]
+    }[effective.client_authentication]

@@ -1,0 +1,87 @@
+//! The numbers of TLS and their names, as IANA registers them, in one place for all libraries. Alerts
+//! are in [`crate::alert`].
+//!
+//! The tables have what the public enumerations of `polytls.constants` have, and a test holds them
+//! together.
+
+use crate::config::Version;
+
+/// Cipher suites (RFC 8446 appendix B.4, RFC 5289, RFC 6655, RFC 7905).
+pub const CIPHER_SUITES: &[(u16, &str)] = &[
+    (0x1301, "TLS_AES_128_GCM_SHA256"),
+    (0x1302, "TLS_AES_256_GCM_SHA384"),
+    (0x1303, "TLS_CHACHA20_POLY1305_SHA256"),
+    (0x1304, "TLS_AES_128_CCM_SHA256"),
+    (0x1305, "TLS_AES_128_CCM_8_SHA256"),
+    (0xc02b, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+    (0xc02c, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+    (0xc02f, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+    (0xc030, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
+    (0xc0ac, "TLS_ECDHE_ECDSA_WITH_AES_128_CCM"),
+    (0xc0ad, "TLS_ECDHE_ECDSA_WITH_AES_256_CCM"),
+    (0xc0ae, "TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8"),
+    (0xc0af, "TLS_ECDHE_ECDSA_WITH_AES_256_CCM_8"),
+    (0xcca8, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"),
+    (0xcca9, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
+];
+
+/// Key exchange groups (RFC 8446 section 4.2.7, draft-ietf-tls-mlkem, draft-ietf-tls-ecdhe-mlkem).
+pub const GROUPS: &[(u16, &str)] = &[
+    (0x0017, "secp256r1"),
+    (0x0018, "secp384r1"),
+    (0x0019, "secp521r1"),
+    (0x001d, "x25519"),
+    (0x001e, "x448"),
+    (0x0200, "MLKEM512"),
+    (0x0201, "MLKEM768"),
+    (0x0202, "MLKEM1024"),
+    (0x11eb, "SecP256r1MLKEM768"),
+    (0x11ec, "X25519MLKEM768"),
+    (0x11ed, "SecP384r1MLKEM1024"),
+];
+
+/// Signature schemes (RFC 8446 section 4.2.3).
+pub const SIGNATURE_SCHEMES: &[(u16, &str)] = &[
+    (0x0401, "rsa_pkcs1_sha256"),
+    (0x0403, "ecdsa_secp256r1_sha256"),
+    (0x0501, "rsa_pkcs1_sha384"),
+    (0x0503, "ecdsa_secp384r1_sha384"),
+    (0x0601, "rsa_pkcs1_sha512"),
+    (0x0603, "ecdsa_secp521r1_sha512"),
+    (0x0804, "rsa_pss_rsae_sha256"),
+    (0x0805, "rsa_pss_rsae_sha384"),
+    (0x0806, "rsa_pss_rsae_sha512"),
+    (0x0807, "ed25519"),
+    (0x0808, "ed448"),
+];
+
+/// What `table` calls `number`.
+#[must_use]
+pub fn name(table: &[(u16, &'static str)], number: u16) -> Option<&'static str> {
+    let mut rows = table.iter();
+    let (_, name) = rows.find(|(known, _)| *known == number)?;
+    Some(name)
+}
+
+/// The name that `table` has for `number`, or the number in hexadecimal.
+#[must_use]
+pub fn name_or_number(table: &[(u16, &'static str)], number: u16) -> String {
+    name(table, number).map_or_else(|| format!("0x{number:04X}"), str::to_owned)
+}
+
+/// The one version that a cipher suite serves (RFC 8446 appendix B.4).
+#[must_use]
+pub const fn version_of_suite(number: u16) -> Version {
+    // Registered outside 0x13xx: RFC 8998 (SM4) and RFC 9150 (integrity only).
+    if number >> 8 == 0x13 || matches!(number, 0x00c6 | 0x00c7 | 0xc0b4 | 0xc0b5) {
+        Version::Tls13
+    } else {
+        Version::Tls12
+    }
+}
+
+/// Whether a group exchanges keys in `version`. ML-KEM and its hybrids are defined for TLS 1.3 only.
+#[must_use]
+pub const fn group_serves(number: u16, version: Version) -> bool {
+    matches!(version, Version::Tls13) || !matches!(number, 0x0200..=0x0202 | 0x11eb..=0x11ed)
+}
