@@ -12,6 +12,7 @@
 mod early;
 mod lent;
 mod steps;
+mod unread;
 
 use crate::buffers::{Incoming, Outbound};
 use crate::config::Version;
@@ -595,6 +596,20 @@ impl Connection {
             self.peer_closed |= progress.peer_closed;
         }
         Ok(())
+    }
+
+    /// Ends our direction: queues close_notify, once, and looks in what has come for what ended the
+    /// connection before. The peer's own end and data that nobody has read are for those who read on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send_close_notify`].
+    pub fn end_sending(&mut self) -> Result<(), Error> {
+        self.send_close_notify()?;
+        match self.shutdown() {
+            Err(Error::WantRead | Error::Misuse(_) | Error::RaggedEof { .. }) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Whether the peer's close_notify has been seen.

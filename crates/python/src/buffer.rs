@@ -387,6 +387,42 @@ impl $class {
         Ok(self.lock(py)?.pending())
     }
 
+    // --- what drivers that wait by events ask as well ---
+
+    /// Goes on with the handshake: whether it is complete.
+    fn _handshake(&self, py: Python<'_>) -> PyResult<bool> {
+        self.detached(py, |connection| match connection.do_handshake() {
+            Err(Error::WantRead | Error::WantWrite) => Ok(false),
+            done => done.map(|()| true),
+        })
+    }
+
+    /// Opens what has come before anybody asks for it: whether plaintext waits.
+    fn _look_ahead(&self, py: Python<'_>) -> PyResult<bool> {
+        self.detached(py, |connection| Ok(connection.look_ahead()))
+    }
+
+    /// Takes in ciphertext, if any came, and reads for nobody: whether the peer's end was found.
+    fn _discard(&self, py: Python<'_>, data: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let Some(data) = data else {
+            return self.detached(py, |connection| connection.discard(None));
+        };
+        let found = Source::new(data, "data")?
+            .detached(|from| self.locked(|connection| connection.discard(Some(from))));
+        self.outcome(py, found)
+    }
+
+    /// Sends close_notify, once; raises only what has ended the connection.
+    fn _end_sending(&self, py: Python<'_>) -> PyResult<()> {
+        self.detached(py, Connection::end_sending)
+    }
+
+    /// Whether close_notify was sent.
+    #[getter]
+    fn _has_closed(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.lock(py)?.has_closed())
+    }
+
     /// The peer's certificate as DER, None before the handshake or without one.
     fn getpeercert<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         Ok(info::peer_certificate(py, self.facts(py)?.as_ref()))
