@@ -13,6 +13,7 @@ from .constants import CipherSuite, ClientAuthentication, NamedGroup, NextProtoc
 from .identity import Signer
 from .info import CertificateInfo, ConnectionInfo
 from .interfaces import ClientContext, ServerContext
+from .interfaces import TLSBuffer as AnyBuffer
 from .sessions import TLSSession
 
 __all__ = [
@@ -31,6 +32,9 @@ __all__ = [
     "backend",
     "certificates",
     "check",
+    "connection_of",
+    "foreign_client",
+    "foreign_server",
     "host_name",
     "leaf_validity",
     "private_key",
@@ -84,6 +88,9 @@ def ssl_server(
     begin: Callable[[], SSLContext] | None,
     data: _Ssl,
 ) -> ServerEngine: ...
+def connection_of(buffer: AnyBuffer) -> TLSBuffer | ExtendedTLSBuffer: ...
+def foreign_client(make: Callable[[], AnyBuffer]) -> ClientEngine: ...
+def foreign_server(make: Callable[[], AnyBuffer]) -> ServerEngine: ...
 def host_name(text: str, parameter: str = "server_hostname") -> tuple[str, bool]: ...
 def certificates(data: bytes) -> list[bytes]: ...
 def private_key(data: bytes) -> tuple[str, bytes]: ...

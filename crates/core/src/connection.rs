@@ -14,6 +14,9 @@ mod lent;
 mod steps;
 mod unread;
 
+use std::any::Any;
+use std::sync::Arc;
+
 use crate::buffers::{Incoming, Outbound};
 use crate::config::Version;
 use crate::error::{Cause, Error};
@@ -131,6 +134,12 @@ impl Connection {
     #[must_use]
     pub const fn role(&self) -> Role {
         self.role
+    }
+
+    /// [`Session::origin`].
+    #[must_use]
+    pub fn origin(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.session.origin()
     }
 
     /// [`Session::calls_python`].

@@ -133,6 +133,11 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// Hands over plaintext that is for a later read: this one ends without a result.
+    pub fn put_later(&mut self, plaintext: &[u8]) {
+        self.rest.0.extend(plaintext);
+    }
+
     /// Hands over early data, which goes ways of its own (`early.rs`).
     pub fn put_early(&mut self, plaintext: &[u8]) {
         self.early.0.extend(plaintext);

@@ -1,5 +1,8 @@
 //! What a TLS library provides for one side of one connection.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use crate::alert::Alert;
 use crate::buffers::{Inbound, Outbound};
 use crate::config::Version;
@@ -166,6 +169,11 @@ pub trait Session: Send {
     /// calls that seal and open data, which give it up themselves while they work.
     fn calls_python(&self) -> bool {
         false
+    }
+
+    /// What the session is made of, where that tells more than the session: for whoever has made it.
+    fn origin(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
     }
 }
 

@@ -6,9 +6,9 @@
 //! A session that is made of Python's objects (`Connection::calls_python`) keeps the GIL for data: the
 //! lock is waited for without it, as by all that are attached, and the calls of `ssl` give it up.
 
-use polytls_core::{
-    Barred, Connection, Entry, Error, Facts, Guard, Lock, MAX_FRAGMENT, Refused, Room,
-};
+use std::sync::Arc;
+
+use polytls_core::{Barred, Connection, Entry, Error, Guard, Lock, MAX_FRAGMENT, Refused, Room};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::PyVisit;
@@ -20,13 +20,17 @@ use crate::bytes::{DETACH_FROM, Destination, Fresh, SharedBytes, Source, WHOLE_F
 use crate::callbacks::end_of_call;
 use crate::errors::{INHERITED, cause, poisoned, raised};
 use crate::exporter::{Binding, ExportRequest};
-use crate::{info, lineage};
+use crate::foreign::ForeignBuffer;
+use crate::info::Known;
+use crate::lineage;
 
 /// What both classes have.
 pub(crate) struct Buffer {
     connection: Lock<Connection>,
     context: Py<PyAny>,
     implementation: &'static str,
+    /// What the connection is made of, if it is somebody else's buffer.
+    foreign: Option<Arc<ForeignBuffer>>,
 }
 
 impl Buffer {
@@ -36,10 +40,17 @@ impl Buffer {
         implementation: &'static str,
     ) -> Self {
         Self {
+            foreign: ForeignBuffer::of(&connection),
             connection: Lock::new(connection),
             context,
             implementation,
         }
+    }
+
+    /// Whether this is one of ours.
+    pub(crate) fn is_one(object: &Bound<'_, PyAny>) -> bool {
+        object.is_exact_instance_of::<TlsBuffer>()
+            || object.is_exact_instance_of::<ExtendedTlsBuffer>()
     }
 
     /// The object that Python gets.
@@ -171,8 +182,14 @@ impl Buffer {
         Ok(self.end(py, ran, received)?.transpose()?)
     }
 
-    fn facts(&self, py: Python<'_>) -> PyResult<Option<Facts>> {
-        Ok(self.lock(py)?.facts())
+    fn known<'py>(&self, py: Python<'py>, fact: Known) -> PyResult<Bound<'py, PyAny>> {
+        let connection = self.lock(py)?;
+        if let Some(buffer) = &self.foreign {
+            return fact.told(py, buffer);
+        }
+        let found = fact.of(&connection);
+        drop(connection);
+        found.object(py, self.implementation)
     }
 }
 
@@ -242,8 +259,9 @@ impl $class {
         let length = match connection.sealed_len(source.len()) {
             Ok(length) => length,
             Err(error) => {
+                let ran = connection.calls_python();
                 drop(connection);
-                return Err(self.raised(py, &error));
+                return self.end(py, ran, Err(error));
             }
         };
         if let Some(length) = length.filter(|length| *length > 0) {
@@ -294,8 +312,9 @@ impl $class {
             Ok(Some((taken, length))) => Some((taken, Fresh::new(py, length)?.into_memory())),
             Ok(None) => None,
             Err(error) => {
+                let ran = connection.calls_python();
                 drop(connection);
-                return Err(self.raised(py, &error));
+                return self.end(py, ran, Err(error));
             }
         };
         let write = |connection: &mut Connection, from: &[u8]| {
@@ -424,45 +443,54 @@ impl $class {
     }
 
     /// The peer's certificate as DER, None before the handshake or without one.
-    fn getpeercert<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        Ok(info::peer_certificate(py, self.facts(py)?.as_ref()))
+    fn getpeercert<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.known(py, Known::Peer)
     }
 
     /// The cipher suite agreed on.
-    fn cipher<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        info::cipher(py, self.facts(py)?.as_ref())
+    fn cipher<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.known(py, Known::Cipher)
     }
 
     /// The application protocol agreed on.
-    fn negotiated_protocol<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        info::protocol(py, self.facts(py)?.as_ref())
+    fn negotiated_protocol<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.known(py, Known::Protocol)
     }
 
     /// The version agreed on.
     #[getter]
-    fn negotiated_tls_version<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        info::version(py, self.lock(py)?.version())
+    fn negotiated_tls_version<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.known(py, Known::Version)
     }
 
     /// All that is known of the connection.
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        info::connection_info(py, self.implementation, self.facts(py)?.as_ref())
+        self.known(py, Known::Info)
     }
 
     /// The session of this connection, for others to resume.
     #[getter]
     fn session<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let found = self.lock(py)?.lineage();
+        let mut connection = self.lock(py)?;
+        if let Some(buffer) = &self.foreign {
+            return buffer.session(py);
+        }
+        let found = connection.lineage();
+        drop(connection);
         lineage::session(py, &self.context, found)
     }
 
     /// What ties an exchange of the application's to this connection.
-    fn channel_binding<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Bound<'py, PyBytes>> {
-        let kind = Binding::named(kind)?;
-        let found = kind.of(&*self.lock(py)?);
+    fn channel_binding<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Bound<'py, PyAny>> {
+        let connection = self.lock(py)?;
+        if let Some(buffer) = &self.foreign {
+            return buffer.optional(py, "channel_binding", (kind,));
+        }
+        let found = Binding::named(kind).map(|kind| kind.of(&connection))?;
+        drop(connection);
         found
-            .map(|bytes| PyBytes::new(py, &bytes))
+            .map(|bytes| PyBytes::new(py, &bytes).into_any())
             .map_err(|error| self.raised(py, &error))
     }
 
@@ -490,6 +518,10 @@ impl $class {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.context)?;
+        // Whoever has the lock.
+        if let Some(buffer) = &self.foreign {
+            buffer.traverse(&visit)?;
+        }
         match self.connection.glance() {
             Some(connection) => visit.call(connection.failure().and_then(cause)),
             None => Ok(()),
@@ -497,6 +529,9 @@ impl $class {
     }
 
     fn __clear__(&self) {
+        if let Some(buffer) = &self.foreign {
+            buffer.clear();
+        }
         let cause = self
             .connection
             .glance()
@@ -557,11 +592,15 @@ class_of_buffers!(
         label: &Bound<'py, PyAny>,
         context: Option<&Bound<'py, PyAny>>,
         length: isize,
-    ) -> PyResult<Bound<'py, PyBytes>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(buffer) = &self.foreign {
+            let _held = self.lock(py)?;
+            return buffer.optional(py, "export_keying_material", (label, context, length));
+        }
         let wish = ExportRequest::new(label, context, length)?;
         let exported = wish.of(&*self.lock(py)?);
         exported
-            .map(|bytes| PyBytes::new(py, &bytes))
+            .map(|bytes| PyBytes::new(py, &bytes).into_any())
             .map_err(|refused| refused.raised(py, self.implementation))
     }
     }

@@ -163,6 +163,16 @@ pub(crate) fn end_of_call(py: Python<'_>) -> Option<PyErr> {
     Some(PyErr::from_value(raised.into_bound(py).into_any()))
 }
 
+/// Runs code that may make calls of its own: what has interrupted the call under way is none of theirs.
+pub(crate) fn apart<R>(run: impl FnOnce() -> R) -> R {
+    let before = INTERRUPTION.take();
+    let done = run();
+    if before.is_some() {
+        INTERRUPTION.set(before);
+    }
+    done
+}
+
 /// Why nobody was asked.
 pub(crate) const ENDING: &str = "the interpreter is about to end";
 

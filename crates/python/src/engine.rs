@@ -222,8 +222,7 @@ impl ServerEngine {
     #[pyo3(signature = (context, addresses, *, timeout, backlog, reuse_port, dual_stack, do_handshake_on_accept, handshake_timeout, handshake_limit, handshake_may_block, accept_truncated_end))]
     #[allow(clippy::too_many_arguments, reason = "keyword-only: one per setting")]
     fn listen(
-        &self,
-        py: Python<'_>,
+        this: &Bound<'_, Self>,
         context: Py<PyAny>,
         mut addresses: Vec<Address>,
         timeout: Option<f64>,
@@ -249,8 +248,11 @@ impl ServerEngine {
                 return wrong("dual_stack needs an IPv6 address, such as ::");
             }
         }
-        let engine = Arc::clone(&self.engine);
+        let py = this.py();
+        let server = this.get();
+        let engine = Arc::clone(&server.engine);
         let make = move || engine.session();
+        let owner = this.clone().into_any().unbind();
         let mut settings = ListenerSettings::default();
         settings.backlog = backlog;
         settings.reuse_port = reuse_port;
@@ -265,10 +267,11 @@ impl ServerEngine {
         handle::listen(
             py,
             context,
-            self.implementation,
+            server.implementation,
             &addresses,
             settings,
             timeout,
+            owner,
             make,
         )
     }

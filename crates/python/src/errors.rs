@@ -7,6 +7,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::callbacks::interruption;
 use crate::calls::CallsOut as _;
+use crate::foreign::Raised;
 use crate::imported::Imported;
 use crate::info;
 
@@ -53,10 +54,10 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
         }
         return Ok(made);
     }
-    if let Error::Foreign { .. } = error
-        && let Some(exception) = cause(error)
+    if let Some(raised) = foreign(error)
+        && let Some(raised) = raised.exception(py)
     {
-        return Ok(PyErr::from_value(exception.bind(py).clone().into_any()));
+        return Ok(raised);
     }
     if *error == Error::TimedOut {
         return Ok(PyTimeoutError::new_err(error.to_string()));
@@ -135,6 +136,29 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
 /// called it: the class that has the connection shows it to the garbage collector.
 pub(crate) fn cause(error: &Error) -> Option<&Py<PyBaseException>> {
     error.cause()?.0.downcast_ref()
+}
+
+/// What somebody else's implementation has raised, where that is the error. Its buffer shows it to the garbage
+/// collector.
+fn foreign(error: &Error) -> Option<&Raised> {
+    error.cause()?.0.downcast_ref()
+}
+
+/// Whether it is a WantReadError.
+pub(crate) fn is_want_read(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+    Ok(error.is_instance(py, WantReadError.get(py)?))
+}
+
+/// Whether it is a WantWriteError.
+pub(crate) fn is_want_write(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+    Ok(error.is_instance(py, WantWriteError.get(py)?))
+}
+
+/// Whether it is a TLSError and nothing more: that of a call at the wrong time.
+pub(crate) fn is_misuse(py: Python<'_>, error: &PyErr) -> bool {
+    TLSError
+        .get(py)
+        .is_ok_and(|class| error.get_type(py).is(class))
 }
 
 /// A ConfigurationError that names `field`.

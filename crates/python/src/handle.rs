@@ -1,7 +1,7 @@
 //! `SocketHandle`: what a socket is to be made of, and where it comes from: connecting, taking over,
 //! listening, accepting. Only this crate makes one, so that nobody makes sockets by hand.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use polytls_core::{Connection, Error as TlsError, Session};
 use polytls_io::{Error, Listener, ListenerSettings, Stream, Timeout};
@@ -14,6 +14,7 @@ use crate::addresses::{Address, socket_addresses};
 use crate::calls::CallsOut as _;
 use crate::descriptors;
 use crate::errors::cause;
+use crate::foreign::ForeignBuffer;
 use crate::waiting::{Signals, outcome, timeout};
 
 pub(crate) enum Kind {
@@ -26,13 +27,27 @@ pub(crate) struct Parts {
     pub(crate) kind: Kind,
     pub(crate) context: Py<PyAny>,
     pub(crate) implementation: &'static str,
+    /// What a connection is made of, if it is somebody else's buffer.
+    pub(crate) foreign: Option<Arc<ForeignBuffer>>,
+    /// What a listener's connections come from.
+    pub(crate) engine: Option<Py<PyAny>>,
 }
 
 impl Parts {
+    /// What has all that threads of a listener call.
+    pub(crate) fn owner(&self, py: Python<'_>) -> Py<PyAny> {
+        self.engine.as_ref().unwrap_or(&self.context).clone_ref(py)
+    }
+
     /// Shows the garbage collector what leads back to Python. Connections in the hands of a listener
     /// keep no cause (`polytls_io`).
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.context)?;
+        visit.call(&self.engine)?;
+        // Whoever has the lock.
+        if let Some(buffer) = &self.foreign {
+            buffer.traverse(visit)?;
+        }
         match &self.kind {
             Kind::Stream(stream) => stream
                 .glance(|connection| visit.call(connection.failure().and_then(cause)))
@@ -42,6 +57,9 @@ impl Parts {
     }
 
     pub(crate) fn clear(&self) {
+        if let Some(buffer) = &self.foreign {
+            buffer.clear();
+        }
         if let Kind::Stream(stream) = &self.kind {
             drop(stream.glance(Connection::take_cause));
         }
@@ -53,20 +71,25 @@ impl Parts {
 pub(crate) struct SocketHandle(Mutex<Option<Parts>>);
 
 impl SocketHandle {
-    fn new(kind: Kind, context: Py<PyAny>, implementation: &'static str) -> Self {
-        Self(Mutex::new(Some(Parts {
-            kind,
-            context,
-            implementation,
-        })))
-    }
-
     pub(crate) fn of_stream(
+        py: Python<'_>,
         stream: Stream,
         context: Py<PyAny>,
         implementation: &'static str,
-    ) -> Self {
-        Self::new(Kind::Stream(Box::new(stream)), context, implementation)
+    ) -> PyResult<Self> {
+        let foreign = py.detach(|| stream.ask(ForeignBuffer::of));
+        let foreign = outcome(py, implementation, foreign, Signals::new(py)?)?;
+        let context = match &foreign {
+            Some(buffer) => buffer.context(py)?.unbind(),
+            None => context,
+        };
+        Ok(Self(Mutex::new(Some(Parts {
+            kind: Kind::Stream(Box::new(stream)),
+            context,
+            implementation,
+            foreign,
+            engine: None,
+        }))))
     }
 
     /// What it holds; it holds nothing afterwards.
@@ -110,7 +133,7 @@ pub(crate) fn connect(
         py.detach(|| polytls_io::connect(&addresses, timeout, timeout, make, &mut signals));
     let connected = connected.and_then(|stream| accepting(stream, accept_truncated_end));
     let stream = outcome(py, implementation, connected, signals)?;
-    Ok(SocketHandle::of_stream(stream, context, implementation))
+    SocketHandle::of_stream(py, stream, context, implementation)
 }
 
 /// Takes over a connected `socket.socket`; `connection` has what was received of it before.
@@ -127,7 +150,7 @@ pub(crate) fn take_over(
     let taken = py.detach(|| polytls_io::take_over(descriptor, connection, timeout));
     let taken = taken.and_then(|stream| accepting(stream, accept_truncated_end));
     let stream = outcome(py, implementation, taken, Signals::new(py)?)?;
-    Ok(SocketHandle::of_stream(stream, context, implementation))
+    SocketHandle::of_stream(py, stream, context, implementation)
 }
 
 fn accepting(stream: Stream, truncated_end: bool) -> Result<Stream, Error> {
@@ -137,6 +160,10 @@ fn accepting(stream: Stream, truncated_end: bool) -> Result<Stream, Error> {
     Ok(stream)
 }
 
+#[allow(
+    clippy::too_many_arguments,
+    reason = "as `ServerEngine.listen` has them"
+)]
 pub(crate) fn listen(
     py: Python<'_>,
     context: Py<PyAny>,
@@ -144,6 +171,7 @@ pub(crate) fn listen(
     addresses: &[Address],
     settings: ListenerSettings,
     seconds: Option<f64>,
+    engine: Py<PyAny>,
     make: impl Fn() -> Result<Box<dyn Session>, TlsError> + Send + Sync + 'static,
 ) -> PyResult<SocketHandle> {
     let addresses = socket_addresses(addresses)?;
@@ -151,6 +179,11 @@ pub(crate) fn listen(
     let bound = py.detach(|| Listener::bind(&addresses, settings, make));
     let listener = outcome(py, implementation, bound, Signals::new(py)?)?;
     listener.set_timeout(timeout);
-    let kind = Kind::Listener(listener);
-    Ok(SocketHandle::new(kind, context, implementation))
+    Ok(SocketHandle(Mutex::new(Some(Parts {
+        kind: Kind::Listener(listener),
+        context,
+        implementation,
+        foreign: None,
+        engine: Some(engine),
+    }))))
 }

@@ -1,12 +1,13 @@
 //! What a handshake agreed on, in the types of `polytls.constants` and `polytls.info`.
 
-use polytls_core::Facts;
 use polytls_core::config::{ClientAuthentication, Version};
+use polytls_core::{Connection, Facts};
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple, PyTzInfo};
 
 use crate::calls::CallsOut as _;
+use crate::foreign::ForeignBuffer;
 use crate::imported::Imported;
 
 static CIPHERS: Imported = Imported::new("polytls.constants", "CipherSuite");
@@ -118,42 +119,113 @@ pub(crate) fn certificate<'py>(py: Python<'py>, der: &[u8]) -> PyResult<Option<B
     CERTIFICATE.get(py)?.call_out((), Some(&fields)).map(Some)
 }
 
-// --- of one handshake; `facts` is None until it is complete ---
+// --- of one handshake ---
 
-pub(crate) fn cipher<'py>(
-    py: Python<'py>,
-    facts: Option<&Facts>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
+/// What is known of a connection.
+#[derive(Clone, Copy)]
+pub(crate) enum Known {
+    /// The cipher suite.
+    Cipher,
+    /// The protocol version.
+    Version,
+    /// The application protocol.
+    Protocol,
+    /// The peer's certificate in DER.
+    Peer,
+    /// A `ConnectionInfo`; before the handshake all but the implementation is None.
+    Info,
+}
+
+/// What the core has found out of a connection; nothing until the handshake is complete.
+pub(crate) enum Found {
+    Version(Option<Version>),
+    Of(Known, Option<Facts>),
+}
+
+impl Found {
+    /// As Python has it.
+    pub(crate) fn object<'py>(
+        self,
+        py: Python<'py>,
+        implementation: &str,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let found = match &self {
+            Self::Version(known) => version(py, *known)?,
+            Self::Of(known, facts) => {
+                let facts = facts.as_ref();
+                match known {
+                    Known::Cipher => cipher(py, facts)?,
+                    Known::Protocol => protocol(py, facts)?,
+                    Known::Peer => peer_certificate(py, facts),
+                    Known::Info => Some(connection_info(py, implementation, facts)?),
+                    Known::Version => None,
+                }
+            }
+        };
+        Ok(found.into_pyobject(py)?.into_any())
+    }
+}
+
+impl Known {
+    /// As the core has found it out.
+    pub(crate) fn of(self, connection: &Connection) -> Found {
+        match self {
+            Self::Version => Found::Version(connection.version()),
+            known => Found::Of(known, connection.facts()),
+        }
+    }
+
+    /// The same, of what is no connection.
+    pub(crate) const fn of_nothing(self) -> Found {
+        Found::Of(self, None)
+    }
+
+    /// As somebody else's buffer tells it, whose lock this thread has.
+    pub(crate) fn told<'py>(
+        self,
+        py: Python<'py>,
+        buffer: &ForeignBuffer,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Cipher => buffer.ask(py, "cipher", ()),
+            Self::Version => buffer.fact(py, "negotiated_tls_version"),
+            Self::Protocol => buffer.ask(py, "negotiated_protocol", ()),
+            Self::Peer => buffer.ask(py, "getpeercert", ()),
+            Self::Info if buffer.has(py, "info")? => buffer.fact(py, "info"),
+            Self::Info => {
+                let fields = PyDict::new(py);
+                fields.set_item("implementation", "")?;
+                fields.set_item("version", Self::Version.told(py, buffer)?)?;
+                fields.set_item("cipher", Self::Cipher.told(py, buffer)?)?;
+                fields.set_item("alpn", Self::Protocol.told(py, buffer)?)?;
+                INFO.get(py)?.call_out((), Some(&fields))
+            }
+        }
+    }
+}
+
+fn peer_certificate<'py>(py: Python<'py>, facts: Option<&Facts>) -> Option<Bound<'py, PyAny>> {
+    let der = facts?.peer_chain.first()?;
+    Some(PyBytes::new(py, der).into_any())
+}
+
+fn cipher<'py>(py: Python<'py>, facts: Option<&Facts>) -> PyResult<Option<Bound<'py, PyAny>>> {
     facts.map(|facts| suite(py, facts.cipher)).transpose()
 }
 
-pub(crate) fn version<'py>(
-    py: Python<'py>,
-    version: Option<Version>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
+fn version<'py>(py: Python<'py>, version: Option<Version>) -> PyResult<Option<Bound<'py, PyAny>>> {
     version.map(|version| tls_version(py, version)).transpose()
 }
 
-pub(crate) fn protocol<'py>(
-    py: Python<'py>,
-    facts: Option<&Facts>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
+fn protocol<'py>(py: Python<'py>, facts: Option<&Facts>) -> PyResult<Option<Bound<'py, PyAny>>> {
     facts
         .and_then(|facts| facts.alpn.as_ref())
         .map(|name| known(&PROTOCOLS, PyBytes::new(py, name).into_any()))
         .transpose()
 }
 
-pub(crate) fn peer_certificate<'py>(
-    py: Python<'py>,
-    facts: Option<&Facts>,
-) -> Option<Bound<'py, PyBytes>> {
-    let der = facts?.peer_chain.first()?;
-    Some(PyBytes::new(py, der))
-}
-
 /// A `ConnectionInfo`; without `facts` all but the implementation is None.
-pub(crate) fn connection_info<'py>(
+fn connection_info<'py>(
     py: Python<'py>,
     implementation: &str,
     facts: Option<&Facts>,

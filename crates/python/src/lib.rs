@@ -11,7 +11,7 @@
 //! - facts and errors out ([`info`], [`errors`]), and keying material ([`exporter`]), in classes of the
 //!   Python package ([`imported`]);
 //! - what the end of the interpreter cuts off ([`calls`]), and which interpreter it is ([`interpreters`]);
-//! - connections on Python's `ssl` ([`ssl`]);
+//! - connections on Python's `ssl` ([`ssl`]), and on anybody's buffers and contexts ([`foreign`]);
 //! - host names ([`names`]), certificates read ([`certificates`]), throw-away ones ([`testing`],
 //!   [`testing_signer`]).
 //!
@@ -37,6 +37,7 @@ mod descriptors;
 mod engine;
 mod errors;
 mod exporter;
+mod foreign;
 mod handle;
 mod imported;
 mod info;
@@ -89,6 +90,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(certificates::read_certificate, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::revocation_lists, module)?)?;
     module.add_function(wrap_pyfunction!(descriptors::unacknowledged, module)?)?;
+    module.add_function(wrap_pyfunction!(foreign::connection_of, module)?)?;
+    module.add_function(wrap_pyfunction!(foreign::foreign_client, module)?)?;
+    module.add_function(wrap_pyfunction!(foreign::foreign_server, module)?)?;
     module.add_function(wrap_pyfunction!(names::host_name, module)?)?;
     module.add_function(wrap_pyfunction!(ssl::ssl_client, module)?)?;
     module.add_function(wrap_pyfunction!(ssl::ssl_server, module)?)?;

@@ -7,22 +7,24 @@
 use std::net::Shutdown;
 use std::os::fd::{OwnedFd, RawFd};
 
-use polytls_core::{Connection, Facts, MAX_FRAGMENT};
+use polytls_core::MAX_FRAGMENT;
 use polytls_io::{Address as Place, Error, Listener, Stream};
 use pyo3::PyTraverseError;
-use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::addresses::python_address;
 use crate::bytes::{Destination, Fresh, Source};
+use crate::callbacks::{self, ENDING};
 use crate::calls::{CallsOut as _, import};
 use crate::descriptors;
 use crate::exporter::{Binding, ExportRequest};
 use crate::handle::{Kind, Parts, SocketHandle};
+use crate::info::Known;
+use crate::lineage;
 use crate::waiting::{Signals, outcome, seconds, timeout};
-use crate::{callbacks, info, lineage};
 
 /// `recv` gives at most this much in one piece, whatever is asked for.
 const LARGEST_RECV: usize = 256 * 1024;
@@ -75,12 +77,32 @@ impl TlsSocket {
         outcome(py, self.implementation, called, signals)
     }
 
-    /// None for a listener, and before the handshake.
-    fn facts(&self, py: Python<'_>) -> PyResult<Option<Facts>> {
-        match &self.kind {
-            Kind::Stream(stream) => self.run(py, |_| stream.facts()),
-            Kind::Listener(_) => Ok(None),
-        }
+    /// Of a listener nothing is known.
+    fn known<'py>(&self, py: Python<'py>, fact: Known) -> PyResult<Bound<'py, PyAny>> {
+        let found = match (&self.kind, &self.foreign) {
+            (Kind::Stream(stream), Some(buffer)) => {
+                return self.told(py, stream, |py| fact.told(py, buffer));
+            }
+            (Kind::Stream(stream), None) => {
+                self.run(py, |_| stream.ask(|connection| fact.of(connection)))?
+            }
+            (Kind::Listener(_), _) => fact.of_nothing(),
+        };
+        found.object(py, self.implementation)
+    }
+
+    /// What somebody else's buffer tells, under the lock.
+    fn told<'py>(
+        &self,
+        py: Python<'py>,
+        stream: &Stream,
+        ask: impl for<'a> FnOnce(Python<'a>) -> PyResult<Bound<'a, PyAny>> + Send,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let told = self.run(py, |_| {
+            stream.ask(|_| callbacks::attached(|py| ask(py).map(Bound::unbind)))
+        })?;
+        let told = told.ok_or_else(|| PyRuntimeError::new_err(ENDING))?;
+        Ok(told?.into_bound(py))
     }
 }
 
@@ -330,11 +352,11 @@ impl TlsSocket {
             .method_out("getdefaulttimeout", ())?
             .extract()?;
         let timeout = timeout(default)?;
-        let keep = callbacks::keep(socket.context.clone_ref(py));
+        let keep = callbacks::keep(socket.owner(py));
         let stream = socket.run(py, |signals| listener.accept(timeout, Some(&keep), signals))?;
         let address = python_address(stream.peer_address())?;
         let context = socket.context.clone_ref(py);
-        let handle = SocketHandle::of_stream(stream, context, socket.implementation);
+        let handle = SocketHandle::of_stream(py, stream, context, socket.implementation)?;
         Ok((this.get_type().call_out((handle,), None)?, address))
     }
 
@@ -403,42 +425,44 @@ impl TlsSocket {
     }
 
     /// The peer's certificate as DER, None before the handshake or without one.
-    fn getpeercert<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        Ok(info::peer_certificate(py, self.facts(py)?.as_ref()))
+    fn getpeercert<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.known(py, Known::Peer)
     }
 
     /// The cipher suite agreed on.
-    fn cipher<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        info::cipher(py, self.facts(py)?.as_ref())
+    fn cipher<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.known(py, Known::Cipher)
     }
 
     /// The application protocol agreed on.
-    fn negotiated_protocol<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        info::protocol(py, self.facts(py)?.as_ref())
+    fn negotiated_protocol<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.known(py, Known::Protocol)
     }
 
     /// The version agreed on.
     #[getter]
-    fn negotiated_tls_version<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let version = match &self.kind {
-            Kind::Stream(stream) => self.run(py, |_| stream.ask(Connection::version))?,
-            Kind::Listener(_) => None,
-        };
-        info::version(py, version)
+    fn negotiated_tls_version<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.known(py, Known::Version)
     }
 
     /// All that is known of the connection.
     #[getter]
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        info::connection_info(py, self.implementation, self.facts(py)?.as_ref())
+        self.known(py, Known::Info)
     }
 
     /// The session of this connection, for others to resume; None for a listener.
     #[getter]
     fn session<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let found = match &self.kind {
-            Kind::Stream(stream) => self.run(py, |_| stream.lineage())?,
-            Kind::Listener(_) => None,
+        let found = match (&self.kind, &self.foreign) {
+            (Kind::Stream(stream), Some(buffer)) => {
+                let told = self.told(py, stream, |py| {
+                    Ok(buffer.session(py)?.into_pyobject(py)?.into_any())
+                });
+                return told.map(Some);
+            }
+            (Kind::Stream(stream), None) => self.run(py, |_| stream.lineage())?,
+            (Kind::Listener(_), _) => None,
         };
         lineage::session(py, &self.context, found)
     }
@@ -450,20 +474,32 @@ impl TlsSocket {
         label: &Bound<'py, PyAny>,
         context: Option<&Bound<'py, PyAny>>,
         length: isize,
-    ) -> PyResult<Bound<'py, PyBytes>> {
-        let wish = ExportRequest::new(label, context, length)?;
+    ) -> PyResult<Bound<'py, PyAny>> {
         let stream = self.stream()?;
+        if let Some(buffer) = &self.foreign {
+            let label = label.clone().unbind();
+            let context = context.map(|context| context.clone().unbind());
+            return self.told(py, stream, |py| {
+                buffer.optional(py, "export_keying_material", (label, context, length))
+            });
+        }
+        let wish = ExportRequest::new(label, context, length)?;
         self.run(py, |_| stream.ask(|connection| wish.of(connection)))?
-            .map(|bytes| PyBytes::new(py, &bytes))
+            .map(|bytes| PyBytes::new(py, &bytes).into_any())
             .map_err(|refused| refused.raised(py, self.implementation))
     }
 
     /// What ties an exchange of the application's to this connection.
-    fn channel_binding<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Bound<'py, PyBytes>> {
-        let kind = Binding::named(kind)?;
+    fn channel_binding<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Bound<'py, PyAny>> {
         let stream = self.stream()?;
+        if let Some(buffer) = &self.foreign {
+            return self.told(py, stream, |py| {
+                buffer.optional(py, "channel_binding", (kind,))
+            });
+        }
+        let kind = Binding::named(kind)?;
         self.run(py, |_| Ok(stream.ask(|connection| kind.of(connection))??))
-            .map(|bytes| PyBytes::new(py, &bytes))
+            .map(|bytes| PyBytes::new(py, &bytes).into_any())
     }
 
     /// The context this socket was made by.
