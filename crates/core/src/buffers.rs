@@ -269,8 +269,8 @@ impl Incoming {
         Some(Inbound(Place::Lent(&lent[..length], &mut self.window)))
     }
 
-    /// Drops the copy that a session may have made of what was lent to it.
-    pub(crate) fn drop_copy(&mut self) {
+    /// Drops all that is there.
+    pub(crate) fn clear(&mut self) {
         self.window.clear();
     }
 
@@ -395,6 +395,12 @@ impl Outbound {
         let alone = self.window.len() == 0;
         let fits = |whole: &mut HeldMemory| alone && whole.is_whole() && whole.left().len() <= most;
         self.whole.take_if(fits).map(HeldMemory::into_memory)
+    }
+
+    /// Drops all that waits to be sent.
+    pub(crate) fn clear(&mut self) {
+        self.whole = None;
+        self.window.clear();
     }
 
     /// Drops what lies behind the first `length` bytes that wait to be sent.

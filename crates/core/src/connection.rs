@@ -11,6 +11,7 @@
 
 mod early;
 mod lent;
+mod state;
 mod steps;
 mod unread;
 
@@ -25,6 +26,8 @@ use crate::memory::HeldMemory;
 use crate::plaintext::{Room, Unread};
 use crate::record::{MAX_FRAGMENT, Stage};
 use crate::session::{Facts, Session};
+use state::Handshake;
+pub use state::{Ours, Phase, Theirs, Wants};
 use steps::guarded;
 
 /// Ciphertext is refused while this many bytes wait to be opened.
@@ -66,10 +69,7 @@ pub struct Connection {
     early: Unread,
     /// Whether data may be sealed although the handshake is not complete.
     answerable: bool,
-    /// Whether the session has been called: a client makes its first flight unasked.
-    started: bool,
-    /// Whether the handshake is complete: it is asked for often.
-    established: bool,
+    handshake: Handshake,
     /// What the handshake agreed on, if the library tells.
     version: Option<Version>,
     /// What the records that come may be.
@@ -79,11 +79,18 @@ pub struct Connection {
     /// How often `update_keys` has changed keys since data was sealed.
     updates: u32,
     transport_ended: bool,
-    peer_closed: bool,
+    /// Whether a reader is to take an end of the transport without close_notify for an end of the data.
+    accepts_truncated_end: bool,
+    theirs: Theirs,
+    /// Whether close_notify was queued.
     closed: bool,
     /// The connection is over, and its keys were wiped.
     keys_gone: bool,
     failure: Option<Error>,
+    /// What calls give since the caller has given up.
+    given_up: Option<Error>,
+    sent: u64,
+    data_end: u64,
 }
 
 impl std::fmt::Debug for Connection {
@@ -101,8 +108,7 @@ impl Connection {
     /// A connection at its beginning.
     #[must_use]
     pub fn new(session: Box<dyn Session>, role: Role) -> Self {
-        let started = role == Role::Server;
-        let established = started && !session.is_handshaking();
+        let established = role == Role::Server && !session.is_handshaking();
         let mut connection = Self {
             session,
             role,
@@ -112,17 +118,20 @@ impl Connection {
             rest: Unread::default(),
             early: Unread::default(),
             answerable: false,
-            started,
-            established: false,
+            handshake: Handshake::Fresh,
             version: None,
             stage: Stage::Handshake,
             heard: false,
             updates: 0,
             transport_ended: false,
-            peer_closed: false,
+            accepts_truncated_end: false,
+            theirs: Theirs::Open,
             closed: false,
             keys_gone: false,
             failure: None,
+            given_up: None,
+            sent: 0,
+            data_end: 0,
         };
         if established {
             connection.establish();
@@ -239,6 +248,26 @@ impl Connection {
     /// The first `sent` bytes of [`Self::outgoing`] are on their way.
     pub fn consume_outgoing(&mut self, sent: usize) {
         self.outbound.consume(sent);
+        self.sent += sent as u64;
+    }
+
+    /// How many bytes of ciphertext have been taken out since the beginning.
+    #[must_use]
+    pub const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// What [`Self::sent`] will be once all that is sealed now has been taken out.
+    #[must_use]
+    pub fn sealed_end(&self) -> u64 {
+        self.sent + self.outgoing_len() as u64
+    }
+
+    /// What [`Self::sent`] is once the last data of the application has been taken out: it is delivered once
+    /// the peer has acknowledged that much. Session tickets and close_notify are no data of the application.
+    #[must_use]
+    pub const fn data_end(&self) -> u64 {
+        self.data_end
     }
 
     // --- the handshake ---
@@ -276,26 +305,6 @@ impl Connection {
         })
     }
 
-    /// Whether the handshake has not been completed.
-    #[must_use]
-    pub const fn is_handshaking(&self) -> bool {
-        !self.established
-    }
-
-    /// Whether any call but [`Self::write_early`] has begun the handshake: before that nothing is to be
-    /// sent. A server has begun from the start.
-    #[must_use]
-    pub const fn has_begun(&self) -> bool {
-        self.started
-    }
-
-    /// The protocol version that the handshake agreed on; `None` until it is complete, and where the
-    /// library does not tell.
-    #[must_use]
-    pub const fn version(&self) -> Option<Version> {
-        self.version
-    }
-
     /// What the handshake agreed on; `None` until it is complete.
     #[must_use]
     pub fn facts(&self) -> Option<Facts> {
@@ -305,7 +314,7 @@ impl Connection {
     /// The session of this connection, for others to resume; `None` until the handshake is complete,
     /// after a failure, on a server, and where no sessions are kept.
     pub fn lineage(&mut self) -> Option<Lineage> {
-        if self.is_handshaking() || self.failure.is_some() {
+        if self.phase() != Phase::Established {
             return None;
         }
         self.session.lineage()
@@ -403,28 +412,49 @@ impl Connection {
             self.check()?;
             filled = self.rest.take(into.content());
         }
-        while filled < into.len() && self.rest.is_empty() && !self.peer_closed {
+        while filled < into.len() && self.rest.is_empty() && self.theirs != Theirs::Closed {
             if filled > 0 && self.failure.is_some() {
                 break;
             }
             match self.step(behind, into.behind(filled)) {
                 Ok((opened, true)) => filled += opened,
                 Ok((_, false)) if filled > 0 => break,
-                Ok((_, false)) => {
-                    return Err(if self.transport_ended {
-                        Error::RaggedEof {
-                            during_handshake: false,
-                        }
-                    } else {
-                        Error::WantRead
-                    });
-                }
+                // An end within a record stays an error: data is missing for certain.
+                Ok((_, false)) if self.accepts_truncated_end && self.was_truncated(behind) => break,
+                Ok((_, false)) => return Err(self.starved()),
                 // It is latched: the next call gives it.
                 Err(_) if filled > 0 => break,
                 Err(error) => return Err(error),
             }
         }
         Ok(filled)
+    }
+
+    /// From now on an end of the transport without close_notify is for those who read what close_notify is, in
+    /// place of [`Error::RaggedEof`]: nobody can tell it from a cut that was made on the path. Not an end
+    /// within a record or a handshake, nor one that [`Self::shutdown`] finds.
+    pub const fn accept_truncated_end(&mut self) {
+        self.accepts_truncated_end = true;
+    }
+
+    /// Whether the transport has ended between two records; that is known then.
+    fn was_truncated(&mut self, behind: &[u8]) -> bool {
+        let ended = self.transport_ended && behind.is_empty() && self.incoming_len() == 0;
+        if ended {
+            self.theirs = Theirs::Truncated;
+        }
+        ended
+    }
+
+    /// Nothing is there after the handshake, and no close_notify.
+    const fn starved(&mut self) -> Error {
+        if !self.transport_ended {
+            return Error::WantRead;
+        }
+        self.theirs = Theirs::Truncated;
+        Error::RaggedEof {
+            during_handshake: false,
+        }
     }
 
     /// How many bytes of plaintext a read gives without more from the peer.
@@ -496,7 +526,7 @@ impl Connection {
         // since then may be its alert.
         while !self.heard
             && self.incoming_len() > 0
-            && !self.peer_closed
+            && self.theirs != Theirs::Closed
             && !self.closed
             && self.step_alone()?.1
         {}
@@ -512,7 +542,9 @@ impl Connection {
         }
         self.updates = 0;
         let sealed = guarded(|| self.session.seal(plaintext, &mut self.outbound));
-        sealed.map_err(|error| self.fail(error))
+        sealed.map_err(|error| self.fail(error))?;
+        self.data_end = self.sealed_end();
+        Ok(())
     }
 
     /// Changes the keys for sending, and asks the peer to do the same (RFC 8446 section 4.6.3). The
@@ -565,18 +597,14 @@ impl Connection {
             "there is data that has not been read: read it, then call shutdown again",
         );
         self.send_close_notify()?;
-        while !self.peer_closed && self.rest.len() < INCOMING_LIMIT {
+        while self.theirs != Theirs::Closed && self.rest.len() < INCOMING_LIMIT {
             if self.step_alone()?.1 {
                 continue;
             }
-            return Err(if !self.transport_ended {
-                Error::WantRead
-            } else if self.rest.is_empty() {
-                Error::RaggedEof {
-                    during_handshake: false,
-                }
-            } else {
+            return Err(if self.transport_ended && !self.rest.is_empty() {
                 UNREAD
+            } else {
+                self.starved()
             });
         }
         if self.rest.is_empty() {
@@ -602,7 +630,9 @@ impl Connection {
             let closed = guarded(|| self.session.close(&mut self.outbound));
             let progress = closed.map_err(|error| self.fail(error))?;
             self.closed = true;
-            self.peer_closed |= progress.peer_closed;
+            if progress.peer_closed {
+                self.theirs = Theirs::Closed;
+            }
         }
         Ok(())
     }
@@ -623,8 +653,8 @@ impl Connection {
 
     /// Whether the peer's close_notify has been seen.
     #[must_use]
-    pub const fn peer_has_closed(&self) -> bool {
-        self.peer_closed
+    pub fn peer_has_closed(&self) -> bool {
+        self.theirs == Theirs::Closed
     }
 
     /// Whether our close_notify has been queued.
@@ -637,7 +667,7 @@ impl Connection {
     /// nothing before that, and nothing of a connection that failed.
     #[must_use]
     pub fn unprocessed(&self) -> &[u8] {
-        if self.peer_closed && self.failure.is_none() {
+        if self.peer_has_closed() && self.failure.is_none() {
             self.inbound.bytes()
         } else {
             &[]
@@ -653,7 +683,11 @@ impl Connection {
     /// Forgets what is behind [`Self::failure`], and gives it: a cause may lead back to whoever holds
     /// this connection. To be dropped where no lock is held.
     pub fn take_cause(&mut self) -> Option<Cause> {
-        self.failure.as_mut().and_then(Error::take_cause)
+        let given_up = self.given_up.as_mut().and_then(Error::take_cause);
+        self.failure
+            .as_mut()
+            .and_then(Error::take_cause)
+            .or(given_up)
     }
 
     /// Ends the connection with an error of the caller's, the same way one of ours would.
@@ -662,10 +696,6 @@ impl Connection {
     }
 
     // --- inside ---
-
-    fn check(&self) -> Result<(), Error> {
-        self.failure.clone().map_or(Ok(()), Err)
-    }
 
     /// Latches `error`, if it is fatal.
     fn fail(&mut self, error: Error) -> Error {

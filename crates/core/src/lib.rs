@@ -40,7 +40,9 @@ pub use backend::{
     Backend, ClientEngine, Counters, Effective, Parameters, ServerEngine, Statistics, Unavailable,
 };
 pub use buffers::{Inbound, Outbound};
-pub use connection::{Connection, INCOMING_LIMIT, OUTGOING_LIMIT, Refused, Role};
+pub use connection::{
+    Connection, INCOMING_LIMIT, OUTGOING_LIMIT, Ours, Phase, Refused, Role, Theirs, Wants,
+};
 pub use error::{
     Cause, CertificateFailure, Error, Responsible, SignerFailure, VerificationFailure,
 };

@@ -193,6 +193,12 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// Whether there is no room left but the connection's own: a session that is shown many records stops here.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.filled >= self.room.len() || !self.rest.is_empty()
+    }
+
     fn has_room(&self, most: usize) -> bool {
         self.rest.is_empty() && most <= self.room.len() - self.filled
     }

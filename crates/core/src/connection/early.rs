@@ -2,6 +2,7 @@
 //! from the server. Whoever has recorded it can send it again, so it never mixes with other data: it is
 //! written and read by calls of its own.
 
+use super::state::Handshake;
 use super::steps::guarded;
 use super::{Connection, OUTGOING_LIMIT, Role};
 use crate::error::Error;
@@ -26,7 +27,7 @@ impl Connection {
             ));
         }
         self.check_configured()?;
-        if self.started {
+        if self.handshake != Handshake::Fresh {
             return Err(Error::Misuse(
                 "the handshake has begun: early data goes before it, and nothing can follow it there",
             ));

@@ -102,7 +102,11 @@ impl Connection {
         let (before, sealed) = into.split_at_mut(self.outgoing_len());
         self.updates = 0;
         guarded(|| self.session.seal_into(from, sealed)).map_err(|error| self.fail(error))?;
+        self.sent += sealed.len() as u64;
         self.drain_into(before);
+        if !from.is_empty() {
+            self.data_end = self.sent;
+        }
         Ok(true)
     }
 
@@ -151,12 +155,15 @@ impl Connection {
         let sealed = guarded(|| self.session.seal_into(from, into.bytes_mut()));
         sealed.map_err(|error| self.fail(error))?;
         self.outbound.give(into);
+        self.data_end = self.sealed_end();
         Ok(true)
     }
 
     /// All that has to be sent, if it is in one piece of memory of its own, as [`Self::write_to`] leaves it,
     /// and no longer than `most`.
     pub fn take_whole(&mut self, most: usize) -> Option<Box<dyn Memory>> {
-        self.outbound.take_whole(most)
+        let whole = self.outbound.take_whole(most)?;
+        self.sent += whole.bytes().len() as u64;
+        Some(whole)
     }
 }

@@ -2,14 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::Connection;
+use super::state::Handshake;
+use super::{Connection, Role, Theirs};
 use crate::alert::Alert;
-use crate::buffers::{Inbound, Next};
+use crate::buffers::{Inbound, Next, Outbound};
 use crate::config::Version;
 use crate::error::Error;
 use crate::plaintext::{Room, Sink};
 use crate::record::{self, Stage};
-use crate::session::Progress;
+use crate::session::{Progress, Session};
 
 impl Connection {
     /// A step with no more than what came, and no room for plaintext but our own.
@@ -30,7 +31,7 @@ impl Connection {
         {
             let mut left = kept.left();
             let stepped = self.step(&mut left, into);
-            if self.peer_closed || self.failure.is_some() {
+            if self.peer_has_closed() || self.failure.is_some() {
                 // No record will be looked for any more.
                 self.inbound.extend(std::mem::take(&mut left));
             }
@@ -38,27 +39,35 @@ impl Connection {
             self.kept = kept.with_left(left);
             return stepped;
         }
-        let many = self.established && self.session.takes_batches();
+        let many = !self.is_handshaking() && self.session.takes_batches();
         let mut sink = Sink::new(into, &mut self.rest, &mut self.early);
         if !behind.is_empty() {
             if let Some(mut inbound) = self.inbound.next_lent(behind, self.stage, many) {
-                let shown = inbound.bytes().len();
-                let received = guarded(|| {
-                    let received =
-                        self.session
-                            .receive(&mut inbound, &mut sink, &mut self.outbound);
-                    checked(received, shown, many)
-                });
+                let received = lend(
+                    &mut *self.session,
+                    &mut inbound,
+                    &mut sink,
+                    &mut self.outbound,
+                    many,
+                );
                 let filled = sink.filled();
-                self.inbound.drop_copy();
-                *behind = &behind[done_with(&received, shown)..];
-                return self.stepped(received, filled);
+                // The copy, if the session has made one.
+                self.inbound.clear();
+                *behind = &behind[received.consumed..];
+                return self.stepped(received.came_to, filled);
             }
             // No more than that: the next may again be opened from where it lies.
             self.inbound.complete_from(behind);
         }
         // A server waits for ClientHello; a client begins, whatever has come by then.
-        let mut inbound = if self.started {
+        let before = self.handshake;
+        let begins = self.role == Role::Client && before == Handshake::Fresh;
+        if before == Handshake::Fresh {
+            self.handshake = Handshake::UnderWay;
+        }
+        let mut inbound = if begins {
+            Inbound::nothing()
+        } else {
             match self.inbound.next(self.stage, many) {
                 Next::Records(inbound) => inbound,
                 Next::Partial => return Ok((0, false)),
@@ -70,20 +79,21 @@ impl Connection {
                     return Err(self.refuse(what.alert(), what.words()));
                 }
             }
-        } else {
-            Inbound::nothing()
         };
-        self.started = true;
-        let shown = inbound.bytes().len();
-        let received = guarded(|| {
-            let received = self
-                .session
-                .receive(&mut inbound, &mut sink, &mut self.outbound);
-            checked(received, shown, many)
-        });
+        let received = lend(
+            &mut *self.session,
+            &mut inbound,
+            &mut sink,
+            &mut self.outbound,
+            many,
+        );
         let filled = sink.filled();
-        self.inbound.consume(done_with(&received, shown));
-        self.stepped(received, filled)
+        self.inbound.consume(received.consumed);
+        if matches!(&received.came_to, Err(error) if !error.is_fatal()) {
+            // It is to be called again in the same way.
+            self.handshake = before;
+        }
+        self.stepped(received.came_to, filled)
     }
 
     /// What comes of a call of the session that put `filled` bytes of plaintext into the room.
@@ -94,7 +104,7 @@ impl Connection {
     ) -> Result<(usize, bool), Error> {
         self.rest.give_back();
         self.early.give_back();
-        if !self.established && received.is_ok() && !self.session.is_handshaking() {
+        if self.is_handshaking() && received.is_ok() && !self.session.is_handshaking() {
             self.establish();
         }
         match received {
@@ -102,7 +112,7 @@ impl Connection {
                 self.answerable |= received.answerable;
                 self.heard |= filled > 0 || !self.rest.is_empty();
                 if received.peer_closed {
-                    self.peer_closed = true;
+                    self.theirs = Theirs::Closed;
                     // TLS 1.2: answer, and write no more (RFC 5246 section 7.2.1).
                     if !self.closed && self.version == Some(Version::Tls12) {
                         self.send_close_notify()?;
@@ -124,7 +134,7 @@ impl Connection {
 
     /// The handshake is complete.
     pub(super) fn establish(&mut self) {
-        self.established = true;
+        self.handshake = Handshake::Complete;
         self.version = self.session.version();
         self.stage = match self.version {
             Some(Version::Tls13) => Stage::Tls13,
@@ -146,27 +156,44 @@ impl Connection {
     }
 }
 
-/// Holds a session to what it has to be done with of what it was shown.
-fn checked(received: Result<Progress, Error>, shown: usize, many: bool) -> Result<Progress, Error> {
-    match received {
-        Ok(Progress { consumed, .. })
-            if consumed > shown || (consumed < shown && (consumed == 0 || !many)) =>
-        {
-            Err(Error::Internal(format!(
-                "{consumed} of {shown} bytes were consumed"
-            )))
-        }
-        received => received,
-    }
+/// What a session did with what it was lent.
+struct Received {
+    /// How much of that is not shown again.
+    consumed: usize,
+    came_to: Result<Progress, Error>,
 }
 
-/// How much of what the session was shown is not shown again.
-fn done_with(received: &Result<Progress, Error>, shown: usize) -> usize {
-    match received {
+/// Lends a session a record, or `many`, and holds it to what it has to be done with.
+fn lend(
+    session: &mut dyn Session,
+    inbound: &mut Inbound<'_>,
+    plaintext: &mut Sink<'_>,
+    out: &mut Outbound,
+    many: bool,
+) -> Received {
+    let shown = inbound.bytes().len();
+    let came_to = guarded(|| {
+        let progress = session.receive(inbound, plaintext, out)?;
+        let consumed = progress.consumed;
+        let is_enough = if many {
+            consumed > 0
+        } else {
+            consumed == shown
+        };
+        if is_enough && consumed <= shown {
+            Ok(progress)
+        } else {
+            Err(Error::Internal(format!(
+                "the TLS library has taken {consumed} bytes of {shown}"
+            )))
+        }
+    });
+    let consumed = match &came_to {
         Ok(progress) => progress.consumed,
         Err(error) if error.is_fatal() => shown,
         Err(_) => 0,
-    }
+    };
+    Received { consumed, came_to }
 }
 
 /// Runs a call of the session; a panic becomes an error. What the panic left half-done is never

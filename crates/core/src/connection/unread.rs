@@ -1,6 +1,6 @@
 //! What has come and nobody has read: opened ahead of those who will read it, or discarded.
 
-use super::{Connection, INCOMING_LIMIT};
+use super::{Connection, INCOMING_LIMIT, Theirs};
 use crate::error::Error;
 use crate::plaintext::Room;
 use crate::record::MAX_FRAGMENT;
@@ -10,7 +10,7 @@ impl Connection {
     /// plaintext waits: the next reads get it, and then the end or the error that was found behind it.
     pub fn look_ahead(&mut self) -> bool {
         while !self.is_handshaking()
-            && !self.peer_closed
+            && self.theirs == Theirs::Open
             && self.rest.len() < INCOMING_LIMIT
             && matches!(self.step_alone(), Ok((_, true)))
         {}
