@@ -91,20 +91,6 @@ def test_a_thread_pool(client: Any) -> None:
             assert ask(page["client"], address, b"you") == b"hello you"
 
 
-def test_socketserver() -> None:
-    page = names_of("docs/sockets.md", "socketserver and http.server")
-    listener = page["server"].connect(("localhost", 0), do_handshake_on_accept=False)
-    with page["HTTPSServer"](listener, page["Hello"]) as https:
-        serving = threading.Thread(target=https.serve_forever)
-        serving.start()
-        address = ("localhost", listener.getsockname()[1])
-        with misbehaving(address, page["client"]):
-            answer = ask(page["client"], address, b"GET /you HTTP/1.0\r\n\r\n")
-        https.shutdown()
-        serving.join()
-    assert answer.endswith(b"\r\n\r\nhello /you")
-
-
 def test_selectors() -> None:
     page = names_of("docs/sockets.md", "Selectors")
     with page["server"].connect(("localhost", 0)) as listener:

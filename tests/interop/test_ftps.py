@@ -1,6 +1,6 @@
 """FTPS: vsftpd and ProFTPD, where data connections have to resume the control connection's session.
 
-The client is the one of docs/resumption.md. Each server runs from a folder of its own, with no file
+The client is `polytls.net.ftp`. Each server runs from a folder of its own, with no file
 of the system's configuration, and is ended by the test. Both change to users of their own, which
 only root may do.
 """
@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from pages import ROOT, programs
 from polytls import RaggedEOF, TLSVersion
+from polytls.net.ftp import FTP_TLS
 
 pytestmark = [
     pytest.mark.peers(driver=True),
@@ -35,8 +35,6 @@ PATIENCE = 30.0
 
 #: The name that the server's certificate has, and that the client dials.
 HOST = "localhost"
-
-PAGE = ROOT / "docs" / "resumption.md"
 
 #: Settings of vsftpd; session reuse is required by default.
 VSFTPD = """\
@@ -132,21 +130,12 @@ def port(request: pytest.FixtureRequest, start: Any, folder: Path) -> int:
         time.sleep(0.02)
 
 
-@pytest.fixture
-def client() -> Callable[..., Any]:
-    """The class on the page."""
-    there: dict[str, Any] = {}
-    exec(programs(PAGE)["FTPS"].code, there)
-    made: Callable[..., Any] = there["FTPS"]
-    return made
-
-
 @contextmanager
 def logged_in(made: Callable[..., Any], context: Any, port: int) -> Iterator[Any]:
-    ftp = made(context, timeout=PATIENCE)
+    ftp = made(timeout=PATIENCE, tls=context)
     ftp.connect(HOST, port)
-    ftp.auth()
     ftp.login()
+    ftp.prot_p()
     try:
         yield ftp
     finally:
@@ -156,11 +145,11 @@ def logged_in(made: Callable[..., Any], context: Any, port: int) -> Iterator[Any
 
 
 def test_downloads_uploads_and_listings_resume_the_control_connection(
-    lab: Any, client: Any, port: int, folder: Path, version: TLSVersion
+    lab: Any, port: int, folder: Path, version: TLSVersion
 ) -> None:
     resumed: list[bool] = []
 
-    class Watched(client):  # type: ignore[misc]
+    class Watched(FTP_TLS):
         def ntransfercmd(self, *given: Any) -> Any:
             data, size = super().ntransfercmd(*given)
             resumed.append(data.info.resumed)
@@ -181,15 +170,10 @@ def test_downloads_uploads_and_listings_resume_the_control_connection(
 
 
 def test_without_the_session_the_server_takes_no_data_connection(
-    lab: Any, client: Any, port: int, version: TLSVersion
+    lab: Any, port: int, version: TLSVersion
 ) -> None:
-    class Unnamed(client):  # type: ignore[misc]
-        def ntransfercmd(self, *given: Any) -> Any:
-            plain, size = ftplib.FTP.ntransfercmd(self, *given)
-            return self.context.wrap_socket(plain, self.host), size
-
     with (
-        logged_in(Unnamed, lab.client(version=version, sessions=None), port) as ftp,
+        logged_in(FTP_TLS, lab.client(version=version, sessions=None), port) as ftp,
         pytest.raises(ftplib.Error),
     ):
         ftp.retrbinary("RETR file", lambda _: None)

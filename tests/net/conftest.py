@@ -24,11 +24,11 @@ class Scripted:
     """A server for one client after another, each with the whole script.
 
     Steps are lines: `< word` reads a line and holds its beginning against `word`, in any case;
-    `> text` sends text and CRLF, where `{tag}` is the first word of the last line that was read and
-    `{port}` the server's port; `<<` reads up to an empty line; `| data` sends just that, with
-    escapes; `TLS` does the handshake; `cut` closes TCP with nothing said, and `hang up` after
-    close_notify, which is also what happens at the end. `steps` may have callables, which get the
-    server.
+    `> text` sends text and CRLF, where `{tag}` is the first word of the last line that was read;
+    `<<` reads headers up to an empty line, and `<body` what they have as Content-Length; `| data`
+    sends just that, with escapes; `TLS` does the handshake; `cut` closes TCP with nothing said, and
+    `hang up` after close_notify, which is also what happens at the end. `steps` may have callables,
+    which get the server.
     """
 
     def __init__(self, context: Any, *steps: str | Callable[[Scripted], Any]) -> None:
@@ -41,6 +41,7 @@ class Scripted:
         #: All lines that clients sent.
         self.heard: list[str] = []
         self.tag = ""
+        self.length = 0
         self.side: Any = None
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
@@ -80,8 +81,12 @@ class Scripted:
         elif step == "hang up":
             self.side.close()
         elif step == "<<":
-            while self._line():
-                pass
+            while line := self._line().lower():
+                if line.startswith("content-length:"):
+                    self.length = int(line.partition(":")[2])
+        elif step == "<body":
+            while self.length:
+                self.length -= len(self.side.recv(self.length))
         elif step.startswith("< "):
             line = self._line()
             self.heard.append(line)
@@ -91,7 +96,7 @@ class Scripted:
             ), (step, line)
             self.tag = line.partition(" ")[0]
         elif step.startswith("> "):
-            text = step[2:].replace("{tag}", self.tag).replace("{port}", str(self.port))
+            text = step[2:].replace("{tag}", self.tag)
             self.side.sendall(text.encode() + b"\r\n")
         elif step.startswith("| "):
             self.side.sendall(step[2:].encode().decode("unicode_escape").encode("latin-1"))

@@ -1,14 +1,16 @@
-"""HTTPS: requests, bodies that end early, proxies, servers."""
+"""HTTPS: requests, bodies that end early, proxies, servers, and what is made of that."""
 
 from __future__ import annotations
 
 import http.client
 import http.server
 import socket
+import socketserver
 import threading
 import time
 import urllib.error
 import urllib.request
+import xmlrpc.client
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -18,7 +20,10 @@ import pytest
 import polytls
 import polytls.net.http
 import polytls.net.urllib
+from misdeeds import misbehaving
 from polytls.net.http import HTTPSConnection, HTTPSServer, ThreadingHTTPSServer
+from polytls.net.socketserver import TCPServer, ThreadingTCPServer
+from polytls.net.xmlrpc import SafeTransport, ServerProxy
 
 PATIENCE = 20.0
 HOST = "localhost"
@@ -237,6 +242,24 @@ def test_without_tls_the_system_is_trusted_by_one_context_for_all(scripted: Any,
         with pytest.raises(polytls.CertificateVerificationError) as caught:
             connection.request("GET", "/")
         assert caught.value.reason is polytls.VerificationFailure.UNKNOWN_ISSUER
+
+
+class OnlyBuffers:
+    """A context as PEP 748 has it, and no more."""
+
+    def __init__(self, context: Any) -> None:
+        self.configuration = context.configuration
+        self.connect = context.connect
+        self.create_buffer = context.create_buffer
+
+
+def test_a_context_that_only_makes_buffers_will_do(lab: Any, tls: Any) -> None:
+    own = OnlyBuffers(lab.server(lab.chain(HOST)))
+    with HTTPSServer((HOST, 0), Echo, tls=own) as server:  # type: ignore[arg-type]
+        handling = threading.Thread(target=server.handle_request)
+        handling.start()
+        assert posted(server.server_port, OnlyBuffers(tls), b"here") == b"here"
+        handling.join()
 
 
 # --- proxies ---
@@ -521,3 +544,58 @@ def test_one_request_can_be_handled(own: Any, tls: Any) -> None:
 def test_a_server_needs_a_servers_context(tls: Any) -> None:
     with pytest.raises(TypeError, match="tls must be a server's context or"):
         HTTPSServer((HOST, 0), Echo, tls=tls)
+
+
+def test_clients_that_misbehave_do_not_stop_a_server(own: Any, tls: Any) -> None:
+    with ThreadingHTTPSServer((HOST, 0), Echo, tls=own) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        with misbehaving((HOST, server.server_port), tls):
+            assert posted(server.server_port, tls, b"here") == b"here"
+        server.shutdown()
+        thread.join()
+
+
+class Line(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        self.wfile.write(b"hello " + self.rfile.readline())
+
+
+@pytest.mark.parametrize("kind", [TCPServer, ThreadingTCPServer])
+def test_servers_of_other_protocols_run_over_tls(own: Any, tls: Any, kind: Any) -> None:
+    with kind((HOST, 0), Line, tls=own) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.02,))
+        serving.start()
+        for name in (b"a\n", b"b\n"):
+            with tls.connect((HOST, server.server_address[1])) as connection:
+                connection.sendall(name)
+                with connection.makefile("rb") as answer:
+                    assert answer.read() == b"hello " + name
+        server.shutdown()
+        serving.join()
+
+
+# --- XML-RPC ---
+
+
+@pytest.mark.parametrize("uri", ["http://localhost/", "localhost", "ftp://localhost/"])
+def test_xmlrpc_is_https_only(tls: Any, uri: str) -> None:
+    with pytest.raises(ValueError, match="uri must begin with https:"):
+        ServerProxy(uri, tls=tls)
+
+
+def test_xmlrpc_keeps_its_connection(scripted: Any, own: Any, tls: Any) -> None:
+    body = xmlrpc.client.dumps((7,), methodresponse=True)
+    answer = ("> HTTP/1.1 200 OK", f"> Content-Length: {len(body)}", "> ")
+    send = lambda server: server.side.sendall(body.encode())  # noqa: E731 - a step
+    call = ("< POST /RPC2", "<<", "<body", *answer, send)
+    server = scripted(own, "TLS", *call, *call)
+    with ServerProxy(f"https://{HOST}:{server.port}/RPC2", tls=tls) as proxy:
+        assert [proxy.seven(), proxy.seven()] == [7, 7]
+    server.close()
+    assert server.errors == [None]
+
+
+def test_xmlrpc_takes_tls_once(tls: Any) -> None:
+    with pytest.raises(ValueError, match="give tls to the transport"):
+        ServerProxy("https://localhost/", SafeTransport(tls=tls), tls=tls)

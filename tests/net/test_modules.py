@@ -26,6 +26,7 @@ MODULES = sorted({path.stem for path in FOLDER.glob("*.py")} - SHARED)
 #: Which of ours another one is made of.
 MADE_OF = {
     "http": {"socketserver"},
+    "logging": {"http", "smtp", "socketserver"},
     "urllib": {"http", "socketserver"},
     "xmlrpc": {"http", "socketserver"},
 }

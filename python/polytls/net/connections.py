@@ -131,11 +131,14 @@ def unread(sock: Any, file: IO[Any]) -> bytes:
 def caused() -> Iterator[None]:
     """Let the exceptions of a standard module name the error of the socket as their cause.
 
-    They are raised where that was caught, so it is their context.
+    They are raised where that, or one that it has caused, was caught: it is behind their context.
     """
     try:
         yield
     except Exception as error:
-        if error.__cause__ is None and isinstance(error.__context__, OSError):
-            raise error from error.__context__
+        behind = error.__context__
+        while not (behind is None or isinstance(behind, OSError)):
+            behind = behind.__cause__ or behind.__context__
+        if error.__cause__ is None and behind is not None:
+            raise error from behind
         raise

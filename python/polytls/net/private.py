@@ -38,4 +38,31 @@ RELIED_ON: Final = (
     # What is left of a body with Content-Length.
     Reliance("http.client.HTTPResponse", "length", "read"),
     Reliance("http.client.HTTPResponse", "chunked", "read"),
+    # The name to verify after STARTTLS.
+    Reliance("smtplib.SMTP", "_host", "starttls"),
+    # Makes the connection to the server: TLS from the start begins there.
+    Reliance("smtplib.SMTP", "_get_socket", "connect"),
+    Reliance("imaplib.IMAP4", "_create_socket", "open"),
+    Reliance("poplib.POP3", "_create_socket", "__init__"),
+    Reliance("nntplib.NNTP", "_create_socket", "__init__"),
+    # What answers are read through; closed before TLS begins, or let go of then.
+    Reliance("smtplib.SMTP", "file", "getreply"),
+    Reliance("imaplib.IMAP4", "file", "readline"),
+    Reliance("poplib.POP3", "file", "_getline"),
+    Reliance("nntplib.NNTP", "file", "_getline"),
+    Reliance("ftplib.FTP", "file", "getline"),
+    # The commands that begin TLS, by the context they are given.
+    Reliance("smtplib.SMTP", "wrap_socket", "starttls"),
+    Reliance("imaplib.IMAP4", "wrap_socket", "starttls"),
+    Reliance("poplib.POP3", "wrap_socket", "stls"),
+    # All that is read and sent, where the errors of connections become the module's own.
+    Reliance("poplib.POP3", "_getline", "_getresp"),
+    Reliance("poplib.POP3", "_putline", "_putcmd"),
+    Reliance("nntplib.NNTP", "_getline", "_getresp"),
+    Reliance("imaplib.IMAP4", "_simple_command", "noop"),
+    # What the server has said so far, PREAUTH and capabilities among it.
+    Reliance("imaplib.IMAP4", "untagged_responses", "_append_untagged"),
+    # The connection for the next request, and what is sent with each.
+    Reliance("xmlrpc.client.Transport", "_connection", "make_connection"),
+    Reliance("xmlrpc.client.Transport", "_extra_headers", "make_connection"),
 )

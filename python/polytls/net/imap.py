@@ -1,0 +1,122 @@
+"""`imaplib` over TLS: STARTTLS (RFC 9051 6.2.1) and IMAPS (RFC 8314)."""
+
+from __future__ import annotations
+
+import imaplib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+from ..configuration import TLSClientConfiguration
+from ..errors import TLSError
+from ..interfaces import ClientContext
+from .connections import Upgrade, begin, caused
+from .contexts import client_context
+
+__all__ = ["IMAP4", "IMAP4_SSL"]
+
+#: Of IMAPS.
+_PORT: Final = 993
+
+
+class IMAP4(imaplib.IMAP4):
+    """`imaplib.IMAP4`, whose `starttls` begins TLS of polytls.
+
+    A TLS connection that ends or fails is `IMAP4.abort`, with the error as its cause.
+    """
+
+    sock: Any
+    file: Any
+
+    def starttls(self, tls: ClientContext | TLSClientConfiguration | None = None) -> Any:
+        """Begin TLS, and ask again what the server can do; return the answer to STARTTLS.
+
+        `tls`: a client's context or configuration (`polytls.net`).
+
+        Raises `IMAP4.abort` if the server does not offer it, `IMAP4.error` if it says no, or if it
+        has greeted with PREAUTH, after which TLS cannot begin: a server that is to be asked for
+        STARTTLS does not do that, but somebody on the path might. PeerMisbehaved if more than the
+        answer came, and what a handshake raises; the connection is closed then.
+        """
+        if "PREAUTH" in self.untagged_responses:
+            raise self.error(
+                "the server has greeted with PREAUTH, so STARTTLS cannot follow: if that is not "
+                "how the server is set up, somebody on the path keeps the connection in plaintext"
+            )
+        upgrade: Any = Upgrade(client_context(tls), self._plain_file, self._lost)
+        return super().starttls(upgrade)
+
+    def logout(self) -> Any:
+        """Log out and close the connection, as `imaplib.IMAP4.logout`, whatever the answer."""
+        try:
+            return super().logout()
+        except self.abort:
+            with suppress(OSError):
+                self.shutdown()
+            raise
+
+    def read(self, size: int) -> bytes:
+        """Read `size` bytes, as `imaplib.IMAP4.read`."""
+        with self._aborting():
+            return super().read(size)
+
+    def readline(self) -> bytes:
+        """Read a line, as `imaplib.IMAP4.readline`."""
+        with self._aborting():
+            return super().readline()
+
+    def send(self, data: Any) -> None:
+        """Send `data`, as `imaplib.IMAP4.send`."""
+        with self._aborting():
+            super().send(data)
+
+    def _simple_command(self, name: str, *args: Any) -> Any:
+        with caused():
+            return super()._simple_command(name, *args)  # type: ignore[misc]  # not in its types
+
+    @contextmanager
+    def _aborting(self) -> Iterator[None]:
+        try:
+            yield
+        except TLSError as error:
+            raise self.abort(f"socket error: {error}") from error
+
+    def _plain_file(self) -> Any:
+        # What the server has said in plaintext, its capabilities among it, may be anybody's.
+        self.untagged_responses.clear()
+        return self.file
+
+    def _lost(self) -> None:
+        # Leaving `with` does nothing then.
+        self.state = "LOGOUT"
+
+
+class IMAP4_SSL(IMAP4):
+    """`imaplib.IMAP4_SSL` over TLS of polytls: TLS from the start, on port 993.
+
+    `tls`: a client's context or configuration (`polytls.net`). The rest is as for `imaplib.IMAP4`.
+    A handshake that fails raises what `polytls.TLSSocket` raises.
+    """
+
+    def __init__(
+        self,
+        host: str = "",
+        port: int = _PORT,
+        timeout: float | None = None,
+        *,
+        tls: ClientContext | TLSClientConfiguration | None = None,
+    ) -> None:
+        self._tls = client_context(tls)
+        super().__init__(host, port, timeout)
+
+    def open(self, host: str = "", port: int = _PORT, timeout: float | None = None) -> None:
+        """Connect to the server, on port 993 if nothing else is said."""
+        super().open(host, port, timeout)
+
+    def starttls(self, tls: Any = None) -> Any:  # noqa: ARG002 - whatever it is
+        """Raise `IMAP4.abort`: TLS has begun."""
+        raise self.abort("TLS session already established")
+
+    def _create_socket(self, timeout: float | None) -> Any:
+        plain = super()._create_socket(timeout)  # type: ignore[misc]  # not in its types
+        return begin(plain, self.host or "localhost", self._tls)

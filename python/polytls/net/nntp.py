@@ -1,0 +1,107 @@
+"""`nntplib` over TLS: STARTTLS and NNTPS (RFC 4642, RFC 8143). Up to Python 3.12."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from ..configuration import TLSClientConfiguration
+from ..errors import RaggedEOF
+from ..interfaces import ClientContext
+from .connections import Upgrade, begin
+from .contexts import client_context
+from .private import DEFAULT_TIMEOUT
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    try:
+        import nntplib
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "nntplib, which polytls.net.nntp is made of, is not in Python 3.13 and later (PEP 594)",
+            name=error.name,
+        ) from None
+
+__all__ = ["NNTP", "NNTP_SSL"]
+
+
+class NNTP(nntplib.NNTP):
+    """`nntplib.NNTP`, whose `starttls` begins TLS of polytls.
+
+    A TLS connection that ends without close_notify is EOFError, with `RaggedEOF` as its cause.
+    """
+
+    sock: Any
+    file: Any
+
+    def starttls(  # type: ignore[override]  # `tls` instead of `context`
+        self, tls: ClientContext | TLSClientConfiguration | None = None
+    ) -> None:
+        """Begin TLS, and ask again what the server can do.
+
+        `tls`: a client's context or configuration (`polytls.net`).
+
+        Raises `nntplib.NNTPError` if the server says no. PeerMisbehaved if more than the answer
+        came, and what a handshake raises; the connection is closed then.
+        """
+        # `nntplib` closes its file before it begins TLS; what it has read ahead is wanted then.
+        kept = _Kept(self.file)
+        self.file = kept
+        upgrade: Any = Upgrade(client_context(tls), lambda: kept.file, self._lost)
+        try:
+            super().starttls(upgrade)
+        finally:
+            if getattr(self, "file", None) is kept:
+                self.file = kept.file
+
+    def _lost(self) -> None:
+        # Leaving `with` asks for no QUIT then.
+        del self.file
+
+    def _getline(self, strip_crlf: bool = True) -> bytes:
+        try:
+            line: bytes = super()._getline(strip_crlf)  # type: ignore[misc]  # not in its types
+        except RaggedEOF as error:
+            raise EOFError(str(error)) from error
+        return line
+
+
+class NNTP_SSL(NNTP):
+    """`nntplib.NNTP_SSL` over TLS of polytls: TLS from the start, on port 563.
+
+    `tls`: a client's context or configuration (`polytls.net`). The rest is as for `nntplib.NNTP`. A
+    handshake that fails raises what `polytls.TLSSocket` raises.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int = nntplib.NNTP_SSL_PORT,
+        user: str | None = None,
+        password: str | None = None,
+        readermode: bool | None = None,
+        usenetrc: bool = False,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        *,
+        tls: ClientContext | TLSClientConfiguration | None = None,
+    ) -> None:
+        self._tls = client_context(tls)
+        super().__init__(host, port, user, password, readermode, usenetrc, timeout)  # type: ignore[arg-type]
+        self.tls_on = True
+
+    def _create_socket(self, timeout: float | None) -> Any:
+        plain = super()._create_socket(timeout)  # type: ignore[misc]  # not in its types
+        return begin(plain, self.host, self._tls)
+
+
+class _Kept:
+    """A file that is not closed when it is told to."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def close(self) -> None:
+        """Stay open."""

@@ -1,0 +1,97 @@
+"""`smtplib` over TLS: STARTTLS (RFC 3207), SMTPS (RFC 8314), LMTP."""
+
+from __future__ import annotations
+
+import smtplib
+from typing import Any
+
+from ..configuration import TLSClientConfiguration
+from ..interfaces import ClientContext
+from .connections import Upgrade, begin, caused
+from .contexts import client_context
+from .private import DEFAULT_TIMEOUT
+
+__all__ = ["LMTP", "SMTP", "SMTP_SSL"]
+
+
+class SMTP(smtplib.SMTP):
+    """`smtplib.SMTP`, whose `starttls` begins TLS of polytls.
+
+    A connection that ends or fails is SMTPServerDisconnected, with the error as its cause.
+    """
+
+    sock: Any
+    file: Any
+
+    def starttls(  # type: ignore[override]  # `tls` instead of `context`
+        self,
+        *,
+        tls: ClientContext | TLSClientConfiguration | None = None,
+        server_hostname: str | None = None,
+    ) -> tuple[int, bytes]:
+        """Begin TLS, and ask again what the server can do; return the answer to STARTTLS.
+
+        `tls`: a client's context or configuration (`polytls.net`). `server_hostname`: the name to
+        verify, by default the one that was connected to; needed over a Unix socket.
+
+        Raises SMTPNotSupportedError if the server does not offer it, SMTPResponseException if it
+        says no; what was sent until then was sent in plaintext, and nothing else. PeerMisbehaved
+        if the server, or somebody on the path, sent more than the answer; what a handshake raises.
+        The connection is closed then.
+        """
+        upgrade: Any = Upgrade(client_context(tls), lambda: self.file, self.close, server_hostname)
+        answer: tuple[int, bytes] = super().starttls(context=upgrade)
+        self.ehlo_or_helo_if_needed()
+        return answer
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Return the server's next reply, as `smtplib.SMTP.getreply`."""
+        with caused():
+            return super().getreply()
+
+    def send(self, s: Any) -> None:
+        """Send to the server, as `smtplib.SMTP.send`."""
+        with caused():
+            super().send(s)
+
+    def _get_socket(self, host: str, port: int, timeout: float | None) -> Any:
+        # `smtplib` remembers what its constructor was given only.
+        self._host = host
+        return super()._get_socket(host, port, timeout)  # type: ignore[misc]  # not in its types
+
+
+class SMTP_SSL(SMTP):
+    """`smtplib.SMTP_SSL` over TLS of polytls: TLS from the start, on port 465.
+
+    `tls`: a client's context or configuration (`polytls.net`). The rest is as for `smtplib.SMTP`. A
+    handshake that fails raises what `polytls.TLSSocket` raises.
+    """
+
+    default_port = smtplib.SMTP_SSL_PORT
+
+    def __init__(
+        self,
+        host: str = "",
+        port: int = 0,
+        local_hostname: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        source_address: tuple[str, int] | None = None,
+        *,
+        tls: ClientContext | TLSClientConfiguration | None = None,
+    ) -> None:
+        self._tls = client_context(tls)
+        super().__init__(host, port, local_hostname, timeout, source_address)
+
+    def starttls(  # type: ignore[override]
+        self,
+        **given: Any,  # noqa: ARG002 - whatever it is
+    ) -> tuple[int, bytes]:
+        """Raise SMTPNotSupportedError: TLS has begun."""
+        raise smtplib.SMTPNotSupportedError("the connection is a TLS one already")
+
+    def _get_socket(self, host: str, port: int, timeout: float | None) -> Any:
+        return begin(super()._get_socket(host, port, timeout), host, self._tls)
+
+
+class LMTP(SMTP, smtplib.LMTP):
+    """`smtplib.LMTP`, whose `starttls` begins TLS of polytls, as that of `SMTP`."""
