@@ -17,6 +17,9 @@ PATH="$PATH:/usr/sbin" need dovecot dovecot-core
 need /usr/lib/dovecot/imap dovecot-imapd
 need /usr/lib/dovecot/pop3 dovecot-pop3d
 need /usr/lib/postfix/sbin/master postfix
+PATH="$PATH:/usr/sbin" need nginx nginx
+PATH="$PATH:/usr/sbin" need apache2 apache2-bin
+PATH="$PATH:/usr/sbin" need squid squid
 # Two servers for FTP cannot be installed at once: of vsftpd the program alone is taken.
 vsftpd=/usr/local/sbin/vsftpd
 PATH="$PATH:/usr/sbin" command -v vsftpd >/dev/null 2>&1 || [ -x $vsftpd ] || missing="$missing libwrap0"
