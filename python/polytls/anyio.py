@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
@@ -49,12 +50,11 @@ from anyio.abc import (
 )
 from anyio.lowlevel import checkpoint
 
-from .capabilities import check_no_early_data
 from .configuration import TLSServerConfiguration
 from .constants import TLSVersion
 from .delivery import CLOSE_TIMEOUT, naps, unacknowledged
-from .driver import Driver, Need, State, client_buffer, handshake_may_block
-from .errors import PeerMisbehaved, RaggedEOF, TLSError
+from .errors import PeerMisbehaved, RaggedEOF, TLSError, WantReadError
+from .handles import buffer_maker, handle_of, handshake_may_block, is_server, is_truncated_end
 from .info import ConnectionInfo
 from .interfaces import ClientContext, ServerContext, TLSBuffer
 from .sessions import TLSSession
@@ -80,6 +80,8 @@ HANDSHAKE_TIMEOUT: Final = 30.0
 #: How long the peer is read from, at most, after a handshake was refused, in seconds: closing with
 #: something unread sends a reset, and that overtakes the alert.
 LINGER: Final = 2.0
+
+_HERE: Final = "polytls.anyio"
 
 #: Sealed at a time.
 _CHUNK: Final = 256 * 1024
@@ -121,25 +123,31 @@ class TLSStream(ByteStream):
     ) -> None:
         #: The stream below.
         self.transport_stream = transport_stream
-        self._driver = Driver(buffer, accept_truncated_end=accept_truncated_end)
+        #: What the context made, to be asked for facts; and the connection itself.
+        self._buffer = buffer
+        self._tls = handle_of(buffer)
+        self._accepts_truncated_end = accept_truncated_end
         self._receiving = ResourceGuard("receiving from")
         self._sending = ResourceGuard("sending to")
         #: Who holds it sends all that is sealed, in order.
         self._flushing = Lock()
         #: Whether the peer may still refuse our certificate. In TLS 1.3 a server does so when a
         #: client's handshake is over (RFC 8446 4.4.2.4), and before it sends anything.
-        self._on_trial = not isinstance(buffer.context.configuration, TLSServerConfiguration)
+        self._serves = isinstance(buffer.context.configuration, TLSServerConfiguration)
+        self._on_trial = not self._serves
         #: Ciphertext was lost on its way: what follows could not be opened.
         self._torn = False
         #: The fault of the transport that a send was told of.
         self._lost: OSError | None = None
-        #: What has to wait for the next `send` ends here, counted from the first byte sent.
-        self._deferred = 0
+        #: Session tickets that the system did not take at once: they go with the next `send`.
+        self._tickets = b""
+        #: How many bytes were sent since the beginning, and up to the end of the last data.
+        self._sent = self._data_end = 0
         self._after_fin = self._closed = False
         #: The socket below, if there is one, and what tells it from a later one of its number.
         self._raw = transport_stream.extra(SocketAttribute.raw_socket, None)  # noqa: S610
         self._identity = _identity_of(self._raw)
-        #: What `data_end` was when the peer was last known to have acknowledged all data.
+        #: What `_data_end` was when the peer was last known to have acknowledged all data.
         self._delivered = 0
 
     @classmethod
@@ -179,7 +187,7 @@ class TLSStream(ByteStream):
             if early and server_hostname is not None:
                 raise PeerMisbehaved("the server sent plaintext after agreeing to STARTTLS")
             if early:
-                stream._driver.receive(early)
+                stream._tls.process_incoming(early)
             await stream._handshake()
         except BaseException:
             stream._closed = True
@@ -201,18 +209,20 @@ class TLSStream(ByteStream):
             came: bytes | None = None
             while True:
                 try:
-                    data = self._driver.open(came, max_bytes)
+                    data: Any = self._tls.open(came, max_bytes)
                 except TLSError as error:
-                    await self._flush_quietly()
-                    raise BrokenResourceError from error
-                if self._delivered < self._driver.data_end and not isinstance(data, Need):
+                    if not (self._accepts_truncated_end and is_truncated_end(self._tls, error)):
+                        await self._flush_quietly()
+                        raise BrokenResourceError from error
+                    data = b""
+                if data is not None and self._delivered < self._data_end:
                     self._undelivered()  # An answer most often says that all has arrived.
-                if isinstance(data, bytes) and data:
+                if data:
                     self._on_trial = False
-                    return data
-                if self._driver.unsent and self._end_of_unsent() > self._deferred:
+                    return data  # type: ignore[no-any-return]  # Without a buffer it is bytes.
+                if self._tls.outgoing_bytes_buffered():
                     await self._flush_quietly()
-                if not isinstance(data, Need):
+                if data is not None:
                     raise EndOfStream
                 came = await self._more()
 
@@ -235,13 +245,13 @@ class TLSStream(ByteStream):
 
         Raises NotImplementedError in TLS 1.2, where one end is that of both (RFC 5246 7.2.1).
         """
-        if self._driver.buffer.negotiated_tls_version is not TLSVersion.TLSv1_3:
+        if self._tls.negotiated_tls_version is not TLSVersion.TLSv1_3:
             raise NotImplementedError("TLS 1.2 does not support half-close")
         with self._sending:
             await checkpoint()
             self._check_open()
             try:
-                self._driver.close()
+                self._tls._end_sending()
             except TLSError as error:
                 raise BrokenResourceError from error
             await self._flush()
@@ -264,10 +274,8 @@ class TLSStream(ByteStream):
         try:
             lost = await self._end()
         except BaseException:
-            self._driver.abort()
             await aclose_forcefully(self.transport_stream)
             raise
-        self._driver.abort()
         await self.transport_stream.aclose()
         if lost is not None:
             raise BrokenResourceError from lost
@@ -289,9 +297,9 @@ class TLSStream(ByteStream):
         """Those of the stream below, and those of TLSAttribute."""
         return {
             **self.transport_stream.extra_attributes,
-            TLSAttribute.info: lambda: self._driver.info,
-            TLSAttribute.session: lambda: getattr(self._driver.buffer, "session", None),
-            TLSAttribute.buffer: lambda: self._driver.buffer,
+            TLSAttribute.info: lambda: self._tls.info,
+            TLSAttribute.session: lambda: getattr(self._buffer, "session", None),
+            TLSAttribute.buffer: lambda: self._buffer,
         }
 
     # --- inside ---
@@ -330,32 +338,41 @@ class TLSStream(ByteStream):
             except BrokenResourceError as error:
                 if isinstance(error.__cause__, TLSError):
                     raise
-                with suppress(BusyResourceError), self._receiving:
+                # WantReadError: it keeps no more.
+                with suppress(BusyResourceError, WantReadError), self._receiving:
                     for came in all_of(duplicate):
                         self._take_in(came)
-                if self._driver.state is State.FAILED:
-                    self._seal(data[:0])
+                try:
+                    self._tls.seal(b"")
+                except TLSError as reason:
+                    raise BrokenResourceError from reason
                 raise
 
     async def _listen(self) -> None:
-        """Take in what has come, unless somebody else receives."""
+        """Take in what has come, unless somebody else receives, or the peer is heard already."""
         with suppress(BusyResourceError), self._receiving:
-            self._take_in(await self._more())
+            self._on_trial = not self._tls._look_ahead()
+            if self._on_trial:
+                self._take_in(await self._more())
 
     def _take_in(self, came: bytes) -> None:
-        self._driver.receive(came)
-        while self._driver.look_ahead():
+        self._tls.process_incoming(came)
+        if self._tls._look_ahead():
             self._on_trial = False
 
     def _seal(self, data: memoryview) -> bytes:
-        if self._torn and self._driver.state is not State.FAILED:
-            raise BrokenResourceError
-        if self._driver.state in (State.CLOSING_BY_US, State.CLOSED):
-            raise ClosedResourceError
         try:
-            return self._driver.seal(data)
+            sealed = self._tls.seal(b"" if self._torn else data)
         except TLSError as error:
+            if type(error) is TLSError and self._tls._has_closed:
+                raise ClosedResourceError from error
             raise BrokenResourceError from error
+        if self._torn:
+            raise BrokenResourceError
+        sealed, self._tickets = self._tickets + sealed, b""
+        self._sent += len(sealed)
+        self._data_end = self._sent
+        return sealed
 
     async def _put(self, data: bytes) -> None:
         """Send ciphertext; with the lock."""
@@ -373,7 +390,10 @@ class TLSStream(ByteStream):
         async with self._flushing:
             if self._torn:
                 raise BrokenResourceError
-            await self._put(self._driver.take_outgoing())
+            waiting = self._tickets + self._tls.process_outgoing(sys.maxsize)
+            self._tickets = b""
+            self._sent += len(waiting)
+            await self._put(waiting)
 
     async def _flush_quietly(self) -> None:
         """Send what waits, if it can be: an alert, or an answer that whoever receives need not
@@ -382,23 +402,22 @@ class TLSStream(ByteStream):
             await self._flush()
 
     async def _handshake(self) -> None:
-        context = self._driver.buffer.context
-        blocks = handshake_may_block(context)
+        blocks = handshake_may_block(self._buffer.context)
         await checkpoint()
         try:
             while True:
                 if blocks:
-                    # Who is cancelled leaves the driver to the thread.
-                    need = await to_thread.run_sync(self._driver.handshake, abandon_on_cancel=True)
+                    # Who is cancelled leaves the connection to the thread.
+                    done = await to_thread.run_sync(self._tls._handshake, abandon_on_cancel=True)
                 else:
-                    need = self._driver.handshake()
-                if need is not None or self._driver.flight_unsent:
-                    await self._flush()
-                if need is None:
+                    done = self._tls._handshake()
+                if done and self._serves and self._tls.negotiated_tls_version is TLSVersion.TLSv1_3:
                     self._offer_tickets()
                     return
-                if need is Need.READ:
-                    self._driver.receive(await self._more())
+                await self._flush()
+                if done:
+                    return
+                self._tls.process_incoming(await self._more())
         except TLSError as error:
             with move_on_after(LINGER):
                 await self._refuse(error)
@@ -418,16 +437,15 @@ class TLSStream(ByteStream):
 
         The rest goes with the next `send`, and all of it where the stream below is no socket.
         """
+        self._tickets = self._tls.process_outgoing(sys.maxsize)
         below = self.transport_stream
-        if self._driver.unsent and isinstance(below, SocketStream):
+        if isinstance(below, SocketStream):
             raw = below.extra(SocketAttribute.raw_socket)  # noqa: S610 - there is no SQL here
             with another(raw) as duplicate, suppress(OSError):
-                while duplicate is not None and (waiting := self._driver.to_send()):
-                    self._driver.sent += duplicate.send(waiting)
-        self._deferred = self._end_of_unsent()
-
-    def _end_of_unsent(self) -> int:
-        return self._driver.sent + self._driver.unsent
+                while duplicate is not None and self._tickets:
+                    taken = duplicate.send(self._tickets)
+                    self._sent += taken
+                    self._tickets = self._tickets[taken:]
 
     # --- the end ---
 
@@ -435,7 +453,7 @@ class TLSStream(ByteStream):
         """Say goodbye and wait for delivery; return what keeps it, None if nothing does."""
         with move_on_after(CLOSE_TIMEOUT):
             try:
-                self._driver.close()
+                self._tls._end_sending()
                 if not self._torn:
                     await self._flush()
             except TLSError:
@@ -486,8 +504,9 @@ class TLSStream(ByteStream):
         """Read for nobody, and append how that ended."""
         try:
             with self._receiving:
-                while self._driver.discard() is Need.READ:
-                    self._driver.receive(await self._more())
+                at_end = self._tls._discard(None)
+                while not at_end:
+                    at_end = self._tls._discard(await self._more())
         except (TLSError, BrokenResourceError, ClosedResourceError) as error:
             ended.append(error)
         except BusyResourceError:
@@ -497,19 +516,18 @@ class TLSStream(ByteStream):
 
     def _undelivered(self) -> int | None:
         """How many bytes that carry data the peer has not acknowledged; None: it is unknown."""
-        driver = self._driver
-        if not driver.data_end:
+        if not self._data_end:
             return 0
         # asyncio and uvloop close a socket that is broken: what was known before holds.
         if self._identity is not None and _identity_of(self._raw) != self._identity:
-            return driver.data_end - self._delivered
+            return self._data_end - self._delivered
         in_flight = unacknowledged(self._raw, after_fin=self._after_fin)
         if in_flight is None:
             return None
         # What was sent behind the last data, close_notify above all, does not count.
-        missing = max(0, in_flight - (driver.sent - driver.data_end))
+        missing = max(0, in_flight - (self._sent - self._data_end))
         if not missing:
-            self._delivered = driver.data_end
+            self._delivered = self._data_end
         return missing
 
 
@@ -541,7 +559,7 @@ class TLSListener(Listener[TLSStream]):
         handshake_timeout: float = HANDSHAKE_TIMEOUT,
         accept_truncated_end: bool = False,
     ) -> None:
-        if not _is_server(tls):
+        if not is_server(tls, _HERE):
             raise TypeError("tls: a listener needs a server's context")
         #: What accepts.
         self.listener = listener
@@ -578,25 +596,8 @@ class TLSListener(Listener[TLSStream]):
         return self.listener.extra_attributes
 
 
-def _is_server(tls: ClientContext | ServerContext) -> bool:
-    if not isinstance(tls, ClientContext) and not isinstance(tls, ServerContext):
-        raise TypeError(f"tls: expected a ClientContext or a ServerContext, got {tls!r}")
-    if not isinstance(tls.configuration, TLSServerConfiguration):
-        return False
-    check_no_early_data(tls.configuration, "polytls.anyio")
-    return True
-
-
 async def _buffer(
     tls: ClientContext | ServerContext, server_hostname: str | None, session: TLSSession | None
 ) -> TLSBuffer:
-    if _is_server(tls):
-        if server_hostname is not None:
-            raise ValueError("server_hostname is only meaningful with a client's context")
-        if session is not None:
-            raise ValueError("session is only meaningful with a client's context")
-        return tls.create_buffer()  # type: ignore[call-arg]
-    if server_hostname is None:
-        raise ValueError("server_hostname is needed with a client's context")
-    make, may_block = client_buffer(tls, server_hostname, session)
+    make, may_block = buffer_maker(tls, server_hostname, session, _HERE)
     return await to_thread.run_sync(make, abandon_on_cancel=True) if may_block else make()

@@ -2,9 +2,8 @@
 
 Rules of this file:
 
-- It knows no socket, no thread, no clock and no event loop. Streams, and the drivers for asyncio
-  and anyio, carry the bytes and hold the locks; whoever calls sees to it that there is one call at
-  a time.
+- It knows no socket, no thread and no clock. Streams carry the bytes and hold the locks; whoever
+  calls sees to it that there is one call at a time.
 - It sees the interface alone, so that any implementation works under it.
 - What is needed is returned as a value, a `Need`. What ends a connection is raised.
 - The state changes in `_happened` alone, by the table (`polytls.states`).
@@ -38,8 +37,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, runtime_checkable
 
 from .configuration import TLSServerConfiguration
 from .constants import TLSVersion
@@ -47,14 +45,12 @@ from .errors import RaggedEOF, TLSError, WantReadError, WantWriteError
 from .info import ConnectionInfo
 from .interfaces import (
     SupportsEarlyData,
-    SupportsHandshakeMayBlock,
     SupportsInfo,
     SupportsOpen,
     SupportsPending,
     SupportsSeal,
     TLSBuffer,
 )
-from .sessions import TLSSession
 from .states import COLUMNS, TABLE, WE_HAVE_CLOSED, Event, Need, State
 
 if TYPE_CHECKING:
@@ -67,29 +63,9 @@ __all__ = [
     "KeepsIncoming",
     "Need",
     "State",
-    "client_buffer",
-    "handshake_may_block",
 ]
 
 _T = TypeVar("_T")
-
-
-def handshake_may_block(context: object) -> bool:
-    """Whether a step of a handshake is to be left to a worker thread."""
-    return isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
-
-
-def client_buffer(
-    context: Any, server_hostname: str | None, session: TLSSession | None
-) -> tuple[Callable[[], TLSBuffer], bool]:
-    """Return what makes a client's buffer, and whether that is to be left to a worker thread.
-
-    A session that is named is judged when the buffer is made: a verifier may be asked.
-    """
-    if session is None:
-        return partial(context.create_buffer, server_hostname), False
-    make = partial(context.create_buffer, server_hostname, session=session)
-    return make, handshake_may_block(context)
 
 
 _READ: Final = Need.READ

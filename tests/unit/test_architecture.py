@@ -69,8 +69,9 @@ MODULES = {
     "driver": BELOW_DRIVERS | {"states"},
     "streams": BELOW_DRIVERS | {"arguments", "delivery", "driver", "files", "fork", "locks"},
     "unread": set(),
-    "asyncio": BELOW_DRIVERS | {"delivery", "driver", "unread"},
-    "anyio": BELOW_DRIVERS | {"delivery", "driver", "unread"},
+    "handles": BELOW_DRIVERS | {"_native"},
+    "asyncio": BELOW_DRIVERS | {"delivery", "handles", "unread"},
+    "anyio": BELOW_DRIVERS | {"delivery", "handles", "unread"},
     "engines": BELOW_DRIVERS
     | {
         "arguments",

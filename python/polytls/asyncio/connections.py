@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
-from ..capabilities import check_no_early_data
-from ..configuration import TLSServerConfiguration
 from ..delivery import CLOSE_TIMEOUT
-from ..driver import client_buffer
 from ..errors import PeerMisbehaved
+from ..handles import buffer_maker, is_server
 from ..interfaces import ClientContext, ServerContext, TLSBuffer
 from ..sessions import TLSSession
 from ..unread import another, something_has_come
@@ -41,6 +39,8 @@ __all__ = [
 HANDSHAKE_TIMEOUT = 60.0
 #: How long the peer may acknowledge nothing after a close, in seconds.
 SHUTDOWN_TIMEOUT = CLOSE_TIMEOUT
+
+_HERE: Final = "polytls.asyncio"
 
 _P = TypeVar("_P", bound=asyncio.BaseProtocol)
 
@@ -188,7 +188,7 @@ async def start_tls(
     Raises what `create_connection` raises. After an error the connection is closed, and the
     protocol has been told by `connection_lost`.
     """
-    server = _is_server(tls)
+    server = is_server(tls, _HERE)
     if server_side is not None and server_side is not server:
         raise ValueError("server_side contradicts the context, which is for the other side")
     if server and server_hostname is not None:
@@ -222,7 +222,7 @@ async def start_tls(
         below.set_protocol(connection)
         below.resume_reading()
         if early:
-            connection.driver.receive(early)
+            connection.tls.process_incoming(early)
         connection.connection_made(below)
         return await _done(connection, waiter)
     finally:
@@ -246,6 +246,8 @@ async def _connect(
         if session is not None:
             raise ValueError("session is only meaningful with tls")
         return await connect(protocol_factory, *where, **kwds)  # type: ignore[no-any-return]
+    if is_server(tls, _HERE):
+        raise TypeError("tls: a client needs a client's context")
     buffer = await _buffer(tls, name, session)
     loop = asyncio.get_running_loop()
     waiter: Any = loop.create_future()
@@ -305,7 +307,7 @@ def _accepting(
 ) -> Callable[[], asyncio.BaseProtocol]:
     if tls is None:
         return protocol_factory
-    if not _is_server(tls):
+    if not is_server(tls, _HERE):
         raise TypeError("tls: a server needs a server's context")
     loop = asyncio.get_running_loop()
     return lambda: TLSProtocol(loop, protocol_factory(), tls.create_buffer(), **settings)
@@ -349,25 +351,10 @@ def _name_to_verify(tls: object, server_hostname: str | None, host: str | None) 
     return host if server_hostname is None else server_hostname
 
 
-def _is_server(tls: ClientContext | ServerContext) -> bool:
-    if not isinstance(tls, ClientContext) and not isinstance(tls, ServerContext):
-        raise TypeError(f"tls: expected a ClientContext or a ServerContext, got {tls!r}")
-    if not isinstance(tls.configuration, TLSServerConfiguration):
-        return False
-    check_no_early_data(tls.configuration, "polytls.asyncio")
-    return True
-
-
 async def _buffer(
     tls: ClientContext | ServerContext, name: str | None, session: TLSSession | None
 ) -> TLSBuffer:
-    if _is_server(tls):
-        if name is not None:
-            raise TypeError("tls: a client needs a client's context")
-        if session is not None:
-            raise ValueError("session is only meaningful with a client's context")
-        return tls.create_buffer()  # type: ignore[call-arg]
-    make, may_block = client_buffer(tls, name, session)
+    make, may_block = buffer_maker(tls, name, session, _HERE)
     return await asyncio.get_running_loop().run_in_executor(None, make) if may_block else make()
 
 

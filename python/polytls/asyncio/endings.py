@@ -26,7 +26,6 @@ from ..delivery import CLOSE_TIMEOUT, naps, unacknowledged
 from ..unread import another
 
 if TYPE_CHECKING:
-    from ..driver import Driver
     from .protocol import TLSProtocol
 
 __all__ = ["MOST", "Ending", "leave", "register", "undelivered"]
@@ -37,15 +36,12 @@ MOST: Final = 1024
 _ROUNDS: Final = 4
 
 
-def undelivered(driver: Driver, below: asyncio.Transport, *, after_fin: bool) -> int | None:
+def undelivered(below: asyncio.Transport, behind: int, *, after_fin: bool) -> int | None:
     """Return how many bytes the peer has not acknowledged of those that carry data.
 
-    What was sent behind the last data, close_notify above all, does not count. None: it cannot be
-    told. `after_fin`: the transport below has been told to end its sending side.
+    The last `behind` bytes that were sent carry none, close_notify above all, and do not count.
+    None: it cannot be told. `after_fin`: the transport below has been told to end its sending side.
     """
-    if not driver.data_end:
-        return 0
-    behind = driver.sent - driver.data_end
     waiting = below.get_write_buffer_size()
     in_flight = unacknowledged(below.get_extra_info("socket"), after_fin=after_fin)
     if in_flight is None:
@@ -81,18 +77,16 @@ class Ending:
     def look(self) -> None:
         """Close if all is delivered, give up if it takes too long, else look again later."""
         connection = self._connection
-        if connection.lost:
-            return
         missing = connection.undelivered()
         # Where nothing can be measured, the peer's end stands for it.
-        if missing == 0 or (missing is None and connection.heard_all):
+        if missing == 0 or (missing is None and connection.peer_ended):
             connection.finish()
             return
         now = connection.loop.time()
         if missing is not None and (self._least is None or missing < self._least):
             self._least = missing
             self._until = now + self._timeout
-        if connection.heard_all and (number := _error_of(connection.below)):
+        if connection.peer_ended and (number := _error_of(connection.below)):
             # Who has come to the end of what can be read does not hear of a reset from the loop.
             connection.give_up(OSError(number, os.strerror(number)))
         elif now < self._until:

@@ -5,7 +5,7 @@
             |
       TLSTransport         -->  write, close, pause_reading
             |
-       TLSProtocol               the driver (`polytls.driver`), timers, whose turn it is
+       TLSProtocol               the TLS connection (a native handle), timers, how far it has come
             |
     transport of the loop        a TCP or Unix socket, or another TLSTransport
 ```
@@ -15,26 +15,32 @@ Rules of this file:
 - Nothing is buffered here. What the application writes is sealed at once and given to the
   transport below, whose watermarks are therefore the connection's; what comes is opened at once
   and given to the application, and where that has paused, the transport below is paused.
+- How far the connection has come is its `State`. It says who gets what comes (`_choose`): the
+  handshake, the application, nobody. Whoever changes the state, pauses, or finds the peer's end has
+  it chosen anew.
+- What comes is handed on by `_advance`, which the loop calls, so that no call of the application's
+  leads back into one. What cannot be handed on yet is queued, in order.
+- While a step of the handshake runs in a worker thread, the handle is the thread's.
 - The application hears of the end once, by `connection_lost`, when the transport below is closed:
-  with None after an end in order, with the error otherwise. How connections end stands in
+  with None after an end in order, with the error otherwise. How connections end is in
   `polytls.asyncio.endings`.
 - A connection that is lost refers to nothing that refers to it, so that it is freed without the
   garbage collector.
-- What comes is handed on by `_advance`: the handshake, data, or what is left to be discarded. It
-  is called by the loop alone, so that no call of the application's leads back into one.
-- While a step of the handshake runs in a worker thread, the driver is the thread's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
-from ..driver import Driver, Need, State, handshake_may_block
+from ..constants import TLSVersion
 from ..errors import RaggedEOF, TLSError
+from ..handles import handle_of, handshake_may_block, is_truncated_end
 from ..interfaces import TLSBuffer
 from ..unread import all_of, another
 from .endings import Ending, leave, register, undelivered
@@ -43,15 +49,13 @@ from .transport import TLSTransport
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["LINGER", "TLSProtocol"]
+__all__ = ["LINGER", "State", "TLSProtocol"]
 
 _log = logging.getLogger("polytls.asyncio")
 
 #: How long the peer is read from, at most, after a handshake was refused, in seconds: closing with
 #: something unread sends a reset, and that overtakes the alert.
 LINGER: Final = 2.0
-
-_READ: Final = Need.READ
 
 #: Received at a time, and handed over at a time.
 _ROOM: Final = 256 * 1024
@@ -62,6 +66,27 @@ _CHUNK: Final = 256 * 1024
 #: that waits holds none. Shared by all loops: each call on a list is atomic.
 _spares: list[memoryview] = []
 _MOST_SPARES: Final = 4
+
+
+class State(Enum):
+    """How far a connection has come."""
+
+    HANDSHAKING = auto()
+    #: A step of the handshake is with a worker thread.
+    AT_WORK = auto()
+    #: Data flows both ways, until the peer ends its direction.
+    OPEN = auto()
+    #: The application has ended ours by `write_eof`.
+    WRITE_ENDED = auto()
+    #: `close`: what comes is discarded, until the peer has all data.
+    CLOSING = auto()
+    #: It was refused, has failed or was given up: the transport below is being closed.
+    OVER = auto()
+    #: The transport below is closed.
+    LOST = auto()
+
+
+_HANDSHAKING, _AT_WORK, _OPEN, _WRITE_ENDED, _CLOSING, _OVER, _LOST = State
 
 
 class TLSProtocol(asyncio.BufferedProtocol):
@@ -83,15 +108,25 @@ class TLSProtocol(asyncio.BufferedProtocol):
         connect_app: bool = True,
         accept_truncated_end: bool = False,
     ) -> None:
-        #: The connection is on its way out, or gone.
-        self.closing = self.lost = False
+        self.state = _HANDSHAKING
         self.loop = loop
-        self.driver = Driver(buffer, accept_truncated_end=accept_truncated_end)
-        self._outgoing_bytes_buffered = buffer.outgoing_bytes_buffered
+        #: What the context made, to be asked for facts; and the connection itself.
+        self.buffer = buffer
+        self.tls = handle_of(buffer)
         #: The application's, from the end of the handshake to the end of the connection.
         self.transport: TLSTransport | None = None
         #: The transport below.
         self.below: asyncio.Transport
+        #: Whether the application takes no data for now.
+        self.paused = False
+        #: The peer's end was found: nothing more is handed on.
+        self.peer_ended = False
+        #: The transport below has been told to send its end.
+        self.after_fin = False
+        #: Whether data was sent, and how many bytes without data since the last of it.
+        self.data_sent = False
+        self.sent_behind = 0
+        self._accepts_truncated_end = accept_truncated_end
         self._ending: Ending | None = None
         #: What ended the connection, where that is not for the transport below to say.
         self._error: BaseException | None = None
@@ -99,35 +134,27 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._handshake_timeout = handshake_timeout
         self._shutdown_timeout = shutdown_timeout
         self._timer: asyncio.TimerHandle | None = None
+        self._may_block = handshake_may_block(buffer.context)
         self._advance: Callable[[Buffer | None], None] = self._shake
         self._scratch: memoryview | None = None
+        #: What came and waits for `_advance`.
+        self._came: list[bytes] = []
         #: The application's protocol has been told of the connection, and not yet of its end.
         self._app_connected = not connect_app
-        #: No more data is taken from the application: `close`, `write_eof`, or the end.
-        self._deaf = True
-        #: Nothing more is handed on: the peer's end has come, or the connection was given up.
-        self.heard_all = False
-        #: The transport below has been told to send its end.
-        self.after_fin = False
         #: The transport below has more than it likes, or was broken when we closed.
         self._below_full = self._broken_below = False
-        context = buffer.context
-        self._may_block = handshake_may_block(context)
-        #: A step of the handshake is with a worker thread, and what came meanwhile.
-        self._at_work = False
-        self._came: list[bytes] = []
         self.set_app(app)
 
     def set_app(self, app: asyncio.BaseProtocol) -> None:
         """Hand data to `app` from now on."""
-        if self.lost:
-            return
-        self.app: Any = app
-        self._deliver: Callable[[Buffer | None], None] = (
-            self._deliver_into if isinstance(app, asyncio.BufferedProtocol) else self._deliver_bytes
-        )
-        if self._advance in (self._deliver_into, self._deliver_bytes):
-            self._advance = self._deliver
+        if self.state is not _LOST:
+            self.app: Any = app
+            self._app_is_buffered = isinstance(app, asyncio.BufferedProtocol)
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing is handed to the application any more, nor taken from it."""
+        return self.state in (_CLOSING, _OVER, _LOST)
 
     # --- what the transport below calls ---
 
@@ -155,26 +182,18 @@ class TLSProtocol(asyncio.BufferedProtocol):
             raise RuntimeError("buffer_updated() was called without get_buffer()")
         self._scratch = None
         # As `_step` does, without its call: what comes comes here.
-        if not (self.lost or self._at_work or self.heard_all or self._error is not None):
-            try:
-                self._advance(scratch[:nbytes])
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                self._broken(exc)
-        elif self._at_work:
-            self._came.append(bytes(scratch[:nbytes]))
-            # CPython before 3.12 forgets a pause that was asked for in `connection_made`.
-            self.below.resume_reading()
-            self.below.pause_reading()
+        try:
+            self._advance(scratch[:nbytes])
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._broken(exc)
         if len(_spares) < _MOST_SPARES:
             _spares.append(scratch)
 
     def eof_received(self) -> bool:
         """Take in the end; the transport below is closed by us, when all was read."""
-        if self._at_work:
-            self._came.append(b"")
-        elif self._error is not None:
+        if self.state is _OVER:
             self.below.close()
         else:
             self._step(b"")
@@ -191,30 +210,28 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._below_full = False
         if self._app_connected:
             self.app.resume_writing()
-        if not self._at_work:
+        if self.state is not _AT_WORK and self.state is not _OVER:
             self._answer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell everybody."""
-        if isinstance(exc, OSError) and self._error is None and not self._at_work:
+        if isinstance(exc, OSError) and self._error is None and self.state is not _AT_WORK:
             self._look_for_reason()
         self.call_later(0, None)
         leave(self)
         error = self._error or self._judged(exc)
-        self.lost = self.closing = self._deaf = True
-        self._scratch = None
-        if not self._at_work:
-            self.driver.abort()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(
                 error or ConnectionAbortedError("the connection was given up")
             )
-        elif not self.driver.established:
+        elif self.transport is None:
             _log.debug("a handshake with %s failed: %s", self._peer(), error)
         app = self.app if self._app_connected else None
         # These lead back here.
-        self._waiter = self._error = self.transport = self.app = None
-        self._advance = self._deliver = _nothing
+        self._waiter = self._error = self._ending = self._scratch = None
+        self.transport = self.app = None
+        self._came.clear()
+        self._become(_LOST)
         if app is not None:
             self._app_connected = False
             app.connection_lost(error)
@@ -232,69 +249,76 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def undelivered(self) -> int | None:
         """Return how many bytes of data the peer may not have; None: it cannot be told."""
-        return undelivered(self.driver, self.below, after_fin=self.after_fin)
+        if not self.data_sent:
+            return 0
+        return undelivered(self.below, self.sent_behind, after_fin=self.after_fin)
 
     # --- what the application calls, through its transport ---
 
     def write(self, data: Buffer) -> None:
         """Seal and send."""
-        if self._deaf:
-            if not self.closing:
+        if self.state is not _OPEN:
+            if self.state is _WRITE_ENDED:
                 raise RuntimeError("Cannot call write() after write_eof()")
             return
         try:
             if len(data) <= _CHUNK:  # type: ignore[arg-type]  # The transport has looked.
-                self.below.write(self.driver.seal(data))
+                self._send(data)
                 return
             view = memoryview(data).cast("B")
             for start in range(0, len(view), _CHUNK):
-                self.below.write(self.driver.seal(view[start : start + _CHUNK]))
+                self._send(view[start : start + _CHUNK])
         except TLSError as error:
             self._failed(error)
 
+    def _send(self, data: Buffer) -> None:
+        self.below.write(self.tls.seal(data))
+        self.data_sent = True
+        self.sent_behind = 0
+
     def write_eof(self) -> None:
         """End our direction; the peer's goes on."""
-        if self._deaf:
+        if self.state is not _OPEN:
             return
-        self._deaf = True
-        try:
-            self.driver.close()
-        except TLSError as error:
-            self._failed(error)
+        self._become(_WRITE_ENDED)
+        if not self._ended_sending():
+            return
+        if self.peer_ended:
+            self.close()
         else:
-            self._flush()
-            if self.heard_all:
-                self.close()
-            else:
-                self._later()
+            self._later()
 
     def close(self) -> None:
         """Say goodbye, wait until the peer has all our data, and close."""
         if self.closing:
             return
-        self.closing = self._deaf = True
+        self._become(_CLOSING)
         if self.below.is_closing():
             # It is broken, has dropped what it had, and is about to tell us.
             self._broken_below = True
             return
-        try:
-            self.driver.close()
-        except TLSError as error:
-            self._failed(error)
+        if not self._ended_sending():
             return
-        self._flush()
         if self.undelivered() == 0:
             self.finish()
             return
         # `resume_writing` tells when everything has gone.
         self.below.set_write_buffer_limits(0)
-        self._advance = self._discard
-        self.driver.resume()
         self.below.resume_reading()
         self._later()
         register(self)
         self._ending = Ending(self, self._shutdown_timeout)
         self._ending.begin()
+
+    def _ended_sending(self) -> bool:
+        """Send close_notify; False: it has failed."""
+        try:
+            self.tls._end_sending()
+        except TLSError as error:
+            self._failed(error)
+            return False
+        self._flush()
+        return True
 
     def finish(self) -> None:
         """Close the transport below, which sends what it still has."""
@@ -309,35 +333,71 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def abort(self) -> None:
         """Drop the connection, and what was not sent."""
-        self.closing = self._deaf = self.heard_all = True
-        if not self._at_work:
-            self.driver.abort()
-        if not self.lost:
+        if self.state is not _LOST:
+            self._become(_OVER)
+            self.call_later(0, None)
             self.below.abort()
 
     def pause_reading(self) -> None:
         """Hand on nothing more for now, and receive nothing."""
-        if not self.closing and not self.driver.paused:
-            self.driver.pause()
+        if not self.closing and not self.paused:
+            self.paused = True
             self.below.pause_reading()
+            self._choose()
 
     def resume_reading(self) -> None:
         """Go on."""
-        if not self.closing and self.driver.paused:
-            self.driver.resume()
+        if not self.closing and self.paused:
+            self.paused = False
             self.below.resume_reading()
             self._later()
 
     # --- one step ---
 
+    def _become(self, state: State) -> None:
+        self.state = state
+        self._choose()
+
+    def _choose(self) -> None:
+        """Say who gets what comes."""
+        state = self.state
+        if state is _OVER or state is _LOST or self.peer_ended:
+            self._advance = _nothing
+        elif state is _HANDSHAKING:
+            self._advance = self._shake
+        elif state is _CLOSING:
+            self._advance = self._discard
+        elif state is _AT_WORK or self.paused:
+            self._advance = self._queue
+        else:
+            self._advance = self._deliver
+
+    def _queue(self, came: Buffer | None) -> None:
+        if came is None:
+            return
+        self._came.append(bytes(came))
+        if came and self.state is _AT_WORK:
+            # CPython before 3.12 forgets a pause that was asked for in `connection_made`.
+            self.below.resume_reading()
+            self.below.pause_reading()
+
     def _later(self) -> None:
-        """See what can be handed on, but not within a call of the application's."""
-        self.loop.call_soon(self._step)
+        """Go on with what waits, but not within a call of the application's."""
+        if self._advance is not _nothing:
+            self._advance = self._queue
+        self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._choose()
+        self._step()
+        self._take_queued()
+
+    def _take_queued(self) -> None:
+        while self._came and self._advance != self._queue:
+            self._step(self._came.pop(0))
 
     def _step(self, came: Buffer | None = None) -> None:
         """Hand on what can be; `came`: what has come from the peer just now."""
-        if self.lost or self._at_work or self.heard_all or self._error is not None:
-            return
         try:
             self._advance(came)
         except (SystemExit, KeyboardInterrupt):
@@ -346,34 +406,35 @@ class TLSProtocol(asyncio.BufferedProtocol):
             self._broken(exc)
 
     def _flush(self) -> None:
-        if data := self.driver.take_outgoing():
+        if data := self.tls.process_outgoing(sys.maxsize):
             self.below.write(data)
+            self.sent_behind += len(data)
 
     # --- the handshake ---
 
     def _shake(self, came: Buffer | None) -> None:
         if came is not None:
-            self.driver.receive(came)
+            self.tls.process_incoming(came)
         if self._may_block:
             self.below.pause_reading()
-            work = self.loop.run_in_executor(None, self.driver.handshake)
-            self._at_work = True
+            self._become(_AT_WORK)
+            work = self.loop.run_in_executor(None, self.tls._handshake)
             work.add_done_callback(self._worked)
             return
         try:
-            need = self.driver.handshake()
+            done = self.tls._handshake()
         except TLSError as error:
             self._refused(error)
         else:
-            self._shaken(need)
+            self._shaken(done)
 
-    def _worked(self, work: asyncio.Future[Need | None]) -> None:
+    def _worked(self, work: asyncio.Future[bool]) -> None:
         """Go on where the worker thread has left off."""
-        self._at_work = False
         error = None if work.cancelled() else work.exception()
-        if self.lost or self.closing or self._error is not None or work.cancelled():
+        if self.state is not _AT_WORK or work.cancelled():
             self.abort()
             return
+        self._become(_HANDSHAKING)
         self.below.resume_reading()
         if isinstance(error, TLSError):
             self._refused(error)
@@ -391,22 +452,16 @@ class TLSProtocol(asyncio.BufferedProtocol):
                 raise
             except BaseException as exc:
                 self._broken(exc)
-        came, self._came = self._came, []
-        for data in came:
-            if self._at_work:
-                self._came.append(data)
-            else:
-                self._step(data)
+        self._take_queued()
 
-    def _shaken(self, need: Need | None) -> None:
+    def _shaken(self, done: bool) -> None:
         self._flush()
-        if need is None:
+        if done:
             self._established()
 
     def _established(self) -> None:
         self.call_later(0, None)
-        self._deaf = False
-        self._advance = self._deliver
+        self._become(_OPEN)
         transport = self.transport = TLSTransport(self)
         if not self._app_connected:
             self._app_connected = True
@@ -424,6 +479,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
     def _refused(self, error: BaseException) -> None:
         """The handshake has failed: tell the peer why, and wait until it knows."""
         self._error = _without_frames(error) if isinstance(error, TLSError) else error
+        self._become(_OVER)
         self._flush()
         if isinstance(error, RaggedEOF) or self.below.is_closing():
             self.below.close()
@@ -438,63 +494,42 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._error = TimeoutError(
             f"the TLS handshake was not done within {self._handshake_timeout} seconds"
         )
-        if not self._at_work:
-            self.driver.time_out(self._error)
-        self.below.abort()
+        self.abort()
 
     # --- data ---
 
-    def _deliver_bytes(self, came: Buffer | None) -> None:
-        driver, app = self.driver, self.app
-        while not driver.paused:
+    def _deliver(self, came: Buffer | None) -> None:
+        tls, app = self.tls, self.app
+        while True:
+            into = app.get_buffer(_ROOM) if self._app_is_buffered else None
             try:
-                data = driver.open(came, _ROOM)
+                data = tls.open(came, _ROOM, into)
             except TLSError as error:
-                self._failed(error)
+                if self._accepts_truncated_end and is_truncated_end(tls, error):
+                    self._peer_has_closed()
+                else:
+                    self._failed(error)
                 return
             came = None
-            if data is _READ:
+            if data is None:
                 break
             if not data:
+                if into is not None and not memoryview(into).nbytes:
+                    raise RuntimeError("get_buffer() returned an empty buffer")
                 self._peer_has_closed()
                 return
-            app.data_received(data)
-            if self.closing:
+            if into is None:
+                app.data_received(data)
+            else:
+                app.buffer_updated(data)
+            if self.state is not _OPEN and self.state is not _WRITE_ENDED:
                 return
             if self.app is not app:
                 self._later()
                 return
-        if came is not None:
-            driver.receive(came)
-        if self._outgoing_bytes_buffered():
-            self._answer()
-
-    def _deliver_into(self, came: Buffer | None) -> None:
-        driver, app = self.driver, self.app
-        while not driver.paused:
-            into = memoryview(app.get_buffer(_ROOM)).cast("B")
-            if not into:
-                raise RuntimeError("get_buffer() returned an empty buffer")
-            try:
-                count = driver.open(came, len(into), into)
-            except TLSError as error:
-                self._failed(error)
-                return
-            came = None
-            if count is _READ:
+            if self.paused:
                 break
-            if not count:
-                self._peer_has_closed()
-                return
-            app.buffer_updated(count)
-            if self.closing:
-                return
-            if self.app is not app:
-                self._later()
-                return
-        if came is not None:
-            driver.receive(came)
-        if self._outgoing_bytes_buffered():
+        if tls.outgoing_bytes_buffered():
             self._answer()
 
     def _answer(self) -> None:
@@ -502,7 +537,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
         To a peer that takes nothing it stays in the session, which has a limit.
         """
-        if not self._below_full:
+        if not self._below_full and not self.after_fin:
             self._flush()
 
     def _peer_has_closed(self) -> None:
@@ -510,19 +545,24 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
         The application says whether ours goes on.
         """
-        self.heard_all = True
+        self.peer_ended = True
+        self._choose()
         self._flush()
         keep_open = self.app.eof_received()
-        if not self.closing and (not keep_open or self.driver.state is State.CLOSED):
+        # TLS 1.2 has answered with our end (RFC 5246 7.2.1).
+        if not keep_open or self.tls._has_closed:
             self.close()
+
+    @property
+    def may_end_one_direction(self) -> bool:
+        """Whether one direction can end while the other goes on: in TLS 1.3 (RFC 8446 6.1)."""
+        return self.tls.negotiated_tls_version is TLSVersion.TLSv1_3
 
     # --- the end ---
 
     def _discard(self, came: Buffer | None) -> None:
-        if came is not None:
-            self.driver.receive(came)
         try:
-            need = self.driver.discard()
+            ended = self.tls._discard(came)
         except TLSError as error:
             # There is nobody left who would take our data.
             if self.undelivered() == 0:
@@ -530,8 +570,9 @@ class TLSProtocol(asyncio.BufferedProtocol):
             else:
                 self._failed(error)
             return
-        if need is None:
-            self.heard_all = True
+        if ended:
+            self.peer_ended = True
+            self._choose()
             if self._ending is not None:
                 self._ending.look()
 
@@ -540,7 +581,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         if self._error is not None:
             return
         self._error = _without_frames(error)
-        self.closing = self._deaf = True
+        self._become(_OVER)
         if not self.after_fin:
             self._flush()
         self.call_later(self._shutdown_timeout, self.below.abort)
@@ -561,7 +602,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def _look_for_reason(self) -> None:
         """The transport below is broken: look whether the peer has said why."""
-        if isinstance(self.below, TLSTransport) or self.heard_all:
+        if isinstance(self.below, TLSTransport) or self._advance is _nothing:
             return
         with another(self.below.get_extra_info("socket")) as duplicate:
             for data in all_of(duplicate):
@@ -575,7 +616,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
 
 def _nothing(_: Buffer | None) -> None:
-    """What is handed on of a connection that is lost."""
+    """What is handed on of a connection that is over."""
 
 
 def _without_frames(error: TLSError) -> TLSError:

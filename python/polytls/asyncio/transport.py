@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from ..constants import TLSVersion
-
 if TYPE_CHECKING:
     from .protocol import TLSProtocol
 
@@ -34,11 +32,11 @@ class TLSTransport(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return a fact of the connection, see the class; `default` for what is not known."""
         if name == "tls":
-            return self._connection.driver.info
+            return self._connection.tls.info
         if name == "tls_session":
-            return getattr(self._connection.driver.buffer, "session", default)
+            return getattr(self._connection.buffer, "session", default)
         if name == "tls_buffer":
-            return self._connection.driver.buffer
+            return self._connection.buffer
         return self._connection.below.get_extra_info(name, default)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -53,7 +51,7 @@ class TLSTransport(asyncio.Transport):
 
     def is_reading(self) -> bool:
         """Return whether data is handed over as it comes."""
-        return not (self._connection.closing or self._connection.driver.paused)
+        return not (self._connection.closing or self._connection.paused)
 
     def pause_reading(self) -> None:
         """Hand over nothing more until `resume_reading`; the peer is held back meanwhile."""
@@ -65,7 +63,8 @@ class TLSTransport(asyncio.Transport):
 
     def pending(self) -> int:
         """Return how many bytes of data are here that the protocol has not got: it has paused."""
-        return self._connection.driver.pending()
+        tls = self._connection.tls
+        return tls.pending() if tls._look_ahead() else 0
 
     # --- writing ---
 
@@ -84,7 +83,7 @@ class TLSTransport(asyncio.Transport):
 
     def can_write_eof(self) -> bool:
         """Return whether one direction can end alone: in TLS 1.3 (RFC 8446 6.1)."""
-        return self._connection.driver.buffer.negotiated_tls_version is TLSVersion.TLSv1_3
+        return self._connection.may_end_one_direction
 
     def write_eof(self) -> None:
         """Send close_notify: the peer comes to the end of our data, and may go on sending.
@@ -98,9 +97,9 @@ class TLSTransport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         """Return how many bytes wait to be sent, as ciphertext."""
         connection = self._connection
-        if connection.lost:
+        if connection.transport is None:
             return 0
-        return connection.driver.unsent + connection.below.get_write_buffer_size()
+        return connection.tls.outgoing_bytes_buffered() + connection.below.get_write_buffer_size()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """Return the low and the high watermark, in bytes of ciphertext."""
@@ -108,7 +107,7 @@ class TLSTransport(asyncio.Transport):
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set the watermarks: above `high` the protocol is told to pause, at `low` to resume."""
-        if not self._connection.lost:
+        if self._connection.transport is not None:
             self._connection.below.set_write_buffer_limits(high, low)
 
     # --- the end ---
@@ -134,5 +133,5 @@ class TLSTransport(asyncio.Transport):
 
     def __repr__(self) -> str:
         connection = self._connection
-        state = connection.driver.state.name.lower().replace("_", " ")
+        state = connection.state.name.lower().replace("_", " ")
         return f"<{type(self).__name__} {state} over {getattr(connection, 'below', None)!r}>"

@@ -13,9 +13,12 @@ from polytls import (
     AlertReceived,
     PeerMisbehaved,
     RaggedEOF,
+    TLSBuffer,
     TLSServerConfiguration,
     TLSVersion,
+    WantReadError,
 )
+from polytls.asyncio.protocol import TLSProtocol
 from polytls.testing.conformance.lab import Lab
 
 
@@ -25,6 +28,85 @@ async def connected(address: tuple[str, int], lab: Lab, factory: Any, **given: A
     return await polytls.asyncio.create_connection(
         factory, *address, server_hostname=lab.host, **given
     )
+
+
+class Below(asyncio.Transport):
+    """A transport that hands over what it is told to, and keeps what it is given."""
+
+    def __init__(self, peer: TLSBuffer) -> None:
+        super().__init__()
+        self.peer = peer
+        self.paused = False
+
+    def write(self, data: Any) -> None:
+        self.peer.process_incoming(data)
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        pass
+
+    def hand_over(self, protocol: Any, data: bytes) -> None:
+        """In pieces as large as they can be."""
+        while data:
+            room = protocol.get_buffer(-1)
+            piece, data = data[: len(room)], data[len(room) :]
+            room[: len(piece)] = piece
+            protocol.buffer_updated(len(piece))
+
+
+def test_what_comes_before_it_can_be_taken_is_handed_over_in_order(
+    run: Any, recorder: Any, lab: Lab, version: TLSVersion
+) -> None:
+    data = b"".join(number.to_bytes(4, "big") for number in range(100_000))
+
+    def seal(peer: TLSBuffer, plaintext: bytes) -> bytes:
+        sealed, view = b"", memoryview(plaintext)
+        while view:
+            view = view[peer.write(view) :]
+            sealed += peer.process_outgoing(1 << 30)
+        return sealed
+
+    async def main() -> None:
+        peer = lab.server(version=version).create_buffer()
+        below, app = Below(peer), recorder()
+        connection: Any = TLSProtocol(
+            asyncio.get_running_loop(),
+            app,
+            lab.client(version=version).create_buffer(lab.host),
+            60,
+            5,
+        )
+        connection.connection_made(below)
+        while app.transport is None:
+            with suppress(WantReadError):
+                peer.do_handshake()
+            below.hand_over(connection, peer.process_outgoing(1 << 30))
+        with suppress(WantReadError):
+            peer.do_handshake()
+        # All of this comes before the loop has had a turn, and more than any buffer takes at once.
+        below.hand_over(connection, seal(peer, data))
+        assert not app.data
+        await app.until(lambda: len(app.data) == len(data))
+        app.transport.pause_reading()
+        assert below.paused
+        below.hand_over(connection, seal(peer, data))
+        await asyncio.sleep(0)
+        assert len(app.data) == len(data)
+        app.transport.resume_reading()
+        await app.until(lambda: len(app.data) == 2 * len(data))
+        assert app.data == 2 * data
+        app.transport.abort()
+        connection.connection_lost(None)
+
+    run(main)
 
 
 def test_protocols_are_told_in_order(

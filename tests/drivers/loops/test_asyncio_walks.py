@@ -16,7 +16,7 @@ import pytest
 from polytls import TLSVersion
 from polytls.asyncio import endings
 from polytls.asyncio.connections import _done
-from polytls.asyncio.protocol import TLSProtocol
+from polytls.asyncio.protocol import State, TLSProtocol
 from polytls.asyncio.transport import TLSTransport
 from polytls.testing.conformance.lab import Lab
 
@@ -250,7 +250,7 @@ class App(asyncio.Protocol):
         )[0]
         if what == "write":
             data = self.rng.randbytes(self.rng.choice([1, 100, 30_000]))
-            open_to_us = not self.transport._connection._deaf
+            open_to_us = self.transport._connection.state is State.OPEN
             try:
                 self.transport.write(data)
             except RuntimeError:
@@ -353,7 +353,8 @@ class Walk:
         if wire.waiting and other.lost:
             wire.lose(ConnectionResetError("the other side is gone"))
             return True
-        if other.lost or other.paused:
+        # Some transports hand over a last piece after they were told to pause.
+        if other.lost or (other.paused and self.rng.random() < 0.9):
             return False
         if wire.waiting:
             room = other.top.get_buffer(-1)
@@ -433,8 +434,7 @@ def check(walk: Walk) -> None:
         if app.ends:
             assert app.got == peer.wrote
         # What was written has left, or an error tells. close_notify is no data.
-        driver = wire.top.driver
         if app.losses and app.error is None and not (app.aborted or cancelled):
-            assert wire.dropped <= driver.sent - driver.data_end
+            assert wire.dropped <= wire.top.sent_behind
         assert not wire.top._came
         assert wire.top._scratch is None

@@ -1,0 +1,88 @@
+"""The native handle of a connection, which the drivers for event loops hold, and who makes it.
+
+The rules of a connection (limits, the latched error, close in each direction, the end of the
+transport) are those of `polytls_core::Connection`, whoever provides TLS below it. A buffer of a
+native library has one; any other `TLSBuffer` becomes the session of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+from . import _native
+from .capabilities import check_no_early_data
+from .configuration import TLSServerConfiguration
+from .errors import RaggedEOF, TLSError
+from .interfaces import ClientContext, ServerContext, SupportsHandshakeMayBlock, TLSBuffer
+from .sessions import TLSSession
+
+__all__ = [
+    "Handle",
+    "buffer_maker",
+    "handle_of",
+    "handshake_may_block",
+    "is_server",
+    "is_truncated_end",
+]
+
+Handle: TypeAlias = _native.TLSBuffer | _native.ExtendedTLSBuffer
+
+
+def handle_of(buffer: TLSBuffer) -> Handle:
+    """Return the handle of the connection that `buffer` is one side of, and at its beginning."""
+    return _native.connection_of(buffer)
+
+
+def handshake_may_block(context: object) -> bool:
+    """Whether a step of a handshake is to be left to a worker thread."""
+    return isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
+
+
+def is_truncated_end(handle: Handle, error: TLSError) -> bool:
+    """Whether a read has found the end of the transport in the place of close_notify.
+
+    After the handshake, and not within a record: then data is missing for certain.
+    """
+    return (
+        isinstance(error, RaggedEOF)
+        and not error.during_handshake
+        and not handle.incoming_bytes_buffered()
+    )
+
+
+def is_server(tls: object, module: str) -> bool:
+    """Whether `tls` is a server's context; `module` is what is to drive its connections.
+
+    Raises TypeError if it is no context at all, ConfigurationError if it asks for early data, which
+    these drivers do not have.
+    """
+    if not isinstance(tls, ClientContext) and not isinstance(tls, ServerContext):
+        raise TypeError(f"tls: expected a ClientContext or a ServerContext, got {tls!r}")
+    if not isinstance(tls.configuration, TLSServerConfiguration):
+        return False
+    check_no_early_data(tls.configuration, module)
+    return True
+
+
+def buffer_maker(
+    tls: Any, server_hostname: str | None, session: TLSSession | None, module: str
+) -> tuple[Callable[[], TLSBuffer], bool]:
+    """Return what makes a buffer, and whether that is to be left to a worker thread.
+
+    A session that is named is judged when the buffer is made: a verifier may be asked.
+
+    Raises what `is_server` does, and ValueError for what means nothing on that side, or is missing.
+    """
+    if is_server(tls, module):
+        if server_hostname is not None:
+            raise ValueError("server_hostname is only meaningful with a client's context")
+        if session is not None:
+            raise ValueError("session is only meaningful with a client's context")
+        return tls.create_buffer, False
+    if server_hostname is None:
+        raise ValueError("server_hostname is needed with a client's context")
+    if session is None:
+        return partial(tls.create_buffer, server_hostname), False
+    return partial(tls.create_buffer, server_hostname, session=session), handshake_may_block(tls)
