@@ -59,7 +59,7 @@ MODULES = {
     "capabilities": {"configuration", "errors", "_native"},
     "interfaces": VALUES | {"capabilities"},
     "insecure": BELOW_DRIVERS | {"registry"},
-    "certificates": {"capabilities", "errors", "identity", "info", "_native"},
+    "certificates": {"configuration", "errors", "identity", "info", "_native"},
     "names": {"errors", "_native"},
     "fork": {"errors"},
     "locks": {"errors"},
