@@ -20,6 +20,7 @@ CRATES = {
     "polytls-io": {"polytls-core"},
     "polytls-records": {"polytls-core"},
     "polytls-rustls": {"polytls-core", "polytls-records", "polytls-verdict", "polytls-x509"},
+    "polytls-openssl": {"polytls-core", "polytls-verdict", "polytls-x509"},
     "polytls-conformance": {"polytls-core"},
     "polytls-python": {
         "polytls-core",

@@ -21,7 +21,7 @@ mod random;
 mod records;
 mod scene;
 
-pub use cases::{Case, cases, run};
+pub use cases::{Case, Deviation, cases, run, run_with};
 pub use credentials::{ADDRESS, Credentials, DEVICE, EXACT_HOST, HOST, WILDCARD_HOST};
 pub use input::Input;
 pub use pair::{Cut, Outcome, Pair, other};
@@ -34,11 +34,15 @@ pub use scene::Versions;
 /// polytls_conformance::tests!(MyBackend, credentials());
 /// ```
 ///
-/// The first expression is the backend, the second `&Credentials`; both are evaluated in each test.
+/// The first expression is the backend, the second `&Credentials`; both are evaluated in each test. A third one,
+/// `&[Deviation]`, says what the library cannot do: those cases must fail.
 #[macro_export]
 macro_rules! tests {
     ($backend:expr, $credentials:expr $(,)?) => {
-        $crate::for_every_case! { [$crate::tests_of_cases] [$backend, $credentials] }
+        $crate::tests!($backend, $credentials, &[]);
+    };
+    ($backend:expr, $credentials:expr, $deviations:expr $(,)?) => {
+        $crate::for_every_case! { [$crate::tests_of_cases] [$backend, $credentials, $deviations] }
     };
 }
 
@@ -47,7 +51,7 @@ macro_rules! tests {
 #[macro_export]
 macro_rules! tests_of_cases {
     (
-        [$backend:expr, $credentials:expr]
+        [$backend:expr, $credentials:expr, $deviations:expr]
         every { $($in_every:ident :: $every:ident)* }
         only12 { $($in_only12:ident :: $only12:ident)* }
         only13 { $($in_only13:ident :: $only13:ident)* }
@@ -55,27 +59,28 @@ macro_rules! tests_of_cases {
     ) => {
         mod tls12 {
             use super::*;
-            $($crate::tests_of_cases! { @test [$backend, $credentials] Tls12 $in_every::$every })*
-            $($crate::tests_of_cases! { @test [$backend, $credentials] Tls12 $in_only12::$only12 })*
+            $($crate::tests_of_cases! { @test [$backend, $credentials, $deviations] Tls12 $in_every::$every })*
+            $($crate::tests_of_cases! { @test [$backend, $credentials, $deviations] Tls12 $in_only12::$only12 })*
         }
         mod tls13 {
             use super::*;
-            $($crate::tests_of_cases! { @test [$backend, $credentials] Tls13 $in_every::$every })*
-            $($crate::tests_of_cases! { @test [$backend, $credentials] Tls13 $in_only13::$only13 })*
+            $($crate::tests_of_cases! { @test [$backend, $credentials, $deviations] Tls13 $in_every::$every })*
+            $($crate::tests_of_cases! { @test [$backend, $credentials, $deviations] Tls13 $in_only13::$only13 })*
         }
         mod both {
             use super::*;
-            $($crate::tests_of_cases! { @test [$backend, $credentials] Both $in_every::$every })*
-            $($crate::tests_of_cases! { @test [$backend, $credentials] Both $in_only13::$only13 })*
+            $($crate::tests_of_cases! { @test [$backend, $credentials, $deviations] Both $in_every::$every })*
+            $($crate::tests_of_cases! { @test [$backend, $credentials, $deviations] Both $in_only13::$only13 })*
             $($crate::tests_of_cases! {
-                @test [$backend, $credentials] Both $in_only_both::$only_both
+                @test [$backend, $credentials, $deviations] Both $in_only_both::$only_both
             })*
         }
     };
-    (@test [$backend:expr, $credentials:expr] $versions:ident $module:ident :: $name:ident) => {
+    (@test [$backend:expr, $credentials:expr, $deviations:expr] $versions:ident $module:ident :: $name:ident) => {
         #[test]
         fn $name() {
-            $crate::run(
+            $crate::run_with(
+                $deviations,
                 concat!(stringify!($module), "::", stringify!($name)),
                 &$backend,
                 $credentials,

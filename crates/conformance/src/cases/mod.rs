@@ -82,6 +82,43 @@ pub fn run(name: &str, backend: &dyn Backend, credentials: &Credentials, version
         .run(backend, credentials, versions);
 }
 
+/// What a library cannot do.
+#[derive(Clone, Copy, Debug)]
+pub struct Deviation {
+    /// The case, as in [`Case::name`].
+    pub case: &'static str,
+    /// The choice of versions for which it is so.
+    pub versions: Versions,
+    /// What the library's documentation, or an issue, says.
+    pub reason: &'static str,
+}
+
+/// As [`run`]; but a case that the library cannot pass must fail.
+///
+/// # Panics
+///
+/// If it fails and should not, or the other way round, or if there is none.
+pub fn run_with(
+    deviations: &[Deviation],
+    name: &str,
+    backend: &dyn Backend,
+    credentials: &Credentials,
+    versions: Versions,
+) {
+    let deviates = |one: &&Deviation| one.case == name && one.versions == versions;
+    let Some(deviation) = deviations.iter().find(deviates) else {
+        return run(name, backend, credentials, versions);
+    };
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        run(name, backend, credentials, versions);
+    }));
+    assert!(
+        ran.is_err(),
+        "it passes: that {:?} no longer holds",
+        deviation.reason
+    );
+}
+
 /// The cases: for every choice of versions, for TLS 1.2 alone, for where TLS 1.3 is agreed on, and
 /// for where both versions are allowed.
 #[doc(hidden)]

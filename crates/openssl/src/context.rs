@@ -1,0 +1,350 @@
+//! What the connections of one configuration share: an `SSL_CTX`, and what its callbacks need.
+
+use std::ffi::{CStr, CString, c_int, c_long};
+use std::sync::Arc;
+
+use polytls_core::clock::Clock;
+use polytls_core::config::{
+    ClientAuthentication, ClientConfig, Common, KeyLog, ServerConfig, Verification, Version,
+};
+use polytls_core::{Counters, Effective, Error};
+use polytls_verdict::{Judge, Policy, SystemTrust};
+
+use crate::api;
+use crate::blame::Fault;
+use crate::callbacks::{self, A_WEEK};
+use crate::crypto::crypto;
+use crate::identity::Identities;
+use crate::library::Library;
+use crate::objects::{SslContext, names};
+use crate::remembered::{ClientSessions, limit};
+use crate::store::{self, Store};
+use crate::tables::{Selection, nothing};
+use crate::tickets::{self, Tickets};
+
+/// How much early data a server takes: a record's worth.
+const EARLY_DATA: u32 = 16_384;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) library: &'static Library,
+    pub(crate) ctx: SslContext,
+    pub(crate) is_server: bool,
+    pub(crate) effective: Effective,
+    pub(crate) identities: Identities,
+    pub(crate) alpn: Vec<Vec<u8>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Who judges peers; `None` where they present nothing.
+    pub(crate) judge: Option<Judge>,
+    pub(crate) names_are_checked: bool,
+    pub(crate) key_log: Option<Arc<dyn KeyLog>>,
+    pub(crate) counters: Counters,
+    pub(crate) early_data: bool,
+    /// What a client remembers.
+    pub(crate) sessions: Option<Arc<ClientSessions>>,
+    /// What a server's tickets are sealed with; `None`: there are none.
+    pub(crate) tickets: Option<Tickets>,
+    /// What a server keeps itself.
+    pub(crate) store: Option<Store>,
+}
+
+impl Context {
+    pub(crate) fn client(library: &'static Library, config: &ClientConfig) -> Result<Self, Error> {
+        let common = &config.common;
+        let policy = Policy {
+            trust: Some(&config.trust),
+            verification: config.verification,
+            common,
+            peer_is_server: true,
+        };
+        let selection = Selection::new(library, common)?;
+        let judge = Judge::new(&policy, crypto(library), SystemTrust::Read)?;
+        let identities = Identities::new(library, &config.identities)?;
+        let ctx = begin(library, &selection, common, &identities)?;
+        let sessions = match common.sessions {
+            None => None,
+            Some(capacity) => Some(Arc::new(ClientSessions::new(limit(capacity)?))),
+        };
+        let set = Setter { library, ctx: &ctx };
+        if common.alpn.is_empty() {
+            library.clean();
+        } else {
+            set.offered_alpn(&common.alpn)?;
+        }
+        // SAFETY: the context is ours, and not used yet.
+        unsafe {
+            library.SSL_CTX_set_verify(ctx.as_ptr(), api::VERIFY_PEER, nothing());
+            let mode = if sessions.is_some() {
+                library.SSL_CTX_sess_set_new_cb(ctx.as_ptr(), callbacks::received_session);
+                api::SESS_CACHE_CLIENT | api::SESS_CACHE_NO_INTERNAL
+            } else {
+                library.SSL_CTX_set_options(ctx.as_ptr(), api::OP_NO_TICKET);
+                api::SESS_CACHE_OFF
+            };
+            set.number(api::CTRL_SET_SESS_CACHE_MODE, mode);
+        }
+        Ok(Self {
+            library,
+            ctx,
+            is_server: false,
+            effective: selection.effective,
+            identities,
+            alpn: common.alpn.clone(),
+            clock: Arc::clone(&common.clock),
+            judge: Some(judge),
+            names_are_checked: config.verification == Verification::Full,
+            key_log: common.key_log.clone(),
+            counters: Counters::default(),
+            early_data: common.early_data,
+            sessions,
+            tickets: None,
+            store: None,
+        })
+    }
+
+    pub(crate) fn server(library: &'static Library, config: &ServerConfig) -> Result<Self, Error> {
+        let common = &config.common;
+        if config.identities.is_empty() {
+            return Err(Error::configuration(
+                "certificate_chain",
+                "a server needs at least one signing chain",
+            ));
+        }
+        let selection = Selection::new(library, common)?;
+        let judge = if config.client_authentication == ClientAuthentication::None {
+            None
+        } else {
+            let policy = Policy {
+                trust: config.trust.as_ref(),
+                verification: config.verification,
+                common,
+                peer_is_server: false,
+            };
+            Some(Judge::new(&policy, crypto(library), SystemTrust::Read)?)
+        };
+        let identities = Identities::new(library, &config.identities)?;
+        let ctx = begin(library, &selection, common, &identities)?;
+        let (tickets, store) = resumption(library, config)?;
+        let set = Setter { library, ctx: &ctx };
+        let verify = match config.client_authentication {
+            ClientAuthentication::None => api::VERIFY_NONE,
+            ClientAuthentication::Optional => api::VERIFY_PEER,
+            ClientAuthentication::Required => api::VERIFY_PEER | api::VERIFY_FAIL_IF_NO_PEER_CERT,
+        };
+        let has_staples = config
+            .identities
+            .iter()
+            .any(|one| one.ocsp_response.is_some());
+        let raw = ctx.as_ptr();
+        // SAFETY: the context is ours, and not used yet.
+        unsafe {
+            library.SSL_CTX_set_verify(raw, verify, nothing());
+            if let Some(judge) = &judge {
+                library.SSL_CTX_set0_CA_list(raw, names(library, &judge.hints()));
+            }
+            library.SSL_CTX_set_session_id_context(raw, c"polytls".as_ptr().cast(), 7);
+            if !common.alpn.is_empty() {
+                library.SSL_CTX_set_alpn_select_cb(raw, callbacks::select_alpn, nothing());
+            }
+            if common.cipher_suites.is_some() {
+                // An order that was asked for is kept.
+                library.SSL_CTX_set_options(raw, api::OP_CIPHER_SERVER_PREFERENCE);
+            }
+            if has_staples {
+                let command = api::CTRL_SET_TLSEXT_STATUS_REQ_CB;
+                library.SSL_CTX_callback_ctrl(raw, command, callbacks::staple);
+            }
+            if store.is_some() {
+                library.SSL_CTX_sess_set_new_cb(raw, store::put);
+                library.SSL_CTX_sess_set_get_cb(raw, store::get);
+                library.SSL_CTX_set_session_ticket_cb(raw, tickets::made, tickets::read, nothing());
+                let mode = api::SESS_CACHE_SERVER | api::SESS_CACHE_NO_INTERNAL;
+                set.number(api::CTRL_SET_SESS_CACHE_MODE, mode);
+            } else {
+                set.number(api::CTRL_SET_SESS_CACHE_MODE, api::SESS_CACHE_OFF);
+                library.SSL_CTX_set_num_tickets(raw, 0);
+            }
+            let lifetime = match &tickets {
+                Some(tickets) => {
+                    library.SSL_CTX_set_tlsext_ticket_key_evp_cb(raw, tickets::keys);
+                    tickets.lifetime.min(A_WEEK)
+                }
+                None => {
+                    library.SSL_CTX_set_options(raw, api::OP_NO_TICKET);
+                    A_WEEK
+                }
+            };
+            library.SSL_CTX_set_timeout(raw, c_long::try_from(lifetime).unwrap_or(c_long::MAX));
+            if common.early_data && store.is_some() {
+                library.SSL_CTX_set_max_early_data(raw, EARLY_DATA);
+                // Its own guard is a cache, which is not used: `store` gives each session once.
+                library.SSL_CTX_set_options(raw, api::OP_NO_ANTI_REPLAY);
+            }
+        }
+        library.clean();
+        Ok(Self {
+            library,
+            ctx,
+            is_server: true,
+            effective: selection.effective,
+            identities,
+            alpn: common.alpn.clone(),
+            clock: Arc::clone(&common.clock),
+            judge,
+            names_are_checked: false,
+            key_log: common.key_log.clone(),
+            counters: Counters::default(),
+            early_data: common.early_data,
+            sessions: None,
+            tickets,
+            store,
+        })
+    }
+}
+
+/// Resumption on servers: where early data is taken, from a store of this context, which gives each session
+/// once; otherwise by tickets under keys of this context alone or, if it shares them, of those that ask the
+/// same of their clients; and from a store for TLS 1.2 clients without tickets. So no session made under other
+/// settings is ever accepted.
+fn resumption(
+    library: &Library,
+    config: &ServerConfig,
+) -> Result<(Option<Tickets>, Option<Store>), Error> {
+    let Some(capacity) = config.common.sessions else {
+        return Ok((None, None));
+    };
+    let store = Store::new(limit(capacity)?);
+    if config.common.early_data {
+        return Ok((None, Some(store)));
+    }
+    let tickets = match &config.ticket_keys {
+        None => Tickets::new(library, None)?,
+        Some(_) => {
+            return Err(Error::configuration(
+                "ticket_keys",
+                "this implementation shares no ticket keys with others; the implementation rustls does",
+            ));
+        }
+    };
+    Ok((Some(tickets), Some(store)))
+}
+
+/// A context that is being made.
+struct Setter<'a> {
+    library: &'static Library,
+    ctx: &'a SslContext,
+}
+
+impl Setter<'_> {
+    fn number(&self, command: c_int, number: c_long) -> c_long {
+        // SAFETY: the context is ours, and not used yet; these commands take a number alone.
+        unsafe {
+            self.library
+                .SSL_CTX_ctrl(self.ctx.as_ptr(), command, number, nothing())
+        }
+    }
+
+    fn text(&self, command: c_int, text: &CStr) -> c_long {
+        let text = text.as_ptr().cast_mut().cast();
+        // SAFETY: as above; these take a text, which they copy.
+        unsafe {
+            self.library
+                .SSL_CTX_ctrl(self.ctx.as_ptr(), command, 0, text)
+        }
+    }
+
+    /// Protocols of 1 to 255 bytes each, as `Capabilities::check` sees to.
+    fn offered_alpn(&self, protocols: &[Vec<u8>]) -> Result<(), Error> {
+        let mut list = Vec::new();
+        for protocol in protocols {
+            list.push(u8::try_from(protocol.len()).unwrap_or(0));
+            list.extend(protocol);
+        }
+        let size = list.len().try_into().unwrap_or(u32::MAX);
+        // SAFETY: as above; it copies so many bytes. It answers 0 for success.
+        let set = unsafe {
+            let ctx = self.ctx.as_ptr();
+            self.library
+                .SSL_CTX_set_alpn_protos(ctx, list.as_ptr(), size)
+        };
+        if set == 0 {
+            Ok(())
+        } else {
+            Err(self.refused("inner_protocols"))
+        }
+    }
+
+    /// The error for a list that OpenSSL does not take.
+    fn refused(&self, field: &'static str) -> Error {
+        let fault = Fault::take(self.library);
+        Error::configuration(field, format!("OpenSSL refuses them: {}", fault.said()))
+    }
+}
+
+/// What clients and servers have in common.
+fn begin(
+    library: &'static Library,
+    selection: &Selection,
+    common: &Common,
+    identities: &Identities,
+) -> Result<SslContext, Error> {
+    library.clean();
+    // SAFETY: a new context, with the system's settings.
+    let raw = unsafe { library.SSL_CTX_new(library.TLS_method()) };
+    let ctx = SslContext::new(library, raw).ok_or_else(|| {
+        let fault = Fault::take(library);
+        Error::Internal(format!("OpenSSL makes no context: {}", fault.said()))
+    })?;
+    let set = Setter { library, ctx: &ctx };
+    let versions = &selection.effective.versions;
+    let wire = |version: Option<&Version>| version.map_or(0, |version| version.wire().into());
+    set.number(api::CTRL_SET_MIN_PROTO_VERSION, wire(versions.first()));
+    set.number(api::CTRL_SET_MAX_PROTO_VERSION, wire(versions.last()));
+    set.number(
+        api::CTRL_MODE,
+        api::MODE_RELEASE_BUFFERS
+            | api::MODE_ACCEPT_MOVING_WRITE_BUFFER
+            | api::MODE_AUTO_RETRY
+            | api::MODE_NO_AUTO_CHAIN,
+    );
+    let is_empty = |list: &CString| list.as_bytes().is_empty();
+    // SAFETY: the context is ours, and not used yet; lists are copied, and callbacks have the types asked for.
+    unsafe {
+        library.SSL_CTX_set_options(raw, api::OP_NO_RENEGOTIATION | api::OP_NO_COMPRESSION);
+        let (new, old) = (&selection.tls13_suites, &selection.tls12_suites);
+        if library.SSL_CTX_set_ciphersuites(raw, new.as_ptr()) != 1
+            || (!is_empty(old) && library.SSL_CTX_set_cipher_list(raw, old.as_ptr()) != 1)
+        {
+            return Err(set.refused("ciphers"));
+        }
+        library.SSL_CTX_set_cert_verify_callback(raw, callbacks::verify, nothing());
+        if !identities.all().is_empty() {
+            library.SSL_CTX_set_cert_cb(raw, callbacks::choose, nothing());
+        }
+        if common.key_log.is_some() {
+            library.SSL_CTX_set_keylog_callback(raw, callbacks::log_key);
+        }
+        // OpenSSL has the last word on each, for instance by the security level.
+        for one in identities.all() {
+            let (leaf, key, chain) = (one.leaf.as_ptr(), one.key.as_ptr(), one.chain.as_ptr());
+            if library.SSL_CTX_use_cert_and_key(raw, leaf, key, chain, 1) != 1 {
+                return Err(set.refused("certificate_chain"));
+            }
+        }
+        library.SSL_CTX_set_msg_callback(raw, Some(callbacks::message));
+    }
+    if set.text(api::CTRL_SET_GROUPS_LIST, &selection.groups) != 1 {
+        return Err(set.refused("groups"));
+    }
+    for command in [
+        api::CTRL_SET_SIGALGS_LIST,
+        api::CTRL_SET_CLIENT_SIGALGS_LIST,
+    ] {
+        if !is_empty(&selection.schemes) && set.text(command, &selection.schemes) != 1 {
+            return Err(set.refused("ciphers"));
+        }
+    }
+    library.clean();
+    Ok(ctx)
+}

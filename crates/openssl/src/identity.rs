@@ -1,0 +1,310 @@
+//! Our own chains and keys, and the choice among them.
+
+use polytls_core::config::{Identity, Key, Version};
+use polytls_core::names::version_of_suite;
+use polytls_core::pki_types::PrivateKeyDer;
+use polytls_core::sni::NameTable;
+use polytls_core::{Error, pki_types};
+use polytls_x509::{Summary, issuer, summarize};
+use zeroize::Zeroizing;
+
+use crate::api::{NID_EC, NID_ED448, NID_ED25519, NID_RSA, NID_RSA_PSS};
+use crate::crypto::element;
+use crate::hello::Hello;
+use crate::library::Library;
+use crate::objects::{Certificate, Chain, PrivateKey};
+use crate::tables::signs_with_ecdsa;
+
+/// What kind of key an identity has, as far as it decides what can be signed with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Rsa,
+    RsaPss,
+    P256,
+    P384,
+    P521,
+    Ed25519,
+    Ed448,
+}
+
+impl Kind {
+    fn of(key: &PrivateKey) -> Option<Self> {
+        Some(match (key.kind(), key.bits()) {
+            (NID_RSA, _) => Self::Rsa,
+            (NID_RSA_PSS, _) => Self::RsaPss,
+            (NID_EC, 256) => Self::P256,
+            (NID_EC, 384) => Self::P384,
+            (NID_EC, 521) => Self::P521,
+            (NID_ED25519, _) => Self::Ed25519,
+            (NID_ED448, _) => Self::Ed448,
+            _ => return None,
+        })
+    }
+
+    /// The signature schemes that go with it (RFC 8446 section 4.2.3). A curve goes with one hash, in TLS 1.2
+    /// too.
+    const fn schemes(self, version: Version) -> &'static [u16] {
+        match (self, version) {
+            (Self::Rsa, Version::Tls13) => &[0x0804, 0x0805, 0x0806],
+            (Self::Rsa, Version::Tls12) => &[0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601],
+            (Self::RsaPss, _) => &[0x0809, 0x080a, 0x080b],
+            (Self::P256, _) => &[0x0403],
+            (Self::P384, _) => &[0x0503],
+            (Self::P521, _) => &[0x0603],
+            (Self::Ed25519, _) => &[0x0807],
+            (Self::Ed448, _) => &[0x0808],
+        }
+    }
+
+    const fn is_rsa(self) -> bool {
+        matches!(self, Self::Rsa | Self::RsaPss)
+    }
+}
+
+/// A chain with its key, as OpenSSL has them.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) leaf: Certificate,
+    pub(crate) key: PrivateKey,
+    /// What follows the leaf.
+    pub(crate) chain: Chain,
+    pub(crate) leaf_der: Vec<u8>,
+    pub(crate) ocsp_response: Option<Vec<u8>>,
+    kind: Kind,
+    dns_names: Vec<String>,
+    /// The names of all issuers in the chain, in DER.
+    issuers: Vec<Vec<u8>>,
+}
+
+fn wrong(message: impl Into<String>) -> Error {
+    Error::configuration("certificate_chain", message)
+}
+
+impl Loaded {
+    /// Loads the key and holds it against the leaf.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`].
+    pub(crate) fn new(library: &'static Library, identity: &Identity) -> Result<Self, Error> {
+        let mut summaries = Vec::new();
+        let mut certificates = Vec::new();
+        for (index, der) in identity.chain.iter().enumerate() {
+            let summary = summarize(der)
+                .map_err(|error| wrong(format!("certificate {index} of the chain is {error}")))?;
+            let certificate = Certificate::read(library, der).ok_or_else(|| {
+                wrong(format!(
+                    "OpenSSL cannot read certificate {index} of the chain"
+                ))
+            })?;
+            summaries.push(summary);
+            certificates.push(certificate);
+        }
+        library.clean();
+        if certificates.is_empty() {
+            return Err(wrong("a chain without a certificate"));
+        }
+        let leaf = certificates.remove(0);
+        let key = read_key(library, &identity.key)?;
+        let kind = Kind::of(&key).ok_or_else(|| wrong(NOT_FOR_TLS))?;
+        // SAFETY: both are ours.
+        let belongs = unsafe { library.X509_check_private_key(leaf.as_ptr(), key.as_ptr()) == 1 };
+        library.clean();
+        if !belongs {
+            return Err(wrong(
+                "the private key does not belong to the certificate of the leaf",
+            ));
+        }
+        let issuers = identity.chain.iter().map(|der| issuer(der));
+        let issuers = issuers
+            .collect::<Result<_, _>>()
+            .map_err(|error| wrong(error.to_string()))?;
+        let chain = Chain::new(library, certificates)
+            .ok_or_else(|| Error::Internal("OpenSSL is out of memory".to_owned()))?;
+        Ok(Self {
+            leaf,
+            key,
+            chain,
+            leaf_der: identity.chain[0].to_vec(),
+            ocsp_response: identity.ocsp_response.clone(),
+            kind,
+            dns_names: summaries
+                .into_iter()
+                .next()
+                .map(|leaf: Summary| leaf.dns_names)
+                .unwrap_or_default(),
+            issuers,
+        })
+    }
+
+    /// Whether the peer, which knows these signature schemes, can verify what it signs.
+    fn signs(&self, version: Version, schemes: &[u16]) -> bool {
+        let mut own = self.kind.schemes(version).iter();
+        own.any(|scheme| schemes.contains(scheme))
+    }
+}
+
+const NOT_FOR_TLS: &str = "OpenSSL cannot use this private key for TLS; it takes RSA, ECDSA on P-256, \
+                           P-384 and P-521, Ed25519 and Ed448";
+
+fn read_key(library: &'static Library, key: &Key) -> Result<PrivateKey, Error> {
+    let Key::Der(key) = key else {
+        return Err(wrong(
+            "this implementation takes no signers; the implementation rustls does",
+        ));
+    };
+    let read = match key {
+        PrivateKeyDer::Pkcs8(der) => {
+            let first = version_1(der.secret_pkcs8_der());
+            let bytes = first
+                .as_deref()
+                .map_or(der.secret_pkcs8_der(), Vec::as_slice);
+            PrivateKey::read(library, bytes)
+        }
+        other => PrivateKey::read(library, other.secret_der()),
+    };
+    library.clean();
+    read.ok_or_else(|| {
+        wrong(format!(
+            "OpenSSL cannot read this {} private key",
+            encoding(key)
+        ))
+    })
+}
+
+fn encoding(key: &pki_types::PrivateKeyDer<'_>) -> &'static str {
+    match key {
+        PrivateKeyDer::Pkcs1(_) => "PKCS#1",
+        PrivateKeyDer::Sec1(_) => "SEC1",
+        _ => "PKCS#8",
+    }
+}
+
+/// The key without what the second version of PKCS#8 adds (RFC 5958 section 2: attributes and the public key
+/// behind it), which OpenSSL reads from 3.1 on (openssl issue 10468). `None` where there is none of that.
+fn version_1(der: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (0x30, content, []) = first(der)? else {
+        return None;
+    };
+    let (2, [1], rest) = first(content)? else {
+        return None;
+    };
+    let (0x30, _, after_algorithm) = first(rest)? else {
+        return None;
+    };
+    let (4, _, after_key) = first(after_algorithm)? else {
+        return None;
+    };
+    let kept = &rest[..rest.len() - after_key.len()];
+    let content = Zeroizing::new([&element(2, &[0]), kept].concat());
+    Some(Zeroizing::new(element(0x30, &content)))
+}
+
+/// The tag of the first element of DER, its content, and what follows it.
+fn first(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&[tag, short], rest) = der.split_first_chunk::<2>()?;
+    let (length, rest) = match short {
+        ..=0x7f => (usize::from(short), rest),
+        long => {
+            let (digits, rest) = rest.split_at_checked(usize::from(long & 0x7f))?;
+            let length = digits.iter().try_fold(0_usize, |sum, digit| {
+                sum.checked_mul(256)?.checked_add(usize::from(*digit))
+            })?;
+            (length, rest)
+        }
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((tag, content, rest))
+}
+
+/// All identities of a context.
+#[derive(Debug, Default)]
+pub(crate) struct Identities {
+    names: NameTable,
+    all: Vec<Loaded>,
+}
+
+impl Identities {
+    pub(crate) fn new(library: &'static Library, identities: &[Identity]) -> Result<Self, Error> {
+        let all = identities
+            .iter()
+            .map(|identity| Loaded::new(library, identity))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            names: NameTable::new(all.iter().map(|one| &one.dns_names)),
+            all,
+        })
+    }
+
+    pub(crate) fn all(&self) -> &[Loaded] {
+        &self.all
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&Loaded> {
+        self.all.get(index)
+    }
+
+    /// What a server presents to this client: the first that answers to the name and that the client can
+    /// verify. `suites`: those of the server. `None`: the client can verify none.
+    pub(crate) fn for_client(
+        &self,
+        hello: &Hello,
+        version: Version,
+        suites: &[u16],
+    ) -> Option<usize> {
+        let candidates = self.names.candidates(hello.name.as_deref()).iter().copied();
+        candidates.into_iter().find(|index| {
+            self.all.get(*index).is_some_and(|one| {
+                let fits = |suite: &u16| {
+                    version_of_suite(*suite) == Version::Tls12
+                        && signs_with_ecdsa(*suite) != one.kind.is_rsa()
+                        && suites.contains(suite)
+                };
+                one.signs(version, &hello.schemes)
+                    && (version == Version::Tls13 || hello.suites.iter().any(fits))
+            })
+        })
+    }
+
+    /// What a client presents to a server that names these issuers and knows these signature schemes; the
+    /// names are a hint, which may be incomplete or missing (RFC 8446 section 4.2.4).
+    pub(crate) fn for_server(
+        &self,
+        issuers: &[Vec<u8>],
+        schemes: &[u16],
+        version: Version,
+    ) -> Option<usize> {
+        let verifiable = |one: &Loaded| one.signs(version, schemes);
+        let trusted = |one: &Loaded| one.issuers.iter().any(|issuer| issuers.contains(issuer));
+        let mut all = self.all.iter();
+        all.position(|one| trusted(one) && verifiable(one))
+            .or_else(|| self.all.iter().position(verifiable))
+            .or_else(|| (!self.all.is_empty()).then_some(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_version_2_adds_is_left_out() {
+        let algorithm = element(0x30, &[6, 3, 0x2b, 0x65, 0x70]);
+        let key = element(4, &element(4, &[7; 32]));
+        let of = |version: u8, more: &[u8]| {
+            element(
+                0x30,
+                &[&element(2, &[version]), &algorithm, &key, more].concat(),
+            )
+        };
+        let first = of(0, &[]);
+        for more in [vec![], element(0xa1, &[0; 33])] {
+            let made = version_1(&of(1, &more)).expect("a key of version 2");
+            assert_eq!(*made, first);
+        }
+        assert_eq!(version_1(&first), None);
+        for end in 0..first.len() {
+            assert_eq!(version_1(&of(1, &[])[..end]), None);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! polytls-core on OpenSSL 3.0 to 4: the system's libssl, found and loaded when it is first asked for. There
+//! is nothing of OpenSSL in the build.
+//!
+//! Reading order: [`Openssl`] (here) makes engines (`engines`); `library` finds libssl, whose functions `api`
+//! lists; `context` makes an `SSL_CTX` of a configuration, with the parts that `tables` (suites, groups,
+//! versions, as the system's configuration allows them) and `identity` (chains and keys) prepare; `session`
+//! runs one connection over `wire`, which is all the transport that OpenSSL sees; `callbacks` answers what
+//! OpenSSL asks in a handshake, and notes what it tells in `seen`; `tickets` and `store` are a server's sessions,
+//! `remembered` a client's, those that are named included. `crypto` is what the verdict of `polytls-verdict` is
+//! given; `blame` says whose fault it was; `hello` reads messages; `objects` owns OpenSSL's.
+//!
+//! Rules: OpenSSL is called with an empty error queue, and leaves an empty one (`library`). A callback never
+//! lets a panic out. What OpenSSL says of lengths is a bound for what is read, never more.
+
+#![allow(
+    unsafe_code,
+    reason = "OpenSSL is C; each block has its reason, and `objects` and `seen` are the only ones that keep pointers"
+)]
+
+mod api;
+mod blame;
+mod callbacks;
+mod context;
+mod crypto;
+mod engines;
+mod hello;
+mod identity;
+mod library;
+mod objects;
+mod remembered;
+mod seen;
+mod session;
+mod store;
+mod tables;
+mod tickets;
+mod wire;
+
+pub use library::use_library;
+
+use std::sync::Arc;
+
+use polytls_core::capabilities::Capabilities;
+use polytls_core::config::{ClientConfig, ServerConfig};
+use polytls_core::{Backend, ClientEngine, Error, ServerEngine, Unavailable};
+
+use library::Library;
+
+/// The descriptor of this backend.
+#[derive(Clone, Copy, Debug)]
+pub struct Openssl(&'static Library);
+
+impl Backend for Openssl {
+    fn load() -> Result<Self, Unavailable> {
+        library::load().map(Self)
+    }
+
+    fn id(&self) -> &'static str {
+        "openssl"
+    }
+
+    fn version(&self) -> String {
+        self.0.text.clone()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.offered().capabilities()
+    }
+
+    fn client(&self, config: &ClientConfig) -> Result<Arc<dyn ClientEngine>, Error> {
+        Ok(Arc::new(engines::Client::new(self.0, config)?))
+    }
+
+    fn server(&self, config: &ServerConfig) -> Result<Arc<dyn ServerEngine>, Error> {
+        Ok(Arc::new(engines::Server::new(self.0, config)?))
+    }
+}

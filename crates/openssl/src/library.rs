@@ -1,0 +1,238 @@
+//! Which libssl is used, and how it is found.
+//!
+//! A process has one copy of a library of one name, whoever loads it first: glibc goes by its SONAME, even
+//! with RTLD_LOCAL. So the copy that is there already is used, which may be that of Python's `_ssl`; only
+//! without one, the system's is loaded. It is never unloaded: threads have state of OpenSSL's that is freed
+//! when they end, by functions in it.
+//!
+//! OpenSSL queues errors by thread, and `SSL_get_error` goes by the queue. It is empty whenever OpenSSL is
+//! called ([`Library::clean`]) and when a call is over, so nobody sees what is not theirs.
+
+use std::ffi::{CStr, c_int, c_ulong, c_void};
+use std::path::PathBuf;
+use std::ptr;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use libloading::Library as Loaded;
+use polytls_core::Unavailable;
+
+use crate::api::{self, Api};
+use crate::tables::Offered;
+use crate::wire::Transport;
+
+/// What the libraries are called, the preferred first.
+#[cfg(target_os = "macos")]
+const NAMES: [&str; 2] = ["libssl.4.dylib", "libssl.3.dylib"];
+#[cfg(all(windows, target_arch = "x86_64"))]
+const NAMES: [&str; 2] = ["libssl-4-x64.dll", "libssl-3-x64.dll"];
+#[cfg(all(windows, target_arch = "aarch64"))]
+const NAMES: [&str; 2] = ["libssl-4-arm64.dll", "libssl-3-arm64.dll"];
+#[cfg(all(windows, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+const NAMES: [&str; 2] = ["libssl-4.dll", "libssl-3.dll"];
+#[cfg(not(any(windows, target_os = "macos")))]
+const NAMES: [&str; 2] = ["libssl.so.4", "libssl.so.3"];
+
+/// Versions that can be used, as `OPENSSL_VERSION_NUMBER` has them: 3.0 up to 5.0.
+const VERSIONS: std::ops::Range<c_ulong> = 0x3000_0000..0x5000_0000;
+/// From here on a list of groups says which of them key shares are sent of.
+const MARKS_KEY_SHARES: c_ulong = 0x3050_0000;
+
+/// OpenSSL, loaded, with what is made of it once.
+pub(crate) struct Library {
+    api: Api,
+    version: c_ulong,
+    pub(crate) text: String,
+    /// Where an `SSL` keeps our data.
+    pub(crate) ex_index: c_int,
+    pub(crate) transport: Transport,
+    offered: OnceLock<Offered>,
+}
+
+impl std::ops::Deref for Library {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
+}
+
+impl std::fmt::Debug for Library {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What was asked for, and what has come of it.
+struct State {
+    chosen: Option<PathBuf>,
+    loaded: Option<&'static Library>,
+}
+
+static STATE: Mutex<State> = Mutex::new(State {
+    chosen: None,
+    loaded: None,
+});
+/// The same as in [`STATE`], for callbacks.
+static LOADED: OnceLock<&'static Library> = OnceLock::new();
+
+/// Has this libssl used instead of the one that would be found; to be called before the first use of the
+/// backend.
+///
+/// # Errors
+///
+/// [`Unavailable`] if another one is in use already.
+pub fn use_library(path: PathBuf) -> Result<(), Unavailable> {
+    let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(library) = state.loaded
+        && state.chosen.as_ref() != Some(&path)
+    {
+        return Err(Unavailable(format!(
+            "{} is in use already: choose the library before the first use of OpenSSL",
+            library.text
+        )));
+    }
+    state.chosen = Some(path);
+    Ok(())
+}
+
+/// The library; the next call looks again if there is none.
+pub(crate) fn load() -> Result<&'static Library, Unavailable> {
+    let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(library) = state.loaded {
+        return Ok(library);
+    }
+    let library: &'static Library = Box::leak(Box::new(find(&state)?));
+    state.loaded = Some(library);
+    Ok(LOADED.get_or_init(|| library))
+}
+
+/// The library that runs a callback.
+pub(crate) fn loaded() -> Option<&'static Library> {
+    LOADED.get().copied()
+}
+
+fn find(state: &State) -> Result<Library, Unavailable> {
+    if let Some(path) = &state.chosen {
+        let name = path.display().to_string();
+        return Library::new(open(&name).map_err(|why| unavailable(&[why]))?, &name);
+    }
+    if let Some((name, present)) = NAMES.iter().find_map(|name| Some((name, present(name)?))) {
+        return Library::new(present, name);
+    }
+    let mut failures = Vec::new();
+    for name in NAMES {
+        match open(name) {
+            Ok(library) => return Library::new(library, name),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    Err(unavailable(&failures))
+}
+
+fn unavailable(failures: &[String]) -> Unavailable {
+    Unavailable(format!(
+        "OpenSSL 3 or 4 was not found ({}); install it, for instance the package libssl3",
+        failures.join("; ")
+    ))
+}
+
+/// The library of this name, if this process has it already.
+#[cfg(unix)]
+fn present(name: &str) -> Option<Loaded> {
+    use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+
+    // dlfcn.h; libloading has no name for it.
+    #[cfg(target_os = "linux")]
+    const RTLD_NOLOAD: c_int = 4;
+    #[cfg(any(target_os = "macos", target_os = "ios"))]
+    const RTLD_NOLOAD: c_int = 0x10;
+    #[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "ios")))]
+    const RTLD_NOLOAD: c_int = 0x2000;
+    // SAFETY: nothing is loaded, so nothing is run.
+    unsafe { Library::open(Some(name), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) }
+        .ok()
+        .map(Loaded::from)
+}
+
+#[cfg(windows)]
+fn present(name: &str) -> Option<Loaded> {
+    libloading::os::windows::Library::open_already_loaded(name)
+        .ok()
+        .map(Loaded::from)
+}
+
+fn open(name: &str) -> Result<Loaded, String> {
+    // SAFETY: OpenSSL may be loaded at any time.
+    unsafe { Loaded::new(name) }.map_err(|error| error.to_string())
+}
+
+impl Library {
+    fn new(loaded: Loaded, name: &str) -> Result<Self, Unavailable> {
+        // Never unloaded, see the module.
+        let loaded = Box::leak(Box::new(loaded));
+        let api = Api::find(loaded).map_err(|missing| {
+            Unavailable(format!("{name} is not OpenSSL 3 or 4: it has no {missing}"))
+        })?;
+        // SAFETY: they may be called at any time; the text is a constant of the library.
+        let (version, text) = unsafe {
+            let text = CStr::from_ptr(api.OpenSSL_version(api::VERSION_TEXT));
+            (
+                api.OpenSSL_version_num(),
+                text.to_string_lossy().into_owned(),
+            )
+        };
+        if !VERSIONS.contains(&version) {
+            return Err(Unavailable(format!(
+                "{name} is {text}; OpenSSL 3.0 to 4 can be used"
+            )));
+        }
+        // SAFETY: without settings. Threads of ours may still run when the process ends, so nothing is to be
+        // taken apart then.
+        if unsafe { api.OPENSSL_init_ssl(api::INIT_NO_ATEXIT, ptr::null()) } != 1 {
+            return Err(Unavailable(format!(
+                "{text} cannot be initialised; its configuration file may be wrong"
+            )));
+        }
+        let none: *mut c_void = ptr::null_mut();
+        // SAFETY: no functions go with the index.
+        let ex_index =
+            unsafe { api.CRYPTO_get_ex_new_index(api::EX_INDEX_SSL, 0, none, none, none, none) };
+        let transport = Transport::new(&api);
+        let (Some(transport), true) = (transport, ex_index >= 0) else {
+            return Err(Unavailable(format!("{text} is out of memory")));
+        };
+        Ok(Self {
+            api,
+            version,
+            text,
+            ex_index,
+            transport,
+            offered: OnceLock::new(),
+        })
+    }
+
+    /// What it offers by itself, as configured by the system.
+    pub(crate) fn offered(&'static self) -> &'static Offered {
+        self.offered.get_or_init(|| Offered::find(self))
+    }
+
+    /// Whether a list of groups says which of them key shares are sent of.
+    pub(crate) const fn marks_key_shares(&self) -> bool {
+        self.version >= MARKS_KEY_SHARES
+    }
+
+    /// Whether it has ML-DSA.
+    pub(crate) const fn has_ml_dsa(&self) -> bool {
+        self.version >= MARKS_KEY_SHARES
+    }
+
+    /// Empties this thread's queue of errors.
+    pub(crate) fn clean(&self) {
+        // SAFETY: they may be called at any time.
+        unsafe {
+            if self.ERR_peek_error() != 0 {
+                self.ERR_clear_error();
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Suites, groups and signature schemes: their numbers and OpenSSL's names, and which of them this OpenSSL
+//! offers.
+//!
+//! The system's configuration (openssl.cnf, crypto-policies) says what OpenSSL offers by itself. That cannot
+//! be asked, so a ClientHello is made with a context that nothing was changed in, and read. It is the upper
+//! bound of what a configuration can have.
+
+use std::ffi::{CStr, CString, c_int, c_long};
+use std::ptr;
+
+use polytls_core::capabilities::{Capabilities, ChannelBinding, CipherChoice, Source};
+use polytls_core::config::{Common, Version};
+use polytls_core::names::{group_serves, version_of_suite};
+use polytls_core::{Effective, Error, Outbound};
+
+use crate::api::{self, SSL_CIPHER};
+use crate::hello::Hello;
+use crate::library::Library;
+use crate::wire::Wire;
+
+/// A key exchange group.
+struct Group {
+    number: u16,
+    name: &'static str,
+    /// What OpenSSL calls it where it tells the group of a connection; 0: it has a name only.
+    nid: c_long,
+}
+
+const fn group(number: u16, name: &'static str, nid: c_long) -> Group {
+    Group { number, name, nid }
+}
+
+/// Those that can be had; the others are of finite fields.
+const GROUPS: [Group; 8] = [
+    group(4588, "X25519MLKEM768", 0),
+    group(29, "X25519", 1034),
+    group(23, "P-256", 415),
+    group(24, "P-384", 715),
+    group(25, "P-521", 716),
+    group(30, "X448", 1035),
+    group(4587, "SecP256r1MLKEM768", 0),
+    group(4589, "SecP384r1MLKEM1024", 0),
+];
+
+/// The group's bit in what `SSL_get_negotiated_group` tells where there is no NID.
+const UNKNOWN_NID: c_long = 0x0100_0000;
+
+/// Suites of TLS 1.2 that are forward secret and authenticate what they encrypt.
+const TLS12_SUITES: [u16; 6] = [0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9];
+
+/// Signature schemes with OpenSSL's names; what hashes with SHA-1 or SHA-224, and DSA, are not among them.
+const SCHEMES: [(u16, &str); 17] = [
+    (0x0904, "mldsa44"),
+    (0x0905, "mldsa65"),
+    (0x0906, "mldsa87"),
+    (0x0403, "ecdsa_secp256r1_sha256"),
+    (0x0503, "ecdsa_secp384r1_sha384"),
+    (0x0603, "ecdsa_secp521r1_sha512"),
+    (0x0807, "ed25519"),
+    (0x0808, "ed448"),
+    (0x0809, "rsa_pss_pss_sha256"),
+    (0x080a, "rsa_pss_pss_sha384"),
+    (0x080b, "rsa_pss_pss_sha512"),
+    (0x0804, "rsa_pss_rsae_sha256"),
+    (0x0805, "rsa_pss_rsae_sha384"),
+    (0x0806, "rsa_pss_rsae_sha512"),
+    (0x0401, "rsa_pkcs1_sha256"),
+    (0x0501, "rsa_pkcs1_sha384"),
+    (0x0601, "rsa_pkcs1_sha512"),
+];
+
+/// Whether a suite of TLS 1.2 needs a key for ECDSA (or EdDSA); otherwise one for RSA.
+pub(crate) const fn signs_with_ecdsa(suite: u16) -> bool {
+    matches!(suite, 0xc02b | 0xc02c | 0xcca9)
+}
+
+/// The number of the group of a connection, by what `SSL_get_negotiated_group` tells.
+pub(crate) fn group_of(told: c_long) -> Option<u16> {
+    if told & UNKNOWN_NID != 0 {
+        return u16::try_from(told & 0xffff).ok();
+    }
+    let mut groups = GROUPS.iter();
+    groups
+        .find(|group| group.nid == told && told != 0)
+        .map(|group| group.number)
+}
+
+/// What OpenSSL offers by itself, each in its order.
+#[derive(Debug, Default)]
+pub(crate) struct Offered {
+    /// Suites with OpenSSL's names.
+    suites: Vec<(u16, CString)>,
+    groups: Vec<u16>,
+    schemes: Vec<u16>,
+    versions: Vec<Version>,
+}
+
+impl Offered {
+    /// Nothing, if this OpenSSL cannot make a ClientHello as it is configured.
+    pub(crate) fn find(library: &Library) -> Self {
+        library.clean();
+        // SAFETY: a context and a connection of it, which are freed below; no data of ours is theirs.
+        let found = unsafe {
+            let context = library.SSL_CTX_new(library.TLS_method());
+            if context.is_null() {
+                return Self::default();
+            }
+            let ssl = library.SSL_new(context);
+            let found = (!ssl.is_null()).then(|| {
+                let wire = Wire::new();
+                let bio = library.transport.bio(library, &raw const wire);
+                library.SSL_set_bio(ssl, bio, bio);
+                library.SSL_set_connect_state(ssl);
+                let mut flight = Outbound::default();
+                wire.during(&[], &mut flight, || library.SSL_do_handshake(ssl));
+                let ciphers = library.SSL_CTX_get_ciphers(context);
+                let names: Vec<(u16, CString)> = (0..library.OPENSSL_sk_num(ciphers))
+                    .map(|index| {
+                        let cipher: *const SSL_CIPHER =
+                            library.OPENSSL_sk_value(ciphers, index).cast();
+                        let name = CStr::from_ptr(library.SSL_CIPHER_get_name(cipher));
+                        (library.SSL_CIPHER_get_protocol_id(cipher), name.to_owned())
+                    })
+                    .collect();
+                library.SSL_free(ssl);
+                (flight, names)
+            });
+            library.SSL_CTX_free(context);
+            found
+        };
+        library.clean();
+        let Some((flight, names)) = found else {
+            return Self::default();
+        };
+        // A record's header comes first.
+        let message = flight.since(0).get(5..).unwrap_or_default();
+        let Some(hello) = Hello::read(message) else {
+            return Self::default();
+        };
+        let usable = |suite: &u16| {
+            version_of_suite(*suite) == Version::Tls13 || TLS12_SUITES.contains(suite)
+        };
+        let suites: Vec<(u16, CString)> = hello
+            .suites
+            .iter()
+            .filter(|suite| usable(suite))
+            .filter_map(|suite| names.iter().find(|(number, _)| number == suite).cloned())
+            .collect();
+        let mut versions = vec![Version::Tls12, Version::Tls13];
+        versions.retain(|version| {
+            suites
+                .iter()
+                .any(|(suite, _)| version_of_suite(*suite) == *version)
+        });
+        let known = |number: &u16| GROUPS.iter().any(|group| group.number == *number);
+        let named = |number: &u16| SCHEMES.iter().any(|(scheme, _)| scheme == number);
+        Self {
+            suites,
+            versions,
+            groups: hello.groups.into_iter().filter(known).collect(),
+            schemes: hello.schemes.into_iter().filter(named).collect(),
+        }
+    }
+
+    /// What OpenSSL can do with them.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            trust_sources: [Source::System, Source::Buffer, Source::File, Source::Pins].into(),
+            certificate_sources: [Source::Buffer, Source::File].into(),
+            key_sources: [Source::Buffer, Source::File].into(),
+            versions: self.versions.clone(),
+            cipher_suites: self.suites.iter().map(|(suite, _)| *suite).collect(),
+            cipher_choice: CipherChoice::Exact,
+            groups: self.groups.clone(),
+            client_authentication: true,
+            sni_selection: true,
+            resumption: true,
+            exporter: true,
+            channel_bindings: ChannelBinding::ALL.into(),
+            key_log: true,
+            crl: true,
+            peers: true,
+            ticket_keys: false,
+            ocsp_stapling: true,
+            client_chain_selection: true,
+            peer_verifier: true,
+            early_data: true,
+            named_sessions: true,
+            ech: false,
+        }
+    }
+}
+
+/// What the contexts of a configuration are to have.
+pub(crate) struct Selection {
+    pub(crate) effective: Effective,
+    /// Lists as OpenSSL takes them.
+    pub(crate) tls13_suites: CString,
+    pub(crate) tls12_suites: CString,
+    pub(crate) groups: CString,
+    pub(crate) schemes: CString,
+}
+
+impl Selection {
+    /// What `common` comes to, by the judgement of [`Capabilities::negotiable`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`].
+    pub(crate) fn new(library: &'static Library, common: &Common) -> Result<Self, Error> {
+        let offered = library.offered();
+        let effective = offered.capabilities().negotiable(
+            &common.versions,
+            common.cipher_suites.as_deref(),
+            common.groups.as_deref(),
+        )?;
+        let suites = &effective.cipher_suites;
+        let names_of = |version: Version| {
+            let of_version = suites
+                .iter()
+                .filter(|suite| version_of_suite(**suite) == version);
+            list(of_version.filter_map(|suite| {
+                let mut known = offered.suites.iter();
+                let (_, name) = known.find(|(number, _)| number == suite)?;
+                name.to_str().ok().map(str::to_owned)
+            }))
+        };
+        Ok(Self {
+            tls13_suites: names_of(Version::Tls13)?,
+            tls12_suites: names_of(Version::Tls12)?,
+            groups: list(group_names(library, &effective.groups).into_iter())?,
+            schemes: list(offered.schemes.iter().filter_map(|number| {
+                let mut known = SCHEMES.iter();
+                let (_, name) = known.find(|(scheme, _)| scheme == number)?;
+                Some((*name).to_owned())
+            }))?,
+            effective,
+        })
+    }
+}
+
+/// The groups by OpenSSL's names. Key shares are sent of the first one, and of the next that is no hybrid if
+/// that is one: many servers know no hybrids.
+fn group_names(library: &Library, groups: &[u16]) -> Vec<String> {
+    let known: Vec<&Group> = groups
+        .iter()
+        .filter_map(|number| GROUPS.iter().find(|group| group.number == *number))
+        .collect();
+    let in_tls12 = |group: &&Group| group_serves(group.number, Version::Tls12);
+    let second = known
+        .first()
+        .filter(|first| !in_tls12(first))
+        .and_then(|_| known.iter().position(in_tls12));
+    let marked = |index: usize| library.marks_key_shares() && (index == 0 || Some(index) == second);
+    let named = known.iter().enumerate();
+    named
+        .map(|(index, group)| format!("{}{}", if marked(index) { "*" } else { "" }, group.name))
+        .collect()
+}
+
+fn list(names: impl Iterator<Item = String>) -> Result<CString, Error> {
+    let names: Vec<String> = names.collect();
+    CString::new(names.join(":")).map_err(|error| Error::Internal(error.to_string()))
+}
+
+/// The version of a connection as on the wire.
+pub(crate) fn version_number(told: c_int) -> u16 {
+    u16::try_from(told).unwrap_or(0)
+}
+
+/// What `SSL_ctrl` is given where it takes no pointer.
+pub(crate) const fn nothing() -> *mut std::ffi::c_void {
+    ptr::null_mut()
+}
+
+/// The group of a connection; `None` if OpenSSL does not tell.
+pub(crate) fn negotiated_group(library: &Library, ssl: *mut api::SSL) -> Option<u16> {
+    // SAFETY: the connection is there, and its handshake done.
+    let told = unsafe { library.SSL_ctrl(ssl, api::CTRL_GET_NEGOTIATED_GROUP, 0, nothing()) };
+    if let Some(number) = group_of(told) {
+        return Some(number);
+    }
+    let name = library.SSL_get0_group_name?;
+    // SAFETY: as above; the text is the connection's.
+    let name = unsafe {
+        let name = name(ssl);
+        if name.is_null() {
+            return None;
+        }
+        CStr::from_ptr(name).to_string_lossy()
+    };
+    let mut groups = GROUPS.iter();
+    groups
+        .find(|group| group.name.eq_ignore_ascii_case(&name))
+        .map(|group| group.number)
+}
