@@ -19,6 +19,13 @@ from typing import Any
 
 import pytest
 
+from interop.mail_servers import (  # noqa: F401 - pytest finds them here
+    credentials,
+    folder,
+    mail,
+    mailboxes,
+    smtp,
+)
 from polytls import SigningChain
 from polytls.testing import CertificateAuthority
 from polytls.testing.certificates import pem

@@ -1,24 +1,21 @@
 """STARTTLS by hand: Postfix for SMTP, Dovecot for IMAP and POP3, stunnel before a proxy.
 
-Each server runs from a folder of its own, with no file of the system's configuration, and is ended
-by the test. Both mail servers change to users of their own, which only root may do.
+Both mail servers change to users of their own, which only root may do (`mail_servers`).
 """
 
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
 import socket
-import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from interop.mail_servers import free_port
 from polytls import CertificateVerificationError, VerificationFailure
 from polytls.testing import CertificateAuthority
 
@@ -86,12 +83,6 @@ class Lines:
         assert self.sock.fileno() == -1
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def dial(port: int) -> socket.socket:
     """Connect, as soon as somebody listens."""
     deadline = time.monotonic() + PATIENCE
@@ -103,148 +94,12 @@ def dial(port: int) -> socket.socket:
             time.sleep(0.02)
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder that servers can enter, whoever they run as."""
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name)
-        path.chmod(0o755)
-        yield path
-
-
-@pytest.fixture
-def credentials(lab: Any, files: Any, folder: Path) -> tuple[Path, Path]:
-    """Our certificate and its key, in `folder`."""
-    for source, name in zip(files(lab.chain()), ("cert.pem", "key.pem"), strict=True):
-        shutil.copy(source, folder / name)
-    return folder / "cert.pem", folder / "key.pem"
-
-
-@pytest.fixture
-def smtp(start: Any, folder: Path, credentials: tuple[Path, Path]) -> int:
-    """The port of a Postfix that takes mail for anybody, and throws it away."""
-    queue, configuration, port = folder / "queue", folder / "configuration", free_port()
-    owner = pwd.getpwnam("postfix").pw_uid
-    queues = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming")
-    for name in (*queues, "private", "saved", "trace"):
-        (queue / name).mkdir(parents=True, mode=0o700)
-        os.chown(queue / name, owner, -1)
-    for name, mode in (("public", 0o710), ("maildrop", 0o730)):
-        (queue / name).mkdir()
-        shutil.chown(queue / name, owner, "postdrop")
-        (queue / name).chmod(mode)
-    (queue / "pid").mkdir()
-    (folder / "data").mkdir()
-    os.chown(folder / "data", owner, -1)
-    configuration.mkdir()
-    certificate, key = credentials
-    (configuration / "main.cf").write_text(
-        textwrap.dedent(f"""\
-        compatibility_level = 3.6
-        queue_directory = {queue}
-        data_directory = {folder / "data"}
-        daemon_directory = {postfix_daemons()}
-        mail_owner = postfix
-        setgid_group = postdrop
-        maillog_file = {folder / "log"}
-        maillog_file_prefixes = {folder}
-        myhostname = server.example
-        mydestination = server.example
-        inet_interfaces = 127.0.0.1
-        inet_protocols = ipv4
-        smtpd_peername_lookup = no
-        smtpd_tls_security_level = encrypt
-        smtpd_tls_cert_file = {certificate}
-        smtpd_tls_key_file = {key}
-        local_transport = discard:
-        local_recipient_maps =
-        alias_maps =
-        alias_database =
-        """)
-    )
-    (configuration / "master.cf").write_text(
-        textwrap.dedent(f"""\
-        {port} inet n - n - - smtpd
-        postlog unix-dgram n - n - 1 postlogd
-        tlsmgr unix - - n 1000? 1 tlsmgr
-        rewrite unix - - n - - trivial-rewrite
-        cleanup unix n - n - 0 cleanup
-        qmgr unix n - n 300 1 qmgr
-        anvil unix - - n - 1 anvil
-        bounce unix - - n - 0 bounce
-        defer unix - - n - 0 bounce
-        trace unix - - n - 0 bounce
-        discard unix - - n - - discard
-        """)
-    )
-    start(str(Path(postfix_daemons()) / "master"), "-c", str(configuration), "-d")
-    return port
-
-
-def postfix_daemons() -> str:
-    for folder in ("/usr/lib/postfix/sbin", "/usr/libexec/postfix"):
-        if Path(folder, "master").exists():
-            return folder
-    pytest.fail("postfix is missing here; tools/install-peers.sh installs it")
-
-
-@pytest.fixture
-def mailboxes(start: Any, folder: Path, credentials: tuple[Path, Path]) -> tuple[int, int]:
-    """The ports of a Dovecot for IMAP and POP3, with a mailbox for anybody who knows «secret»."""
-    imap, pop3 = free_port(), free_port()
-    (folder / "mail").mkdir()
-    shutil.chown(folder / "mail", "mail", "mail")
-    certificate, key = credentials
-    (folder / "dovecot.conf").write_text(
-        textwrap.dedent(f"""\
-        base_dir = {folder / "run"}
-        state_dir = {folder / "state"}
-        log_path = {folder / "log"}
-        protocols = imap pop3
-        listen = 127.0.0.1
-        ssl = required
-        ssl_cert = <{certificate}
-        ssl_key = <{key}
-        mail_location = maildir:{folder / "mail"}/%u
-        first_valid_uid = 1
-        passdb {{
-          driver = static
-          args = password=secret
-        }}
-        userdb {{
-          driver = static
-          args = uid=mail gid=mail home={folder / "mail"}/%u
-        }}
-        service imap-login {{
-          chroot =
-          inet_listener imap {{
-            port = {imap}
-          }}
-          inet_listener imaps {{
-            port = 0
-          }}
-        }}
-        service pop3-login {{
-          chroot =
-          inet_listener pop3 {{
-            port = {pop3}
-          }}
-          inet_listener pop3s {{
-            port = 0
-          }}
-        }}
-        """)
-    )
-    start("dovecot", "-c", str(folder / "dovecot.conf"), "-F")
-    return imap, pop3
-
-
 # --- mail ---
 
 
 @as_root
-def test_mail_is_handed_to_postfix(lab: Any, smtp: int, version: Any) -> None:
-    plain = Lines(dial(smtp))
+def test_mail_is_handed_to_postfix(lab: Any, smtp: Any, version: Any) -> None:
+    plain = Lines(dial(smtp.starttls))
     assert plain.reply()[0].startswith(b"220 ")
     assert b"250-STARTTLS" in plain.reply(b"EHLO client.example")
     assert plain.reply(b"MAIL FROM:<>")[0].startswith(b"530 ")
@@ -266,14 +121,14 @@ def test_mail_is_handed_to_postfix(lab: Any, smtp: int, version: Any) -> None:
 
 @as_root
 def test_a_postfix_that_cannot_be_trusted_is_refused_and_serves_others(
-    lab: Any, smtp: int, version: Any
+    lab: Any, smtp: Any, version: Any
 ) -> None:
     strangers = CertificateAuthority().trust_store()
     for given, name, reason in (
         ({"trust_store": strangers}, lab.host, VerificationFailure.UNKNOWN_ISSUER),
         ({}, "other.example", VerificationFailure.HOSTNAME_MISMATCH),
     ):
-        plain = Lines(dial(smtp))
+        plain = Lines(dial(smtp.starttls))
         plain.reply()
         plain.reply(b"EHLO client.example")
         plain.reply(b"STARTTLS")
@@ -286,12 +141,12 @@ def test_a_postfix_that_cannot_be_trusted_is_refused_and_serves_others(
 
 @as_root
 def test_mail_goes_to_dovecot_and_comes_back_by_imap_and_pop3(
-    lab: Any, mailboxes: tuple[int, int], version: Any
+    lab: Any, mailboxes: Any, version: Any
 ) -> None:
     message = b"Subject: hello\r\n\r\n" + (b"y" * 70 + b"\r\n") * 15_000
     context = lab.client(version=version)
 
-    plain = Lines(dial(mailboxes[0]))
+    plain = Lines(dial(mailboxes.imap))
     assert plain.line().startswith(b"* OK")
     assert b"STARTTLS" in plain.tagged(b"CAPABILITY")[0]
     plain.tagged(b"STARTTLS")
@@ -312,7 +167,7 @@ def test_mail_goes_to_dovecot_and_comes_back_by_imap_and_pop3(
     imap.tagged(b"LOGOUT")
     imap.end()
 
-    plain = Lines(dial(mailboxes[1]))
+    plain = Lines(dial(mailboxes.pop3))
     assert plain.line().startswith(b"+OK")
     assert plain.reply(b"STLS")[0].startswith(b"+OK")
     pop3 = plain.upgrade(context, lab.host)
