@@ -3,14 +3,15 @@
 from collections.abc import Callable, Sequence
 from socket import socket
 from ssl import SSLContext
-from typing import Final, Literal, Self, TypedDict, final
+from typing import Any, Final, Literal, Self, TypedDict, final
 
 from typing_extensions import Buffer, disjoint_base
 
-from .configuration import TLSClientConfiguration, TLSServerConfiguration
+from .certificates import TrustData
+from .configuration import PeerVerifier, TLSClientConfiguration, TLSServerConfiguration
 from .constants import CipherSuite, ClientAuthentication, NamedGroup, NextProtocol, TLSVersion
+from .identity import Signer
 from .info import CertificateInfo, ConnectionInfo
-from .insecure import InsecureConfiguration
 from .interfaces import ClientContext, ServerContext
 from .interfaces import TLSBuffer as AnyBuffer
 from .sessions import TLSSession
@@ -36,8 +37,12 @@ __all__ = [
     "foreign_server",
     "host_name",
     "leaf_validity",
+    "over_socket",
+    "over_stream",
+    "private_key",
     "public_half",
     "read_certificate",
+    "revocation_lists",
     "self_signed",
     "sign",
     "ssl_client",
@@ -46,42 +51,74 @@ __all__ = [
     "use_record_layer",
 ]
 
+_Data = tuple[str, bytes]
+_Chain = tuple[list[_Data], _Data | tuple[bytes, list[int], Signer] | None, bytes | None]
 _Address = tuple[str, int, int, int]
 _Parameters = tuple[str | None, int | None, Offer | None]
 
-class _SslFacts(TypedDict):
+class _Common(TypedDict):
+    versions: list[int]
+    ciphers: list[int] | None
+    groups: list[int] | None
+    alpn: list[bytes]
+    sessions: int | None
+    key_log: Callable[[str], object] | None
+    chains: list[_Chain]
+    verifies: bool
+    checks_hostname: bool
+    peer_verifier: PeerVerifier | None
+    early_data: bool
+
+class _Ssl(TypedDict):
+    versions: list[int]
     ciphers: list[int]
+    groups: list[int]
     suites: dict[str, int]
     group_names: dict[str, int]
-
-_Contexts = tuple[Callable[[list[int]], SSLContext], Callable[[], SSLContext] | None]
+    only_group: int | None
+    sessions: int | None
+    trust: TrustData | None
+    judges: bool
+    checks_hostname: bool
+    peer_verifier: PeerVerifier | None
 
 def backend(id: str) -> Backend: ...
-def ssl_client(
-    configuration: TLSClientConfiguration,
-    effective: Effective,
-    insecure: InsecureConfiguration | None,
-    facts: _SslFacts,
-    contexts: Callable[..., _Contexts],
-) -> ClientEngine: ...
+def ssl_client(make: Callable[[], SSLContext], data: _Ssl, checks_names: bool) -> ClientEngine: ...
 def ssl_server(
-    configuration: TLSServerConfiguration,
-    effective: Effective,
-    insecure: InsecureConfiguration | None,
-    facts: _SslFacts,
-    contexts: Callable[..., _Contexts],
+    chains: list[tuple[list[str], bytes]],
+    make: Callable[[list[int]], SSLContext],
+    begin: Callable[[], SSLContext] | None,
+    data: _Ssl,
 ) -> ServerEngine: ...
 def connection_of(buffer: AnyBuffer) -> TLSBuffer | ExtendedTLSBuffer: ...
 def foreign_client(make: Callable[[], AnyBuffer]) -> ClientEngine: ...
-def foreign_server(make: Callable[[], AnyBuffer]) -> ServerEngine: ...
+def foreign_server(make: Callable[[], AnyBuffer], implementation: str) -> ServerEngine: ...
+def over_socket(
+    buffer: AnyBuffer,
+    socket: socket,
+    leftover: bytes,
+    *,
+    timeout: float | None,
+    accept_truncated_end: bool,
+) -> SocketHandle: ...
+def over_stream(
+    buffer: AnyBuffer,
+    carrier: Any,
+    leftover: bytes,
+    *,
+    timeout: float | None,
+    accept_truncated_end: bool,
+) -> SocketHandle: ...
 def host_name(text: str, parameter: str = "server_hostname") -> tuple[str, bool]: ...
 def certificates(data: bytes) -> list[bytes]: ...
+def private_key(data: bytes) -> tuple[str, bytes]: ...
 def leaf_validity(data: bytes) -> tuple[int, int]: ...
 def public_half(key: bytes) -> tuple[bytes, list[int]]: ...
 def sign(key: bytes, data: bytes, algorithm: int) -> bytes: ...
 def unacknowledged(descriptor: int, after_fin: bool) -> int | None: ...
 def use_record_layer(on: bool) -> bool: ...
 def read_certificate(der: bytes) -> CertificateInfo: ...
+def revocation_lists(data: bytes) -> list[bytes]: ...
 def self_signed(
     names: list[str],
     common_name: str,
@@ -171,21 +208,15 @@ class Backend:
     def version(self) -> str: ...
     @property
     def capabilities(self) -> Capabilities: ...
-    def client(
-        self,
-        configuration: TLSClientConfiguration,
-        effective: Effective,
-        insecure: InsecureConfiguration | None,
-        *,
-        key_log: Callable[[str], object] | None,
-    ) -> ClientEngine: ...
+    def client(self, common: _Common, *, trust: TrustData) -> ClientEngine: ...
     def server(
         self,
-        configuration: TLSServerConfiguration,
-        effective: Effective,
-        insecure: InsecureConfiguration | None,
+        common: _Common,
         *,
-        key_log: Callable[[str], object] | None,
+        asks: bool,
+        requires: bool,
+        ticket_keys: tuple[bytes, bytes | None, int, int] | None,
+        trust: TrustData | None,
     ) -> ServerEngine: ...
 
 @final
@@ -206,14 +237,6 @@ class ClientEngine:
         addresses: list[_Address],
         *,
         timeout: float | None,
-        accept_truncated_end: bool,
-    ) -> SocketHandle: ...
-    def take_over(
-        self,
-        context: ClientContext,
-        parameters: _Parameters,
-        socket: socket,
-        *,
         accept_truncated_end: bool,
     ) -> SocketHandle: ...
 
@@ -238,14 +261,6 @@ class ServerEngine:
         handshake_timeout: float | None,
         handshake_limit: int,
         handshake_may_block: bool,
-        accept_truncated_end: bool,
-    ) -> SocketHandle: ...
-    def take_over(
-        self,
-        context: ServerContext,
-        socket: socket,
-        leftover: bytes,
-        *,
         accept_truncated_end: bool,
     ) -> SocketHandle: ...
 
@@ -330,11 +345,17 @@ class Lineage: ...
 class Offer: ...
 
 @final
-class SocketHandle: ...
+class SocketHandle:
+    @property
+    def offers(self) -> list[str]: ...
 
 @disjoint_base
 class TLSSocket:
     def __new__(cls, handle: SocketHandle) -> Self: ...
+    @property
+    def _carrier(self) -> Any: ...
+    @property
+    def _is_closed(self) -> bool: ...
     @property
     def _inherited(self) -> bool: ...
     @property

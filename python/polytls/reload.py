@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .interfaces import ByteStream
-    from .streams import StreamListener
+    from .streams import StreamSocket
 
 __all__ = ["ReloadingServerContext", "Watch"]
 
@@ -121,7 +121,7 @@ class ReloadingServerContext:
         handshake_timeout: float | None = 10.0,
         handshake_limit: int = 128,
         accept_truncated_end: bool = False,
-    ) -> StreamListener:
+    ) -> StreamSocket:
         """Bind and listen; each connection has the identity that is current when it begins.
 
         The options are those of every server context (docs/sockets.md).

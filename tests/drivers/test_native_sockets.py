@@ -12,8 +12,8 @@ import pytest
 
 import polytls
 from polytls import _native
-from polytls.engines.native_socket import ExtendedSocket, NativeSocket
 from polytls.insecure import SecurityWarning
+from polytls.streams import ExtendedSocket, StreamSocket
 from polytls.testing import CertificateAuthority, tie
 
 TLS = polytls.implementation("rustls")
@@ -37,10 +37,10 @@ def ends() -> Iterator[tuple[Any, Any]]:
 def test_sockets_are_made_by_contexts_alone(ends: Any) -> None:
     client, _ = ends
     assert type(client) is ExtendedSocket
-    for make in (NativeSocket, ExtendedSocket, _native.TLSSocket, _native.SocketHandle):
+    for make in (StreamSocket, ExtendedSocket, _native.TLSSocket, _native.SocketHandle):
         with pytest.raises(TypeError):
             make()  # type: ignore[call-arg]
-    for kind in (NativeSocket, ExtendedSocket):
+    for kind in (StreamSocket, ExtendedSocket):
         with pytest.raises(TypeError, match="final"):
             type("Mine", (kind,), {})
     with SERVER.connect(("localhost", 0)) as listener:

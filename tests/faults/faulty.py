@@ -49,7 +49,7 @@ from polytls.engines.rustls import INSECURE_IMPLEMENTATION as RUSTLS
 from polytls.insecure import InsecureConfiguration, SecurityWarning
 from polytls.names import resolve
 from polytls.sessions import lineage_of
-from polytls.streams import Deadline, connect
+from polytls.streams import connect
 
 #: Where a fault would make somebody wait for ever, it gives up after this, in seconds.
 SOON: Final = 0.3
@@ -1631,9 +1631,9 @@ class _ForgetsThePort(Client):
         host, timeout = named["server_hostname"], named["timeout"]
         stream = connect(
             resolve(address),
+            self.inner,
             lambda: self.inner.create_buffer(host),
             timeout,
-            Deadline.after(timeout),
         )
         return self.socket(stream, self)
 

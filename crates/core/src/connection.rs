@@ -10,6 +10,7 @@
 //! 6. Close is per direction in TLS 1.3, and mutual in TLS 1.2 (RFC 8446 section 6.1).
 
 mod early;
+mod given;
 mod lent;
 mod state;
 mod steps;

@@ -47,7 +47,7 @@ pub fn connect(
     }
     let (socket, peer) = outcome?;
     let connection = Connection::new(make()?, Role::Client);
-    let socket = Descriptor::Owned(socket);
+    let socket = Descriptor::owned(socket, peer.into());
     let stream = Stream::new(socket, connection, peer.into(), stream_timeout);
     stream.handshake(deadline, interrupt)?;
     // What is called back in the handshake, such as a signer, may have taken its time.

@@ -4,26 +4,77 @@ use std::any::Any;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFd;
 
 use crate::delivery;
 use crate::error::Error;
-use crate::socket;
+use crate::socket::{self, Address};
 use crate::transport::{Fault, Transport};
 use crate::wait::{Bell, Interest, Interrupt, poll_until};
 
+/// [`Transport::wait`] of a transport that has a descriptor to poll.
+///
+/// # Errors
+///
+/// As there.
+pub fn wait_for(
+    descriptor: BorrowedFd<'_>,
+    interest: Interest,
+    bell: Option<&Bell>,
+    until: Option<Instant>,
+    interrupt: &mut dyn Interrupt,
+) -> Result<bool, Error> {
+    let own = PollFd::from_borrowed_fd(descriptor, interest.flags());
+    match bell {
+        None => poll_until(&mut [own], until, interrupt),
+        Some(bell) => {
+            let bell = PollFd::new(bell, Interest::READ.flags());
+            poll_until(&mut [own, bell], until, interrupt)
+        }
+    }
+}
+
+/// How long a wait takes at most that ending the reading side cannot wake.
+const STEP: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+enum Owner {
+    /// Closed when nobody uses it any more.
+    Us(OwnedFd),
+    /// Left as it is: neither closed, nor shut down, nor made non-blocking. Who lends it keeps it open.
+    Lender(BorrowedFd<'static>),
+}
+
 /// A connected stream socket. Calls on it never wait, whatever mode the descriptor is in.
 #[derive(Debug)]
-pub(crate) enum Descriptor {
-    /// Closed when nobody uses it any more.
-    Owned(OwnedFd),
-    /// Left as it is: neither closed, nor shut down, nor made non-blocking. Who lends it keeps it open.
-    Borrowed(BorrowedFd<'static>),
+pub(crate) struct Descriptor {
+    owner: Owner,
+    /// Whether the system ends receiving for whoever waits, and the peer knows nothing of it: of TCP alone.
+    wakes_readers: bool,
 }
 
 impl Descriptor {
+    /// Of our own, to this peer.
+    pub(crate) fn owned(descriptor: OwnedFd, peer: Address) -> Self {
+        Self {
+            owner: Owner::Us(descriptor),
+            wakes_readers: matches!(peer, Address::Ip(_)),
+        }
+    }
+
+    pub(crate) const fn lent(descriptor: BorrowedFd<'static>) -> Self {
+        Self {
+            owner: Owner::Lender(descriptor),
+            wakes_readers: false,
+        }
+    }
+
+    pub(crate) const fn is_ours(&self) -> bool {
+        matches!(self.owner, Owner::Us(_))
+    }
+
     pub(crate) fn number(&self) -> RawFd {
         self.as_fd().as_raw_fd()
     }
@@ -38,28 +89,29 @@ impl Descriptor {
             return Ok(None);
         };
         drop(transport);
-        let Self::Owned(owned) = &*descriptor else {
+        let Owner::Us(owned) = &descriptor.owner else {
             return Ok(None);
         };
         if let Err(errno) = socket::set_blocking(owned, blocking) {
             return Err((descriptor, errno.into()));
         }
-        match Arc::try_unwrap(descriptor) {
-            Ok(Self::Owned(owned)) => Ok(Some(owned)),
-            Ok(Self::Borrowed(_)) => Ok(None),
-            Err(shared) => match shared.as_fd().try_clone_to_owned() {
-                Ok(given) => Ok(Some(given)),
-                Err(error) => Err((shared, error.into())),
-            },
+        let shared = match Arc::try_unwrap(descriptor).map(|descriptor| descriptor.owner) {
+            Ok(Owner::Us(owned)) => return Ok(Some(owned)),
+            Ok(Owner::Lender(_)) => return Ok(None),
+            Err(shared) => shared,
+        };
+        match shared.as_fd().try_clone_to_owned() {
+            Ok(given) => Ok(Some(given)),
+            Err(error) => Err((shared, error.into())),
         }
     }
 }
 
 impl AsFd for Descriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Owned(owned) => owned.as_fd(),
-            Self::Borrowed(borrowed) => *borrowed,
+        match &self.owner {
+            Owner::Us(owned) => owned.as_fd(),
+            Owner::Lender(borrowed) => *borrowed,
         }
     }
 }
@@ -84,21 +136,22 @@ impl Transport for Descriptor {
         until: Option<Instant>,
         interrupt: &mut dyn Interrupt,
     ) -> Result<bool, Error> {
-        let own = PollFd::new(self, interest.flags());
-        match bell {
-            None => poll_until(&mut [own], until, interrupt),
-            Some(bell) => {
-                let bell = PollFd::new(bell, Interest::READ.flags());
-                poll_until(&mut [own, bell], until, interrupt)
-            }
+        if self.wakes_readers {
+            return wait_for(self.as_fd(), interest, bell, until, interrupt);
         }
+        let step = Instant::now() + STEP;
+        let limit = until.map_or(step, |until| until.min(step));
+        let ready = wait_for(self.as_fd(), interest, bell, Some(limit), interrupt)?;
+        Ok(ready || until.is_none_or(|until| limit < until))
     }
 
     fn shutdown(&self, how: Shutdown) -> bool {
-        if matches!(self, Self::Borrowed(_)) {
+        if !self.is_ours() {
             return false;
         }
         match how {
+            // Elsewhere the peer could not send any more.
+            Shutdown::Read if !self.wakes_readers => return false,
             Shutdown::Read => socket::end_reading(self),
             // The system answers what comes after the end of both with a reset, which destroys what is on
             // its way.
@@ -110,7 +163,7 @@ impl Transport for Descriptor {
     fn close(&self, waited_for: bool) -> Result<(), Fault> {
         // This ends the connection for other processes that have the descriptor, too. Those who wait for it
         // hold it until they have woken.
-        if waited_for && matches!(self, Self::Owned(_)) {
+        if waited_for && self.is_ours() {
             socket::end(self);
         }
         Ok(())

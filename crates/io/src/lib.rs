@@ -83,6 +83,7 @@ pub use self::{
     connect::connect,
     deadline::Timeout,
     delivery::unacknowledged,
+    descriptor::wait_for,
     error::Error,
     exit::{end_workers, in_application, is_worker},
     fork::watch_forks,

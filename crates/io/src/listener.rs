@@ -233,7 +233,7 @@ impl Listener {
 
     fn begin(&self, socket: OwnedFd, peer: SocketAddr) -> Result<Stream, Error> {
         let connection = Connection::new((self.make)()?, Role::Server);
-        let socket = Descriptor::Owned(socket);
+        let socket = Descriptor::owned(socket, peer.into());
         let stream = Stream::new(socket, connection, peer.into(), Timeout::NonBlocking);
         if self.settings.accept_truncated_end {
             stream.accept_truncated_end()?;

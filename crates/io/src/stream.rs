@@ -68,7 +68,7 @@ impl Stream {
         timeout: Timeout,
     ) -> Self {
         let number = descriptor.number();
-        let owned = matches!(descriptor, Descriptor::Owned(_));
+        let owned = descriptor.is_ours();
         let mut stream = Self::around(Arc::new(descriptor), number, connection, peer, timeout);
         stream.owned = owned;
         stream.protocol = socket::TCP;
@@ -468,6 +468,19 @@ impl Stream {
     #[must_use]
     pub fn descriptor(&self) -> RawFd {
         self.descriptor.load(Ordering::Acquire)
+    }
+
+    /// Whether it has been closed, or has given its transport away. Never waits for the lock.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::Inherited`].
+    pub fn check_open(&self) -> Result<(), Error> {
+        self.lock().map(drop)
     }
 
     /// How long calls that begin now may wait.

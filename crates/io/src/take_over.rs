@@ -37,7 +37,7 @@ pub fn take_over(
     fork::watch_forks()?;
     let peer = socket::take_over(&socket)?;
     let protocol = socket::protocol(&socket, peer);
-    let mut stream = Stream::new(Descriptor::Owned(socket), connection, peer, timeout);
+    let mut stream = Stream::new(Descriptor::owned(socket, peer), connection, peer, timeout);
     stream.protocol = protocol;
     stream.speak_first()?;
     Ok(stream)
@@ -58,14 +58,15 @@ impl Stream {
         fork::watch_forks()?;
         let peer = socket::peer_address(descriptor)?;
         let protocol = socket::protocol(descriptor, peer);
-        let lent = Descriptor::Borrowed(descriptor);
+        let lent = Descriptor::lent(descriptor);
         let mut stream = Self::new(lent, connection, peer, Timeout::NonBlocking);
         stream.protocol = protocol;
         Ok(stream)
     }
 
     /// TLS over a transport of the caller's, which is closed with the stream. `descriptor`: what others may
-    /// wait for in its place, -1 if there is none. `connection`, `timeout`: as [`take_over`] has them.
+    /// wait for in its place, -1 if there is none. `peer` and the protocol's number are only told again.
+    /// `connection`, `timeout`: as [`take_over`] has them.
     ///
     /// # Errors
     ///
@@ -74,18 +75,19 @@ impl Stream {
         transport: Arc<dyn Transport>,
         descriptor: RawFd,
         connection: Connection,
-        peer: Address,
+        (peer, protocol): (Address, u32),
         timeout: Timeout,
     ) -> Result<Self, Error> {
         fork::watch_forks()?;
-        let stream = Self::around(transport, descriptor, connection, peer, timeout);
+        let mut stream = Self::around(transport, descriptor, connection, peer, timeout);
+        stream.protocol = protocol;
         stream.speak_first()?;
         Ok(stream)
     }
 
     fn speak_first(&self) -> Result<(), Error> {
         let mut link = self.lock()?;
-        link.speaks_first = link.connection.role() == Role::Client;
+        link.speaks_first = link.connection.role() == Role::Client && !link.connection.has_begun();
         Ok(())
     }
 

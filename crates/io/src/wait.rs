@@ -36,11 +36,13 @@ pub struct Interest {
 }
 
 impl Interest {
-    pub(crate) const READ: Self = Self {
+    /// Reading alone.
+    pub const READ: Self = Self {
         read: true,
         write: false,
     };
-    pub(crate) const WRITE: Self = Self {
+    /// Writing alone.
+    pub const WRITE: Self = Self {
         read: false,
         write: true,
     };

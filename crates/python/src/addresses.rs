@@ -33,6 +33,17 @@ pub(crate) fn socket_addresses(addresses: &[Address]) -> PyResult<Vec<SocketAddr
     addresses.iter().map(socket_address).collect()
 }
 
+/// Where the peer of a stream is that told `host` and `port`, if it told an IP address; a link-local one has its
+/// scope behind it.
+pub(crate) fn place(host: Option<&str>, port: u16, family: u16) -> Place {
+    let address = host.and_then(|host| {
+        let scope = host.split_once('%').map_or("0", |(_, scope)| scope);
+        let parts = (host.to_owned(), port, 0, scope.parse().unwrap_or(0));
+        socket_address(&parts).ok()
+    });
+    address.map_or(Place::Other(family), Place::Ip)
+}
+
 /// (host, port) as PEP 748 has it for both families; a link-local host keeps its scope.
 ///
 /// Raises OSError for a socket of another family.

@@ -7,6 +7,7 @@
 //! lock is waited for without it, as by all that are attached, and the calls of `ssl` give it up.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use polytls_core::{Barred, Connection, Entry, Error, Guard, Lock, MAX_FRAGMENT, Refused, Room};
 use pyo3::PyTraverseError;
@@ -21,6 +22,7 @@ use crate::callbacks::end_of_call;
 use crate::errors::{INHERITED, cause, poisoned, raised};
 use crate::exporter::{Binding, ExportRequest};
 use crate::foreign::ForeignBuffer;
+use crate::handle::Origin;
 use crate::info::Known;
 use crate::lineage;
 
@@ -31,6 +33,8 @@ pub(crate) struct Buffer {
     implementation: &'static str,
     /// What the connection is made of, if it is somebody else's buffer.
     foreign: Option<Arc<ForeignBuffer>>,
+    /// The connection has another owner by now.
+    given_away: AtomicBool,
 }
 
 impl Buffer {
@@ -42,9 +46,16 @@ impl Buffer {
         Self {
             foreign: ForeignBuffer::of(&connection),
             connection: Lock::new(connection),
+            given_away: AtomicBool::new(false),
             context,
             implementation,
         }
+    }
+
+    /// Somebody else's buffer that this one has: whoever owns the connection shows it to the garbage collector.
+    fn foreign(&self) -> Option<&Arc<ForeignBuffer>> {
+        let is_here = !self.given_away.load(Ordering::Acquire);
+        self.foreign.as_ref().filter(|_| is_here)
     }
 
     /// Whether this is one of ours.
@@ -184,7 +195,7 @@ impl Buffer {
 
     fn known<'py>(&self, py: Python<'py>, fact: Known) -> PyResult<Bound<'py, PyAny>> {
         let connection = self.lock(py)?;
-        if let Some(buffer) = &self.foreign {
+        if let Some(buffer) = self.foreign() {
             return fact.told(py, buffer);
         }
         let found = fact.of(&connection);
@@ -201,6 +212,27 @@ fn count(amount: isize, parameter: &str) -> PyResult<usize> {
 }
 
 /// A class of buffers. Not one that inherits from the other: that costs each call a look at the bases.
+/// Takes the connection out of a buffer, which is of no use then.
+pub(crate) fn given_away(object: &Bound<'_, PyAny>) -> PyResult<(Connection, Origin)> {
+    let py = object.py();
+    let take = |buffer: &Buffer, extended| {
+        let taken = buffer.lock(py)?.take();
+        let connection = taken.map_err(|error| buffer.raised(py, &error))?;
+        buffer.given_away.store(true, Ordering::Release);
+        let origin = Origin {
+            context: buffer.context.clone_ref(py),
+            implementation: buffer.implementation,
+            extended,
+        };
+        Ok((connection, origin))
+    };
+    if let Ok(buffer) = object.cast::<ExtendedTlsBuffer>() {
+        take(&buffer.get().0, true)
+    } else {
+        take(&object.cast::<TlsBuffer>()?.get().0, false)
+    }
+}
+
 macro_rules! class_of_buffers {
     ($(#[$documented:meta])* $class:ident, $name:tt, { $($further:tt)* }) => {
 $(#[$documented])*
@@ -473,7 +505,7 @@ impl $class {
     #[getter]
     fn session<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let mut connection = self.lock(py)?;
-        if let Some(buffer) = &self.foreign {
+        if let Some(buffer) = self.foreign() {
             return buffer.session(py);
         }
         let found = connection.lineage();
@@ -484,7 +516,7 @@ impl $class {
     /// What ties an exchange of the application's to this connection.
     fn channel_binding<'py>(&self, py: Python<'py>, kind: &str) -> PyResult<Bound<'py, PyAny>> {
         let connection = self.lock(py)?;
-        if let Some(buffer) = &self.foreign {
+        if let Some(buffer) = self.foreign() {
             return buffer.optional(py, "channel_binding", (kind,));
         }
         let found = Binding::named(kind).map(|kind| kind.of(&connection))?;
@@ -519,7 +551,7 @@ impl $class {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.context)?;
         // Whoever has the lock.
-        if let Some(buffer) = &self.foreign {
+        if let Some(buffer) = self.foreign() {
             buffer.traverse(&visit)?;
         }
         match self.connection.glance() {
@@ -529,7 +561,7 @@ impl $class {
     }
 
     fn __clear__(&self) {
-        if let Some(buffer) = &self.foreign {
+        if let Some(buffer) = self.foreign() {
             buffer.clear();
         }
         let cause = self
@@ -593,7 +625,7 @@ class_of_buffers!(
         context: Option<&Bound<'py, PyAny>>,
         length: isize,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(buffer) = &self.foreign {
+        if let Some(buffer) = self.foreign() {
             let _held = self.lock(py)?;
             return buffer.optional(py, "export_keying_material", (label, context, length));
         }

@@ -149,6 +149,11 @@ pub(crate) fn interrupted(exception: &Bound<'_, PyBaseException>) -> Cause {
     Cause(Arc::new(exception.clone().unbind()))
 }
 
+/// Takes what [`interrupted`] was told, where nothing comes of it.
+pub(crate) fn take_interrupted() -> Option<Py<PyBaseException>> {
+    INTERRUPTION.take()
+}
+
 /// Whether the call under way has been interrupted.
 pub(crate) fn is_interrupted() -> bool {
     let raised = INTERRUPTION.take();

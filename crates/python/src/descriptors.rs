@@ -4,7 +4,9 @@
 #![allow(unsafe_code)]
 
 use std::os::fd::{BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
+use std::time::Instant;
 
+use polytls_io::{Bell, Error, Interest, Interrupt};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
@@ -54,4 +56,17 @@ pub(crate) fn unacknowledged(descriptor: RawFd, after_fin: bool) -> Option<u64> 
     // SAFETY: it is used for these system calls, which say so if it is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     polytls_io::unacknowledged(borrowed, after_fin)
+}
+
+/// Waits for a descriptor that a stream of Python's keeps open.
+pub(crate) fn wait(
+    descriptor: RawFd,
+    interest: Interest,
+    bell: Option<&Bell>,
+    until: Option<Instant>,
+    interrupt: &mut dyn Interrupt,
+) -> Result<bool, Error> {
+    // SAFETY: it is used for poll(2) alone, which says so if it is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    polytls_io::wait_for(borrowed, interest, bell, until, interrupt)
 }

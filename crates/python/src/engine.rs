@@ -15,7 +15,7 @@ use crate::addresses::Address;
 use crate::buffer::Buffer;
 use crate::callbacks::Callbacks;
 use crate::errors::raised;
-use crate::handle::{self, SocketHandle};
+use crate::handle::{self, Origin, SocketHandle};
 use crate::lineage::{Lineage, Offer};
 use crate::{info, names};
 
@@ -134,34 +134,15 @@ impl ClientEngine {
         let make = || self.engine.session(&parameters.0);
         handle::connect(
             py,
-            context,
-            self.implementation,
+            Origin {
+                context,
+                implementation: self.implementation,
+                extended: self.extended,
+            },
             &addresses,
             timeout,
             accept_truncated_end,
             make,
-        )
-    }
-
-    /// A connection over a connected `socket.socket`, for `context`, its handshake not done. The
-    /// socket is detached.
-    #[pyo3(signature = (context, parameters, socket, *, accept_truncated_end))]
-    fn take_over(
-        &self,
-        py: Python<'_>,
-        context: Py<PyAny>,
-        parameters: Wanted,
-        socket: &Bound<'_, PyAny>,
-        accept_truncated_end: bool,
-    ) -> PyResult<SocketHandle> {
-        let connection = self.connection(py, &parameters.0)?;
-        handle::take_over(
-            py,
-            context,
-            self.implementation,
-            socket,
-            connection,
-            accept_truncated_end,
         )
     }
 
@@ -266,39 +247,16 @@ impl ServerEngine {
         settings.accept_truncated_end = accept_truncated_end;
         handle::listen(
             py,
-            context,
-            server.implementation,
+            Origin {
+                context,
+                implementation: server.implementation,
+                extended: server.extended,
+            },
             &addresses,
             settings,
             timeout,
             owner,
             make,
-        )
-    }
-
-    /// A connection over a connected `socket.socket`, for `context`, its handshake not done. The
-    /// socket is detached. `leftover`: what was received of the client's handshake already.
-    #[pyo3(signature = (context, socket, leftover, *, accept_truncated_end))]
-    fn take_over(
-        &self,
-        py: Python<'_>,
-        context: Py<PyAny>,
-        socket: &Bound<'_, PyAny>,
-        leftover: &[u8],
-        accept_truncated_end: bool,
-    ) -> PyResult<SocketHandle> {
-        let mut connection = self.connection(py)?;
-        if !leftover.is_empty() {
-            let taken = connection.process_incoming(leftover);
-            taken.map_err(|_| PyValueError::new_err("leftover: more than a handshake"))?;
-        }
-        handle::take_over(
-            py,
-            context,
-            self.implementation,
-            socket,
-            connection,
-            accept_truncated_end,
         )
     }
 

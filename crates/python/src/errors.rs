@@ -14,7 +14,7 @@ use crate::info;
 macro_rules! exceptions {
     ($($name:ident),+ $(,)?) => {
         $(#[allow(non_upper_case_globals, reason = "the names are Python's")]
-        static $name: Imported = Imported::new("polytls.errors", stringify!($name));)+
+        pub(crate) static $name: Imported = Imported::new("polytls.errors", stringify!($name));)+
     };
 }
 

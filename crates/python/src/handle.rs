@@ -11,15 +11,23 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 
 use crate::addresses::{Address, socket_addresses};
-use crate::calls::CallsOut as _;
-use crate::descriptors;
+use crate::carrier::Carrier;
 use crate::errors::cause;
 use crate::foreign::ForeignBuffer;
-use crate::waiting::{Signals, outcome, timeout};
+use crate::waiting::{self, Signals, outcome, timeout};
+use crate::{buffer, descriptors};
 
 pub(crate) enum Kind {
     Stream(Box<Stream>),
     Listener(Listener),
+}
+
+/// Whose connection it is.
+pub(crate) struct Origin {
+    pub(crate) context: Py<PyAny>,
+    pub(crate) implementation: &'static str,
+    /// Whether its library can do more than those of all implementations.
+    pub(crate) extended: bool,
 }
 
 /// What a socket is.
@@ -31,6 +39,10 @@ pub(crate) struct Parts {
     pub(crate) foreign: Option<Arc<ForeignBuffer>>,
     /// What a listener's connections come from.
     pub(crate) engine: Option<Py<PyAny>>,
+    /// Whether its library can do more than those of all implementations.
+    pub(crate) extended: bool,
+    /// What carries a connection, if it is a byte stream of Python's.
+    pub(crate) carrier: Option<Arc<Carrier>>,
 }
 
 impl Parts {
@@ -47,6 +59,9 @@ impl Parts {
         // Whoever has the lock.
         if let Some(buffer) = &self.foreign {
             buffer.traverse(visit)?;
+        }
+        if let Some(carrier) = &self.carrier {
+            carrier.visit(visit)?;
         }
         match &self.kind {
             Kind::Stream(stream) => stream
@@ -66,30 +81,53 @@ impl Parts {
     }
 }
 
+/// What `ExtendedSocket` of `polytls.streams` has beyond its base.
+const OFFERS: [&str; 4] = [
+    "export_keying_material",
+    "update_keys",
+    "write_early_data",
+    "read_early_data",
+];
+
 /// What one socket is to be made of. Nothing can be done with it but that.
 #[pyclass(frozen, module = "polytls._native")]
 pub(crate) struct SocketHandle(Mutex<Option<Parts>>);
 
 impl SocketHandle {
-    pub(crate) fn of_stream(
-        py: Python<'_>,
-        stream: Stream,
-        context: Py<PyAny>,
-        implementation: &'static str,
-    ) -> PyResult<Self> {
+    pub(crate) fn of_stream(py: Python<'_>, stream: Stream, origin: Origin) -> PyResult<Self> {
         let foreign = py.detach(|| stream.ask(ForeignBuffer::of));
-        let foreign = outcome(py, implementation, foreign, Signals::new(py)?)?;
-        let context = match &foreign {
-            Some(buffer) => buffer.context(py)?.unbind(),
-            None => context,
+        let foreign = outcome(py, origin.implementation, foreign, Signals::new(py)?)?;
+        let origin = match &foreign {
+            Some(buffer) => Origin {
+                context: buffer.context(py)?.unbind(),
+                implementation: buffer
+                    .implementation(py)?
+                    .map_or(origin.implementation, |name| kept(&name)),
+                extended: buffer.is_extended(py)?,
+            },
+            None => origin,
         };
         Ok(Self(Mutex::new(Some(Parts {
             kind: Kind::Stream(Box::new(stream)),
-            context,
-            implementation,
+            context: origin.context,
+            implementation: origin.implementation,
+            extended: origin.extended,
             foreign,
             engine: None,
+            carrier: None,
         }))))
+    }
+
+    fn carried(self, carrier: Arc<Carrier>) -> Self {
+        if let Some(parts) = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_mut()
+        {
+            parts.carrier = Some(carrier);
+        }
+        self
     }
 
     /// What it holds; it holds nothing afterwards.
@@ -98,8 +136,44 @@ impl SocketHandle {
     }
 }
 
+/// A name of somebody else's implementation. There are few, and each is kept once, for good.
+pub(crate) fn kept(name: &str) -> &'static str {
+    static NAMES: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.iter().find(|known| **known == name) {
+        return known;
+    }
+    let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+    names.push(name);
+    name
+}
+
 #[pymethods]
 impl SocketHandle {
+    /// The methods of the socket that not every library can serve, and this one can.
+    #[getter]
+    fn offers(&self, py: Python<'_>) -> PyResult<Vec<&'static str>> {
+        let parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((foreign, extended)) = parts
+            .as_ref()
+            .map(|parts| (parts.foreign.clone(), parts.extended))
+        else {
+            return Ok(Vec::new());
+        };
+        drop(parts);
+        let mut offers = Vec::new();
+        for name in OFFERS {
+            let offered = match &foreign {
+                Some(buffer) => buffer.has(py, name)?,
+                None => extended,
+            };
+            if offered {
+                offers.push(name);
+            }
+        }
+        Ok(offers)
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self.0.try_lock().as_deref() {
             Ok(Some(parts)) => parts.traverse(&visit),
@@ -114,8 +188,7 @@ impl SocketHandle {
 
 pub(crate) fn connect(
     py: Python<'_>,
-    context: Py<PyAny>,
-    implementation: &'static str,
+    origin: Origin,
     addresses: &[Address],
     seconds: Option<f64>,
     accept_truncated_end: bool,
@@ -132,25 +205,68 @@ pub(crate) fn connect(
     let connected =
         py.detach(|| polytls_io::connect(&addresses, timeout, timeout, make, &mut signals));
     let connected = connected.and_then(|stream| accepting(stream, accept_truncated_end));
-    let stream = outcome(py, implementation, connected, signals)?;
-    SocketHandle::of_stream(py, stream, context, implementation)
+    let stream = outcome(py, origin.implementation, connected, signals)?;
+    SocketHandle::of_stream(py, stream, origin)
 }
 
-/// Takes over a connected `socket.socket`; `connection` has what was received of it before.
-pub(crate) fn take_over(
+/// Takes over a connected `socket.socket` with the connection of `buffer`, which is given away. `leftover`: what
+/// was received of the peer's TLS already.
+#[pyfunction]
+#[pyo3(signature = (buffer, socket, leftover, *, timeout, accept_truncated_end))]
+pub(crate) fn over_socket(
     py: Python<'_>,
-    context: Py<PyAny>,
-    implementation: &'static str,
+    buffer: &Bound<'_, PyAny>,
     socket: &Bound<'_, PyAny>,
-    connection: Connection,
+    leftover: &[u8],
+    timeout: Option<f64>,
     accept_truncated_end: bool,
 ) -> PyResult<SocketHandle> {
-    let timeout = timeout(socket.method_out("gettimeout", ())?.extract()?)?;
+    let timeout = waiting::timeout(timeout)?;
+    let (connection, origin) = given_away(py, buffer, leftover)?;
     let descriptor = descriptors::taken(socket)?;
     let taken = py.detach(|| polytls_io::take_over(descriptor, connection, timeout));
     let taken = taken.and_then(|stream| accepting(stream, accept_truncated_end));
-    let stream = outcome(py, implementation, taken, Signals::new(py)?)?;
-    SocketHandle::of_stream(py, stream, context, implementation)
+    let stream = outcome(py, origin.implementation, taken, Signals::new(py)?)?;
+    SocketHandle::of_stream(py, stream, origin)
+}
+
+/// The same, over a byte stream: a `Carrier` of `polytls.streams`.
+#[pyfunction]
+#[pyo3(signature = (buffer, carrier, leftover, *, timeout, accept_truncated_end))]
+pub(crate) fn over_stream(
+    py: Python<'_>,
+    buffer: &Bound<'_, PyAny>,
+    carrier: &Bound<'_, PyAny>,
+    leftover: &[u8],
+    timeout: Option<f64>,
+    accept_truncated_end: bool,
+) -> PyResult<SocketHandle> {
+    let timeout = waiting::timeout(timeout)?;
+    let carrier = Carrier::new(carrier)?;
+    let known = carrier.known(py)?;
+    let (connection, origin) = given_away(py, buffer, leftover)?;
+    let transport = carrier.transport();
+    let descriptor = carrier.descriptor();
+    let made = py.detach(|| {
+        let stream = Stream::over(transport, descriptor, connection, known, timeout)?;
+        accepting(stream, accept_truncated_end)
+    });
+    let stream = outcome(py, origin.implementation, made, Signals::new(py)?)?;
+    Ok(SocketHandle::of_stream(py, stream, origin)?.carried(carrier))
+}
+
+/// The connection of a buffer that a socket drives from now on.
+fn given_away(
+    py: Python<'_>,
+    buffer: &Bound<'_, PyAny>,
+    leftover: &[u8],
+) -> PyResult<(Connection, Origin)> {
+    let (mut connection, origin) = buffer::given_away(buffer)?;
+    if !leftover.is_empty() {
+        let taken = py.detach(|| connection.process_incoming(leftover));
+        taken.map_err(|_| PyValueError::new_err("leftover: more than a handshake"))?;
+    }
+    Ok((connection, origin))
 }
 
 fn accepting(stream: Stream, truncated_end: bool) -> Result<Stream, Error> {
@@ -160,14 +276,9 @@ fn accepting(stream: Stream, truncated_end: bool) -> Result<Stream, Error> {
     Ok(stream)
 }
 
-#[allow(
-    clippy::too_many_arguments,
-    reason = "as `ServerEngine.listen` has them"
-)]
 pub(crate) fn listen(
     py: Python<'_>,
-    context: Py<PyAny>,
-    implementation: &'static str,
+    origin: Origin,
     addresses: &[Address],
     settings: ListenerSettings,
     seconds: Option<f64>,
@@ -177,13 +288,15 @@ pub(crate) fn listen(
     let addresses = socket_addresses(addresses)?;
     let timeout = timeout(seconds)?;
     let bound = py.detach(|| Listener::bind(&addresses, settings, make));
-    let listener = outcome(py, implementation, bound, Signals::new(py)?)?;
+    let listener = outcome(py, origin.implementation, bound, Signals::new(py)?)?;
     listener.set_timeout(timeout);
     Ok(SocketHandle(Mutex::new(Some(Parts {
         kind: Kind::Listener(listener),
-        context,
-        implementation,
+        context: origin.context,
+        implementation: origin.implementation,
+        extended: origin.extended,
         foreign: None,
         engine: Some(engine),
+        carrier: None,
     }))))
 }

@@ -7,7 +7,7 @@
 //!   that this calls ([`callbacks`]): secrets, for debugging
 //!   ([`key_log`]), keys that are elsewhere ([`signer`]), a say in the verdict ([`verifier`]);
 //! - connections in memory ([`buffer`]), and over sockets ([`socket`]), which are made of a [`handle`]
-//!   ([`addresses`], [`waiting`], [`descriptors`]); memory of Python's for both ([`bytes`](mod@bytes));
+//!   ([`addresses`], [`waiting`], [`descriptors`]), or over byte streams of Python's ([`carrier`]); memory of Python's for both ([`bytes`](mod@bytes));
 //! - facts and errors out ([`info`], [`errors`]), and keying material ([`exporter`]), in classes of the
 //!   Python package ([`imported`]);
 //! - what the end of the interpreter cuts off ([`calls`]), and which interpreter it is ([`interpreters`]);
@@ -31,6 +31,7 @@ mod bytes;
 mod callbacks;
 mod calls;
 mod capabilities;
+mod carrier;
 mod certificates;
 mod configuration;
 mod descriptors;
@@ -86,11 +87,15 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(capabilities::check, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::certificates, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::leaf_validity, module)?)?;
+    module.add_function(wrap_pyfunction!(certificates::private_key, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::read_certificate, module)?)?;
+    module.add_function(wrap_pyfunction!(certificates::revocation_lists, module)?)?;
     module.add_function(wrap_pyfunction!(descriptors::unacknowledged, module)?)?;
     module.add_function(wrap_pyfunction!(foreign::connection_of, module)?)?;
     module.add_function(wrap_pyfunction!(foreign::foreign_client, module)?)?;
     module.add_function(wrap_pyfunction!(foreign::foreign_server, module)?)?;
+    module.add_function(wrap_pyfunction!(handle::over_socket, module)?)?;
+    module.add_function(wrap_pyfunction!(handle::over_stream, module)?)?;
     module.add_function(wrap_pyfunction!(names::host_name, module)?)?;
     module.add_function(wrap_pyfunction!(ssl::ssl_client, module)?)?;
     module.add_function(wrap_pyfunction!(ssl::ssl_server, module)?)?;

@@ -1,8 +1,7 @@
 //! `TLSSocket`: a connection over a stream socket, or a listener (PEP 748, section «Socket»).
 //!
-//! Users get a final subclass of it (`polytls.engines.native_socket`), which adds what is
-//! best said in Python, and what its library can do beyond the others. A socket is made of a [`SocketHandle`]; `accept` makes sockets of its own
-//! class. Every call that may touch the network runs detached.
+//! Users get a final subclass of it (`polytls.streams.connection`), which adds what is best said in Python,
+//! and what its library can do beyond the others. A socket is made of a [`SocketHandle`]. Every call that may touch the network runs detached.
 
 use std::net::Shutdown;
 use std::os::fd::{OwnedFd, RawFd};
@@ -21,7 +20,7 @@ use crate::callbacks::{self, ENDING};
 use crate::calls::{CallsOut as _, import};
 use crate::descriptors;
 use crate::exporter::{Binding, ExportRequest};
-use crate::handle::{Kind, Parts, SocketHandle};
+use crate::handle::{Kind, Origin, Parts, SocketHandle};
 use crate::info::Known;
 use crate::lineage;
 use crate::waiting::{Signals, outcome, seconds, timeout};
@@ -103,6 +102,17 @@ impl TlsSocket {
         })?;
         let told = told.ok_or_else(|| PyRuntimeError::new_err(ENDING))?;
         Ok(told?.into_bound(py))
+    }
+
+    /// In a forked child, a stream of Python's closes what is the child's of it.
+    fn close_inherited(&self, py: Python<'_>) -> PyResult<()> {
+        match &self.carrier {
+            Some(carrier) if self._inherited() && !self._is_closed() => {
+                carrier.object(py).method_out("close_inherited", ())?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -273,9 +283,10 @@ impl TlsSocket {
         Ok((given(descriptor), PyBytes::new(py, &behind)))
     }
 
-    /// Gives the descriptor away, with nothing said to the peer; -1 if it was closed before.
+    /// Gives the descriptor away, with nothing said to the peer; -1 if it was closed before, and over a byte
+    /// stream, which is let go of.
     fn detach(&self, py: Python<'_>) -> PyResult<RawFd> {
-        if self.fileno() < 0 {
+        if self._is_closed() {
             return Ok(-1);
         }
         let detached = self.run(py, |_| match &self.kind {
@@ -283,6 +294,23 @@ impl TlsSocket {
             Kind::Listener(listener) => listener.detach().map(Some),
         });
         detached.map(given)
+    }
+
+    /// What carries the connection, if it is a byte stream of Python's.
+    #[getter]
+    fn _carrier(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.carrier
+            .as_ref()
+            .map(|carrier| carrier.object(py).clone().unbind())
+    }
+
+    /// Whether it has been closed, or given away.
+    #[getter]
+    fn _is_closed(&self) -> bool {
+        match &self.kind {
+            Kind::Stream(stream) => stream.is_closed(),
+            Kind::Listener(listener) => listener.descriptor() < 0,
+        }
     }
 
     /// Whether this process was forked from the one that it belongs to.
@@ -317,6 +345,7 @@ impl TlsSocket {
     /// Closes a listener, with the handshakes it has in progress.
     #[pyo3(signature = (force=false))]
     fn close(&self, py: Python<'_>, force: bool) -> PyResult<()> {
+        self.close_inherited(py)?;
         self.run(py, |signals| match &self.kind {
             Kind::Stream(stream) => stream.close(force, signals),
             Kind::Listener(listener) => {
@@ -328,6 +357,7 @@ impl TlsSocket {
 
     /// As `close` without `force`, with no error that asks for another call.
     fn _end(&self, py: Python<'_>) -> PyResult<()> {
+        self.close_inherited(py)?;
         self.run(py, |signals| match &self.kind {
             Kind::Stream(stream) => stream.leave(signals),
             Kind::Listener(listener) => {
@@ -355,13 +385,22 @@ impl TlsSocket {
         let keep = callbacks::keep(socket.owner(py));
         let stream = socket.run(py, |signals| listener.accept(timeout, Some(&keep), signals))?;
         let address = python_address(stream.peer_address())?;
-        let context = socket.context.clone_ref(py);
-        let handle = SocketHandle::of_stream(py, stream, context, socket.implementation)?;
-        Ok((this.get_type().call_out((handle,), None)?, address))
+        let origin = Origin {
+            context: socket.context.clone_ref(py),
+            implementation: socket.implementation,
+            extended: socket.extended,
+        };
+        let handle = SocketHandle::of_stream(py, stream, origin)?;
+        let made = import(py, "polytls.streams.connection")?.method_out("made_of", (handle,))?;
+        Ok((made, address))
     }
 
     /// The local address.
     fn getsockname(&self, py: Python<'_>) -> PyResult<(String, u16)> {
+        if let (Some(carrier), Kind::Stream(stream)) = (&self.carrier, &self.kind) {
+            self.run(py, |_| stream.check_open())?;
+            return carrier.object(py).method_out("getsockname", ())?.extract();
+        }
         self.run(py, |_| match &self.kind {
             Kind::Stream(stream) => stream.local_address(),
             Kind::Listener(listener) => listener.local_address().map(Place::Ip),
@@ -384,8 +423,11 @@ impl TlsSocket {
 
     /// Sets how long each call may wait: seconds, None for ever, 0 not at all.
     #[pyo3(signature = (value, /))]
-    fn settimeout(&self, value: Option<f64>) -> PyResult<()> {
+    fn settimeout(&self, py: Python<'_>, value: Option<f64>) -> PyResult<()> {
         let timeout = timeout(value)?;
+        if let Some(carrier) = self.carrier.as_ref().filter(|_| !self._is_closed()) {
+            carrier.object(py).method_out("check_timeout", (value,))?;
+        }
         match &self.kind {
             Kind::Stream(stream) => stream.set_timeout(timeout),
             Kind::Listener(listener) => listener.set_timeout(timeout),
@@ -403,8 +445,8 @@ impl TlsSocket {
 
     /// The same as `settimeout(None)` or `settimeout(0)`.
     #[pyo3(signature = (flag, /))]
-    fn setblocking(&self, flag: bool) -> PyResult<()> {
-        self.settimeout(if flag { None } else { Some(0.0) })
+    fn setblocking(&self, py: Python<'_>, flag: bool) -> PyResult<()> {
+        self.settimeout(py, if flag { None } else { Some(0.0) })
     }
 
     /// Whether calls wait at all.

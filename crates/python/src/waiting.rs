@@ -12,7 +12,6 @@ use pyo3::exceptions::{
     PyBaseException, PyInterruptedError, PyOSError, PyOverflowError, PyTimeoutError, PyValueError,
 };
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 
 use crate::callbacks;
 use crate::calls::{CallsOut as _, import};
@@ -136,7 +135,7 @@ fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) 
         Error::WantWrite => raised(py, implementation, &TlsError::WantWrite),
         Error::TimedOut => PyTimeoutError::new_err("timed out"),
         Error::Undelivered { .. } => PyTimeoutError::new_err(error.to_string()),
-        Error::Foreign(cause) => foreign(py, &cause).unwrap_or_else(|failed| failed),
+        Error::Foreign(cause) => foreign(py, &cause),
         Error::Closed => os_error(EBADF, "the socket has been closed".to_owned()),
         Error::Inherited => raised(py, implementation, &INHERITED),
         Error::Interrupted => signals
@@ -155,16 +154,14 @@ fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) 
 
 /// What a stream of Python's has raised, as if it had just happened: a traceback would keep the frames of the
 /// call that it happened in.
-fn foreign(py: Python<'_>, cause: &Cause) -> PyResult<PyErr> {
+fn foreign(py: Python<'_>, cause: &Cause) -> PyErr {
     let Some(raised) = cause.0.downcast_ref::<Py<PyBaseException>>() else {
-        return Ok(PyOSError::new_err(
-            Error::Foreign(cause.clone()).to_string(),
-        ));
+        return PyOSError::new_err(Error::Foreign(cause.clone()).to_string());
     };
     let raised = raised.bind(py);
-    let arguments = raised.attribute("args")?.cast_into::<PyTuple>()?;
-    let made = raised.get_type().call_out(arguments, None)?;
-    Ok(PyErr::from_value(made))
+    // Not every exception can be made of its arguments.
+    let copied = import(py, "copy").and_then(|copy| copy.method_out("copy", (raised,)));
+    PyErr::from_value(copied.unwrap_or_else(|_| raised.clone().into_any()))
 }
 
 fn strerror(py: Python<'_>, number: i32) -> PyResult<String> {

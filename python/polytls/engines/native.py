@@ -1,60 +1,40 @@
 """Contexts of the libraries that the Rust core drives: buffers are the core's, and so are sockets.
 
-An implementation names its backend, which makes the engine of a configuration.
+An implementation adds `_open`, which makes the engine of a configuration.
 """
 
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from .. import _native
-from ..arguments import view_of
-from ..capabilities import check
-from ..certificates import loaded
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
-from ..constants import CipherSuite, NamedGroup
+from ..constants import CipherSuite, NamedGroup, TLSVersion
 from ..info import SessionStatistics
 from ..insecure import InsecureConfiguration
 from ..interfaces import ByteStream
 from ..names import Address
 from .contexts import Client, Listening, Parameters, Server, Wrapping
-from .key_log import writer
 
 if TYPE_CHECKING:
     import socket
 
     from ..streams import StreamSocket
 
-__all__ = ["NativeClient", "NativeServer"]
+__all__ = ["VERSIONS", "NativeClient", "NativeServer"]
 
 _Buffer = TypeVar("_Buffer", _native.TLSBuffer, _native.ExtendedTLSBuffer)
 _Socket = TypeVar("_Socket", bound=_native.TLSSocket)
 
-_C = TypeVar("_C", TLSClientConfiguration, TLSServerConfiguration)
-
-
-def _opened(
-    backend: _native.Backend, configuration: _C, insecure: InsecureConfiguration | None
-) -> tuple[_C, _native.Effective, InsecureConfiguration | None]:
-    """Judge a configuration, then read its files: what an engine is made of.
-
-    Raises ConfigurationError.
-    """
-    verifies = not (insecure and insecure.disable_verification)
-    effective = check(configuration, backend.capabilities, backend.id, verification=verifies)
-    return loaded(configuration, backend.id), effective, insecure
+#: Versions by their numbers on the wire.
+VERSIONS = {TLSVersion.TLSv1_2: 0x0303, TLSVersion.TLSv1_3: 0x0304}
 
 
 class _Native:
     """What both sides have in common."""
 
     __slots__ = ()
-    #: Whether the library can do what `ExtendedSocket` has beyond `NativeSocket`.
-    _extended: ClassVar[bool]
-    #: What makes engines, unless `_open` does it otherwise.
-    _backend: ClassVar[_native.Backend]
     _configuration: TLSClientConfiguration | TLSServerConfiguration
     _insecure: InsecureConfiguration | None
     _engine: _native.ClientEngine | _native.ServerEngine
@@ -77,56 +57,12 @@ class _Native:
         """What has become of its connections and sessions so far."""
         return SessionStatistics(**self._engine.statistics())
 
-    def _made(self, handle: _native.SocketHandle) -> _native.TLSSocket:
-        # Costs milliseconds; buffers do without it.
-        from .native_socket import ExtendedSocket, NativeSocket
-
-        return (ExtendedSocket if self._extended else NativeSocket)(handle)
-
-    def _wrapped(
-        self,
-        sock: socket.socket | ByteStream,
-        options: Wrapping,
-        native: Callable[[socket.socket, bytes], _native.SocketHandle],
-        generic: Callable[[], _native.TLSBuffer | _native.ExtendedTLSBuffer],
-        *,
-        serves: bool,
-    ) -> _native.TLSSocket | StreamSocket:
-        """A socket of the system's is driven natively, any other stream generically."""
-        from ..streams import wrap
-        from ..streams.carrier import is_plain
-        from ..streams.upgrade import check_leftover, port_below
-
-        if not is_plain(sock):
-            return wrap(sock, generic(), **options)
-        plain = cast("socket.socket", sock)
-        received = bytes(view_of("leftover", options["leftover"]))
-        port_below(plain)  # Has a peer, or raises.
-        try:
-            check_leftover(received, serves=serves)
-            made = self._made(native(plain, received))
-        except BaseException:
-            plain.close()
-            raise
-        try:
-            if options["do_handshake_on_connect"] and made.getblocking():
-                made.do_handshake()
-        except BaseException:
-            made.close(force=True)
-            raise
-        return made
-
 
 class NativeClient(_Native, Client[_Buffer, _Socket], ABC):
     __slots__ = ("_engine",)
     __doc__ = Client.__doc__
     _configuration: TLSClientConfiguration
     _engine: _native.ClientEngine
-
-    def _open(self) -> None:
-        backend, configuration = self._backend, self._configuration
-        opened = _opened(backend, configuration, self._insecure)
-        self._engine = backend.client(*opened, key_log=writer(configuration.key_log, backend.id))
 
     def _admit(self, lineage: _native.Lineage, verified: str | None) -> _native.Offer:
         return self._engine.admit(lineage, verified)
@@ -149,21 +85,14 @@ class NativeClient(_Native, Client[_Buffer, _Socket], ABC):
             timeout=timeout,
             accept_truncated_end=accept_truncated_end,
         )
-        return cast("_Socket", self._made(handle))
+        return cast("_Socket", _made(handle))
 
     def _make_wrapped(
         self, sock: socket.socket | ByteStream, parameters: Parameters, options: Wrapping
-    ) -> _Socket | StreamSocket:
-        def native(plain: socket.socket, _: bytes) -> _native.SocketHandle:
-            return self._engine.take_over(
-                self, parameters, plain, accept_truncated_end=options["accept_truncated_end"]
-            )
+    ) -> StreamSocket:
+        from ..streams import wrap
 
-        def generic() -> _Buffer:
-            return self._make_buffer(parameters)
-
-        made = self._wrapped(sock, options, native, generic, serves=False)
-        return cast("_Socket | StreamSocket", made)
+        return wrap(sock, self._make_buffer(parameters), **options)
 
 
 class NativeServer(_Native, Server[_Buffer, _Socket], ABC):
@@ -171,11 +100,6 @@ class NativeServer(_Native, Server[_Buffer, _Socket], ABC):
     __doc__ = Server.__doc__
     _configuration: TLSServerConfiguration
     _engine: _native.ServerEngine
-
-    def _open(self) -> None:
-        backend, configuration = self._backend, self._configuration
-        opened = _opened(backend, configuration, self._insecure)
-        self._engine = backend.server(*opened, key_log=writer(configuration.key_log, backend.id))
 
     def _make_buffer(self) -> _Buffer:
         return cast("_Buffer", self._engine.buffer(self))
@@ -190,15 +114,16 @@ class NativeServer(_Native, Server[_Buffer, _Socket], ABC):
             handshake_may_block=self.handshake_may_block,
             **options,
         )
-        return cast("_Socket", self._made(handle))
+        return cast("_Socket", _made(handle))
 
-    def _make_wrapped(
-        self, sock: socket.socket | ByteStream, options: Wrapping
-    ) -> _Socket | StreamSocket:
-        def native(plain: socket.socket, received: bytes) -> _native.SocketHandle:
-            return self._engine.take_over(
-                self, plain, received, accept_truncated_end=options["accept_truncated_end"]
-            )
+    def _make_wrapped(self, sock: socket.socket | ByteStream, options: Wrapping) -> StreamSocket:
+        from ..streams import wrap
 
-        made = self._wrapped(sock, options, native, self._make_buffer, serves=True)
-        return cast("_Socket | StreamSocket", made)
+        return wrap(sock, self._make_buffer(), **options)
+
+
+def _made(handle: _native.SocketHandle) -> StreamSocket:
+    # Costs milliseconds; buffers do without it.
+    from ..streams.connection import made_of
+
+    return made_of(handle)

@@ -1,277 +1,252 @@
-"""A connected TLS socket: its data, and what is known of it."""
+"""TLS sockets: the native one, and what is best said in Python.
+
+That is files over it, plain sockets out of it, its options, and a warning where nobody closed it.
+Calls that carry data are the native ones, unchanged. Importing this takes `socket` along, which
+costs milliseconds: contexts do so when they make the first socket.
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+import io
+import os
+import socket
+import stat
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from types import new_class
-from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
+from time import monotonic
+from typing import IO, TYPE_CHECKING, Any, final
 
-from ..arguments import amount_of, view_of
-from ..constants import CipherSuite, NextProtocol, TLSVersion
-from ..driver import Need
-from ..errors import TLSError
-from ..files import check_file, send_pieces
-from ..info import ConnectionInfo
-from ..interfaces import SupportsInfo, TLSBuffer
-from .carrier import Carrier
-from .endings import Endings
-from .offers import LARGEST, offers_of
-from .sockets import host_and_port, no_address, shown, spoke_too_soon, want_write
-from .waiting import Deadline
+from .. import _native
+from ..files import MakesFiles, check_file, send_pieces
+from .unwrapped import UnwrappedSocket
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["StreamSocket"]
+    from .carrier import Carrier
 
-_T = TypeVar("_T")
+__all__ = ["ExtendedSocket", "StreamSocket", "made_of"]
 
 
-class StreamSocket(Endings):
-    """A TLS connection over a byte stream. Made by `connect` of a context, by `accept`, by `wrap`.
+class StreamSocket(_native.TLSSocket, MakesFiles):
+    """A TLS connection over a socket or any byte stream, or a listener for such.
 
-    `carrier`: closed with the connection. `peer`: what `getpeername` gives. `received`: what came
-    from the peer before. `upgrade`: a client's, on a stream that was used in plaintext; what comes
-    before ClientHello is refused. `accept_truncated_end`: as a client context's `connect` has it.
-
-    Where the buffer offers more (`offers`), what is made is a subclass that offers it, too.
+    Made by `connect` and `wrap_socket` of a context, by `polytls.streams`, and by `accept`; never
+    by hand.
     """
 
-    __slots__ = ("_peer", "_refusal", "_upgrade")
+    __slots__ = ("__weakref__", "_closed", "_io_refs")
 
-    def __new__(cls, _: Carrier, buffer: TLSBuffer, *__: object, **___: object) -> Self:
-        made: Self = object.__new__(_offering(cls, type(buffer)))
-        return made
+    def __init__(self, handle: _native.SocketHandle) -> None:  # noqa: ARG002 - `__new__` has it
+        self._io_refs = 0
+        self._closed = False
 
-    def __init__(
-        self,
-        carrier: Carrier,
-        buffer: TLSBuffer,
-        peer: tuple[str, int] | None,
-        timeout: float | None,
-        *,
-        received: bytes = b"",
-        upgrade: bool = False,
-        accept_truncated_end: bool = False,
-    ) -> None:
-        super().__init__(carrier, buffer, timeout, accept_truncated_end=accept_truncated_end)
-        self._peer = peer
-        #: Whether it is still to be seen that nothing came before ClientHello; why it was refused.
-        self._upgrade = upgrade
-        self._refusal: TLSError | None = None
-        if received:
-            self._driver.receive(received)
+    def __init_subclass__(cls) -> None:
+        if cls.__module__ != __name__:
+            raise TypeError(f"{cls.__base__} is final: contexts make it, and know no other class")
 
-    # --- data ---
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        if self._is_closed or self._inherited:
+            return
+        try:
+            warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+        finally:
+            # Who keeps warnings keeps the socket. A byte stream has its own way to end.
+            descriptor = super().detach()
+            if descriptor >= 0:
+                os.close(descriptor)
 
-    def do_handshake(self) -> None:
-        """Complete the handshake and send its last flight. The other methods do so themselves."""
-        self.handshake(Deadline.after(self._timeout))
+    # --- the end ---
 
-    def handshake(self, deadline: Deadline) -> None:
-        """Do so by `deadline`.
+    def close(self, force: bool = False) -> None:
+        """End the connection: send close_notify and, unless `force`, wait until all is delivered.
 
-        A fatal error of ours is told to the peer first, and then the peer is read from until it
-        ends the connection, for `LINGER` seconds at most: otherwise a reset could destroy the
-        alert.
+        `TLSSocket.close` says how. While files are open it only remembers; the last one that is
+        closed closes it, as leaving `with` does. A listener is closed with the handshakes it has in
+        progress.
         """
+        if self._io_refs:
+            self._closed = True
+        else:
+            super().close(force)
 
-        def attempt() -> Need | None:
-            need = self._driver.handshake()
-            if need is None:
-                turns.transport.flush()
-            return Need.WRITE if need is None and turns.transport.flight_unsent else need
+    def _leave(self) -> None:
+        if self._io_refs:
+            self._closed = True
+        else:
+            self._end()
 
-        turns = self._turns
-        with turns.to_receive(deadline), turns.to_send(deadline):
-            if self._upgrade:
-                self._begin_upgrade()
-            turns.drive(attempt, deadline, sends=True)
+    def unwrap(self) -> Any:
+        """End TLS in both directions, and give back what is below it (`SupportsUnwrap.unwrap`).
 
-    def _begin_upgrade(self) -> None:
-        """Look whether the peer has spoken before us: nobody is to take that for its answer."""
-        if self._refusal is None:
-            with self._turns.lock:
-                if not self._turns.transport.check_open().something_came():
-                    self._upgrade = False
-                    return
-            self._refusal = spoke_too_soon()
-        raise copy.copy(self._refusal)
-
-    def recv(self, bufsize: int) -> bytes:
-        """Receive what is there, up to `bufsize` bytes, waiting for the first."""
-        size = min(amount_of("bufsize", bufsize), LARGEST)
-        return self._receive(lambda: self._driver.read(size), b"") if size else self._nothing(b"")
-
-    def recv_into(self, buffer: Buffer, nbytes: int = 0, /) -> int:
-        """Receive into `buffer`, up to `nbytes` (0: as many as fit), and give the count."""
-        wanted = amount_of("nbytes", nbytes)
-        view = view_of("buffer", buffer, writable=True)
-        if wanted > len(view):
-            raise ValueError("buffer is smaller than nbytes")
-        view = view[: wanted or len(view)]
-        return self._receive(lambda: self._driver.read_into(view), 0) if view else self._nothing(0)
-
-    def _receive(self, attempt: Callable[[], _T | Need], end: _T) -> _T:
-        turns = self._turns
-        deadline = Deadline.after(self._timeout)
-        self._ensure_handshake(deadline)
-        with turns.to_receive(deadline):
-            return turns.drive(lambda: end if turns.receiving_ended else attempt(), deadline)
-
-    def send(self, bytes: Buffer) -> int:
-        """Send `bytes`, or up to 256 KiB of them, and give the count.
-
-        Accepted bytes will be sent, in order and once. If the time is over before the system has
-        them, the count is returned all the same, and the rest goes out with the next call of any
-        kind; a non-blocking call returns at once.
+        That is the plain socket, or the stream that was wrapped. What came together with the peer's
+        close_notify is received first (`UnwrappedSocket`, `UnwrappedStream`).
         """
-        view = view_of("bytes", bytes)
-        if not view:
-            return self._nothing(0)
-        return self._send_some(view, Deadline.after(self._timeout))[0]
+        timeout = self.gettimeout()
+        descriptor, unread = self._unwrap()
+        carrier: Carrier | None = self._carrier
+        if carrier is not None:
+            return carrier.give_back(timeout, unread)
+        try:
+            if unread:
+                return UnwrappedSocket(descriptor, unread, timeout)
+            plain = socket.socket(fileno=descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        plain.settimeout(timeout)
+        return plain
 
-    def sendall(self, data: Buffer, /) -> None:
-        """Send all of `data`, within one timeout; return once the system has it."""
-        view = view_of("data", data)
-        deadline = Deadline.after(self._timeout)
-        if not view:
-            self._nothing(None)
-        while view:
-            count, handed_over = self._send_some(view, deadline)
-            view = view[count:]
-            if deadline.non_blocking and not handed_over:
-                if view:
-                    raise want_write()
-            elif not handed_over or (view and deadline.passed):
-                raise TimeoutError("timed out")
+    def detach(self) -> int:
+        """Return the descriptor and let go of it, with nothing said to the peer; -1 once closed.
 
-    def _send_some(self, view: memoryview, deadline: Deadline) -> tuple[int, bool]:
-        """How much was accepted, and whether the system has all of it."""
-        turns = self._turns
-        self._ensure_handshake(deadline)
-        with turns.to_send(deadline):
-            count = turns.drive(lambda: turns.transport.seal(view), deadline, sends=True)
-            return count, turns.hand_over(deadline)
+        Calls that wait for the peer go on waiting for it, and then say that it is closed. Raises
+        OSError over a byte stream that has no descriptor to give away.
+        """
+        carrier: Carrier | None = self._carrier
+        if carrier is None or self._is_closed:
+            return super().detach()
+        carrier.check_detach()
+        timeout = self.gettimeout()
+        super().detach()
+        return carrier.detach(timeout)
+
+    # --- files ---
 
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
         """Send `file` from `offset`, all of it or `count` bytes; return how many were sent.
 
-        The timeout is for the whole. `file` then stands behind the last byte that was accepted,
-        after an error as well, if it is one that can be positioned.
+        A file of the system's is read and sent natively. The timeout is for the whole. `file` then
+        stands behind the last byte that was accepted, after an error as well, if it is one that can
+        be positioned.
         """
-        deadline = Deadline.after(self._timeout)
-        if deadline.non_blocking:
+        if self.gettimeout() == 0:
             raise ValueError("sendfile takes its time: the socket must not be non-blocking")
         check_file(file, offset, count)
-        self._nothing(None)
+        self._check_connection()
+        descriptor = _regular_file(file)
+        if descriptor is None:
+            return self._send_pieces(file, offset, count)
+        sent, error = self._send_file(descriptor, offset, count)
+        file.seek(offset + sent)
+        if error is not None:
+            raise error
+        return sent
+
+    def _send_pieces(self, file: IO[bytes], offset: int, count: int | None) -> int:
+        timeout = self.gettimeout()
+        until = None if timeout is None else monotonic() + timeout
 
         def send(view: memoryview) -> tuple[int, bool]:
-            taken, handed_over = self._send_some(view, deadline)
-            return taken, handed_over and not (taken < len(view) and deadline.passed)
+            left = None if until is None else until - monotonic()
+            if left is not None and left <= 0:
+                return 0, False
+            return self._send_within(view, left), True
 
         return send_pieces(file, offset, count, send)
 
     def _check_connection(self) -> None:
-        self._nothing(None)
+        self.send(b"")
 
-    # --- what is known ---
+    # --- the socket below ---
 
-    def pending(self) -> int:
-        """Return how many bytes of plaintext can be received without the network; 0 once closed.
-
-        Not 0 whenever there is some that the descriptor's readiness does not tell of.
-        """
-        turns = self._turns
-        with turns.lock:
-            open_ = turns.transport.carrier is not None and not turns.receiving_ended
-            return self._driver.pending() if open_ and self._driver.established else 0
-
-    def outgoing_bytes_buffered(self) -> int:
-        """Return how many bytes of ciphertext wait for the descriptor to be writable."""
-        with self._turns.lock:
-            carrier = self._turns.transport.carrier
-            return 0 if carrier is None else self._driver.unsent + carrier.unsent()
+    @contextmanager
+    def _below(self, name: str) -> Iterator[Any]:
+        """A method of the socket below: by a descriptor of its own, as this may be closed."""
+        carrier: Carrier | None = self._carrier
+        if carrier is None:
+            with socket.socket(fileno=self._duplicate()) as plain:
+                yield getattr(plain, name)
+        else:
+            self._check_connection()
+            yield carrier.option_call(name)
 
     @property
-    def info(self) -> ConnectionInfo:
-        """All that is known of the connection; known after closing, too."""
-        buffer = self._driver.buffer
-        return (
-            buffer.info if isinstance(buffer, SupportsInfo) else ConnectionInfo(implementation="")
-        )
-
-    def getpeercert(self) -> bytes | None:
-        """Return the peer's certificate as DER, None before the handshake or without one."""
-        return self._driver.buffer.getpeercert()
-
-    def cipher(self) -> CipherSuite | int | None:
-        """Return the cipher suite agreed on."""
-        return self._driver.buffer.cipher()
-
-    def negotiated_protocol(self) -> NextProtocol | bytes | None:
-        """Return the application protocol agreed on."""
-        return self._driver.buffer.negotiated_protocol()
+    def family(self) -> int:
+        """The address family, as `socket.socket.family`; AF_UNSPEC over what is no socket."""
+        return socket.AddressFamily(self._family_and_protocol[0])
 
     @property
-    def negotiated_tls_version(self) -> TLSVersion | None:
-        """The version agreed on."""
-        return self._driver.buffer.negotiated_tls_version
+    def type(self) -> int:
+        """The kind of socket: `socket.SOCK_STREAM`."""
+        return socket.SOCK_STREAM
 
-    def fileno(self) -> int:
-        """Return the descriptor, -1 once closed, and over a stream that has none to wait for."""
-        return self._turns_there.fileno()
+    @property
+    def proto(self) -> int:
+        """The protocol's number."""
+        return self._family_and_protocol[1]
 
-    def getsockname(self) -> tuple[str, int]:
-        """Return the local address. Raises OSError if the stream below has none."""
-        with self._turns.lock:
-            address: object = getattr(self._below(), "getsockname", tuple)()
-        if not isinstance(address, tuple) or not address:
-            raise no_address()
-        return host_and_port(address)
+    def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
+        """Return an option, as `socket.socket.getsockopt`."""
+        given = (buflen,) if buflen else ()
+        with self._below("getsockopt") as getsockopt:
+            option: int | bytes = getsockopt(level, optname, *given)
+            return option
 
-    def getpeername(self) -> tuple[str, int]:
-        """Return the peer's address, as it was when the connection was made.
+    def setsockopt(
+        self, level: int, optname: int, value: int | Buffer | None, optlen: int = 0, /
+    ) -> None:
+        """Set an option, as `socket.socket.setsockopt`."""
+        given = (optlen,) if value is None else ()
+        with self._below("setsockopt") as setsockopt:
+            setsockopt(level, optname, value, *given)
 
-        Raises OSError if the stream below has none.
-        """
-        if self._peer is None:
-            raise no_address()
-        return self._peer
 
-    def __repr__(self) -> str:
-        try:
-            name = self.info.implementation
-        except TLSError:  # Of a buffer that belongs to the process that this one was forked from.
-            name = "another process"
-        peer = shown(self._peer)
-        return f"<TLSSocket of {name}: connection with {peer}, fd={self.fileno()}>"
+@final
+class ExtendedSocket(StreamSocket):
+    """One whose library can do more than those of all implementations."""
 
-    # --- inside ---
+    __slots__ = ()
 
-    def _check_timeout(self, seconds: float | None) -> None:
-        carrier = self._turns_there.transport.carrier
-        if carrier is not None:
-            carrier.check_timeout(seconds)
+    def update_keys(self) -> None:
+        """Change the keys for sending (`SupportsKeyUpdate.update_keys`)."""
+        self._update_keys()
 
-    def _ensure_handshake(self, deadline: Deadline) -> None:
-        if not self._driver.established:
-            self.handshake(deadline)
+    def write_early_data(self, data: Buffer) -> int:
+        """Queue data to leave with a client's first flight (`SupportsEarlyData`)."""
+        return self._write_early_data(data)
 
-    def _nothing(self, result: _T) -> _T:
-        """The outcome of a call about no byte at all."""
-        with self._turns.lock:
-            self._turns.transport.check_open()
-        return result
+    def read_early_data(self, amt: int) -> bytes:
+        """Receive what a client sent with its first flight (`SupportsEarlyData`)."""
+        return self._read_early_data(amt)
+
+    def export_keying_material(
+        self, label: str | bytes, context: Buffer | None, length: int
+    ) -> bytes:
+        """Export keying material of this connection (`SupportsExporter`)."""
+        return self._export_keying_material(label, context, length)
+
+
+def made_of(handle: _native.SocketHandle) -> StreamSocket:
+    """Return the socket that the core has made the parts of, with all that its library can do.
+
+    Somebody else's buffer may be able to do some of it: `isinstance` tells what.
+    """
+    offers = frozenset(handle.offers)
+    return (_offering(offers) if offers else StreamSocket)(handle)
 
 
 @lru_cache
-def _offering(kind: type[Any], buffer: type) -> type[Any]:
-    """The class of sockets of this kind over buffers of this class."""
-    offers = offers_of(buffer)
-    if not offers:
-        return kind
-    members = {"__slots__": (), "__module__": kind.__module__, "__doc__": kind.__doc__}
-    return new_class(kind.__name__, (*offers, kind), exec_body=lambda body: body.update(members))
+def _offering(names: frozenset[str]) -> type[StreamSocket]:
+    own = {name: member for name, member in vars(ExtendedSocket).items() if name[0] != "_"}
+    if names == own.keys():
+        return ExtendedSocket
+    members = {name: member for name, member in own.items() if name in names}
+    about = {"__slots__": (), "__module__": __name__, "__doc__": StreamSocket.__doc__}
+    return type("StreamSocket", (StreamSocket,), about | members)
+
+
+def _regular_file(file: IO[bytes]) -> int | None:
+    """The descriptor behind `file`, if what it reads is what stands in the system's file.
+
+    Others have a descriptor too, of what they decompress or decrypt, say.
+    """
+    raw = file.raw if isinstance(file, io.BufferedReader | io.BufferedRandom) else file
+    if type(raw) is not io.FileIO or not raw.readable():
+        return None
+    # What was written through the file object is to be sent, too.
+    file.flush()
+    descriptor = raw.fileno()
+    return descriptor if stat.S_ISREG(os.fstat(descriptor).st_mode) else None

@@ -5,16 +5,15 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any, Final
 
+from .. import _native
 from ..arguments import DEFAULT, Default, seconds_of, view_of
 from ..configuration import TLSServerConfiguration
-from ..errors import NotTLSError
+from ..errors import NotTLSError, PeerMisbehaved
 from ..interfaces import ByteStream, TLSBuffer
 from ..values import instance_of
+from .addresses import peer_of
 from .carrier import Carrier, carrier_of, is_plain
-from .connect import prepare
-from .connection import StreamSocket
-from .sockets import peer_of, spoke_too_soon
-from .waiting import Deadline
+from .connection import StreamSocket, made_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -50,27 +49,27 @@ def wrap(
     instance_of("accept_truncated_end", accept_truncated_end, bool)
     received = bytes(view_of("leftover", leftover))
     serves = isinstance(buffer.context.configuration, TLSServerConfiguration)
-    carrier, peer, seconds = _take(sock, timeout)
-    made: StreamSocket | None = None
+    driven = _native.connection_of(buffer)
+    below, seconds = _take(sock, timeout)
+    over = _native.over_stream if isinstance(below, Carrier) else _native.over_socket
     try:
         check_leftover(received, serves=serves)
-        made = StreamSocket(
-            carrier,
-            buffer,
-            peer,
-            seconds,
-            received=received,
-            upgrade=not serves,
-            accept_truncated_end=accept_truncated_end,
+        handle = over(
+            driven, below, received, timeout=seconds, accept_truncated_end=accept_truncated_end
         )
-        if do_handshake_on_connect and seconds != 0:
-            made.handshake(Deadline.after(seconds))
     except BaseException:
-        if made is None:
-            carrier.close(waited_for=False)
+        if isinstance(below, Carrier):
+            below.close(waited_for=False)
         else:
-            made.abandon()
+            below.close()
         raise
+    made = made_of(handle)
+    if do_handshake_on_connect and seconds != 0:
+        try:
+            made.do_handshake()
+        except BaseException:
+            made.close(force=True)
+            raise
     return made
 
 
@@ -96,7 +95,10 @@ def port_below(sock: Any) -> int | None:
 def check_leftover(received: bytes, *, serves: bool) -> None:
     """Refuse what the peer cannot have sent of TLS by then: PeerMisbehaved, NotTLSError."""
     if received and not serves:
-        raise spoke_too_soon()
+        raise PeerMisbehaved(
+            "leftover: the peer sent it before TLS began, when nothing was protected: an attacker "
+            "may have injected it"
+        )
     if not begins_hello(received):
         start = received[:8].hex(" ")
         raise NotTLSError(f"leftover does not begin a ClientHello; its first bytes are {start}")
@@ -109,22 +111,18 @@ def begins_hello(data: bytes) -> bool:
     return not empty and all(expected in (None, there) for there, expected in fields)
 
 
-def _take(
-    sock: Any, timeout: float | Default | None
-) -> tuple[Carrier, tuple[str, int] | None, float | None]:
-    """Take the stream over: what carries the bytes, the peer's address, and the timeout."""
+def _take(sock: Any, timeout: float | Default | None) -> tuple[Any, float | None]:
+    """Take the stream over: what the core drives, a plain socket or a carrier, and the timeout."""
     check_stream(sock)
     before = sock.gettimeout() if hasattr(sock, "gettimeout") else None
     seconds = before if isinstance(timeout, Default) else seconds_of(timeout)
-    peer = peer_of(sock)
     if is_plain(sock):
-        taken = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
-        prepare(taken)
-        return carrier_of(taken), peer, seconds
+        peer_of(sock)  # Has a peer, or raises.
+        return sock, seconds
     carrier = carrier_of(sock)
     try:
         carrier.check_timeout(seconds)
     except ValueError:
         carrier.give_back(before, b"")
         raise
-    return carrier, peer, seconds
+    return carrier, seconds

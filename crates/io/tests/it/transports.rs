@@ -176,7 +176,7 @@ fn pipes(timed: bool) -> [(Pipe, Receiver<()>); 2] {
 fn over(pipe: Pipe, role: Role) -> Arc<Stream> {
     let transport = Arc::new(BlockingTransport::new(pipe));
     let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into();
-    let stream = Stream::over(transport, -1, side(role), nowhere, Timeout::Forever).unwrap();
+    let stream = Stream::over(transport, -1, side(role), (nowhere, 0), Timeout::Forever).unwrap();
     Arc::new(stream)
 }
 

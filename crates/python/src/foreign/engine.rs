@@ -12,6 +12,7 @@ use super::session::ForeignSession;
 use crate::callbacks::{self, Callback, Callbacks, ENDING};
 use crate::calls::CallsOut as _;
 use crate::engine::{ClientEngine, ServerEngine};
+use crate::handle::kept;
 
 /// What implementations are called that this module does not know.
 pub(crate) const NAME: &str = "third-party";
@@ -112,14 +113,14 @@ pub(crate) fn foreign_client(make: &Bound<'_, PyAny>) -> ClientEngine {
     }
 }
 
-/// The same, for server connections.
+/// The same, for server connections; `implementation`: what it is called.
 #[pyfunction]
-pub(crate) fn foreign_server(make: &Bound<'_, PyAny>) -> ServerEngine {
+pub(crate) fn foreign_server(make: &Bound<'_, PyAny>, implementation: &str) -> ServerEngine {
     let (engine, callbacks) = PythonEngine::new(make);
     ServerEngine {
         engine,
         callbacks,
-        implementation: NAME,
+        implementation: kept(implementation),
         extended: false,
     }
 }

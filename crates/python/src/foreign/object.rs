@@ -230,6 +230,18 @@ impl ForeignBuffer {
         Ok(true)
     }
 
+    /// What its implementation is called, as far as it tells.
+    pub(crate) fn implementation(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        if !self.has(py, "info")? {
+            return Ok(None);
+        }
+        Ok(self
+            .fact(py, "info")?
+            .attribute("implementation")?
+            .extract()
+            .ok())
+    }
+
     pub(crate) fn context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.fact(py, "context")
     }

@@ -7,20 +7,24 @@ connections of those (crates/python/src/ssl).
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ... import _native
 from ...configuration import TLSClientConfiguration, TLSServerConfiguration
+from ...constants import TLSVersion
 from ...info import SessionStatistics
 from ...insecure import InsecureTLSImplementation
 from ...interfaces import TLSImplementation
 from ..contexts import InsecureClient, InsecureServer
 from ..native import NativeClient, NativeServer
-from .credentials import NAME
-from .settings import CAPABILITIES, opened, validate
+from .credentials import NAME, identity_of
+from .settings import CAPABILITIES, Settings, effective, new_context, validate
 
 if TYPE_CHECKING:
-    from ..native_socket import NativeSocket  # noqa: F401 - in a base, as a string
+    from ...streams import StreamSocket  # noqa: F401 - in a base, as a string
 
 __all__ = [
     "CAPABILITIES",
@@ -42,22 +46,45 @@ def validate_config(configuration: TLSClientConfiguration | TLSServerConfigurati
     validate(configuration)
 
 
-class StdlibClientContext(NativeClient[_native.TLSBuffer, "NativeSocket"]):
+class StdlibClientContext(NativeClient[_native.TLSBuffer, "StreamSocket"]):
     __slots__ = ()
     __doc__ = NativeClient.__doc__
-    _extended = False
 
     def _open(self) -> None:
-        self._engine = _native.ssl_client(*opened(self._configuration, self._insecure))
+        configuration, insecure = self._configuration, self._insecure
+        settings = Settings.of(configuration, insecure)
+        chain = configuration.certificate_chain
+        identities = [] if chain is None else [identity_of(chain)]
+        self._engine = _native.ssl_client(
+            partial(new_context, settings, identities),
+            effective(settings, configuration, insecure),
+            not (insecure and insecure.disable_hostname_check),
+        )
 
 
-class StdlibServerContext(NativeServer[_native.TLSBuffer, "NativeSocket"]):
+class StdlibServerContext(NativeServer[_native.TLSBuffer, "StreamSocket"]):
     __slots__ = ()
     __doc__ = NativeServer.__doc__
-    _extended = False
 
     def _open(self) -> None:
-        self._engine = _native.ssl_server(*opened(self._configuration, self._insecure))
+        configuration, insecure = self._configuration, self._insecure
+        settings = Settings.of(configuration, insecure)
+        identities = [identity_of(chain) for chain in configuration.certificate_chain or ()]
+
+        def make(chosen: Iterable[int]) -> ssl.SSLContext:
+            return new_context(settings, [identities[index] for index in chosen])
+
+        # Without tickets OpenSSL still resumes TLS 1.2 from a cache that `ssl` cannot switch off
+        # (SSL_CTX_set_session_cache_mode(3)). Sessions belong to the SSLContext that a connection
+        # began with; so each begins with one of its own, and is switched from there.
+        begin = partial(new_context, replace(settings, trust=None))
+        begins_anew = not settings.resumption and TLSVersion.TLSv1_2 in settings.versions
+        self._engine = _native.ssl_server(
+            [([*identity.names], identity.leaf) for identity in identities],
+            make,
+            begin if begins_anew else None,
+            effective(settings, configuration, insecure),
+        )
 
     @property
     def statistics(self) -> SessionStatistics:
@@ -67,14 +94,14 @@ class StdlibServerContext(NativeServer[_native.TLSBuffer, "NativeSocket"]):
 
 
 class StdlibInsecureClientContext(
-    InsecureClient[_native.TLSBuffer, "NativeSocket"], StdlibClientContext
+    InsecureClient[_native.TLSBuffer, "StreamSocket"], StdlibClientContext
 ):
     __slots__ = ()
     __doc__ = InsecureClient.__doc__
 
 
 class StdlibInsecureServerContext(
-    InsecureServer[_native.TLSBuffer, "NativeSocket"], StdlibServerContext
+    InsecureServer[_native.TLSBuffer, "StreamSocket"], StdlibServerContext
 ):
     __slots__ = ()
     __doc__ = InsecureServer.__doc__

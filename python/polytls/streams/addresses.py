@@ -1,0 +1,49 @@
+"""Addresses of streams, as sockets of TLS tell them."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from contextlib import suppress
+from typing import Any, Final
+
+__all__ = ["TCP_FAMILIES", "host_and_port", "no_address", "peer_of", "protocol_of"]
+
+TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
+
+
+def host_and_port(address: tuple[object, ...]) -> tuple[str, int]:
+    """Return an address as PEP 748 has it for both families; a link-local host keeps its scope."""
+    host = str(address[0]).partition("%")[0]
+    scope = address[3] if len(address) > 3 else 0
+    return (f"{host}%{scope}" if scope else host), int(str(address[1]))
+
+
+def peer_of(stream: Any) -> tuple[str, int] | None:
+    """Return the address of a stream's peer; None if it has no such.
+
+    Raises OSError (ENOTCONN) for a socket that has no peer.
+    """
+    try:
+        address = stream.getpeername()
+    except AttributeError:
+        return None
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:  # TLS over a stream without addresses.
+            return None
+        raise
+    return host_and_port(address) if isinstance(address, tuple) else None
+
+
+def protocol_of(stream: Any) -> int:
+    """Return the number of a socket's protocol; 0 for what is no socket."""
+    # A socket made with 0, for the usual one, does not know better by itself.
+    with suppress(AttributeError, OSError):
+        return int(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL))
+    usual = socket.IPPROTO_TCP if getattr(stream, "family", None) in TCP_FAMILIES else 0
+    return getattr(stream, "proto", 0) or usual
+
+
+def no_address() -> OSError:
+    """Return the error of a call for the address of what has none."""
+    return OSError(errno.EAFNOSUPPORT, "the stream below has no host and port")
