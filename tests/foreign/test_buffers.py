@@ -371,6 +371,7 @@ def test_what_is_no_exception_is_raised_once_and_nothing_is_lost(error: BaseExce
     ]:
         pair, wrapped = a_pair(kind=Cut)
         pair.handshake()
+        assert pair.send(pair.server, b"behind the tickets") == b"behind the tickets"
         pair.server.write(b"to be read")
         pair.transfer()
         wrapped.cuts = {name: not after}  # type: ignore[attr-defined]
@@ -381,10 +382,42 @@ def test_what_is_no_exception_is_raised_once_and_nothing_is_lost(error: BaseExce
             (partial(pair.client.read, 100) if reads else call)()
         assert raised.value is error, name
         assert pair.client.read(100) == b"to be read", name
+        with pytest.raises(WantReadError):
+            pair.client.read(1)
         pair.transfer()
         if not reads:
             expected = b"" if name == "shutdown" else b"to be written"
             assert pair.server.read(100) == expected, (name, after)
+
+
+@pytest.mark.parametrize("number", range(2, 7))
+def test_a_read_of_many_records_that_is_cut_short_leaves_them_all(number: int) -> None:
+    class Cut(Wrapped):
+        calls = -1000
+
+        def read(self, *given: Any) -> Any:
+            self.calls += 1
+            if self.calls == number:
+                raise KeyboardInterrupt
+            return self.inner.read(*given)
+
+    pair, wrapped = a_pair(kind=Cut)
+    pair.handshake()
+    assert pair.send(pair.server, b"behind the tickets") == b"behind the tickets"
+    data = [b"first ", b"second ", b"third"]
+    for piece in data:
+        pair.server.write(piece)
+    pair.transfer()
+    wrapped.calls = 0  # type: ignore[attr-defined]
+    room = bytearray(100)
+    with pytest.raises(KeyboardInterrupt):
+        pair.client.read(100, room)
+    found = b""
+    with suppress(WantReadError):
+        while True:
+            found += pair.client.read(100)
+    assert found == b"".join(data)
+    assert pair.send(pair.client, b"goes on") == b"goes on"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

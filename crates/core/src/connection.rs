@@ -423,6 +423,11 @@ impl Connection {
                 // An end within a record stays an error: data is missing for certain.
                 Ok((_, false)) if self.accepts_truncated_end && self.was_truncated(behind) => break,
                 Ok((_, false)) => return Err(self.starved()),
+                // What ends this call, and not the connection, leaves what it read to the next one.
+                Err(error @ Error::Foreign { fatal: false, .. }) => {
+                    self.rest.put_back(&into.content()[..filled]);
+                    return Err(error);
+                }
                 // It is latched: the next call gives it.
                 Err(_) if filled > 0 => break,
                 Err(error) => return Err(error),

@@ -21,6 +21,14 @@ impl Unread {
         self.0.len() == 0
     }
 
+    /// Puts plaintext before all that is there.
+    pub(crate) fn put_back(&mut self, plaintext: &[u8]) {
+        let behind = self.0.filled().to_vec();
+        self.0.consume(behind.len());
+        self.0.extend(plaintext);
+        self.0.extend(&behind);
+    }
+
     pub(crate) fn take(&mut self, into: &mut [u8]) -> usize {
         let taken = self.0.len().min(into.len());
         into[..taken].copy_from_slice(&self.0.filled()[..taken]);

@@ -46,6 +46,8 @@ pub(crate) struct ForeignSession {
     is_server: bool,
     /// There once the handshake is done.
     version: Option<Version>,
+    /// What came of the records that are shown next: a call that was cut short has taken them already.
+    taken: Option<Progress>,
     /// Plaintext that was taken over and could not be sealed yet.
     unsealed: Vec<u8>,
     /// How much it was shown, and how much plaintext it has given.
@@ -89,6 +91,7 @@ impl ForeignSession {
             has_early_data,
             is_server,
             version: None,
+            taken: None,
             unsealed: Vec::new(),
             shown: 0,
             given: 0,
@@ -102,15 +105,12 @@ impl ForeignSession {
         out: &mut Outbound,
         go: impl FnOnce(&mut Calls<'_, '_>) -> Result<R, Trouble>,
     ) -> Result<R, Error> {
-        // An earlier step of the caller's call was cut short.
-        let is_over = callbacks::is_interrupted();
         let called = callbacks::attached(|py| {
             callbacks::apart(|| {
                 let mut calls = Calls {
                     py,
                     session: self,
                     out,
-                    is_over,
                     cut_short: None,
                     patience: PATIENCE,
                 };
@@ -125,38 +125,69 @@ impl ForeignSession {
         called.ok_or_else(|| Error::Internal(ENDING.to_owned()))?
     }
 
-    /// Shows it a record, or nothing, and takes what comes of it. `true`: the peer's close_notify.
-    fn go_on(
+    /// Goes on with the handshake. What cuts it short is raised by the caller's call, whatever comes of it.
+    fn handshake(
         &mut self,
         record: &[u8],
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
     ) -> Result<Progress, Error> {
-        if out.len() > ANSWERS_LIMIT {
-            return Err(Error::PeerMisbehaved(
-                "it asks for answers, and does not take them".to_owned(),
-            ));
-        }
         self.with(out, |calls| {
             if !record.is_empty() {
                 calls.show(record)?;
             }
-            let mut received = Progress {
+            let done = calls.handshake()?;
+            let answerable = calls.read_early(plaintext)?;
+            if done {
+                calls.session.version = Some(calls.version()?);
+            }
+            Ok(Progress {
                 consumed: record.len(),
+                answerable,
                 ..Progress::default()
-            };
-            if calls.session.version.is_some() {
-                received.peer_closed = calls.read(plaintext)?;
-                calls.seal_rest()?;
-            } else {
-                let done = calls.handshake()?;
-                received.answerable = calls.read_early(plaintext)?;
-                if done {
-                    calls.session.version = Some(calls.version()?);
+            })
+        })
+    }
+
+    /// Takes the plaintext of a record. What cuts that short ends the caller's read, and not the connection:
+    /// the plaintext is for the next one.
+    fn open(
+        &mut self,
+        record: &[u8],
+        plaintext: &mut Sink<'_>,
+        out: &mut Outbound,
+    ) -> Result<Progress, Error> {
+        if let Some(taken) = self.taken.take() {
+            return Ok(taken);
+        }
+        // The handshake, in the same call of the caller's.
+        let is_over = callbacks::is_interrupted();
+        let mut cut_short = None;
+        let progress = self.with(out, |calls| {
+            calls.show(record)?;
+            let mut pieces = Vec::new();
+            let read = calls.read(&mut pieces);
+            cut_short = calls.cut_short_here();
+            for piece in pieces {
+                if is_over || cut_short.is_some() {
+                    plaintext.put_later(piece.as_bytes());
+                } else {
+                    plaintext.put(piece.as_bytes());
                 }
             }
-            Ok(received)
-        })
+            let peer_closed = read?;
+            calls.seal_rest()?;
+            Ok(Progress {
+                consumed: record.len(),
+                peer_closed,
+                answerable: false,
+            })
+        })?;
+        if let Some(raised) = cut_short {
+            self.taken = Some(progress);
+            return Err(raised.error(false));
+        }
+        Ok(progress)
     }
 }
 
@@ -165,8 +196,6 @@ struct Calls<'a, 'py> {
     py: Python<'py>,
     session: &'a mut ForeignSession,
     out: &'a mut Outbound,
-    /// Whether the caller's call raises something in any case.
-    is_over: bool,
     /// What has cut one of them short.
     cut_short: Option<PyErr>,
     patience: u8,
@@ -199,6 +228,13 @@ impl<'py> Calls<'_, 'py> {
         self.patience -= 1;
         self.cut_short.get_or_insert(error);
         Ok(())
+    }
+
+    /// What has cut the calls short, where their caller is told so at once. A thread of a listener has no
+    /// caller.
+    fn cut_short_here(&mut self) -> Option<Arc<Raised>> {
+        let error = self.cut_short.take_if(|_| !polytls_io::is_worker())?;
+        Some(Raised::once(error.value(self.py)))
     }
 
     fn error(&mut self, trouble: Trouble) -> Error {
@@ -347,7 +383,7 @@ impl<'py> Calls<'_, 'py> {
     // --- plaintext ---
 
     /// Takes all there is. `true`: the peer's close_notify has come.
-    fn read(&mut self, plaintext: &mut Sink<'_>) -> Result<bool, Trouble> {
+    fn read(&mut self, plaintext: &mut Vec<Bound<'py, PyBytes>>) -> Result<bool, Trouble> {
         const METHOD: &str = "read";
         loop {
             match self.again(|buffer, py| buffer.bytes(py, METHOD, MAX_FRAGMENT)) {
@@ -357,11 +393,7 @@ impl<'py> Calls<'_, 'py> {
                 }
                 Ok(bytes) => {
                     self.count(METHOD, bytes.as_bytes().len())?;
-                    if self.is_over || self.cut_short.is_some() {
-                        plaintext.put_later(bytes.as_bytes());
-                    } else {
-                        plaintext.put(bytes.as_bytes());
-                    }
+                    plaintext.push(bytes);
                 }
                 Err(Trouble::WantRead) => {
                     self.drain()?;
@@ -508,7 +540,16 @@ impl Session for ForeignSession {
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
     ) -> Result<Progress, Error> {
-        self.go_on(inbound.bytes(), plaintext, out)
+        if out.len() > ANSWERS_LIMIT {
+            return Err(Error::PeerMisbehaved(
+                "it asks for answers, and does not take them".to_owned(),
+            ));
+        }
+        if self.is_handshaking() {
+            self.handshake(inbound.bytes(), plaintext, out)
+        } else {
+            self.open(inbound.bytes(), plaintext, out)
+        }
     }
 
     fn has_early_data(&self) -> bool {
