@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from foreign.wrapped import HOST, Wrapped, a_pair, client_context
+from foreign.wrapped import HOST, a_pair, client_context
 from polytls import (
     NotTLSError,
     PeerMisbehaved,
@@ -26,6 +26,7 @@ from polytls import (
     WantWriteError,
     _native,
 )
+from polytls.testing.conformance.driven import Wrapped
 
 VERSIONS = [TLSVersion.TLSv1_2, TLSVersion.TLSv1_3]
 #: More than one record.
@@ -240,7 +241,10 @@ def test_what_cannot_be_is_the_authors_error_and_told_again(
             pair.client.write(b"data!")
 
     for _ in range(2):
-        with pytest.raises(TLSError, match=rf"internal error: foreign\.wrapped\.Wrapped.*{found}"):
+        with pytest.raises(
+            TLSError,
+            match=rf"internal error: polytls\.testing\.conformance\.driven\.Wrapped.*{found}",
+        ):
             call()
 
 

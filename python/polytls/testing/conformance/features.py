@@ -25,7 +25,7 @@ class Feature:
 
 FEATURES: Final = (
     Feature("the first steps", ("basics",), is_base=True),
-    Feature("buffers", ("buffer", "buffer_end", "buffer_objects", "fused_calls")),
+    Feature("buffers", ("buffer", "buffer_end", "buffer_objects", "fused_calls", "driven_buffers")),
     Feature(
         "handshakes",
         ("handshake", "server_names", "hostile_peers", "alerts", "sealed_alerts"),

@@ -386,6 +386,59 @@ def test_a_stream_that_ends_in_the_handshake_is_closed(lab: Any) -> None:
     assert here.closed
 
 
+class Strange(Exception):
+    """No fault of any transport."""
+
+
+@pytest.mark.parametrize("method", ["recv", "send"])
+def test_what_a_stream_raises_is_raised_as_it_is(
+    lab: Any, version: TLSVersion, threads: ThreadPoolExecutor, method: str
+) -> None:
+    here, there = channels()
+    accepting = threads.submit(lab.server().wrap_socket, there)
+    client = lab.client(version=version, sessions=None).wrap_socket(here, lab.host)
+    accepted = accepting.result(PATIENCE)
+    error = Strange(method)
+
+    def fail(*_: Any) -> Any:
+        raise error
+
+    setattr(here, method, fail)
+    with pytest.raises(Strange) as raised:
+        client.recv(1) if method == "recv" else client.sendall(b"data")
+    assert raised.value is error
+    delattr(here, method)
+    accepted.close(force=True)
+    client.close(force=True)
+    assert here.closed
+
+
+def test_two_threads_use_one_stream(
+    lab: Any, version: TLSVersion, threads: ThreadPoolExecutor, rng: Any
+) -> None:
+    """One receives and one sends, at the same time: neither waits for the other."""
+    here, there = channels()
+    accepting = threads.submit(lab.server().wrap_socket, there)
+    client = lab.client(version=version).wrap_socket(here, lab.host)
+    accepted = accepting.result(PATIENCE)
+    data = rng.randbytes(300_000)
+
+    def receive(end: Any) -> bytes:
+        received = b""
+        while len(received) < len(data):
+            received += end.recv(65536)
+        return received
+
+    both = (client, accepted)
+    sending = [threads.submit(end.sendall, data) for end in both]
+    receiving = [threads.submit(receive, end) for end in both]
+    for one in sending:
+        one.result(PATIENCE)
+    assert [one.result(PATIENCE) == Whole(data) for one in receiving] == [True, True]
+    for end in both:
+        end.close(force=True)
+
+
 # --- TLS in TLS ---
 
 
