@@ -20,9 +20,16 @@ need /usr/lib/postfix/sbin/master postfix
 PATH="$PATH:/usr/sbin" need nginx nginx
 PATH="$PATH:/usr/sbin" need apache2 apache2-bin
 PATH="$PATH:/usr/sbin" need squid squid
-# Two servers for FTP cannot be installed at once: of vsftpd the program alone is taken.
-vsftpd=/usr/local/sbin/vsftpd
-PATH="$PATH:/usr/sbin" command -v vsftpd >/dev/null 2>&1 || [ -x $vsftpd ] || missing="$missing libwrap0"
+# Two servers for FTP cannot be installed at once: of the others the programs alone are taken.
+alone() { # PROGRAM PACKAGE LIBRARY
+	PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" >/dev/null 2>&1 && return
+	programs="$programs $1:$2"
+	missing="$missing $3"
+}
+programs=""
+alone vsftpd vsftpd libwrap0
+alone pure-ftpd pure-ftpd libsodium23
+alone pure-pw pure-ftpd libsodium23
 [ -z "$missing" ] && exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
@@ -38,10 +45,16 @@ $run apt-get update -qq
 $run env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
 	apt-get install -y -qq --no-install-recommends $missing
 
-PATH="$PATH:/usr/sbin" command -v vsftpd >/dev/null 2>&1 || [ -x $vsftpd ] && exit 0
+[ -z "$programs" ] && exit 0
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
 chmod 755 "$folder"
-(cd "$folder" && apt-get download -qq vsftpd)
-dpkg-deb --fsys-tarfile "$folder"/vsftpd_*.deb | tar -xO ./usr/sbin/vsftpd >"$folder/vsftpd"
-$run install -m 755 "$folder/vsftpd" $vsftpd
+for each in $programs; do
+	program=${each%:*} package=${each#*:}
+	[ -d "$folder/$package" ] || (
+		cd "$folder"
+		apt-get download -qq "$package"
+		dpkg-deb -x "$package"_*.deb "$package"
+	)
+	$run install -m 755 "$folder/$package"/usr/*bin/"$program" /usr/local/sbin/
+done

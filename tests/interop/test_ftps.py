@@ -1,4 +1,5 @@
-"""FTPS: vsftpd and ProFTPD, where data connections have to resume the control connection's session.
+"""FTPS: vsftpd and ProFTPD, where data connections have to resume the control connection's session,
+and Pure-FTPd, where they may.
 
 The client is `polytls.net.ftp`. Each server runs from a folder of its own, with no file
 of the system's configuration, and is ended by the test. Both change to users of their own, which
@@ -12,18 +13,20 @@ import io
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from polytls import RaggedEOF, TLSVersion
+from polytls import CertificateVerificationError, RaggedEOF, TLSVersion
 from polytls.net.ftp import FTP_TLS
+from polytls.testing import CertificateAuthority
 
 pytestmark = [
     pytest.mark.peers(driver=True),
@@ -91,10 +94,21 @@ PROFTPD = """\
     </Anonymous>
 """
 
+#: Options of Pure-FTPd, which has no such file; it does not ask for session reuse.
+PURE_FTPD = (
+    *("pure-ftpd", "-S", "127.0.0.1,{port}", "-g", "{folder}/pid", "-l", "puredb:{folder}/users"),
+    *("-u", "1", "-H", "-Y", "3", "-2", "{folder}/cert.pem,{folder}/key.pem"),
+)
+
+#: The settings of each, and its command.
 SERVERS = {
-    "vsftpd": (VSFTPD, lambda path: ("vsftpd", path)),
-    "ProFTPD": (PROFTPD, lambda path: ("proftpd", "-n", "-q", "-c", path)),
+    "vsftpd": (VSFTPD, ("vsftpd", "{folder}/settings")),
+    "ProFTPD": (PROFTPD, ("proftpd", "-n", "-q", "-c", "{folder}/settings")),
+    "Pure-FTPd": ("", PURE_FTPD),
 }
+
+#: The user that Pure-FTPd knows, whose home is the folder that the others give to anybody.
+USER = ("joe", "secret")
 
 
 @pytest.fixture
@@ -112,16 +126,35 @@ def folder(lab: Any, files: Any) -> Iterator[Path]:
         yield path
 
 
+def make_user(folder: Path) -> None:
+    """Make USER, as Pure-FTPd keeps users."""
+    program = shutil.which("pure-pw")
+    if program is None:
+        pytest.fail("pure-pw is missing here; tools/install-peers.sh installs it")
+    name, password = USER
+    home = ("-u", "nobody", "-g", "nogroup", "-d", str(folder / "root"))
+    passwords = str(folder / "passwords")
+    subprocess.run(
+        [program, "useradd", name, "-f", passwords, *home],
+        input=f"{password}\n{password}\n",
+        text=True,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    subprocess.run([program, "mkdb", str(folder / "users"), "-f", passwords], check=True)
+
+
 @pytest.fixture(params=SERVERS)
 def port(request: pytest.FixtureRequest, start: Any, folder: Path) -> int:
     """The port of each server."""
     settings, command = SERVERS[request.param]
+    if request.param == "Pure-FTPd":
+        make_user(folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    path = folder / "settings"
-    path.write_text(textwrap.dedent(settings).format(folder=folder, port=port))
-    start(*command(str(path)))
+    (folder / "settings").write_text(textwrap.dedent(settings).format(folder=folder, port=port))
+    start(*(each.format(folder=folder, port=port) for each in command))
     deadline = time.monotonic() + PATIENCE
     while True:
         with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
@@ -134,7 +167,7 @@ def port(request: pytest.FixtureRequest, start: Any, folder: Path) -> int:
 def logged_in(made: Callable[..., Any], context: Any, port: int) -> Iterator[Any]:
     ftp = made(timeout=PATIENCE, tls=context)
     ftp.connect(HOST, port)
-    ftp.login()
+    ftp.login(*(USER if "Pure-FTPd" in ftp.getwelcome() else ()))
     ftp.prot_p()
     try:
         yield ftp
@@ -156,14 +189,16 @@ def test_downloads_uploads_and_listings_resume_the_control_connection(
             return data, size
 
     with logged_in(Watched, lab.client(version=version), port) as ftp:
+        # Pure-FTPd gives no tickets in TLS 1.3.
+        resumes = "Pure-FTPd" not in ftp.getwelcome() or version is TLSVersion.TLSv1_2
         assert ftp.sock.info.version is version
         taken = io.BytesIO()
         ftp.retrbinary("RETR file", taken.write)
         assert taken.getvalue() == (folder / "root" / "file").read_bytes()
         for number in range(50):
             ftp.storbinary(f"STOR incoming/{number}", io.BytesIO(b"%d" % number * 5000))
-        assert sorted(ftp.nlst()) == ["file", "incoming"]
-    assert resumed == [True] * 52
+        assert set(ftp.nlst()) - {".", ".."} == {"file", "incoming"}
+    assert resumed == [resumes] * 52
     for number in range(50):
         path = folder / "root" / "incoming" / str(number)
         assert path.read_bytes() == b"%d" % number * 5000
@@ -172,8 +207,31 @@ def test_downloads_uploads_and_listings_resume_the_control_connection(
 def test_without_the_session_the_server_takes_no_data_connection(
     lab: Any, port: int, version: TLSVersion
 ) -> None:
-    with (
-        logged_in(FTP_TLS, lab.client(version=version, sessions=None), port) as ftp,
-        pytest.raises(ftplib.Error),
-    ):
-        ftp.retrbinary("RETR file", lambda _: None)
+    with logged_in(FTP_TLS, lab.client(version=version, sessions=None), port) as ftp:
+        asks = "Pure-FTPd" not in ftp.getwelcome()
+        with pytest.raises(ftplib.Error) if asks else nullcontext():
+            ftp.retrbinary("RETR file", lambda _: None)
+
+
+def test_another_server_is_refused(lab: Any, port: int, version: TLSVersion) -> None:
+    """On the control connection, before there is a password."""
+    strangers = CertificateAuthority().trust_store()
+    for host, given in (("127.0.0.1", {}), (HOST, {"trust_store": strangers})):
+        ftp = FTP_TLS(timeout=PATIENCE, tls=lab.client(version=version, **given))
+        ftp.connect(host, port)
+        with pytest.raises(CertificateVerificationError) as caught:
+            ftp.login("me", "secret")
+        assert caught.value.hostname == host
+        assert ftp.sock is None
+
+
+def test_plaintext_returns_with_ccc(lab: Any, port: int, version: TLSVersion) -> None:
+    """vsftpd knows no CCC; the others allow it or say no, and go on."""
+    with logged_in(FTP_TLS, lab.client(version=version), port) as ftp:
+        try:
+            ftp.ccc()
+        except ftplib.error_perm:
+            assert ftp.sock.info.version is version
+        else:
+            assert type(ftp.sock) is socket.socket
+        assert ftp.pwd() == "/"

@@ -76,8 +76,9 @@ class Upgrade:
     """Stands for the context of `ssl` that a standard module's STARTTLS hands its socket to.
 
     `file`: what answers were read through; what it has read ahead came before TLS, and is refused
-    (PeerMisbehaved). `host`: the name to verify instead of the one that the module gives.
-    `lost`: called when the handshake fails; the socket is closed then, and so is `file`.
+    (PeerMisbehaved), as is what `received` returns. `host`: the name to verify instead of the one
+    that the module gives. `lost`: called when the handshake fails; the socket and `file` are closed
+    then.
     """
 
     def __init__(
@@ -86,11 +87,14 @@ class Upgrade:
         file: Callable[[], IO[Any]],
         lost: Callable[[], None],
         host: str | None = None,
+        *,
+        received: Callable[[], bytes] = bytes,
     ) -> None:
         self._context = context
         self._file = file
         self._lost = lost
         self._host = host
+        self._received = received
 
     def wrap_socket(self, sock: Any, server_hostname: str) -> Any:
         """Do the handshake; called with the answer «go ahead» read from `file`."""
@@ -98,7 +102,7 @@ class Upgrade:
         host = server_hostname if self._host is None else self._host
         try:
             try:
-                leftover = unread(sock, file)
+                leftover = self._received() or unread(sock, file)
             except BaseException:
                 sock.close()
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import imaplib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -14,6 +15,9 @@ from .connections import Upgrade, begin, caused
 from .contexts import client_context
 
 __all__ = ["IMAP4", "IMAP4_SSL"]
+
+#: From Python 3.14 on, `imaplib` reads from its socket, not from a file.
+_READS_BY_ITSELF: Final = sys.version_info >= (3, 14)
 
 #: Of IMAPS.
 _PORT: Final = 993
@@ -27,6 +31,8 @@ class IMAP4(imaplib.IMAP4):
 
     sock: Any
     file: Any
+    _file: Any
+    _readbuf: list[bytes]
 
     def starttls(self, tls: ClientContext | TLSClientConfiguration | None = None) -> Any:
         """Begin TLS, and ask again what the server can do; return the answer to STARTTLS.
@@ -43,7 +49,9 @@ class IMAP4(imaplib.IMAP4):
                 "the server has greeted with PREAUTH, so STARTTLS cannot follow: if that is not "
                 "how the server is set up, somebody on the path keeps the connection in plaintext"
             )
-        upgrade: Any = Upgrade(client_context(tls), self._plain_file, self._lost)
+        upgrade: Any = Upgrade(
+            client_context(tls), self._plain_file, self._lost, received=self._received
+        )
         return super().starttls(upgrade)
 
     def logout(self) -> Any:
@@ -84,7 +92,11 @@ class IMAP4(imaplib.IMAP4):
     def _plain_file(self) -> Any:
         # What the server has said in plaintext, its capabilities among it, may be anybody's.
         self.untagged_responses.clear()
-        return self.file
+        return self._file if _READS_BY_ITSELF else self.file
+
+    def _received(self) -> bytes:
+        # Python 3.14 keeps it here.
+        return b"".join(self._readbuf) if _READS_BY_ITSELF else b""
 
     def _lost(self) -> None:
         # Leaving `with` does nothing then.

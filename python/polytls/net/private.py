@@ -22,6 +22,9 @@ class Reliance(NamedTuple):
     attribute: str
     #: Of `owner`.
     used_by: str
+    #: The version of Python that has it first, and the first that has it no more.
+    since: tuple[int, int] = (3, 11)
+    until: tuple[int, int] = (4, 0)
 
 
 RELIED_ON: Final = (
@@ -47,7 +50,9 @@ RELIED_ON: Final = (
     Reliance("nntplib.NNTP", "_create_socket", "__init__"),
     # What answers are read through; closed before TLS begins, or let go of then.
     Reliance("smtplib.SMTP", "file", "getreply"),
-    Reliance("imaplib.IMAP4", "file", "readline"),
+    Reliance("imaplib.IMAP4", "file", "readline", until=(3, 14)),
+    Reliance("imaplib.IMAP4", "_file", "open", since=(3, 14)),
+    Reliance("imaplib.IMAP4", "_readbuf", "readline", since=(3, 14)),
     Reliance("poplib.POP3", "file", "_getline"),
     Reliance("nntplib.NNTP", "file", "_getline"),
     Reliance("ftplib.FTP", "file", "getline"),
