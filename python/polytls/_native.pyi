@@ -7,11 +7,10 @@ from typing import Any, Final, Literal, Self, TypedDict, final
 
 from typing_extensions import Buffer, disjoint_base
 
-from .certificates import TrustData
-from .configuration import PeerVerifier, TLSClientConfiguration, TLSServerConfiguration
+from .configuration import TLSClientConfiguration, TLSServerConfiguration
 from .constants import CipherSuite, ClientAuthentication, NamedGroup, NextProtocol, TLSVersion
-from .identity import Signer
 from .info import CertificateInfo, ConnectionInfo
+from .insecure import InsecureConfiguration
 from .interfaces import ClientContext, ServerContext
 from .interfaces import TLSBuffer as AnyBuffer
 from .sessions import TLSSession
@@ -39,10 +38,8 @@ __all__ = [
     "leaf_validity",
     "over_socket",
     "over_stream",
-    "private_key",
     "public_half",
     "read_certificate",
-    "revocation_lists",
     "self_signed",
     "sign",
     "ssl_client",
@@ -51,44 +48,30 @@ __all__ = [
     "use_record_layer",
 ]
 
-_Data = tuple[str, bytes]
-_Chain = tuple[list[_Data], _Data | tuple[bytes, list[int], Signer] | None, bytes | None]
 _Address = tuple[str, int, int, int]
 _Parameters = tuple[str | None, int | None, Offer | None]
 
-class _Common(TypedDict):
-    versions: list[int]
-    ciphers: list[int] | None
-    groups: list[int] | None
-    alpn: list[bytes]
-    sessions: int | None
-    key_log: Callable[[str], object] | None
-    chains: list[_Chain]
-    verifies: bool
-    checks_hostname: bool
-    peer_verifier: PeerVerifier | None
-    early_data: bool
-
-class _Ssl(TypedDict):
-    versions: list[int]
+class _SslFacts(TypedDict):
     ciphers: list[int]
-    groups: list[int]
     suites: dict[str, int]
     group_names: dict[str, int]
-    only_group: int | None
-    sessions: int | None
-    trust: TrustData | None
-    judges: bool
-    checks_hostname: bool
-    peer_verifier: PeerVerifier | None
+
+_Contexts = tuple[Callable[[list[int]], SSLContext], Callable[[], SSLContext] | None]
 
 def backend(id: str) -> Backend: ...
-def ssl_client(make: Callable[[], SSLContext], data: _Ssl, checks_names: bool) -> ClientEngine: ...
+def ssl_client(
+    configuration: TLSClientConfiguration,
+    effective: Effective,
+    insecure: InsecureConfiguration | None,
+    facts: _SslFacts,
+    contexts: Callable[..., _Contexts],
+) -> ClientEngine: ...
 def ssl_server(
-    chains: list[tuple[list[str], bytes]],
-    make: Callable[[list[int]], SSLContext],
-    begin: Callable[[], SSLContext] | None,
-    data: _Ssl,
+    configuration: TLSServerConfiguration,
+    effective: Effective,
+    insecure: InsecureConfiguration | None,
+    facts: _SslFacts,
+    contexts: Callable[..., _Contexts],
 ) -> ServerEngine: ...
 def connection_of(buffer: AnyBuffer) -> TLSBuffer | ExtendedTLSBuffer: ...
 def foreign_client(make: Callable[[], AnyBuffer]) -> ClientEngine: ...
@@ -111,14 +94,12 @@ def over_stream(
 ) -> SocketHandle: ...
 def host_name(text: str, parameter: str = "server_hostname") -> tuple[str, bool]: ...
 def certificates(data: bytes) -> list[bytes]: ...
-def private_key(data: bytes) -> tuple[str, bytes]: ...
 def leaf_validity(data: bytes) -> tuple[int, int]: ...
 def public_half(key: bytes) -> tuple[bytes, list[int]]: ...
 def sign(key: bytes, data: bytes, algorithm: int) -> bytes: ...
 def unacknowledged(descriptor: int, after_fin: bool) -> int | None: ...
 def use_record_layer(on: bool) -> bool: ...
 def read_certificate(der: bytes) -> CertificateInfo: ...
-def revocation_lists(data: bytes) -> list[bytes]: ...
 def self_signed(
     names: list[str],
     common_name: str,
@@ -208,15 +189,21 @@ class Backend:
     def version(self) -> str: ...
     @property
     def capabilities(self) -> Capabilities: ...
-    def client(self, common: _Common, *, trust: TrustData) -> ClientEngine: ...
+    def client(
+        self,
+        configuration: TLSClientConfiguration,
+        effective: Effective,
+        insecure: InsecureConfiguration | None,
+        *,
+        key_log: Callable[[str], object] | None,
+    ) -> ClientEngine: ...
     def server(
         self,
-        common: _Common,
+        configuration: TLSServerConfiguration,
+        effective: Effective,
+        insecure: InsecureConfiguration | None,
         *,
-        asks: bool,
-        requires: bool,
-        ticket_keys: tuple[bytes, bytes | None, int, int] | None,
-        trust: TrustData | None,
+        key_log: Callable[[str], object] | None,
     ) -> ServerEngine: ...
 
 @final

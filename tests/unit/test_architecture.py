@@ -60,7 +60,7 @@ MODULES = {
     "capabilities": {"configuration", "errors", "_native"},
     "interfaces": VALUES | {"capabilities"},
     "insecure": BELOW_DRIVERS | {"registry"},
-    "certificates": {"capabilities", "errors", "identity", "info", "_native"},
+    "certificates": {"configuration", "errors", "identity", "info", "_native"},
     "names": {"errors", "_native"},
     "files": {"arguments", "errors"},
     "delivery": {"_native"},

@@ -42,9 +42,9 @@ from polytls import (
     WantReadError,
     insecure,
 )
-from polytls.engines.stdlib import credentials, encodings
 from polytls.streams import StreamSocket, wrap
 from polytls.testing import CertificateAuthority, KeyType, Pair, tie
+from polytls.testing.certificates import pem
 
 STDLIB = polytls.implementation("stdlib")
 HOST = "server.example"
@@ -255,7 +255,7 @@ def test_an_ed25519_key_of_the_second_version_is_read() -> None:
     private = key[start + len(algorithm) :][:36]
     content = b"\x02\x01\x01" + algorithm + private + b"\x81\x21\x00" + bytes(32)
     second = bytes([0x30, len(content)]) + content
-    for key_data in (second, encodings.pem("PRIVATE KEY", second)):
+    for key_data in (second, pem("PRIVATE KEY", second)):
         chain = SigningChain((chain.leaf[0], PrivateKey(key_data)))
         connected(a_server=server(chain))
 
@@ -412,8 +412,8 @@ ENCRYPTED = (
         ),
         (b"\x30\x02\x05\x00junk", "certificate"),
         *((data, "key") for data in ENCRYPTED),
-        (2 * encodings.pem("PRIVATE KEY", CHAIN.leaf[1].buffer), "key"),
-        (encodings.pem("CERTIFICATE", CHAIN.leaf[0].buffer), "both"),
+        (2 * pem("PRIVATE KEY", CHAIN.leaf[1].buffer), "key"),
+        (pem("CERTIFICATE", CHAIN.leaf[0].buffer), "both"),
     ],
     ids=lambda each: ascii(each[:20]),
 )
@@ -460,7 +460,9 @@ def test_a_socket_runs_over_another_tls_socket() -> None:
 
 def test_trust_is_read_from_der_and_pem_alike() -> None:
     for store in (TrustStore(CA.certificate_der), TrustStore(CA.certificate_pem)):
-        assert credentials.trust_of(store).given == (CA.certificate_der,)
+        trusting = TLSClientConfiguration(trust_store=store)
+        pair = connected(STDLIB.client_context(trusting))
+        assert pair.client.getpeercert() == CHAIN.leaf[0].buffer
 
 
 @pytest.mark.parametrize("role", ["client", "server"])

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use polytls_core::Unavailable;
-use polytls_core::config::{ClientAuthentication, ClientConfig, ServerConfig};
+use polytls_core::config::{ClientConfig, ServerConfig};
 use polytls_rustls::Rustls;
 use pyo3::exceptions::{PyImportError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::callbacks::Callbacks;
-use crate::capabilities::Capabilities;
-use crate::configuration::{self, CommonData, SharedKeys, TrustData};
+use crate::capabilities::{Capabilities, Effective};
+use crate::configuration::{Configuration, verification};
 use crate::engine::{ClientEngine, ServerEngine};
 use crate::errors::raised;
 
@@ -73,24 +73,33 @@ impl Backend {
         Capabilities(self.0.capabilities())
     }
 
-    /// An engine for client connections. `trust`: what servers are verified by.
+    /// An engine for client connections. `configuration`: with its files read; `effective`: what it came to.
+    /// `insecure`: an `InsecureConfiguration` or None. `key_log`: takes each line of the NSS key log format.
     ///
     /// Raises ConfigurationError, naming the field.
-    #[pyo3(signature = (common, *, trust))]
+    #[pyo3(signature = (configuration, effective, insecure, *, key_log))]
     fn client(
         &self,
         py: Python<'_>,
-        common: CommonData,
-        trust: TrustData,
+        configuration: &Bound<'_, PyAny>,
+        effective: &Effective,
+        insecure: &Bound<'_, PyAny>,
+        key_log: &Bound<'_, PyAny>,
     ) -> PyResult<ClientEngine> {
-        let implementation = self.0.id();
+        let configuration = Configuration {
+            fields: configuration,
+            effective,
+        };
         let mut callbacks = Callbacks::default();
         let config = ClientConfig {
-            common: common.common(py, implementation, Some(&trust), &mut callbacks)?,
-            identities: common.identities(py, implementation, &mut callbacks)?,
-            trust: trust.trust(py, implementation)?,
-            verification: common.verification(),
+            common: configuration.common(key_log, &mut callbacks)?,
+            identities: configuration.identities(&mut callbacks)?,
+            trust: configuration
+                .trust()?
+                .ok_or_else(|| PyValueError::new_err("configuration: a client's is wanted"))?,
+            verification: verification(insecure)?,
         };
+        let implementation = self.0.id();
         let engine = py
             .detach(|| self.0.client(&config))
             .map_err(|error| raised(py, implementation, &error))?;
@@ -102,37 +111,32 @@ impl Backend {
         })
     }
 
-    /// An engine for server connections. `trust`: as for clients; None only without client
-    /// authentication. `asks`, `requires`: whether clients are asked for a certificate, and must have one.
+    /// An engine for server connections, likewise.
     ///
     /// Raises ConfigurationError, naming the field.
-    #[pyo3(signature = (common, *, asks, requires, ticket_keys, trust))]
+    #[pyo3(signature = (configuration, effective, insecure, *, key_log))]
     fn server(
         &self,
         py: Python<'_>,
-        common: CommonData,
-        asks: bool,
-        requires: bool,
-        ticket_keys: Option<SharedKeys>,
-        trust: Option<TrustData>,
+        configuration: &Bound<'_, PyAny>,
+        effective: &Effective,
+        insecure: &Bound<'_, PyAny>,
+        key_log: &Bound<'_, PyAny>,
     ) -> PyResult<ServerEngine> {
-        let implementation = self.0.id();
+        let configuration = Configuration {
+            fields: configuration,
+            effective,
+        };
         let mut callbacks = Callbacks::default();
         let config = ServerConfig {
-            common: common.common(py, implementation, trust.as_ref(), &mut callbacks)?,
-            identities: common.identities(py, implementation, &mut callbacks)?,
-            client_authentication: match (asks, requires) {
-                (false, _) => ClientAuthentication::None,
-                (true, false) => ClientAuthentication::Optional,
-                (true, true) => ClientAuthentication::Required,
-            },
-            trust: trust
-                .as_ref()
-                .map(|trust| trust.trust(py, implementation))
-                .transpose()?,
-            verification: common.verification(),
-            ticket_keys: ticket_keys.map(configuration::ticket_keys),
+            common: configuration.common(key_log, &mut callbacks)?,
+            identities: configuration.identities(&mut callbacks)?,
+            client_authentication: effective.asked(),
+            trust: configuration.trust()?,
+            verification: verification(insecure)?,
+            ticket_keys: configuration.ticket_keys()?,
         };
+        let implementation = self.0.id();
         let engine = py
             .detach(|| self.0.server(&config))
             .map_err(|error| raised(py, implementation, &error))?;

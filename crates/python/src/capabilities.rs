@@ -303,7 +303,29 @@ fields! {
 #[pyclass(frozen, module = "polytls.capabilities")]
 pub(crate) struct Effective {
     pub(crate) core: polytls_core::Effective,
-    client_authentication: ClientAuthentication,
+    pub(crate) wishes: core::Wishes,
+    /// Who judged.
+    pub(crate) implementation: String,
+}
+
+impl Effective {
+    pub(crate) const fn is_server(&self) -> bool {
+        matches!(self.wishes.side, core::SideWishes::Server { .. })
+    }
+
+    /// What a server asks of its clients; nothing on a client.
+    pub(crate) fn asked(&self) -> ClientAuthentication {
+        match self.wishes.side {
+            core::SideWishes::Client { .. } => ClientAuthentication::None,
+            core::SideWishes::Server {
+                client_authentication,
+                ..
+            } => core::client_authentication(
+                client_authentication,
+                self.wishes.trust_store.is_some(),
+            ),
+        }
+    }
 }
 
 #[pymethods]
@@ -329,7 +351,7 @@ impl Effective {
     /// What a server asks of its clients: REQUIRED by default if it has a trust store. NONE on a client.
     #[getter]
     fn client_authentication<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        info::client_authentication(py, self.client_authentication)
+        info::client_authentication(py, self.asked())
     }
 }
 
@@ -349,35 +371,14 @@ pub(crate) fn check(
     implementation: &str,
     verification: bool,
 ) -> PyResult<Effective> {
-    judged(
-        py,
-        configuration,
-        &capabilities.0,
-        implementation,
-        verification,
-    )
-}
-
-pub(crate) fn judged(
-    py: Python<'_>,
-    configuration: &Bound<'_, PyAny>,
-    capabilities: &core::Capabilities,
-    implementation: &str,
-    verifies: bool,
-) -> PyResult<Effective> {
-    let wishes = wishes::of(configuration, implementation, verifies)?;
+    let wishes = wishes::of(configuration, implementation, verification)?;
     let core = capabilities
+        .0
         .check(&wishes)
         .map_err(|error| raised(py, implementation, &error))?;
-    let client_authentication = match &wishes.side {
-        core::SideWishes::Client { .. } => ClientAuthentication::None,
-        core::SideWishes::Server {
-            client_authentication,
-            ..
-        } => core::client_authentication(*client_authentication, wishes.trust_store.is_some()),
-    };
     Ok(Effective {
         core,
-        client_authentication,
+        wishes,
+        implementation: implementation.to_owned(),
     })
 }

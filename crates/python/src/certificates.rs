@@ -1,4 +1,4 @@
-//! Certificates for implementations that are not Rust's: read, compared and explained as everywhere.
+//! What certificates say of themselves.
 
 use polytls_core::pem;
 use pyo3::exceptions::PyValueError;
@@ -46,39 +46,4 @@ pub(crate) fn certificates<'py>(
     let found =
         pem::certificates(data).map_err(|error| PyValueError::new_err(error.to_string()))?;
     Ok(found.iter().map(|der| PyBytes::new(py, der)).collect())
-}
-
-/// The one private key in `data`, PEM or DER: its label in PEM, and it as DER.
-///
-/// Raises ValueError that says what is wrong and what to do.
-#[pyfunction]
-pub(crate) fn private_key<'py>(
-    py: Python<'py>,
-    data: &[u8],
-) -> PyResult<(&'static str, Bound<'py, PyBytes>)> {
-    use polytls_core::pki_types::PrivateKeyDer;
-
-    let key = pem::private_key(data).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    let label = match &key {
-        PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
-        PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
-        _ => "PRIVATE KEY",
-    };
-    Ok((label, PyBytes::new(py, key.secret_der())))
-}
-
-/// All revocation lists in a PEM bundle, or the one in DER, each as DER.
-///
-/// Raises ValueError for what cannot be read.
-#[pyfunction]
-pub(crate) fn revocation_lists<'py>(
-    py: Python<'py>,
-    data: &[u8],
-) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-    let wrong = |error: String| PyValueError::new_err(error);
-    let lists = pem::revocation_lists(data).map_err(|error| wrong(error.to_string()))?;
-    for list in &lists {
-        polytls_x509::check_revocation_list(list).map_err(|error| wrong(error.to_string()))?;
-    }
-    Ok(lists.iter().map(|list| PyBytes::new(py, list)).collect())
 }

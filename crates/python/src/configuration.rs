@@ -1,250 +1,278 @@
-//! Configuration as it comes in: plain values, which become the core's.
-//!
-//! `polytls.engines` has read files and checked what every implementation checks by then;
-//! here the rest is parsed. Each struct is a dictionary of Python's, its type said in `_native.pyi`
-//! or `polytls.certificates`.
+//! A configuration of `polytls.configuration`, as the core takes it, when it has been judged
+//! ([`crate::capabilities`]) and its files have been read (`polytls.certificates.loaded`): here the encodings
+//! are parsed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use polytls_core::config::{
     Common, Identity, Key, KeyLog, PeerVerifier, Pins, Secret, TicketKeys, Trust, TrustStore,
-    Verification, Version,
+    Verification,
 };
-use polytls_core::{pem, pki_types};
-use pyo3::exceptions::PyValueError;
+use polytls_core::pem::{self, Malformed};
+use polytls_core::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use pyo3::prelude::*;
 
 use crate::callbacks::Callbacks;
+use crate::calls::CallsOut as _;
+use crate::capabilities::Effective;
 use crate::errors::misconfigured;
 use crate::key_log::Lines;
 use crate::signer::PythonSigner;
 use crate::verifier::Hook;
+use crate::wishes::{given, items};
 
-/// What was read: the path that it came from, empty for a buffer, and the bytes.
-type Data = (String, Vec<u8>);
-
-/// Certificate files of a chain, leaf first, its key unless that is in the first of the files,
-/// and what is stapled to it.
-type Chain = (Vec<Data>, Option<KeyData>, Option<Vec<u8>>);
-
-/// A private key as `polytls.certificates` hands it over.
-#[derive(FromPyObject)]
-enum KeyData {
-    File(Data),
-    /// The public key, the numbers of the algorithms, what signs.
-    Signer((Vec<u8>, Vec<u16>, Py<PyAny>)),
+/// A configuration and what it came down to.
+pub(crate) struct Configuration<'a, 'py> {
+    pub(crate) fields: &'a Bound<'py, PyAny>,
+    pub(crate) effective: &'a Effective,
 }
 
-/// What is wrong with `data`, with its path.
-fn said((path, _): &Data, error: &pem::Malformed) -> String {
-    if path.is_empty() {
-        error.to_string()
-    } else {
-        format!("{path}: {error}")
+/// What a source holds.
+struct Data {
+    /// The file that it is from; `None`: none.
+    path: Option<String>,
+    bytes: Vec<u8>,
+}
+
+impl Data {
+    /// `error` with the path.
+    fn said(&self, error: &Malformed) -> String {
+        match &self.path {
+            None => error.to_string(),
+            Some(path) => format!("{path}: {error}"),
+        }
     }
 }
 
-/// What both sides are configured with.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-pub(crate) struct CommonData {
-    /// By their numbers on the wire.
-    versions: Vec<u16>,
-    ciphers: Option<Vec<u16>>,
-    groups: Option<Vec<u16>>,
-    alpn: Vec<Vec<u8>>,
-    /// How many sessions to keep; None: no resumption.
-    sessions: Option<usize>,
-    /// Takes each line of the NSS key log format.
-    key_log: Option<Py<PyAny>>,
-    chains: Vec<Chain>,
-    /// Whether the peer's certificate is verified, and a server's name.
-    verifies: bool,
-    checks_hostname: bool,
-    /// Has its say after verification.
-    peer_verifier: Option<Py<PyAny>>,
-    early_data: bool,
+/// How much is verified, by an `InsecureConfiguration` or None.
+pub(crate) fn verification(insecure: &Bound<'_, PyAny>) -> PyResult<Verification> {
+    let Some(insecure) = given(insecure) else {
+        return Ok(Verification::Full);
+    };
+    let disables = |what: &str| insecure.attribute(what)?.extract::<bool>();
+    Ok(
+        match (
+            disables("disable_verification")?,
+            disables("disable_hostname_check")?,
+        ) {
+            (true, _) => Verification::Nothing,
+            (false, true) => Verification::AnyName,
+            (false, false) => Verification::Full,
+        },
+    )
 }
 
-impl CommonData {
-    /// `trust`: what peers are verified by. What the engine will call is added to `callbacks`.
+impl<'py> Configuration<'_, 'py> {
+    fn py(&self) -> Python<'py> {
+        self.fields.py()
+    }
+
+    fn field(&self, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        self.fields.attribute(name)
+    }
+
+    fn wrong(&self, field: &'static str, message: impl Into<String>) -> PyErr {
+        misconfigured(self.py(), &self.effective.implementation, field, message)
+    }
+
+    fn data(&self, source: &Bound<'py, PyAny>, field: &'static str) -> PyResult<Data> {
+        let bytes: Option<Vec<u8>> = source.attribute("buffer")?.extract()?;
+        let unread = || self.wrong(field, "an id cannot be used here; give a buffer or a file");
+        Ok(Data {
+            path: source.attribute("path")?.extract()?,
+            bytes: bytes.ok_or_else(unread)?,
+        })
+    }
+
+    /// What both sides have. What the engine will call is added to `callbacks`; `key_log`: what takes each
+    /// line of the NSS key log format, or None.
     pub(crate) fn common(
         &self,
-        py: Python<'_>,
-        implementation: &str,
-        trust: Option<&TrustData>,
+        key_log: &Bound<'py, PyAny>,
         callbacks: &mut Callbacks,
     ) -> PyResult<Common> {
-        let key_log = self.key_log.as_ref().map(|callable| callable.clone_ref(py));
-        let key_log = key_log.map(|callable| callbacks.add(Lines(callable)));
-        let verifier = self.peer_verifier.as_ref();
-        let verifier = verifier.map(|callable| callbacks.add(Hook(callable.clone_ref(py))));
-        let mut common = Common {
-            versions: versions(&self.versions)?,
-            cipher_suites: self.ciphers.clone(),
-            groups: self.groups.clone(),
-            alpn: self.alpn.clone(),
-            sessions: self.sessions,
+        let wishes = &self.effective.wishes;
+        let key_log =
+            given(key_log).map(|callable| callbacks.add(Lines(callable.clone().unbind())));
+        Ok(Common {
+            versions: self.effective.core.versions.clone(),
+            cipher_suites: wishes.ciphers.clone(),
+            groups: wishes.groups.clone(),
+            alpn: wishes.inner_protocols.clone(),
+            sessions: self.sessions(),
             key_log: key_log.map(|lines| lines as Arc<dyn KeyLog>),
-            peer_verifier: verifier.map(|hook| hook as Arc<dyn PeerVerifier>),
-            early_data: self.early_data,
+            early_data: wishes.early_data,
+            crls: self.revocation_lists()?,
+            peer_verifier: self.peer_verifier(callbacks)?,
             ..Common::default()
-        };
-        if let Some(trust) = trust {
-            common.crls = trust.revocation_lists(py, implementation)?;
-        }
-        Ok(common)
+        })
     }
 
-    /// Each chain with its key. The signers are added to `callbacks`.
-    pub(crate) fn identities(
+    /// How many sessions to remember; `None`: no resumption.
+    pub(crate) fn sessions(&self) -> Option<usize> {
+        let sessions = self.effective.wishes.sessions;
+        sessions.and_then(|capacity| capacity.try_into().ok())
+    }
+
+    /// The caller's own verification, which is added to `callbacks`.
+    pub(crate) fn peer_verifier(
         &self,
-        py: Python<'_>,
-        implementation: &str,
         callbacks: &mut Callbacks,
-    ) -> PyResult<Vec<Identity>> {
-        self.chains
+    ) -> PyResult<Option<Arc<dyn PeerVerifier>>> {
+        let verifier = self.field("peer_verifier")?;
+        let hook = given(&verifier).map(|callable| callbacks.add(Hook(callable.clone().unbind())));
+        Ok(hook.map(|hook| hook as Arc<dyn PeerVerifier>))
+    }
+
+    /// Each chain with its key, the first choice first. The signers are added to `callbacks`.
+    pub(crate) fn identities(&self, callbacks: &mut Callbacks) -> PyResult<Vec<Identity>> {
+        let chains = self.field("certificate_chain")?;
+        let chains = match given(&chains) {
+            None => Vec::new(),
+            Some(chains) if self.effective.is_server() => items(chains)?,
+            Some(first) => {
+                let mut chains = vec![first.clone()];
+                chains.extend(items(&self.field("alternative_chains")?)?);
+                chains
+            }
+        };
+        chains
             .iter()
-            .map(|chain| identity(py, implementation, chain, callbacks))
+            .map(|chain| self.identity(chain, callbacks))
             .collect()
     }
 
-    pub(crate) const fn verification(&self) -> Verification {
-        verification(self.verifies, self.checks_hostname)
-    }
-}
-
-pub(crate) const fn verification(verifies: bool, checks_hostname: bool) -> Verification {
-    match (verifies, checks_hostname) {
-        (true, true) => Verification::Full,
-        (true, false) => Verification::AnyName,
-        (false, _) => Verification::Nothing,
-    }
-}
-
-pub(crate) fn versions(numbers: &[u16]) -> PyResult<Vec<Version>> {
-    numbers
-        .iter()
-        .map(|number| {
-            [Version::Tls12, Version::Tls13]
-                .into_iter()
-                .find(|version| version.wire() == *number)
-                .ok_or_else(|| PyValueError::new_err(format!("versions: no version {number:#06x}")))
+    /// What a chain's sources hold, put together (SEMANTICS: the first certificate of the first is the leaf,
+    /// its further ones come next; without a key of its own the key is there as well).
+    fn identity(
+        &self,
+        signing: &Bound<'py, PyAny>,
+        callbacks: &mut Callbacks,
+    ) -> PyResult<Identity> {
+        let field = "certificate_chain";
+        let (leaf, key): (Bound<'py, PyAny>, Bound<'py, PyAny>) =
+            signing.attribute("leaf")?.extract()?;
+        let leaf = self.data(&leaf, field)?;
+        let mut chain = self.certificates(&leaf, field)?;
+        for source in items(&signing.attribute("chain")?)? {
+            chain.extend(self.certificates(&self.data(&source, field)?, field)?);
+        }
+        let key = match given(&key) {
+            None => Key::Der(self.private_key(
+                &leaf,
+                "no key was given, and the leaf's own data holds none that can be used: ",
+            )?),
+            Some(key) => {
+                let signer = key.attribute("signer")?;
+                match given(&signer) {
+                    None => Key::Der(self.private_key(&self.data(key, field)?, "")?),
+                    Some(signer) => Key::Signer(callbacks.add(PythonSigner::new(signer)?)),
+                }
+            }
+        };
+        Ok(Identity {
+            chain,
+            key,
+            ocsp_response: signing.attribute("ocsp_response")?.extract()?,
         })
-        .collect()
-}
-
-/// Sections of the chain's files, put together (SEMANTICS: the first file's first certificate is
-/// the leaf, its further ones come next; without a key file the key stands in the first).
-fn identity(
-    py: Python<'_>,
-    implementation: &str,
-    (files, key, staple): &Chain,
-    callbacks: &mut Callbacks,
-) -> PyResult<Identity> {
-    let wrong = |message: String| misconfigured(py, implementation, "certificate_chain", message);
-    let mut chain = Vec::new();
-    for file in files {
-        chain.extend(pem::certificates(&file.1).map_err(|error| wrong(said(file, &error)))?);
     }
-    let key = match (key, files.first()) {
-        (Some(KeyData::Signer((public_key, schemes, signer))), _) => {
-            Key::Signer(callbacks.add(PythonSigner {
-                public_key: public_key.clone(),
-                schemes: schemes.clone(),
-                signer: signer.clone_ref(py),
-            }))
+
+    fn private_key(&self, data: &Data, missing: &str) -> PyResult<PrivateKeyDer<'static>> {
+        pem::private_key(&data.bytes).map_err(|error| {
+            self.wrong(
+                "certificate_chain",
+                format!("{missing}{}", data.said(&error)),
+            )
+        })
+    }
+
+    fn certificates(
+        &self,
+        data: &Data,
+        field: &'static str,
+    ) -> PyResult<Vec<CertificateDer<'static>>> {
+        pem::certificates(&data.bytes).map_err(|error| self.wrong(field, data.said(&error)))
+    }
+
+    /// What peers are verified by: a client's is the system's if there is no store.
+    pub(crate) fn trust(&self) -> PyResult<Option<Trust>> {
+        let store = self.field("trust_store")?;
+        match given(&store) {
+            Some(store) => self.trust_of(store).map(Some),
+            None if self.effective.is_server() => Ok(None),
+            None => Ok(Some(Trust::Store(TrustStore {
+                system: true,
+                ..TrustStore::default()
+            }))),
         }
-        (Some(KeyData::File(key)), _) => {
-            Key::Der(pem::private_key(&key.1).map_err(|error| wrong(said(key, &error)))?)
-        }
-        (None, Some(leaf)) => Key::Der(pem::private_key(&leaf.1).map_err(|error| {
-            wrong(format!(
-                "no key was given, and the leaf's own data holds none that can be used: {}",
-                said(leaf, &error)
-            ))
-        })?),
-        (None, None) => return Err(wrong("a chain without a certificate".to_owned())),
-    };
-    Ok(Identity {
-        chain,
-        key,
-        ocsp_response: staple.clone(),
-    })
-}
+    }
 
-/// What a peer is verified by, as `polytls.certificates` hands it over.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-pub(crate) struct TrustData {
-    /// Whether the system's certificates are trusted.
-    system: bool,
-    /// Each a PEM bundle or DER.
-    certificates: Vec<Data>,
-    /// Likewise.
-    peers: Vec<Data>,
-    v1_authorities: bool,
-    /// The file that `certificates` are from.
-    path: Option<String>,
-    /// What alone is accepted: certificates, hashes of keys, whether any name will do.
-    pins: Option<PinsData>,
-    /// Each a PEM bundle or DER.
-    crls: Vec<Data>,
-}
-
-type PinsData = (Vec<Data>, Vec<[u8; 32]>, bool);
-
-impl TrustData {
-    pub(crate) fn trust(&self, py: Python<'_>, implementation: &str) -> PyResult<Trust> {
-        let read = |data: &[Data]| -> PyResult<Vec<_>> {
+    fn trust_of(&self, store: &Bound<'py, PyAny>) -> PyResult<Trust> {
+        let field = "trust_store";
+        let read = |sources: &[Bound<'py, PyAny>]| -> PyResult<Vec<_>> {
             let mut certificates = Vec::new();
-            for each in data {
-                certificates.extend(pem::certificates(&each.1).map_err(|error| {
-                    misconfigured(py, implementation, "trust_store", said(each, &error))
-                })?);
+            for source in sources {
+                certificates.extend(self.certificates(&self.data(source, field)?, field)?);
             }
             Ok(certificates)
         };
-        if let Some((certificates, spki_sha256, any_name)) = &self.pins {
+        let all = |owner: &Bound<'py, PyAny>, name| read(&items(&owner.attribute(name)?)?);
+        let pins = store.attribute("pins")?;
+        if let Some(pins) = given(&pins) {
+            let checks_hostname: bool = pins.attribute("check_hostname")?.extract()?;
             return Ok(Trust::Pinned(Pins {
-                certificates: read(certificates)?,
-                spki_sha256: spki_sha256.clone(),
-                any_name: *any_name,
+                certificates: all(pins, "certificates")?,
+                spki_sha256: pins.attribute("spki_sha256")?.extract()?,
+                any_name: !checks_hostname,
             }));
         }
+        let system = store.attribute("buffer")?.is_none() && store.attribute("path")?.is_none();
+        let mut certificates = if system {
+            Vec::new()
+        } else {
+            read(std::slice::from_ref(store))?
+        };
+        certificates.extend(all(store, "extra")?);
         Ok(Trust::Store(TrustStore {
-            system: self.system,
-            certificates: read(&self.certificates)?,
-            peers: read(&self.peers)?,
-            v1_authorities: self.v1_authorities,
-            path: self.path.clone(),
+            system,
+            certificates,
+            peers: all(store, "peers")?,
+            v1_authorities: store.attribute("v1_authorities")?.extract()?,
+            path: store.attribute("path")?.extract()?,
         }))
     }
 
-    pub(crate) fn revocation_lists(
-        &self,
-        py: Python<'_>,
-        implementation: &str,
-    ) -> PyResult<Vec<pki_types::CertificateRevocationListDer<'static>>> {
+    /// The revocation lists of the trust store.
+    pub(crate) fn revocation_lists(&self) -> PyResult<Vec<CertificateRevocationListDer<'static>>> {
+        let store = self.field("trust_store")?;
+        let Some(store) = given(&store) else {
+            return Ok(Vec::new());
+        };
+        let field = "trust_store";
         let mut lists = Vec::new();
-        for data in &self.crls {
-            lists.extend(pem::revocation_lists(&data.1).map_err(|error| {
-                misconfigured(py, implementation, "trust_store", said(data, &error))
-            })?);
+        for source in items(&store.attribute("crls")?)? {
+            let data = self.data(&source, field)?;
+            lists.extend(
+                pem::revocation_lists(&data.bytes)
+                    .map_err(|error| self.wrong(field, data.said(&error)))?,
+            );
         }
         Ok(lists)
     }
-}
 
-/// The secret that ticket keys are derived from, the one before it, rotation and lifetime in seconds.
-pub(crate) type SharedKeys = (Vec<u8>, Option<Vec<u8>>, u64, u64);
-
-pub(crate) fn ticket_keys((secret, previous, rotation, lifetime): SharedKeys) -> TicketKeys {
-    TicketKeys {
-        secret: Secret::new(secret),
-        previous: previous.map(Secret::new),
-        rotation: Duration::from_secs(rotation),
-        lifetime: Duration::from_secs(lifetime),
+    /// The keys of a server's tickets, if they were given.
+    pub(crate) fn ticket_keys(&self) -> PyResult<Option<TicketKeys>> {
+        let keys = self.field("ticket_keys")?;
+        let Some(keys) = given(&keys) else {
+            return Ok(None);
+        };
+        let previous: Option<Vec<u8>> = keys.attribute("previous")?.extract()?;
+        Ok(Some(TicketKeys {
+            secret: Secret::new(keys.attribute("secret")?.extract()?),
+            previous: previous.map(Secret::new),
+            rotation: Duration::from_secs(keys.attribute("rotation")?.extract()?),
+            lifetime: Duration::from_secs(keys.attribute("lifetime")?.extract()?),
+        }))
     }
 }

@@ -87,9 +87,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(capabilities::check, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::certificates, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::leaf_validity, module)?)?;
-    module.add_function(wrap_pyfunction!(certificates::private_key, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::read_certificate, module)?)?;
-    module.add_function(wrap_pyfunction!(certificates::revocation_lists, module)?)?;
     module.add_function(wrap_pyfunction!(descriptors::unacknowledged, module)?)?;
     module.add_function(wrap_pyfunction!(foreign::connection_of, module)?)?;
     module.add_function(wrap_pyfunction!(foreign::foreign_client, module)?)?;

@@ -15,9 +15,9 @@ static SCHEMES: Imported = Imported::new("polytls.constants", "SignatureScheme")
 /// otherwise.
 #[derive(Debug)]
 pub(crate) struct PythonSigner {
-    pub(crate) public_key: Vec<u8>,
-    pub(crate) schemes: Vec<u16>,
-    pub(crate) signer: Py<PyAny>,
+    public_key: Vec<u8>,
+    schemes: Vec<u16>,
+    signer: Py<PyAny>,
 }
 
 impl Callback for PythonSigner {
@@ -27,6 +27,16 @@ impl Callback for PythonSigner {
 }
 
 impl PythonSigner {
+    /// Asks a `polytls.Signer` what it has.
+    pub(crate) fn new(signer: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let algorithms = signer.attribute("algorithms")?;
+        Ok(Self {
+            public_key: signer.attribute("public_key")?.extract()?,
+            schemes: algorithms.extract()?,
+            signer: signer.clone().unbind(),
+        })
+    }
+
     fn call(&self, py: Python<'_>, message: &[u8], scheme: u16) -> PyResult<Vec<u8>> {
         let scheme = SCHEMES.get(py)?.call_out((scheme,), None)?;
         let signed = self

@@ -9,6 +9,7 @@ mod curve;
 mod der;
 mod details;
 mod path_facts;
+mod pkcs8;
 mod revocation;
 mod signature;
 mod unreadable;
@@ -28,6 +29,7 @@ use x509_parser::x509::{
 pub use curve::with_named_curve;
 pub use details::{Details, details};
 pub use path_facts::{ConstrainedNames, Constraints, PathFacts, path_facts};
+pub use pkcs8::pkcs8_of_version_1;
 pub use revocation::{RevocationList, check_revocation_list, revocation_list};
 pub use signature::{SignatureHash, Signed, signature_hash, signed};
 pub use unreadable::Unreadable;

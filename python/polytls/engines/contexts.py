@@ -37,7 +37,6 @@ __all__ = [
     "Server",
     "Wrapping",
     "signs_elsewhere",
-    "verification",
 ]
 
 _Buffer = TypeVar("_Buffer")
@@ -73,13 +72,6 @@ class Parameters(NamedTuple):
     port: int | None = None
     #: The session to resume, as `_admit` returned it for this name; None: one that is remembered.
     offer: Any = None
-
-
-def verification(insecure: InsecureConfiguration | None) -> tuple[bool, bool]:
-    """Return whether the peer's certificate is verified, and whether a server's name is."""
-    if insecure is None:
-        return True, True
-    return not insecure.disable_verification, not insecure.disable_hostname_check
 
 
 def signs_elsewhere(configuration: TLSClientConfiguration | TLSServerConfiguration) -> bool:

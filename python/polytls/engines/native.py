@@ -1,40 +1,56 @@
 """Contexts of the libraries that the Rust core drives: buffers are the core's, and so are sockets.
 
-An implementation adds `_open`, which makes the engine of a configuration.
+An implementation names its backend, which makes the engine of a configuration.
 """
 
 from __future__ import annotations
 
 from abc import ABC
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from .. import _native
+from ..capabilities import check
+from ..certificates import loaded
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
-from ..constants import CipherSuite, NamedGroup, TLSVersion
+from ..constants import CipherSuite, NamedGroup
 from ..info import SessionStatistics
 from ..insecure import InsecureConfiguration
 from ..interfaces import ByteStream
 from ..names import Address
 from .contexts import Client, Listening, Parameters, Server, Wrapping
+from .key_log import writer
 
 if TYPE_CHECKING:
     import socket
 
     from ..streams import StreamSocket
 
-__all__ = ["VERSIONS", "NativeClient", "NativeServer"]
+__all__ = ["NativeClient", "NativeServer"]
 
 _Buffer = TypeVar("_Buffer", _native.TLSBuffer, _native.ExtendedTLSBuffer)
 _Socket = TypeVar("_Socket", bound=_native.TLSSocket)
 
-#: Versions by their numbers on the wire.
-VERSIONS = {TLSVersion.TLSv1_2: 0x0303, TLSVersion.TLSv1_3: 0x0304}
+_C = TypeVar("_C", TLSClientConfiguration, TLSServerConfiguration)
+
+
+def _opened(
+    backend: _native.Backend, configuration: _C, insecure: InsecureConfiguration | None
+) -> tuple[_C, _native.Effective, InsecureConfiguration | None]:
+    """Judge a configuration, then read its files: what an engine is made of.
+
+    Raises ConfigurationError.
+    """
+    verifies = not (insecure and insecure.disable_verification)
+    effective = check(configuration, backend.capabilities, backend.id, verification=verifies)
+    return loaded(configuration, backend.id), effective, insecure
 
 
 class _Native:
     """What both sides have in common."""
 
     __slots__ = ()
+    #: What makes engines, unless `_open` does it otherwise.
+    _backend: ClassVar[_native.Backend]
     _configuration: TLSClientConfiguration | TLSServerConfiguration
     _insecure: InsecureConfiguration | None
     _engine: _native.ClientEngine | _native.ServerEngine
@@ -63,6 +79,11 @@ class NativeClient(_Native, Client[_Buffer, _Socket], ABC):
     __doc__ = Client.__doc__
     _configuration: TLSClientConfiguration
     _engine: _native.ClientEngine
+
+    def _open(self) -> None:
+        backend, configuration = self._backend, self._configuration
+        opened = _opened(backend, configuration, self._insecure)
+        self._engine = backend.client(*opened, key_log=writer(configuration.key_log, backend.id))
 
     def _admit(self, lineage: _native.Lineage, verified: str | None) -> _native.Offer:
         return self._engine.admit(lineage, verified)
@@ -100,6 +121,11 @@ class NativeServer(_Native, Server[_Buffer, _Socket], ABC):
     __doc__ = Server.__doc__
     _configuration: TLSServerConfiguration
     _engine: _native.ServerEngine
+
+    def _open(self) -> None:
+        backend, configuration = self._backend, self._configuration
+        opened = _opened(backend, configuration, self._insecure)
+        self._engine = backend.server(*opened, key_log=writer(configuration.key_log, backend.id))
 
     def _make_buffer(self) -> _Buffer:
         return cast("_Buffer", self._engine.buffer(self))

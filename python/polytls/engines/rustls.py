@@ -6,22 +6,17 @@ and sockets are the core's own (`native`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import _native
-from ..capabilities import Effective, check
-from ..certificates import chain_data, trust_data
+from ..capabilities import check
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
-from ..constants import ClientAuthentication, NextProtocol
-from ..insecure import InsecureConfiguration, InsecureTLSImplementation
+from ..insecure import InsecureTLSImplementation
 from ..interfaces import TLSImplementation
-from .contexts import InsecureClient, InsecureServer, verification
-from .key_log import writer
-from .native import VERSIONS, NativeClient, NativeServer
+from .contexts import InsecureClient, InsecureServer
+from .native import NativeClient, NativeServer
 
 if TYPE_CHECKING:
-    from ..identity import SigningChain
     from ..streams import ExtendedSocket  # noqa: F401 - in a base, as a string
 
 __all__ = [
@@ -36,7 +31,6 @@ __all__ = [
 ]
 
 _BACKEND: Final = _native.backend("rustls")
-_NAME: Final = _BACKEND.id
 
 CAPABILITIES: Final = _BACKEND.capabilities
 
@@ -46,72 +40,19 @@ def validate_config(configuration: TLSClientConfiguration | TLSServerConfigurati
 
     Raises ConfigurationError with the field, TypeError if the configuration is none.
     """
-    check(configuration, CAPABILITIES, _NAME)
-
-
-def _common(
-    configuration: TLSClientConfiguration | TLSServerConfiguration,
-    chains: Iterable[SigningChain],
-    insecure: InsecureConfiguration | None,
-) -> tuple[_native._Common, Effective]:
-    """What the core takes for both sides, and what it comes to."""
-    verifies, checks_hostname = verification(insecure)
-    effective = check(configuration, CAPABILITIES, _NAME, verification=verifies)
-    ciphers, groups, sessions = configuration.ciphers, configuration.groups, configuration.sessions
-    common: _native._Common = {
-        "versions": [VERSIONS[version] for version in effective.versions],
-        "ciphers": None if ciphers is None else list(ciphers),
-        "groups": None if groups is None else list(groups),
-        "alpn": [
-            protocol.value if isinstance(protocol, NextProtocol) else protocol
-            for protocol in configuration.inner_protocols
-        ],
-        "sessions": None if sessions is None else sessions.capacity,
-        "key_log": writer(configuration.key_log, _NAME),
-        "chains": [chain_data(chain, _NAME) for chain in chains],
-        "verifies": verifies,
-        "checks_hostname": checks_hostname,
-        "peer_verifier": configuration.peer_verifier,
-        "early_data": configuration.early_data,
-    }
-    return common, effective
+    check(configuration, CAPABILITIES, _BACKEND.id)
 
 
 class RustlsClientContext(NativeClient[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
     __slots__ = ()
     __doc__ = NativeClient.__doc__
-
-    def _open(self) -> None:
-        configuration = self._configuration
-        first = configuration.certificate_chain
-        chains = () if first is None else (first, *configuration.alternative_chains)
-        common, _ = _common(configuration, chains, self._insecure)
-        self._engine = _BACKEND.client(
-            common,
-            trust=trust_data(configuration.trust_store, _NAME),
-        )
+    _backend = _BACKEND
 
 
 class RustlsServerContext(NativeServer[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
     __slots__ = ()
     __doc__ = NativeServer.__doc__
-
-    def _open(self) -> None:
-        configuration = self._configuration
-        store = configuration.trust_store
-        keys = configuration.ticket_keys
-        chains = configuration.certificate_chain or ()
-        common, effective = _common(configuration, chains, self._insecure)
-        asked = effective.client_authentication
-        self._engine = _BACKEND.server(
-            common,
-            asks=asked is not ClientAuthentication.NONE,
-            requires=asked is ClientAuthentication.REQUIRED,
-            trust=None if store is None else trust_data(store, _NAME),
-            ticket_keys=None
-            if keys is None
-            else (keys.secret, keys.previous, keys.rotation, keys.lifetime),
-        )
+    _backend = _BACKEND
 
 
 class RustlsInsecureClientContext(
@@ -129,7 +70,7 @@ class RustlsInsecureServerContext(
 
 
 _FACTS: Final[dict[str, Any]] = {
-    "name": _NAME,
+    "name": _BACKEND.id,
     "version": _BACKEND.version,
     "capabilities": CAPABILITIES,
 }

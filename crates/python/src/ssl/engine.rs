@@ -10,7 +10,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polytls_core::config::{Common, PeerVerifier, Version};
+use polytls_core::config::{ClientAuthentication, Common, Verification, Version};
 use polytls_core::sni::NameTable;
 use polytls_core::{
     Counters, Effective, Error, HostName, Lineage, Offer, Parameters, Session, Statistics,
@@ -20,6 +20,7 @@ use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 
+use super::credentials::{SslIdentity, Trusted};
 use super::flight::offers_tls13;
 use super::object::{SslObject, attached, cut_short, prepare, unexpected};
 use super::peer::Peers;
@@ -27,37 +28,25 @@ use super::session::SslSession;
 use super::sessions::{Keeper, Lineage as Line, Place, Sessions};
 use crate::callbacks::{Callback, Callbacks};
 use crate::calls::{CallsOut as _, import};
-use crate::configuration::{TrustData, verification, versions};
+use crate::capabilities;
+use crate::configuration::{Configuration, verification};
 use crate::engine::{ClientEngine, ServerEngine};
 use crate::errors::{misconfigured, raised};
-use crate::verifier::Hook;
 
-const NAME: &str = "stdlib";
+pub(super) const NAME: &str = "stdlib";
 
 /// Contexts that a server keeps for connections to come.
 const SPARES: usize = 8;
 
-/// What a configuration came down to, as `polytls.engines.stdlib` hands it over.
+/// What `polytls.engines.stdlib` knows of OpenSSL.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-pub(crate) struct SslData {
-    /// By their numbers on the wire.
-    versions: Vec<u16>,
+pub(crate) struct SslFacts {
+    /// The suites that can be negotiated.
     ciphers: Vec<u16>,
-    groups: Vec<u16>,
     /// OpenSSL's names of suites, and of groups in lower case.
     suites: HashMap<String, u16>,
     group_names: HashMap<String, u16>,
-    /// The one group there is to use; None: there are several.
-    only_group: Option<u16>,
-    /// How many sessions to keep; None: no resumption.
-    sessions: Option<usize>,
-    /// What peers are verified by; None: nothing is verified.
-    trust: Option<TrustData>,
-    /// Whether peers are judged at all.
-    judges: bool,
-    checks_hostname: bool,
-    peer_verifier: Option<Py<PyAny>>,
 }
 
 /// What all connections of a context share.
@@ -67,71 +56,103 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) suites: HashMap<String, u16>,
     pub(crate) group_names: HashMap<String, u16>,
+    /// The one group there is to use; `None`: there are several.
     pub(crate) only_group: Option<u16>,
     /// Who judges the peer beyond what OpenSSL does; `None`: nobody.
     pub(crate) peers: Option<Peers>,
 }
 
-impl SslData {
-    fn effective(&self) -> PyResult<Effective> {
-        let versions: Vec<Version> = versions(&self.versions)?;
-        Ok(Effective {
-            versions,
-            cipher_suites: self.ciphers.clone(),
-            groups: self.groups.clone(),
-        })
-    }
+/// What a configuration comes to for a context.
+struct Parts {
+    shared: Arc<Shared>,
+    effective: Effective,
+    identities: Vec<SslIdentity>,
+    callbacks: Callbacks,
+    /// Makes an `ssl.SSLContext` that presents some of the identities, by their indices; and one for a
+    /// connection to begin with, if each is to have its own.
+    make: Py<PyAny>,
+    begin: Option<Py<PyAny>>,
+}
 
-    /// What the engine calls is added to `callbacks`.
-    fn shared(
-        self,
-        py: Python<'_>,
-        is_server: bool,
-        callbacks: &mut Callbacks,
-    ) -> PyResult<Arc<Shared>> {
-        let peers = if self.judges {
-            Some(self.peers(py, !is_server, callbacks)?)
+impl Parts {
+    /// `contexts`: called with the certificates that are trusted beside the system's, the revocation lists
+    /// that OpenSSL can judge by, and the identities, each as OpenSSL takes it; returns `make` and `begin`.
+    fn new(
+        configuration: &Configuration<'_, '_>,
+        verification: Verification,
+        facts: SslFacts,
+        contexts: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let py = contexts.py();
+        prepare(py)?;
+        let judged = configuration.effective;
+        let is_server = judged.is_server();
+        let mut callbacks = Callbacks::default();
+        let unverified = verification == Verification::Nothing
+            || (is_server && judged.asked() == ClientAuthentication::None);
+        let trust = if unverified {
+            None
+        } else {
+            configuration.trust()?
+        };
+        let crls = if unverified {
+            Vec::new()
+        } else {
+            configuration.revocation_lists()?
+        };
+        let common = Common {
+            crls,
+            peer_verifier: configuration.peer_verifier(&mut callbacks)?,
+            ..Common::default()
+        };
+        // On a server nobody is judged who is not asked for a certificate.
+        let judges = trust.is_some() || (!is_server && common.peer_verifier.is_some());
+        let policy = Policy {
+            trust: trust.as_ref(),
+            verification,
+            common: &common,
+            peer_is_server: !is_server,
+        };
+        let peers = if judges {
+            let judge =
+                py.detach(|| Judge::new(&policy, polytls_rustls::crypto(), SystemTrust::Library));
+            let judge = judge.map_err(|error| raised(py, NAME, &error))?;
+            Some(Peers::new(judge, trust.as_ref()))
         } else {
             None
         };
-        Ok(Arc::new(Shared {
-            is_server,
-            counters: Counters::default(),
-            suites: self.suites,
-            group_names: self.group_names,
-            only_group: self.only_group,
-            peers,
-        }))
-    }
-
-    fn peers(
-        &self,
-        py: Python<'_>,
-        are_servers: bool,
-        callbacks: &mut Callbacks,
-    ) -> PyResult<Peers> {
-        let verifier = self.peer_verifier.as_ref();
-        let hook = verifier.map(|callable| callbacks.add(Hook(callable.clone_ref(py))));
-        let data = self.trust.as_ref();
-        let crls = data
-            .map(|trust| trust.revocation_lists(py, NAME))
-            .transpose()?;
-        let trust = data.map(|trust| trust.trust(py, NAME)).transpose()?;
-        let common = Common {
-            crls: crls.unwrap_or_default(),
-            peer_verifier: hook.map(|hook| hook as Arc<dyn PeerVerifier>),
-            ..Common::default()
+        let trusted = Trusted::new(trust.as_ref(), &common.crls);
+        let identities = configuration.identities(&mut callbacks)?;
+        let identities = identities
+            .into_iter()
+            .map(|identity| SslIdentity::new(configuration, identity))
+            .collect::<PyResult<Vec<_>>>()?;
+        let shown: Vec<_> = identities.iter().map(|each| each.shown(py)).collect();
+        let (make, begin) = contexts
+            .call_out((trusted.certificates(py), trusted.lists(py), shown), None)?
+            .extract()?;
+        let only_group = match judged.core.groups[..] {
+            [only] if judged.wishes.groups.is_some() => Some(only),
+            _ => None,
         };
-        let policy = Policy {
-            trust: trust.as_ref(),
-            verification: verification(trust.is_some(), self.checks_hostname),
-            common: &common,
-            peer_is_server: are_servers,
-        };
-        let judge = py
-            .detach(|| Judge::new(&policy, polytls_rustls::crypto(), SystemTrust::Library))
-            .map_err(|error| raised(py, NAME, &error))?;
-        Ok(Peers::new(judge, trust.as_ref()))
+        Ok(Self {
+            shared: Arc::new(Shared {
+                is_server,
+                counters: Counters::default(),
+                suites: facts.suites,
+                group_names: facts.group_names,
+                only_group,
+                peers,
+            }),
+            effective: Effective {
+                cipher_suites: facts.ciphers,
+                ..judged.core.clone()
+            },
+            identities,
+            callbacks,
+            make,
+            begin,
+        })
     }
 }
 
@@ -158,44 +179,37 @@ struct Admitted {
     host: Option<HostName>,
 }
 
-/// An engine for client connections. `make`: makes their `ssl.SSLContext`, after what is judged by was
-/// found in order. `checks_names`: whether a connection has to have a name.
+/// An engine for client connections. `configuration`: with its files read; `effective`: what it came to.
+/// `insecure`: an `InsecureConfiguration` or None. `contexts`: see [`Parts::new`].
 ///
-/// Raises ConfigurationError, naming the field, and what `make` raises.
+/// Raises ConfigurationError, naming the field, and what `contexts` raises.
 #[pyfunction]
 pub(crate) fn ssl_client(
     py: Python<'_>,
-    make: &Bound<'_, PyAny>,
-    data: SslData,
-    checks_names: bool,
+    configuration: &Bound<'_, PyAny>,
+    effective: &capabilities::Effective,
+    insecure: &Bound<'_, PyAny>,
+    facts: SslFacts,
+    contexts: &Bound<'_, PyAny>,
 ) -> PyResult<ClientEngine> {
-    prepare(py)?;
-    let mut callbacks = Callbacks::default();
-    let sessions = match data.sessions {
-        None => None,
-        Some(capacity) => {
-            let limit = NonZeroUsize::new(capacity).ok_or_else(|| {
-                misconfigured(
-                    py,
-                    NAME,
-                    "sessions",
-                    "a cache for no session at all; say None for no resumption",
-                )
-            })?;
-            Some(Arc::new(Sessions::new(limit)))
-        }
-    };
-    let effective = data.effective()?;
-    let engine = SslClient {
-        shared: data.shared(py, false, &mut callbacks)?,
-        context: make.call_out((), None)?.unbind(),
-        sessions,
-        checks_names,
+    let configuration = Configuration {
+        fields: configuration,
         effective,
+    };
+    let verification = verification(insecure)?;
+    let parts = Parts::new(&configuration, verification, facts, contexts)?;
+    let all: Vec<usize> = (0..parts.identities.len()).collect();
+    let sessions = configuration.sessions().and_then(NonZeroUsize::new);
+    let engine = SslClient {
+        shared: parts.shared,
+        context: parts.make.bind(py).call_out((all,), None)?.unbind(),
+        sessions: sessions.map(|limit| Arc::new(Sessions::new(limit))),
+        checks_names: verification == Verification::Full,
+        effective: parts.effective,
     };
     Ok(ClientEngine {
         engine: Arc::new(engine),
-        callbacks,
+        callbacks: parts.callbacks,
         implementation: NAME,
         extended: false,
     })
@@ -471,32 +485,33 @@ impl fmt::Debug for SslServer {
     }
 }
 
-/// An engine for server connections. `chains`: of each the DNS names and the leaf, DER. `make`: makes an
-/// `ssl.SSLContext` that presents those chains, by their indices, once for all connections.
-/// `begin`: makes what a connection of TLS 1.2 begins with, if that is to be another for each.
+/// An engine for server connections, likewise.
 ///
-/// Raises ConfigurationError, naming the field, and what `make` raises.
+/// Raises ConfigurationError, naming the field, and what `contexts` raises.
 #[pyfunction]
 pub(crate) fn ssl_server(
     py: Python<'_>,
-    chains: Vec<(Vec<String>, Vec<u8>)>,
-    make: &Bound<'_, PyAny>,
-    begin: Option<Py<PyAny>>,
-    data: SslData,
+    configuration: &Bound<'_, PyAny>,
+    effective: &capabilities::Effective,
+    insecure: &Bound<'_, PyAny>,
+    facts: SslFacts,
+    contexts: &Bound<'_, PyAny>,
 ) -> PyResult<ServerEngine> {
-    prepare(py)?;
-    let mut callbacks = Callbacks::default();
-    let effective = data.effective()?;
-    let shared = data.shared(py, true, &mut callbacks)?;
-    let names = NameTable::new(chains.iter().map(|(names, _)| names));
+    let configuration = Configuration {
+        fields: configuration,
+        effective,
+    };
+    let parts = Parts::new(&configuration, verification(insecure)?, facts, contexts)?;
+    let mut callbacks = parts.callbacks;
+    let names = NameTable::new(parts.identities.iter().map(|identity| &identity.names));
     let mut contexts = HashMap::new();
     for chosen in names.choices() {
         if !contexts.contains_key(chosen) {
-            let made = make.call_out((chosen.to_vec(),), None)?;
+            let made = parts.make.bind(py).call_out((chosen.to_vec(),), None)?;
             contexts.insert(chosen.to_vec(), made.unbind());
         }
     }
-    let leaves = chains.into_iter().map(|(_, leaf)| leaf.into()).collect();
+    let leaves = parts.identities.iter().map(SslIdentity::leaf).collect();
     let choice = Bound::new(
         py,
         Choice {
@@ -515,14 +530,14 @@ pub(crate) fn ssl_server(
         )
     })?;
     receive_clients(context.bind(py), &choice)?;
-    let maker = begin.map(|callable| callbacks.add(Maker(callable)));
+    let maker = parts.begin.map(|callable| callbacks.add(Maker(callable)));
     let engine = SslServer {
-        shared,
+        shared: parts.shared,
         spares: Arc::default(),
         context: context.clone_ref(py),
         choice: choice.unbind(),
         maker,
-        effective,
+        effective: parts.effective,
     };
     Ok(ServerEngine {
         engine: Arc::new(engine),

@@ -1,7 +1,7 @@
 //! `stdlib`: a session on the objects of Python's `ssl`, with whatever OpenSSL Python was built with.
 //!
 //! - [`engine`]: what connections of one context share, made of the `ssl.SSLContext`s that
-//!   `polytls.engines.stdlib` has made of a configuration;
+//!   `polytls.engines.stdlib` has made of a configuration; [`credentials`]: what OpenSSL is shown;
 //! - [`session`]: one connection;
 //! - [`object`]: the C objects, their calls and exceptions; [`reasons`]: OpenSSL's names and numbers;
 //! - [`peer`]: the verdict on a peer, after OpenSSL's; [`flight`]: what may leave before it;
@@ -15,6 +15,7 @@
 //!   `ssl.SSLSession` know an `ssl.SSLContext`, and that knows a [`engine::Choice`]. So the garbage
 //!   collector need not see them.
 
+mod credentials;
 mod engine;
 mod flight;
 mod object;

@@ -7,21 +7,17 @@ connections of those (crates/python/src/ssl).
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ... import _native
 from ...configuration import TLSClientConfiguration, TLSServerConfiguration
-from ...constants import TLSVersion
 from ...info import SessionStatistics
 from ...insecure import InsecureTLSImplementation
 from ...interfaces import TLSImplementation
 from ..contexts import InsecureClient, InsecureServer
 from ..native import NativeClient, NativeServer
-from .credentials import NAME, identity_of
-from .settings import CAPABILITIES, Settings, effective, new_context, validate
+from .credentials import NAME
+from .settings import CAPABILITIES, opened, validate
 
 if TYPE_CHECKING:
     from ...streams import StreamSocket  # noqa: F401 - in a base, as a string
@@ -51,15 +47,7 @@ class StdlibClientContext(NativeClient[_native.TLSBuffer, "StreamSocket"]):
     __doc__ = NativeClient.__doc__
 
     def _open(self) -> None:
-        configuration, insecure = self._configuration, self._insecure
-        settings = Settings.of(configuration, insecure)
-        chain = configuration.certificate_chain
-        identities = [] if chain is None else [identity_of(chain)]
-        self._engine = _native.ssl_client(
-            partial(new_context, settings, identities),
-            effective(settings, configuration, insecure),
-            not (insecure and insecure.disable_hostname_check),
-        )
+        self._engine = _native.ssl_client(*opened(self._configuration, self._insecure))
 
 
 class StdlibServerContext(NativeServer[_native.TLSBuffer, "StreamSocket"]):
@@ -67,24 +55,7 @@ class StdlibServerContext(NativeServer[_native.TLSBuffer, "StreamSocket"]):
     __doc__ = NativeServer.__doc__
 
     def _open(self) -> None:
-        configuration, insecure = self._configuration, self._insecure
-        settings = Settings.of(configuration, insecure)
-        identities = [identity_of(chain) for chain in configuration.certificate_chain or ()]
-
-        def make(chosen: Iterable[int]) -> ssl.SSLContext:
-            return new_context(settings, [identities[index] for index in chosen])
-
-        # Without tickets OpenSSL still resumes TLS 1.2 from a cache that `ssl` cannot switch off
-        # (SSL_CTX_set_session_cache_mode(3)). Sessions belong to the SSLContext that a connection
-        # began with; so each begins with one of its own, and is switched from there.
-        begin = partial(new_context, replace(settings, trust=None))
-        begins_anew = not settings.resumption and TLSVersion.TLSv1_2 in settings.versions
-        self._engine = _native.ssl_server(
-            [([*identity.names], identity.leaf) for identity in identities],
-            make,
-            begin if begins_anew else None,
-            effective(settings, configuration, insecure),
-        )
+        self._engine = _native.ssl_server(*opened(self._configuration, self._insecure))
 
     @property
     def statistics(self) -> SessionStatistics:

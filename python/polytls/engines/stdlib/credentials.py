@@ -1,4 +1,4 @@
-"""Trust and identities for `ssl`: read once, checked, and loaded into `ssl.SSLContext`s.
+"""Trust and identities for `ssl`, loaded into `ssl.SSLContext`s; the Rust core has read them.
 
 No key touches a disk. `ssl` reads certificates and keys from paths alone, so they are handed over
 through a descriptor (/dev/fd) to memory, or else to a pipe.
@@ -6,11 +6,12 @@ through a descriptor (/dev/fd) to memory, or else to a pipe.
 
 from __future__ import annotations
 
+import binascii
 import os
 import re
 import ssl
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from ... import _native
-from ...certificates import Data, TrustData, chain_data, read, trust_data
 from ...errors import refusal
-from ...identity import SigningChain, TrustStore
-from .encodings import Malformed, certificates, pem, private_key
+from ...identity import TrustStore
 
 __all__ = [
     "NAME",
@@ -44,86 +43,39 @@ refuse: Final = partial(refusal, NAME)
 class Trust:
     """What peers are verified by, as `ssl` takes it."""
 
-    #: What the verdict is made of.
-    data: TrustData
-    #: Certificates of the system's, in DER, and OpenSSL's folders of such.
-    anchors: tuple[bytes, ...] = ()
-    folders: str | None = None
-    #: Certificates that were given in whatever way, which must be readable. To OpenSSL all are
-    #: anchors; the verdict knows which are not.
-    given: tuple[bytes, ...] = ()
+    #: Certificates in DER that were given in whatever way. To OpenSSL all are anchors; the verdict
+    #: knows which are not.
+    given: Sequence[bytes]
     #: Revocation lists in DER that OpenSSL asks; with any, every certificate needs one that speaks
     #: of it.
-    crls: tuple[bytes, ...] = ()
+    crls: Sequence[bytes]
+    #: Whether the system's are trusted as well; certificates of the system's, in DER, and OpenSSL's
+    #: folders of such.
+    system: bool
+    anchors: Sequence[bytes] = ()
+    folders: str | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Identity:
-    """A chain and its key, each as PEM, and the DNS names of its leaf; the leaf as DER."""
+    """A chain and its key, each as PEM; the leaf as DER."""
 
     chain: bytes
     key: bytes
-    names: tuple[str, ...]
     leaf: bytes
 
 
-def trust_of(store: TrustStore | None) -> Trust:
-    """Read a trust store; None is the system's.
+def trust_of(store: TrustStore | None, given: Sequence[bytes], crls: Sequence[bytes]) -> Trust:
+    """Add to what was given the system's store, if it is that.
 
     Raises ConfigurationError.
     """
-    data = trust_data(store, NAME)
-    pinned = [] if data["pins"] is None else data["pins"][0]
-    peers = _all_certificates(data["peers"])
-    certificates = _all_certificates(data["certificates"])
-    given = (*certificates, *peers, *_all_certificates(pinned))
-    crls = tuple(_revocation_lists(data["crls"]))
-    if peers or not all(map(_is_root, certificates)):
-        crls = ()
-    found = _system_trust() if data["system"] else ((), None)
-    return Trust(data, *found, given, crls)
+    system = store is None or store.source == "system"
+    found = _system_trust() if system else ()
+    return Trust(given, crls, system, *found)
 
 
-def _all_certificates(data: Iterable[Data]) -> list[bytes]:
-    return [der for item in data for der in _certificates(item, "trust_store")]
-
-
-def _is_root(der: bytes) -> bool:
-    """Whether a revocation list of its own can speak of it, as OpenSSL wants of all anchors.
-
-    It asks about anchors, too (X509_V_FLAG_CRL_CHECK_ALL). Where one is none of a root, the
-    verdict is left to judge by lists without OpenSSL.
-    """
-    try:
-        facts = read(der)
-    except ValueError:
-        return True  # It is told when it is loaded.
-    return facts.is_authority and facts.issuer == facts.subject
-
-
-def _certificates(data: Data, field: str) -> list[bytes]:
-    path, found = data
-    try:
-        return certificates(found)
-    except Malformed as error:
-        raise refuse(field, f"{_at(path)}{error}") from None
-
-
-def _at(path: str) -> str:
-    return f"{path}: " if path else ""
-
-
-def _revocation_lists(data: Iterable[Data]) -> Iterator[bytes]:
-    for index, (path, item) in enumerate(data):
-        try:
-            yield from _native.revocation_lists(item)
-        except ValueError as error:
-            raise refuse(
-                "trust_store", f"{_at(path)}revocation list {index} cannot be used: {error}"
-            ) from None
-
-
-def _system_trust() -> tuple[tuple[bytes, ...], str | None]:
+def _system_trust() -> tuple[list[bytes], str | None]:
     """The system's certificates and folders, where OpenSSL looks for them.
 
     The variables replace both places.
@@ -132,20 +84,20 @@ def _system_trust() -> tuple[tuple[bytes, ...], str | None]:
     an empty store for a store.
     """
     if sys.platform == "win32":
-        return (), None
+        return [], None
     file, folders = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if not file and not folders:
         paths = ssl.get_default_verify_paths()
         file, folders = paths.openssl_cafile, paths.openssl_capath
     anchors: list[bytes] = []
     if file:
-        with suppress(Malformed):
-            anchors = certificates(_system_file(file))
+        with suppress(ValueError):
+            anchors = _native.certificates(_system_file(file))
     # OpenSSL finds certificates in a folder by the hash of their subjects, when it needs them.
     there = [name for name in (folders or "").split(os.pathsep) if _has_hashed(Path(name))]
     if not anchors and not there:
         raise _no_system_trust()
-    return tuple(anchors), os.pathsep.join(there) or None
+    return anchors, os.pathsep.join(there) or None
 
 
 def _system_file(path: str) -> bytes:
@@ -193,8 +145,7 @@ def load_trust(context: ssl.SSLContext, trust: Trust) -> None:
 
     Raises ConfigurationError, with the index of the one that cannot be read.
     """
-    system = trust.data["system"]
-    if system and sys.platform == "win32":
+    if trust.system and sys.platform == "win32":
         context.load_default_certs(
             ssl.Purpose.CLIENT_AUTH
             if context.protocol is ssl.PROTOCOL_TLS_SERVER
@@ -202,7 +153,7 @@ def load_trust(context: ssl.SSLContext, trust: Trust) -> None:
         )
     if trust.folders:
         context.load_verify_locations(capath=trust.folders)
-    if system:
+    if trust.system:
         _load_system(context, trust)
     for index, anchor in enumerate(trust.given):
         _load_anchor(context, anchor, index)
@@ -211,15 +162,13 @@ def load_trust(context: ssl.SSLContext, trust: Trust) -> None:
 
 
 def _load_anchor(context: ssl.SSLContext, anchor: bytes, index: int) -> None:
-    called = f"certificate {index} of the trust store"
-    try:
-        read(anchor)
-    except ValueError as error:
-        raise refuse("trust_store", f"{called} is {error}") from None
     try:
         context.load_verify_locations(cadata=anchor)
     except ssl.SSLError:
-        raise refuse("trust_store", f"{called} is malformed, and OpenSSL cannot read it") from None
+        raise refuse(
+            "trust_store",
+            f"certificate {index} of the trust store is malformed, and OpenSSL cannot read it",
+        ) from None
 
 
 def _load_system(context: ssl.SSLContext, trust: Trust) -> None:
@@ -253,36 +202,23 @@ def _load_revocation_lists(context: ssl.SSLContext, crls: Iterable[bytes]) -> No
 # --- identities ---
 
 
-def identity_of(chain: SigningChain) -> Identity:
-    """Read a chain and its key (SEMANTICS: without a key of its own, it stands in the leaf's PEM).
+def identity_of(chain: Sequence[bytes], key: tuple[str, bytes]) -> Identity:
+    """Put a chain in DER and a key, with its label in PEM, into the form that OpenSSL reads.
 
-    Raises ConfigurationError.
+    Raises ConfigurationError if it cannot use them.
     """
-    field = "certificate_chain"
-    files, key, _ = chain_data(chain, NAME)
-    found = [der for file in files for der in _certificates(file, field)]
-    assert key is None or len(key) == 2  # noqa: S101 - `check` has refused signers
-    path, data = files[0] if key is None else key
-    try:
-        pem_key = private_key(data)
-    except Malformed as error:
-        missing = (
-            ""
-            if key is not None
-            else ("no key was given, and the leaf's own data holds none that can be used: ")
-        )
-        raise refuse(field, f"{missing}{_at(path)}{error}") from None
-    names: tuple[str, ...] = ()
-    for index, der in enumerate(found):
-        try:
-            names = names if index else read(der).dns_names
-        except ValueError as error:
-            raise refuse(field, f"certificate {index} of the chain is {error}") from None
-    chain_pem = b"".join(pem("CERTIFICATE", der) for der in found)
-    identity = Identity(chain_pem, pem_key, names, found[0])
+    sections = b"".join(pem("CERTIFICATE", der) for der in chain)
+    identity = Identity(sections, pem(*key), chain[0])
     # By itself: in a context with several, a leaf could find the key of another one.
     load_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), identity)
     return identity
+
+
+def pem(label: str, der: bytes) -> bytes:
+    """Return `der` as a PEM section (RFC 7468)."""
+    text = binascii.b2a_base64(der, newline=False).decode()
+    lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+    return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""]).encode()
 
 
 #: Where descriptors have paths.

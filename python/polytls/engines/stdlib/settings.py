@@ -9,23 +9,35 @@ Rules of this file:
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from ... import _native
 from ...capabilities import Capabilities, Effective, check
+from ...certificates import loaded
 from ...configuration import TLSClientConfiguration, TLSServerConfiguration
 from ...constants import ClientAuthentication, NextProtocol, TLSVersion
+from ...identity import TrustStore
 from ...insecure import InsecureConfiguration
 from ..key_log import prepare
-from ..native import VERSIONS
-from .credentials import NAME, Identity, Trust, load_identity, load_trust, refuse, trust_of
+from .credentials import (
+    NAME,
+    Identity,
+    Trust,
+    identity_of,
+    load_identity,
+    load_trust,
+    refuse,
+    trust_of,
+)
 from .openssl_names import GROUPS, suites
 
-__all__ = ["CAPABILITIES", "Settings", "effective", "new_context", "validate"]
+__all__ = ["CAPABILITIES", "opened", "validate"]
 
 Configuration = TLSClientConfiguration | TLSServerConfiguration
+_C = TypeVar("_C", TLSClientConfiguration, TLSServerConfiguration)
 
 #: Python 3.15 and later: TLS 1.3 suites and lists of groups can be chosen (gh-137197, gh-136306).
 _CHOOSES_SUITES: Final = hasattr(ssl.SSLContext, "set_ciphersuites")
@@ -96,23 +108,29 @@ class Settings:
     resumption: bool
     verify_mode: ssl.VerifyMode
     check_hostname: bool
-    trust: Trust | None
-    effective: Effective
-    key_log: str | None = None
+    #: Whether a peer is verified by a trust store, and which; None: the system's.
+    trusts: bool
+    store: TrustStore | None
+    key_log: str | None
 
     @classmethod
-    def of(cls, configuration: Configuration, insecure: InsecureConfiguration | None) -> Settings:
-        """Read what `configuration` asks for, its trust store included.
+    def of(
+        cls,
+        configuration: Configuration,
+        effective: Effective,
+        insecure: InsecureConfiguration | None,
+    ) -> Settings:
+        """Read what a configuration asks for that was found in order.
 
         Raises ConfigurationError.
         """
-        effective = validate(configuration, insecure)
         server = isinstance(configuration, TLSServerConfiguration)
         old, new = _cipher_lists(configuration, effective)
         mode = _verify_mode(effective, insecure, server=server)
-        trust = None if mode is ssl.CERT_NONE else trust_of(configuration.trust_store)
+        trusts = mode is not ssl.CERT_NONE
         checks_name = not server and not (insecure and insecure.disable_hostname_check)
-        if trust is not None and trust.data["pins"] is not None and not server:
+        store = configuration.trust_store
+        if store is not None and store.pins is not None and not server:
             mode = ssl.CERT_NONE
         return cls(
             server=server,
@@ -126,44 +144,61 @@ class Settings:
             resumption=configuration.sessions is not None,
             verify_mode=mode,
             check_hostname=checks_name and mode is not ssl.CERT_NONE,
-            trust=trust,
-            effective=effective,
+            trusts=trusts,
+            store=store,
             key_log=_key_log(configuration),
         )
 
 
-def effective(
-    settings: Settings,
-    configuration: Configuration,
-    insecure: InsecureConfiguration | None,
-) -> _native._Ssl:
-    """Return what the native engine takes of a configuration."""
-    trust, verifier = settings.trust, configuration.peer_verifier
-    groups = settings.effective.groups
-    sessions = configuration.sessions
-    return {
-        "versions": [VERSIONS[version] for version in settings.versions],
-        "ciphers": [int(number) for number in _enabled(settings, configuration)],
-        "groups": [int(group) for group in groups],
+def opened(
+    configuration: _C, insecure: InsecureConfiguration | None
+) -> tuple[
+    _C, Effective, InsecureConfiguration | None, _native._SslFacts, Callable[..., _native._Contexts]
+]:
+    """Judge a configuration, then read its files: what an engine is made of.
+
+    Raises ConfigurationError.
+    """
+    effective = validate(configuration, insecure)
+    settings = Settings.of(configuration, effective, insecure)
+    facts: _native._SslFacts = {
+        "ciphers": _enabled(settings, effective, configuration),
         "suites": _NUMBERS,
         "group_names": _GROUP_NAMES,
-        "only_group": int(groups[0]) if settings.groups is not None and len(groups) == 1 else None,
-        "sessions": None if sessions is None else sessions.capacity,
-        "trust": None if trust is None else trust.data,
-        # On a server nobody is judged who is not asked for a certificate.
-        "judges": trust is not None or (not settings.server and verifier is not None),
-        "checks_hostname": not settings.server
-        and not (insecure and insecure.disable_hostname_check),
-        "peer_verifier": verifier,
     }
+    return loaded(configuration, NAME), effective, insecure, facts, partial(_contexts, settings)
 
 
-def _enabled(settings: Settings, configuration: Configuration) -> Sequence[int]:
+def _contexts(
+    settings: Settings,
+    given: Sequence[bytes],
+    crls: Sequence[bytes],
+    identities: Sequence[tuple[Sequence[bytes], tuple[str, bytes]]],
+) -> _native._Contexts:
+    """What makes contexts, of what the configuration's sources hold.
+
+    Two functions: one for contexts that present some of the identities, by their indices, and one
+    for those that a server's connections begin with, each with its own; None: with the first kind.
+    """
+    trust = trust_of(settings.store, given, crls) if settings.trusts else None
+    own = [identity_of(*identity) for identity in identities]
+
+    def make(chosen: Iterable[int]) -> ssl.SSLContext:
+        return new_context(settings, trust, [own[index] for index in chosen])
+
+    # Without tickets OpenSSL still resumes TLS 1.2 from a cache that `ssl` cannot switch off
+    # (SSL_CTX_set_session_cache_mode(3)). Sessions belong to the SSLContext that a connection began
+    # with; so each begins with one of its own, and is switched from there.
+    begins_anew = not settings.resumption and TLSVersion.TLSv1_2 in settings.versions
+    return make, partial(new_context, settings) if begins_anew else None
+
+
+def _enabled(settings: Settings, effective: Effective, configuration: Configuration) -> list[int]:
     """The suites that can be negotiated, in the order asked for, else in OpenSSL's."""
-    left = settings.effective.ciphers
+    left = effective.ciphers
     if configuration.ciphers is None:
         left = tuple(number for number in _OWN_CHOICE if number in left)
-    return [number for number in left if not settings.server or number in _SERVED]
+    return [int(number) for number in left if not settings.server or number in _SERVED]
 
 
 def validate(
@@ -207,8 +242,12 @@ def validate(
     return effective
 
 
-def new_context(settings: Settings, identities: Iterable[Identity] = ()) -> ssl.SSLContext:
-    """Return a context that presents `identities`: one for each type of key, the first of a type.
+def new_context(
+    settings: Settings, trust: Trust | None = None, identities: Iterable[Identity] = ()
+) -> ssl.SSLContext:
+    """Return a context that verifies by `trust`, and presents `identities`.
+
+    One for each type of key: the first of a type.
 
     Raises ConfigurationError.
     """
@@ -232,8 +271,8 @@ def new_context(settings: Settings, identities: Iterable[Identity] = ()) -> ssl.
     if settings.protocols:
         context.set_alpn_protocols(settings.protocols)
     _choose_algorithms(context, settings)
-    if settings.trust is not None:
-        load_trust(context, settings.trust)
+    if trust is not None:
+        load_trust(context, trust)
     # Of two with keys of one type, OpenSSL keeps the one that was loaded last.
     for identity in reversed([*identities]):
         load_identity(context, identity)
