@@ -54,7 +54,7 @@ from .configuration import TLSServerConfiguration
 from .constants import TLSVersion
 from .delivery import CLOSE_TIMEOUT, naps, unacknowledged
 from .errors import PeerMisbehaved, RaggedEOF, TLSError, WantReadError
-from .handles import buffer_maker, handle_of, handshake_may_block, is_server, is_truncated_end
+from .handles import buffer_maker, handle_of, handshake_may_block, is_server
 from .info import ConnectionInfo
 from .interfaces import ClientContext, ServerContext, TLSBuffer
 from .sessions import TLSSession
@@ -125,29 +125,25 @@ class TLSStream(ByteStream):
         self.transport_stream = transport_stream
         #: What the context made, to be asked for facts; and the connection itself.
         self._buffer = buffer
-        self._tls = handle_of(buffer)
-        self._accepts_truncated_end = accept_truncated_end
+        self._tls = handle_of(buffer, accept_truncated_end=accept_truncated_end)
         self._receiving = ResourceGuard("receiving from")
         self._sending = ResourceGuard("sending to")
         #: Who holds it sends all that is sealed, in order.
         self._flushing = Lock()
         #: Whether the peer may still refuse our certificate. In TLS 1.3 a server does so when a
         #: client's handshake is over (RFC 8446 4.4.2.4), and before it sends anything.
-        self._serves = isinstance(buffer.context.configuration, TLSServerConfiguration)
-        self._on_trial = not self._serves
+        self._on_trial = not isinstance(buffer.context.configuration, TLSServerConfiguration)
         #: Ciphertext was lost on its way: what follows could not be opened.
         self._torn = False
         #: The fault of the transport that a send was told of.
         self._lost: OSError | None = None
         #: Session tickets that the system did not take at once: they go with the next `send`.
         self._tickets = b""
-        #: How many bytes were sent since the beginning, and up to the end of the last data.
-        self._sent = self._data_end = 0
         self._after_fin = self._closed = False
         #: The socket below, if there is one, and what tells it from a later one of its number.
         self._raw = transport_stream.extra(SocketAttribute.raw_socket, None)  # noqa: S610
         self._identity = _identity_of(self._raw)
-        #: What `_data_end` was when the peer was last known to have acknowledged all data.
+        #: What `_tls._data_end` was when the peer was last known to have acknowledged all data.
         self._delivered = 0
 
     @classmethod
@@ -191,6 +187,7 @@ class TLSStream(ByteStream):
             await stream._handshake()
         except BaseException:
             stream._closed = True
+            stream._tls._abort()
             await aclose_forcefully(transport_stream)
             raise
         return stream
@@ -211,11 +208,9 @@ class TLSStream(ByteStream):
                 try:
                     data: Any = self._tls.open(came, max_bytes)
                 except TLSError as error:
-                    if not (self._accepts_truncated_end and is_truncated_end(self._tls, error)):
-                        await self._flush_quietly()
-                        raise BrokenResourceError from error
-                    data = b""
-                if data is not None and self._delivered < self._data_end:
+                    await self._flush_quietly()
+                    raise BrokenResourceError from error
+                if data is not None and self._delivered < self._tls._data_end:
                     self._undelivered()  # An answer most often says that all has arrived.
                 if data:
                     self._on_trial = False
@@ -273,10 +268,12 @@ class TLSStream(ByteStream):
         self._closed = True
         try:
             lost = await self._end()
+            await self.transport_stream.aclose()
         except BaseException:
             await aclose_forcefully(self.transport_stream)
             raise
-        await self.transport_stream.aclose()
+        finally:
+            self._tls._abort()
         if lost is not None:
             raise BrokenResourceError from lost
 
@@ -370,8 +367,6 @@ class TLSStream(ByteStream):
         if self._torn:
             raise BrokenResourceError
         sealed, self._tickets = self._tickets + sealed, b""
-        self._sent += len(sealed)
-        self._data_end = self._sent
         return sealed
 
     async def _put(self, data: bytes) -> None:
@@ -392,7 +387,6 @@ class TLSStream(ByteStream):
                 raise BrokenResourceError
             waiting = self._tickets + self._tls.process_outgoing(sys.maxsize)
             self._tickets = b""
-            self._sent += len(waiting)
             await self._put(waiting)
 
     async def _flush_quietly(self) -> None:
@@ -411,11 +405,10 @@ class TLSStream(ByteStream):
                     done = await to_thread.run_sync(self._tls._handshake, abandon_on_cancel=True)
                 else:
                     done = self._tls._handshake()
-                if done and self._serves and self._tls.negotiated_tls_version is TLSVersion.TLSv1_3:
-                    self._offer_tickets()
-                    return
-                await self._flush()
+                if not done or not self._tls._flight_is_sent:
+                    await self._flush()
                 if done:
+                    self._offer_tickets()
                     return
                 self._tls.process_incoming(await self._more())
         except TLSError as error:
@@ -443,9 +436,7 @@ class TLSStream(ByteStream):
             raw = below.extra(SocketAttribute.raw_socket)  # noqa: S610 - there is no SQL here
             with another(raw) as duplicate, suppress(OSError):
                 while duplicate is not None and self._tickets:
-                    taken = duplicate.send(self._tickets)
-                    self._sent += taken
-                    self._tickets = self._tickets[taken:]
+                    self._tickets = self._tickets[duplicate.send(self._tickets) :]
 
     # --- the end ---
 
@@ -516,18 +507,19 @@ class TLSStream(ByteStream):
 
     def _undelivered(self) -> int | None:
         """How many bytes that carry data the peer has not acknowledged; None: it is unknown."""
-        if not self._data_end:
+        data_end = self._tls._data_end
+        if not data_end:
             return 0
         # asyncio and uvloop close a socket that is broken: what was known before holds.
         if self._identity is not None and _identity_of(self._raw) != self._identity:
-            return self._data_end - self._delivered
+            return data_end - self._delivered
         in_flight = unacknowledged(self._raw, after_fin=self._after_fin)
         if in_flight is None:
             return None
         # What was sent behind the last data, close_notify above all, does not count.
-        missing = max(0, in_flight - (self._sent - self._data_end))
+        missing = max(0, in_flight - (self._tls._sent - data_end))
         if not missing:
-            self._delivered = self._data_end
+            self._delivered = data_end
         return missing
 
 

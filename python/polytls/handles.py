@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 from . import _native
 from .capabilities import check_no_early_data
 from .configuration import TLSServerConfiguration
-from .errors import RaggedEOF, TLSError
 from .interfaces import ClientContext, ServerContext, SupportsHandshakeMayBlock, TLSBuffer
 from .sessions import TLSSession
 
@@ -24,32 +23,26 @@ __all__ = [
     "handle_of",
     "handshake_may_block",
     "is_server",
-    "is_truncated_end",
 ]
 
 Handle: TypeAlias = _native.TLSBuffer | _native.ExtendedTLSBuffer
 
 
-def handle_of(buffer: TLSBuffer) -> Handle:
-    """Return the handle of the connection that `buffer` is one side of, and at its beginning."""
-    return _native.connection_of(buffer)
+def handle_of(buffer: TLSBuffer, *, accept_truncated_end: bool) -> Handle:
+    """Return the handle of the connection that `buffer` is one side of, and at its beginning.
+
+    `accept_truncated_end`: those who read take an end of the transport without close_notify for an
+    end of the data.
+    """
+    handle = _native.connection_of(buffer)
+    if accept_truncated_end:
+        handle._accept_truncated_end()
+    return handle
 
 
 def handshake_may_block(context: object) -> bool:
     """Whether a step of a handshake is to be left to a worker thread."""
     return isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
-
-
-def is_truncated_end(handle: Handle, error: TLSError) -> bool:
-    """Whether a read has found the end of the transport in the place of close_notify.
-
-    After the handshake, and not within a record: then data is missing for certain.
-    """
-    return (
-        isinstance(error, RaggedEOF)
-        and not error.during_handshake
-        and not handle.incoming_bytes_buffered()
-    )
 
 
 def is_server(tls: object, module: str) -> bool:

@@ -474,6 +474,39 @@ impl $class {
         Ok(self.lock(py)?.has_closed())
     }
 
+    /// Whether the peer has, or will have, what its handshake does not end without.
+    #[getter]
+    fn _flight_is_sent(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.lock(py)?.flight_is_sent())
+    }
+
+    /// How many bytes were taken out to be sent, since the beginning.
+    #[getter]
+    fn _sent(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.lock(py)?.sent())
+    }
+
+    /// What `_sent` is behind the last data of the application; 0 if there was none.
+    #[getter]
+    fn _data_end(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.lock(py)?.data_end())
+    }
+
+    /// From now on an end of the transport without close_notify is an end of the data.
+    fn _accept_truncated_end(&self, py: Python<'_>) -> PyResult<()> {
+        self.lock(py)?.accept_truncated_end();
+        Ok(())
+    }
+
+    /// Gives up, and wipes the keys, unless some thread is in a call: it never waits. Nothing is read,
+    /// written or sent any more; facts stay known.
+    fn _abort(&self) {
+        if let Some(mut connection) = self.connection.glance() {
+            connection.abort(None);
+            connection.forget_keys();
+        }
+    }
+
     /// The peer's certificate as DER, None before the handshake or without one.
     fn getpeercert<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.known(py, Known::Peer)

@@ -26,6 +26,7 @@ from ..delivery import CLOSE_TIMEOUT, naps, unacknowledged
 from ..unread import another
 
 if TYPE_CHECKING:
+    from ..handles import Handle
     from .protocol import TLSProtocol
 
 __all__ = ["MOST", "Ending", "leave", "register", "undelivered"]
@@ -36,12 +37,15 @@ MOST: Final = 1024
 _ROUNDS: Final = 4
 
 
-def undelivered(below: asyncio.Transport, behind: int, *, after_fin: bool) -> int | None:
+def undelivered(tls: Handle, below: asyncio.Transport, *, after_fin: bool) -> int | None:
     """Return how many bytes the peer has not acknowledged of those that carry data.
 
-    The last `behind` bytes that were sent carry none, close_notify above all, and do not count.
-    None: it cannot be told. `after_fin`: the transport below has been told to end its sending side.
+    What was sent behind the last data, close_notify above all, does not count. None: it cannot be
+    told. `after_fin`: the transport below has been told to end its sending side.
     """
+    if not tls._data_end:
+        return 0
+    behind = tls._sent - tls._data_end
     waiting = below.get_write_buffer_size()
     in_flight = unacknowledged(below.get_extra_info("socket"), after_fin=after_fin)
     if in_flight is None:

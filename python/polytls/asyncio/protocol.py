@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..constants import TLSVersion
 from ..errors import RaggedEOF, TLSError
-from ..handles import handle_of, handshake_may_block, is_truncated_end
+from ..handles import handle_of, handshake_may_block
 from ..interfaces import TLSBuffer
 from ..unread import all_of, another
 from .endings import Ending, leave, register, undelivered
@@ -112,7 +112,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self.loop = loop
         #: What the context made, to be asked for facts; and the connection itself.
         self.buffer = buffer
-        self.tls = handle_of(buffer)
+        self.tls = handle_of(buffer, accept_truncated_end=accept_truncated_end)
         #: The application's, from the end of the handshake to the end of the connection.
         self.transport: TLSTransport | None = None
         #: The transport below.
@@ -123,10 +123,6 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self.peer_ended = False
         #: The transport below has been told to send its end.
         self.after_fin = False
-        #: Whether data was sent, and how many bytes without data since the last of it.
-        self.data_sent = False
-        self.sent_behind = 0
-        self._accepts_truncated_end = accept_truncated_end
         self._ending: Ending | None = None
         #: What ended the connection, where that is not for the transport below to say.
         self._error: BaseException | None = None
@@ -231,6 +227,8 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._waiter = self._error = self._ending = self._scratch = None
         self.transport = self.app = None
         self._came.clear()
+        # A worker thread may have it; `_worked` comes back to it then.
+        self.tls._abort()
         self._become(_LOST)
         if app is not None:
             self._app_connected = False
@@ -249,9 +247,10 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def undelivered(self) -> int | None:
         """Return how many bytes of data the peer may not have; None: it cannot be told."""
-        if not self.data_sent:
+        # Before the end of the handshake there is none, and a worker thread may have the handle.
+        if self.transport is None:
             return 0
-        return undelivered(self.below, self.sent_behind, after_fin=self.after_fin)
+        return undelivered(self.tls, self.below, after_fin=self.after_fin)
 
     # --- what the application calls, through its transport ---
 
@@ -263,18 +262,13 @@ class TLSProtocol(asyncio.BufferedProtocol):
             return
         try:
             if len(data) <= _CHUNK:  # type: ignore[arg-type]  # The transport has looked.
-                self._send(data)
+                self.below.write(self.tls.seal(data))
                 return
             view = memoryview(data).cast("B")
             for start in range(0, len(view), _CHUNK):
-                self._send(view[start : start + _CHUNK])
+                self.below.write(self.tls.seal(view[start : start + _CHUNK]))
         except TLSError as error:
             self._failed(error)
-
-    def _send(self, data: Buffer) -> None:
-        self.below.write(self.tls.seal(data))
-        self.data_sent = True
-        self.sent_behind = 0
 
     def write_eof(self) -> None:
         """End our direction; the peer's goes on."""
@@ -408,7 +402,6 @@ class TLSProtocol(asyncio.BufferedProtocol):
     def _flush(self) -> None:
         if data := self.tls.process_outgoing(sys.maxsize):
             self.below.write(data)
-            self.sent_behind += len(data)
 
     # --- the handshake ---
 
@@ -432,6 +425,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         """Go on where the worker thread has left off."""
         error = None if work.cancelled() else work.exception()
         if self.state is not _AT_WORK or work.cancelled():
+            self.tls._abort()
             self.abort()
             return
         self._become(_HANDSHAKING)
@@ -505,10 +499,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
             try:
                 data = tls.open(came, _ROOM, into)
             except TLSError as error:
-                if self._accepts_truncated_end and is_truncated_end(tls, error):
-                    self._peer_has_closed()
-                else:
-                    self._failed(error)
+                self._failed(error)
                 return
             came = None
             if data is None:

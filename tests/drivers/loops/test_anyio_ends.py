@@ -16,7 +16,7 @@ from anyio.streams.stapled import StapledObjectStream
 
 import polytls.anyio
 import polytls.delivery
-from polytls import RaggedEOF, TLSVersion
+from polytls import RaggedEOF, TLSError, TLSVersion
 from polytls.anyio import TLSAttribute, TLSStream
 from polytls.testing.conformance.lab import PATIENCE, Lab
 from polytls.testing.conformance.raw_peer import RawPeer
@@ -313,3 +313,26 @@ def test_what_a_reset_destroyed_is_told_and_nothing_else(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)
         serving = threads.submit(serve)
         anyio.run(main, backend=backend, backend_options=options)
+
+
+def test_of_a_stream_that_is_closed_facts_stay_known_and_nothing_else(
+    run: Run, lab: Lab, version: TLSVersion
+) -> None:
+    async def answer(stream: TLSStream) -> None:
+        async with stream:
+            await stream.send(await stream.receive())
+
+    async def main() -> None:
+        async with listening(lab, answer, tls=lab.server(version=version)) as port:
+            client = await dialled(lab, port)
+            await client.send(b"data")
+            assert await client.receive() == b"data"
+            await client.aclose()
+            assert client.extra(TLSAttribute.info).version is version
+            buffer = client.extra(TLSAttribute.buffer)
+            for call in (lambda: buffer.read(1), lambda: buffer.write(b"late"), buffer.shutdown):
+                with pytest.raises(TLSError, match="given up"):
+                    call()
+            assert buffer.outgoing_bytes_buffered() == 0
+
+    run(main)

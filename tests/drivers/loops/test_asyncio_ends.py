@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import polytls.asyncio
-from polytls import AlertReceived, TLSVersion
+from polytls import AlertReceived, SupportsExporter, TLSError, TLSVersion
 from polytls.asyncio import endings
 from polytls.delivery import unacknowledged
 from polytls.testing.conformance.lab import PATIENCE, Lab, Whole
@@ -455,5 +455,26 @@ def test_a_handler_may_leave_its_streams_to_others(
             assert await reader.readexactly(16) == b"and hello to you"
             await leave(given.pop())
             await leave(writer)
+
+    run(main)
+
+
+def test_of_a_connection_that_is_over_facts_stay_known_and_nothing_else(
+    run: Any, serve: Any, dial: Any, echo: Any, leave: Any, lab: Lab, version: TLSVersion
+) -> None:
+    async def main() -> None:
+        async with serve(echo, lab.server(version=version)) as address:
+            _, writer = await dial(address)
+            await leave(writer)
+            transport = writer.transport
+            assert transport.get_extra_info("tls").version is version
+            buffer = transport.get_extra_info("tls_buffer")
+            for call in (lambda: buffer.read(1), lambda: buffer.write(b"late"), buffer.shutdown):
+                with pytest.raises(TLSError, match="given up"):
+                    call()
+            assert buffer.outgoing_bytes_buffered() == 0
+            if isinstance(buffer, SupportsExporter):
+                with pytest.raises(TLSError, match="given up"):
+                    buffer.export_keying_material("EXPORTER-test", None, 32)
 
     run(main)

@@ -435,6 +435,6 @@ def check(walk: Walk) -> None:
             assert app.got == peer.wrote
         # What was written has left, or an error tells. close_notify is no data.
         if app.losses and app.error is None and not (app.aborted or cancelled):
-            assert wire.dropped <= wire.top.sent_behind
+            assert wire.dropped <= wire.top.tls._sent - wire.top.tls._data_end
         assert not wire.top._came
         assert wire.top._scratch is None
