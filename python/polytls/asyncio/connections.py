@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
 from ..delivery import CLOSE_TIMEOUT
@@ -83,17 +84,11 @@ async def create_connection(
     `tls_handshake_timeout` seconds (60 by default), OSError, and ValueError for a session that must
     not be resumed on this connection. Nothing is left behind.
     """
-    _refuse_names_of_ssl(kwds)
-    name = _name_to_verify(tls, server_hostname, host)
-    loop = asyncio.get_running_loop()
-    return await _connect(
-        loop.create_connection,
-        protocol_factory,
-        (host, port),
-        (tls, name, session),
-        _settings(tls, tls_handshake_timeout, tls_shutdown_timeout, accept_truncated_end),
-        kwds,
-    )
+    connect = partial(asyncio.get_running_loop().create_connection, host=host, port=port, **kwds)
+    times = (tls_handshake_timeout, tls_shutdown_timeout)
+    settings = _settings(tls, kwds, times, accept_truncated_end)
+    buffer = await _client(tls, _name_to_verify(tls, server_hostname, host), session)
+    return await _connect(connect, protocol_factory, buffer, settings)
 
 
 async def create_unix_connection(
@@ -109,17 +104,12 @@ async def create_unix_connection(
     **kwds: Any,
 ) -> tuple[asyncio.Transport, _P]:
     """Connect to the Unix socket at `path`; otherwise as `create_connection`."""
-    _refuse_names_of_ssl(kwds)
-    name = _name_to_verify(tls, server_hostname, None)
-    loop = asyncio.get_running_loop()
-    return await _connect(
-        loop.create_unix_connection,
-        protocol_factory,
-        (path,),
-        (tls, name, session),
-        _settings(tls, tls_handshake_timeout, tls_shutdown_timeout, accept_truncated_end),
-        kwds,
-    )
+    loop: Any = asyncio.get_running_loop()  # The types know of paths as str alone.
+    connect = partial(loop.create_unix_connection, path=path, **kwds)
+    times = (tls_handshake_timeout, tls_shutdown_timeout)
+    settings = _settings(tls, kwds, times, accept_truncated_end)
+    buffer = await _client(tls, _name_to_verify(tls, server_hostname, None), session)
+    return await _connect(connect, protocol_factory, buffer, settings)
 
 
 async def create_server(
@@ -140,10 +130,10 @@ async def create_server(
     dropped; nobody else hears of it, but for the logger's debug level. `accept_truncated_end`: of
     the connections, as `create_connection` has it.
     """
-    _refuse_names_of_ssl(kwds)
-    settings = _settings(tls, tls_handshake_timeout, tls_shutdown_timeout, accept_truncated_end)
-    factory = _accepting(protocol_factory, tls, settings)
-    return await _listen(asyncio.get_running_loop().create_server, factory, (host, port), kwds)
+    listen = partial(asyncio.get_running_loop().create_server, host=host, port=port)
+    times = (tls_handshake_timeout, tls_shutdown_timeout)
+    settings = _settings(tls, kwds, times, accept_truncated_end)
+    return await _listen(listen, protocol_factory, tls, settings, **kwds)
 
 
 async def create_unix_server(
@@ -157,10 +147,10 @@ async def create_unix_server(
     **kwds: Any,
 ) -> asyncio.Server:
     """Listen at the Unix socket `path`; otherwise as `create_server`."""
-    _refuse_names_of_ssl(kwds)
-    settings = _settings(tls, tls_handshake_timeout, tls_shutdown_timeout, accept_truncated_end)
-    factory = _accepting(protocol_factory, tls, settings)
-    return await _listen(asyncio.get_running_loop().create_unix_server, factory, (path,), kwds)
+    listen = partial(asyncio.get_running_loop().create_unix_server, path=path)
+    times = (tls_handshake_timeout, tls_shutdown_timeout)
+    settings = _settings(tls, kwds, times, accept_truncated_end)
+    return await _listen(listen, protocol_factory, tls, settings, **kwds)
 
 
 async def start_tls(
@@ -193,7 +183,8 @@ async def start_tls(
         raise ValueError("server_side contradicts the context, which is for the other side")
     if server and server_hostname is not None:
         raise ValueError("server_hostname is only meaningful with a client's context")
-    settings = _settings(tls, tls_handshake_timeout, tls_shutdown_timeout, accept_truncated_end)
+    times = (tls_handshake_timeout, tls_shutdown_timeout)
+    settings = _settings(tls, {}, times, accept_truncated_end)
     name = None if server else _name_to_verify(tls, server_hostname, None)
     if not hasattr(transport, "pause_reading") or not hasattr(transport, "write"):
         raise TypeError(f"{transport!r} is not a stream transport")
@@ -236,19 +227,11 @@ async def start_tls(
 async def _connect(
     connect: Callable[..., Any],
     protocol_factory: Callable[[], _P],
-    where: tuple[Any, ...],
-    to_whom: tuple[ClientContext | None, str | None, TLSSession | None],
+    buffer: TLSBuffer | None,
     settings: _Settings,
-    kwds: dict[str, Any],
 ) -> tuple[asyncio.Transport, _P]:
-    tls, name, session = to_whom
-    if tls is None:
-        if session is not None:
-            raise ValueError("session is only meaningful with tls")
-        return await connect(protocol_factory, *where, **kwds)  # type: ignore[no-any-return]
-    if is_server(tls, _HERE):
-        raise TypeError("tls: a client needs a client's context")
-    buffer = await _buffer(tls, name, session)
+    if buffer is None:
+        return await connect(protocol_factory)  # type: ignore[no-any-return]
     loop = asyncio.get_running_loop()
     waiter: Any = loop.create_future()
     app: _P
@@ -260,7 +243,7 @@ async def _connect(
 
     connection: Any = None
     try:
-        _, connection = await connect(factory, *where, **kwds)
+        _, connection = await connect(factory)
         return await _done(connection, waiter), app
     finally:
         if connection is None:
@@ -271,13 +254,24 @@ async def _connect(
 
 async def _listen(
     listen: Callable[..., Any],
-    factory: Callable[[], asyncio.BaseProtocol],
-    where: tuple[Any, ...],
-    kwds: dict[str, Any],
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
+    tls: ServerContext | None,
+    settings: _Settings,
+    *,
+    start_serving: bool = True,
+    **kwds: Any,
 ) -> asyncio.Server:
-    begins = kwds.pop("start_serving", True)
-    server: asyncio.Server = await listen(factory, *where, start_serving=False, **kwds)
-    if begins:
+    factory = protocol_factory
+    if tls is not None:
+        if not is_server(tls, _HERE):
+            raise TypeError("tls: a server needs a server's context")
+        loop = asyncio.get_running_loop()
+
+        def factory() -> TLSProtocol:
+            return TLSProtocol(loop, protocol_factory(), tls.create_buffer(), **settings)
+
+    server: asyncio.Server = await listen(factory, start_serving=False, **kwds)
+    if start_serving:
         # CPython's loop waits for a moment when it does this itself, and who is cancelled then
         # leaves the server behind.
         try:
@@ -300,40 +294,27 @@ async def _done(connection: Any, waiter: Any) -> TLSTransport:
         connection = waiter = None
 
 
-def _accepting(
-    protocol_factory: Callable[[], asyncio.BaseProtocol],
-    tls: ServerContext | None,
-    settings: _Settings,
-) -> Callable[[], asyncio.BaseProtocol]:
-    if tls is None:
-        return protocol_factory
-    if not is_server(tls, _HERE):
-        raise TypeError("tls: a server needs a server's context")
-    loop = asyncio.get_running_loop()
-    return lambda: TLSProtocol(loop, protocol_factory(), tls.create_buffer(), **settings)
+def _settings(
+    tls: object,
+    kwds: dict[str, Any],
+    times: tuple[float | None, float | None],
+    accept_truncated_end: bool,
+) -> _Settings:
+    """What a protocol is made with; asyncio's rules for what is given.
 
-
-def _refuse_names_of_ssl(kwds: dict[str, Any]) -> None:
-    """The loop would take them, and do TLS of its own below ours, or in its place."""
+    The loop would take what is named for `ssl`, and do TLS of its own below ours, or in its place.
+    """
     for name, value in kwds.items():
         if name.startswith("ssl") and value is not None:
             raise TypeError(f"use tls{name.removeprefix('ssl')} instead of {name}")
-
-
-def _settings(
-    tls: object, handshake: float | None, shutdown: float | None, accept_truncated_end: bool
-) -> _Settings:
-    """What a protocol is made with; asyncio's rules for what is given."""
-    for name, value in (
-        ("tls_handshake_timeout", handshake),
-        ("tls_shutdown_timeout", shutdown),
-    ):
+    for name, value in zip(("tls_handshake_timeout", "tls_shutdown_timeout"), times, strict=True):
         if value is not None and tls is None:
             raise ValueError(f"{name} is only meaningful with tls")
         if value is not None and not value > 0:
             raise ValueError(f"{name} should be a positive number, got {value}")
     if instance_of("accept_truncated_end", accept_truncated_end, bool) and tls is None:
         raise ValueError("accept_truncated_end is only meaningful with tls")
+    handshake, shutdown = times
     return {
         "handshake_timeout": HANDSHAKE_TIMEOUT if handshake is None else handshake,
         "shutdown_timeout": SHUTDOWN_TIMEOUT if shutdown is None else shutdown,
@@ -349,6 +330,19 @@ def _name_to_verify(tls: object, server_hostname: str | None, host: str | None) 
     if server_hostname is None and not host:
         raise ValueError("server_hostname is needed with tls where there is no host")
     return host if server_hostname is None else server_hostname
+
+
+async def _client(
+    tls: ClientContext | None, name: str | None, session: TLSSession | None
+) -> TLSBuffer | None:
+    """A client's buffer; None without TLS."""
+    if tls is None:
+        if session is not None:
+            raise ValueError("session is only meaningful with tls")
+        return None
+    if is_server(tls, _HERE):
+        raise TypeError("tls: a client needs a client's context")
+    return await _buffer(tls, name, session)
 
 
 async def _buffer(

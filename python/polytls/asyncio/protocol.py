@@ -177,13 +177,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         if scratch is None:
             raise RuntimeError("buffer_updated() was called without get_buffer()")
         self._scratch = None
-        # As `_step` does, without its call: what comes comes here.
-        try:
-            self._advance(scratch[:nbytes])
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self._broken(exc)
+        self._step(scratch[:nbytes])
         if len(_spares) < _MOST_SPARES:
             _spares.append(scratch)
 
@@ -392,8 +386,12 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def _step(self, came: Buffer | None = None) -> None:
         """Hand on what can be; `came`: what has come from the peer just now."""
+        self._guarded(self._advance, came)
+
+    def _guarded(self, call: Callable[[Any], None], given: object) -> None:
+        """Call; what it raises ends the connection, but for what ends the program."""
         try:
-            self._advance(came)
+            call(given)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -414,41 +412,32 @@ class TLSProtocol(asyncio.BufferedProtocol):
             work = self.loop.run_in_executor(None, self.tls._handshake)
             work.add_done_callback(self._worked)
             return
-        try:
-            done = self.tls._handshake()
-        except TLSError as error:
-            self._refused(error)
-        else:
-            self._shaken(done)
+        self._shaken(self.tls._handshake)
 
     def _worked(self, work: asyncio.Future[bool]) -> None:
         """Go on where the worker thread has left off."""
-        error = None if work.cancelled() else work.exception()
         if self.state is not _AT_WORK or work.cancelled():
             self.tls._abort()
             self.abort()
             return
         self._become(_HANDSHAKING)
         self.below.resume_reading()
-        if isinstance(error, TLSError):
-            self._refused(error)
-        elif isinstance(error, Exception):
-            self._broken(error)
-        elif error is not None:
-            # A callback's, and no verdict (KeyboardInterrupt, say): the peer is refused anyway.
-            self._refused(error)
-            if isinstance(error, SystemExit | KeyboardInterrupt):
-                raise error
-        else:
-            try:
-                self._shaken(work.result())
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                self._broken(exc)
+        self._guarded(self._shaken, work.result)
         self._take_queued()
 
-    def _shaken(self, done: bool) -> None:
+    def _shaken(self, step: Callable[[], bool]) -> None:
+        """Go on with what a step of the handshake gives or raises."""
+        try:
+            done = step()
+        except BaseException as error:
+            if isinstance(error, Exception) and not isinstance(error, TLSError):
+                raise
+            # What is no Exception (KeyboardInterrupt, say) is a callback's, and no verdict: the
+            # peer is refused anyway.
+            self._refused(error)
+            if isinstance(error, SystemExit | KeyboardInterrupt):
+                raise
+            return
         self._flush()
         if done:
             self._established()
