@@ -9,8 +9,10 @@ only root may do.
 from __future__ import annotations
 
 import ftplib
+import hashlib
 import io
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -35,6 +37,9 @@ pytestmark = [
 
 #: What nothing in these tests may take, in seconds.
 PATIENCE = 30.0
+
+#: Whether a gigabyte is moved, which takes its time.
+SOAK = "POLYTLS_SOAK" in os.environ
 
 #: The name that the server's certificate has, and that the client dials.
 HOST = "localhost"
@@ -202,6 +207,30 @@ def test_downloads_uploads_and_listings_resume_the_control_connection(
     for number in range(50):
         path = folder / "root" / "incoming" / str(number)
         assert path.read_bytes() == b"%d" % number * 5000
+
+
+def test_much_goes_up_and_down_and_memory_stays_flat(
+    lab: Any, port: int, folder: Path, rng: Any
+) -> None:
+    piece = rng.randbytes(1 << 20)
+    big, copy = folder / "root" / "big", folder / "root" / "incoming" / "copy"
+    sent, received = hashlib.sha256(), hashlib.sha256()
+    with big.open("wb") as file:
+        for _ in range(1024 if SOAK else 32):
+            file.write(piece)
+            sent.update(piece)
+    with logged_in(FTP_TLS, lab.client(), port) as ftp:
+        # The first takes what stays.
+        ftp.retrbinary("RETR file", lambda _: None)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        ftp.retrbinary("RETR big", received.update, 65536)
+        with big.open("rb") as file:
+            ftp.storbinary("STOR incoming/copy", file, 65536)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert received.digest() == sent.digest()
+    with copy.open("rb") as file:
+        assert hashlib.file_digest(file, "sha256").digest() == sent.digest()
+    assert grown < 16 << 10  # In KiB.
 
 
 def test_without_the_session_the_server_takes_no_data_connection(

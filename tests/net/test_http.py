@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import io
 import socket
 import socketserver
 import threading
@@ -174,6 +175,19 @@ def test_what_is_certainly_missing_is_never_accepted(
         connection.request("GET", "/")
         with pytest.raises(http.client.IncompleteRead):
             connection.getresponse().read()
+
+
+def test_a_response_that_is_late_is_not_gone_on_with(scripted: Any, own: Any, tls: Any) -> None:
+    """What came of it before may be lost: `socket.SocketIO` refuses it as well."""
+    server = scripted(own, "TLS", *HELLO, "> Content-Length: 20", "> ", "| one\\ntwo", "<<")
+    with connected(server.port, tls) as connection:
+        connection.request("GET", "/")
+        response = connection.getresponse()
+        connection.sock.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            response.read()
+        with pytest.raises(OSError, match="has timed out"):
+            response.read()
 
 
 def test_an_idle_connection_that_the_server_has_cut_is_disconnected(
@@ -517,16 +531,18 @@ def test_a_failed_handshake_is_a_line_in_the_log(
 
 
 def test_an_answer_that_the_handler_breaks_off_is_incomplete(
-    serving: Any, tls: Any, capsys: Any
+    serving: Any, tls: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    printed = io.StringIO()
+    monkeypatch.setattr("sys.stderr", printed)
     with pytest.raises(http.client.IncompleteRead) as caught:
         posted(serving.server_port, tls, b"", "/fail")
     assert caught.value.partial == b"half of it"
     deadline = time.monotonic() + PATIENCE
-    printed = ""
-    while not printed.endswith("-" * 40 + "\n") or "the handler fails" not in printed:
-        printed += capsys.readouterr().err
-        assert time.monotonic() < deadline, printed
+    while not printed.getvalue().endswith("-" * 40 + "\n"):
+        assert time.monotonic() < deadline, printed.getvalue()
+        time.sleep(0.01)
+    assert "ValueError: the handler fails" in printed.getvalue()
 
 
 def test_one_request_can_be_handled(own: Any, tls: Any) -> None:

@@ -141,7 +141,10 @@ class _Transport(io.RawIOBase):
     """
 
     def __init__(self, sock: Any) -> None:
-        self._raw: io.RawIOBase = sock.makefile("rb", 0)
+        #: Keeps the socket open, as long as this is.
+        self._held: io.RawIOBase = sock.makefile("rb", 0)
+        self._receive: Callable[[Buffer], int] = sock.recv_into
+        self._late: TimeoutError | None = None
         self.ended = False
         self.ragged: RaggedEOF | None = None
 
@@ -152,21 +155,28 @@ class _Transport(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Buffer) -> int | None:
+    def readinto(self, buffer: Buffer) -> int:
+        if self._late is not None:
+            # What was read of a line before is lost.
+            raise OSError("cannot read from a response that has timed out") from self._late
         try:
-            count = self._raw.readinto(buffer)
+            count = self._receive(buffer)
         except RaggedEOF as error:
             self.ragged = error
             count = 0
-        self.ended = count == 0
+        except TimeoutError as error:
+            self._late = error
+            raise
+        if not count:
+            self.ended = True
         return count
 
     def fileno(self) -> int:
-        return self._raw.fileno()
+        return self._held.fileno()
 
     def close(self) -> None:
         try:
-            self._raw.close()
+            self._held.close()
         finally:
             super().close()
 
