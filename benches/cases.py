@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import asynchronous, in_memory, loopback, resident, starting
+from . import asynchronous, http, in_memory, loopback, resident, starting
 from .peers import Library
 from .peers.pep748 import Pep748
 from .peers.pyopenssl import PyOpenSSL
@@ -14,6 +14,7 @@ __all__ = ["BASE", "CASES", "libraries", "library"]
 CASES: list[Case] = [
     *in_memory.CASES,
     *loopback.CASES,
+    *http.CASES,
     *asynchronous.CASES,
     *resident.CASES,
     *starting.CASES,

@@ -1,10 +1,10 @@
 """The other process of the loopback cases: one library's server, until its standard input ends.
 
 It prints its ports. Connections to the first are served by a thread each: the client asks for
-something, in nine bytes (`Request`), and gets it, until it hangs up. Connections to the second are
-counted: one thread accepts each and waits for its end. Then come those of event loops
-(`asynchronous`). For each further line of standard input it
-prints how many of those it has served, and how many failed.
+something, in nine bytes (`Request`) or by a GET of HTTP, and gets it, until it hangs up.
+Connections to the second are counted: one thread accepts each and waits for its end. Then come
+those of event loops (`asynchronous`). For each further line of standard input it prints how many
+connections it has counted, and how many failed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from .peers import Contexts, Library, Listener, Setting
 from .requests import MESSAGE, PIECE, REQUEST, SEND, Request, receive_exactly
 
 __all__ = ["serve"]
+
+#: What a request of HTTP begins with; no `Request` does.
+GET = b"GET /"
 
 
 @dataclass
@@ -61,7 +64,11 @@ def _answer(contexts: Contexts, connection: Any) -> None:
     gone: tuple[type[BaseException], ...] = (EOFError, *contexts.ended)
     try:
         while True:
-            request = Request.from_bytes(receive_exactly(connection, REQUEST))
+            asked = receive_exactly(connection, REQUEST)
+            if asked.startswith(GET):
+                _respond(connection, asked)
+                continue
+            request = Request.from_bytes(asked)
             if request.kind == SEND:
                 _send(connection, request.amount)
             else:
@@ -75,6 +82,21 @@ def _send(connection: Any, count: int) -> None:
         piece = min(count, len(PIECE))
         connection.sendall(PIECE[:piece])
         count -= piece
+
+
+def _respond(connection: Any, head: bytes) -> None:
+    """Answer a request of HTTP, whose path is how many bytes it wants."""
+    while not head.endswith(b"\r\n\r\n"):
+        more = connection.recv(4096)
+        if not more:
+            raise EOFError("the peer hung up")
+        head += more
+    amount = int(head[len(GET) : head.index(b" ", len(GET))])
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % amount
+    # In one piece if it is short, as any server would.
+    piece = min(amount, len(PIECE) // 4)
+    connection.sendall(answer + PIECE[:piece])
+    _send(connection, amount - piece)
 
 
 def _echo(connection: Any, count: int) -> None:

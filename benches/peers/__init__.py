@@ -8,6 +8,7 @@ the library's own interface does not ask for: what an adapter costs is charged t
 from __future__ import annotations
 
 import asyncio
+import http.client
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
@@ -127,6 +128,10 @@ class Contexts(Protocol):
 
     def listen(self) -> Listener:
         """Listen on loopback, on a port that is free."""
+        ...
+
+    def http(self, port: int) -> http.client.HTTPConnection:
+        """A connection of `http.client`, not connected yet; raises Unable."""
         ...
 
     def asynchronous(self) -> Asynchronous:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 import polytls
+from polytls.net.http import HTTPSConnection
 
 from ..credentials import HOST, Credentials
 from . import SUITE, Asynchronous, Contexts, Fused, Library, Listener, Setting, Side, Unable
+from .ssl_shaped import dial, over
 
 __all__ = ["Pep748"]
 
@@ -107,6 +110,9 @@ class Pep748Contexts:
 
     def listen(self) -> Listener:
         return Listening(self._server.connect(("127.0.0.1", 0)))
+
+    def http(self, port: int) -> http.client.HTTPConnection:
+        return over(dial, HTTPSConnection(HOST, port, tls=self._client))
 
     def asynchronous(self) -> Asynchronous:
         try:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import socket
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..credentials import Credentials
+from ..credentials import HOST, Credentials
 from . import Asynchronous, Contexts, Listener, Setting, Side, Unable
-from .ssl_shaped import Wrapping, dial
+from .ssl_shaped import Wrapping, dial, over
 
 __all__ = ["PlainTcp"]
 
@@ -41,6 +42,9 @@ class PlainContexts:
             return plain
 
         return Wrapping(greet)
+
+    def http(self, port: int) -> http.client.HTTPConnection:
+        return over(self.dial, http.client.HTTPConnection(HOST, port))
 
     def asynchronous(self) -> Asynchronous:
         async def connect(factory: Callable[[], Any], port: int) -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 from collections.abc import Callable
 from importlib import import_module
@@ -108,6 +109,9 @@ class PyOpenSSLContexts:
             return connection
 
         return Wrapping(wrap)
+
+    def http(self, port: int) -> http.client.HTTPConnection:  # noqa: ARG002
+        raise Unable("http.client takes contexts of ssl")
 
     def asynchronous(self) -> Asynchronous:
         raise Unable("it has nothing for asyncio")

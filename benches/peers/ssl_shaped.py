@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import socket
 import ssl
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 from ..credentials import HOST, Credentials
 from . import SUITE, Asynchronous, Contexts, Listener, Setting, Side, Unable
 
-__all__ = ["Rtls", "StandardLibrary", "Wrapping", "dial"]
+__all__ = ["Rtls", "StandardLibrary", "Wrapping", "dial", "over"]
 
 
 class MemoryObject:
@@ -70,6 +71,16 @@ def dial(port: int) -> socket.socket:
     return plain
 
 
+Connected = TypeVar("Connected", bound=http.client.HTTPConnection)
+
+
+def over(dialled: Callable[[int], Any], connection: Connected) -> Connected:
+    """A connection of `http.client` that is made over what `dialled` connects."""
+    made: Any = connection
+    made._create_connection = lambda address, *_: dialled(address[1])
+    return connection
+
+
 class SslContexts:
     """Two SSLContexts."""
 
@@ -112,6 +123,11 @@ class SslContexts:
 
     def listen(self) -> Listener:
         return Wrapping(lambda plain: self._server.wrap_socket(plain, server_side=True))
+
+    def http(self, port: int) -> http.client.HTTPConnection:
+        if self._module is not ssl:
+            raise Unable("http.client takes contexts of ssl")
+        return over(dial, http.client.HTTPSConnection(HOST, port, context=self._client))
 
     def asynchronous(self) -> Asynchronous:
         async def connect(factory: Callable[[], Any], port: int) -> tuple[Any, Any]:
