@@ -215,7 +215,7 @@ impl Link {
 
     /// What [`Self::sent`] will be once all that is sealed now is sent.
     pub(crate) fn sealed(&self) -> u64 {
-        self.sent + self.connection.outgoing().len() as u64
+        self.sent + self.connection.outgoing_len() as u64
     }
 
     /// Whether the peer has, or will have, what its handshake does not end without. What a TLS 1.3

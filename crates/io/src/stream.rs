@@ -393,7 +393,7 @@ impl Stream {
     ///
     /// As [`Self::pending`].
     pub fn outgoing_len(&self) -> Result<usize, Error> {
-        self.unless_closed(|link| link.connection.outgoing().len() + link.kept())
+        self.unless_closed(|link| link.connection.outgoing_len() + link.kept())
     }
 
     fn unless_closed(&self, ask: impl FnOnce(&mut Link) -> usize) -> Result<usize, Error> {
