@@ -10,9 +10,9 @@ from typing_extensions import Buffer, disjoint_base
 from .configuration import TLSClientConfiguration, TLSServerConfiguration
 from .constants import CipherSuite, ClientAuthentication, NamedGroup, NextProtocol, TLSVersion
 from .info import CertificateInfo, ConnectionInfo
-from .insecure import InsecureConfiguration
 from .interfaces import ClientContext, ServerContext
 from .interfaces import TLSBuffer as AnyBuffer
+from .interfaces.insecure import InsecureConfiguration
 from .sessions import TLSSession
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "foreign_server",
     "host_name",
     "leaf_validity",
+    "numbers",
     "over_socket",
     "over_stream",
     "public_half",
@@ -54,7 +55,6 @@ _Parameters = tuple[str | None, int | None, Offer | None]
 class _SslFacts(TypedDict):
     ciphers: list[int]
     suites: dict[str, int]
-    group_names: dict[str, int]
 
 _Contexts = tuple[Callable[[list[int]], SSLContext], Callable[[], SSLContext] | None]
 
@@ -93,6 +93,9 @@ def over_stream(
     accept_truncated_end: bool,
 ) -> SocketHandle: ...
 def host_name(text: str, parameter: str = "server_hostname") -> tuple[str, bool]: ...
+def numbers(
+    table: Literal["cipher_suites", "groups", "openssl_groups", "signature_schemes", "alerts"],
+) -> dict[str, int]: ...
 def certificates(data: bytes) -> list[bytes]: ...
 def leaf_validity(data: bytes) -> tuple[int, int]: ...
 def public_half(key: bytes) -> tuple[bytes, list[int]]: ...

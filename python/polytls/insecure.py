@@ -10,18 +10,32 @@ every step issues a `SecurityWarning`: looking an implementation up, making an
 
 from __future__ import annotations
 
-import warnings
-from abc import abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from .configuration import TLSClientConfiguration, TLSServerConfiguration
-from .frozen import frozen
-from .interfaces import ClientContext, ServerContext, TLSImplementation
-from .values import instance_of
+from . import registry
+from .interfaces import ClientContext, ServerContext
+from .interfaces.insecure import (
+    InsecureClientContext,
+    InsecureConfiguration,
+    InsecureServerContext,
+    InsecureTLSImplementation,
+    SecurityWarning,
+    warn,
+)
 
 if TYPE_CHECKING:
-    from .capabilities import Capabilities
+    from .engines.rustls import (
+        RustlsClientContext,
+        RustlsInsecureClientContext,
+        RustlsInsecureServerContext,
+        RustlsServerContext,
+    )
+    from .engines.stdlib import (
+        StdlibClientContext,
+        StdlibInsecureClientContext,
+        StdlibInsecureServerContext,
+        StdlibServerContext,
+    )
 
 __all__ = [
     "InsecureClientContext",
@@ -34,161 +48,37 @@ __all__ = [
 ]
 
 
-class SecurityWarning(Warning):
-    """Something was done that gives TLS's protection away. Python shows it by default.
+# With the types of the built-in names, as `polytls.implementation`.
+@overload
+def implementation(
+    name: Literal["rustls"] | None = None,
+) -> InsecureTLSImplementation[
+    RustlsClientContext,
+    RustlsServerContext,
+    RustlsInsecureClientContext,
+    RustlsInsecureServerContext,
+]: ...
+@overload
+def implementation(
+    name: Literal["stdlib"],
+) -> InsecureTLSImplementation[
+    StdlibClientContext,
+    StdlibServerContext,
+    StdlibInsecureClientContext,
+    StdlibInsecureServerContext,
+]: ...
+@overload
+def implementation(
+    name: str | None,
+) -> InsecureTLSImplementation[
+    ClientContext, ServerContext, InsecureClientContext, InsecureServerContext
+]: ...
+def implementation(name: str | None = None) -> InsecureTLSImplementation[Any, Any, Any, Any]:
+    """Return the implementation called `name`, or the default, with its insecure contexts.
 
-    It is no UserWarning, so that a filter which silences those does not silence it.
+    Raises ConfigurationError if there is none of that name, if it cannot be used here, or if it
+    has no insecure contexts. Issues a SecurityWarning.
     """
-
-
-def warn(step: str, stacklevel: int = 1) -> None:
-    """Issue the SecurityWarning for one step towards an insecure connection.
-
-    `step`: what was done, such as "InsecureClientContext.connect".
-    `stacklevel`: which frame to blame, counted as `warnings.warn` does: 1 is the caller of this
-    function, 2 the caller's caller.
-    """
-    warnings.warn(
-        f"{step}: verification is switched off in part or whole, so that TLS does not protect "
-        "this connection; for tests only",
-        SecurityWarning,
-        stacklevel=stacklevel + 1,
-    )
-
-
-@frozen()
-class InsecureConfiguration:
-    """Which protection to give up; compared by value.
-
-    `disable_hostname_check`: a client accepts a valid certificate of any name.
-    `disable_verification`: any certificate is accepted; a server that requires one still does. As
-    a name from an unverified certificate proves nothing, the first must be given along with it.
-
-    Raises ValueError for the second without the first, TypeError for anything but bool. Issues a
-    SecurityWarning.
-    """
-
-    disable_hostname_check: bool = False
-    disable_verification: bool = False
-
-    def __post_init__(self) -> None:
-        instance_of("disable_hostname_check", self.disable_hostname_check, bool)
-        instance_of("disable_verification", self.disable_verification, bool)
-        if self.disable_verification and not self.disable_hostname_check:
-            raise ValueError("disable_verification needs disable_hostname_check as well")
-        # Past this method and the constructor, which is generated.
-        warn("InsecureConfiguration", stacklevel=3)
-
-
-@runtime_checkable
-class InsecureClientContext(ClientContext, Protocol):
-    """A `ClientContext` that gives protection up. It warns when made, and at each connection."""
-
-    @abstractmethod
-    def __init__(
-        self,
-        tls_configuration: TLSClientConfiguration,
-        insecure_configuration: InsecureConfiguration,
-    ) -> None:
-        """Make a context. Raises what `ClientContext` raises."""
-        ...
-
-    @property
-    @abstractmethod
-    def insecure_configuration(self) -> InsecureConfiguration:
-        """The insecure configuration that it was made from."""
-        ...
-
-
-@runtime_checkable
-class InsecureServerContext(ServerContext, Protocol):
-    """A `ServerContext` that gives protection up. It warns when made, and at each connection."""
-
-    @abstractmethod
-    def __init__(
-        self,
-        tls_configuration: TLSServerConfiguration,
-        insecure_configuration: InsecureConfiguration,
-    ) -> None:
-        """Make a context. Raises what `ServerContext` raises."""
-        ...
-
-    @property
-    @abstractmethod
-    def insecure_configuration(self) -> InsecureConfiguration:
-        """The insecure configuration that it was made from."""
-        ...
-
-
-_Client = TypeVar("_Client", bound=ClientContext, covariant=True)
-_Server = TypeVar("_Server", bound=ServerContext, covariant=True)
-_InsecureClient = TypeVar("_InsecureClient", bound=InsecureClientContext, covariant=True)
-_InsecureServer = TypeVar("_InsecureServer", bound=InsecureServerContext, covariant=True)
-
-
-class InsecureTLSImplementation(
-    TLSImplementation[_Client, _Server],
-    Generic[_Client, _Server, _InsecureClient, _InsecureServer],
-):
-    """A `TLSImplementation` that has insecure contexts as well.
-
-    Making one does not warn, so that a module can define it; `implementation` does.
-    """
-
-    __slots__ = ("_insecure_client_context", "_insecure_server_context")
-
-    def __init__(
-        self,
-        client_context: type[_Client],
-        server_context: type[_Server],
-        validate_config: Callable[[TLSClientConfiguration | TLSServerConfiguration], None],
-        insecure_client_context: type[_InsecureClient],
-        insecure_server_context: type[_InsecureServer],
-        *,
-        name: str | None = None,
-        version: str | None = None,
-        capabilities: Capabilities | None = None,
-    ) -> None:
-        super().__init__(
-            client_context,
-            server_context,
-            validate_config,
-            name=name,
-            version=version,
-            capabilities=capabilities,
-        )
-        self._insecure_client_context = insecure_client_context
-        self._insecure_server_context = insecure_server_context
-
-    @property
-    def insecure_client_context(self) -> type[_InsecureClient]:
-        """The class of insecure client contexts."""
-        return self._insecure_client_context
-
-    @property
-    def insecure_server_context(self) -> type[_InsecureServer]:
-        """The class of insecure server contexts."""
-        return self._insecure_server_context
-
-
-if TYPE_CHECKING:
-    # With the types of the built-in names, which the registry knows.
-    from .registry import insecure_implementation as implementation
-else:
-
-    def implementation(
-        name: str | None = None,
-    ) -> InsecureTLSImplementation[
-        ClientContext, ServerContext, InsecureClientContext, InsecureServerContext
-    ]:
-        """Return the implementation called `name`, or the default, with its insecure contexts.
-
-        Raises ConfigurationError if there is none of that name, if it cannot be used here, or if it
-        has no insecure contexts. Issues a SecurityWarning.
-        """
-        # The registry loads implementations, and those import this module for their contexts.
-        from .registry import insecure_implementation
-
-        found = insecure_implementation(name)
-        warn("polytls.insecure.implementation", stacklevel=2)
-        return found
+    found = registry.insecure_implementation(name)
+    warn("polytls.insecure.implementation", stacklevel=2)
+    return found

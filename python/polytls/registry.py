@@ -28,7 +28,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from .errors import ConfigurationError
 from .interfaces import ClientContext, ServerContext, TLSImplementation
@@ -37,19 +37,9 @@ from .values import instance_of
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-    from .engines.rustls import (
-        RustlsClientContext,
-        RustlsInsecureClientContext,
-        RustlsInsecureServerContext,
-        RustlsServerContext,
-    )
-    from .engines.stdlib import (
-        StdlibClientContext,
-        StdlibInsecureClientContext,
-        StdlibInsecureServerContext,
-        StdlibServerContext,
-    )
-    from .insecure import InsecureClientContext, InsecureServerContext, InsecureTLSImplementation
+    from .engines.rustls import RustlsClientContext, RustlsServerContext
+    from .engines.stdlib import StdlibClientContext, StdlibServerContext
+    from .interfaces.insecure import InsecureTLSImplementation
 
 __all__ = ["implementation", "implementations", "insecure_implementation", "unusable"]
 
@@ -102,41 +92,15 @@ def implementation(
     return _secure(_default() if name is None else instance_of("name", name, str))
 
 
-@overload
-def insecure_implementation(
-    name: Literal["rustls"] | None = None,
-) -> InsecureTLSImplementation[
-    RustlsClientContext,
-    RustlsServerContext,
-    RustlsInsecureClientContext,
-    RustlsInsecureServerContext,
-]: ...
-@overload
-def insecure_implementation(
-    name: Literal["stdlib"],
-) -> InsecureTLSImplementation[
-    StdlibClientContext,
-    StdlibServerContext,
-    StdlibInsecureClientContext,
-    StdlibInsecureServerContext,
-]: ...
-@overload
-def insecure_implementation(
-    name: str | None,
-) -> InsecureTLSImplementation[
-    ClientContext, ServerContext, InsecureClientContext, InsecureServerContext
-]: ...
 def insecure_implementation(
     name: str | None = None,
-) -> InsecureTLSImplementation[
-    ClientContext, ServerContext, InsecureClientContext, InsecureServerContext
-]:
+) -> InsecureTLSImplementation[Any, Any, Any, Any]:
     """Return the same with its insecure contexts, for `polytls.insecure`, which warns.
 
     The default is that of `implementation`. Raises as that does, and ConfigurationError if the
     implementation has no insecure contexts.
     """
-    from .insecure import InsecureTLSImplementation
+    from .interfaces.insecure import InsecureTLSImplementation
 
     chosen = _default() if name is None else instance_of("name", name, str)
     found = getattr(_load(chosen), "INSECURE_IMPLEMENTATION", None)
@@ -174,7 +138,7 @@ def _passed_over(name: str) -> ConfigurationError | None:
 
 
 def _secure(name: str) -> TLSImplementation[ClientContext, ServerContext]:
-    from .insecure import InsecureTLSImplementation
+    from .interfaces.insecure import InsecureTLSImplementation
 
     thing = _load(name)
     found = getattr(thing, "IMPLEMENTATION", None) if isinstance(thing, ModuleType) else thing

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 import polytls
-from polytls import insecure, interfaces
+from polytls import _native, insecure, interfaces
 
 EMPTY = inspect.Parameter.empty
 
@@ -224,6 +224,28 @@ def test_the_default_cipher_list_is_tls_13_then_aead_suites_of_tls_12() -> None:
     assert [suite >> 8 for suite in suites[:5]] == [0x13] * 5
     assert all("_CCM" not in suite.name and "ECDHE" in suite.name for suite in suites[5:])
     assert len(set(suites)) == len(suites) == 11
+
+
+@pytest.mark.parametrize(
+    ("table", "members"),
+    [
+        ("cipher_suites", polytls.CipherSuite),
+        ("groups", polytls.NamedGroup),
+        ("signature_schemes", polytls.SignatureScheme),
+        ("alerts", polytls.AlertDescription),
+    ],
+)
+def test_the_core_has_the_same_names_for_the_same_numbers(table: Any, members: Any) -> None:
+    assert _native.numbers(table) == {member.name: int(member) for member in members}
+
+
+def test_the_core_knows_what_openssl_calls_every_group() -> None:
+    assert set(_native.numbers("openssl_groups").values()) == set(polytls.NamedGroup)
+
+
+def test_a_table_that_the_core_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is no"):
+        _native.numbers("versions")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

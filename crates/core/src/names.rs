@@ -40,6 +40,22 @@ pub const GROUPS: &[(u16, &str)] = &[
     (0x11ed, "SecP384r1MLKEM1024"),
 ];
 
+/// The same groups by the names that every version of OpenSSL knows (`OBJ_sn2nid`, lists of groups), in the
+/// order of its own preference (SSL_CTX_set1_groups_list(3)).
+pub const OPENSSL_GROUPS: &[(u16, &str)] = &[
+    (0x11ec, "X25519MLKEM768"),
+    (0x001d, "X25519"),
+    (0x0017, "prime256v1"),
+    (0x001e, "X448"),
+    (0x0018, "secp384r1"),
+    (0x0019, "secp521r1"),
+    (0x11eb, "SecP256r1MLKEM768"),
+    (0x11ed, "SecP384r1MLKEM1024"),
+    (0x0200, "MLKEM512"),
+    (0x0201, "MLKEM768"),
+    (0x0202, "MLKEM1024"),
+];
+
 /// Signature schemes (RFC 8446 section 4.2.3).
 pub const SIGNATURE_SCHEMES: &[(u16, &str)] = &[
     (0x0401, "rsa_pkcs1_sha256"),
@@ -54,6 +70,14 @@ pub const SIGNATURE_SCHEMES: &[(u16, &str)] = &[
     (0x0807, "ed25519"),
     (0x0808, "ed448"),
 ];
+
+/// The group that OpenSSL tells by `name`, in whatever case: its own names, and IANA's.
+#[must_use]
+pub fn group_of_openssl(name: &str) -> Option<u16> {
+    let mut rows = OPENSSL_GROUPS.iter().chain(GROUPS);
+    let (number, _) = rows.find(|(_, known)| known.eq_ignore_ascii_case(name))?;
+    Some(*number)
+}
 
 /// What `table` calls `number`.
 #[must_use]

@@ -12,7 +12,7 @@
 //!   Python package ([`imported`]);
 //! - what the end of the interpreter cuts off ([`calls`]), and which interpreter it is ([`interpreters`]);
 //! - connections on Python's `ssl` ([`ssl`]), and on anybody's buffers and contexts ([`foreign`]);
-//! - host names ([`names`]), certificates read ([`certificates`]), throw-away ones ([`testing`],
+//! - host names, and the names of TLS's numbers ([`names`]), certificates read ([`certificates`]), throw-away ones ([`testing`],
 //!   [`testing_signer`]).
 //!
 //! Rules of every class here: frozen, with state behind a lock; an attached thread takes a lock only
@@ -95,6 +95,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(handle::over_socket, module)?)?;
     module.add_function(wrap_pyfunction!(handle::over_stream, module)?)?;
     module.add_function(wrap_pyfunction!(names::host_name, module)?)?;
+    module.add_function(wrap_pyfunction!(names::numbers, module)?)?;
     module.add_function(wrap_pyfunction!(ssl::ssl_client, module)?)?;
     module.add_function(wrap_pyfunction!(ssl::ssl_server, module)?)?;
     module.add_function(wrap_pyfunction!(testing::self_signed, module)?)?;

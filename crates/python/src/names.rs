@@ -1,9 +1,9 @@
-//! Host names.
+//! Host names, and the names of TLS's numbers.
 
-use polytls_core::HostName;
+use polytls_core::{Alert, HostName, names as tables};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
 
 /// Reads a host name argument.
 pub(crate) fn parse(text: &str, parameter: &str) -> PyResult<HostName> {
@@ -22,4 +22,31 @@ pub(crate) fn host_name(text: &Bound<'_, PyString>, parameter: &str) -> PyResult
         .map_err(|_| PyValueError::new_err(format!("{parameter}: lone surrogates are no text")))?;
     let name = parse(text, parameter)?;
     Ok((name.to_string(), name.is_ip()))
+}
+
+/// The numbers that a table of the core's has for names; `table`: "cipher_suites", "groups",
+/// "openssl_groups", "signature_schemes" or "alerts".
+///
+/// Raises ValueError for another table.
+#[pyfunction]
+pub(crate) fn numbers<'py>(py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyDict>> {
+    let rows: Vec<(u16, &str)> = match table {
+        "cipher_suites" => tables::CIPHER_SUITES.to_vec(),
+        "groups" => tables::GROUPS.to_vec(),
+        "openssl_groups" => tables::OPENSSL_GROUPS.to_vec(),
+        "signature_schemes" => tables::SIGNATURE_SCHEMES.to_vec(),
+        "alerts" => (0..=u8::MAX)
+            .filter_map(|number| Some((number.into(), Alert(number).name()?)))
+            .collect(),
+        _ => {
+            return Err(PyValueError::new_err(format!(
+                "table: there is no {table:?}"
+            )));
+        }
+    };
+    let numbers = PyDict::new(py);
+    for (number, name) in rows {
+        numbers.set_item(name, number)?;
+    }
+    Ok(numbers)
 }

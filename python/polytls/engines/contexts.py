@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypedDict,
 from ..arguments import DEFAULT, Default, seconds_of
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..identity import SigningChain
-from ..insecure import InsecureConfiguration, warn
 from ..interfaces import ByteStream
+from ..interfaces.insecure import InsecureConfiguration, warn
 from ..names import Address, host_of, port_of, resolve, verified_name
 from ..sessions import TLSSession, lineage_of
 from ..values import explained_call, instance_of, not_copied

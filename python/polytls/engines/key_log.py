@@ -16,7 +16,7 @@ from typing import Final
 
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..errors import refusal
-from ..insecure import SecurityWarning
+from ..interfaces.insecure import SecurityWarning
 
 __all__ = ["prepare", "warn_of_key_log", "writer"]
 

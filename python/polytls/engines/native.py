@@ -14,8 +14,8 @@ from ..certificates import loaded
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import CipherSuite, NamedGroup
 from ..info import SessionStatistics
-from ..insecure import InsecureConfiguration
 from ..interfaces import ByteStream
+from ..interfaces.insecure import InsecureConfiguration
 from ..names import Address
 from .contexts import Client, Listening, Parameters, Server, Wrapping
 from .key_log import writer

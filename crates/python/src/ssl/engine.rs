@@ -44,9 +44,8 @@ const SPARES: usize = 8;
 pub(crate) struct SslFacts {
     /// The suites that can be negotiated.
     ciphers: Vec<u16>,
-    /// OpenSSL's names of suites, and of groups in lower case.
+    /// All suites by OpenSSL's names.
     suites: HashMap<String, u16>,
-    group_names: HashMap<String, u16>,
 }
 
 /// What all connections of a context share.
@@ -55,7 +54,6 @@ pub(crate) struct Shared {
     pub(crate) is_server: bool,
     pub(crate) counters: Counters,
     pub(crate) suites: HashMap<String, u16>,
-    pub(crate) group_names: HashMap<String, u16>,
     /// The one group there is to use; `None`: there are several.
     pub(crate) only_group: Option<u16>,
     /// Who judges the peer beyond what OpenSSL does; `None`: nobody.
@@ -140,7 +138,6 @@ impl Parts {
                 is_server,
                 counters: Counters::default(),
                 suites: facts.suites,
-                group_names: facts.group_names,
                 only_group,
                 peers,
             }),

@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use polytls_core::config::Version;
+use polytls_core::names::group_of_openssl;
 use polytls_core::{
     Alert, Error, Facts, HostName, Inbound, Outbound, Progress, Session, Sink, VerificationFailure,
 };
@@ -293,8 +294,7 @@ impl SslSession {
         let exchanged = version == 0x0304 || (suite.contains("ECDHE") && !resumed);
         let group = if object.tells(py, "group")? {
             let name: Option<String> = object.told(py, "group")?.extract()?; // Python 3.15 (gh-136306).
-            let name = name.unwrap_or_default().to_lowercase();
-            self.shared.group_names.get(&name).copied()
+            name.as_deref().and_then(group_of_openssl)
         } else {
             self.shared.only_group.filter(|_| exchanged)
         };

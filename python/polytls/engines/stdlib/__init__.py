@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ... import _native
 from ...configuration import TLSClientConfiguration, TLSServerConfiguration
 from ...info import SessionStatistics
-from ...insecure import InsecureTLSImplementation
 from ...interfaces import TLSImplementation
+from ...interfaces.insecure import InsecureTLSImplementation
 from ..contexts import InsecureClient, InsecureServer
 from ..native import NativeClient, NativeServer
 from .credentials import NAME

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...constants import NamedGroup
+from ... import _native
 
 __all__ = ["GROUPS", "Suite", "suites"]
 
@@ -72,18 +72,5 @@ def _has_certificate(suite: Mapping[str, Any]) -> bool:
     )
 
 
-#: Names of groups as every version of OpenSSL knows them, in the order of its own preference
-#: (SSL_CTX_set1_groups(3)).
-GROUPS: Final = {
-    NamedGroup.X25519MLKEM768: "X25519MLKEM768",
-    NamedGroup.x25519: "X25519",
-    NamedGroup.secp256r1: "prime256v1",
-    NamedGroup.x448: "X448",
-    NamedGroup.secp384r1: "secp384r1",
-    NamedGroup.secp521r1: "secp521r1",
-    NamedGroup.SecP256r1MLKEM768: "SecP256r1MLKEM768",
-    NamedGroup.SecP384r1MLKEM1024: "SecP384r1MLKEM1024",
-    NamedGroup.MLKEM512: "MLKEM512",
-    NamedGroup.MLKEM768: "MLKEM768",
-    NamedGroup.MLKEM1024: "MLKEM1024",
-}
+#: Names of groups by their numbers, in the order of OpenSSL's own preference.
+GROUPS: Final = {number: name for name, number in _native.numbers("openssl_groups").items()}

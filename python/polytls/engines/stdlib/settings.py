@@ -20,7 +20,7 @@ from ...certificates import loaded
 from ...configuration import TLSClientConfiguration, TLSServerConfiguration
 from ...constants import ClientAuthentication, NextProtocol, TLSVersion
 from ...identity import TrustStore
-from ...insecure import InsecureConfiguration
+from ...interfaces.insecure import InsecureConfiguration
 from ..key_log import prepare
 from .credentials import (
     NAME,
@@ -51,11 +51,8 @@ _OWN_CHOICE: Final = [suite.number for suite in suites(ssl.SSLContext(ssl.PROTOC
 #: The numbers of those that a server can agree on.
 _SERVED: Final = frozenset(suite.number for suite in _SUITES if suite.can_be_served)
 
-#: By OpenSSL's names, those of groups in lower case.
+#: By OpenSSL's names.
 _NUMBERS: Final = {suite.name: suite.number for suite in _SUITES}
-_GROUP_NAMES: Final = {name.lower(): int(group) for group, name in GROUPS.items()} | {
-    group.name.lower(): int(group) for group in GROUPS
-}
 
 _VERSIONS: Final = {
     TLSVersion.TLSv1_2: (ssl.HAS_TLSv1_2, ssl.TLSVersion.TLSv1_2),
@@ -139,7 +136,7 @@ class Settings:
             ciphersuites=new,
             groups=None
             if configuration.groups is None
-            else tuple(GROUPS[group] for group in effective.groups),  # type: ignore[index]
+            else tuple(GROUPS[group] for group in effective.groups),
             protocols=tuple(_protocol_names(configuration)),
             resumption=configuration.sessions is not None,
             verify_mode=mode,
@@ -164,7 +161,6 @@ def opened(
     facts: _native._SslFacts = {
         "ciphers": _enabled(settings, effective, configuration),
         "suites": _NUMBERS,
-        "group_names": _GROUP_NAMES,
     }
     return loaded(configuration, NAME), effective, insecure, facts, partial(_contexts, settings)
 
