@@ -50,6 +50,7 @@ from anyio.abc import (
 )
 from anyio.lowlevel import checkpoint
 
+from .arguments import instance_of
 from .configuration import TLSServerConfiguration
 from .constants import TLSVersion
 from .delivery import CLOSE_TIMEOUT, naps, unacknowledged
@@ -59,7 +60,6 @@ from .info import ConnectionInfo
 from .interfaces import ClientContext, ServerContext, TLSBuffer
 from .sessions import TLSSession
 from .unread import all_of, another, something_has_come
-from .values import instance_of
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -14,8 +14,9 @@ import os
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
 
+from .arguments import explained_call, instance_of, items_of, kind_of, path_of
 from .constants import (
     CipherSuite,
     ClientAuthentication,
@@ -25,11 +26,10 @@ from .constants import (
     known,
 )
 from .errors import ConfigurationError
-from .frozen import frozen
+from .frozen import Record, fill, frozen
 from .identity import SigningChain, Source, TrustStore, map_sources
 from .info import PresentedPeer
 from .tickets import TicketKeys
-from .values import Value, explained_call, instance_of, items_of, kind_of, path_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -48,6 +48,8 @@ __all__ = [
 KeyLog: TypeAlias = str | os.PathLike[str] | Callable[[str], object]
 #: What `peer_verifier` takes: called with the peer, it raises to refuse it.
 PeerVerifier: TypeAlias = Callable[[PresentedPeer], None]
+#: Brings the value of a parameter, which is named, into the form of its field.
+_Form: TypeAlias = Callable[[str, Any], object]
 
 #: Other names in use for the groups (NIST SP 800-186, ANSI X9.62), in lower case.
 _GROUP_ALIASES: Final = {
@@ -96,163 +98,66 @@ def key_log_from_environment() -> str | None:
     return os.environ.get("SSLKEYLOGFILE") or None
 
 
-class _Configuration(Value):
+@frozen()
+class _Configuration(Record):
     """What both sides have in common."""
 
-    __slots__ = (
-        "_certificate_chain",
-        "_ciphers",
-        "_early_data",
-        "_groups",
-        "_highest_supported_version",
-        "_inner_protocols",
-        "_key_log",
-        "_lowest_supported_version",
-        "_peer_verifier",
-        "_sessions",
-        "_trust_store",
-    )
+    certificate_chain: SigningChain | tuple[SigningChain, ...] | None
+    #: The suites that may be used, the preferred first; None: the library's own choice. An upper
+    #: bound: suites that the library does not have narrow it.
+    ciphers: tuple[CipherSuite | int, ...] | None
+    #: The protocols for ALPN, the preferred first (RFC 7301); empty for no ALPN.
+    inner_protocols: tuple[NextProtocol | bytes, ...]
+    #: The lowest version that may be used; None: TLS 1.2, or the library's lowest above.
+    lowest_supported_version: TLSVersion | None
+    #: The highest version that may be used; None: the library's highest.
+    highest_supported_version: TLSVersion | None
+    #: What peers are verified by; None: the system's on a client, nothing on a server.
+    trust_store: TrustStore | None
+    #: How sessions are remembered for resumption; None: no resumption.
+    sessions: SessionCache | None
+    #: The key exchange groups that may be used, the preferred first; None: the library's. An upper
+    #: bound, as the ciphers are. Groups that are all of TLS 1.3 leave only that version.
+    groups: tuple[NamedGroup | int, ...] | None
+    #: Where the secrets of every connection are written, for debugging; None: nowhere.
+    #:
+    #: A path, or a function that is called with each line of the NSS key log format, without its
+    #: end. Whoever reads them reads, and can change, all that the connections carry: a context with
+    #: a key log issues a SecurityWarning.
+    key_log: str | Callable[[str], object] | None
+    #: Custom verification of the peer; None for none.
+    #:
+    #: Called inside the handshake, in the thread that drives it, with a `PresentedPeer`: after
+    #: everything else was found in order, and before any data, on resumed sessions too. A peer that
+    #: presents no certificate is not shown. It returns None, or raises to refuse the peer: the
+    #: handshake then fails with a CertificateVerificationError whose `__cause__` is what was
+    #: raised. Anything returned but None refuses as well. It can never accept what was refused. It
+    #: may take its time, which is the handshake's; the connection it is called for is out of its
+    #: reach (TLSError).
+    peer_verifier: PeerVerifier | None
+    #: Whether data may go out, or be taken, before the handshake is done (RFC 8446 2.3).
+    #:
+    #: Whoever has recorded it can send it again, so it is never on unless it is asked for, and
+    #: refused where `Capabilities.early_data` says that the implementation cannot. It is written
+    #: and read apart from other data (`SupportsEarlyData`, docs/resumption.md). A server then keeps
+    #: its sessions itself, each good for once, so it goes with no `ticket_keys`; and it goes with
+    #: no client authentication, and on a client with no `peer_verifier`.
+    early_data: bool
 
-    _fields: ClassVar[tuple[str, ...]] = (
-        "certificate_chain",
-        "ciphers",
-        "inner_protocols",
-        "lowest_supported_version",
-        "highest_supported_version",
-        "trust_store",
-        "sessions",
-        "groups",
-        "key_log",
-        "peer_verifier",
-        "early_data",
-    )
+    def _fill(self, given: dict[str, Any], certificate_chain: _Form) -> None:
+        """Keep what a constructor was given, each in the form of its field.
 
-    _ciphers: tuple[CipherSuite | int, ...] | None
-    _inner_protocols: tuple[NextProtocol | bytes, ...]
-    _lowest_supported_version: TLSVersion | None
-    _highest_supported_version: TLSVersion | None
-    _trust_store: TrustStore | None
-    _sessions: SessionCache | None
-    _groups: tuple[NamedGroup | int, ...] | None
-    _key_log: str | Callable[[str], object] | None
-    _peer_verifier: PeerVerifier | None
-    _early_data: bool
-
-    def _fill_shared(
-        self,
-        ciphers: object,
-        inner_protocols: object,
-        lowest_supported_version: object,
-        highest_supported_version: object,
-        trust_store: object,
-        sessions: object,
-        groups: object,
-        key_log: object,
-        peer_verifier: object,
-        early_data: object,
-    ) -> None:
-        if peer_verifier is not None and not callable(peer_verifier):
-            raise TypeError(f"peer_verifier must be callable, not {kind_of(peer_verifier)}")
-        self._fill(
-            ciphers=_ciphers_of(ciphers),
-            inner_protocols=_protocols_of(inner_protocols),
-            lowest_supported_version=_optional(
-                "lowest_supported_version", lowest_supported_version, TLSVersion
-            ),
-            highest_supported_version=_optional(
-                "highest_supported_version", highest_supported_version, TLSVersion
-            ),
-            trust_store=_optional("trust_store", trust_store, TrustStore),
-            sessions=_optional("sessions", sessions, SessionCache),
-            groups=_groups_of(groups),
-            key_log=_key_log_of(key_log),
-            peer_verifier=peer_verifier,
-            early_data=instance_of("early_data", early_data, bool),
-        )
-
-    @property
-    def ciphers(self) -> tuple[CipherSuite | int, ...] | None:
-        """The suites that may be used, the preferred first; None: the library's own choice.
-
-        An upper bound: suites that the library does not have narrow it.
+        Raises TypeError for a wrong type, naming the parameter.
         """
-        return self._ciphers
-
-    @property
-    def inner_protocols(self) -> tuple[NextProtocol | bytes, ...]:
-        """The protocols for ALPN, the preferred first (RFC 7301); empty for no ALPN."""
-        return self._inner_protocols
-
-    @property
-    def lowest_supported_version(self) -> TLSVersion | None:
-        """The lowest version that may be used; None: TLS 1.2, or the library's lowest above."""
-        return self._lowest_supported_version
-
-    @property
-    def highest_supported_version(self) -> TLSVersion | None:
-        """The highest version that may be used; None: the library's highest."""
-        return self._highest_supported_version
-
-    @property
-    def trust_store(self) -> TrustStore | None:
-        """What peers are verified by; None: the system's on a client, nothing on a server."""
-        return self._trust_store
-
-    @property
-    def sessions(self) -> SessionCache | None:
-        """How sessions are remembered for resumption; None: no resumption."""
-        return self._sessions
-
-    @property
-    def groups(self) -> tuple[NamedGroup | int, ...] | None:
-        """The key exchange groups that may be used, the preferred first; None: the library's.
-
-        An upper bound, as the ciphers are. Groups that are all of TLS 1.3 leave only that version.
-        """
-        return self._groups
-
-    @property
-    def key_log(self) -> str | Callable[[str], object] | None:
-        """Where the secrets of every connection are written, for debugging; None: nowhere.
-
-        A path, or a function that is called with each line of the NSS key log format, without
-        its end. Whoever reads them reads, and can change, all that the connections carry: a
-        context with a key log issues a SecurityWarning.
-        """
-        return self._key_log
-
-    @property
-    def peer_verifier(self) -> PeerVerifier | None:
-        """Custom verification of the peer; None for none.
-
-        Called inside the handshake, in the thread that drives it, with a `PresentedPeer`: after
-        everything else was found in order, and before any data, on resumed sessions too. A peer
-        that presents no certificate is not shown. It returns None, or raises to refuse the peer:
-        the handshake then fails with a CertificateVerificationError whose `__cause__` is what was
-        raised. Anything returned but None refuses as well. It can never accept what was refused.
-        It may take its time, which is the handshake's; the connection it is called for is out of
-        its reach (TLSError).
-        """
-        return self._peer_verifier
-
-    @property
-    def early_data(self) -> bool:
-        """Whether data may go out, or be taken, before the handshake is done (RFC 8446 2.3).
-
-        Whoever has recorded it can send it again, so it is never on unless it is asked for, and
-        refused where `Capabilities.early_data` says that the implementation cannot. It is written
-        and read apart from other data (`SupportsEarlyData`, docs/resumption.md). A server then
-        keeps its sessions itself, each good for once, so it goes with no `ticket_keys`; and it
-        goes with no client authentication, and on a client with no `peer_verifier`.
-        """
-        return self._early_data
+        forms = _FORMS | {"certificate_chain": certificate_chain}
+        fill(self, **{name: forms[name](name, given[name]) for name in self._fields})
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some parameters changed; the constructor's errors apply.
 
         Raises TypeError for a name that is no parameter.
         """
-        return type(self)(**{**self._values(), **changes})
+        return type(self)(**{**self._asdict(), **changes})
 
     #: `copy.replace` of Python 3.13 looks for this.
     __replace__ = replace
@@ -266,19 +171,20 @@ class _Configuration(Value):
         }
         shown = [
             f"{name}={_shown(value)}"
-            for name, value in self._values().items()
+            for name, value in self._asdict().items()
             if value != defaults.get(name)
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+@frozen()
 class TLSClientConfiguration(_Configuration):
     """What a client wants of its connections (PEP 748, "Configuration").
 
     `certificate_chain`: what the client proves its identity with, if a server asks; None: nothing.
-    `alternative_chains`: as the property says.
+    `alternative_chains`: as the field says.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`: as the properties
+    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`: as the fields
     of the same names say.
     Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
     case.
@@ -287,12 +193,12 @@ class TLSClientConfiguration(_Configuration):
     of a group that nobody knows. All else is judged by `validate_config` and by the context.
     """
 
-    __slots__ = ("_alternative_chains",)
-
-    _fields = (*_Configuration._fields, "alternative_chains")
-
-    _certificate_chain: SigningChain | None
-    _alternative_chains: tuple[SigningChain, ...]
+    #: What the client proves its identity with, if a server asks; None: nothing.
+    certificate_chain: SigningChain | None
+    #: Further chains, the preferred first, of which the server is shown one that suits it. Of
+    #: `certificate_chain` and these the first serves whose issuers the server names and whose
+    #: algorithms it can verify; if none does, the first that it can verify.
+    alternative_chains: tuple[SigningChain, ...]
 
     @explained_call
     def __init__(
@@ -311,63 +217,34 @@ class TLSClientConfiguration(_Configuration):
         peer_verifier: PeerVerifier | None = None,
         early_data: bool = False,
     ) -> None:
-        self._fill(
-            certificate_chain=_optional("certificate_chain", certificate_chain, SigningChain),
-            alternative_chains=_chains_of("alternative_chains", alternative_chains) or (),
-        )
-        self._fill_shared(
-            ciphers,
-            inner_protocols,
-            lowest_supported_version,
-            highest_supported_version,
-            trust_store,
-            sessions,
-            groups,
-            key_log,
-            peer_verifier,
-            early_data,
-        )
-
-    @property
-    def certificate_chain(self) -> SigningChain | None:
-        """What the client proves its identity with, if a server asks; None: nothing."""
-        return self._certificate_chain
-
-    @property
-    def alternative_chains(self) -> tuple[SigningChain, ...]:
-        """Further chains, the preferred first, of which the server is shown one that suits it.
-
-        Of `certificate_chain` and these the first serves whose issuers the server names and whose
-        algorithms it can verify; if none does, the first that it can verify.
-        """
-        return self._alternative_chains
+        self._fill(locals(), _optional(SigningChain))
 
 
+@frozen()
 class TLSServerConfiguration(_Configuration):
     """What a server wants of its connections (PEP 748, "Configuration").
 
     `certificate_chain`: one signing chain for each identity; the name that a client asks for
     chooses between them, and the first serves when none fits.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`: as the properties
+    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`: as the fields
     of the same names say.
     Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
     case.
     `client_authentication`: whether clients are asked for a certificate; None: REQUIRED where
     there is a trust store, NONE otherwise.
-    `ticket_keys`: as the property says.
+    `ticket_keys`: as the field says.
 
     Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for the name
     of a group that nobody knows. All else is judged by `validate_config` and by the context.
     """
 
-    __slots__ = ("_client_authentication", "_ticket_keys")
-
-    _fields = (*_Configuration._fields, "client_authentication", "ticket_keys")
-
-    _certificate_chain: tuple[SigningChain, ...] | None
-    _client_authentication: ClientAuthentication | None
-    _ticket_keys: TicketKeys | None
+    #: One signing chain for each identity of the server, the default first.
+    certificate_chain: tuple[SigningChain, ...] | None
+    #: As it was given; `capabilities.check` tells what None comes to.
+    client_authentication: ClientAuthentication | None
+    #: Ticket encryption keys; None for random keys per context.
+    ticket_keys: TicketKeys | None
 
     @explained_call
     def __init__(
@@ -387,40 +264,7 @@ class TLSServerConfiguration(_Configuration):
         peer_verifier: PeerVerifier | None = None,
         early_data: bool = False,
     ) -> None:
-        self._fill(
-            certificate_chain=_chains_of("certificate_chain", certificate_chain),
-            client_authentication=_optional(
-                "client_authentication", client_authentication, ClientAuthentication
-            ),
-            ticket_keys=_optional("ticket_keys", ticket_keys, TicketKeys),
-        )
-        self._fill_shared(
-            ciphers,
-            inner_protocols,
-            lowest_supported_version,
-            highest_supported_version,
-            trust_store,
-            sessions,
-            groups,
-            key_log,
-            peer_verifier,
-            early_data,
-        )
-
-    @property
-    def certificate_chain(self) -> tuple[SigningChain, ...] | None:
-        """One signing chain for each identity of the server, the default first."""
-        return self._certificate_chain
-
-    @property
-    def client_authentication(self) -> ClientAuthentication | None:
-        """As it was given; `capabilities.check` tells what None comes to."""
-        return self._client_authentication
-
-    @property
-    def ticket_keys(self) -> TicketKeys | None:
-        """Ticket encryption keys; None for random keys per context."""
-        return self._ticket_keys
+        self._fill(locals(), _chains_of)
 
 
 _C = TypeVar("_C", bound=_Configuration)
@@ -434,13 +278,13 @@ def with_sources(configuration: _C, change: Callable[[str, Source], Source]) -> 
     return configuration.replace(
         **{
             name: map_sources(value, partial(change, name))
-            for name, value in configuration._values().items()
+            for name, value in configuration._asdict().items()
         }
     )
 
 
-def _optional(name: str, value: object, kind: type[Any]) -> object:
-    return None if value is None else instance_of(name, value, kind)
+def _optional(kind: type[Any]) -> _Form:
+    return lambda name, value: None if value is None else instance_of(name, value, kind)
 
 
 def _chains_of(name: str, value: object) -> tuple[SigningChain, ...] | None:
@@ -453,53 +297,58 @@ def _chains_of(name: str, value: object) -> tuple[SigningChain, ...] | None:
     )
 
 
-def _ciphers_of(value: object) -> tuple[CipherSuite | int, ...] | None:
+def _ciphers_of(name: str, value: object) -> tuple[CipherSuite | int, ...] | None:
     if value is None:
         return None
     suites: list[CipherSuite | int] = []
-    for index, item in enumerate(items_of("ciphers", value, "CipherSuite or int")):
+    for index, item in enumerate(items_of(name, value, "CipherSuite or int")):
         if not isinstance(item, int) or isinstance(item, bool):
-            _wrong_item("ciphers", index, item, "CipherSuite or int", CipherSuite)
+            _wrong_item(name, index, item, "CipherSuite or int", CipherSuite)
         suites.append(known(CipherSuite, item))
     return tuple(suites)
 
 
-def _protocols_of(value: object) -> tuple[NextProtocol | bytes, ...]:
+def _protocols_of(name: str, value: object) -> tuple[NextProtocol | bytes, ...]:
     if value is None:
         return ()
     protocols: list[NextProtocol | bytes] = []
-    for index, item in enumerate(items_of("inner_protocols", value, "NextProtocol or bytes")):
+    for index, item in enumerate(items_of(name, value, "NextProtocol or bytes")):
         if isinstance(item, NextProtocol):
             protocols.append(item)
             continue
         if not isinstance(item, bytes | bytearray | memoryview):
-            _wrong_item("inner_protocols", index, item, "NextProtocol or bytes", NextProtocol)
-        name = bytes(item)
+            _wrong_item(name, index, item, "NextProtocol or bytes", NextProtocol)
         try:
-            protocols.append(NextProtocol(name))
+            protocols.append(NextProtocol(bytes(item)))
         except ValueError:
-            protocols.append(name)
+            protocols.append(bytes(item))
     return tuple(protocols)
 
 
-def _key_log_of(value: object) -> object:
+def _key_log_of(name: str, value: object) -> object:
     if value is None or callable(value):
         return value
-    return path_of("key_log", value)
+    return path_of(name, value)
 
 
-def _groups_of(value: object) -> tuple[NamedGroup | int, ...] | None:
+def _groups_of(name: str, value: object) -> tuple[NamedGroup | int, ...] | None:
     if value is None:
         return None
     groups: list[NamedGroup | int] = []
-    for index, item in enumerate(items_of("groups", value, "NamedGroup, str or int")):
+    for index, item in enumerate(items_of(name, value, "NamedGroup, str or int")):
         if isinstance(item, str):
             groups.append(_group_named(item))
         elif isinstance(item, int) and not isinstance(item, bool):
             groups.append(known(NamedGroup, item))
         else:
-            _wrong_item("groups", index, item, "NamedGroup, str or int")
+            _wrong_item(name, index, item, "NamedGroup, str or int")
     return tuple(groups)
+
+
+def _verifier_of(name: str, value: object) -> object:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be callable, not {kind_of(value)}")
+    return value
 
 
 def _group_named(name: str) -> NamedGroup:
@@ -515,6 +364,24 @@ def _group_named(name: str) -> NamedGroup:
 
 def _wrong_item(name: str, index: int, item: object, kind: str, *meant: type) -> NoReturn:
     raise TypeError(f"{name}[{index}] must be {kind}, not {kind_of(item, *meant)}")
+
+
+#: What brings each parameter into the form of its field; raises TypeError, naming the parameter.
+_FORMS: Final[dict[str, _Form]] = {
+    "ciphers": _ciphers_of,
+    "inner_protocols": _protocols_of,
+    "lowest_supported_version": _optional(TLSVersion),
+    "highest_supported_version": _optional(TLSVersion),
+    "trust_store": _optional(TrustStore),
+    "sessions": _optional(SessionCache),
+    "groups": _groups_of,
+    "key_log": _key_log_of,
+    "peer_verifier": _verifier_of,
+    "early_data": partial(instance_of, kind=bool),
+    "alternative_chains": lambda name, value: _chains_of(name, value) or (),
+    "client_authentication": _optional(ClientAuthentication),
+    "ticket_keys": _optional(TicketKeys),
+}
 
 
 def _shown(value: object) -> str:

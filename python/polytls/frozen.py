@@ -8,8 +8,10 @@ made when they look.
 Rules of this file:
 
 - It imports nothing of polytls, and `dataclasses` only when it is asked for.
-- A record has the fields of its own class alone, all of them parameters of the constructor; the
-  class bodies know `field`'s two options, a default that is immutable, and `__post_init__`.
+- A record may inherit from another one, whose fields come first. The class bodies know `field`'s
+  two options, a default that is immutable, and `__post_init__`.
+- A class may have a constructor of its own, which takes the fields as parameters and keeps each in
+  its form with `fill`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, NoReturn, TypeVar, dataclass_transform
 
-__all__ = ["field", "frozen"]
+__all__ = ["Record", "field", "fill", "frozen"]
 
 _T = TypeVar("_T")
 
@@ -39,7 +41,7 @@ def field(*, default: Any = _MISSING, repr: bool = True) -> Any:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(*, kw_only: bool = False) -> Callable[[type[_T]], type[_T]]:
-    """Make a class a record: slots for its annotated names, a constructor, and `_Record`'s methods.
+    """Make a class a record: slots for its annotated names, a constructor, and `Record`'s methods.
 
     `kw_only`: the constructor takes no positional arguments, and patterns match by name alone.
 
@@ -48,26 +50,32 @@ def frozen(*, kw_only: bool = False) -> Callable[[type[_T]], type[_T]]:
     """
 
     def decorate(plain: type[_T]) -> type[_T]:
-        if plain.__bases__ != (object,):
-            raise TypeError(f"{plain.__name__}: a record inherits from nothing")
+        bases = tuple(base for base in plain.__bases__ if issubclass(base, Record))
+        if bases != plain.__bases__ != (object,):
+            raise TypeError(f"{plain.__name__}: a record inherits from records alone")
         body = {
             name: value
             for name, value in vars(plain).items()
             if name not in ("__dict__", "__weakref__")
         }
-        fields = {}
+        own = {}
         for name, kind in plain.__annotations__.items():
             given = body.pop(name, _MISSING)
             described = given if isinstance(given, _Field) else _Field(given)
-            fields[name] = described._replace(type=kind)
+            own[name] = described._replace(type=kind)
+        inherited: dict[str, _Field] = {}
+        for base in bases:
+            inherited |= base._fields
+        fields = inherited | own
         body |= {
-            "__init__": _constructor(plain, fields, kw_only),
             "__match_args__": () if kw_only else tuple(fields),
-            "__slots__": tuple(fields),
+            "__slots__": tuple(name for name in own if name not in inherited),
             "_fields": fields,
             **{name: _AsDataclass(name, kw_only) for name in _AsDataclass.NAMES},
         }
-        made: Any = type(plain.__name__, (_Record,), body)
+        if "__init__" not in body and (own or not bases):
+            body["__init__"] = _constructor(plain, fields, kw_only)
+        made: Any = type(plain.__name__, bases or (Record,), body)
         made.__qualname__ = plain.__qualname__
         return made  # type: ignore[no-any-return]
 
@@ -96,15 +104,24 @@ def _constructor(plain: type, fields: dict[str, _Field], kw_only: bool) -> Any:
     return init
 
 
-class _Record:
+def fill(record: Record, **values: object) -> None:
+    """Set fields of a record that is being made."""
+    for name, value in values.items():
+        object.__setattr__(record, name, value)
+
+
+class Record:
     """What records have in common."""
 
     __slots__ = ()
 
-    _fields: ClassVar[dict[str, _Field]]
+    _fields: ClassVar[dict[str, _Field]] = {}
 
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self._fields)
+
+    def _asdict(self) -> dict[str, Any]:
+        return dict(zip(self._fields, self._values(), strict=True))
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -135,7 +152,7 @@ class _Record:
 
     def __replace__(self, **changes: Any) -> Any:
         """Return a copy with some fields changed, through the constructor (`copy.replace`)."""
-        return type(self)(**dict(zip(self._fields, self._values(), strict=True)) | changes)
+        return type(self)(**self._asdict() | changes)
 
 
 def _frozen_error(message: str) -> AttributeError:
@@ -153,7 +170,7 @@ class _AsDataclass:
         self._name = name
         self._kw_only = kw_only
 
-    def __get__(self, _instance: object, owner: type[_Record]) -> Any:
+    def __get__(self, _instance: object, owner: type[Record]) -> Any:
         import dataclasses
 
         fields = [(name, it.type, _as_dataclass_field(it)) for name, it in owner._fields.items()]

@@ -5,7 +5,7 @@ implementation understands. Nothing is opened or parsed here; contexts do that, 
 
 Rules of this file:
 
-- Every object is a `Value`: immutable, equal and hashable by value, and can be copied and pickled.
+- Every object is a record: immutable, equal and hashable by value, and can be copied and pickled.
   A pickle of a `PrivateKey` made from a buffer holds the key.
 - A `repr` never shows the bytes of a buffer or an identifier (an identifier may carry a PIN).
 - Wrong types are a TypeError that names the parameter; wrong contents are for the context.
@@ -16,10 +16,11 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, runtime_checkable
 
+from .arguments import bytes_of, explained_call, instance_of, items_of, path_of
 from .constants import SignatureScheme
-from .values import Value, bytes_of, explained_call, instance_of, items_of, path_of
+from .frozen import Record, fill, frozen
 
 if TYPE_CHECKING:
     from typing import Self
@@ -41,20 +42,22 @@ __all__ = [
 _T = TypeVar("_T")
 
 
-class Source(Value):
+@frozen()
+class Source(Record):
     """One of a buffer, a file's path and an identifier, or none of them.
 
     A copy made by `with_contents` has a path and what its file held.
     """
 
-    __slots__ = ("_buffer", "_id", "_path")
+    #: The bytes it was made from, PEM or DER; None if it has another source. For a file, None as
+    #: well, unless `ReloadingServerContext` has read it.
+    buffer: bytes | None
+    #: The path of the file it is in; None if it has another source.
+    path: str | None
+    #: The identifier, opaque to all but the implementation; None if it has another source.
+    id: bytes | None
 
-    _fields: ClassVar[tuple[str, ...]] = ("buffer", "path", "id")
-    _may_be_empty: ClassVar[bool] = False
-
-    _buffer: bytes | None
-    _path: str | None
-    _id: bytes | None
+    _may_be_empty = False
 
     @explained_call
     def __init__(
@@ -63,47 +66,30 @@ class Source(Value):
         path: str | os.PathLike[str] | None = None,
         id: Buffer | None = None,
     ) -> None:
-        self._fill(
+        fill(
+            self,
             buffer=None if buffer is None else bytes_of("buffer", buffer),
             path=path_of("path", path),
             id=None if id is None else bytes_of("id", id),
         )
-        given = [*self._named()]
+        given = [*self._given()]
         kind = type(self).__name__
         if not given and not self._may_be_empty:
             raise ValueError(f"{kind} cannot be empty.")
         if len(given) > 1:
             raise ValueError(f"{kind} takes one source, not both {given[0]} and {given[1]}")
 
-    def _named(self) -> dict[str, object]:
+    def _given(self) -> dict[str, object]:
         """The source by its parameter: one, or none."""
-        sources: dict[str, object] = {"buffer": self._buffer, "path": self._path, "id": self._id}
-        return {name: value for name, value in sources.items() if value is not None}
-
-    @property
-    def buffer(self) -> bytes | None:
-        """The bytes it was made from, PEM or DER; None if it has another source.
-
-        For a file, None as well, unless `ReloadingServerContext` has read it.
-        """
-        return self._buffer
-
-    @property
-    def path(self) -> str | None:
-        """The path of the file it is in; None if it has another source."""
-        return self._path
-
-    @property
-    def id(self) -> bytes | None:
-        """The identifier, opaque to all but the implementation; None if it has another source."""
-        return self._id
+        sources = ((name, getattr(self, name, None)) for name in ("buffer", "path", "id", "signer"))
+        return {name: value for name, value in sources if value is not None}
 
     @property
     def source(self) -> str:
         """How it was made: "buffer", "file" or "id", as `Capabilities` name the sources."""
-        if self._path is not None:
+        if self.path is not None:
             return "file"
-        return "buffer" if self._buffer is not None else "id"
+        return "buffer" if self.buffer is not None else "id"
 
     @classmethod
     @explained_call
@@ -141,18 +127,11 @@ class Source(Value):
         It keeps its path, which messages name. It is equal only to copies with the same contents.
         """
         made = object.__new__(type(self))
-        made._fill(**self._values() | {"buffer": contents})
+        fill(made, **self._asdict() | {"buffer": contents})
         return made
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        if self._path is None or self._buffer is None:
-            return super().__reduce__()
-        # The constructor takes one of the two.
-        plain = type(self)(**self._values() | {"buffer": None})
-        return type(self).with_contents, (plain, self._buffer)
-
     def __repr__(self) -> str:
-        shown = [f"{name}={_shown(value)}" for name, value in self._named().items()]
+        shown = [f"{name}={_shown(value)}" for name, value in self._given().items()]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -170,6 +149,7 @@ def _given(name: str, value: _T) -> _T:
     return value
 
 
+@frozen()
 class Certificate(Source):
     """A certificate, by its source (PEP 748, "Certificates").
 
@@ -178,8 +158,6 @@ class Certificate(Source):
 
     Exactly one parameter must be given: ValueError otherwise, TypeError for wrong types.
     """
-
-    __slots__ = ()
 
 
 @runtime_checkable
@@ -214,6 +192,7 @@ class Signer(Protocol):
         ...
 
 
+@frozen()
 class PrivateKey(Source):
     """A private key, by its source (PEP 748, "Private Keys"), or by what signs with it.
 
@@ -222,11 +201,8 @@ class PrivateKey(Source):
     Exactly one parameter must be given: ValueError otherwise, TypeError for wrong types.
     """
 
-    __slots__ = ("_signer",)
-
-    _fields = (*Source._fields, "signer")
-
-    _signer: Signer | None
+    #: What signs with it; None if it has another source.
+    signer: Signer | None
 
     @explained_call
     def __init__(
@@ -239,21 +215,14 @@ class PrivateKey(Source):
     ) -> None:
         if signer is not None:
             instance_of("signer", signer, Signer)  # type: ignore[type-abstract]
-        self._fill(signer=signer)
-        super().__init__(buffer, path, id)
-
-    def _named(self) -> dict[str, object]:
-        return super()._named() | ({} if self._signer is None else {"signer": self._signer})
-
-    @property
-    def signer(self) -> Signer | None:
-        """What signs with it; None if it has another source."""
-        return self._signer
+        fill(self, signer=signer)
+        Source.__init__(self, buffer, path, id)
 
     @property
     def source(self) -> str:
         """How it was made: "buffer", "file", "id" or "signer", as `Capabilities` name them."""
-        return super().source if self._signer is None else "signer"
+        given = self._given()
+        return "file" if "path" in given else next(iter(given))
 
     @classmethod
     @explained_call
@@ -265,6 +234,7 @@ class PrivateKey(Source):
         return cls(signer=_given("signer", signer))
 
 
+@frozen()
 class RevocationList(Source):
     """Certificate revocation lists, by their source (RFC 5280 5).
 
@@ -274,23 +244,21 @@ class RevocationList(Source):
     Exactly one parameter must be given: ValueError otherwise, TypeError for wrong types.
     """
 
-    __slots__ = ()
 
-
-class Pins(Value):
+@frozen()
+class Pins(Record):
     """The certificates and keys that are accepted themselves: see `TrustStore.pinned`.
 
     Raises ValueError if there are none, and for a hash of the wrong length; TypeError for wrong
     types, naming the parameter.
     """
 
-    __slots__ = ("_certificates", "_check_hostname", "_spki_sha256")
-
-    _fields = ("certificates", "spki_sha256", "check_hostname")
-
-    _certificates: tuple[Certificate, ...]
-    _spki_sha256: tuple[bytes, ...]
-    _check_hostname: bool
+    #: The certificates that are accepted; of each source the first one.
+    certificates: tuple[Certificate, ...]
+    #: The SHA-256 hashes of keys that are accepted, 32 bytes each.
+    spki_sha256: tuple[bytes, ...]
+    #: Whether the certificate must be valid for the host name too.
+    check_hostname: bool
 
     @explained_call
     def __init__(
@@ -300,36 +268,22 @@ class Pins(Value):
         check_hostname: bool = True,
     ) -> None:
         hashes = items_of("spki_sha256", spki_sha256, "str or bytes")
-        self._fill(
+        fill(
+            self,
             certificates=_sources_of("certificates", certificates, Certificate),
             spki_sha256=tuple(
                 _hash_of(f"spki_sha256[{index}]", item) for index, item in enumerate(hashes)
             ),
             check_hostname=instance_of("check_hostname", check_hostname, bool),
         )
-        if not self._certificates and not self._spki_sha256:
+        if not self.certificates and not self.spki_sha256:
             raise ValueError("Pins cannot be empty: give certificates, spki_sha256, or both")
 
-    @property
-    def certificates(self) -> tuple[Certificate, ...]:
-        """The certificates that are accepted; of each source the first one."""
-        return self._certificates
-
-    @property
-    def spki_sha256(self) -> tuple[bytes, ...]:
-        """The SHA-256 hashes of keys that are accepted, 32 bytes each."""
-        return self._spki_sha256
-
-    @property
-    def check_hostname(self) -> bool:
-        """Whether the certificate must be valid for the host name too."""
-        return self._check_hostname
-
     def __repr__(self) -> str:
-        unchecked = "" if self._check_hostname else ", check_hostname=False"
+        unchecked = "" if self.check_hostname else ", check_hostname=False"
         return (
-            f"Pins(certificates={list(self._certificates)!r}, "
-            f"spki_sha256={[value.hex() for value in self._spki_sha256]!r}{unchecked})"
+            f"Pins(certificates={list(self.certificates)!r}, "
+            f"spki_sha256={[value.hex() for value in self.spki_sha256]!r}{unchecked})"
         )
 
 
@@ -361,6 +315,7 @@ def _sources_of(name: str, value: object, kind: type[_T]) -> tuple[_T, ...]:
     )
 
 
+@frozen()
 class TrustStore(Source):
     """What peers are verified by (PEP 748, "Trust Store").
 
@@ -387,16 +342,18 @@ class TrustStore(Source):
     wrong types.
     """
 
-    __slots__ = ("_crls", "_extra", "_peers", "_pins", "_v1_authorities")
+    #: Certificates that are added to the store's.
+    extra: tuple[Certificate, ...]
+    #: The revocation lists; with any, an unknown status is refused.
+    crls: tuple[RevocationList, ...]
+    #: What alone is accepted; None for a store of anchors.
+    pins: Pins | None
+    #: Certificates that are accepted themselves, and speak for nobody else.
+    peers: tuple[Certificate, ...]
+    #: Whether self-issued certificates of version 1, given here, are authorities.
+    v1_authorities: bool
 
-    _fields = ("buffer", "path", "id", "extra", "crls", "pins", "peers", "v1_authorities")
     _may_be_empty = True
-
-    _extra: tuple[Certificate, ...]
-    _peers: tuple[Certificate, ...]
-    _v1_authorities: bool
-    _crls: tuple[RevocationList, ...]
-    _pins: Pins | None
 
     @explained_call
     def __init__(
@@ -411,52 +368,27 @@ class TrustStore(Source):
         peers: Sequence[Certificate] = (),
         v1_authorities: bool = False,
     ) -> None:
-        self._fill(
+        fill(
+            self,
             extra=_sources_of("extra", extra, Certificate),
             peers=_sources_of("peers", peers, Certificate),
             v1_authorities=instance_of("v1_authorities", v1_authorities, bool),
             crls=_sources_of("crls", crls, RevocationList),
             pins=None if pins is None else instance_of("pins", pins, Pins),
         )
-        super().__init__(buffer, path, id)
+        Source.__init__(self, buffer, path, id)
         added = ("extra", "crls", "peers", "v1_authorities")
-        others = [*self._named(), *(name for name in added if self._values()[name])]
+        others = [*self._given(), *(name for name in added if getattr(self, name))]
         if pins is not None and others:
             raise ValueError(f"pins cannot be combined with {others[0]}")
 
     @property
     def source(self) -> str:
         """How it was made: "system", "buffer", "file", "id" or "pins", as `Capabilities` say."""
-        if self._pins is not None:
+        if self.pins is not None:
             return "pins"
-        if self._buffer is None and self._path is None and self._id is None:
-            return "system"
-        return super().source
-
-    @property
-    def extra(self) -> tuple[Certificate, ...]:
-        """Certificates that are added to the store's."""
-        return self._extra
-
-    @property
-    def peers(self) -> tuple[Certificate, ...]:
-        """Certificates that are accepted themselves, and speak for nobody else."""
-        return self._peers
-
-    @property
-    def v1_authorities(self) -> bool:
-        """Whether self-issued certificates of version 1, given here, are authorities."""
-        return self._v1_authorities
-
-    @property
-    def crls(self) -> tuple[RevocationList, ...]:
-        """The revocation lists; with any, an unknown status is refused."""
-        return self._crls
-
-    @property
-    def pins(self) -> Pins | None:
-        """What alone is accepted; None for a store of anchors."""
-        return self._pins
+        given = self._given()
+        return "file" if "path" in given else next(iter(given), "system")
 
     @classmethod
     @explained_call
@@ -530,20 +462,21 @@ class TrustStore(Source):
         return cls(pins=Pins(certificates, spki_sha256, check_hostname))
 
     def __repr__(self) -> str:
-        if self._pins is not None:
-            return f"TrustStore(pins={self._pins!r})"
-        inside = super().__repr__().removeprefix("TrustStore(").removesuffix(")")
-        more = [
+        if self.pins is not None:
+            return f"TrustStore(pins={self.pins!r})"
+        shown = [f"{name}={_shown(value)}" for name, value in self._given().items()]
+        shown += [
             f"{name}=<{len(value)}>"
             for name in ("extra", "crls", "peers")
-            if (value := self._values()[name])
+            if (value := getattr(self, name))
         ]
-        if self._v1_authorities:
-            more.append("v1_authorities=True")
-        return f"TrustStore({', '.join(filter(None, (inside, *more)))})"
+        if self.v1_authorities:
+            shown.append("v1_authorities=True")
+        return f"TrustStore({', '.join(shown)})"
 
 
-class SigningChain(Value):
+@frozen()
+class SigningChain(Record):
     """What a side proves its identity with (PEP 748, "Signing Chain").
 
     `leaf`: a tuple of the certificate and its private key; None in place of the key if it is in
@@ -555,13 +488,12 @@ class SigningChain(Value):
     Raises TypeError for anything else, naming the parameter.
     """
 
-    __slots__ = ("_chain", "_leaf", "_ocsp_response")
-
-    _fields = ("leaf", "chain", "ocsp_response")
-
-    _leaf: tuple[Certificate, PrivateKey | None]
-    _chain: tuple[Certificate, ...]
-    _ocsp_response: bytes | None
+    #: The certificate and its key; None for the key if it is in the certificate's PEM.
+    leaf: tuple[Certificate, PrivateKey | None]
+    #: The intermediate certificates, the leaf's issuer first.
+    chain: tuple[Certificate, ...]
+    #: What the leaf's issuer says of its revocation, DER.
+    ocsp_response: bytes | None
 
     @explained_call
     def __init__(
@@ -576,50 +508,32 @@ class SigningChain(Value):
         certificate, key = leaf
         if key is not None:
             instance_of("leaf[1]", key, PrivateKey)
-        given = () if chain is None else items_of("chain", chain, "Certificate")
-        self._fill(
+        fill(
+            self,
             leaf=(instance_of("leaf[0]", certificate, Certificate), key),
-            chain=tuple(
-                instance_of(f"chain[{index}]", item, Certificate)
-                for index, item in enumerate(given)
-            ),
+            chain=() if chain is None else _sources_of("chain", chain, Certificate),
             ocsp_response=None
             if ocsp_response is None
             else bytes_of("ocsp_response", ocsp_response),
         )
 
-    @property
-    def leaf(self) -> tuple[Certificate, PrivateKey | None]:
-        """The certificate and its key; None for the key if it is in the certificate's PEM."""
-        return self._leaf
-
-    @property
-    def chain(self) -> tuple[Certificate, ...]:
-        """The intermediate certificates, the leaf's issuer first."""
-        return self._chain
-
-    @property
-    def ocsp_response(self) -> bytes | None:
-        """What the leaf's issuer says of its revocation, DER."""
-        return self._ocsp_response
-
     def __repr__(self) -> str:
-        more = f", chain=<{len(self._chain)}>" if self._chain else ""
-        if self._ocsp_response is not None:
-            more += f", ocsp_response=<{len(self._ocsp_response)} bytes>"
-        return f"SigningChain(leaf={self._leaf!r}{more})"
+        more = f", chain=<{len(self.chain)}>" if self.chain else ""
+        if self.ocsp_response is not None:
+            more += f", ocsp_response=<{len(self.ocsp_response)} bytes>"
+        return f"SigningChain(leaf={self.leaf!r}{more})"
 
 
 def map_sources(value: object, change: Callable[[Source], Source]) -> Any:
     """Return `value` with every source in it replaced by what `change` makes of it.
 
-    `value`: a `Value`, a tuple, or anything else, which is returned as it is. A source that holds
+    `value`: a record, a tuple, or anything else, which is returned as it is. A source that holds
     others, as a trust store does, is changed after them.
     """
     if isinstance(value, tuple):
         return tuple(map_sources(item, change) for item in value)
-    if not isinstance(value, Value):
+    if not isinstance(value, Record):
         return value
     made = object.__new__(type(value))
-    made._fill(**{name: map_sources(item, change) for name, item in value._values().items()})
+    fill(made, **{name: map_sources(item, change) for name, item in value._asdict().items()})
     return change(made) if isinstance(made, Source) else made

@@ -30,9 +30,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
+from .arguments import instance_of
 from .errors import ConfigurationError
 from .interfaces import ClientContext, ServerContext, TLSImplementation
-from .values import instance_of
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

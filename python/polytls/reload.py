@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from .arguments import DEFAULT, seconds_of
+from .arguments import DEFAULT, instance_of, items_of, not_copied, seconds_of
 from .certificates import contents_of, leaf_validity
 from .configuration import TLSServerConfiguration, with_sources
 from .errors import ConfigurationError, refusal
@@ -37,7 +37,6 @@ from .interfaces import (
 )
 from .names import resolve
 from .tickets import TicketKeys
-from .values import instance_of, items_of, not_copied
 
 if TYPE_CHECKING:
     import socket

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from .arguments import bytes_of
 from .errors import ConfigurationError
-from .values import Value, bytes_of
+from .frozen import Record, fill, frozen
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -22,20 +23,20 @@ _SHORTEST_SECRET: Final = 32
 _A_WEEK: Final = 7 * 24 * 60 * 60
 
 
-class TicketKeys(Value):
+@frozen()
+class TicketKeys(Record):
     """The keys that a server seals tickets with, derived from a secret; see `from_secret`.
 
     Immutable, and equal by value. A `repr` does not show the secrets; a pickle holds them.
     """
 
-    __slots__ = ("_lifetime", "_previous", "_rotation", "_secret")
-
-    _fields = ("secret", "rotation", "lifetime", "previous")
-
-    _secret: bytes
-    _rotation: int
-    _lifetime: int
-    _previous: bytes | None
+    #: What keys are derived from.
+    secret: bytes
+    #: How long one key is used, and how long a ticket is accepted, in seconds.
+    rotation: int
+    lifetime: int
+    #: A secret whose tickets are accepted still.
+    previous: bytes | None
 
     def __init__(
         self,
@@ -45,7 +46,8 @@ class TicketKeys(Value):
         lifetime: float | timedelta = 12 * 60 * 60,
         previous: Buffer | None = None,
     ) -> None:
-        self._fill(
+        fill(
+            self,
             secret=_secret_of("secret", secret),
             rotation=_seconds_of("rotation", rotation),
             lifetime=_seconds_of("lifetime", lifetime),
@@ -80,31 +82,11 @@ class TicketKeys(Value):
         """
         return cls(secret, rotation=rotation, lifetime=lifetime, previous=previous)
 
-    @property
-    def secret(self) -> bytes:
-        """What keys are derived from."""
-        return self._secret
-
-    @property
-    def rotation(self) -> int:
-        """How long one key is used, in seconds."""
-        return self._rotation
-
-    @property
-    def lifetime(self) -> int:
-        """How long a ticket is accepted, in seconds."""
-        return self._lifetime
-
-    @property
-    def previous(self) -> bytes | None:
-        """A secret whose tickets are accepted still."""
-        return self._previous
-
     def __repr__(self) -> str:
-        previous = "" if self._previous is None else f", previous=<{len(self._previous)} bytes>"
+        previous = "" if self.previous is None else f", previous=<{len(self.previous)} bytes>"
         return (
-            f"TicketKeys(secret=<{len(self._secret)} bytes>, rotation={self._rotation}, "
-            f"lifetime={self._lifetime}{previous})"
+            f"TicketKeys(secret=<{len(self.secret)} bytes>, rotation={self.rotation}, "
+            f"lifetime={self.lifetime}{previous})"
         )
 
 

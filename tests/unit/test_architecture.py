@@ -34,7 +34,7 @@ CRATES = {
 }
 
 VALUES = {
-    "values",
+    "arguments",
     "frozen",
     "errors",
     "constants",
@@ -53,12 +53,19 @@ MODULES = {
     "errors": set(),
     "frozen": set(),
     "constants": {"errors"},
-    "values": set(),
-    "identity": {"constants", "errors", "values"},
-    "configuration": {"constants", "errors", "frozen", "identity", "info", "tickets", "values"},
+    "identity": {"constants", "arguments", "errors", "frozen"},
+    "configuration": {
+        "arguments",
+        "constants",
+        "errors",
+        "frozen",
+        "identity",
+        "info",
+        "tickets",
+    },
     "info": {"constants", "frozen"},
     "sessions": set(),
-    "tickets": {"errors", "values"},
+    "tickets": {"arguments", "errors", "frozen"},
     "capabilities": {"configuration", "errors", "_native"},
     "interfaces": VALUES | {"capabilities"},
     "insecure": BELOW_DRIVERS | {"engines", "registry"},

@@ -248,9 +248,9 @@ def test_what_polytls_adds_is_keyword_only(kind: type[Configuration]) -> None:
 def test_a_configuration_cannot_be_changed(kind: type[Configuration]) -> None:
     configuration = kind()
     for name in ("ciphers", "_ciphers", "certificate_chain", "unheard_of"):
-        with pytest.raises(AttributeError, match="immutable"):
+        with pytest.raises(AttributeError, match=r"cannot (assign to|delete) field"):
             setattr(configuration, name, None)
-    with pytest.raises(AttributeError, match="immutable"):
+    with pytest.raises(AttributeError, match=r"cannot (assign to|delete) field"):
         del configuration._ciphers
     assert configuration == kind()
 

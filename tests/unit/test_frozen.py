@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from polytls.frozen import field, frozen
+from polytls.frozen import Record, field, fill, frozen
 
 
 @frozen()
@@ -182,12 +182,39 @@ def test_patterns_match_them() -> None:
             assert second == b"s"
 
 
-def test_a_record_of_a_record_is_refused() -> None:
-    with pytest.raises(TypeError, match="Below: a record inherits from nothing"):
+def test_a_record_of_a_record_has_its_fields_first() -> None:
+    @frozen()
+    class Below(Point):
+        z: int = 3
+
+    assert Below.__slots__ == ("z",)
+    assert repr(Below(1)).endswith("Below(x=1, y=2, z=3)")
+    assert Below(1) == Below(1, z=3) != Below(1, z=4)
+    assert not hasattr(Below(1), "__dict__")
+    assert [it.name for it in dataclasses.fields(Below)] == ["x", "y", "secret", "z"]
+    with pytest.raises(ValueError, match="x is negative"):
+        Below(-1)
+
+
+def test_a_record_of_anything_else_is_refused() -> None:
+    with pytest.raises(TypeError, match="Below: a record inherits from records alone"):
 
         @frozen()
-        class Below(Point):
+        class Below(Exception):
             z: int
+
+
+def test_a_constructor_of_its_own_is_kept() -> None:
+    @frozen()
+    class Doubled(Record):
+        x: int
+
+        def __init__(self, half: int) -> None:
+            fill(self, x=2 * half)
+
+    assert Doubled(2).x == 4
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Doubled(2).x = 5  # type: ignore[misc]
 
 
 def test_making_and_using_one_does_not_import_dataclasses() -> None:

@@ -202,9 +202,9 @@ def test_repr_of_a_signing_chain_shows_no_bytes() -> None:
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_nothing_can_be_set_or_deleted(value: object, name: str) -> None:
-    with pytest.raises(AttributeError, match="immutable"):
+    with pytest.raises(AttributeError, match=r"cannot (assign to|delete) field"):
         setattr(value, name, None)
-    with pytest.raises(AttributeError, match="immutable"):
+    with pytest.raises(AttributeError, match=r"cannot (assign to|delete) field"):
         delattr(value, name)
 
 

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
+from ..arguments import instance_of
 from ..delivery import CLOSE_TIMEOUT
 from ..errors import PeerMisbehaved
 from ..handles import buffer_maker, is_server
 from ..interfaces import ClientContext, ServerContext, TLSBuffer
 from ..sessions import TLSSession
 from ..unread import another, something_has_come
-from ..values import instance_of
 from .protocol import TLSProtocol
 from .transport import TLSTransport
 

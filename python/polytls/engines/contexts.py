@@ -10,14 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypedDict, TypeVar
 
-from ..arguments import DEFAULT, Default, seconds_of
+from ..arguments import DEFAULT, Default, explained_call, instance_of, not_copied, seconds_of
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..identity import SigningChain
 from ..interfaces import ByteStream
 from ..interfaces.insecure import InsecureConfiguration, warn
 from ..names import Address, host_of, port_of, resolve, verified_name
 from ..sessions import TLSSession, lineage_of
-from ..values import explained_call, instance_of, not_copied
 from .key_log import warn_of_key_log
 from .misuse import NotSSLContext
 

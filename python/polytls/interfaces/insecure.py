@@ -10,9 +10,9 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
+from ..arguments import instance_of
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..frozen import frozen
-from ..values import instance_of
 from .pep748 import ClientContext, ServerContext, TLSImplementation
 
 if TYPE_CHECKING:

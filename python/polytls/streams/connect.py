@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from .. import _native
-from ..arguments import amount_of
+from ..arguments import amount_of, instance_of
 from ..interfaces import ClientContext, ServerContext, SupportsHandshakeMayBlock, TLSBuffer
-from ..values import instance_of
 from .connection import StreamSocket, made_of
 
 __all__ = ["HANDSHAKE_LIMIT", "HANDSHAKE_TIMEOUT", "Address", "connect", "listen"]

@@ -6,11 +6,10 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import _native
-from ..arguments import DEFAULT, Default, seconds_of, view_of
+from ..arguments import DEFAULT, Default, instance_of, seconds_of, view_of
 from ..configuration import TLSServerConfiguration
 from ..errors import NotTLSError, PeerMisbehaved
 from ..interfaces import ByteStream, TLSBuffer
-from ..values import instance_of
 from .addresses import peer_of
 from .carrier import Carrier, carrier_of, is_plain
 from .connection import StreamSocket, made_of
