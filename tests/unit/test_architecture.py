@@ -194,8 +194,8 @@ def test_no_tls_library_and_no_socket_stands_in_the_core() -> None:
 
 #: The files that call C. SECURITY.md names them, and why.
 UNSAFE = {
-    "crates/io/src/delivery.rs",
-    "crates/io/src/fork.rs",
+    "crates/io/src/unix/delivery.rs",
+    "crates/io/src/unix/fork.rs",
     "crates/python/src/bytes.rs",
     "crates/python/src/calls.rs",
     "crates/python/src/descriptors.rs",

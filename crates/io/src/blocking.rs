@@ -9,8 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::system::Bell;
 use crate::transport::{Fault, Transport};
-use crate::wait::{Bell, Interest, Interrupt};
+use crate::wait::{Interest, Interrupt};
 
 /// Handed to the stream at a time.
 const PIECE: usize = 64 * 1024;

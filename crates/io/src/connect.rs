@@ -1,7 +1,7 @@
 //! A client's way from addresses to a [`Stream`].
 
+use rustix::fd::OwnedFd;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 
 use polytls_core::{Connection, Error as TlsError, Role, Session};
 use rustix::event::PollFd;
@@ -9,9 +9,9 @@ use rustix::event::PollFd;
 use crate::deadline::{Deadline, Timeout};
 use crate::descriptor::Descriptor;
 use crate::error::Error;
-use crate::fork;
-use crate::socket;
 use crate::stream::Stream;
+use crate::system::fork;
+use crate::system::socket;
 use crate::wait::{Interest, Interrupt, poll_until};
 
 /// Connects to the first of `addresses` that answers and completes the handshake, all within

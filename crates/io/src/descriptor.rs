@@ -1,18 +1,19 @@
 //! A socket of the system's as a [`Transport`]: its own, or lent by somebody who goes on using it.
 
+use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::any::Any;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFd;
 
-use crate::delivery;
 use crate::error::Error;
-use crate::socket::{self, Address};
+use crate::system;
+use crate::system::Bell;
+use crate::system::socket::{self, Address};
 use crate::transport::{Fault, Transport};
-use crate::wait::{Bell, Interest, Interrupt, poll_until};
+use crate::wait::{Interest, Interrupt, poll_until};
 
 /// [`Transport::wait`] of a transport that has a descriptor to poll.
 ///
@@ -170,7 +171,7 @@ impl Transport for Descriptor {
     }
 
     fn unacknowledged(&self, after_fin: bool) -> Option<u64> {
-        delivery::unacknowledged(self.as_fd(), after_fin)
+        system::unacknowledged(self.as_fd(), after_fin)
     }
 
     fn fault(&self) -> Option<Fault> {

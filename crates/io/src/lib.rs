@@ -13,7 +13,7 @@
 //!                  |
 //!              transport    what carries the bytes: a descriptor, owned or lent, or a stream of the caller's
 //!                  |
-//!         socket, wait, fork   the system's calls; poll(2) and the bell; fork(2)
+//!            wait, system      poll(2), time and signals; the one folder for a platform's own: sockets, the bell, fork(2)
 //! ```
 //!
 //! Rules:
@@ -33,66 +33,44 @@
 //!
 //! Linux and macOS; on other platforms this crate is empty.
 
-#[cfg(unix)]
+#![cfg(unix)]
+
 mod blocking;
-#[cfg(unix)]
 mod close;
-#[cfg(unix)]
 mod connect;
-#[cfg(unix)]
 mod deadline;
-#[cfg(unix)]
-mod delivery;
-#[cfg(unix)]
 mod descriptor;
-#[cfg(unix)]
 mod ending;
-#[cfg(unix)]
 mod error;
-#[cfg(unix)]
 mod exit;
-#[cfg(unix)]
-mod fork;
-#[cfg(unix)]
 mod link;
-#[cfg(unix)]
 mod listener;
-#[cfg(unix)]
 mod pool;
-#[cfg(unix)]
 mod settings;
-#[cfg(unix)]
-mod socket;
-#[cfg(unix)]
 mod stream;
-#[cfg(unix)]
+#[path = "unix/mod.rs"]
+mod system;
 mod take_over;
-#[cfg(unix)]
 mod transport;
-#[cfg(unix)]
 mod turns;
-#[cfg(unix)]
 mod wait;
-#[cfg(unix)]
 mod workers;
 
-#[cfg(unix)]
 pub use self::{
     blocking::{Blocking, BlockingTransport},
     close::{CLOSE_TIMEOUT, LINGER},
     connect::connect,
     deadline::Timeout,
-    delivery::unacknowledged,
     descriptor::wait_for,
     error::Error,
     exit::{end_workers, in_application, is_worker},
-    fork::watch_forks,
     listener::Listener,
     settings::ListenerSettings,
-    socket::Address,
     stream::Stream,
+    system::socket::Address,
+    system::{Bell, unacknowledged, watch_forks},
     take_over::take_over,
     transport::{Fault, Transport},
-    wait::{Bell, Interest, Interrupt},
+    wait::{Interest, Interrupt},
     workers::Keep,
 };

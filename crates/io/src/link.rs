@@ -15,8 +15,9 @@ use polytls_core::config::Version;
 use polytls_core::{Connection, Error, INCOMING_LIMIT, MAX_FRAGMENT, Role, Room};
 use rustix::io::Errno;
 
+use crate::system::Bell;
 use crate::transport::{Fault, Transport};
-use crate::wait::{Bell, Interest};
+use crate::wait::Interest;
 
 /// Sealed and sent at a time: enough to make system calls rare, little enough to stay in the cache.
 const CHUNK: usize = 4 * MAX_FRAGMENT;

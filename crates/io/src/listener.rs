@@ -16,9 +16,9 @@
 //! spins. Handshakes in progress go on; only if there are none is the error the caller's, who can
 //! close something. Accepting again goes on, after that moment.
 
+use rustix::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,12 +29,13 @@ use rustix::event::PollFd;
 use crate::deadline::{Deadline, Timeout, TimeoutCell};
 use crate::descriptor::Descriptor;
 use crate::error::Error;
-use crate::fork::{self, OwningProcess};
 use crate::pool::{Pending, Pool};
 use crate::settings::ListenerSettings;
-use crate::socket::{self, Address};
 use crate::stream::Stream;
-use crate::wait::{Bell, Interest, Interrupt, poll_until};
+use crate::system::Bell;
+use crate::system::fork::{self, OwningProcess};
+use crate::system::socket::{self, Address};
+use crate::wait::{Interest, Interrupt, poll_until};
 use crate::workers::{Keep, Shared};
 
 /// Taken from the kernel's queue at a time.

@@ -17,8 +17,8 @@
 //! gives way to a connection that comes in, once it has had [`GRACE`]: whoever stalls on purpose
 //! costs a place for that long, and a client that is merely slow is dropped only under attack.
 
+use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,10 +28,11 @@ use rustix::event::PollFlags;
 use crate::close::LINGER;
 use crate::deadline::Deadline;
 use crate::error::Error;
-use crate::socket::Address;
 use crate::stream::Stream;
+use crate::system::Bell;
+use crate::system::socket::Address;
 use crate::transport::Transport;
-use crate::wait::{Bell, Interest};
+use crate::wait::Interest;
 
 /// How long a handshake is safe from having to give way.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);

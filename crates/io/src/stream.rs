@@ -1,7 +1,7 @@
 //! A connected TLS socket.
 
+use rustix::fd::{AsFd, RawFd};
 use std::fmt;
-use std::os::fd::{AsFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,9 +12,10 @@ use rustix::io::Errno;
 use crate::deadline::{Deadline, Timeout, TimeoutCell};
 use crate::descriptor::Descriptor;
 use crate::error::Error;
-use crate::fork;
 use crate::link::{Guard, Link};
-use crate::socket::{self, Address};
+use crate::system::file;
+use crate::system::fork;
+use crate::system::socket::{self, Address};
 use crate::transport::Transport;
 use crate::wait::{Interest, Interrupt};
 
@@ -241,9 +242,7 @@ impl Stream {
             let left = count.map_or(u64::MAX, |count| count - *sent);
             let room = usize::try_from(left).map_or(FILE_PIECE, |left| left.min(FILE_PIECE));
             let position = offset.saturating_add(*sent);
-            let read = rustix::io::retry_on_intr(|| {
-                rustix::io::pread(&file, &mut piece[..room], position)
-            })?;
+            let read = file::read_at(&file, &mut piece[..room], position)?;
             if read == 0 {
                 return Ok(());
             }

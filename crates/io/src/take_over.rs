@@ -1,7 +1,7 @@
 //! Connections that change hands: TLS begins on one that exists (STARTTLS, HTTP CONNECT), ends and
 //! leaves it to others (FTP's CCC), or lets go of it.
 
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use rustix::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use polytls_core::{Connection, Error as TlsError, Role};
@@ -10,10 +10,10 @@ use rustix::io::Errno;
 use crate::deadline::Timeout;
 use crate::descriptor::Descriptor;
 use crate::error::Error;
-use crate::fork;
 use crate::link::Guard;
-use crate::socket::{self, Address};
 use crate::stream::Stream;
+use crate::system::fork;
+use crate::system::socket::{self, Address};
 use crate::transport::Transport;
 use crate::wait::Interrupt;
 

@@ -9,10 +9,10 @@
 //! 3. A fault is told again by later calls, or latched by the caller: it calls no more for that
 //!    direction.
 
+use rustix::fd::BorrowedFd;
 use std::any::Any;
 use std::fmt;
 use std::net::Shutdown;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +20,8 @@ use polytls_core::Cause;
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::wait::{Bell, Interest, Interrupt};
+use crate::system::Bell;
+use crate::wait::{Interest, Interrupt};
 
 /// See the module.
 pub trait Transport: Any + fmt::Debug + Send + Sync {

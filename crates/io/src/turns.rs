@@ -21,7 +21,8 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::link::{Guard, Link};
 use crate::stream::Stream;
-use crate::wait::{Bell, Interest, Interrupt};
+use crate::system::Bell;
+use crate::wait::{Interest, Interrupt};
 
 /// How long a transport that cannot be asked is waited for, to see whether something has come.
 const MOMENT: Duration = Duration::from_millis(1);

@@ -6,9 +6,9 @@
 //! handshakes may be in hand, end when they have had nothing to do for a while, and when the listener
 //! is closed; one that is in a callback then ends as soon as that returns, and drops its connection.
 
+use rustix::fd::OwnedFd;
 use std::any::Any;
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
