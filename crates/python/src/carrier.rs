@@ -4,8 +4,7 @@
 //! - A stream that does not wait is called under the connection's lock ([`Selectable`]): the order is the
 //!   lock, then the GIL. If its code uses the very connection that it carries, it gets an error.
 //! - One whose calls wait is called in the driver's wait, without a lock ([`Waiting`]).
-//! - An OSError of the stream is a fault of the transport: it is told again as a new exception of the same class
-//!   and arguments. Any other exception is raised by the call under way as it is, and once.
+//! - An OSError of the stream is a fault of the transport: later calls raise a copy of it. Any other exception is raised by the call under way as it is, and once.
 
 use std::net::Shutdown;
 use std::os::fd::RawFd;
@@ -29,6 +28,7 @@ use crate::callbacks;
 use crate::calls::{self, CallsOut as _, import};
 use crate::descriptors;
 use crate::errors::{WantReadError, WantWriteError};
+use crate::foreign::Raised;
 
 /// Given to a stream at a time.
 const PIECE: usize = 64 * 1024;
@@ -99,9 +99,9 @@ impl Carrier {
     }
 
     /// Calls the stream, on whatever thread.
-    fn call<R>(&self, call: impl FnOnce(&Bound<'_, PyAny>) -> PyResult<R>) -> Result<R, Raised> {
-        calls::attached(|py| call(self.object.bind(py)).map_err(|raised| Raised::new(py, &raised)))
-            .unwrap_or(Err(Raised::Other))
+    fn call<R>(&self, call: impl FnOnce(&Bound<'_, PyAny>) -> PyResult<R>) -> Result<R, Refusal> {
+        calls::attached(|py| call(self.object.bind(py)).map_err(|raised| Refusal::new(py, &raised)))
+            .unwrap_or(Err(Refusal::Other))
     }
 
     fn end(&self, how: Shutdown) -> bool {
@@ -117,10 +117,10 @@ impl Carrier {
 
     fn close(&self, waited_for: bool) -> Result<(), Fault> {
         self.call(|carrier| carrier.method_out("close", (waited_for,)).map(drop))
-            .map_err(Raised::fault)
+            .map_err(Refusal::fault)
     }
 
-    fn send(&self, bytes: &[u8]) -> Result<usize, Raised> {
+    fn send(&self, bytes: &[u8]) -> Result<usize, Refusal> {
         self.call(|carrier| {
             let piece = PyBytes::new(carrier.py(), &bytes[..bytes.len().min(PIECE)]);
             let count: usize = carrier.method_out("send", (piece,))?.extract()?;
@@ -134,7 +134,7 @@ impl Carrier {
     }
 
     /// What one call receives.
-    fn recv<R>(&self, most: usize, take: impl FnOnce(&[u8]) -> R) -> Result<R, Raised> {
+    fn recv<R>(&self, most: usize, take: impl FnOnce(&[u8]) -> R) -> Result<R, Refusal> {
         self.call(|carrier| {
             let data = carrier.method_out("recv", (most,))?;
             let bytes: Bound<'_, PyBytes> = match data.cast_into() {
@@ -150,7 +150,7 @@ impl Carrier {
 const EPIPE: i32 = 32;
 
 /// What a stream has raised.
-enum Raised {
+enum Refusal {
     /// It would have to wait, until it can be read or written, as it says, or as was asked for.
     WouldBlock(Option<Interest>),
     /// It waited as long as it was told to.
@@ -160,7 +160,7 @@ enum Raised {
     Other,
 }
 
-impl Raised {
+impl Refusal {
     fn new(py: Python<'_>, raised: &PyErr) -> Self {
         let value = raised.value(py);
         if value.is_instance_of::<PyBlockingIOError>() {
@@ -181,7 +181,7 @@ impl Raised {
         // It would hold the frames of this call, and with them the connection.
         raised.set_traceback(py, None);
         let fault = Fault::Foreign {
-            cause: Cause(Arc::new(value.clone().unbind())),
+            cause: Cause(Raised::lasting(value)),
             broken_pipe: value.is_instance_of::<PyBrokenPipeError>(),
         };
         if value.is_instance_of::<PyTimeoutError>() {
@@ -244,19 +244,19 @@ impl Selectable {
     fn run<R>(
         &self,
         direction: u8,
-        call: impl FnOnce(&Carrier) -> Result<R, Raised>,
+        call: impl FnOnce(&Carrier) -> Result<R, Refusal>,
     ) -> Result<R, Fault> {
         if self.torn.load(Ordering::Relaxed) {
             let torn = PyOSError::new_err(
                 "the stream below was interrupted in the middle of a call: data may be missing",
             );
             return Err(
-                calls::attached(|py| Raised::new(py, &torn).fault()).unwrap_or(Fault::Interrupted)
+                calls::attached(|py| Refusal::new(py, &torn).fault()).unwrap_or(Fault::Interrupted)
             );
         }
         call(&self.carrier).map_err(|raised| {
             match &raised {
-                Raised::WouldBlock(wanted) => {
+                Refusal::WouldBlock(wanted) => {
                     let own = if direction == READ_WANTS_WRITE {
                         Interest::READ
                     } else {
@@ -268,8 +268,8 @@ impl Selectable {
                         self.crossed.fetch_or(direction, Ordering::Relaxed);
                     }
                 }
-                Raised::Other => self.torn.store(true, Ordering::Relaxed),
-                Raised::TimedOut(_) | Raised::Fault(_) => {}
+                Refusal::Other => self.torn.store(true, Ordering::Relaxed),
+                Refusal::TimedOut(_) | Refusal::Fault(_) => {}
             }
             raised.fault()
         })
@@ -365,7 +365,7 @@ impl Waiting {
     fn run<R>(
         &self,
         time: Option<Duration>,
-        call: impl FnOnce(&Carrier) -> Result<R, Raised>,
+        call: impl FnOnce(&Carrier) -> Result<R, Refusal>,
     ) -> Result<R, Fault> {
         let set = time.map_or(Ok(()), |time| {
             self.carrier.call(|carrier| {
@@ -377,13 +377,13 @@ impl Waiting {
         let done = set.and_then(|()| call(&self.carrier));
         done.map_err(|raised| match raised {
             // Its end has woken it.
-            Raised::Other if self.closed.load(Ordering::Acquire) => {
+            Refusal::Other if self.closed.load(Ordering::Acquire) => {
                 drop(callbacks::take_interrupted());
                 Fault::WouldBlock
             }
-            Raised::TimedOut(_) | Raised::WouldBlock(_) if time.is_some() => Fault::WouldBlock,
-            Raised::WouldBlock(_) => {
-                calls::attached(|py| Raised::Fault(would_not_wait(py)).fault())
+            Refusal::TimedOut(_) | Refusal::WouldBlock(_) if time.is_some() => Fault::WouldBlock,
+            Refusal::WouldBlock(_) => {
+                calls::attached(|py| Refusal::Fault(would_not_wait(py)).fault())
                     .unwrap_or(Fault::Interrupted)
             }
             raised => raised.fault(),
@@ -397,7 +397,7 @@ fn would_not_wait(py: Python<'_>) -> Fault {
         "the stream below would have to wait, and has neither settimeout nor a socket's descriptor",
     );
     Fault::Foreign {
-        cause: Cause(Arc::new(raised.value(py).clone().unbind())),
+        cause: Cause(Raised::lasting(raised.value(py))),
         broken_pipe: false,
     }
 }

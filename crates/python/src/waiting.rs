@@ -9,13 +9,14 @@ use std::time::Duration;
 use polytls_core::{Cause, Error as TlsError};
 use polytls_io::{Error, Interrupt, Timeout};
 use pyo3::exceptions::{
-    PyBaseException, PyInterruptedError, PyOSError, PyOverflowError, PyTimeoutError, PyValueError,
+    PyInterruptedError, PyOSError, PyOverflowError, PyTimeoutError, PyValueError,
 };
 use pyo3::prelude::*;
 
 use crate::callbacks;
 use crate::calls::{CallsOut as _, import};
 use crate::errors::{INHERITED, raised};
+use crate::foreign::Raised;
 
 /// The number of Linux and macOS alike.
 const EBADF: i32 = 9;
@@ -152,16 +153,12 @@ fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) 
     }
 }
 
-/// What a stream of Python's has raised, as if it had just happened: a traceback would keep the frames of the
-/// call that it happened in.
+/// What a stream of Python's has raised.
 fn foreign(py: Python<'_>, cause: &Cause) -> PyErr {
-    let Some(raised) = cause.0.downcast_ref::<Py<PyBaseException>>() else {
-        return PyOSError::new_err(Error::Foreign(cause.clone()).to_string());
-    };
-    let raised = raised.bind(py);
-    // Not every exception can be made of its arguments.
-    let copied = import(py, "copy").and_then(|copy| copy.method_out("copy", (raised,)));
-    PyErr::from_value(copied.unwrap_or_else(|_| raised.clone().into_any()))
+    let raised = cause.0.downcast_ref::<Raised>();
+    raised
+        .and_then(|raised| raised.exception(py))
+        .unwrap_or_else(|| PyOSError::new_err(Error::Foreign(cause.clone()).to_string()))
 }
 
 fn strerror(py: Python<'_>, number: i32) -> PyResult<String> {
