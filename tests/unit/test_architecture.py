@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+import polytls
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "polytls"
@@ -147,6 +150,15 @@ def test_no_module_leads_back_to_itself() -> None:
         graph.setdefault(module_of(path), set()).update(imported(path))
     graph.setdefault("_native", set())
     assert list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("kind", [polytls.TLSClientConfiguration, polytls.TLSServerConfiguration])
+def test_every_field_of_a_configuration_crosses_into_rust(kind: type) -> None:
+    """None is ignored in silence; `key_log`, whose file is opened first, comes as an argument."""
+    crossing = ("wishes.rs", "configuration.rs")
+    read = "".join((ROOT / "crates/python/src" / name).read_text() for name in crossing)
+    missing = [it.name for it in dataclasses.fields(kind) if f'"{it.name}"' not in read]
+    assert missing == []
 
 
 def test_importing_polytls_leaves_the_door_to_insecurity_shut() -> None:

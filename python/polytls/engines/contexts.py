@@ -1,23 +1,27 @@
-"""What the contexts of every implementation have in common: arguments, names, and the warnings of
-the insecure ones. An implementation adds how a buffer, a connection and a listener are made.
+"""The contexts of every library that the Rust core drives: arguments, names, and the warnings of
+the insecure ones. Buffers are the core's, and so are sockets.
 
-A subclass has to fill `_open` and the methods that begin with `_make`. Its insecure contexts are
-made by putting `InsecureClient` or `InsecureServer` before it among the bases.
+An implementation names its backend, which makes the engine of a configuration. Its insecure
+contexts are made by putting `InsecureClient` or `InsecureServer` before its own among the bases.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypedDict, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NoReturn, TypedDict, TypeVar, cast
 
+from .. import _native
 from ..arguments import DEFAULT, Default, explained_call, instance_of, not_copied, seconds_of
+from ..capabilities import check
+from ..certificates import loaded
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
+from ..constants import CipherSuite, NamedGroup
 from ..identity import SigningChain
+from ..info import SessionStatistics
 from ..interfaces import ByteStream
 from ..interfaces.insecure import InsecureConfiguration, warn
-from ..names import Address, host_of, port_of, resolve, verified_name
+from ..names import host_of, port_of, resolve, verified_name
 from ..sessions import TLSSession, lineage_of
-from .key_log import warn_of_key_log
+from .key_log import warn_of_key_log, writer
 from .misuse import NotSSLContext
 
 if TYPE_CHECKING:
@@ -31,30 +35,15 @@ __all__ = [
     "Client",
     "InsecureClient",
     "InsecureServer",
-    "Listening",
-    "Parameters",
     "Server",
-    "Wrapping",
-    "signs_elsewhere",
 ]
 
-_Buffer = TypeVar("_Buffer")
-_Socket = TypeVar("_Socket")
+_Buffer = TypeVar("_Buffer", _native.TLSBuffer, _native.ExtendedTLSBuffer)
+_Socket = TypeVar("_Socket", bound=_native.TLSSocket)
+_C = TypeVar("_C", TLSClientConfiguration, TLSServerConfiguration)
 
 
-class Listening(TypedDict):
-    """How a listener is to behave: the keywords of `Server.connect`."""
-
-    backlog: int
-    reuse_port: bool
-    dual_stack: bool
-    do_handshake_on_accept: bool
-    handshake_timeout: float | None
-    handshake_limit: int
-    accept_truncated_end: bool
-
-
-class Wrapping(TypedDict):
+class _Wrapping(TypedDict):
     """How TLS is to begin on a connection that exists: the keywords of `wrap_socket`."""
 
     leftover: Buffer
@@ -62,18 +51,18 @@ class Wrapping(TypedDict):
     accept_truncated_end: bool
 
 
-class Parameters(NamedTuple):
+class _Parameters(NamedTuple):
     """What belongs to one client connection: the core's `Parameters`."""
 
     #: The name to verify, in the form TLS uses it; None only where names are not verified.
     verified: str | None
     #: The server's port, if it is known. Sessions are remembered by the name and this.
     port: int | None = None
-    #: The session to resume, as `_admit` returned it for this name; None: one that is remembered.
-    offer: Any = None
+    #: The session to resume, as `admit` returned it for this name; None: one that is remembered.
+    offer: _native.Offer | None = None
 
 
-def signs_elsewhere(configuration: TLSClientConfiguration | TLSServerConfiguration) -> bool:
+def _signs_elsewhere(configuration: TLSClientConfiguration | TLSServerConfiguration) -> bool:
     """Return whether any of its private keys is a signer."""
     chains: tuple[SigningChain | None, ...]
     if isinstance(configuration, TLSServerConfiguration):
@@ -86,7 +75,7 @@ def signs_elsewhere(configuration: TLSClientConfiguration | TLSServerConfigurati
 
 def _wrapping(
     leftover: Buffer, do_handshake_on_connect: bool, accept_truncated_end: bool
-) -> Wrapping:
+) -> _Wrapping:
     return {
         "leftover": leftover,
         "do_handshake_on_connect": do_handshake_on_connect,
@@ -94,64 +83,91 @@ def _wrapping(
     }
 
 
-class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
+def _made(handle: _native.SocketHandle) -> StreamSocket:
+    # Costs milliseconds; buffers do without it.
+    from ..streams.connection import made_of
+
+    return made_of(handle)
+
+
+def _opened(
+    backend: _native.Backend, configuration: _C, insecure: InsecureConfiguration | None
+) -> tuple[_C, _native.Effective, InsecureConfiguration | None]:
+    """Judge a configuration, then read its files: what an engine is made of.
+
+    Raises ConfigurationError.
+    """
+    verifies = not (insecure and insecure.disable_verification)
+    effective = check(configuration, backend.capabilities, backend.id, verification=verifies)
+    return loaded(configuration, backend.id), effective, insecure
+
+
+class _Context(NotSSLContext):
+    """What both sides have in common."""
+
+    __slots__ = ("__weakref__", "_configuration", "_engine", "_insecure")
+    #: What makes engines, unless `_open` does it otherwise.
+    _backend: ClassVar[_native.Backend]
+    _configuration: TLSClientConfiguration | TLSServerConfiguration
+    _insecure: InsecureConfiguration | None
+    _engine: _native.ClientEngine | _native.ServerEngine
+
+    def __reduce__(self) -> NoReturn:
+        raise not_copied(self)
+
+    @property
+    def handshake_may_block(self) -> bool:
+        """Whether a handshake's step may take long: a `peer_verifier` or a signer is asked."""
+        configuration = self._configuration
+        return configuration.peer_verifier is not None or _signs_elsewhere(configuration)
+
+    @property
+    def effective_ciphers(self) -> tuple[CipherSuite | int, ...]:
+        """The suites that may be negotiated, in order of preference."""
+        return self._engine.effective_ciphers
+
+    @property
+    def effective_groups(self) -> tuple[NamedGroup | int, ...]:
+        """The key exchange groups that may be negotiated, in order of preference.
+
+        Those of them that the library can choose, if it chooses one by itself.
+        """
+        return self._engine.effective_groups
+
+    @property
+    def statistics(self) -> SessionStatistics:
+        """What has become of its connections and sessions so far."""
+        return SessionStatistics(**self._engine.statistics())
+
+
+class Client(_Context, Generic[_Buffer, _Socket]):
     """Makes client connections of one configuration; immutable, to be shared by threads.
 
     Raises ConfigurationError, naming the field, for what cannot be honoured, and for files and
     encodings that cannot be read: all of that is done here, once.
     """
 
-    __slots__ = ("__weakref__", "_configuration", "_insecure")
+    __slots__ = ()
+    _configuration: TLSClientConfiguration
+    _engine: _native.ClientEngine
 
     @explained_call
     def __init__(self, configuration: TLSClientConfiguration) -> None:
         self._configuration = instance_of("configuration", configuration, TLSClientConfiguration)
-        self._insecure: InsecureConfiguration | None = None
+        self._insecure = None
         warn_of_key_log(self._configuration)
         self._open()
 
-    def __reduce__(self) -> NoReturn:
-        raise not_copied(self)
-
-    @abstractmethod
     def _open(self) -> None:
         """Check, read and parse everything."""
-
-    @abstractmethod
-    def _admit(self, lineage: Any, verified: str | None) -> Any:
-        """Give the whole verdict on a session for a name now; return what offers it.
-
-        No library verifies anything when it resumes. `lineage`: what `TLSSession` was made with.
-        Raises ValueError, from the CertificateVerificationError if it is one.
-        """
-
-    @abstractmethod
-    def _make_buffer(self, parameters: Parameters) -> _Buffer: ...
-
-    @abstractmethod
-    def _make_connection(
-        self,
-        addresses: list[Address],
-        parameters: Parameters,
-        timeout: float | None,
-        *,
-        accept_truncated_end: bool,
-    ) -> _Socket: ...
-
-    @abstractmethod
-    def _make_wrapped(
-        self, sock: socket.socket | ByteStream, parameters: Parameters, options: Wrapping
-    ) -> _Socket | StreamSocket: ...
+        backend, configuration = self._backend, self._configuration
+        opened = _opened(backend, configuration, self._insecure)
+        self._engine = backend.client(*opened, key_log=writer(configuration.key_log, backend.id))
 
     @property
     def configuration(self) -> TLSClientConfiguration:
         """The configuration this context was made from."""
         return self._configuration
-
-    @property
-    def handshake_may_block(self) -> bool:
-        """Whether a handshake's step may take long: a `peer_verifier` or a signer is asked."""
-        return self._configuration.peer_verifier is not None or signs_elsewhere(self._configuration)
 
     @explained_call
     def connect(
@@ -198,11 +214,15 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
                 "timeout: connecting takes time; give more than 0, and setblocking(False) "
                 "afterwards"
             )
-        offer = self._offer(session, verified)
-        parameters = Parameters(verified, port_of(address), offer)
-        return self._make_connection(
-            resolve(address), parameters, seconds, accept_truncated_end=accept_truncated_end
+        parameters = _Parameters(verified, port_of(address), self._offer(session, verified))
+        handle = self._engine.connect(
+            self,
+            parameters,
+            resolve(address),
+            timeout=seconds,
+            accept_truncated_end=accept_truncated_end,
         )
+        return cast("_Socket", _made(handle))
 
     @explained_call
     def wrap_socket(
@@ -225,13 +245,13 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         sock: socket.socket | ByteStream,
         verified: str | None,
         session: TLSSession | None,
-        options: Wrapping,
+        options: _Wrapping,
     ) -> _Socket | StreamSocket:
         # Costs milliseconds; buffers do without it.
-        from ..streams import port_below
+        from ..streams import port_below, wrap
 
-        parameters = Parameters(verified, port_below(sock), self._offer(session, verified))
-        return self._make_wrapped(sock, parameters, options)
+        parameters = _Parameters(verified, port_below(sock), self._offer(session, verified))
+        return wrap(sock, self._engine.buffer(self, parameters), **options)
 
     @explained_call
     def create_buffer(self, server_hostname: str, *, session: TLSSession | None = None) -> _Buffer:
@@ -245,11 +265,14 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         return self._buffer(verified_name(server_hostname), session)
 
     def _buffer(self, verified: str | None, session: TLSSession | None) -> _Buffer:
-        return self._make_buffer(Parameters(verified, offer=self._offer(session, verified)))
+        parameters = _Parameters(verified, offer=self._offer(session, verified))
+        return cast("_Buffer", self._engine.buffer(self, parameters))
 
-    def _offer(self, session: TLSSession | None, verified: str | None) -> Any:
+    def _offer(self, session: TLSSession | None, verified: str | None) -> _native.Offer | None:
         """What offers the session that is named, if one is; nothing has been sent by then."""
-        return None if session is None else self._admit(lineage_of(session, self), verified)
+        if session is None:
+            return None
+        return self._engine.admit(lineage_of(session, self), verified)
 
     def _name_of(self, name: str | None) -> str | None:
         """The name to verify, in the form TLS uses it."""
@@ -258,50 +281,33 @@ class Client(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         return verified_name(name)
 
 
-class Server(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
+class Server(_Context, Generic[_Buffer, _Socket]):
     """Makes server connections of one configuration; immutable, to be shared by threads.
 
     Raises as `Client` does.
     """
 
-    __slots__ = ("__weakref__", "_configuration", "_insecure")
+    __slots__ = ()
+    _configuration: TLSServerConfiguration
+    _engine: _native.ServerEngine
 
     @explained_call
     def __init__(self, configuration: TLSServerConfiguration) -> None:
         self._configuration = instance_of("configuration", configuration, TLSServerConfiguration)
-        self._insecure: InsecureConfiguration | None = None
+        self._insecure = None
         warn_of_key_log(self._configuration)
         self._open()
 
-    def __reduce__(self) -> NoReturn:
-        raise not_copied(self)
-
-    @abstractmethod
     def _open(self) -> None:
         """Check, read and parse everything."""
-
-    @abstractmethod
-    def _make_buffer(self) -> _Buffer: ...
-
-    @abstractmethod
-    def _make_listener(
-        self, addresses: list[Address], timeout: float | None, options: Listening
-    ) -> _Socket: ...
-
-    @abstractmethod
-    def _make_wrapped(
-        self, sock: socket.socket | ByteStream, options: Wrapping
-    ) -> _Socket | StreamSocket: ...
+        backend, configuration = self._backend, self._configuration
+        opened = _opened(backend, configuration, self._insecure)
+        self._engine = backend.server(*opened, key_log=writer(configuration.key_log, backend.id))
 
     @property
     def configuration(self) -> TLSServerConfiguration:
         """The configuration this context was made from."""
         return self._configuration
-
-    @property
-    def handshake_may_block(self) -> bool:
-        """Whether a handshake's step may take long: a `peer_verifier` or a signer is asked."""
-        return self._configuration.peer_verifier is not None or signs_elsewhere(self._configuration)
 
     @explained_call
     def connect(
@@ -334,18 +340,22 @@ class Server(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
         above 0, and for `dual_stack` where there is no IPv6 address to listen at.
         """
         self._note_use("connect")
-        options: Listening = {
-            "backlog": instance_of("backlog", backlog, int),
-            "reuse_port": instance_of("reuse_port", reuse_port, bool),
-            "dual_stack": instance_of("dual_stack", dual_stack, bool),
-            "do_handshake_on_accept": instance_of(
+        handle = self._engine.listen(
+            self,
+            resolve(address, passive=True),
+            timeout=seconds_of(DEFAULT),
+            backlog=instance_of("backlog", backlog, int),
+            reuse_port=instance_of("reuse_port", reuse_port, bool),
+            dual_stack=instance_of("dual_stack", dual_stack, bool),
+            do_handshake_on_accept=instance_of(
                 "do_handshake_on_accept", do_handshake_on_accept, bool
             ),
-            "handshake_timeout": handshake_timeout,
-            "handshake_limit": handshake_limit,
-            "accept_truncated_end": instance_of("accept_truncated_end", accept_truncated_end, bool),
-        }
-        return self._make_listener(resolve(address, passive=True), seconds_of(DEFAULT), options)
+            handshake_timeout=handshake_timeout,
+            handshake_limit=handshake_limit,
+            handshake_may_block=self.handshake_may_block,
+            accept_truncated_end=instance_of("accept_truncated_end", accept_truncated_end, bool),
+        )
+        return cast("_Socket", _made(handle))
 
     @explained_call
     def wrap_socket(
@@ -358,14 +368,17 @@ class Server(NotSSLContext, ABC, Generic[_Buffer, _Socket]):
     ) -> _Socket | StreamSocket:
         """Begin TLS on a connection that exists (`SupportsServerWrapSocket.wrap_socket`)."""
         self._note_use("wrap_socket")
+        # Costs milliseconds; buffers do without it.
+        from ..streams import wrap
+
         options = _wrapping(leftover, do_handshake_on_connect, accept_truncated_end)
-        return self._make_wrapped(sock, options)
+        return wrap(sock, self._engine.buffer(self), **options)
 
     @explained_call
     def create_buffer(self) -> _Buffer:
         """Return one side of a connection in memory."""
         self._note_use("create_buffer")
-        return self._make_buffer()
+        return cast("_Buffer", self._engine.buffer(self))
 
     def _note_use(self, method: str) -> None:
         """Called by each public method, on behalf of its caller."""

@@ -1,7 +1,7 @@
 """PEP 748 on rustls and aws-lc-rs: the default implementation.
 
 Contexts read files and hand plain values to the Rust core, which parses everything once; buffers
-and sockets are the core's own (`native`).
+and sockets are the core's own (`contexts`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from ..capabilities import check
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..interfaces import TLSImplementation
 from ..interfaces.insecure import InsecureTLSImplementation
-from .contexts import InsecureClient, InsecureServer
-from .native import NativeClient, NativeServer
+from .contexts import Client, InsecureClient, InsecureServer, Server
 
 if TYPE_CHECKING:
     from ..streams import ExtendedSocket  # noqa: F401 - in a base, as a string
@@ -43,15 +42,15 @@ def validate_config(configuration: TLSClientConfiguration | TLSServerConfigurati
     check(configuration, CAPABILITIES, _BACKEND.id)
 
 
-class RustlsClientContext(NativeClient[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
+class RustlsClientContext(Client[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
     __slots__ = ()
-    __doc__ = NativeClient.__doc__
+    __doc__ = Client.__doc__
     _backend = _BACKEND
 
 
-class RustlsServerContext(NativeServer[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
+class RustlsServerContext(Server[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
     __slots__ = ()
-    __doc__ = NativeServer.__doc__
+    __doc__ = Server.__doc__
     _backend = _BACKEND
 
 

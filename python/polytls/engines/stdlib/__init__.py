@@ -14,8 +14,7 @@ from ...configuration import TLSClientConfiguration, TLSServerConfiguration
 from ...info import SessionStatistics
 from ...interfaces import TLSImplementation
 from ...interfaces.insecure import InsecureTLSImplementation
-from ..contexts import InsecureClient, InsecureServer
-from ..native import NativeClient, NativeServer
+from ..contexts import Client, InsecureClient, InsecureServer, Server
 from .credentials import NAME
 from .settings import CAPABILITIES, opened, validate
 
@@ -42,17 +41,17 @@ def validate_config(configuration: TLSClientConfiguration | TLSServerConfigurati
     validate(configuration)
 
 
-class StdlibClientContext(NativeClient[_native.TLSBuffer, "StreamSocket"]):
+class StdlibClientContext(Client[_native.TLSBuffer, "StreamSocket"]):
     __slots__ = ()
-    __doc__ = NativeClient.__doc__
+    __doc__ = Client.__doc__
 
     def _open(self) -> None:
         self._engine = _native.ssl_client(*opened(self._configuration, self._insecure))
 
 
-class StdlibServerContext(NativeServer[_native.TLSBuffer, "StreamSocket"]):
+class StdlibServerContext(Server[_native.TLSBuffer, "StreamSocket"]):
     __slots__ = ()
-    __doc__ = NativeServer.__doc__
+    __doc__ = Server.__doc__
 
     def _open(self) -> None:
         self._engine = _native.ssl_server(*opened(self._configuration, self._insecure))
