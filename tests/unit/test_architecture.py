@@ -90,7 +90,7 @@ MODULES = {
         "streams",
         "_native",
     },
-    "reload": BELOW_DRIVERS | {"arguments", "certificates", "names", "streams"},
+    "reload": BELOW_DRIVERS | {"arguments", "certificates", "handles", "names", "streams"},
     "registry": BELOW_DRIVERS | {"engines"},
     "net": BELOW_DRIVERS | {"registry", "streams"},
     "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "reload", "_native"},
