@@ -20,6 +20,7 @@ from .sessions import TLSSession
 __all__ = [
     "Handle",
     "buffer_maker",
+    "engine_of",
     "handle_of",
     "handshake_may_block",
     "is_server",
@@ -38,6 +39,12 @@ def handle_of(buffer: TLSBuffer, *, accept_truncated_end: bool) -> Handle:
     if accept_truncated_end:
         handle._accept_truncated_end()
     return handle
+
+
+def engine_of(context: ServerContext) -> _native.ServerEngine | None:
+    """Return what a native context's connections come from; None for any other context."""
+    engine = getattr(context, "_engine", None)
+    return engine if isinstance(engine, _native.ServerEngine) else None
 
 
 def handshake_may_block(context: object) -> bool:

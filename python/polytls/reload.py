@@ -26,6 +26,7 @@ from .arguments import DEFAULT, instance_of, items_of, not_copied, seconds_of
 from .certificates import contents_of, leaf_validity
 from .configuration import TLSServerConfiguration, with_sources
 from .errors import ConfigurationError, refusal
+from .handles import engine_of
 from .identity import SigningChain, Source, map_sources
 from .interfaces import (
     ServerContext,
@@ -66,7 +67,7 @@ class ReloadingServerContext:
     Raises what the implementation's server context does.
     """
 
-    __slots__ = ("__weakref__", "_current", "_implementation", "_named", "_replacing")
+    __slots__ = ("__weakref__", "_current", "_engine", "_implementation", "_named", "_replacing")
 
     def __init__(
         self,
@@ -86,6 +87,9 @@ class ReloadingServerContext:
         self._current: ServerContext = self._implementation.server_context(
             self._checked(with_sources(configuration, self._read))
         )
+        engine = engine_of(self._current)
+        #: What connections of listeners come from; None if the implementation is no native one.
+        self._engine = None if engine is None else engine.replaceable()
 
     # --- what a server context does ---
 
@@ -136,6 +140,7 @@ class ReloadingServerContext:
             self.create_buffer,
             implementation=self._implementation.name or "",
             timeout=seconds_of(DEFAULT),
+            engine=self._engine,
             backlog=backlog,
             reuse_port=reuse_port,
             dual_stack=dual_stack,
@@ -246,8 +251,12 @@ class ReloadingServerContext:
         """Have new connections begin with what was read, if it is new; return whether it is."""
         if self._checked(configuration) == self._current.configuration:
             return False
-        # One assignment: a connection begins with the one or the other.
-        self._current = self._implementation.server_context(configuration)
+        current = self._implementation.server_context(configuration)
+        # In one step each: a connection begins with the one or the other.
+        self._current = current
+        engine = engine_of(current)
+        if self._engine is not None and engine is not None:
+            self._engine.replace(engine)
         return True
 
 

@@ -22,6 +22,7 @@ from polytls import (
     PrivateKey,
     ServerContext,
     SigningChain,
+    SupportsExporter,
     TLSServerConfiguration,
     TLSVersion,
     WantReadError,
@@ -348,6 +349,8 @@ def test_its_listeners_take_all_options(lab: Any, reloading: Any) -> None:
         )
         accepted, _ = listener.accept()
         with accepted:
+            can_export = isinstance(server.create_buffer(), SupportsExporter)
+            assert isinstance(accepted, SupportsExporter) is can_export
             assert accepted.negotiated_tls_version is None
             accepted.settimeout(PATIENCE)
             accepted.do_handshake()

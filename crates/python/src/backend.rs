@@ -140,11 +140,6 @@ impl Backend {
         let engine = py
             .detach(|| self.0.server(&config))
             .map_err(|error| raised(py, implementation, &error))?;
-        Ok(ServerEngine {
-            engine,
-            callbacks,
-            implementation,
-            extended: true,
-        })
+        Ok(ServerEngine::new(engine, callbacks, implementation, true))
     }
 }

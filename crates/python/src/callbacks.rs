@@ -193,7 +193,7 @@ pub(crate) trait Callback: Send + Sync {
 }
 
 /// All that one engine calls.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Callbacks(Vec<Arc<dyn Callback>>);
 
 impl Callbacks {

@@ -1,6 +1,6 @@
 //! Engines: what all connections of one context share, and where connections come from.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use polytls_core::{Connection, HostName, Parameters, Role, Statistics};
@@ -155,17 +155,40 @@ impl ClientEngine {
 /// What all connections of a server context share.
 #[pyclass(frozen, module = "polytls._native")]
 pub(crate) struct ServerEngine {
-    pub(crate) engine: Arc<dyn polytls_core::ServerEngine>,
-    /// What the engine calls, for the garbage collector.
-    pub(crate) callbacks: Callbacks,
-    pub(crate) implementation: &'static str,
+    current: Arc<Current>,
+    implementation: &'static str,
     /// Whether its library can do more than those of all implementations.
-    pub(crate) extended: bool,
+    extended: bool,
+}
+
+/// The engine that connections come from, and what it calls, for the garbage collector.
+struct Current(RwLock<(Arc<dyn polytls_core::ServerEngine>, Callbacks)>);
+
+impl Current {
+    /// Nobody runs any code while having the lock, so nobody waits for long.
+    fn engine(&self) -> Arc<dyn polytls_core::ServerEngine> {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current.0)
+    }
 }
 
 impl ServerEngine {
+    pub(crate) fn new(
+        engine: Arc<dyn polytls_core::ServerEngine>,
+        callbacks: Callbacks,
+        implementation: &'static str,
+        extended: bool,
+    ) -> Self {
+        Self {
+            current: Arc::new(Current(RwLock::new((engine, callbacks)))),
+            implementation,
+            extended,
+        }
+    }
+
     fn connection(&self, py: Python<'_>) -> PyResult<Connection> {
-        self.engine
+        self.current
+            .engine()
             .session()
             .map(|session| Connection::new(session, Role::Server))
             .map_err(|error| raised(py, self.implementation, &error))
@@ -177,18 +200,48 @@ impl ServerEngine {
     /// The suites that may be negotiated.
     #[getter]
     fn effective_ciphers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        info::suites(py, &self.engine.effective().cipher_suites)
+        info::suites(py, &self.current.engine().effective().cipher_suites)
     }
 
     /// The groups that may be negotiated.
     #[getter]
     fn effective_groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        info::groups(py, &self.engine.effective().groups)
+        info::groups(py, &self.current.engine().effective().groups)
     }
 
     /// What has become of its connections so far.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        counts(py, &self.engine.statistics())
+        counts(py, &self.current.engine().statistics())
+    }
+
+    /// Another one with the same connections, which `replace` changes.
+    fn replaceable(&self) -> Self {
+        let current = self.current.0.read();
+        let (engine, callbacks) = &*current.unwrap_or_else(PoisonError::into_inner);
+        Self::new(
+            Arc::clone(engine),
+            callbacks.clone(),
+            self.implementation,
+            self.extended,
+        )
+    }
+
+    /// Has connections that begin from now on come from where those of `other` do, which is of the same
+    /// implementation. Nothing changes for those that are under way.
+    fn replace(&self, other: &Bound<'_, Self>) {
+        let other = other.get().replaceable();
+        let mut theirs = other
+            .current
+            .0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut ours = self
+            .current
+            .0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // What was there goes when no lock is held: letting go of a callback may run code.
+        std::mem::swap(&mut *ours, &mut *theirs);
     }
 
     /// A connection in memory, for `context`.
@@ -231,8 +284,8 @@ impl ServerEngine {
         }
         let py = this.py();
         let server = this.get();
-        let engine = Arc::clone(&server.engine);
-        let make = move || engine.session();
+        let current = Arc::clone(&server.current);
+        let make = move || current.engine().session();
         let owner = this.clone().into_any().unbind();
         let mut settings = ListenerSettings::default();
         settings.backlog = backlog;
@@ -262,6 +315,9 @@ impl ServerEngine {
 
     // A callback may well be a method of the object that keeps the context.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.callbacks.traverse(&visit)
+        match self.current.0.try_read() {
+            Ok(current) => current.1.traverse(&visit),
+            Err(_) => Ok(()),
+        }
     }
 }

@@ -61,6 +61,7 @@ def listen(
     *,
     implementation: str,
     timeout: float | None,
+    engine: _native.ServerEngine | None = None,
     backlog: int = 128,
     reuse_port: bool = False,
     dual_stack: bool = False,
@@ -71,7 +72,8 @@ def listen(
 ) -> StreamSocket:
     """Listen at the first of `addresses` that can be had.
 
-    An IPv6 address means IPv6 alone, so that `::` and `0.0.0.0` can be bound side by side; with
+    `engine`: what connections come from, in place of the buffers that `make_buffer` makes. An IPv6
+    address means IPv6 alone, so that `::` and `0.0.0.0` can be bound side by side; with
     `dual_stack` it takes clients of both. `reuse_port`: others may listen there as well, and the
     system deals clients out (SO_REUSEPORT). `timeout`: how long `accept` waits.
     `do_handshake_on_accept`: whether a blocking `accept` does. `handshake_timeout`: seconds for
@@ -84,7 +86,7 @@ def listen(
     if dual_stack and not socket.has_dualstack_ipv6():
         raise ValueError("dual_stack needs an IPv6 address, such as ::, and a system with both")
     blocks = isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
-    handle = _native.foreign_server(make_buffer, implementation).listen(
+    handle = (engine or _native.foreign_server(make_buffer, implementation)).listen(
         context,
         [*addresses],
         timeout=timeout,

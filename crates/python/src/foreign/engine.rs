@@ -117,10 +117,5 @@ pub(crate) fn foreign_client(make: &Bound<'_, PyAny>) -> ClientEngine {
 #[pyfunction]
 pub(crate) fn foreign_server(make: &Bound<'_, PyAny>, implementation: &str) -> ServerEngine {
     let (engine, callbacks) = PythonEngine::new(make);
-    ServerEngine {
-        engine,
-        callbacks,
-        implementation: kept(implementation),
-        extended: false,
-    }
+    ServerEngine::new(engine, callbacks, kept(implementation), false)
 }

@@ -536,12 +536,7 @@ pub(crate) fn ssl_server(
         maker,
         effective: parts.effective,
     };
-    Ok(ServerEngine {
-        engine: Arc::new(engine),
-        callbacks,
-        implementation: NAME,
-        extended: false,
-    })
+    Ok(ServerEngine::new(Arc::new(engine), callbacks, NAME, false))
 }
 
 impl SslServer {
