@@ -582,6 +582,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def _look_for_reason(self) -> None:
         """The transport below is broken: look whether the peer has said why."""
+        self._go_on()
         if isinstance(self.below, TLSTransport) or self._advance is _nothing:
             return
         with another(self.below.get_extra_info("socket")) as duplicate:

@@ -62,28 +62,23 @@ class Below(asyncio.Transport):
             protocol.buffer_updated(len(piece))
 
 
-def test_what_comes_before_it_can_be_taken_is_handed_over_in_order(
-    run: Any, recorder: Any, lab: Lab, version: TLSVersion
-) -> None:
-    data = b"".join(number.to_bytes(4, "big") for number in range(100_000))
+def seal(peer: TLSBuffer, plaintext: bytes) -> bytes:
+    sealed, view = b"", memoryview(plaintext)
+    while view:
+        view = view[peer.write(view) :]
+        sealed += peer.process_outgoing(1 << 30)
+    return sealed
 
-    def seal(peer: TLSBuffer, plaintext: bytes) -> bytes:
-        sealed, view = b"", memoryview(plaintext)
-        while view:
-            view = view[peer.write(view) :]
-            sealed += peer.process_outgoing(1 << 30)
-        return sealed
 
-    async def main() -> None:
+@pytest.fixture
+def over_below(lab: Lab, recorder: Any, version: TLSVersion) -> Any:
+    """Connect over a `Below`, and give both, the protocol on it, and the application's."""
+
+    def connected_over() -> Any:
         peer = lab.server(version=version).create_buffer()
         below, app = Below(peer), recorder()
-        connection: Any = TLSProtocol(
-            asyncio.get_running_loop(),
-            app,
-            lab.client(version=version).create_buffer(lab.host),
-            60,
-            5,
-        )
+        client = lab.client(version=version).create_buffer(lab.host)
+        connection: Any = TLSProtocol(asyncio.get_running_loop(), app, client, 60, 5)
         connection.connection_made(below)
         while app.transport is None:
             with suppress(WantReadError):
@@ -91,6 +86,32 @@ def test_what_comes_before_it_can_be_taken_is_handed_over_in_order(
             below.hand_over(connection, peer.process_outgoing(1 << 30))
         with suppress(WantReadError):
             peer.do_handshake()
+        return below, connection, app
+
+    return connected_over
+
+
+def test_what_came_before_a_reset_is_handed_over_before_it(run: Any, over_below: Any) -> None:
+    async def main() -> None:
+        below, connection, app = over_below()
+        # All of this within one event, as it were: the loop has no turn in between.
+        below.hand_over(connection, seal(below.peer, b"the last"))
+        assert not app.data
+        connection.connection_lost(ConnectionResetError("reset"))
+        assert app.data == b"the last"
+        assert isinstance(await app.lost, ConnectionResetError)
+
+    run(main)
+
+
+def test_what_comes_before_it_can_be_taken_is_handed_over_in_order(
+    run: Any, over_below: Any
+) -> None:
+    data = b"".join(number.to_bytes(4, "big") for number in range(100_000))
+
+    async def main() -> None:
+        below, connection, app = over_below()
+        peer = below.peer
         # All of this comes before the loop has had a turn, and more than any buffer takes at once.
         below.hand_over(connection, seal(peer, data))
         assert not app.data
