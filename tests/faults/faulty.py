@@ -639,9 +639,9 @@ FORGETS_THE_CAUSE: Final = Faulty(
     **_changed_refusal(lambda error: None),
 )
 BLAMES_THE_CALLER: Final = Faulty(
-    "says that it is always the caller's turn",
+    "says that the caller is always responsible",
     "test_explanations::test_a_chain_without_its_intermediate_is_the_operators_turn",
-    **_changed_refusal(lambda error: setattr(error, "turn", Responsible.YOU)),
+    **_changed_refusal(lambda error: setattr(error, "responsible", Responsible.YOU)),
 )
 NAMES_THE_LEAF: Final = Faulty(
     "says that it is always the leaf that is at fault",

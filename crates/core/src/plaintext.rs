@@ -228,6 +228,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn plaintext_that_is_put_back_comes_first_and_what_is_for_later_last() {
+        let (mut rest, mut early) = (Unread::default(), Unread::default());
+        let mut buffer = [0; 4];
+        let mut sink = Sink::new(Room::new(&mut buffer), &mut rest, &mut early);
+        sink.put(b"ab");
+        sink.put_later(b"cd");
+        assert_eq!(sink.filled(), 2);
+        rest.put_back(&buffer[..2]);
+        let mut later = [0; 8];
+        assert_eq!(rest.take(&mut later), 4);
+        assert_eq!(&later[..4], b"abcd");
+        rest.put_back(b"alone");
+        assert_eq!(rest.len(), 5);
+    }
+
+    #[test]
     fn plaintext_beyond_the_callers_buffer_is_kept_in_order() {
         let (mut rest, mut early) = (Unread::default(), Unread::default());
         let mut buffer = [0; 4];
