@@ -115,6 +115,9 @@ class _Context(NotSSLContext):
     def __reduce__(self) -> NoReturn:
         raise not_copied(self)
 
+    def _note_use(self, method: str) -> None:
+        """Called by public methods, on behalf of their caller."""
+
     @property
     def handshake_may_block(self) -> bool:
         """Whether a handshake's step may take long: a `peer_verifier` or a signer is asked."""
@@ -196,16 +199,7 @@ class Client(_Context, Generic[_Buffer, _Socket]):
         for what the handshake finds; ValueError for what is no host name, and for a session that
         must not be resumed on this connection.
         """
-        return self._connect(address, server_hostname, timeout, session, accept_truncated_end)
-
-    def _connect(
-        self,
-        address: tuple[str | None, int],
-        server_hostname: str | None,
-        timeout: float | Default | None,
-        session: TLSSession | None,
-        accept_truncated_end: bool,
-    ) -> _Socket:
+        self._note_use("connect")
         instance_of("accept_truncated_end", accept_truncated_end, bool)
         verified = self._name_of(host_of(address) if server_hostname is None else server_hostname)
         seconds = seconds_of(timeout)
@@ -380,15 +374,17 @@ class Server(_Context, Generic[_Buffer, _Socket]):
         self._note_use("create_buffer")
         return cast("_Buffer", self._engine.buffer(self))
 
-    def _note_use(self, method: str) -> None:
-        """Called by each public method, on behalf of its caller."""
-
 
 class _Insecure:
     """What insecure contexts of both sides have in common."""
 
     __slots__ = ()
     _insecure: InsecureConfiguration | None
+    #: The public name of such contexts.
+    _kind: ClassVar[str]
+
+    def _note_use(self, method: str) -> None:
+        warn(f"{self._kind}.{method}", stacklevel=4)
 
     @property
     def insecure_configuration(self) -> InsecureConfiguration:
@@ -401,6 +397,7 @@ class InsecureClient(_Insecure, Client[_Buffer, _Socket]):
     """A client context that verifies less, as `insecure_configuration` says. It warns."""
 
     __slots__ = ()
+    _kind = "InsecureClientContext"
 
     @explained_call
     def __init__(
@@ -414,23 +411,9 @@ class InsecureClient(_Insecure, Client[_Buffer, _Socket]):
         self._insecure = instance_of(
             "insecure_configuration", insecure_configuration, InsecureConfiguration
         )
-        warn("InsecureClientContext", stacklevel=3)
+        warn(self._kind, stacklevel=3)
         warn_of_key_log(self._configuration)
         self._open()
-
-    @explained_call
-    def connect(
-        self,
-        address: tuple[str | None, int],
-        *,
-        server_hostname: str | None = None,
-        timeout: float | Default | None = DEFAULT,
-        session: TLSSession | None = None,
-        accept_truncated_end: bool = False,
-    ) -> _Socket:
-        """As `ClientContext.connect`, with a warning."""
-        warn("InsecureClientContext.connect", stacklevel=3)
-        return self._connect(address, server_hostname, timeout, session, accept_truncated_end)
 
     @explained_call
     def wrap_socket(
@@ -444,7 +427,7 @@ class InsecureClient(_Insecure, Client[_Buffer, _Socket]):
         accept_truncated_end: bool = False,
     ) -> _Socket | StreamSocket:
         """As `ClientContext.wrap_socket`, with a warning."""
-        warn("InsecureClientContext.wrap_socket", stacklevel=3)
+        self._note_use("wrap_socket")
         verified = self._name_of(server_hostname)
         options = _wrapping(leftover, do_handshake_on_connect, accept_truncated_end)
         return self._wrap(sock, verified, session, options)
@@ -454,7 +437,7 @@ class InsecureClient(_Insecure, Client[_Buffer, _Socket]):
         self, server_hostname: str | None = None, *, session: TLSSession | None = None
     ) -> _Buffer:
         """As `ClientContext.create_buffer`, with a warning."""
-        warn("InsecureClientContext.create_buffer", stacklevel=3)
+        self._note_use("create_buffer")
         return self._buffer(self._name_of(server_hostname), session)
 
     def _name_of(self, name: str | None) -> str | None:
@@ -468,6 +451,7 @@ class InsecureServer(_Insecure, Server[_Buffer, _Socket]):
     """A server context that verifies less, as `insecure_configuration` says. It warns."""
 
     __slots__ = ()
+    _kind = "InsecureServerContext"
 
     @explained_call
     def __init__(
@@ -481,9 +465,6 @@ class InsecureServer(_Insecure, Server[_Buffer, _Socket]):
         self._insecure = instance_of(
             "insecure_configuration", insecure_configuration, InsecureConfiguration
         )
-        warn("InsecureServerContext", stacklevel=3)
+        warn(self._kind, stacklevel=3)
         warn_of_key_log(self._configuration)
         self._open()
-
-    def _note_use(self, method: str) -> None:
-        warn(f"InsecureServerContext.{method}", stacklevel=4)

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ... import _native
 from ...capabilities import Capabilities, Effective, check
 from ...certificates import loaded
 from ...configuration import TLSClientConfiguration, TLSServerConfiguration
 from ...constants import ClientAuthentication, NextProtocol, TLSVersion
-from ...identity import TrustStore
 from ...interfaces.insecure import InsecureConfiguration
 from ..key_log import prepare
 from .credentials import (
@@ -91,60 +89,29 @@ CAPABILITIES: Final = Capabilities(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What `ssl.SSLContext`s of one polytls context have in common."""
+class _Wanted(NamedTuple):
+    """A configuration that was found in order, and what it came to."""
 
-    server: bool
-    versions: tuple[TLSVersion, ...]
-    #: OpenSSL's lists of suites, for TLS 1.2 and for TLS 1.3; None: as they are.
-    ciphers: str | None
-    ciphersuites: str | None
-    groups: tuple[str, ...] | None
-    protocols: tuple[str, ...]
-    resumption: bool
-    verify_mode: ssl.VerifyMode
-    check_hostname: bool
-    #: Whether a peer is verified by a trust store, and which; None: the system's.
-    trusts: bool
-    store: TrustStore | None
-    key_log: str | None
+    configuration: Configuration
+    effective: Effective
+    insecure: InsecureConfiguration | None
 
-    @classmethod
-    def of(
-        cls,
-        configuration: Configuration,
-        effective: Effective,
-        insecure: InsecureConfiguration | None,
-    ) -> Settings:
-        """Read what a configuration asks for that was found in order.
+    @property
+    def server(self) -> bool:
+        return isinstance(self.configuration, TLSServerConfiguration)
 
-        Raises ConfigurationError.
-        """
-        server = isinstance(configuration, TLSServerConfiguration)
-        old, new = _cipher_lists(configuration, effective)
-        mode = _verify_mode(effective, insecure, server=server)
-        trusts = mode is not ssl.CERT_NONE
-        checks_name = not server and not (insecure and insecure.disable_hostname_check)
-        store = configuration.trust_store
-        if store is not None and store.pins is not None and not server:
-            mode = ssl.CERT_NONE
-        return cls(
-            server=server,
-            versions=effective.versions,
-            ciphers=old,
-            ciphersuites=new,
-            groups=None
-            if configuration.groups is None
-            else tuple(GROUPS[group] for group in effective.groups),
-            protocols=tuple(_protocol_names(configuration)),
-            resumption=configuration.sessions is not None,
-            verify_mode=mode,
-            check_hostname=checks_name and mode is not ssl.CERT_NONE,
-            trusts=trusts,
-            store=store,
-            key_log=_key_log(configuration),
-        )
+    @property
+    def verify_mode(self) -> ssl.VerifyMode:
+        """How far a peer is verified by a trust store."""
+        if self.insecure and self.insecure.disable_verification:
+            return ssl.CERT_NONE
+        if not self.server:
+            return ssl.CERT_REQUIRED
+        return {
+            ClientAuthentication.NONE: ssl.CERT_NONE,
+            ClientAuthentication.OPTIONAL: ssl.CERT_OPTIONAL,
+            ClientAuthentication.REQUIRED: ssl.CERT_REQUIRED,
+        }[self.effective.client_authentication]
 
 
 def opened(
@@ -157,16 +124,15 @@ def opened(
     Raises ConfigurationError.
     """
     effective = validate(configuration, insecure)
-    settings = Settings.of(configuration, effective, insecure)
-    facts: _native._SslFacts = {
-        "ciphers": _enabled(settings, effective, configuration),
-        "suites": _NUMBERS,
-    }
-    return loaded(configuration, NAME), effective, insecure, facts, partial(_contexts, settings)
+    wanted = _Wanted(configuration, effective, insecure)
+    if isinstance(configuration.key_log, str):
+        prepare(configuration.key_log, NAME)  # OpenSSL would make it as the umask has it.
+    facts: _native._SslFacts = {"ciphers": _enabled(wanted), "suites": _NUMBERS}
+    return loaded(configuration, NAME), effective, insecure, facts, partial(_contexts, wanted)
 
 
 def _contexts(
-    settings: Settings,
+    wanted: _Wanted,
     given: Sequence[bytes],
     crls: Sequence[bytes],
     identities: Sequence[tuple[Sequence[bytes], tuple[str, bytes]]],
@@ -176,25 +142,27 @@ def _contexts(
     Two functions: one for contexts that present some of the identities, by their indices, and one
     for those that a server's connections begin with, each with its own; None: with the first kind.
     """
-    trust = trust_of(settings.store, given, crls) if settings.trusts else None
+    configuration, effective, _ = wanted
+    trusts = wanted.verify_mode is not ssl.CERT_NONE
+    trust = trust_of(configuration.trust_store, given, crls) if trusts else None
     own = [identity_of(*identity) for identity in identities]
 
     def make(chosen: Iterable[int]) -> ssl.SSLContext:
-        return new_context(settings, trust, [own[index] for index in chosen])
+        return _new_context(wanted, trust, [own[index] for index in chosen])
 
     # Without tickets OpenSSL still resumes TLS 1.2 from a cache that `ssl` cannot switch off
     # (SSL_CTX_set_session_cache_mode(3)). Sessions belong to the SSLContext that a connection began
     # with; so each begins with one of its own, and is switched from there.
-    begins_anew = not settings.resumption and TLSVersion.TLSv1_2 in settings.versions
-    return make, partial(new_context, settings) if begins_anew else None
+    begins_anew = configuration.sessions is None and TLSVersion.TLSv1_2 in effective.versions
+    return make, partial(_new_context, wanted) if begins_anew else None
 
 
-def _enabled(settings: Settings, effective: Effective, configuration: Configuration) -> list[int]:
+def _enabled(wanted: _Wanted) -> list[int]:
     """The suites that can be negotiated, in the order asked for, else in OpenSSL's."""
-    left = effective.ciphers
-    if configuration.ciphers is None:
+    left = wanted.effective.ciphers
+    if wanted.configuration.ciphers is None:
         left = tuple(number for number in _OWN_CHOICE if number in left)
-    return [int(number) for number in left if not settings.server or number in _SERVED]
+    return [int(number) for number in left if not wanted.server or number in _SERVED]
 
 
 def validate(
@@ -238,8 +206,8 @@ def validate(
     return effective
 
 
-def new_context(
-    settings: Settings, trust: Trust | None = None, identities: Iterable[Identity] = ()
+def _new_context(
+    wanted: _Wanted, trust: Trust | None = None, identities: Iterable[Identity] = ()
 ) -> ssl.SSLContext:
     """Return a context that verifies by `trust`, and presents `identities`.
 
@@ -247,26 +215,30 @@ def new_context(
 
     Raises ConfigurationError.
     """
-    protocol = ssl.PROTOCOL_TLS_SERVER if settings.server else ssl.PROTOCOL_TLS_CLIENT
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = _VERSIONS[settings.versions[0]][1]
-    context.maximum_version = _VERSIONS[settings.versions[-1]][1]
-    context.check_hostname = settings.check_hostname
-    context.verify_mode = settings.verify_mode
+    configuration, effective, insecure = wanted
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if wanted.server else ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = _VERSIONS[effective.versions[0]][1]
+    context.maximum_version = _VERSIONS[effective.versions[-1]][1]
+    mode, store = wanted.verify_mode, configuration.trust_store
+    if not wanted.server and store is not None and store.pins is not None:
+        mode = ssl.CERT_NONE  # What is pinned needs no path; the verdict judges it.
+    checks_name = not wanted.server and not (insecure and insecure.disable_hostname_check)
+    context.check_hostname = checks_name and mode is not ssl.CERT_NONE
+    context.verify_mode = mode
     if ssl.HAS_NEVER_CHECK_COMMON_NAME:
         context.hostname_checks_common_name = False
     # Every certificate that was given is an anchor, not only the self-signed ones.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.options |= ssl.OP_NO_RENEGOTIATION
-    if settings.key_log is not None:
-        context.keylog_filename = settings.key_log
-    if not settings.resumption:
+    if isinstance(configuration.key_log, str):
+        context.keylog_filename = configuration.key_log
+    if configuration.sessions is None:
         context.options |= ssl.OP_NO_TICKET
-        if settings.server:
+        if wanted.server:
             context.num_tickets = 0
-    if settings.protocols:
-        context.set_alpn_protocols(settings.protocols)
-    _choose_algorithms(context, settings)
+    if configuration.inner_protocols:
+        context.set_alpn_protocols([*_protocol_names(configuration)])
+    _choose_algorithms(context, configuration, effective)
     if trust is not None:
         load_trust(context, trust)
     # Of two with keys of one type, OpenSSL keeps the one that was loaded last.
@@ -313,44 +285,24 @@ def _cipher_lists(
     )
 
 
-def _choose_algorithms(context: Any, settings: Settings) -> None:
-    if settings.ciphers is not None:
-        context.set_ciphers(settings.ciphers)
+def _choose_algorithms(context: Any, configuration: Configuration, effective: Effective) -> None:
+    old, new = _cipher_lists(configuration, effective)
+    if old is not None:
+        context.set_ciphers(old)
+    if new is not None:
+        context.set_ciphersuites(new)
+    if old is not None or new is not None:
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
-    if settings.ciphersuites is not None:
-        context.set_ciphersuites(settings.ciphersuites)
-        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
-    if settings.groups is None:
+    if configuration.groups is None:
         return
+    groups = [GROUPS[group] for group in effective.groups]
     if _CHOOSES_GROUPS:
-        context.set_groups(":".join(settings.groups))
+        context.set_groups(":".join(groups))
     else:
-        context.set_ecdh_curve(settings.groups[0])
+        context.set_ecdh_curve(groups[0])
 
 
 def _protocol_names(configuration: Configuration) -> Iterator[str]:
     for protocol in configuration.inner_protocols:
         name = protocol.value if isinstance(protocol, NextProtocol) else protocol
         yield name.decode("latin-1")
-
-
-def _key_log(configuration: Configuration) -> str | None:
-    path = configuration.key_log
-    if not isinstance(path, str):
-        return None
-    prepare(path, NAME)  # OpenSSL would make it as the umask has it.
-    return path
-
-
-def _verify_mode(
-    effective: Effective, insecure: InsecureConfiguration | None, *, server: bool
-) -> ssl.VerifyMode:
-    if insecure and insecure.disable_verification:
-        return ssl.CERT_NONE
-    if not server:
-        return ssl.CERT_REQUIRED
-    return {
-        ClientAuthentication.NONE: ssl.CERT_NONE,
-        ClientAuthentication.OPTIONAL: ssl.CERT_OPTIONAL,
-        ClientAuthentication.REQUIRED: ssl.CERT_REQUIRED,
-    }[effective.client_authentication]
