@@ -22,7 +22,7 @@ RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
 	.venv/bin/maturin build --quiet --release --locked --compatibility linux --target "$target" -o target/asan/wheels
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/asan/wheels/*.whl
 
-for implementation in rustls stdlib; do
+for implementation in rustls openssl stdlib; do
 	echo "== the kit under the address sanitizer: $implementation"
 	LD_PRELOAD=$runtime PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
 		"$environment/bin/python" -m pytest -q -p no:cacheprovider --pyargs polytls.testing.conformance \

@@ -37,6 +37,7 @@ from .interfaces import ClientContext, ServerContext, TLSImplementation
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from .engines.openssl import OpensslClientContext, OpensslServerContext
     from .engines.rustls import RustlsClientContext, RustlsServerContext
     from .engines.stdlib import StdlibClientContext, StdlibServerContext
     from .interfaces.insecure import InsecureTLSImplementation
@@ -46,6 +47,7 @@ __all__ = ["implementation", "implementations", "insecure_implementation", "unus
 #: Name and module of each built-in implementation, the default first.
 _BUILT_IN: Mapping[str, str] = {
     "rustls": "polytls.engines.rustls",
+    "openssl": "polytls.engines.openssl",
     "stdlib": "polytls.engines.stdlib",
 }
 
@@ -72,6 +74,10 @@ def unusable() -> dict[str, ConfigurationError]:
 def implementation(
     name: Literal["rustls"] | None = None,
 ) -> TLSImplementation[RustlsClientContext, RustlsServerContext]: ...
+@overload
+def implementation(
+    name: Literal["openssl"],
+) -> TLSImplementation[OpensslClientContext, OpensslServerContext]: ...
 @overload
 def implementation(
     name: Literal["stdlib"],

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, assert_type
 import polytls
 import polytls.asyncio
 from polytls import insecure
+from polytls.engines.openssl import OpensslClientContext
 from polytls.engines.rustls import (
     RustlsClientContext,
     RustlsInsecureClientContext,
@@ -32,6 +33,7 @@ def names_lead_to_classes(name: str, maybe: str | None) -> None:
     assert_type(polytls.implementation(), Rustls)
     assert_type(polytls.implementation(None), Rustls)
     assert_type(polytls.implementation("rustls"), Rustls)
+    assert_type(polytls.implementation("openssl").client_context, type[OpensslClientContext])
     assert_type(polytls.implementation("stdlib").client_context, type[StdlibClientContext])
     assert_type(polytls.implementation(name), Other)
     assert_type(polytls.implementation(maybe), Other)

@@ -30,6 +30,7 @@ CRATES = {
     "polytls-python": {
         "polytls-core",
         "polytls-io",
+        "polytls-openssl",
         "polytls-rustls",
         "polytls-verdict",
         "polytls-x509",

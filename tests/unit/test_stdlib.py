@@ -92,7 +92,8 @@ def test_the_module_ssl_is_imported_only_when_the_implementation_is_asked_for() 
 def test_it_says_which_openssl_it_is() -> None:
     assert STDLIB.name == "stdlib"
     assert STDLIB.version == f"ssl, {' '.join(ssl.OPENSSL_VERSION.split()[:2])}"
-    assert polytls.implementations()[:2] == ("rustls", "stdlib")
+    assert polytls.implementations()[0] == "rustls"
+    assert "stdlib" in polytls.implementations()
 
 
 def test_a_buffer_costs_less_than_a_millisecond() -> None:

@@ -204,6 +204,7 @@ functions! {
         fn SSL_get1_session(ssl: *mut SSL) -> *mut SSL_SESSION;
         fn SSL_SESSION_dup(session: *const SSL_SESSION) -> *mut SSL_SESSION;
         fn SSL_SESSION_free(session: *mut SSL_SESSION);
+        fn SSL_SESSION_get0_peer(session: *mut SSL_SESSION) -> *mut X509;
         fn SSL_SESSION_is_resumable(session: *const SSL_SESSION) -> c_int;
         fn SSL_SESSION_get_max_early_data(session: *const SSL_SESSION) -> u32;
         fn SSL_SESSION_set_max_early_data(session: *mut SSL_SESSION, most: u32) -> c_int;
@@ -335,6 +336,7 @@ pub(crate) const RT_HANDSHAKE: c_int = 22;
 // --- err.h, crypto.h, bio.h, rsa.h, obj_mac.h ---
 
 pub(crate) const LIB_SSL: c_ulong = 20;
+pub(crate) const LIB_PROVIDER: c_ulong = 57;
 pub(crate) const EX_INDEX_SSL: c_int = 0;
 pub(crate) const INIT_NO_ATEXIT: u64 = 0x0008_0000;
 pub(crate) const VERSION_TEXT: c_int = 0;

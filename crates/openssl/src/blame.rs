@@ -13,6 +13,8 @@ use crate::library::Library;
 pub(crate) struct Fault {
     /// The reason of libssl's; 0: it says nothing.
     reason: c_ulong,
+    /// Whether a provider has failed, which does the cryptography.
+    of_provider: bool,
     /// In words, as in «no shared cipher».
     said: String,
 }
@@ -35,6 +37,7 @@ impl Fault {
     /// stand before it.
     pub(crate) fn take(library: &Library) -> Self {
         let mut told = 0;
+        let mut of_provider = false;
         // SAFETY: they may be called at any time; the text is a constant of the library.
         let said = unsafe {
             loop {
@@ -42,6 +45,7 @@ impl Fault {
                 if code == 0 {
                     break;
                 }
+                of_provider |= library_of(code) == api::LIB_PROVIDER;
                 if told == 0 || library_of(told) != api::LIB_SSL {
                     told = code;
                 }
@@ -57,6 +61,7 @@ impl Fault {
         let of_ssl = told != 0 && library_of(told) == api::LIB_SSL;
         Self {
             reason: if of_ssl { told & 0x7f_ffff } else { 0 },
+            of_provider,
             said,
         }
     }
@@ -91,11 +96,9 @@ impl Fault {
             NO_APPLICATION_PROTOCOL => {
                 Error::PeerIncompatible("no application protocol (ALPN) in common".to_owned())
             }
-            DECRYPTION_FAILED_OR_BAD_RECORD_MAC => Error::PeerMisbehaved(
-                "a record that cannot be decrypted: it was changed on its way, or sealed with \
-                 other keys"
-                    .to_owned(),
-            ),
+            DECRYPTION_FAILED_OR_BAD_RECORD_MAC => Error::PeerMisbehaved(UNOPENED.to_owned()),
+            // OpenSSL 3.0 says so of a record of TLS 1.2 that is too short to be one.
+            INTERNAL_ERROR if self.of_provider => Error::PeerMisbehaved(UNOPENED.to_owned()),
             HTTP_REQUEST | HTTPS_PROXY_REQUEST => Error::NotTls(self.said()),
             reason if NOTHING_IN_COMMON.contains(&reason) => Error::PeerIncompatible(self.said()),
             INTERNAL_ERROR | LIBRARY_BUG | 0 => Error::Internal(self.said()),
@@ -103,6 +106,9 @@ impl Fault {
         })
     }
 }
+
+const UNOPENED: &str =
+    "a record that cannot be decrypted: it was changed on its way, or sealed with other keys";
 
 const fn library_of(code: c_ulong) -> c_ulong {
     (code >> 23) & 0xff
@@ -147,17 +153,14 @@ const NOTHING_IN_COMMON: [c_ulong; 20] = [
 pub(crate) const fn verify_error(reason: VerificationFailure) -> i32 {
     use VerificationFailure as F;
     match reason {
-        F::UnknownIssuer => 20, // unknown_ca
-        F::Expired => 10,       // certificate_expired
-        F::NotYetValid => 9,    // bad_certificate
+        F::UnknownIssuer => 20,            // unknown_ca
+        F::Expired | F::NotYetValid => 10, // certificate_expired
         F::HostnameMismatch => 62,
         F::BadSignature | F::BadEncoding | F::UnhandledCriticalExtension => 28,
         F::Revoked => 23, // certificate_revoked
         // unsupported_certificate.
         F::InvalidPurpose | F::UnsupportedSignatureAlgorithm | F::WeakKey => 26,
-        // handshake_failure: there is no way to access_denied.
-        F::RefusedByVerifier => 50,
-        // certificate_unknown.
+        // certificate_unknown; there is no way to access_denied.
         _ => 34,
     }
 }

@@ -8,12 +8,12 @@ use polytls_core::config::{
     ClientAuthentication, ClientConfig, Common, KeyLog, ServerConfig, Verification, Version,
 };
 use polytls_core::{Counters, Effective, Error};
-use polytls_verdict::{Judge, Policy, SystemTrust};
+use polytls_verdict::{Judge, Policy, SystemTrust, binding};
 
 use crate::api;
 use crate::blame::Fault;
 use crate::callbacks::{self, A_WEEK};
-use crate::crypto::crypto;
+use crate::crypto::{crypto, sha256};
 use crate::identity::Identities;
 use crate::library::Library;
 use crate::objects::{SslContext, names};
@@ -218,15 +218,9 @@ fn resumption(
     if config.common.early_data {
         return Ok((None, Some(store)));
     }
-    let tickets = match &config.ticket_keys {
-        None => Tickets::new(library, None)?,
-        Some(_) => {
-            return Err(Error::configuration(
-                "ticket_keys",
-                "this implementation shares no ticket keys with others; the implementation rustls does",
-            ));
-        }
-    };
+    let keys = config.ticket_keys.as_ref();
+    let keys = keys.map(|keys| Ok::<_, Error>((keys, binding(config, sha256)?)));
+    let tickets = Tickets::new(library, keys.transpose()?)?;
     Ok((Some(tickets), Some(store)))
 }
 

@@ -53,8 +53,12 @@ pub(crate) struct OpensslSession {
     offered: *const SSL_SESSION,
     /// On a server: whether early data may still come.
     reads_early: bool,
-    /// On a client: how much early data may still be sent.
+    /// On a client: how much early data may still be sent, and how much was.
     early_left: usize,
+    early_sent: usize,
+    /// On a client: whether its session allows it, and whether the first flight was made.
+    offers_early: bool,
+    begun: bool,
     /// Whether nothing has to be judged any more before the answer leaves.
     settled: bool,
     /// How many bytes of records the handshake took.
@@ -124,6 +128,7 @@ impl OpensslSession {
                 if context.early_data {
                     let most = library.SSL_SESSION_get_max_early_data(session.as_ptr());
                     made.early_left = usize::try_from(most).unwrap_or(0);
+                    made.offers_early = most > 0;
                 }
                 made.seen().note().before = Some(before);
             }
@@ -162,6 +167,9 @@ impl OpensslSession {
             offered: ptr::null(),
             reads_early: false,
             early_left: 0,
+            early_sent: 0,
+            offers_early: false,
+            begun: false,
             settled: false,
             came: 0,
             facts: None,
@@ -228,6 +236,15 @@ impl OpensslSession {
         Ok(done)
     }
 
+    /// Whether a server whose early data has left goes back to TLS 1.2 (RFC 8446 appendix D.3), which OpenSSL
+    /// goes on with.
+    fn went_back(&self) -> Result<bool, Error> {
+        let sent = !self.context().is_server && self.begun && self.offers_early;
+        let (library, ssl) = (self.library(), self.ssl()?);
+        // SAFETY: the connection is ours.
+        Ok(sent && unsafe { library.SSL_version(ssl) } == 0x0303)
+    }
+
     fn resumed(&self, library: &Library, ssl: *const SSL) -> bool {
         // SAFETY: the connection is ours.
         unsafe { library.SSL_session_reused(ssl) == 1 }
@@ -254,7 +271,6 @@ impl OpensslSession {
         if let Some(refusal) = notes.refusal.take() {
             return Error::Certificate(refusal);
         }
-        // Where it is the very first, OpenSSL does not tell it as one.
         if let Some(alert) = notes.alert {
             return Error::AlertReceived(alert);
         }
@@ -294,6 +310,9 @@ impl OpensslSession {
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
     ) -> Result<Progress, Error> {
+        if !self.begun && self.offers_early {
+            self.write_early(&[], out)?;
+        }
         let _call = fork::undivided();
         let before = out.len();
         self.came += records.len();
@@ -301,6 +320,18 @@ impl OpensslSession {
             put_alert(Alert::DECODE_ERROR, out);
             let said = "a handshake that is longer than any needs to be";
             return Err(Error::PeerMisbehaved(said.to_owned()));
+        }
+        // OpenSSL takes it for a message out of turn where it is the very first.
+        if let [21, _, _, 0, 2, 2, alert] = records
+            && self.context().is_server
+            && self.seen().notes().hello.is_none()
+        {
+            return Err(Error::AlertReceived(Alert(*alert)));
+        }
+        // OpenSSL passes over it (RFC 8446 section 5.1).
+        if matches!(records, [20..=22, _, _, 0, 0]) {
+            put_alert(Alert::UNEXPECTED_MESSAGE, out);
+            return Err(Error::PeerMisbehaved("an empty record".to_owned()));
         }
         let mut answerable = false;
         let mut reads_early = self.reads_early;
@@ -324,6 +355,12 @@ impl OpensslSession {
         };
         if let Some(failure) = self.seen().note().failure.take() {
             return Err(failure);
+        }
+        if self.went_back()? {
+            out.truncate(before);
+            put_alert(Alert::PROTOCOL_VERSION, out);
+            let said = "a version that has no early data, which was sent with its session";
+            return Err(Error::PeerMisbehaved(said.to_owned()));
         }
         match stepped {
             Ok(()) => {
@@ -478,6 +515,7 @@ impl OpensslSession {
                 library.SSL_CIPHER_get_protocol_id(cipher)
             };
             let early_data = match library.SSL_get_early_data_status(ssl) {
+                _ if !seen.context.is_server && self.early_sent == 0 => None,
                 api::EARLY_DATA_REJECTED => Some(false),
                 api::EARLY_DATA_ACCEPTED => Some(true),
                 _ => None,
@@ -673,16 +711,22 @@ impl Session for OpensslSession {
 
     fn write_early(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<usize, Error> {
         let _call = fork::undivided();
-        let most = plaintext.len().min(self.early_left);
+        if self.begun && (plaintext.is_empty() || self.early_left == 0) {
+            return Ok(0);
+        }
+        self.begun = true;
+        let offered = self.offers_early;
+        let data = &plaintext[..plaintext.len().min(self.early_left)];
         let (written, _) = self.call(&[], out, |library, ssl| {
             let mut count = 0;
             // SAFETY: the connection is ours; the data is read, and there is a place for the count.
             let result = unsafe {
-                if most == 0 {
-                    library.SSL_do_handshake(ssl)
+                if offered {
+                    // It offers early data by writing it, be it none.
+                    let from = data.as_ptr().cast();
+                    library.SSL_write_early_data(ssl, from, data.len(), &raw mut count)
                 } else {
-                    let from = plaintext.as_ptr().cast();
-                    library.SSL_write_early_data(ssl, from, most, &raw mut count)
+                    library.SSL_do_handshake(ssl)
                 }
             };
             if result == 1 {
@@ -694,6 +738,7 @@ impl Session for OpensslSession {
         match written {
             Ok(count) => {
                 self.early_left -= count;
+                self.early_sent += count;
                 Ok(count)
             }
             Err(Trouble::Failed(error)) => Err(error),

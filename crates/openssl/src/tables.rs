@@ -180,7 +180,7 @@ impl Offered {
             key_log: true,
             crl: true,
             peers: true,
-            ticket_keys: false,
+            ticket_keys: true,
             ocsp_stapling: true,
             client_chain_selection: true,
             peer_verifier: true,

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! What OpenSSL does not keep of a session goes with it as application data ([`Kept`]): when it was issued,
-//! when it ends, the name it was asked for by, and the client's whole chain.
+//! when it ends, the name it was asked for by, and what the client's chain has beyond the leaf.
 
 use std::ffi::{c_int, c_uchar, c_void};
 use std::ptr;
@@ -27,6 +27,7 @@ use crate::api::{self, EVP_CIPHER_CTX, EVP_MAC_CTX, OSSL_PARAM, SSL, SSL_SESSION
 use crate::callbacks::A_WEEK;
 use crate::crypto::{aes_256_cbc, hmac, random};
 use crate::library::Library;
+use crate::objects::certificate_der;
 use crate::seen::{Before, Presented, Seen, called};
 
 /// How far the clocks of servers may be apart.
@@ -177,6 +178,7 @@ impl Kept {
         })
     }
 
+    /// As bytes, without the leaf, which OpenSSL keeps itself.
     fn write(&self) -> Vec<u8> {
         let name = self.name.as_deref().unwrap_or_default();
         // A name has at most 64 KiB, as it came in an extension.
@@ -188,20 +190,20 @@ impl Kept {
             name.as_bytes(),
         ]
         .concat();
-        for der in self.chain.iter() {
+        for der in self.chain.iter().skip(1) {
             data.extend(u32::try_from(der.len()).unwrap_or(u32::MAX).to_be_bytes());
             data.extend_from_slice(der);
         }
         data
     }
 
-    /// What [`Self::write`] has written; `None` if it is something else.
-    fn read(data: &[u8]) -> Option<Self> {
+    /// What [`Self::write`] has written; `None` if it is something else. `leaf`: that of the session.
+    fn read(data: &[u8], leaf: Option<Vec<u8>>) -> Option<Self> {
         let (issued, data) = data.split_first_chunk::<8>()?;
         let (end, data) = data.split_first_chunk::<8>()?;
         let (size, data) = data.split_first_chunk::<2>()?;
         let (name, mut data) = data.split_at_checked(usize::from(u16::from_be_bytes(*size)))?;
-        let mut chain = Vec::new();
+        let mut chain: Vec<_> = leaf.into_iter().map(CertificateDer::from).collect();
         while !data.is_empty() {
             let (size, rest) = data.split_first_chunk::<4>()?;
             let size = usize::try_from(u32::from_be_bytes(*size)).ok()?;
@@ -299,7 +301,9 @@ unsafe fn kept_in(library: &Library, session: *mut SSL_SESSION) -> Option<Kept> 
         if told != 1 || data.is_null() {
             return None;
         }
-        Kept::read(std::slice::from_raw_parts(data.cast::<u8>(), size))
+        let peer = library.SSL_SESSION_get0_peer(session);
+        let leaf = (!peer.is_null()).then(|| certificate_der(library, peer));
+        Kept::read(std::slice::from_raw_parts(data.cast::<u8>(), size), leaf)
     }
 }
 

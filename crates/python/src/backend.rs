@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use polytls_core::Unavailable;
 use polytls_core::config::{ClientConfig, ServerConfig};
+use polytls_openssl::Openssl;
 use polytls_rustls::Rustls;
 use pyo3::exceptions::{PyImportError, PyValueError};
 use pyo3::prelude::*;
@@ -18,7 +19,7 @@ use crate::errors::raised;
 type Load = fn() -> Result<Arc<dyn polytls_core::Backend>, Unavailable>;
 
 /// The backends built into this module, by their ids.
-static BACKENDS: [(&str, Load); 1] = [("rustls", load::<Rustls>)];
+static BACKENDS: [(&str, Load); 2] = [("rustls", load::<Rustls>), ("openssl", load::<Openssl>)];
 
 fn load<B: polytls_core::Backend + 'static>() -> Result<Arc<dyn polytls_core::Backend>, Unavailable>
 {

@@ -76,7 +76,7 @@ pub(crate) fn crypto(provider: &CryptoProvider) -> Crypto {
     }
 }
 
-fn sha256(data: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
     hash

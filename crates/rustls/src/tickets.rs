@@ -21,15 +21,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::digest::{self, SHA256};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 use aws_lc_rs::rand;
+use polytls_core::Error;
 use polytls_core::clock::Clock;
-use polytls_core::config::{ServerConfig, TicketKeys, Trust};
-use polytls_core::{Error, config};
+use polytls_core::config::{ServerConfig, TicketKeys};
 use rustls::server::ProducesTickets;
 use zeroize::Zeroizing;
+
+use crate::judge::sha256;
 
 /// How far the clocks of servers may be apart.
 const SKEW: u64 = 60;
@@ -52,77 +53,8 @@ impl Binding {
     }
 
     pub(crate) fn of(config: &ServerConfig) -> Result<Self, Error> {
-        let mut hash = digest::Context::new(&SHA256);
-        let mut item = |kind: &[u8], data: &[u8]| {
-            for part in [kind, data] {
-                hash.update(&(part.len() as u64).to_be_bytes());
-                hash.update(part);
-            }
-        };
-        item(b"asks", asked(config.client_authentication));
-        item(b"checks", checked(config.verification));
-        if config.client_authentication != config::ClientAuthentication::None {
-            match &config.trust {
-                None => {}
-                Some(Trust::Store(store)) => {
-                    if store.system {
-                        for certificate in sorted(&polytls_verdict::system_certificates()?) {
-                            item(b"trusts", certificate);
-                        }
-                    }
-                    for certificate in sorted(&store.certificates) {
-                        item(b"trusts", certificate);
-                    }
-                    for certificate in sorted(&store.peers) {
-                        item(b"knows", certificate);
-                    }
-                    if store.v1_authorities {
-                        item(b"trusts version", b"1");
-                    }
-                }
-                Some(Trust::Pinned(pins)) => {
-                    for certificate in sorted(&pins.certificates) {
-                        item(b"pins", certificate);
-                    }
-                    for hash in sorted(&pins.spki_sha256) {
-                        item(b"pins the key", hash);
-                    }
-                }
-            }
-            for list in sorted(&config.common.crls) {
-                item(b"heeds", list);
-            }
-        }
-        let hash = hash.finish();
-        let mut binding = [0; 32];
-        binding.copy_from_slice(hash.as_ref());
-        Ok(Self(binding))
+        polytls_verdict::binding(config, sha256).map(Self)
     }
-}
-
-/// What stands for each wish in the keys of a fleet. Every version of polytls must say the same.
-const fn asked(authentication: config::ClientAuthentication) -> &'static [u8] {
-    match authentication {
-        config::ClientAuthentication::None => b"none",
-        config::ClientAuthentication::Optional => b"optional",
-        config::ClientAuthentication::Required => b"required",
-    }
-}
-
-/// Likewise.
-const fn checked(verification: config::Verification) -> &'static [u8] {
-    match verification {
-        config::Verification::Full => b"full",
-        config::Verification::AnyName => b"any name",
-        config::Verification::Nothing => b"nothing",
-    }
-}
-
-/// As bytes, in an order that does not depend on how they were given.
-fn sorted<T: AsRef<[u8]>>(items: &[T]) -> Vec<&[u8]> {
-    let mut items: Vec<&[u8]> = items.iter().map(AsRef::as_ref).collect();
-    items.sort_unstable();
-    items
 }
 
 /// Seals and opens the tickets of a fleet.
@@ -249,7 +181,9 @@ impl ProducesTickets for FleetTicketer {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use polytls_core::config::{ClientAuthentication, Secret, TrustStore, Verification};
+    use polytls_core::config::{
+        self, ClientAuthentication, Secret, Trust, TrustStore, Verification,
+    };
     use polytls_core::pki_types::{CertificateDer, UnixTime};
 
     use super::*;

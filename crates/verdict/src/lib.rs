@@ -5,10 +5,11 @@
 //! [`Judge::judge`] then decides each [`Case`]. `anchors` has the certificates that are trusted, `path`
 //! builds paths to them (by webpki), `signatures` finds out why there is none, `profile` has the rules that webpki leaves
 //! out, `leaf` judges certificates that need no path, `lists` reads
-//! revocation lists. [`explain`] makes the words, after the decision, from facts; `passed_over` has
+//! revocation lists; `binding` has what tickets are bound to. [`explain`] makes the words, after the decision, from facts; `passed_over` has
 //! those about certificates of the store.
 
 mod anchors;
+mod binding;
 mod errors;
 pub mod explain;
 mod judge;
@@ -22,6 +23,7 @@ mod signatures;
 mod system;
 
 pub use anchors::{Unfit, system_certificates};
+pub use binding::binding;
 pub use judge::{Case, Judge, No, Verdict};
 pub use passed_over::PassedOver;
 pub use policy::{Crypto, MakePlatform, Platform, Policy, SystemTrust};

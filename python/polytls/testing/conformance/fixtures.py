@@ -9,6 +9,7 @@ import gc
 import os
 import random
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -68,6 +69,9 @@ def leaves_nothing_behind() -> Iterator[None]:
     gc.collect()
     before = _outside()
     yield
+    # pytest keeps the last failure here, for debuggers, and with it what that test had open.
+    for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+        vars(sys).pop(name, None)
     deadline = time.monotonic() + _SETTLING
     gc.collect()
     while (after := _outside()) != before and time.monotonic() < deadline:

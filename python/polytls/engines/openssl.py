@@ -1,0 +1,96 @@
+"""PEP 748 on OpenSSL 3.0 to 4: the system's libssl, loaded when this module is.
+
+Contexts, buffers and sockets are those of every native library (`native`). The copy of libssl that
+Python's own `ssl` uses is shared, so that one is loaded first if there is one: a process has one
+library of a name, and `_ssl` may need a newer one than the system's.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from .. import _native
+from ..capabilities import check
+from ..configuration import TLSClientConfiguration, TLSServerConfiguration
+from ..insecure import InsecureTLSImplementation
+from ..interfaces import TLSImplementation
+from .contexts import InsecureClient, InsecureServer
+from .native import NativeClient, NativeServer
+
+if TYPE_CHECKING:
+    from .native_socket import ExtendedSocket  # noqa: F401 - in a base, as a string
+
+__all__ = [
+    "CAPABILITIES",
+    "IMPLEMENTATION",
+    "INSECURE_IMPLEMENTATION",
+    "OpensslClientContext",
+    "OpensslInsecureClientContext",
+    "OpensslInsecureServerContext",
+    "OpensslServerContext",
+    "validate_config",
+]
+
+with suppress(ImportError):
+    import _ssl  # noqa: F401 - for the library that it loads
+
+_BACKEND: Final = _native.backend("openssl")
+
+CAPABILITIES: Final = _BACKEND.capabilities
+
+
+def validate_config(configuration: TLSClientConfiguration | TLSServerConfiguration) -> None:
+    """Refuse what this implementation cannot honour, as far as is known without files.
+
+    Raises ConfigurationError with the field, TypeError if the configuration is none.
+    """
+    check(configuration, CAPABILITIES, _BACKEND.id)
+
+
+class OpensslClientContext(NativeClient[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
+    __slots__ = ()
+    __doc__ = NativeClient.__doc__
+    _backend = _BACKEND
+    _extended = True
+
+
+class OpensslServerContext(NativeServer[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
+    __slots__ = ()
+    __doc__ = NativeServer.__doc__
+    _backend = _BACKEND
+    _extended = True
+
+
+class OpensslInsecureClientContext(
+    InsecureClient[_native.ExtendedTLSBuffer, "ExtendedSocket"], OpensslClientContext
+):
+    __slots__ = ()
+    __doc__ = InsecureClient.__doc__
+
+
+class OpensslInsecureServerContext(
+    InsecureServer[_native.ExtendedTLSBuffer, "ExtendedSocket"], OpensslServerContext
+):
+    __slots__ = ()
+    __doc__ = InsecureServer.__doc__
+
+
+_FACTS: Final[dict[str, Any]] = {
+    "name": _BACKEND.id,
+    "version": _BACKEND.version,
+    "capabilities": CAPABILITIES,
+}
+
+IMPLEMENTATION: Final = TLSImplementation(
+    OpensslClientContext, OpensslServerContext, validate_config, **_FACTS
+)
+
+INSECURE_IMPLEMENTATION: Final = InsecureTLSImplementation(
+    OpensslClientContext,
+    OpensslServerContext,
+    validate_config,
+    OpensslInsecureClientContext,
+    OpensslInsecureServerContext,
+    **_FACTS,
+)
