@@ -19,7 +19,7 @@ from .contexts import InsecureClient, InsecureServer
 from .native import NativeClient, NativeServer
 
 if TYPE_CHECKING:
-    from .native_socket import ExtendedSocket  # noqa: F401 - in a base, as a string
+    from ..streams import ExtendedSocket  # noqa: F401 - in a base, as a string
 
 __all__ = [
     "CAPABILITIES",
@@ -52,14 +52,12 @@ class OpensslClientContext(NativeClient[_native.ExtendedTLSBuffer, "ExtendedSock
     __slots__ = ()
     __doc__ = NativeClient.__doc__
     _backend = _BACKEND
-    _extended = True
 
 
 class OpensslServerContext(NativeServer[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
     __slots__ = ()
     __doc__ = NativeServer.__doc__
     _backend = _BACKEND
-    _extended = True
 
 
 class OpensslInsecureClientContext(
