@@ -24,6 +24,12 @@ from .interfaces.insecure import (
 )
 
 if TYPE_CHECKING:
+    from .engines.openssl import (
+        OpensslClientContext,
+        OpensslInsecureClientContext,
+        OpensslInsecureServerContext,
+        OpensslServerContext,
+    )
     from .engines.rustls import (
         RustlsClientContext,
         RustlsInsecureClientContext,
@@ -57,6 +63,15 @@ def implementation(
     RustlsServerContext,
     RustlsInsecureClientContext,
     RustlsInsecureServerContext,
+]: ...
+@overload
+def implementation(
+    name: Literal["openssl"],
+) -> InsecureTLSImplementation[
+    OpensslClientContext,
+    OpensslServerContext,
+    OpensslInsecureClientContext,
+    OpensslInsecureServerContext,
 ]: ...
 @overload
 def implementation(

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import _native
 from ..capabilities import check
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
-from ..insecure import InsecureTLSImplementation
 from ..interfaces import TLSImplementation
+from ..interfaces.insecure import InsecureTLSImplementation
 from .contexts import InsecureClient, InsecureServer
 from .native import NativeClient, NativeServer
 
