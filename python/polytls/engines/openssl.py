@@ -15,8 +15,7 @@ from ..capabilities import check
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..interfaces import TLSImplementation
 from ..interfaces.insecure import InsecureTLSImplementation
-from .contexts import InsecureClient, InsecureServer
-from .native import NativeClient, NativeServer
+from .contexts import Client, InsecureClient, InsecureServer, Server
 
 if TYPE_CHECKING:
     from ..streams import ExtendedSocket  # noqa: F401 - in a base, as a string
@@ -48,15 +47,15 @@ def validate_config(configuration: TLSClientConfiguration | TLSServerConfigurati
     check(configuration, CAPABILITIES, _BACKEND.id)
 
 
-class OpensslClientContext(NativeClient[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
+class OpensslClientContext(Client[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
     __slots__ = ()
-    __doc__ = NativeClient.__doc__
+    __doc__ = Client.__doc__
     _backend = _BACKEND
 
 
-class OpensslServerContext(NativeServer[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
+class OpensslServerContext(Server[_native.ExtendedTLSBuffer, "ExtendedSocket"]):
     __slots__ = ()
-    __doc__ = NativeServer.__doc__
+    __doc__ = Server.__doc__
     _backend = _BACKEND
 
 
