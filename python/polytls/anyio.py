@@ -323,11 +323,7 @@ class TLSStream(ByteStream):
         if not self._on_trial:
             await self._put(self._seal(data))
             return
-        below = self.transport_stream
-        known = None
-        if isinstance(below, SocketStream):
-            known = below.extra(SocketAttribute.raw_socket)  # noqa: S610 - there is no SQL here
-        with another(known) as duplicate:
+        with another(self._socket_below()) as duplicate:
             try:
                 if something_has_come(duplicate):
                     await self._listen()
@@ -344,6 +340,12 @@ class TLSStream(ByteStream):
                 except TLSError as reason:
                     raise BrokenResourceError from reason
                 raise
+
+    def _socket_below(self) -> Any:
+        """The socket, if nothing is between it and this stream; asked anew, as it may be closed."""
+        if not isinstance(self.transport_stream, SocketStream):
+            return None
+        return self.transport_stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - no SQL
 
     async def _listen(self) -> None:
         """Take in what has come, unless somebody else receives, or the peer is heard already."""
@@ -431,12 +433,9 @@ class TLSStream(ByteStream):
         The rest goes with the next `send`, and all of it where the stream below is no socket.
         """
         self._tickets = self._tls.process_outgoing(sys.maxsize)
-        below = self.transport_stream
-        if isinstance(below, SocketStream):
-            raw = below.extra(SocketAttribute.raw_socket)  # noqa: S610 - there is no SQL here
-            with another(raw) as duplicate, suppress(OSError):
-                while duplicate is not None and self._tickets:
-                    self._tickets = self._tickets[duplicate.send(self._tickets) :]
+        with another(self._socket_below()) as duplicate, suppress(OSError):
+            while duplicate is not None and self._tickets:
+                self._tickets = self._tickets[duplicate.send(self._tickets) :]
 
     # --- the end ---
 
@@ -493,17 +492,17 @@ class TLSStream(ByteStream):
 
     async def _discard(self, ended: list[BaseException | None]) -> None:
         """Read for nobody, and append how that ended."""
+        end: BaseException | None = None
         try:
             with self._receiving:
                 at_end = self._tls._discard(None)
                 while not at_end:
                     at_end = self._tls._discard(await self._more())
-        except (TLSError, BrokenResourceError, ClosedResourceError) as error:
-            ended.append(error)
         except BusyResourceError:
-            ended.append(None)
-        else:
-            ended.append(None)
+            pass
+        except (TLSError, BrokenResourceError, ClosedResourceError) as error:
+            end = error
+        ended.append(end)
 
     def _undelivered(self) -> int | None:
         """How many bytes that carry data the peer has not acknowledged; None: it is unknown."""

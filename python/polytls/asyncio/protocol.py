@@ -38,7 +38,6 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final
 
-from ..constants import TLSVersion
 from ..errors import RaggedEOF, TLSError
 from ..handles import handle_of, handshake_may_block
 from ..interfaces import TLSBuffer
@@ -215,7 +214,8 @@ class TLSProtocol(asyncio.BufferedProtocol):
                 error or ConnectionAbortedError("the connection was given up")
             )
         elif self.transport is None:
-            _log.debug("a handshake with %s failed: %s", self._peer(), error)
+            peer = self.below.get_extra_info("peername")
+            _log.debug("a handshake with %s failed: %s", peer, error)
         app = self.app if self._app_connected else None
         # These lead back here.
         self._waiter = self._error = self._ending = self._scratch = None
@@ -227,9 +227,6 @@ class TLSProtocol(asyncio.BufferedProtocol):
         if app is not None:
             self._app_connected = False
             app.connection_lost(error)
-
-    def _peer(self) -> object:
-        return self.below.get_extra_info("peername")
 
     def _judged(self, exc: BaseException | None) -> BaseException | None:
         """A reset after all was said and delivered takes nothing away."""
@@ -532,11 +529,6 @@ class TLSProtocol(asyncio.BufferedProtocol):
         # TLS 1.2 has answered with our end (RFC 5246 7.2.1).
         if not keep_open or self.tls._has_closed:
             self.close()
-
-    @property
-    def may_end_one_direction(self) -> bool:
-        """Whether one direction can end while the other goes on: in TLS 1.3 (RFC 8446 6.1)."""
-        return self.tls.negotiated_tls_version is TLSVersion.TLSv1_3
 
     # --- the end ---
 

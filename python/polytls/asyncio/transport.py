@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from ..constants import TLSVersion
+
 if TYPE_CHECKING:
     from .protocol import TLSProtocol
 
@@ -83,7 +85,7 @@ class TLSTransport(asyncio.Transport):
 
     def can_write_eof(self) -> bool:
         """Return whether one direction can end alone: in TLS 1.3 (RFC 8446 6.1)."""
-        return self._connection.may_end_one_direction
+        return self._connection.tls.negotiated_tls_version is TLSVersion.TLSv1_3
 
     def write_eof(self) -> None:
         """Send close_notify: the peer comes to the end of our data, and may go on sending.
