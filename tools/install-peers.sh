@@ -20,6 +20,12 @@ need /usr/lib/postfix/sbin/master postfix
 PATH="$PATH:/usr/sbin" need nginx nginx
 PATH="$PATH:/usr/sbin" need apache2 apache2-bin
 PATH="$PATH:/usr/sbin" need squid squid
+need softhsm2-util softhsm2
+need pkcs11-tool opensc
+need p11-kit p11-kit
+need swtpm swtpm
+need tpm2_flushcontext tpm2-tools
+ls /usr/lib/*/pkcs11/libtpm2_pkcs11.so >/dev/null 2>&1 || missing="$missing libtpm2-pkcs11-1"
 # Two servers for FTP cannot be installed at once: of the others the programs alone are taken.
 alone() { # PROGRAM PACKAGE LIBRARY
 	PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" >/dev/null 2>&1 && return

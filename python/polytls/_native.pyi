@@ -8,12 +8,20 @@ from typing import Any, Final, Literal, Self, TypedDict, final, type_check_only
 from typing_extensions import Buffer, disjoint_base
 
 from .configuration import TLSClientConfiguration, TLSServerConfiguration
-from .constants import CipherSuite, ClientAuthentication, NamedGroup, NextProtocol, TLSVersion
+from .constants import (
+    CipherSuite,
+    ClientAuthentication,
+    NamedGroup,
+    NextProtocol,
+    SignatureScheme,
+    TLSVersion,
+)
 from .info import CertificateInfo, ConnectionInfo
 from .interfaces import ClientContext, ServerContext
 from .interfaces import TLSBuffer as AnyBuffer
 from .interfaces.insecure import InsecureConfiguration
 from .sessions import TLSSession
+from .tokens import PinRequest
 
 __all__ = [
     "Backend",
@@ -28,9 +36,11 @@ __all__ = [
     "SocketHandle",
     "TLSBuffer",
     "TLSSocket",
+    "TokenKey",
     "backend",
     "certificates",
     "check",
+    "check_ids",
     "connection_of",
     "foreign_client",
     "foreign_server",
@@ -45,6 +55,8 @@ __all__ = [
     "sign",
     "ssl_client",
     "ssl_server",
+    "token_certificates",
+    "token_listing",
     "unacknowledged",
     "use_record_layer",
 ]
@@ -100,6 +112,15 @@ def certificates(data: bytes) -> list[bytes]: ...
 def leaf_validity(data: bytes) -> tuple[int, int]: ...
 def public_half(key: bytes) -> tuple[bytes, list[int]]: ...
 def sign(key: bytes, data: bytes, algorithm: int) -> bytes: ...
+def check_ids(
+    configuration: TLSClientConfiguration | TLSServerConfiguration, implementation: str
+) -> None: ...
+def token_certificates(
+    uri: bytes, *, pin: Callable[[PinRequest], str | bytes] | None = None
+) -> list[bytes]: ...
+def token_listing(
+    module: str | None = None, *, pin: Callable[[PinRequest], str | bytes] | None = None
+) -> list[tuple[str, bool, list[str]]]: ...
 def unacknowledged(descriptor: int, after_fin: bool) -> int | None: ...
 def use_record_layer(on: bool) -> bool: ...
 def read_certificate(der: bytes) -> CertificateInfo: ...
@@ -366,6 +387,23 @@ class TLSSocket(_Connection):
     def _export_keying_material(
         self, label: str | bytes, context: Buffer | None, length: int
     ) -> bytes: ...
+
+@final
+class TokenKey:
+    def __new__(
+        cls,
+        uri: bytes,
+        *,
+        pin: Callable[[PinRequest], str | bytes] | None = None,
+        certificate: bytes | None = None,
+    ) -> TokenKey: ...
+    @property
+    def uri(self) -> str: ...
+    @property
+    def public_key(self) -> bytes: ...
+    @property
+    def algorithms(self) -> list[SignatureScheme]: ...
+    def sign(self, data: bytes, algorithm: int) -> bytes: ...
 
 @final
 class CertificateAuthority:

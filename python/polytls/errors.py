@@ -33,6 +33,8 @@ __all__ = [
     "RaggedEOF",
     "Responsible",
     "TLSError",
+    "TokenError",
+    "TokenFailure",
     "VerificationFailure",
     "WantReadError",
     "WantWriteError",
@@ -172,6 +174,44 @@ def refusal(implementation: str, field: str, message: str) -> ConfigurationError
     return ConfigurationError(
         f"{implementation}: {field}: {message}", field=field, implementation=implementation
     )
+
+
+class TokenFailure(Enum):
+    """Why a PKCS#11 token, or what is in it, cannot be used."""
+
+    #: The `pkcs11:` URI is malformed (RFC 7512).
+    INVALID_URI = "invalid URI"
+    #: The PKCS#11 module was not found, or cannot be loaded.
+    NO_MODULE = "no module"
+    #: No token or no object matches the URI.
+    NOT_FOUND = "not found"
+    #: Several tokens or objects match the URI.
+    AMBIGUOUS = "ambiguous"
+    #: The token requires a PIN, and there is none.
+    NO_PIN = "no PIN"
+    #: The token rejected the PIN.
+    WRONG_PIN = "wrong PIN"
+    #: The token has locked the PIN.
+    PIN_LOCKED = "PIN locked"
+    #: The key or the certificate cannot be used for TLS, or they do not belong together.
+    UNUSABLE = "unusable"
+    #: The token failed, or was removed.
+    FAILED = "failed"
+
+
+class TokenError(TLSError):
+    """A PKCS#11 token, or what is in it, cannot be used (`polytls.tokens`).
+
+    No message contains a PIN. `reason`: what went wrong.
+    """
+
+    _facts = ("reason",)
+
+    responsible = Responsible.YOU
+
+    def __init__(self, message: str = "", /, *, reason: TokenFailure = TokenFailure.FAILED) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class VerificationFailure(Enum):

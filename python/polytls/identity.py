@@ -36,6 +36,7 @@ __all__ = [
     "SigningChain",
     "Source",
     "TrustStore",
+    "decrypt",
     "map_sources",
 ]
 
@@ -232,6 +233,41 @@ class PrivateKey(Source):
         Raises TypeError for anything that is no `Signer`.
         """
         return cls(signer=_given("signer", signer))
+
+
+@explained_call
+def decrypt(data: Buffer, password: str | Buffer) -> PrivateKey:
+    """Return the private key in `data`, which is encrypted with `password`; PEM or DER, PKCS#8.
+
+    PEM of OpenSSL's older form ("Proc-Type: 4,ENCRYPTED") is taken as well. PEP 748 leaves
+    encrypted keys out: contexts refuse them. Needs the extra `polytls[encrypted-keys]`, which
+    installs `cryptography`.
+
+    Raises ValueError for a wrong password, and for what holds no private key; ImportError without
+    the extra.
+    """
+    try:
+        from cryptography.hazmat.primitives import serialization
+    except ImportError as error:
+        message = "decrypting private keys needs cryptography: pip install polytls[encrypted-keys]"
+        raise ImportError(message, name=error.name) from error
+    encrypted = bytes_of("data", data)
+    secret = password.encode() if isinstance(password, str) else bytes_of("password", password)
+    is_pem = b"-----BEGIN" in encrypted
+    load = serialization.load_pem_private_key if is_pem else serialization.load_der_private_key
+    try:
+        key = load(encrypted, secret)
+    except TypeError as error:
+        # What is said of a key that is not encrypted.
+        raise ValueError("data: the private key is not encrypted; use it as it is") from error
+    except ValueError as error:
+        raise ValueError("data: the password is wrong, or there is no private key") from error
+    plain = key.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return PrivateKey.from_buffer(plain)
 
 
 @frozen()

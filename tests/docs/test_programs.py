@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 import polytls
 from pages import Program, pages, programs
@@ -22,6 +23,9 @@ PATIENCE = 60.0
 
 #: Those that serve until they are stopped: `test_servers` has them.
 SERVERS = {("README.md", "A server"), ("identity.md", "Certificate reloading")}
+
+#: Those that want a token: `tests/interop/test_tokens.py` has them.
+TOKENS = {("identity.md", "Keys in PKCS#11 tokens")}
 
 #: Those that go to this server, for which a test has another.
 ABROAD = "www.python.org", 443
@@ -43,6 +47,14 @@ ALL = {
 }
 
 
+def encrypted(key: bytes, password: bytes) -> bytes:
+    return serialization.load_der_private_key(key, None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(password),
+    )
+
+
 @pytest.fixture
 def folder(tmp_path: Path, ca: CertificateAuthority) -> Path:
     """A folder with all files that programs name."""
@@ -57,6 +69,7 @@ def folder(tmp_path: Path, ca: CertificateAuthority) -> Path:
         "cert.pem": certificate,
         "device.pem": certificate,
         "key.pem": pem("PRIVATE KEY", key.buffer),
+        "encrypted.pem": encrypted(key.buffer or b"", b"the password"),
     }
     for name, data in contents.items():
         (tmp_path / name).write_bytes(data)
@@ -92,7 +105,9 @@ def check(program: Program, done: subprocess.CompletedProcess[str]) -> None:
     assert re.fullmatch(printed, done.stdout), done.stdout
 
 
-AT_HOME = [name for name, program in ALL.items() if name not in SERVERS and not is_abroad(program)]
+AT_HOME = [
+    name for name, program in ALL.items() if name not in SERVERS | TOKENS and not is_abroad(program)
+]
 
 
 @pytest.mark.parametrize("name", AT_HOME, ids=": ".join)

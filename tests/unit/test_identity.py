@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import copy
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polytls import Certificate, PrivateKey, SigningChain, TrustStore
+from polytls.identity import decrypt
 
 Source = Certificate | PrivateKey | TrustStore
 KINDS: list[type[Source]] = [Certificate, PrivateKey, TrustStore]
@@ -238,3 +240,45 @@ def test_a_wrong_part_of_a_signing_chain_is_named(
 ) -> None:
     with pytest.raises(TypeError, match=f"^{named}"):
         SigningChain(*arguments)  # type: ignore[arg-type]
+
+
+# --- encrypted keys ---
+
+
+def _encrypted(password: bytes, *, pem: bool, old: bool = False) -> tuple[bytes, bytes]:
+    """A key, encrypted, and as it is."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    encoding = serialization.Encoding.PEM if pem else serialization.Encoding.DER
+    kind = serialization.PrivateFormat
+    shape = kind.TraditionalOpenSSL if old else kind.PKCS8
+    hidden = serialization.BestAvailableEncryption(password)
+    plain = key.private_bytes(serialization.Encoding.DER, kind.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(encoding, shape, hidden), plain
+
+
+@pytest.mark.parametrize(("pem", "old"), [(True, False), (False, False), (True, True)])
+def test_an_encrypted_key_is_decrypted(pem: bool, old: bool) -> None:
+    encrypted, plain = _encrypted(b"secret", pem=pem, old=old)
+    assert decrypt(encrypted, "secret").buffer == plain
+    assert decrypt(bytearray(encrypted), b"secret").buffer == plain
+
+
+def test_what_cannot_be_decrypted_is_a_value_error() -> None:
+    encrypted, plain = _encrypted(b"secret", pem=True)
+    for data in (encrypted, b"", b"-----BEGIN ENCRYPTED PRIVATE KEY-----"):
+        with pytest.raises(ValueError, match=r"^data: the password is wrong") as wrong:
+            decrypt(data, "other")
+        assert "secret" not in str(wrong.value)
+    with pytest.raises(ValueError, match="not encrypted"):
+        decrypt(plain, "secret")
+
+
+def test_without_the_extra_decrypting_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
+    with pytest.raises(ImportError, match=r"pip install polytls\[encrypted-keys\]"):
+        decrypt(b"", "secret")

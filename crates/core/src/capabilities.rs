@@ -675,12 +675,10 @@ impl Capabilities {
                 "the library takes no revocation lists; leave crls out",
             );
         }
-        check_origins(
-            field,
-            "a revocation list",
-            &store.crls,
-            &self.certificate_sources,
-        )
+        // Ids name certificates and keys.
+        let mut sources = self.certificate_sources.clone();
+        sources.remove(&Source::Id);
+        check_origins(field, "a revocation list", &store.crls, &sources)
     }
 }
 

@@ -37,8 +37,9 @@ impl PemObject for Section {
     }
 }
 
-const ENCRYPTED: &str = "the private key is encrypted; decrypt it first, for instance with \
-                         `openssl pkey -in key.pem -out plain.pem`, and pass the result";
+const ENCRYPTED: &str = "the private key is encrypted; decrypt it first, with \
+                         polytls.identity.decrypt(data, password) or with `openssl pkey -in key.pem \
+                         -out plain.pem`, and pass the result";
 
 /// All certificates in `bytes`: every CERTIFICATE section of a PEM file, or one in DER. `X509 CERTIFICATE`
 /// sections are the same, and so are `TRUSTED CERTIFICATE` ones whose trust settings restrict nothing.

@@ -204,6 +204,11 @@ impl Callbacks {
         callback
     }
 
+    /// `callback`, which somebody else has too.
+    pub(crate) fn share(&mut self, callback: Arc<dyn Callback>) {
+        self.0.push(callback);
+    }
+
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.0
             .iter()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use polytls_core::config::{
     Common, Identity, Key, KeyLog, PeerVerifier, Pins, Secret, TicketKeys, Trust, TrustStore,
-    Verification,
+    Verification, Version,
 };
 use polytls_core::pem::{self, Malformed};
 use polytls_core::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -19,6 +19,7 @@ use crate::capabilities::Effective;
 use crate::errors::misconfigured;
 use crate::key_log::Lines;
 use crate::signer::PythonSigner;
+use crate::tokens;
 use crate::verifier::Hook;
 use crate::wishes::{given, items};
 
@@ -27,6 +28,9 @@ pub(crate) struct Configuration<'a, 'py> {
     pub(crate) fields: &'a Bound<'py, PyAny>,
     pub(crate) effective: &'a Effective,
 }
+
+/// rsa_pkcs1_sha256, rsa_pkcs1_sha384 and rsa_pkcs1_sha512 (RFC 8446 section 4.2.3).
+const PKCS1: [u16; 3] = [0x0401, 0x0501, 0x0601];
 
 /// What a source holds.
 struct Data {
@@ -153,29 +157,71 @@ impl<'py> Configuration<'_, 'py> {
         let field = "certificate_chain";
         let (leaf, key): (Bound<'py, PyAny>, Bound<'py, PyAny>) =
             signing.attribute("leaf")?.extract()?;
-        let leaf = self.data(&leaf, field)?;
         let mut chain = self.certificates(&leaf, field)?;
         for source in items(&signing.attribute("chain")?)? {
-            chain.extend(self.certificates(&self.data(&source, field)?, field)?);
+            chain.extend(self.certificates(&source, field)?);
         }
         let key = match given(&key) {
             None => Key::Der(self.private_key(
-                &leaf,
+                &self.data(&leaf, field)?,
                 "no key was given, and the leaf's own data holds none that can be used: ",
             )?),
-            Some(key) => {
-                let signer = key.attribute("signer")?;
-                match given(&signer) {
-                    None => Key::Der(self.private_key(&self.data(key, field)?, "")?),
-                    Some(signer) => Key::Signer(callbacks.add(PythonSigner::new(signer)?)),
-                }
-            }
+            Some(key) => self.key(key, chain.first(), callbacks)?,
         };
+        if let Key::Signer(signer) = &key
+            && self.effective.core.versions.contains(&Version::Tls13)
+            && signer.schemes().iter().all(|scheme| PKCS1.contains(scheme))
+        {
+            return Err(self.wrong(
+                field,
+                "the key signs by RSA PKCS#1 v1.5 only, which TLS 1.3 does not allow for handshakes (RFC \
+                 8446 section 4.4.3): set highest_supported_version to TLSVersion.TLSv1_2, or use a key \
+                 that signs by RSA-PSS",
+            ));
+        }
         Ok(Identity {
             chain,
             key,
             ocsp_response: signing.attribute("ocsp_response")?.extract()?,
         })
+    }
+
+    fn key(
+        &self,
+        key: &Bound<'py, PyAny>,
+        leaf: Option<&CertificateDer<'_>>,
+        callbacks: &mut Callbacks,
+    ) -> PyResult<Key> {
+        let field = "certificate_chain";
+        if let Some(id) = self.id(key)? {
+            let opened = tokens::open(self.py(), &id, leaf.map(|leaf| &**leaf));
+            return Ok(Key::Signer(
+                opened.map_err(|error| self.of_token(field, error))?,
+            ));
+        }
+        let signer = key.attribute("signer")?;
+        let Some(signer) = given(&signer) else {
+            return Ok(Key::Der(self.private_key(&self.data(key, field)?, "")?));
+        };
+        if let Ok(token) = signer.cast::<tokens::Key>() {
+            return Ok(Key::Signer(token.get().shared(callbacks)));
+        }
+        Ok(Key::Signer(callbacks.add(PythonSigner::new(signer)?)))
+    }
+
+    fn id(&self, source: &Bound<'py, PyAny>) -> PyResult<Option<Vec<u8>>> {
+        source.attribute("id")?.extract()
+    }
+
+    /// A ConfigurationError from the TokenError `error`.
+    fn of_token(&self, field: &'static str, error: PyErr) -> PyErr {
+        let py = self.py();
+        if !tokens::is_token_error(py, &error) {
+            return error;
+        }
+        let refused = self.wrong(field, error.value(py).to_string());
+        refused.set_cause(py, Some(error));
+        refused
     }
 
     fn private_key(&self, data: &Data, missing: &str) -> PyResult<PrivateKeyDer<'static>> {
@@ -189,9 +235,14 @@ impl<'py> Configuration<'_, 'py> {
 
     fn certificates(
         &self,
-        data: &Data,
+        source: &Bound<'py, PyAny>,
         field: &'static str,
     ) -> PyResult<Vec<CertificateDer<'static>>> {
+        if let Some(id) = self.id(source)? {
+            let found = tokens::chain(self.py(), &id, None);
+            return found.map_err(|error| self.of_token(field, error));
+        }
+        let data = self.data(source, field)?;
         pem::certificates(&data.bytes).map_err(|error| self.wrong(field, data.said(&error)))
     }
 
@@ -213,7 +264,7 @@ impl<'py> Configuration<'_, 'py> {
         let read = |sources: &[Bound<'py, PyAny>]| -> PyResult<Vec<_>> {
             let mut certificates = Vec::new();
             for source in sources {
-                certificates.extend(self.certificates(&self.data(source, field)?, field)?);
+                certificates.extend(self.certificates(source, field)?);
             }
             Ok(certificates)
         };

@@ -5,7 +5,8 @@
 //! - what libraries can do, and whether a configuration asks for more ([`capabilities`], [`wishes`]);
 //! - configuration in ([`configuration`]), of which a [`backend`] makes an [`engine`], and the Python code
 //!   that this calls ([`callbacks`]): secrets, for debugging
-//!   ([`key_log`]), keys that are elsewhere ([`signer`]), a say in the verdict ([`verifier`]);
+//!   ([`key_log`]), keys that are elsewhere ([`signer`]) or in a token
+//!   ([`tokens`]), a say in the verdict ([`verifier`]);
 //! - connections in memory ([`buffer`]), and over sockets ([`socket`]), which are made of a [`handle`]
 //!   ([`addresses`], [`waiting`], [`descriptors`]), or over byte streams of Python's ([`carrier`]); memory of Python's for both ([`bytes`](mod@bytes));
 //! - facts and errors out ([`info`], [`errors`]), and keying material ([`exporter`]), in classes of the
@@ -51,6 +52,7 @@ mod socket;
 mod ssl;
 mod testing;
 mod testing_signer;
+mod tokens;
 mod verifier;
 mod waiting;
 mod wishes;
@@ -81,6 +83,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<lineage::Offer>()?;
     module.add_class::<socket::TlsSocket>()?;
     module.add_class::<testing::CertificateAuthority>()?;
+    module.add_class::<tokens::Key>()?;
 
     module.add_function(wrap_pyfunction!(backend::backend, module)?)?;
     module.add_function(wrap_pyfunction!(backend::use_record_layer, module)?)?;
@@ -101,6 +104,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(testing::self_signed, module)?)?;
     module.add_function(wrap_pyfunction!(testing_signer::public_half, module)?)?;
     module.add_function(wrap_pyfunction!(testing_signer::sign, module)?)?;
+    module.add_function(wrap_pyfunction!(tokens::check_ids, module)?)?;
+    module.add_function(wrap_pyfunction!(tokens::token_certificates, module)?)?;
+    module.add_function(wrap_pyfunction!(tokens::token_listing, module)?)?;
     Ok(())
 }
 

@@ -14,8 +14,9 @@ use crate::sealing;
 pub(crate) fn capabilities() -> Capabilities {
     Capabilities {
         trust_sources: [Source::System, Source::Buffer, Source::File, Source::Pins].into(),
-        certificate_sources: [Source::Buffer, Source::File].into(),
-        key_sources: [Source::Buffer, Source::File, Source::Signer].into(),
+        // Ids name what is in a token: a certificate is read from it, a key becomes a signer.
+        certificate_sources: [Source::Buffer, Source::File, Source::Id].into(),
+        key_sources: [Source::Buffer, Source::File, Source::Id, Source::Signer].into(),
         versions: vec![Version::Tls12, Version::Tls13],
         cipher_suites: aws_lc_rs::ALL_CIPHER_SUITES.iter().map(number).collect(),
         cipher_choice: CipherChoice::Exact,

@@ -1,7 +1,8 @@
-//! As much of DER (ITU-T X.690) as is read without the parser.
+//! As much of DER (ITU-T X.690) as is read and written without the parser.
 
 /// The tag of the first element, its contents, and what follows it.
-pub(crate) fn first(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+#[must_use]
+pub fn first(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&length, rest) = rest.split_first()?;
     let (length, rest) = match length {
@@ -30,7 +31,8 @@ pub(crate) fn all(mut der: &[u8]) -> Option<Vec<(u8, &[u8])>> {
 }
 
 /// An element with contents of less than 64 KiB.
-pub(crate) fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
     let length = contents.len();
     let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
     let header: &[u8] = match length {

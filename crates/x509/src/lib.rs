@@ -3,10 +3,10 @@
 //! The parsing is `x509-parser`'s; nothing here decides whether a certificate is trusted. [`names`]
 //! compares names where a TLS library leaves that to us.
 
+pub mod der;
 pub mod names;
 
 mod curve;
-mod der;
 mod details;
 mod path_facts;
 mod pkcs8;

@@ -63,14 +63,14 @@ class _Parameters(NamedTuple):
 
 
 def _signs_elsewhere(configuration: TLSClientConfiguration | TLSServerConfiguration) -> bool:
-    """Return whether any of its private keys is a signer."""
+    """Return whether any of its private keys is elsewhere: a signer, or in a token."""
     chains: tuple[SigningChain | None, ...]
     if isinstance(configuration, TLSServerConfiguration):
         chains = configuration.certificate_chain or ()
     else:
         chains = (configuration.certificate_chain, *configuration.alternative_chains)
     keys = (chain.leaf[1] for chain in chains if chain is not None)
-    return any(key is not None and key.signer is not None for key in keys)
+    return any(key is not None and key.source in ("id", "signer") for key in keys)
 
 
 def _wrapping(

@@ -40,6 +40,7 @@ def validate_config(configuration: TLSClientConfiguration | TLSServerConfigurati
     Raises ConfigurationError with the field, TypeError if the configuration is none.
     """
     check(configuration, CAPABILITIES, _BACKEND.id)
+    _native.check_ids(configuration, _BACKEND.id)
 
 
 class RustlsClientContext(Client[_native.ExtendedTLSBuffer, "ExtendedSocket"]):

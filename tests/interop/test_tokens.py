@@ -1,0 +1,809 @@
+"""Private keys in PKCS#11 tokens: SoftHSM, SoftHSM in another process behind p11-kit, and a TPM."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import polytls.asyncio
+from pages import programs
+from polytls import (
+    Certificate,
+    ConfigurationError,
+    PrivateKey,
+    SigningChain,
+    TLSVersion,
+    TokenError,
+    TokenFailure,
+    TrustStore,
+)
+from polytls.cli import main
+from polytls.testing import CertificateAuthority, KeyType, Pair
+from polytls.testing.certificates import pem
+from polytls.tokens import PinRequest, private_key, signing_chain, tokens
+
+pytestmark = pytest.mark.peers
+
+SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
+P11_KIT = "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so"
+TPM2 = "/usr/lib/x86_64-linux-gnu/pkcs11/libtpm2_pkcs11.so"
+PIN = "1234"
+HOST = "server.example"
+#: What nothing in these tests may take, in seconds.
+PATIENCE = 60.0
+V12, V13 = TLSVersion.TLSv1_2, TLSVersion.TLSv1_3
+KEYS = {
+    "ec": KeyType.ECDSA_P256,
+    "ec384": KeyType.ECDSA_P384,
+    "rsa": KeyType.RSA_2048,
+}
+
+
+def run(*command: str, **environment: str) -> str:
+    done = subprocess.run(
+        command,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout
+
+
+@dataclass
+class Tokens:
+    """A SoftHSM with tokens, and what it was given."""
+
+    folder: Path
+    ca: CertificateAuthority
+    #: The private scalar, or exponent, of each key, as an importing process had it.
+    private: dict[str, bytes]
+
+    @staticmethod
+    def uri(name: str, *, token: str = "web", pin: str | None = PIN, module: str = SOFTHSM) -> str:
+        given = "" if pin is None else f"&pin-value={pin}"
+        return f"pkcs11:token={token};object={name}?module-path={module}{given}"
+
+    def chain(self, name: str, **given: Any) -> SigningChain:
+        uri = self.uri(name, **given).encode()
+        return SigningChain((Certificate.from_id(uri), PrivateKey.from_id(uri)))
+
+    def trust(self) -> TrustStore:
+        return self.ca.trust_store()
+
+
+@pytest.fixture(scope="session")
+def hsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokens]:
+    folder = tmp_path_factory.mktemp("softhsm")
+    (folder / "tokens").mkdir()
+    configuration = folder / "softhsm2.conf"
+    configuration.write_text(f"directories.tokendir = {folder}/tokens\nlog.level = ERROR\n")
+    ca = CertificateAuthority("Tokens' Root")
+    private = {}
+    with pytest.MonkeyPatch.context() as patch:
+        # SoftHSM reads it when it is first used in a process.
+        patch.setenv("SOFTHSM2_CONF", str(configuration))
+        for token in ("web", "other"):
+            run(
+                "softhsm2-util", "--init-token", "--free",
+                "--label", token, "--pin", PIN, "--so-pin", "56789",
+            )  # fmt: skip
+        for number, (name, key_type) in enumerate(KEYS.items(), 1):
+            chain = ca.issue(HOST, key_type=key_type)
+            _import(folder, chain, name, f"{number:02x}")
+            key = chain.leaf[1]
+            assert key is not None
+            assert key.buffer is not None
+            private[name] = key.buffer
+        for number in (0x21, 0x22):
+            _import(folder, ca.issue(HOST), "twin", f"{number:02x}")
+        run(
+            "pkcs11-tool", "--module", SOFTHSM, "--token-label", "web", "--login", "--pin", PIN,
+            "--keypairgen", "--key-type", "EC:prime256v1", "--always-auth",
+            "--label", "strict", "--id", "31",
+        )  # fmt: skip
+        yield Tokens(folder, ca, private)
+
+
+def _import(folder: Path, chain: SigningChain, name: str, number: str) -> None:
+    certificate, key = chain.leaf
+    assert key is not None
+    key_file, certificate_file = folder / "key.pem", folder / "certificate.der"
+    key_file.write_bytes(pem("PRIVATE KEY", key.buffer))
+    certificate_file.write_bytes(certificate.buffer or b"")
+    run(
+        "softhsm2-util", "--import", str(key_file), "--token", "web", "--pin", PIN,
+        "--label", name, "--id", number,
+    )  # fmt: skip
+    key_file.unlink()
+    run(
+        "pkcs11-tool", "--module", SOFTHSM, "--token-label", "web", "--login", "--pin", PIN,
+        "--write-object", str(certificate_file), "--type", "cert",
+        "--label", name, "--id", number,
+    )  # fmt: skip
+
+
+def connected(lab: Any, hsm: Tokens, server: Any, client: Any) -> None:
+    outcome = lab.settle(pair := Pair(client.create_buffer(HOST), server.create_buffer()))
+    assert (outcome.client, outcome.server) == (None, None)
+    assert pair.client.getpeercert() is not None
+
+
+# --- handshakes ---
+
+
+@pytest.fixture
+def native(lab: Any) -> Any:
+    """A lab of an implementation that takes ids."""
+    if "id" not in lab.implementation.capabilities.key_sources:
+        pytest.skip("takes no ids")
+    return lab
+
+
+@pytest.mark.parametrize("version", [V12, V13], ids=lambda version: version.name)
+@pytest.mark.parametrize("name", KEYS)
+def test_a_key_in_a_token_signs_for_servers_and_for_clients(
+    native: Any, hsm: Tokens, name: str, version: TLSVersion
+) -> None:
+    chain = hsm.chain(name)
+    server = native.server(chain, version=version, trust_store=hsm.trust())
+    client = native.client(version=version, trust_store=hsm.trust(), certificate_chain=chain)
+    assert server.handshake_may_block
+    assert client.handshake_may_block
+    outcome = native.settle(pair := Pair(client.create_buffer(HOST), server.create_buffer()))
+    assert (outcome.client, outcome.server) == (None, None)
+    assert pair.client.getpeercert() == pair.server.getpeercert()
+
+
+def test_a_whole_chain_comes_from_a_token_with_a_pin_that_is_asked_for(
+    native: Any, hsm: Tokens
+) -> None:
+    chain = signing_chain(hsm.uri("ec", pin=None), pin=lambda _: PIN)
+    server = native.server(chain)
+    connected(native, hsm, server, native.client(trust_store=hsm.trust()))
+
+
+def test_a_library_that_takes_no_ids_says_so(lab: Any, hsm: Tokens) -> None:
+    if "id" in lab.implementation.capabilities.key_sources:
+        pytest.skip("takes ids")
+    with pytest.raises(ConfigurationError, match="an id") as refused:
+        lab.server(hsm.chain("ec"))
+    assert refused.value.field == "certificate_chain"
+
+
+def test_sockets_listeners_and_asyncio_take_keys_in_tokens(native: Any, hsm: Tokens) -> None:
+    server = native.server(hsm.chain("rsa"))
+    client = native.client(trust_store=hsm.trust())
+
+    async def echo(reader: Any, writer: Any) -> None:
+        writer.write(await reader.read(100))
+        await writer.drain()
+        writer.close()
+
+    async def talk() -> bytes:
+        listening = await polytls.asyncio.start_server(echo, "127.0.0.1", 0, tls=server)
+        async with listening:
+            port = listening.sockets[0].getsockname()[1]
+            reader, writer = await polytls.asyncio.open_connection(
+                "127.0.0.1", port, tls=client, server_hostname=HOST
+            )
+            writer.write(b"hello")
+            answer: bytes = await reader.read(100)
+            writer.close()
+            return answer
+
+    assert asyncio.run(asyncio.wait_for(talk(), PATIENCE)) == b"hello"
+    with server.connect(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as thread:
+        accepted = thread.submit(listener.accept)
+        with client.connect(listener.getsockname(), server_hostname=HOST) as ours:
+            theirs, _ = accepted.result(PATIENCE)
+            theirs.sendall(b"hello")
+            assert ours.recv(100) == b"hello"
+            theirs.close(force=True)
+
+
+def test_eight_threads_share_a_key(native: Any, hsm: Tokens) -> None:
+    server = native.server(hsm.chain("ec"), sessions=None)
+    client = native.client(trust_store=hsm.trust(), sessions=None)
+
+    def handshakes(_: int) -> int:
+        for _ in range(500):
+            connected(native, hsm, server, client)
+        return 500
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(handshakes, range(8))) == 4000
+
+
+def test_a_context_moves_to_another_key_of_the_token(native: Any, hsm: Tokens) -> None:
+    client = native.client(trust_store=hsm.trust())
+    seen = []
+    for name in ("ec", "ec384"):
+        server = native.server(hsm.chain(name))
+        pair = Pair(client.create_buffer(HOST), server.create_buffer())
+        native.settle(pair)
+        seen.append(pair.client.getpeercert())
+    assert seen[0] != seen[1]
+
+
+# --- what is wrong ---
+
+WRONG = {
+    "no token": ("pkcs11:token=none", {}, TokenFailure.NOT_FOUND, "it has pkcs11:token="),
+    "no key": ("pkcs11:token=web;object=none", {}, TokenFailure.NOT_FOUND, "it has pkcs11:object="),
+    "several keys": (
+        "pkcs11:token=web;object=twin",
+        {},
+        TokenFailure.AMBIGUOUS,
+        "id=%21;type=private, pkcs11:object=twin;id=%22",
+    ),
+    "several tokens": ("pkcs11:object=ec", {}, TokenFailure.AMBIGUOUS, "2 tokens match"),
+    "wrong PIN": ("pkcs11:token=web;object=ec", {"pin": "9999"}, TokenFailure.WRONG_PIN, "PIN"),
+    "no PIN": (
+        "pkcs11:token=other;object=ec",
+        {"pin": None},
+        TokenFailure.NO_PIN,
+        "requires a PIN",
+    ),
+    "certificate": (
+        "pkcs11:token=web;object=ec;type=cert",
+        {},
+        TokenFailure.INVALID_URI,
+        "private",
+    ),
+    "unknown attribute": ("pkcs11:colour=red", {}, TokenFailure.INVALID_URI, "colour"),
+    "no module": (
+        "pkcs11:token=web;object=ec",
+        {"module": "/nowhere.so"},
+        TokenFailure.NO_MODULE,
+        "/nowhere.so",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_told(hsm: Tokens, case: str) -> None:
+    path, given, reason, said = WRONG[case]
+    options = {"pin": PIN, "module": SOFTHSM} | given
+    uri = f"{path}?module-path={options['module']}"
+    if options["pin"] is not None:
+        uri += f"&pin-value={options['pin']}"
+    with pytest.raises(TokenError) as refused:
+        private_key(uri)
+    assert refused.value.reason is reason
+    assert said in str(refused.value)
+    assert f"pin-value={PIN}" not in str(refused.value)
+
+
+def test_a_context_names_the_field_and_keeps_the_reason(native: Any, hsm: Tokens) -> None:
+    certificate = Certificate.from_id(hsm.uri("ec").encode())
+    missing = PrivateKey.from_id(hsm.uri("none").encode())
+    with pytest.raises(ConfigurationError, match="no private key of the token") as refused:
+        native.server(SigningChain((certificate, missing)))
+    assert refused.value.field == "certificate_chain"
+    cause = refused.value.__cause__
+    assert isinstance(cause, TokenError)
+    assert cause.reason is TokenFailure.NOT_FOUND
+
+
+def test_a_key_of_another_certificate_is_refused(native: Any, hsm: Tokens) -> None:
+    certificate = Certificate.from_id(hsm.uri("ec").encode())
+    other = PrivateKey.from_id(hsm.uri("ec384").encode())
+    with pytest.raises(ConfigurationError, match="does not belong to the certificate"):
+        native.server(SigningChain((certificate, other)))
+
+
+# --- PINs ---
+
+
+def in_a_process_of_its_own(code: str, *arguments: str) -> str:
+    """Where no other test has logged in."""
+    return run(sys.executable, "-c", code, *arguments)
+
+
+CALLBACK = """
+import sys
+from polytls import TokenError
+from polytls.tokens import private_key
+asked = []
+def pin(request):
+    asked.append(request)
+    return sys.argv[2]
+for attempt in range(3):
+    try:
+        private_key(sys.argv[1], pin=pin)
+        print("opened")
+    except TokenError as error:
+        print(error.reason.value)
+print(len(asked), asked[0].token, asked[0].for_signature)
+"""
+
+
+def test_a_callback_is_asked_once_a_login(hsm: Tokens) -> None:
+    uri = hsm.uri("ec", pin=None)
+    assert in_a_process_of_its_own(CALLBACK, uri, PIN).splitlines() == [
+        "opened",
+        "opened",
+        "opened",
+        "1 web False",
+    ]
+    assert in_a_process_of_its_own(CALLBACK, uri, "9999").splitlines()[:3] == ["wrong PIN"] * 3
+
+
+RAISES = """
+import sys
+from polytls.tokens import private_key
+def pin(request):
+    raise LookupError("the safe is shut")
+try:
+    private_key(sys.argv[1], pin=pin)
+except OSError as error:
+    print(type(error).__name__, error.reason.value, repr(error.__cause__))
+"""
+
+
+def test_what_a_callback_raises_is_the_cause(hsm: Tokens) -> None:
+    told = in_a_process_of_its_own(RAISES, hsm.uri("ec", pin=None))
+    assert told.strip() == "TokenError no PIN LookupError('the safe is shut')"
+
+
+WRONG_WHILE_LOGGED_IN = """
+import sys
+from polytls import TokenError
+from polytls.tokens import private_key
+key = private_key(sys.argv[1])
+try:
+    private_key(sys.argv[2])
+    print("opened")
+except TokenError as error:
+    print(error.reason.value)
+"""
+
+
+def test_a_wrong_pin_is_refused_while_another_has_logged_in(hsm: Tokens) -> None:
+    right, wrong = hsm.uri("ec"), hsm.uri("ec", pin="9999")
+    assert in_a_process_of_its_own(WRONG_WHILE_LOGGED_IN, right, wrong).strip() == "wrong PIN"
+
+
+def test_a_pin_comes_from_the_first_line_of_a_file(hsm: Tokens, tmp_path: Path) -> None:
+    file = tmp_path / "pin"
+    file.write_text(f"{PIN}\nanother line\n")
+    for source in (file, f"file:{file}", f"file://{file}"):
+        uri = f"{hsm.uri('ec', pin=None)}&pin-source={source}"
+        assert in_a_process_of_its_own(
+            CALLBACK.replace("asked[0].token", "0").replace("asked[0].for_signature", "0"),
+            uri,
+            "unused",
+        ).startswith("opened")
+    missing = f"{hsm.uri('ec', pin=None)}&pin-source={tmp_path}/missing"
+    told = in_a_process_of_its_own(RAISES, missing)
+    assert told.startswith("TokenError no PIN")
+
+
+def test_a_key_may_want_its_pin_for_each_signature(hsm: Tokens) -> None:
+    asked: list[PinRequest] = []
+
+    def pin(request: PinRequest) -> str:
+        asked.append(request)
+        return PIN
+
+    signer = private_key(hsm.uri("strict", pin=None), pin=pin).signer
+    assert signer is not None
+    asked.clear()
+    for _ in range(3):
+        assert signer.sign(b"data", signer.algorithms[0])
+    assert [request.for_signature for request in asked] == [True] * 3
+
+
+def test_no_text_has_the_pin(hsm: Tokens) -> None:
+    chain = hsm.chain("ec")
+    key = private_key(hsm.uri("ec"))
+    shown = f"{chain!r} {key!r} {key.signer!r}"
+    assert PIN not in shown
+    assert "pin-value" not in shown
+
+
+def test_an_unknown_query_attribute_is_warned_of(hsm: Tokens) -> None:
+    with pytest.warns(UserWarning, match="x-colour"):
+        private_key(hsm.uri("ec") + "&x-colour=red")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        private_key(hsm.uri("ec"))
+
+
+# --- processes, and tokens that go ---
+
+CHILDREN = """
+import os, sys
+import polytls
+from polytls import *
+from polytls.testing import Pair
+implementation = polytls.implementation("rustls")
+uri = sys.argv[1].encode()
+chain = SigningChain((Certificate.from_id(uri), PrivateKey.from_id(uri)))
+configuration = TLSServerConfiguration(certificate_chain=[chain], sessions=None)
+server = implementation.server_context(configuration)
+trust = TrustStore.from_file(sys.argv[2])
+client = implementation.client_context(TLSClientConfiguration(trust_store=trust, sessions=None))
+def handshake():
+    pair = Pair(client.create_buffer("server.example"), server.create_buffer())
+    pair.handshake()
+handshake()
+children = []
+for _ in range(4):
+    child = os.fork()
+    if child == 0:
+        try:
+            for _ in range(25):
+                handshake()
+        except BaseException as error:
+            print(repr(error), flush=True)
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+for _ in range(25):
+    handshake()
+print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
+"""
+
+
+def test_children_of_fork_log_in_for_themselves(hsm: Tokens, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(hsm.ca.certificate_pem)
+    assert in_a_process_of_its_own(CHILDREN, hsm.uri("ec"), str(file)).strip() == "[0, 0, 0, 0]"
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()
+
+
+class Remote:
+    """SoftHSM in a process of its own, behind p11-kit."""
+
+    def __init__(self, address: Path) -> None:
+        self.address = address
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.address.unlink(missing_ok=True)
+        self._process = subprocess.Popen(
+            [
+                "p11-kit", "server", "--foreground", "--name", str(self.address),
+                "--provider", SOFTHSM, "pkcs11:token=web",
+            ],
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self.address)) == 0:
+                    return
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Pull it: the processes of those who are connected, too."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture
+def remote(hsm: Tokens, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        remote = Remote(tmp_path_factory.mktemp("p11") / "socket")
+        patch.setenv("P11_KIT_SERVER_ADDRESS", f"unix:path={remote.address}")
+        stack.callback(remote.stop)
+        remote.start()
+        yield remote
+
+
+PULLED = """
+import os, sys, threading, time
+import polytls
+from polytls import *
+from polytls.testing import Pair
+implementation = polytls.implementation("rustls")
+def chain(uri):
+    uri = uri.encode()
+    return SigningChain((Certificate.from_id(uri), PrivateKey.from_id(uri)))
+def server(uri):
+    configuration = TLSServerConfiguration(certificate_chain=[chain(uri)], sessions=None)
+    return implementation.server_context(configuration)
+remote, local = server(sys.argv[1]), server(sys.argv[2])
+trust = TrustStore.from_file(sys.argv[3])
+client = implementation.client_context(TLSClientConfiguration(trust_store=trust, sessions=None))
+def handshake(server):
+    try:
+        Pair(client.create_buffer("server.example"), server.create_buffer()).handshake()
+        return "done"
+    except TLSError as error:
+        return type(error).__name__
+stop = threading.Event()
+seen = {"local": [], "remote": []}
+def load(name, server):
+    while not stop.is_set():
+        seen[name].append(handshake(server))
+loads = [("local", local), ("remote", remote)] * 2
+threads = [threading.Thread(target=load, args=pair) for pair in loads]
+for thread in threads: thread.start()
+for line in sys.stdin:
+    print({name: sorted(set(outcomes)) for name, outcomes in seen.items()}, flush=True)
+    if line.strip() == "clear":
+        seen["local"].clear(), seen["remote"].clear()
+stop.set()
+for thread in threads: thread.join(20)
+print([thread.is_alive() for thread in threads], handshake(remote), flush=True)
+"""
+
+
+def test_a_token_is_pulled_and_put_back_under_load(
+    hsm: Tokens, remote: Remote, tmp_path: Path
+) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(hsm.ca.certificate_pem)
+    away, here = hsm.uri("ec", module=P11_KIT), hsm.uri("ec384")
+    process = subprocess.Popen(
+        [sys.executable, "-c", PULLED, away, here, str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+
+        def comes_to(remote: str) -> None:
+            """What the threads see from now on, once the change has come through."""
+            assert process.stdin is not None
+            assert process.stdout is not None
+            deadline = time.monotonic() + PATIENCE
+            seen = ""
+            while seen != f"{{'local': ['done'], 'remote': ['{remote}']}}":
+                assert time.monotonic() < deadline, seen
+                time.sleep(0.3)
+                process.stdin.write("clear\n")
+                process.stdin.flush()
+                seen = process.stdout.readline().strip()
+
+        comes_to("done")
+        remote.stop()
+        comes_to("TLSError")
+        remote.start()
+        comes_to("done")
+        process.stdin.close()
+        assert process.stdout.readline().strip() == "[False, False, False, False] done"
+        assert process.wait(PATIENCE) == 0
+    finally:
+        end(process)
+
+
+SCANNED = """
+import sys
+import polytls
+from polytls import *
+from polytls.testing import Pair
+implementation = polytls.implementation("rustls")
+uri = sys.argv[1].encode()
+chain = SigningChain((Certificate.from_id(uri), PrivateKey.from_id(uri)))
+server = implementation.server_context(TLSServerConfiguration(certificate_chain=[chain]))
+trust = TrustStore.from_file(sys.argv[2])
+client = implementation.client_context(TLSClientConfiguration(trust_store=trust))
+pair = Pair(client.create_buffer("server.example"), server.create_buffer())
+pair.handshake()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def _memory(process: int) -> Iterator[bytes]:
+    with (
+        open(f"/proc/{process}/maps") as maps,
+        open(f"/proc/{process}/mem", "rb", buffering=0) as memory,
+    ):
+        for line in maps:
+            span, rights = line.split()[:2]
+            if not rights.startswith("r") or "[v" in line:
+                continue
+            start, end = (int(part, 16) for part in span.split("-"))
+            memory.seek(start)
+            with suppress(OSError):
+                yield memory.read(end - start)
+
+
+def test_no_byte_of_the_key_is_in_the_process(hsm: Tokens, remote: Remote, tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(hsm.ca.certificate_pem)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCANNED, hsm.uri("ec", module=P11_KIT), str(file)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        # PKCS#8 of a P-256 key: the scalar is the 32 bytes behind this header of ECPrivateKey.
+        der = hsm.private["ec"]
+        at = der.index(b"\x02\x01\x01\x04\x20") + 5
+        scalar = der[at : at + 32]
+        leaf = tokens_certificate(hsm)
+        found = {"scalar": False, "certificate": False}
+        for part in _memory(process.pid):
+            found["scalar"] |= scalar in part or scalar[::-1] in part
+            found["certificate"] |= leaf in part
+        # The certificate shows that the scan finds what is there.
+        assert found == {"scalar": False, "certificate": True}
+    finally:
+        end(process)
+
+
+def tokens_certificate(hsm: Tokens) -> bytes:
+    leaf = signing_chain(hsm.uri("ec")).leaf[0].buffer
+    assert leaf is not None
+    return leaf
+
+
+# --- a TPM ---
+
+PUBLIC = """
+import sys
+from polytls.tokens import private_key
+sys.stdout.write(private_key(sys.argv[1]).signer.public_key.hex())
+"""
+
+TPM_HANDSHAKES = """
+import sys
+import polytls
+from polytls import *
+from polytls.testing import Pair
+implementation = polytls.implementation("rustls")
+uri, certificate, ca = sys.argv[1].encode(), sys.argv[2], sys.argv[3]
+chain = SigningChain((Certificate.from_file(certificate), PrivateKey.from_id(uri)))
+trust = TrustStore.from_file(ca)
+for version in (TLSVersion.TLSv1_2, TLSVersion.TLSv1_3):
+    only = {"lowest_supported_version": version, "highest_supported_version": version}
+    server = implementation.server_context(
+        TLSServerConfiguration(certificate_chain=[chain], trust_store=trust, **only)
+    )
+    client = implementation.client_context(
+        TLSClientConfiguration(certificate_chain=chain, trust_store=trust, **only)
+    )
+    pair = Pair(client.create_buffer("server.example"), server.create_buffer())
+    pair.handshake()
+    print(pair.server.info.version.name, pair.server.getpeercert() is not None)
+"""
+
+
+@pytest.fixture
+def tpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+    """A TPM in software; a function that runs a command for it."""
+    folder = tmp_path_factory.mktemp("tpm")
+    (folder / "state").mkdir()
+    (folder / "store").mkdir()
+    where = f"swtpm:path={folder}/tpm"
+    environment = {
+        "TPM2_PKCS11_STORE": str(folder / "store"),
+        "TPM2_PKCS11_TCTI": where,
+        "TPM2TOOLS_TCTI": where,
+        "TSS2_LOG": "all+NONE",
+    }
+    process = subprocess.Popen(
+        [
+            "swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder}/state",
+            "--ctrl", f"type=unixio,path={folder}/tpm.ctrl",
+            "--server", f"type=unixio,path={folder}/tpm",
+            "--flags", "not-need-init,startup-clear",
+        ],
+    )  # fmt: skip
+
+    def run_there(*command: str) -> str:
+        done = run(*command, **environment)
+        # There is no resource manager: what a process leaves in the TPM stays there.
+        for kind in ("-t", "-s", "-l"):
+            run("tpm2_flushcontext", kind, **environment)
+        return done
+
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not (folder / "tpm").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        tool = ("pkcs11-tool", "--module", TPM2)
+        run_there(*tool, "--init-token", "--slot-index", "0", "--label", "tpm", "--so-pin", "56789")
+        run_there(
+            *tool, "--token-label", "tpm", "--init-pin",
+            "--login", "--login-type", "so", "--so-pin", "56789", "--pin", PIN,
+        )  # fmt: skip
+        yield run_there
+    finally:
+        end(process)
+
+
+@pytest.mark.parametrize("key_type", ["EC:prime256v1", "RSA:2048"])
+def test_a_tpm_signs_handshakes(tpm: Callable[..., str], tmp_path: Path, key_type: str) -> None:
+    tpm(
+        "pkcs11-tool", "--module", TPM2, "--token-label", "tpm", "--login", "--pin", PIN,
+        "--keypairgen", "--key-type", key_type, "--label", "server", "--id", "01",
+    )  # fmt: skip
+    uri = Tokens.uri("server", token="tpm", module=TPM2)
+    public = bytes.fromhex(tpm(sys.executable, "-c", PUBLIC, uri))
+    (tmp_path / "public.pem").write_bytes(pem("PUBLIC KEY", public))
+    (tmp_path / "names").write_text(f"subjectAltName=DNS:{HOST}\n")
+    files = {name: str(tmp_path / f"{name}.pem") for name in ("ca", "ca-key", "request", "leaf")}
+    ec = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc")
+    run(
+        "openssl", "req", "-x509", *ec, "-subj", "/CN=TPM Root", "-days", "2",
+        "-keyout", files["ca-key"], "-out", files["ca"],
+    )  # fmt: skip
+    run(
+        "openssl", "req", "-new", *ec, "-subj", f"/CN={HOST}",
+        "-keyout", str(tmp_path / "unused.pem"), "-out", files["request"],
+    )  # fmt: skip
+    run(
+        "openssl", "x509", "-req", "-in", files["request"], "-days", "1",
+        "-CA", files["ca"], "-CAkey", files["ca-key"], "-CAcreateserial",
+        "-force_pubkey", str(tmp_path / "public.pem"),
+        "-extfile", str(tmp_path / "names"), "-out", files["leaf"],
+    )  # fmt: skip
+    told = tpm(sys.executable, "-c", TPM_HANDSHAKES, uri, files["leaf"], files["ca"])
+    assert told.split() == ["TLSv1_2", "True", "TLSv1_3", "True"]
+
+
+# --- the page ---
+
+
+def test_the_program_of_the_page_runs(hsm: Tokens, tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "identity.md"
+    code = programs(page)["Keys in PKCS#11 tokens"].code
+    pin = tmp_path / "pin"
+    pin.write_text(PIN)
+    code = code.replace("object=server", "object=ec").replace("/run/secrets/pin", str(pin))
+    code = code.replace("input(", "str(1234 if True else ")
+    assert in_a_process_of_its_own(code) == ""
+
+
+# --- the command ---
+
+
+def test_the_command_lists_tokens_and_tries_keys(
+    hsm: Tokens, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tokens", "list", SOFTHSM]) == 0
+    listed = capsys.readouterr().out
+    assert "pkcs11:token=web;" in listed
+    assert "object=ec;id=%01;type=cert" in listed
+    certificate = next(line.strip() for line in listed.splitlines() if "object=ec;" in line)
+    key = certificate.replace("type=cert", "type=private") + f"&pin-value={PIN}"
+    assert main(["tokens", "check", key]) == 0
+    assert "ecdsa_secp256r1_sha256" in capsys.readouterr().out
+    assert main(["tokens", "check", hsm.uri("none")]) == 1
+    assert "no private key" in capsys.readouterr().err
+
+
+def test_tokens_are_told_with_their_objects(hsm: Tokens) -> None:
+    web = next(token for token in tokens(SOFTHSM, pin=lambda _: PIN) if "token=web" in token.uri)
+    assert web.needs_pin
+    assert any("object=ec;" in uri and "type=private" in uri for uri in web.objects)
