@@ -78,9 +78,8 @@ MODULES = {
     "certificates": {"configuration", "errors", "identity", "info", "_native"},
     "tokens": {"arguments", "errors", "frozen", "identity", "_native"},
     "names": {"errors", "_native"},
-    "files": {"arguments", "errors"},
     "delivery": {"_native"},
-    "streams": BELOW_DRIVERS | {"arguments", "files", "_native"},
+    "streams": BELOW_DRIVERS | {"arguments", "_native"},
     "unread": set(),
     "handles": BELOW_DRIVERS | {"_native"},
     "asyncio": BELOW_DRIVERS | {"delivery", "handles", "unread"},
@@ -88,7 +87,6 @@ MODULES = {
     "engines": BELOW_DRIVERS
     | {
         "arguments",
-        "files",
         "certificates",
         "names",
         "streams",

@@ -19,10 +19,13 @@ from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, final
 
 from .. import _native
-from ..files import MakesFiles, check_file, send_pieces
+from ..errors import WantWriteError
+from .files import check_file, send_pieces
 from .unwrapped import UnwrappedSocket
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from typing_extensions import Buffer
 
     from .carrier import Carrier
@@ -30,11 +33,14 @@ if TYPE_CHECKING:
 __all__ = ["ExtendedSocket", "StreamSocket", "made_of"]
 
 
-class StreamSocket(_native.TLSSocket, MakesFiles):
+class StreamSocket(_native.TLSSocket):
     """A TLS connection over a socket or any byte stream, or a listener for such.
 
     Made by `connect` and `wrap_socket` of a context, by `polytls.streams`, and by `accept`; never
     by hand.
+
+    While files are open (`_io_refs`), `close` only remembers (`_closed`); the last file that is
+    closed closes the socket. Both names are those of `socket.socket`, whose `makefile` uses them.
     """
 
     __slots__ = ("__weakref__", "_closed", "_io_refs")
@@ -72,8 +78,22 @@ class StreamSocket(_native.TLSSocket, MakesFiles):
         else:
             super().close(force)
 
-    def _leave(self) -> None:
-        if self._io_refs:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        """Close in order, or, where an exception passes, with `force`.
+
+        Raises what `close` raises, but for WantReadError and WantWriteError. A non-blocking socket
+        is closed at once; TimeoutError if the system has not taken all data by then.
+        """
+        if kind is not None:
+            try:
+                self.close(force=True)
+            except WantWriteError:
+                # Non-blocking, and the system takes no more: a second time closes in any case.
+                self.close(force=True)
+        elif self._io_refs:
             self._closed = True
         else:
             self._end()
@@ -114,6 +134,37 @@ class StreamSocket(_native.TLSSocket, MakesFiles):
         return carrier.detach(timeout)
 
     # --- files ---
+
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[Any]:
+        """Return a file object over the connection, as `socket.socket.makefile` does.
+
+        The connection stays open until it and all its files are closed.
+        """
+        self._check_connection()
+        # It needs of its socket what this one has: recv_into, send, and the count of files.
+        made: IO[Any] = socket.socket.makefile(
+            self,  # type: ignore[call-overload]
+            mode,
+            buffering,
+            encoding=encoding,
+            errors=errors,
+            newline=newline,
+        )
+        return made
+
+    def _decref_socketios(self) -> None:
+        """Called by a file that is closed (`socket.SocketIO`)."""
+        self._io_refs -= 1
+        if self._closed and not self._io_refs:
+            self.__exit__()
 
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
         """Send `file` from `offset`, all of it or `count` bytes; return how many were sent.
