@@ -7,11 +7,14 @@ It reaches this process and its forks: programs that tests start keep the record
 
 from __future__ import annotations
 
+import sys
+from functools import partial
+
 import pytest
 
 from polytls import _native
 
-__all__ = ["pytest_collection_modifyitems", "pytest_report_header", "pytest_sessionfinish"]
+__all__ = ["pytest_collection_modifyitems", "pytest_report_header"]
 
 #: What a lineage needs the rest of a connection for, which rustls hands over with the records
 #: (crates/rustls/src/lineage.rs): to offer the last ticket of TLS 1.3 again.
@@ -24,7 +27,16 @@ _AGAIN = (
 )
 _DIFFERENCES = dict.fromkeys(_AGAIN, "a ticket is offered once without the record layer")
 
-_native.use_record_layer(False)
+#: The implementation asks for its backend once, when it is imported.
+_ENGINE = "polytls.engines.rustls"
+if _ENGINE in sys.modules:
+    raise pytest.UsageError(f"{_ENGINE} was imported before this plugin")
+_with_both = _native.backend
+_native.backend = partial(_with_both, record_layer=False)
+try:
+    __import__(_ENGINE)
+finally:
+    _native.backend = _with_both
 
 
 def pytest_report_header() -> str:
@@ -36,8 +48,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for parts, reason in _DIFFERENCES.items():
             if all(part in item.name for part in parts):
                 item.add_marker(pytest.mark.skip(reason=reason))
-
-
-def pytest_sessionfinish() -> None:
-    if _native.use_record_layer(False):
-        raise pytest.UsageError("a test has left the record layer switched on")

@@ -58,11 +58,10 @@ __all__ = [
     "token_certificates",
     "token_listing",
     "unacknowledged",
-    "use_record_layer",
 ]
 
 _Address = tuple[str, int, int, int]
-_Parameters = tuple[str | None, int | None, Offer | None]
+_Parameters = tuple[str | None, int | None, Offer | None, int | None]
 
 class _SslFacts(TypedDict):
     ciphers: list[int]
@@ -70,7 +69,7 @@ class _SslFacts(TypedDict):
 
 _Contexts = tuple[Callable[[list[int]], SSLContext], Callable[[], SSLContext] | None]
 
-def backend(id: str) -> Backend: ...
+def backend(id: str, *, record_layer: bool = True) -> Backend: ...
 def ssl_client(
     configuration: TLSClientConfiguration,
     effective: Effective,
@@ -122,7 +121,6 @@ def token_listing(
     module: str | None = None, *, pin: Callable[[PinRequest], str | bytes] | None = None
 ) -> list[tuple[str, bool, list[str]]]: ...
 def unacknowledged(descriptor: int, after_fin: bool) -> int | None: ...
-def use_record_layer(on: bool) -> bool: ...
 def read_certificate(der: bytes) -> CertificateInfo: ...
 def self_signed(
     names: list[str],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ import polytls
 from polytls import _native
 from polytls.insecure import SecurityWarning
 from polytls.streams import ExtendedSocket, StreamSocket
-from polytls.testing import CertificateAuthority, tie
+from polytls.testing import CertificateAuthority, Pair, tie
 
 TLS = polytls.implementation("rustls")
 CA = CertificateAuthority()
@@ -64,13 +66,29 @@ def test_a_local_socket_has_no_host_and_port_and_says_so(ends: Any) -> None:
             assert caught.value.errno == errno.EAFNOSUPPORT
 
 
-@pytest.mark.parametrize("own_layer", [True, False])
-def test_the_switch_decides_who_opens_records(own_layer: bool) -> None:
-    before = _native.use_record_layer(own_layer)
-    try:
-        pair = tie(CLIENT.create_buffer("localhost"), SERVER.create_buffer())
-    finally:
-        _native.use_record_layer(before)
+@pytest.fixture(params=[True, False])
+def own_layer(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture
+def pair(own_layer: bool, monkeypatch: pytest.MonkeyPatch) -> Pair[Any, Any]:
+    """Two buffers of engines with or without our own record layer."""
+    with_both = partial(_native.backend, record_layer=own_layer)
+    monkeypatch.setattr(_native, "backend", with_both)
+    spec = importlib.util.find_spec("polytls.engines.rustls")
+    assert spec is not None
+    assert spec.loader is not None
+    # A second one: it asks for its backend once, when it is executed.
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    tls = module.IMPLEMENTATION
+    client = tls.client_context(polytls.TLSClientConfiguration(trust_store=CA.trust_store()))
+    server = tls.server_context(polytls.TLSServerConfiguration([CA.issue("localhost")]))
+    return tie(client.create_buffer("localhost"), server.create_buffer())
+
+
+def test_an_engine_decides_who_opens_records(pair: Pair[Any, Any], own_layer: bool) -> None:
     pair.client.write(b"data")
     record = bytearray(pair.client.process_outgoing(20_000))
     # The type of an encrypted record is authenticated (RFC 8446 5.2); rustls 0.23 takes another.
@@ -84,27 +102,51 @@ def test_the_switch_decides_who_opens_records(own_layer: bool) -> None:
         assert pair.server.read(10) == b"data"
 
 
-@pytest.mark.parametrize("own_layer", [True, False])
-def test_keys_change_with_and_without_our_own_record_layer(own_layer: bool) -> None:
-    before = _native.use_record_layer(own_layer)
-    try:
-        pair = tie(CLIENT.create_buffer("localhost"), SERVER.create_buffer())
-        for number in range(100):
-            sender = (pair.client, pair.server)[number % 2]
-            if number % 3 == 0:
-                sender.update_keys()
-            data = b"%d" % number
-            assert pair.send(sender, data) == data
-        for _ in range(16):
-            pair.client.update_keys()
-        with pytest.raises(polytls.TLSError, match="16 times"):
-            pair.client.update_keys()
-        # A limit of ours alone: nothing is wrong with the connection.
+def test_keys_change_with_and_without_our_own_record_layer(pair: Pair[Any, Any]) -> None:
+    for number in range(100):
+        sender = (pair.client, pair.server)[number % 2]
+        if number % 3 == 0:
+            sender.update_keys()
+        data = b"%d" % number
+        assert pair.send(sender, data) == data
+    for _ in range(16):
+        pair.client.update_keys()
+    with pytest.raises(polytls.TLSError, match="16 times"):
+        pair.client.update_keys()
+    # A limit of ours alone: nothing is wrong with the connection.
+    for _ in range(3):
+        assert pair.send(pair.client, b"goes on") == b"goes on"
+        pair.client.update_keys()
+
+
+def test_sessions_of_one_address_are_kept_by_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    zones = iter((1, 2, 1))
+
+    def resolved(host: str, port: int, **_: object) -> list[Any]:
+        assert host == "::1"
+        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (host, port, 0, next(zones)))]
+
+    client = TLS.client_context(polytls.TLSClientConfiguration(trust_store=CA.trust_store()))
+    server = TLS.server_context(polytls.TLSServerConfiguration([CA.issue("::1")]))
+    with server.connect(("::1", 0)) as listener:
+        address = ("::1", listener.getsockname()[1])
+        monkeypatch.setattr(socket, "getaddrinfo", resolved)
+
+        def serve() -> None:
+            for _ in range(3):
+                accepted, _ = listener.accept()
+                with accepted:
+                    accepted.sendall(b"tickets come first")
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        resumed = []
         for _ in range(3):
-            assert pair.send(pair.client, b"goes on") == b"goes on"
-            pair.client.update_keys()
-    finally:
-        _native.use_record_layer(before)
+            with client.connect(address) as connection:
+                assert connection.recv(1)
+                resumed.append(connection.info.resumed)
+        serving.join()
+    assert resumed == [False, False, True]
 
 
 def test_insecure_contexts_wrap_with_a_warning_and_without_a_name() -> None:

@@ -1,8 +1,7 @@
 """Mail servers of the system, as fixtures: Postfix and Dovecot.
 
 Each runs from a folder of its own, with no file of the system's configuration, and is ended by the
-test: before the folder goes, so `start` comes last. They share their mailboxes, so that a mail that
-one was handed is read from the other.
+test. They share their mailboxes, so that a mail that one was handed is read from the other.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ def credentials(lab: Any, files: Any, folder: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def smtp(
-    folder: Path, mail: Path, credentials: tuple[Path, Path], start: Any
+    start: Any, folder: Path, mail: Path, credentials: tuple[Path, Path]
 ) -> Iterator[Submission]:
     """A Postfix that takes mail for anybody at server.example; `mailboxes` has it as that of me."""
     queue, configuration = folder / "queue", folder / "configuration"
@@ -165,7 +164,7 @@ def mail(folder: Path) -> Path:
 
 
 @pytest.fixture
-def mailboxes(folder: Path, mail: Path, credentials: tuple[Path, Path], start: Any) -> Mailboxes:
+def mailboxes(start: Any, folder: Path, mail: Path, credentials: tuple[Path, Path]) -> Mailboxes:
     """A Dovecot for IMAP and POP3, with a mailbox for anybody who knows «secret»."""
     ports = Mailboxes(*(free_port() for _ in range(4)))
     certificate, key = credentials

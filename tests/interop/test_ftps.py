@@ -150,7 +150,7 @@ def make_user(folder: Path) -> None:
 
 
 @pytest.fixture(params=SERVERS)
-def port(request: pytest.FixtureRequest, folder: Path, start: Any) -> int:
+def port(request: pytest.FixtureRequest, start: Any, folder: Path) -> int:
     """The port of each server."""
     settings, command = SERVERS[request.param]
     if request.param == "Pure-FTPd":

@@ -150,7 +150,7 @@ WEB: dict[str, tuple[str, Callable[[str], tuple[str, ...]]]] = {
 
 @pytest.fixture(params=WEB)
 def web(
-    request: pytest.FixtureRequest, folder: Path, files: Any, lab: Any, ca_file: str, start: Any
+    request: pytest.FixtureRequest, start: Any, folder: Path, files: Any, lab: Any, ca_file: str
 ) -> Web:
     """Each web server, with a certificate for HOST."""
     name = request.param
@@ -329,7 +329,7 @@ SQUID = """\
 
 
 @pytest.fixture
-def squid(folder: Path, web: Web, start: Any) -> Any:
+def squid(start: Any, folder: Path, web: Web) -> Any:
     """The ports of a squid, plain and secure, beside the web server."""
     ports = free_port(), free_port()
     path = folder / "squid.conf"

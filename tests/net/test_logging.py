@@ -12,7 +12,6 @@ import pytest
 import polytls
 from polytls.net.logging import HTTPHandler, SMTPHandler, SocketHandler
 
-PATIENCE = 20.0
 HOST = "localhost"
 
 MAIL = (
@@ -63,7 +62,7 @@ def test_records_go_to_https(
 ) -> None:
     request = (f"< {method} /log", "<<", *(["<body"] if method == "POST" else []))
     server = scripted(own, "TLS", *request, "> HTTP/1.1 204 OK", "> ")
-    emit(HTTPHandler(f"{HOST}:{server.port}", "/log", method, timeout=PATIENCE, tls=tls), 2)
+    emit(HTTPHandler(f"{HOST}:{server.port}", "/log", method, tls=tls), 2)
     server.close()
     assert failures == []
     assert server.errors == [None, None]
@@ -74,8 +73,7 @@ def test_records_go_by_mail_over_tls(
 ) -> None:
     server = scripted(own, "TLS", "> 220 localhost", *MAIL)
     address = (HOST, server.port)
-    credentials = ("me", "secret")
-    emit(SMTPHandler(address, "me", "you", "x", credentials, PATIENCE, implicit=True, tls=tls))
+    emit(SMTPHandler(address, "me", "you", "x", ("me", "secret"), implicit=True, tls=tls))
     server.close()
     assert (failures, server.errors) == ([], [None])
 
@@ -85,8 +83,7 @@ def test_records_go_by_mail_after_starttls(
 ) -> None:
     offer = ("> 220 localhost", "< ehlo", "> 250-localhost", "> 250 starttls")
     server = scripted(own, *offer, "< STARTTLS", "> 220 go ahead", "TLS", *MAIL)
-    address, credentials = (HOST, server.port), ("me", "secret")
-    emit(SMTPHandler(address, "me", "you", "x", credentials, PATIENCE, tls=tls))
+    emit(SMTPHandler((HOST, server.port), "me", "you", "x", ("me", "secret"), tls=tls))
     server.close()
     assert (failures, server.errors) == ([], [None])
 
@@ -95,7 +92,7 @@ def test_no_record_goes_by_mail_in_plaintext(
     scripted: Any, own: Any, tls: Any, failures: list[Any]
 ) -> None:
     server = scripted(own, "> 220 localhost", "< ehlo", "> 250 localhost", "<<")
-    emit(SMTPHandler((HOST, server.port), "me", "you", "x", None, PATIENCE, tls=tls))
+    emit(SMTPHandler((HOST, server.port), "me", "you", "x", tls=tls))
     server.close()
     assert "STARTTLS extension not supported" in str(failures[0])
     assert len(server.heard) == 1
@@ -110,7 +107,7 @@ def read_record(server: Any) -> None:
 
 def test_records_go_over_a_socket(scripted: Any, own: Any, tls: Any, failures: list[Any]) -> None:
     server = scripted(own, "TLS", read_record)
-    emit(SocketHandler(HOST, server.port, timeout=PATIENCE, tls=tls))
+    emit(SocketHandler(HOST, server.port, tls=tls))
     server.close()
     assert (failures, server.errors, server.heard) == ([], [None], ["it happened"])
 
@@ -119,7 +116,7 @@ def test_a_socket_with_the_wrong_server_is_told(
     scripted: Any, lab: Any, tls: Any, failures: list[Any]
 ) -> None:
     server = scripted(lab.server(lab.chain("another.example")), "TLS", read_record)
-    emit(SocketHandler(HOST, server.port, timeout=PATIENCE, tls=tls), 2)
+    emit(SocketHandler(HOST, server.port, tls=tls), 2)
     server.close()
     # The second record comes before another attempt is due.
     assert [type(error) for error in failures] == [polytls.CertificateVerificationError]

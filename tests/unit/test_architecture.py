@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -204,6 +205,48 @@ def test_only_the_extension_module_knows_python() -> None:
 def test_no_tls_library_and_no_socket_stands_in_the_core() -> None:
     outside = set(packages()["polytls-core"]["normal"])
     assert outside == {"idna", "rustls-pki-types", "zeroize"}
+
+
+#: Crates whose modules still form circles.
+CIRCLES = {"polytls-openssl", "polytls-python", "polytls-verdict"}
+
+
+def rust_modules(crate: Path) -> dict[str, set[str]]:
+    """The modules of a crate, each with those that it names; a folder is one with its module."""
+    found: dict[str, set[str]] = {}
+    for path in (crate / "src").rglob("*.rs"):
+        inner = path.relative_to(crate / "src").parts
+        if inner == ("lib.rs",) or "tests" in path.stem or "differential" in path.as_posix():
+            continue
+        text, _, _ = re.sub(r"//.*", "", path.read_text()).partition("#[cfg(test)]")
+        named = set(re.findall(r"\bcrate::(\w+)", text))
+        for group in re.findall(r"\buse crate::\{([^;]*)\};", text):
+            # What is in inner braces is of the module before them.
+            while "{" in group:
+                group = re.sub(r"::\{[^{}]*\}", "", group)
+            named |= {part.strip().partition("::")[0].split(" ")[0] for part in group.split(",")}
+        found.setdefault(inner[0].removesuffix(".rs"), set()).update(named)
+    return {module: named & set(found) - {module} for module, named in found.items()}
+
+
+def circle(modules: dict[str, set[str]]) -> set[str]:
+    """The modules that name each other in circles, and those between two circles."""
+    left = dict(modules)
+    while True:
+        named = set().union(*left.values()) if left else set()
+        ends = {module for module, names in left.items() if not names & set(left)}
+        ends |= set(left) - named
+        if not ends:
+            return set(left)
+        left = {module: names for module, names in left.items() if module not in ends}
+
+
+@pytest.mark.parametrize("crate", sorted(CRATES))
+def test_modules_of_a_crate_form_no_circle(crate: str) -> None:
+    modules = rust_modules(ROOT / "crates" / crate.removeprefix("polytls-"))
+    assert modules
+    if crate not in CIRCLES:
+        assert not circle(modules)
 
 
 #: The files that call C. SECURITY.md names them, and why.

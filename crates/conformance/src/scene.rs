@@ -56,14 +56,17 @@ impl Engines {
     /// A new connection to `host` at `port`.
     pub(crate) fn pair(&self, host: &str, port: u16) -> Pair {
         let host = HostName::parse(host).expect("a host name");
+        self.pair_with(&Parameters {
+            host: Some(host),
+            port: Some(port),
+            ..Parameters::default()
+        })
+    }
+
+    /// A new connection.
+    pub(crate) fn pair_with(&self, parameters: &Parameters) -> Pair {
         Pair::new(
-            self.client
-                .session(&Parameters {
-                    host: Some(host),
-                    port: Some(port),
-                    offer: None,
-                })
-                .expect("a client session"),
+            self.client.session(parameters).expect("a client session"),
             self.server.session().expect("a server session"),
         )
     }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::capabilities::Capabilities;
-use crate::config::{ClientConfig, ServerConfig, Version};
+use crate::capabilities::{Capabilities, Effective};
+use crate::config::{ClientConfig, ServerConfig};
 use crate::error::Error;
 use crate::host::HostName;
 use crate::lineage::{Lineage, Offer};
@@ -56,17 +56,6 @@ pub trait Backend: Send + Sync {
     ///
     /// [`Error::Configuration`] naming the field.
     fn server(&self, config: &ServerConfig) -> Result<Arc<dyn ServerEngine>, Error>;
-}
-
-/// What a configuration came down to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effective {
-    /// The versions that may be negotiated.
-    pub versions: Vec<Version>,
-    /// The cipher suites that may be negotiated, in order.
-    pub cipher_suites: Vec<u16>,
-    /// The key exchange groups that may be negotiated, in order.
-    pub groups: Vec<u16>,
 }
 
 /// What has become of the connections of one engine, and of the sessions for them.
@@ -129,14 +118,43 @@ impl Counters {
 /// What belongs to one client connection, where all else belongs to its engine.
 #[derive(Clone, Debug, Default)]
 pub struct Parameters {
-    /// The name that is verified, and sent as SNI unless it is an address; `None` only where names are
-    /// not verified.
+    /// The name that is verified; `None` only where names are not verified.
     pub host: Option<HostName>,
-    /// The server's port. Sessions are remembered by `host` and `port`.
+    /// The name in ClientHello (SNI), where that is not `host`. An address is never sent there (RFC 6066
+    /// section 3).
+    pub server_name: Option<HostName>,
+    /// The server's port. Sessions are remembered by `host`, `server_name`, this and `scope`.
     pub port: Option<u16>,
+    /// The zone of a link-local address, by its number on this machine (RFC 4007 section 11).
+    pub scope: Option<u32>,
+    /// The application protocols to offer, in order; `None`: those of the engine.
+    pub alpn: Option<Vec<Vec<u8>>>,
     /// The session to resume, by permission of [`ClientEngine::admit`] for the same `host`. `None`: one
     /// that is remembered.
     pub offer: Option<Offer>,
+}
+
+impl Parameters {
+    /// For engines whose connections all ask for the name that they verify, and offer the same protocols.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] for a `server_name` or `alpn` of one connection.
+    pub fn check_common(&self) -> Result<(), Error> {
+        let (field, what) = match self {
+            Self {
+                server_name: Some(_),
+                ..
+            } => ("server_name", "asks for the name that it verifies"),
+            Self { alpn: Some(_), .. } => (
+                "inner_protocols",
+                "offers the protocols of its configuration on every connection",
+            ),
+            _ => return Ok(()),
+        };
+        let message = format!("this TLS library {what}; another one cannot be given");
+        Err(Error::configuration(field, message))
+    }
 }
 
 /// Everything client connections of one configuration share; immutable.
@@ -145,7 +163,8 @@ pub trait ClientEngine: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`Error::Misuse`] without a name that has to be verified, [`Error::Internal`].
+    /// [`Error::Misuse`] without a name that has to be verified, [`Error::Configuration`] for what the
+    /// library cannot do for one connection, [`Error::Internal`].
     fn session(&self, parameters: &Parameters) -> Result<Box<dyn Session>, Error>;
 
     /// Permission to offer `lineage` on a connection to `host`. No library verifies anything when it

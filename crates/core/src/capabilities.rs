@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::backend::Effective;
 use crate::config::{ClientAuthentication, Version};
 use crate::error::Error;
 use crate::names::{self, CIPHER_SUITES, GROUPS, group_serves, version_of_suite};
@@ -281,6 +280,17 @@ pub fn client_authentication(
     } else {
         ClientAuthentication::None
     })
+}
+
+/// What a configuration came down to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// The versions that may be negotiated.
+    pub versions: Vec<Version>,
+    /// The cipher suites that may be negotiated, in order.
+    pub cipher_suites: Vec<u16>,
+    /// The key exchange groups that may be negotiated, in order.
+    pub groups: Vec<u16>,
 }
 
 impl Capabilities {

@@ -37,9 +37,10 @@ pub mod sni;
 
 pub use alert::Alert;
 pub use backend::{
-    Backend, ClientEngine, Counters, Effective, Parameters, ServerEngine, Statistics, Unavailable,
+    Backend, ClientEngine, Counters, Parameters, ServerEngine, Statistics, Unavailable,
 };
 pub use buffers::{Inbound, Outbound};
+pub use capabilities::Effective;
 pub use connection::{
     Connection, INCOMING_LIMIT, OUTGOING_LIMIT, Ours, Phase, Refused, Role, Theirs, Wants,
 };

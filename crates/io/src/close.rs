@@ -139,8 +139,8 @@ impl Stream {
         match self.close(false, interrupt) {
             Err(Error::WantRead | Error::WantWrite) => {
                 let link = self.lock_anyway()?;
-                let taken = link.sent.saturating_sub(link.kept() as u64);
-                let bytes = link.data_end.saturating_sub(taken);
+                let taken = link.connection.sent().saturating_sub(link.kept() as u64);
+                let bytes = link.connection.data_end().saturating_sub(taken);
                 drop(link);
                 self.release()?;
                 if bytes > 0 {
@@ -163,7 +163,7 @@ impl Stream {
         if link.keeps_time() {
             deadline = deadline.at_most(CLOSE_TIMEOUT);
         }
-        let has_answered = link.data_end > 0;
+        let has_answered = link.connection.data_end() > 0;
         if has_answered
             && !force
             && link.connection.is_handshaking()

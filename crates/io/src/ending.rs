@@ -33,11 +33,11 @@ impl Link {
     /// the system does not tell, all of it until the peer's end has come.
     pub(crate) fn undelivered(&self) -> u64 {
         let acknowledged = match self.unacknowledged() {
-            Some(count) => self.sent.saturating_sub(count),
-            None if self.peer_has_ended() => self.sent,
+            Some(count) => self.connection.sent().saturating_sub(count),
+            None if self.peer_has_ended() => self.connection.sent(),
             None => 0,
         };
-        self.data_end.saturating_sub(acknowledged)
+        self.connection.data_end().saturating_sub(acknowledged)
     }
 
     /// Whether the peer has acknowledged all that we had to say, close_notify included.

@@ -7,12 +7,9 @@
 //!    direction: what a second thread took away, the first would wait for in vain. See `turns.rs`.
 //! 3. Waiting is not done here.
 
-use std::collections::VecDeque;
-use std::io::Read as _;
 use std::sync::Arc;
 
-use polytls_core::config::Version;
-use polytls_core::{Connection, Error, INCOMING_LIMIT, MAX_FRAGMENT, Role, Room};
+use polytls_core::{Connection, Error, MAX_FRAGMENT, Room};
 use rustix::io::Errno;
 
 use crate::system::Bell;
@@ -58,10 +55,6 @@ pub(crate) struct Link {
     pub(crate) led: Interest,
     /// Threads that wait for one of those threads.
     pub(crate) bystanders: Vec<Arc<Bell>>,
-    /// Ciphertext handed to the transport since the beginning.
-    pub(crate) sent: u64,
-    /// What `sent` is once the last data of the application has been handed over.
-    pub(crate) data_end: u64,
     /// Our side of TCP is ended.
     pub(crate) fin_sent: bool,
     /// Receiving was ended in the kernel, too.
@@ -75,14 +68,10 @@ pub(crate) struct Link {
     /// No more is received than the record that is under way, so that what the peer sends after
     /// close_notify stays with the kernel.
     pub(crate) exact: bool,
-    /// A reader is to take the end of the transport for the end of the data.
-    pub(crate) accepts_truncated_end: bool,
     /// We were told to read no more.
     reading_ended: bool,
     receive_fault: Option<Fault>,
     send_fault: Option<Fault>,
-    /// Plaintext opened before anybody asked for it.
-    ahead: VecDeque<u8>,
     room: usize,
     farewell: Farewell,
 }
@@ -96,19 +85,15 @@ impl Link {
             leaving: None,
             led: Interest::default(),
             bystanders: Vec::new(),
-            sent: 0,
-            data_end: 0,
             fin_sent: false,
             deaf: false,
             closing: false,
             close_tried: false,
             speaks_first: false,
             exact: false,
-            accepts_truncated_end: false,
             reading_ended: false,
             receive_fault: None,
             send_fault: None,
-            ahead: VecDeque::new(),
             room: LITTLE_ROOM,
             farewell: Farewell::NotBegun,
         }
@@ -163,7 +148,6 @@ impl Link {
     /// what comes with a reset.
     pub(crate) fn end_reading(&mut self) -> Option<Arc<dyn Transport>> {
         self.reading_ended = true;
-        self.ahead = VecDeque::new();
         self.transport.clone().filter(|_| self.led.read)
     }
 
@@ -214,18 +198,10 @@ impl Link {
         self.send_fault.get_or_insert(fault);
     }
 
-    /// What [`Self::sent`] will be once all that is sealed now is sent.
-    pub(crate) fn sealed(&self) -> u64 {
-        self.sent + self.connection.outgoing_len() as u64
-    }
-
-    /// Whether the peer has, or will have, what its handshake does not end without. What a TLS 1.3
-    /// server has left to send after the handshake are session tickets (RFC 8446 section 4.6.1), and
-    /// answers to early data.
+    /// [`Connection::flight_is_sent`], by the stream below as well.
     pub(crate) fn flight_is_sent(&self) -> bool {
-        (self.connection.outgoing().is_empty() && self.kept() == 0)
-            || (self.connection.role() == Role::Server
-                && self.connection.version() == Some(Version::Tls13))
+        self.connection.flight_is_sent()
+            && (self.kept() == 0 || self.connection.only_tickets_are_left())
     }
 
     /// Sends as much of what is sealed as the kernel takes; nothing while another thread waits to
@@ -257,7 +233,6 @@ impl Link {
             match transport.try_send(self.connection.outgoing()) {
                 Ok(count) => {
                     self.connection.consume_outgoing(count);
-                    self.sent += count as u64;
                 }
                 Err(fault) => break Err(fault),
             }
@@ -334,26 +309,12 @@ impl Link {
 
     // --- plaintext ---
 
-    /// As [`Connection::read_into`], but for an end without close_notify that is accepted.
+    /// As [`Connection::read_into`], unless we were told to read no more.
     pub(crate) fn read(&mut self, into: Room<'_>) -> Result<usize, Error> {
         if self.reading_ended {
             return Ok(0);
         }
-        if self.ahead.is_empty() {
-            return match self.connection.read_into(into) {
-                // An end within a record stays an error: data is missing for certain.
-                Err(Error::RaggedEof {
-                    during_handshake: false,
-                }) if self.accepts_truncated_end && self.connection.incoming_len() == 0 => Ok(0),
-                read => read,
-            };
-        }
-        // It cannot fail.
-        let count = self.ahead.read(into.into_bytes()).unwrap_or(0);
-        if self.ahead.is_empty() {
-            self.ahead = VecDeque::new();
-        }
-        Ok(count)
+        self.connection.read_into(into)
     }
 
     /// Seals of `from` as much as the kernel takes at once, at least a chunk and at most a batch.
@@ -376,7 +337,6 @@ impl Link {
                 // It is latched.
                 Err(_) => break,
             }
-            self.data_end = self.sealed();
             if self.flush().is_err() || self.has_unsent() {
                 break;
             }
@@ -384,46 +344,29 @@ impl Link {
         Ok(taken)
     }
 
-    /// How much plaintext there is without the kernel's help. Opens a record if that takes one:
-    /// who asks is about to wait for the descriptor, which knows nothing of records we hold.
+    /// How much plaintext there is without the kernel's help. Opens what has come if that takes it: who asks
+    /// is about to wait for the descriptor, which knows nothing of records we hold.
     pub(crate) fn pending(&mut self) -> usize {
         if self.reading_ended {
             return 0;
         }
-        if self.ahead.is_empty()
-            && self.connection.pending() == 0
-            && self.connection.incoming_len() > 0
-            && !self.connection.is_handshaking()
-        {
-            // The end or an error is for the next read to tell.
-            let _ = self.open_ahead();
+        // Early data comes first: nothing is read past it.
+        if self.connection.pending() == 0 && self.connection.early_pending() == 0 {
+            self.connection.look_ahead();
         }
-        self.plaintext()
-    }
-
-    /// How much has been opened and not read.
-    pub(crate) fn plaintext(&self) -> usize {
-        self.ahead.len() + self.connection.pending()
-    }
-
-    /// Opens a record's worth before it is asked for; 0 at the end.
-    fn open_ahead(&mut self) -> Result<usize, Error> {
-        let mut record = vec![0; MAX_FRAGMENT];
-        let count = self.connection.read(&mut record)?;
-        self.ahead.extend(&record[..count]);
-        Ok(count)
+        self.connection.pending()
     }
 
     /// After a fault in sending: looks through all that has come for an alert that says why. Data
     /// before it stays readable. It is of no interest here whether another thread waits to
     /// receive: the fault has woken it.
     pub(crate) fn look_for_alert(&mut self) {
-        while self.ahead.len() < INCOMING_LIMIT {
-            match self.open_ahead() {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(Error::WantRead) if matches!(self.receive_now(), Ok(true)) => {}
-                Err(_) => break,
+        loop {
+            // What goes wrong is latched.
+            let _ = self.connection.do_handshake();
+            self.connection.look_ahead();
+            if !self.connection.wants().read || !matches!(self.receive_now(), Ok(true)) {
+                return;
             }
         }
     }

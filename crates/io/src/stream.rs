@@ -103,7 +103,7 @@ impl Stream {
     ///
     /// [`Error::Closed`], [`Error::Inherited`].
     pub fn accept_truncated_end(&self) -> Result<(), Error> {
-        self.lock()?.accepts_truncated_end = true;
+        self.lock()?.connection.accept_truncated_end();
         Ok(())
     }
 
@@ -340,7 +340,7 @@ impl Stream {
             return Ok((0, true));
         }
         let (mut link, count) = self.drive(link, deadline, interrupt, |link| link.take(from))?;
-        let sealed = link.sealed();
+        let sealed = link.connection.sealed_end();
         loop {
             // Found by a thread that reads.
             if let Some(failure) = link.connection.failure().cloned() {
@@ -349,7 +349,7 @@ impl Stream {
             if link.flush().is_err() {
                 return Err(self.broken(link, deadline, interrupt));
             }
-            if link.sent >= sealed {
+            if link.connection.sent() >= sealed {
                 return Ok((count, true));
             }
             link = match self.wait(link, Interest::WRITE, deadline, interrupt) {

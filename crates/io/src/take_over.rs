@@ -139,7 +139,7 @@ impl Stream {
         link.closing = true;
         let ended = self.drive(link, self.deadline(), interrupt, |link| {
             let ended = link.connection.shutdown();
-            if link.plaintext() > 0 {
+            if link.connection.pending() > 0 {
                 link.closing = false;
                 return Err(UNREAD);
             }

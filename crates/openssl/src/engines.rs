@@ -59,11 +59,13 @@ impl Client {
 
 impl ClientEngine for Client {
     fn session(&self, parameters: &Parameters) -> Result<Box<dyn Session>, Error> {
-        let Parameters { host, port, offer } = parameters;
+        let Parameters { host, offer, .. } = parameters;
         self.check_name(host.as_ref())?;
+        parameters.check_common()?;
         let place = Place {
             host: host.clone(),
-            port: *port,
+            port: parameters.port,
+            scope: parameters.scope,
         };
         let (keeper, offered) = match (&self.0.sessions, offer) {
             (None, _) => (None, None),

@@ -37,6 +37,8 @@ pub(crate) struct Place {
     /// The name or address that was asked for.
     pub(crate) host: Option<HostName>,
     pub(crate) port: Option<u16>,
+    /// The zone of its address.
+    pub(crate) scope: Option<u32>,
 }
 
 /// A session, and what is known of the server that it was begun with.

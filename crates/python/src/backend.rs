@@ -30,12 +30,17 @@ fn load<B: polytls_core::Backend + 'static>() -> Result<Arc<dyn polytls_core::Ba
 #[pyclass(frozen, module = "polytls._native")]
 pub(crate) struct Backend(Arc<dyn polytls_core::Backend>);
 
-/// The backend called `id`.
+/// The backend called `id`. `record_layer`: whether its engines use polytls's own TLS 1.3 record layer, where a
+/// backend can go without it; False is for tests and for bisecting.
 ///
 /// Raises ValueError for one that is not built in, and ImportError, which says what is missing, for a
 /// library that this machine does not have.
 #[pyfunction]
-pub(crate) fn backend(py: Python<'_>, id: &str) -> PyResult<Backend> {
+#[pyo3(signature = (id, *, record_layer = true))]
+pub(crate) fn backend(py: Python<'_>, id: &str, record_layer: bool) -> PyResult<Backend> {
+    if id == "rustls" && !record_layer {
+        return Ok(Backend(Arc::new(Rustls::without_record_layer())));
+    }
     let (_, load) = BACKENDS
         .iter()
         .find(|(known, _)| *known == id)
@@ -44,14 +49,6 @@ pub(crate) fn backend(py: Python<'_>, id: &str) -> PyResult<Backend> {
     py.detach(load)
         .map(Backend)
         .map_err(|missing| PyImportError::new_err(missing.to_string()))
-}
-
-/// Whether connections made from now on use polytls's own TLS 1.3 record layer, where a backend can
-/// go without it. On by default; off is for tests and for bisecting. Returns whether they did until
-/// now.
-#[pyfunction]
-pub(crate) fn use_record_layer(on: bool) -> bool {
-    polytls_rustls::use_record_layer(on)
 }
 
 #[pymethods]

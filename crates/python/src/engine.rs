@@ -55,19 +55,27 @@ fn host(server_hostname: Option<&str>) -> PyResult<Option<HostName>> {
         .transpose()
 }
 
-/// The core's `Parameters`, as a tuple: the name to verify, the port, and what offers a session.
+/// Some of the core's `Parameters`, as a tuple: the name to verify, the port, what offers a session, and the
+/// scope.
 struct Wanted(Parameters);
 
 impl<'py> FromPyObject<'_, 'py> for Wanted {
     type Error = PyErr;
 
     fn extract(tuple: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let (server_hostname, port, offer): (Option<String>, _, Option<Bound<'py, Offer>>) =
-            tuple.extract()?;
+        type Fields<'py> = (
+            Option<String>,
+            Option<u16>,
+            Option<Bound<'py, Offer>>,
+            Option<u32>,
+        );
+        let (server_hostname, port, offer, scope): Fields<'py> = tuple.extract()?;
         Ok(Self(Parameters {
             host: host(server_hostname.as_deref())?,
             port,
+            scope,
             offer: offer.map(|offer| offer.get().0.clone()),
+            ..Parameters::default()
         }))
     }
 }

@@ -86,7 +86,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tokens::Key>()?;
 
     module.add_function(wrap_pyfunction!(backend::backend, module)?)?;
-    module.add_function(wrap_pyfunction!(backend::use_record_layer, module)?)?;
     module.add_function(wrap_pyfunction!(capabilities::check, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::certificates, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::leaf_validity, module)?)?;

@@ -16,13 +16,13 @@ use rustls::pki_types::ServerName;
 use crate::early::Early;
 use crate::hello::Hellos;
 use crate::identity::{ClientChooser, certified_key};
-use crate::lineage::{self, Admitted, Number, Place, Port, not_resumable};
+use crate::lineage::{self, Admitted, Number, Place, Server, not_resumable};
 use crate::observe::{Observed, observing};
 use crate::provider::Selection;
 use crate::remembered::{self, ClientSessions};
 use crate::session::RustlsSession;
 use crate::verifier::ServerJudge;
-use crate::{secrets, server};
+use crate::{key_log, server};
 use polytls_core::Counters;
 
 /// Everything the connections of one client context share.
@@ -35,12 +35,13 @@ pub(crate) struct Client {
     clock: Arc<dyn Clock>,
     effective: Effective,
     counters: Arc<Counters>,
+    without_record_layer: bool,
     sessions: Option<Arc<ClientSessions>>,
     names_are_checked: bool,
 }
 
 impl Client {
-    pub(crate) fn new(config: &ClientConfig) -> Result<Self, Error> {
+    pub(crate) fn new(config: &ClientConfig, without_record_layer: bool) -> Result<Self, Error> {
         let Selection {
             provider,
             versions,
@@ -75,7 +76,7 @@ impl Client {
         built.alpn_protocols.clone_from(&config.common.alpn);
         // For our own record layer to take over after the handshake.
         built.enable_secret_extraction = true;
-        built.key_log = Arc::new(secrets::Listener(config.common.key_log.clone()));
+        built.key_log = Arc::new(key_log::Listener(config.common.key_log.clone()));
         let counters = Arc::default();
         let sessions =
             remembered::of_client(config.common.sessions, &config.common.clock, &counters)?;
@@ -98,6 +99,7 @@ impl Client {
             clock: Arc::clone(&config.common.clock),
             effective,
             counters,
+            without_record_layer,
             sessions,
             names_are_checked: config.verification == Verification::Full,
         })
@@ -128,13 +130,20 @@ impl Client {
 
 impl ClientEngine for Client {
     fn session(&self, parameters: &Parameters) -> Result<Box<dyn Session>, Error> {
-        let Parameters { host, port, offer } = parameters;
+        let Parameters { host, offer, .. } = parameters;
         let host = host.as_ref();
         let name = self.name(host)?;
+        let server_name = parameters.server_name.as_ref();
+        let server_name = server_name.map(|other| other.as_server_name().clone());
+        let asked = server_name.clone().unwrap_or_else(|| name.clone());
         let mut observed = Some(Box::new(Observed {
             place: Some(Arc::new(Place {
                 name: name.clone(),
-                port: host.map(|_| Port(*port)),
+                server: host.map(|_| Server {
+                    port: parameters.port,
+                    scope: parameters.scope,
+                }),
+                server_name,
                 context: self.sessions.as_ref().map(|sessions| sessions.number),
             })),
             counters: Some(Arc::clone(&self.counters)),
@@ -156,8 +165,9 @@ impl ClientEngine for Client {
             }
         }
         let resumption_check = self.verifier.resumption_check(&name, &self.clock);
+        let alpn = parameters.alpn.as_ref().unwrap_or(&config.alpn_protocols);
         let connection = observing(&mut observed, || {
-            UnbufferedClientConnection::new(Arc::clone(config), name)
+            UnbufferedClientConnection::new_with_alpn(Arc::clone(config), asked, alpn.clone())
         })
         .map_err(|error| Error::Internal(error.to_string()))?;
         if self.sessions.is_some() && host.is_some() {
@@ -171,6 +181,7 @@ impl ClientEngine for Client {
             resumption_check,
             early,
             Hellos::new(self.effective.versions.contains(&Version::Tls13)),
+            self.without_record_layer,
         )))
     }
 

@@ -52,7 +52,7 @@ static CONFIGS: LazyLock<Vec<Configs>> = LazyLock::new(|| {
     ];
     let configs = configs.map(|suite| {
         let mut provider = aws_lc_rs::default_provider();
-        provider.cipher_suites = crate::sealing::suites().to_vec();
+        provider.cipher_suites = crate::suites::suites().to_vec();
         provider.cipher_suites.retain(|one| one.suite() == suite);
         provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
         let mut own = aws_lc_rs::ALL_CIPHER_SUITES.iter();
@@ -91,10 +91,10 @@ struct Held<S: Side> {
 struct Handle<S: Side>(Arc<Mutex<Held<S>>>);
 
 impl<S: Side> Handle<S> {
-    fn new(connection: S, stay_on_rustls: bool) -> Self {
+    fn new(connection: S, without_record_layer: bool) -> Self {
         let (early, hellos) = (Early::new(true), Hellos::new(true));
-        let mut session = RustlsSession::new(connection, None, None, early, hellos);
-        session.stay_on_rustls = stay_on_rustls;
+        let session =
+            RustlsSession::new(connection, None, None, early, hellos, without_record_layer);
         Self(Arc::new(Mutex::new(Held {
             session,
             update_first: None,

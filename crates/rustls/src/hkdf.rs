@@ -57,7 +57,7 @@ mod tests {
     use rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
     use rustls::crypto::tls13::{HkdfExpander, OkmBlock};
 
-    use crate::sealing::suites;
+    use crate::suites::suites;
 
     fn expanded(expander: &dyn HkdfExpander) -> Vec<Vec<u8>> {
         let info: [&[u8]; 4] = [b"\0\x20", b"tls13 ", b"", b"label"];

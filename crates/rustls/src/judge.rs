@@ -9,7 +9,7 @@ use polytls_verdict::{Case, Crypto, Policy};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::{CertificateError, DistinguishedName, Error};
 
-use crate::{observe, platform, resumption};
+use crate::{observe, platform, session_lifetime};
 
 /// What both roles judge by.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Judge {
     /// As [`Self::judge`], of a peer that has just presented its certificate: its sessions end with that.
     pub(crate) fn judge_anew(&self, case: &Case<'_>) -> Result<(), Error> {
         let end = self.decide(case)?.unwrap_or(u64::MAX);
-        let end = end.min(resumption::last_end(case.now));
+        let end = end.min(session_lifetime::last_end(case.now));
         observe::note(|seen| seen.sessions_end = Some(end));
         Ok(())
     }

@@ -1,33 +1,19 @@
 //! What rustls goes on to do after our record layer has taken over: later keys, and tickets. rustls
 //! calls this a kernel connection, as it was made for TLS in the kernel.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polytls_core::{Alert, Error, fork};
 use polytls_records::{Cipher, KeySource, RecordLayer, TrafficKeys};
 use rustls::kernel::KernelConnection;
-use rustls::{ConnectionTrafficSecrets, ExtractedSecrets, ProtocolVersion};
+use rustls::{ConnectionTrafficSecrets, ProtocolVersion};
 
 use crate::alerts;
 use crate::error::blame;
-use crate::lineage::{self, Source};
+use crate::last_ticket;
+use crate::lineage::Source;
 use crate::observe::{self, Observed};
-use crate::unbuffered::Side;
-
-/// What rustls hands over.
-pub(crate) type Parts<S> = (ExtractedSecrets, KernelConnection<<S as Side>::Data>);
-
-/// For tests and for bisecting: connections made from now on go without our record layer.
-static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
-
-pub(crate) fn is_switched_off() -> bool {
-    SWITCHED_OFF.load(Ordering::Relaxed)
-}
-
-pub(crate) fn switch(on: bool) -> bool {
-    !SWITCHED_OFF.swap(!on, Ordering::Relaxed)
-}
+use crate::unbuffered::{Parts, Side};
 
 /// The rest of a rustls connection.
 pub(crate) struct Kernel<S: Side> {
@@ -88,7 +74,7 @@ impl<S: Side> KeySource for Kernel<S> {
             (alert, blame(error, None))
         })?;
         if let (Some(seen), Some(source)) = self.with_source() {
-            lineage::keep_message(seen, body, &source);
+            last_ticket::keep_message(seen, body, &source);
         }
         Ok(())
     }

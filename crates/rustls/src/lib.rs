@@ -1,11 +1,11 @@
 //! polytls-core on rustls and aws-lc-rs: the default implementation.
 //!
 //! Reading order: [`Rustls`] (here) makes engines; `client` and `server` build rustls's
-//! configurations from ours, with the parts that `provider` (suites, groups, versions; `hkdf`: their key schedule), `identity`
+//! configurations from ours, with the parts that `provider` (`suites`, groups, versions; `hkdf`: their key schedule), `identity`
 //! (chains and keys; `signer`: keys that are elsewhere), `verifier`, `judge` and `platform` (the verdict of
-//! `polytls-verdict`, as rustls asks for it; `handshake_signature`: the proof of the key), `resumption` (sessions;
-//! `remembered`: a client's; `lineage`: those that are named) and `tickets` (keys that servers share) prepare;
-//! `hello` reads both hellos as they pass by, `secrets` hears what rustls derives, for exporters and the key log; `session` runs one connection,
+//! `polytls-verdict`, as rustls asks for it; `handshake_signature`: the proof of the key), `resumption` (sessions; `session_lifetime`;
+//! `remembered`: a client's; `lineage`: those that are named, `last_ticket`: what is offered of them again) and `tickets` (keys that servers share) prepare;
+//! `hello` reads both hellos as they pass by, `key_log` hears what rustls derives, for exporters (`secrets`) and the key log; `session` runs one connection,
 //! first over rustls's `unbuffered` API, then, where
 //! `kernel` hands it over, on our record layer; `error` says whose fault it was, and `alerts` what the peer is
 //! told, which `sealing` protects.
@@ -24,6 +24,8 @@ mod hkdf;
 mod identity;
 mod judge;
 mod kernel;
+mod key_log;
+mod last_ticket;
 mod lineage;
 mod observe;
 mod platform;
@@ -34,7 +36,9 @@ mod sealing;
 mod secrets;
 mod server;
 mod session;
+mod session_lifetime;
 mod signer;
+mod suites;
 mod tickets;
 mod unbuffered;
 mod verifier;
@@ -48,12 +52,6 @@ use polytls_core::capabilities::Capabilities;
 use polytls_core::config::{ClientConfig, ServerConfig};
 use polytls_core::{Backend, ClientEngine, Error, ServerEngine, Unavailable};
 
-/// Whether connections made from now on use our own record layer (the default). Returns whether
-/// they did until now. For tests and for bisecting.
-pub fn use_record_layer(on: bool) -> bool {
-    kernel::switch(on)
-}
-
 /// The cryptography that this backend judges certificates with (aws-lc), for libraries whose own cannot be
 /// asked.
 #[must_use]
@@ -63,11 +61,24 @@ pub fn crypto() -> polytls_verdict::Crypto {
 
 /// The descriptor of this backend.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Rustls;
+pub struct Rustls {
+    /// Whether rustls protects all records itself.
+    without_record_layer: bool,
+}
+
+impl Rustls {
+    /// rustls without our own record layer. For tests and for bisecting.
+    #[must_use]
+    pub const fn without_record_layer() -> Self {
+        Self {
+            without_record_layer: true,
+        }
+    }
+}
 
 impl Backend for Rustls {
     fn load() -> Result<Self, Unavailable> {
-        Ok(Self)
+        Ok(Self::default())
     }
 
     fn id(&self) -> &'static str {
@@ -90,10 +101,16 @@ impl Backend for Rustls {
     }
 
     fn client(&self, config: &ClientConfig) -> Result<Arc<dyn ClientEngine>, Error> {
-        Ok(Arc::new(client::Client::new(config)?))
+        Ok(Arc::new(client::Client::new(
+            config,
+            self.without_record_layer,
+        )?))
     }
 
     fn server(&self, config: &ServerConfig) -> Result<Arc<dyn ServerEngine>, Error> {
-        Ok(Arc::new(server::Server::new(config)?))
+        Ok(Arc::new(server::Server::new(
+            config,
+            self.without_record_layer,
+        )?))
     }
 }

@@ -73,7 +73,7 @@ impl Observed {
 
     /// The name in ClientHello, on either side; addresses are never asked for (RFC 6066 section 3).
     pub(crate) fn name_in_hello(&self) -> Option<String> {
-        match self.place.as_deref().map(|place| &place.name) {
+        match self.place.as_deref().map(Place::asked) {
             Some(ServerName::DnsName(name)) => Some(name.as_ref().to_owned()),
             Some(_) => None,
             None => self.server_name.clone(),

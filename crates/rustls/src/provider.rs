@@ -8,7 +8,7 @@ use polytls_core::{Effective, Error};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
 
-use crate::sealing;
+use crate::suites;
 
 /// What rustls can do with them.
 pub(crate) fn capabilities() -> Capabilities {
@@ -83,7 +83,7 @@ impl Selection {
             Some(common.groups.as_deref().unwrap_or(&default_groups())),
         )?;
         let provider = CryptoProvider {
-            cipher_suites: pick(&effective.cipher_suites, sealing::suites(), number),
+            cipher_suites: pick(&effective.cipher_suites, suites::suites(), number),
             kx_groups: pick(&effective.groups, aws_lc_rs::ALL_KX_GROUPS, |group| {
                 u16::from(group.name())
             }),

@@ -16,9 +16,11 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
-use crate::lineage::{self, Last, Lineage, Number, Place, Port, ToOffer};
+use crate::last_ticket;
+use crate::lineage::{Last, Lineage, Number, Place, Server, ToOffer};
 use crate::observe;
-use crate::resumption::{SessionLifetime, limit};
+use crate::resumption::limit;
+use crate::session_lifetime::SessionLifetime;
 use polytls_core::Counters;
 
 /// Tickets kept per server; a TLS 1.3 ticket is used once (RFC 8446 appendix C.4).
@@ -39,7 +41,7 @@ struct Ticket {
     line: Option<Number>,
 }
 
-type Key = (ServerName<'static>, Port);
+type Key = (ServerName<'static>, Option<ServerName<'static>>, Server);
 
 /// What one client context remembers, by host and port; the oldest server is forgotten first.
 pub(crate) struct ClientSessions {
@@ -78,7 +80,7 @@ impl ClientSessions {
     }
 
     fn at<R>(&self, place: &Place, go: impl FnOnce(&mut Remembered) -> R) -> Option<R> {
-        let key = (place.name.clone(), place.port?);
+        let key = (place.name.clone(), place.server_name.clone(), place.server?);
         let servers = self.servers.get(|_| Mutex::new(LruCache::new(self.limit)));
         let mut servers = servers.lock().unwrap_or_else(PoisonError::into_inner);
         Some(go(servers.get_or_insert_mut(key, Remembered::default)))
@@ -97,7 +99,10 @@ impl ClientSessions {
         let next = || self.at(&lineage.place, next).flatten();
         match std::iter::from_fn(next).find(|ticket| self.term.allows(ticket.end)) {
             Some(ticket) => (ToOffer::Tls13(ticket.value, ticket.end), false),
-            None => (lineage.again(|end| self.term.allows(end)), true),
+            None => (
+                last_ticket::again(lineage, |end| self.term.allows(end)),
+                true,
+            ),
         }
     }
 
@@ -124,7 +129,7 @@ impl ClientSessionStore for ClientSessions {
         let Some(end) = self.term.end() else { return };
         observe::note(|seen| {
             seen.last = Some(Box::new(Last::Tls12(Box::new((value.clone(), end)))));
-            lineage::hand_over(seen, None);
+            last_ticket::hand_over(seen, None);
         });
         if asks_for_the_name_of_its_line() {
             let kept = self.with(|server| server.tls12 = Some((value, end)));
@@ -218,7 +223,7 @@ fn not_remade(value: Tls13ClientSessionValue) -> Option<Tls13ClientSessionValue>
 /// servers tie tickets to names, so the others stay with the lineage.
 fn asks_for_the_name_of_its_line() -> bool {
     let same = observe::look(|seen| match (&seen.lineage, &seen.place) {
-        (Some(lineage), Some(place)) => lineage.place.name == place.name,
+        (Some(lineage), Some(place)) => lineage.place.asked() == place.asked(),
         _ => true,
     });
     same == Some(true)

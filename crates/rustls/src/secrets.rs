@@ -1,14 +1,11 @@
-//! Secrets that rustls gives away while it makes them: for exporters (RFC 8446 section 7.5, RFC 5705),
-//! which its unbuffered API lacks, and for the key log, if there is one.
+//! Secrets that rustls gives away while it makes them (`key_log`), and what comes of them: keying material for
+//! exporters (RFC 8446 section 7.5, RFC 5705), which its unbuffered API lacks, and the keys of the handshake.
 //!
-//! They come through rustls's [`rustls::KeyLog`], which is called inside the scope of the connection
-//! (`observe`). What is kept is wiped when the connection goes, and never shown by `Debug`.
+//! What is kept is wiped when the connection goes, and never shown by `Debug`.
 
 use std::fmt;
-use std::sync::Arc;
 
 use polytls_core::Error;
-use polytls_core::config::KeyLog;
 use polytls_records::{Cipher, TrafficKeys};
 use rustls::crypto::aws_lc_rs;
 use rustls::crypto::tls13::{HkdfExpander, OkmBlock};
@@ -16,60 +13,6 @@ use rustls::{CipherSuite, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSui
 use zeroize::Zeroizing;
 
 use crate::hello::ServerHello;
-use crate::observe;
-
-const EXPORTER_SECRET: &str = "EXPORTER_SECRET";
-const MASTER_SECRET: &str = "CLIENT_RANDOM";
-const CLIENT_HANDSHAKE_SECRET: &str = "CLIENT_HANDSHAKE_TRAFFIC_SECRET";
-const SERVER_HANDSHAKE_SECRET: &str = "SERVER_HANDSHAKE_TRAFFIC_SECRET";
-
-/// Sees every secret; keeps what exporters need, hands all to the key log.
-#[derive(Debug)]
-pub(crate) struct Listener(pub(crate) Option<Arc<dyn KeyLog>>);
-
-impl rustls::KeyLog for Listener {
-    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        if (label == EXPORTER_SECRET || label == MASTER_SECRET)
-            && let Ok(client_random) = client_random.try_into()
-            && secret.len() <= OkmBlock::MAX_LEN
-        {
-            observe::note(|seen| {
-                seen.exporter = Some(Box::new(Exporter {
-                    secret: OkmBlock::new(secret),
-                    client_random,
-                }));
-            });
-        }
-        if label == CLIENT_HANDSHAKE_SECRET || label == SERVER_HANDSHAKE_SECRET {
-            observe::note(|seen| {
-                if let Some(secrets) = &mut seen.handshake_secrets
-                    && secret.len() <= OkmBlock::MAX_LEN
-                {
-                    let kept = Some(OkmBlock::new(secret));
-                    if label == CLIENT_HANDSHAKE_SECRET {
-                        secrets.client = kept;
-                    } else {
-                        secrets.server = kept;
-                    }
-                }
-            });
-        }
-        if let Some(key_log) = &self.0 {
-            key_log.log(label, client_random, secret);
-        }
-    }
-
-    fn will_log(&self, label: &str) -> bool {
-        self.0.is_some()
-            || [
-                EXPORTER_SECRET,
-                MASTER_SECRET,
-                CLIENT_HANDSHAKE_SECRET,
-                SERVER_HANDSHAKE_SECRET,
-            ]
-            .contains(&label)
-    }
-}
 
 /// The secrets that a TLS 1.3 handshake is protected with.
 #[derive(Default)]
@@ -110,8 +53,8 @@ pub(crate) fn traffic_keys(
 /// What keying material is exported from: the exporter master secret of TLS 1.3, the master secret of
 /// TLS 1.2.
 pub(crate) struct Exporter {
-    secret: OkmBlock,
-    client_random: [u8; 32],
+    pub(crate) secret: OkmBlock,
+    pub(crate) client_random: [u8; 32],
 }
 
 impl fmt::Debug for Exporter {

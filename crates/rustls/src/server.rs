@@ -19,7 +19,7 @@ use crate::observe::{self, Observed};
 use crate::provider::Selection;
 use crate::session::RustlsSession;
 use crate::verifier::ClientJudge;
-use crate::{resumption, secrets};
+use crate::{key_log, resumption};
 use polytls_core::Counters;
 
 /// Our clock in rustls's terms.
@@ -42,10 +42,11 @@ pub(crate) struct Server {
     clock: Arc<dyn Clock>,
     effective: Effective,
     counters: Arc<Counters>,
+    without_record_layer: bool,
 }
 
 impl Server {
-    pub(crate) fn new(config: &ServerConfig) -> Result<Self, Error> {
+    pub(crate) fn new(config: &ServerConfig, without_record_layer: bool) -> Result<Self, Error> {
         let Selection {
             provider,
             versions,
@@ -79,7 +80,7 @@ impl Server {
         built.alpn_protocols.clone_from(&config.common.alpn);
         // For our own record layer to take over after the handshake.
         built.enable_secret_extraction = true;
-        built.key_log = Arc::new(secrets::Listener(config.common.key_log.clone()));
+        built.key_log = Arc::new(key_log::Listener(config.common.key_log.clone()));
         let counters = Arc::default();
         resumption::of_server(&mut built, config, &counters)?;
         if config.common.early_data {
@@ -93,6 +94,7 @@ impl Server {
             clock: Arc::clone(&config.common.clock),
             effective,
             counters,
+            without_record_layer,
         })
     }
 }
@@ -132,6 +134,7 @@ impl ServerEngine for Server {
             resumption_check,
             Early::new(self.config.max_early_data_size > 0),
             Hellos::new(self.effective.versions.contains(&Version::Tls13)),
+            self.without_record_layer,
         )))
     }
 

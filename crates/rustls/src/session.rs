@@ -15,7 +15,7 @@ use crate::early::{Early, Seen};
 use crate::error::blame;
 use crate::hello::{Hellos, Refusal, ServerHello};
 use crate::kernel::{self, Kernel};
-use crate::lineage;
+use crate::last_ticket;
 use crate::observe::{self, Observed};
 use crate::sealing;
 use crate::unbuffered::{self, Side};
@@ -53,8 +53,7 @@ pub(crate) struct RustlsSession<S: Side> {
     /// Records that rustls has seen and not consumed: it remembers where in there a message began that is
     /// not complete, and has to be shown them again in every call.
     incomplete: Vec<u8>,
-    /// Whether to go without our own record layer.
-    stay_on_rustls: bool,
+    without_record_layer: bool,
 }
 
 impl<S: Side> RustlsSession<S> {
@@ -64,6 +63,7 @@ impl<S: Side> RustlsSession<S> {
         resumption_check: Option<Box<ResumptionCheck>>,
         early: Early,
         hellos: Hellos,
+        without_record_layer: bool,
     ) -> Self {
         Self {
             protection: Protection::Rustls(connection),
@@ -73,7 +73,7 @@ impl<S: Side> RustlsSession<S> {
             hellos,
             retried: false,
             incomplete: Vec::new(),
-            stay_on_rustls: kernel::is_switched_off(),
+            without_record_layer,
         }
     }
 
@@ -230,7 +230,7 @@ impl<S: Side> RustlsSession<S> {
         let Protection::Rustls(connection) = &self.protection else {
             return Ok(());
         };
-        if self.stay_on_rustls
+        if self.without_record_layer
             || connection.is_handshaking()
             || connection.wants_write()
             || connection.protocol_version() != Some(ProtocolVersion::TLSv1_3)
@@ -516,15 +516,15 @@ impl<S: Side> Session for RustlsSession<S> {
                 let RecordLayered { layer, facts } = &mut **layered;
                 let (seen, source) = layer.source_mut().with_source();
                 let chain = || certificates(facts.peer_chain.clone());
-                lineage::of_connection(seen?, chain, source.as_ref())
+                last_ticket::of_connection(seen?, chain, source.as_ref())
             }
             Protection::Rustls(connection) => {
                 let chain = || certificates(presented(&**connection));
-                lineage::of_connection(self.observed.as_deref_mut()?, chain, None)
+                last_ticket::of_connection(self.observed.as_deref_mut()?, chain, None)
             }
             Protection::Over(facts) => {
                 let chain = || certificates(facts.peer_chain.clone());
-                lineage::of_connection(self.observed.as_deref_mut()?, chain, None)
+                last_ticket::of_connection(self.observed.as_deref_mut()?, chain, None)
             }
             Protection::Moving | Protection::Refused => None,
         };

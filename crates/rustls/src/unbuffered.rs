@@ -5,6 +5,7 @@ use std::ops::DerefMut;
 use std::sync::{Arc, Mutex};
 
 use polytls_core::{Error, Outbound, Progress, Sink};
+use rustls::ExtractedSecrets;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::kernel::KernelConnection;
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
@@ -14,13 +15,15 @@ use rustls::unbuffered::{
 };
 
 use crate::error::blame;
-use crate::kernel;
 use crate::lineage::Source;
 
 /// What sealing adds to a record at most: header, explicit nonce (TLS 1.2), content type, tag.
 const OVERHEAD: usize = 5 + 8 + 1 + 16;
 /// Room for what is queued before data: key updates, tickets, alerts.
 const QUEUED: usize = 256;
+
+/// What rustls hands over (`kernel`).
+pub(crate) type Parts<S> = (ExtractedSecrets, KernelConnection<<S as Side>::Data>);
 
 /// The two kinds of connection, which rustls gives the same methods but no common trait.
 pub(crate) trait Side:
@@ -34,7 +37,7 @@ pub(crate) trait Side:
     fn process<'c, 'i>(&'c mut self, records: &'i mut [u8])
     -> UnbufferedStatus<'c, 'i, Self::Data>;
 
-    fn into_kernel(self) -> Result<kernel::Parts<Self>, rustls::Error>;
+    fn into_kernel(self) -> Result<Parts<Self>, rustls::Error>;
 
     /// Seals early data with the first flight, as much of `plaintext` as is allowed; says how much of
     /// `into` that took. Clients alone have any.
@@ -73,7 +76,7 @@ impl Side for UnbufferedClientConnection {
         self.process_tls_records(records)
     }
 
-    fn into_kernel(self) -> Result<kernel::Parts<Self>, rustls::Error> {
+    fn into_kernel(self) -> Result<Parts<Self>, rustls::Error> {
         self.dangerous_into_kernel_connection()
     }
 
@@ -113,7 +116,7 @@ impl Side for UnbufferedServerConnection {
         self.process_tls_records(records)
     }
 
-    fn into_kernel(self) -> Result<kernel::Parts<Self>, rustls::Error> {
+    fn into_kernel(self) -> Result<Parts<Self>, rustls::Error> {
         self.dangerous_into_kernel_connection()
     }
 

@@ -17,8 +17,9 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use crate::handshake_signature;
 use crate::judge::Judge;
-use crate::lineage::{self, not_resumable};
-use crate::observe::observing;
+use crate::last_ticket;
+use crate::lineage::not_resumable;
+use crate::observe::{self, observing};
 
 /// Judges a peer once more: rustls verifies nothing where a session is resumed.
 #[derive(Debug)]
@@ -115,16 +116,18 @@ impl ServerCertVerifier for ServerJudge {
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
+        asked: &ServerName<'_>,
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        lineage::begin_anew();
+        last_ticket::begin_anew();
+        // rustls tells the name in ClientHello, which need not be the one to verify.
+        let place = observe::look(|seen| seen.place.clone()).flatten();
         self.0
             .judge_anew(&Case {
                 leaf: end_entity,
                 intermediates,
-                name: Some(server_name),
+                name: Some(place.as_ref().map_or(asked, |place| &place.name)),
                 now,
                 vouched: None,
             })

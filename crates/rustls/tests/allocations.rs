@@ -59,7 +59,7 @@ fn connected() -> Pair {
         ..Common::default()
     };
     let trust = || Trust::given(vec![CREDENTIALS.root.clone()]);
-    let client = Rustls
+    let client = Rustls::default()
         .client(&ClientConfig {
             common: common(),
             identities: Vec::new(),
@@ -67,7 +67,7 @@ fn connected() -> Pair {
             verification: Verification::Full,
         })
         .expect("an engine");
-    let server = Rustls
+    let server = Rustls::default()
         .server(&ServerConfig {
             common: common(),
             identities: vec![CREDENTIALS.server.clone()],

@@ -60,6 +60,8 @@ class _Parameters(NamedTuple):
     port: int | None = None
     #: The session to resume, as `admit` returned it for this name; None: one that is remembered.
     offer: _native.Offer | None = None
+    #: The zone of a link-local address (RFC 4007 11): sessions are remembered by this, too.
+    scope: int | None = None
 
 
 def _signs_elsewhere(configuration: TLSClientConfiguration | TLSServerConfiguration) -> bool:
@@ -208,11 +210,14 @@ class Client(_Context, Generic[_Buffer, _Socket]):
                 "timeout: connecting takes time; give more than 0, and setblocking(False) "
                 "afterwards"
             )
-        parameters = _Parameters(verified, port_of(address), self._offer(session, verified))
+        offer = self._offer(session, verified)
+        addresses = resolve(address)
+        # The same in all of them: only a zone in the host gives one.
+        scope = next((scope or None for *_, scope in addresses), None)
         handle = self._engine.connect(
             self,
-            parameters,
-            resolve(address),
+            _Parameters(verified, port_of(address), offer, scope),
+            addresses,
             timeout=seconds,
             accept_truncated_end=accept_truncated_end,
         )
@@ -242,9 +247,10 @@ class Client(_Context, Generic[_Buffer, _Socket]):
         options: _Wrapping,
     ) -> _Socket | StreamSocket:
         # Costs milliseconds; buffers do without it.
-        from ..streams import port_below, wrap
+        from ..streams import server_below, wrap
 
-        parameters = _Parameters(verified, port_below(sock), self._offer(session, verified))
+        port, scope = server_below(sock)
+        parameters = _Parameters(verified, port, self._offer(session, verified), scope)
         return wrap(sock, self._engine.buffer(self, parameters), **options)
 
     @explained_call

@@ -121,10 +121,9 @@ class SocketHandler(logging.handlers.SocketHandler):
     """`logging.handlers.SocketHandler` over TLS.
 
     `tls`: a client's context or configuration (`polytls.net`). `server_hostname`: the name to
-    verify, by default `host`; needed where `port` is None, and `host` a path. `timeout`: of
-    connecting, of the handshake, and of sending a record, in seconds each. A server that cannot be
-    reached loses records silently, as in `logging.handlers`; one with which TLS fails is an error,
-    each time that it is tried.
+    verify, by default `host`; needed where `port` is None, and `host` a path. A server that cannot
+    be reached loses records silently, as in `logging.handlers`; one with which TLS fails is an
+    error, each time that it is tried.
     """
 
     def __init__(
@@ -133,7 +132,6 @@ class SocketHandler(logging.handlers.SocketHandler):
         port: int | None,
         *,
         server_hostname: str | None = None,
-        timeout: float = 1.0,
         tls: ClientContext | TLSClientConfiguration | None = None,
     ) -> None:
         if port is None and server_hostname is None:
@@ -141,15 +139,13 @@ class SocketHandler(logging.handlers.SocketHandler):
         super().__init__(host, port)
         self._tls = client_context(tls)
         self._server_hostname = host if server_hostname is None else server_hostname
-        self._timeout = timeout
         self._refusal: TLSError | None = None
 
-    def makeSocket(self, timeout: float | None = None) -> Any:
-        """Connect and do the handshake, each within `timeout`, by default this handler's."""
+    def makeSocket(self, timeout: float = 1) -> Any:
+        """Connect and do the handshake, `timeout` seconds for each."""
         self._refusal = None
         try:
-            plain = super().makeSocket(self._timeout if timeout is None else timeout)
-            return begin(plain, self._server_hostname, self._tls)
+            return begin(super().makeSocket(timeout), self._server_hostname, self._tls)
         except TLSError as error:
             self._refusal = error
             raise

@@ -10,7 +10,7 @@ is best said in Python of a socket (`connection`).
 from .connect import HANDSHAKE_LIMIT, HANDSHAKE_TIMEOUT, connect, listen
 from .connection import ExtendedSocket, StreamSocket
 from .unwrapped import UnwrappedSocket, UnwrappedStream
-from .upgrade import begins_hello, port_below, wrap
+from .upgrade import begins_hello, server_below, wrap
 
 __all__ = [
     "HANDSHAKE_LIMIT",
@@ -22,6 +22,6 @@ __all__ = [
     "begins_hello",
     "connect",
     "listen",
-    "port_below",
+    "server_below",
     "wrap",
 ]

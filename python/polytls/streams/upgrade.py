@@ -17,7 +17,7 @@ from .connection import StreamSocket, made_of
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["begins_hello", "check_leftover", "check_stream", "port_below", "wrap"]
+__all__ = ["begins_hello", "check_leftover", "check_stream", "server_below", "wrap"]
 
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
@@ -81,14 +81,18 @@ def check_stream(sock: Any) -> None:
         raise ValueError(f"sock must be a stream socket, not {sock.type!r}")
 
 
-def port_below(sock: Any) -> int | None:
-    """Return the port that a socket of the system's is connected to; None over other streams.
+def server_below(sock: Any) -> tuple[int | None, int | None]:
+    """Return the port that a socket of the system's is connected to, and a link-local peer's zone.
 
-    Raises for what `wrap` does not take, as that does.
+    None over other streams. Raises for what `wrap` does not take, as that does.
     """
     check_stream(sock)
     peer = peer_of(sock) if is_plain(sock) else None
-    return None if peer is None else peer[1]
+    if peer is None:
+        return None, None
+    host, port = peer
+    zone = host.partition("%")[2]
+    return port, int(zone) if zone else None
 
 
 def check_leftover(received: bytes, *, serves: bool) -> None:

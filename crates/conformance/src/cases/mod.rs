@@ -204,6 +204,7 @@ macro_rules! for_every_case {
                 resumption::keeps_the_facts
                 resumption::not_without_sessions_on_either_side
                 resumption::not_for_another_name_or_port
+                resumption::not_for_another_zone
                 resumption::not_across_engines
                 resumption::not_around_required_authentication
                 resumption::not_after_more_than_seven_days

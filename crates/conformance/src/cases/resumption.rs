@@ -8,7 +8,7 @@ use std::time::Duration;
 use polytls_core::clock::Clock;
 use polytls_core::config::ClientAuthentication;
 use polytls_core::pki_types::UnixTime;
-use polytls_core::{Error, Facts, Role, VerificationFailure};
+use polytls_core::{Error, Facts, HostName, Parameters, Role, VerificationFailure};
 
 use crate::credentials::HOST;
 use crate::pair::{Cut, Pair};
@@ -17,7 +17,11 @@ use crate::scene::{Engines, PORT, Scene};
 
 /// A connection that is used as connections are: data both ways, so that tickets are read.
 fn used(engines: &Engines, host: &str, port: u16) -> Pair {
-    let mut pair = engines.pair(host, port).connected();
+    use_up(engines.pair(host, port))
+}
+
+fn use_up(pair: Pair) -> Pair {
+    let mut pair = pair.connected();
     let arrived = pair.exchange(b"ping", b"pong");
     assert_eq!(arrived, (b"pong".to_vec(), b"ping".to_vec()));
     assert_eq!(pair.read_all(Role::Client), Ok(Vec::new()));
@@ -91,6 +95,24 @@ pub(super) fn not_for_another_name_or_port(scene: &Scene<'_>) {
     for (host, port) in [(HOST, PORT), (HOST, PORT + 1), ("www.wild.example", PORT)] {
         assert!(resumed(&engines, host, port), "{host}:{port}");
     }
+}
+
+pub(super) fn not_for_another_zone(scene: &Scene<'_>) {
+    let engines = scene.plain_engines();
+    let resumed = |scope| {
+        let parameters = Parameters {
+            host: HostName::parse(HOST).ok(),
+            port: Some(PORT),
+            scope: Some(scope),
+            ..Parameters::default()
+        };
+        use_up(engines.pair_with(&parameters))
+            .facts(Role::Client)
+            .resumed
+    };
+    assert!(!resumed(1));
+    assert!(!resumed(2));
+    assert!(resumed(1));
 }
 
 pub(super) fn not_across_engines(scene: &Scene<'_>) {

@@ -151,13 +151,18 @@ impl Connection {
         self.closed && !self.is_over() && !over
     }
 
-    /// Whether the peer has, or will have, what its handshake does not end without. What a TLS 1.3
-    /// server has left to send after the handshake are session tickets (RFC 8446 section 4.6.1), and
-    /// answers to early data: no handshake waits for a peer to take them.
+    /// Whether whatever waits to be sent comes after the handshake: what a TLS 1.3 server has left to send then
+    /// are session tickets (RFC 8446 section 4.6.1), and answers to early data.
+    #[must_use]
+    pub fn only_tickets_are_left(&self) -> bool {
+        self.role == Role::Server && self.version == Some(Version::Tls13)
+    }
+
+    /// Whether the peer has, or will have, what its handshake does not end without: no handshake waits for a
+    /// peer to take tickets.
     #[must_use]
     pub fn flight_is_sent(&self) -> bool {
-        self.outbound.is_empty()
-            || (self.role == Role::Server && self.version == Some(Version::Tls13))
+        self.outbound.is_empty() || self.only_tickets_are_left()
     }
 
     // --- giving up ---

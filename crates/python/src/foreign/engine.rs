@@ -66,7 +66,8 @@ impl PythonEngine {
 }
 
 impl polytls_core::ClientEngine for PythonEngine {
-    fn session(&self, _: &Parameters) -> Result<Box<dyn Session>, Error> {
+    fn session(&self, parameters: &Parameters) -> Result<Box<dyn Session>, Error> {
+        parameters.check_common()?;
         self.connection()
     }
 

@@ -226,10 +226,11 @@ impl SslClient {
         let Some(sessions) = &self.sessions else {
             return Ok(None);
         };
-        let Parameters { host, port, offer } = parameters;
+        let Parameters { host, offer, .. } = parameters;
         let place = Place {
             host: host.clone(),
-            port: *port,
+            port: parameters.port,
+            scope: parameters.scope,
         };
         let lineage = match offer {
             None => None,
@@ -270,6 +271,7 @@ fn not_resumable(message: &str) -> Error {
 impl polytls_core::ClientEngine for SslClient {
     fn session(&self, parameters: &Parameters) -> Result<Box<dyn Session>, Error> {
         self.check_name(parameters.host.as_ref())?;
+        parameters.check_common()?;
         let keeper = self.keeper(parameters)?;
         let offered = keeper.as_ref().and_then(Keeper::offered);
         let host = parameters.host.as_ref().map(ToString::to_string);

@@ -28,6 +28,8 @@ pub(crate) struct Place {
     /// `None` keeps them out of the cache.
     pub(crate) host: Option<HostName>,
     pub(crate) port: Option<u16>,
+    /// The zone of its address.
+    pub(crate) scope: Option<u32>,
 }
 
 /// Stands for a line of tickets: those of one connection, and of all that resume it.

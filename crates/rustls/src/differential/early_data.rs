@@ -9,8 +9,8 @@ use rustls::server::{ServerSessionMemoryCache, UnbufferedServerConnection};
 
 use super::{Arc, CONFIGS, Configs, HOST, Handle, Layer, PAIRS};
 use crate::early;
+use crate::key_log::Listener;
 use crate::observe::Observed;
-use crate::secrets::Listener;
 
 fn configs(of: &Configs) -> Configs {
     let (mut client, mut server) = ((*of.client).clone(), (*of.server).clone());

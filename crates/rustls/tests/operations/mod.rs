@@ -42,13 +42,13 @@ fn engines(versions: &[Version], asks: bool) -> Engines {
         ..Common::default()
     };
     let trust = Trust::given(vec![CREDENTIALS.root.clone()]);
-    let client = Rustls.client(&ClientConfig {
+    let client = Rustls::default().client(&ClientConfig {
         common: common.clone(),
         identities: vec![CREDENTIALS.client.clone()],
         trust: trust.clone(),
         verification: Verification::Full,
     });
-    let server = Rustls.server(&ServerConfig {
+    let server = Rustls::default().server(&ServerConfig {
         common,
         identities: vec![CREDENTIALS.server.clone()],
         client_authentication: if asks {
