@@ -303,7 +303,8 @@ class SupportsPending(Protocol):
 class SupportsOpen(Protocol):
     """A buffer that takes in ciphertext and gives plaintext in one call, and raises for no data.
 
-    For drivers, which do both for all that comes: `process_incoming` and `read` in one.
+    For code that carries the bytes itself: `process_incoming` and `read` in one. polytls's sockets
+    and event loops do not ask a third party's buffer for it.
     """
 
     @abstractmethod
@@ -330,7 +331,8 @@ class SupportsOpen(Protocol):
 class SupportsSeal(Protocol):
     """A buffer that takes plaintext and gives ciphertext in one call.
 
-    For drivers, which send what they write: `write` and `process_outgoing` in one.
+    For code that carries the bytes itself: `write` and `process_outgoing` in one. polytls's sockets
+    and event loops do not ask a third party's buffer for it.
     """
 
     @abstractmethod
