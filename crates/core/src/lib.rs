@@ -1,10 +1,10 @@
 //! What a TLS engine is, whatever library does the cryptography.
 //!
-//! This crate holds what every implementation shares: configuration values ([`config`]), what a
-//! library can do ([`capabilities`]), errors that carry blame ([`Error`]), the [`Session`] trait a
-//! library implements, and the [`Connection`] around it, which owns the buffers and every rule
-//! that must not differ between libraries (limits, latched errors, close, the end of the
-//! transport).
+//! This crate holds what every implementation shares: configuration values ([`config`]), what a library
+//! can do and whether a configuration asks for more ([`capabilities`]), the names of TLS's numbers
+//! ([`names`]), errors that carry blame ([`Error`]), the [`Session`] trait a library implements, and the
+//! [`Connection`] around it, which owns the buffers and every rule that must not differ between libraries
+//! (limits, latched errors, close, the end of the transport).
 //!
 //! ```text
 //!  ciphertext in --> [ Incoming ] -- Inbound --> Session::receive --> caller's buffer (or Unread)
