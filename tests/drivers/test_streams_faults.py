@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import polytls
-from polytls import TLSError, WantReadError
+from polytls import AlertReceived, TLSError, WantReadError
 from polytls.streams import StreamSocket, wrap
 from polytls.testing import CertificateAuthority
 from polytls.testing.conformance.lab import HOST, PATIENCE, Lab
@@ -241,3 +241,20 @@ def test_a_buffer_that_a_socket_drives_is_of_no_use(lab: Lab) -> None:
             wrap(third, buffer)
         with pytest.raises(WantReadError):
             made.do_handshake()
+
+
+def test_an_interrupted_verifier_over_tls_still_tells_the_peer(
+    lab: Lab, threads: ThreadPoolExecutor
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    lower = over(lambda plain: plain, lab, threads)
+    accepting = threads.submit(wrap, lower[2], lab.server().create_buffer())
+    upper = lab.client(peer_verifier=interrupted).create_buffer(HOST)
+    with pytest.raises(KeyboardInterrupt):
+        wrap(lower[0], upper)
+    # `ssl` has nothing to send where its verdict was interrupted.
+    told = AlertReceived if lab.implementation.name == "rustls" else TLSError
+    with pytest.raises(told):
+        accepting.result(PATIENCE)

@@ -100,8 +100,12 @@ impl Carrier {
 
     /// Calls the stream, on whatever thread.
     fn call<R>(&self, call: impl FnOnce(&Bound<'_, PyAny>) -> PyResult<R>) -> Result<R, Refusal> {
-        calls::attached(|py| call(self.object.bind(py)).map_err(|raised| Refusal::new(py, &raised)))
-            .unwrap_or(Err(Refusal::Other))
+        // TLS below has calls of its own.
+        let called = calls::attached(|py| {
+            callbacks::apart(|| call(self.object.bind(py)))
+                .map_err(|raised| Refusal::new(py, &raised))
+        });
+        called.unwrap_or(Err(Refusal::Other))
     }
 
     fn end(&self, how: Shutdown) -> bool {
