@@ -580,6 +580,172 @@ impl Model {
     }
 }
 
+// --- sessions that are interrupted, or take what they may not ---
+
+/// Gives these errors before it does what it should, and is done with so much less than it was shown.
+struct Odd {
+    session: Fake,
+    errors: Vec<Error>,
+    leaves: usize,
+}
+
+impl Odd {
+    fn connection(errors: Vec<Error>, leaves: usize) -> Connection {
+        let session = Fake {
+            client: true,
+            version: Version::Tls13,
+            batches: false,
+            steps: 0,
+            begun: false,
+        };
+        let odd = Self {
+            session,
+            errors,
+            leaves,
+        };
+        Connection::new(Box::new(odd), Role::Client)
+    }
+
+    fn interrupted(&mut self) -> Result<(), Error> {
+        self.errors.pop().map_or(Ok(()), Err)
+    }
+}
+
+impl Session for Odd {
+    fn is_handshaking(&self) -> bool {
+        self.session.is_handshaking()
+    }
+
+    fn receive(
+        &mut self,
+        inbound: &mut Inbound<'_>,
+        plaintext: &mut Sink<'_>,
+        out: &mut Outbound,
+    ) -> Result<Progress, Error> {
+        self.interrupted()?;
+        let mut progress = self.session.receive(inbound, plaintext, out)?;
+        progress.consumed = progress.consumed.saturating_sub(self.leaves);
+        Ok(progress)
+    }
+
+    fn seal(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<(), Error> {
+        self.interrupted()?;
+        self.session.seal(plaintext, out)
+    }
+
+    fn close(&mut self, out: &mut Outbound) -> Result<Progress, Error> {
+        self.interrupted()?;
+        self.session.close(out)?;
+        // As a library that looks for the peer's on the way.
+        Ok(Progress {
+            peer_closed: true,
+            ..Progress::default()
+        })
+    }
+
+    fn send_alert(&mut self, alert: Alert, found: &[u8], out: &mut Outbound) -> Result<(), Error> {
+        self.session.send_alert(alert, found, out)
+    }
+
+    fn version(&self) -> Option<Version> {
+        self.session.version()
+    }
+
+    fn facts(&self) -> Facts {
+        self.session.facts()
+    }
+}
+
+const INTERRUPTED: Error = Error::Foreign {
+    cause: None,
+    fatal: false,
+};
+
+#[test]
+fn what_is_interrupted_is_done_by_the_next_call() {
+    let mut connection = Odd::connection(vec![INTERRUPTED], 0);
+    assert_eq!(connection.do_handshake(), Err(INTERRUPTED));
+    assert_eq!(connection.phase(), Phase::Fresh);
+    let said: Vec<u8> = [
+        Message::Step,
+        Message::Step,
+        Message::Data(b"data".to_vec()),
+    ]
+    .iter()
+    .flat_map(Message::encode)
+    .collect();
+    connection.process_incoming(&said).unwrap();
+    let mut into = [0; 9];
+    assert_eq!(connection.read(&mut into), Ok(4));
+    assert_eq!(&into[..4], b"data");
+    assert_eq!(connection.phase(), Phase::Established);
+}
+
+#[test]
+fn a_record_that_was_lent_is_shown_again_after_an_interruption() {
+    let session = Fake {
+        client: false,
+        version: Version::Tls13,
+        batches: false,
+        steps: STEPS,
+        begun: true,
+    };
+    let odd = Odd {
+        session,
+        errors: vec![INTERRUPTED; 3],
+        leaves: 0,
+    };
+    let mut connection = Connection::new(Box::new(odd), Role::Server);
+    let data = Message::Data(b"data".to_vec()).encode();
+    let mut into = [0; 9];
+    let received = connection.receive(Some(&data), Room::new(&mut into));
+    assert_eq!(received, Err(INTERRUPTED));
+    assert_eq!(connection.read(&mut into), Err(INTERRUPTED));
+    assert_eq!(connection.incoming_len(), data.len());
+    assert_eq!(connection.write(b"x"), Err(INTERRUPTED));
+    assert_eq!(connection.read(&mut into), Ok(4));
+    assert_eq!(&into[..4], b"data");
+    assert_eq!(connection.incoming_len(), 0);
+    assert_eq!(connection.failure(), None);
+}
+
+#[test]
+fn a_close_that_is_interrupted_is_made_again_and_may_find_the_peers_end() {
+    let session = Fake {
+        client: false,
+        version: Version::Tls13,
+        batches: false,
+        steps: STEPS,
+        begun: true,
+    };
+    let odd = Odd {
+        session,
+        errors: vec![INTERRUPTED],
+        leaves: 0,
+    };
+    let mut connection = Connection::new(Box::new(odd), Role::Server);
+    assert_eq!(connection.send_close_notify(), Err(INTERRUPTED));
+    assert_eq!(connection.ours(), Ours::Open);
+    assert_eq!(connection.send_close_notify(), Ok(()));
+    assert_eq!(connection.ours(), Ours::Closing);
+    assert_eq!(connection.theirs(), Theirs::Closed);
+    assert_eq!(connection.shutdown(), Ok(()));
+}
+
+#[test]
+fn a_session_that_leaves_part_of_a_record_is_at_fault() {
+    for leaves in [1, HEADER, 100] {
+        let mut connection = Odd::connection(Vec::new(), leaves);
+        connection
+            .process_incoming(&Message::Step.encode())
+            .unwrap();
+        let failed = connection.do_handshake();
+        assert!(matches!(failed, Err(Error::Internal(_))), "{failed:?}");
+        assert_eq!(connection.phase(), Phase::Failed);
+        assert_eq!(connection.do_handshake(), failed);
+    }
+}
+
 // --- walks ---
 
 /// How ciphertext comes.
