@@ -1,6 +1,7 @@
 """The Rust core, as `polytls.engines` and `polytls.testing` use it."""
 
 from collections.abc import Callable, Sequence
+from os import PathLike
 from socket import socket
 from ssl import SSLContext
 from typing import Any, Final, Literal, Self, TypedDict, final, type_check_only
@@ -58,6 +59,7 @@ __all__ = [
     "token_certificates",
     "token_listing",
     "unacknowledged",
+    "use_openssl",
 ]
 
 _Address = tuple[str, int, int, int]
@@ -121,6 +123,7 @@ def token_listing(
     module: str | None = None, *, pin: Callable[[PinRequest], str | bytes] | None = None
 ) -> list[tuple[str, bool, list[str]]]: ...
 def unacknowledged(descriptor: int, after_fin: bool) -> int | None: ...
+def use_openssl(path: str | PathLike[str]) -> None: ...
 def read_certificate(der: bytes) -> CertificateInfo: ...
 def self_signed(
     names: list[str],

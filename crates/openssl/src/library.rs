@@ -114,7 +114,9 @@ pub(crate) fn loaded() -> Option<&'static Library> {
 fn find(state: &State) -> Result<Library, Unavailable> {
     if let Some(path) = &state.chosen {
         let name = path.display().to_string();
-        return Library::new(open(&name).map_err(|why| unavailable(&[why]))?, &name);
+        let opened =
+            open(&name).map_err(|why| Unavailable(format!("it cannot be loaded: {why}")))?;
+        return Library::new(opened, &name);
     }
     if let Some((name, present)) = NAMES.iter().find_map(|name| Some((name, present(name)?))) {
         return Library::new(present, name);
@@ -163,7 +165,16 @@ fn present(name: &str) -> Option<Loaded> {
 
 fn open(name: &str) -> Result<Loaded, String> {
     // SAFETY: OpenSSL may be loaded at any time.
-    unsafe { Loaded::new(name) }.map_err(|error| error.to_string())
+    unsafe { Loaded::new(name) }.map_err(|error| {
+        // What the system says is behind it.
+        let behind = std::error::Error::source(&error).map(ToString::to_string);
+        let why = behind.unwrap_or_else(|| error.to_string());
+        if why.contains(name) {
+            why
+        } else {
+            format!("{name}: {why}")
+        }
+    })
 }
 
 impl Library {

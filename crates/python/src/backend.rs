@@ -1,12 +1,13 @@
 //! Backends: the TLS libraries that are built in, and how engines are made of them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use polytls_core::Unavailable;
 use polytls_core::config::{ClientConfig, ServerConfig};
 use polytls_openssl::Openssl;
 use polytls_rustls::Rustls;
-use pyo3::exceptions::{PyImportError, PyValueError};
+use pyo3::exceptions::{PyImportError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::callbacks::Callbacks;
@@ -49,6 +50,15 @@ pub(crate) fn backend(py: Python<'_>, id: &str, record_layer: bool) -> PyResult<
     py.detach(load)
         .map(Backend)
         .map_err(|missing| PyImportError::new_err(missing.to_string()))
+}
+
+/// Has the backend `openssl` use this libssl instead of the one that would be found; to be called before it is
+/// asked for first.
+///
+/// Raises RuntimeError if another one is in use already.
+#[pyfunction]
+pub(crate) fn use_openssl(path: PathBuf) -> PyResult<()> {
+    polytls_openssl::use_library(path).map_err(|error| PyRuntimeError::new_err(error.to_string()))
 }
 
 #[pymethods]

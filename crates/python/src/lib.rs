@@ -86,6 +86,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tokens::Key>()?;
 
     module.add_function(wrap_pyfunction!(backend::backend, module)?)?;
+    module.add_function(wrap_pyfunction!(backend::use_openssl, module)?)?;
     module.add_function(wrap_pyfunction!(capabilities::check, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::certificates, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::leaf_validity, module)?)?;
