@@ -1,8 +1,8 @@
 """PEP 748 on OpenSSL 3.0 to 4: the system's libssl, loaded when this module is.
 
 Contexts, buffers and sockets are those of every native library. The copy of libssl that Python's
-own `ssl` uses is shared, so that one is loaded first if there is one: a process has one library of a
-name, and `_ssl` may need a newer one than the system's.
+own `ssl` uses is shared, so that one is loaded first if there is one: a process has one library of
+a name, and `_ssl` may need a newer one than the system's.
 """
 
 from __future__ import annotations
