@@ -24,6 +24,7 @@ pub mod config;
 mod connection;
 mod error;
 pub mod fork;
+pub mod hello;
 mod host;
 mod lineage;
 mod lock;

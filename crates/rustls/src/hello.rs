@@ -1,10 +1,10 @@
 //! ClientHello and ServerHello (RFC 8446 sections 4.1.2 and 4.1.3) as they pass by: what rustls does not
 //! tell of them, and what it lets pass.
 
+use polytls_core::hello::{ClientHello, extension, split};
 use polytls_core::{Alert, Error};
 
 const HANDSHAKE: u8 = 22;
-const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
 
 const SSL3: u16 = 0x0300;
@@ -57,7 +57,7 @@ impl Hellos {
         {
             message.extend(record.iter().skip(5));
             if let Some(hello) = ClientHello::of_message(message) {
-                return hello.judge(self.speaks_tls13);
+                return judge(&hello, self.speaks_tls13);
             }
         }
         Ok(())
@@ -67,7 +67,7 @@ impl Hellos {
     pub(crate) fn answered(&mut self, retry: bool) -> bool {
         let hello = std::mem::replace(&mut self.coming, retry.then(Vec::new));
         let hello = hello.as_deref().and_then(ClientHello::of_message);
-        hello.is_some_and(|hello| hello.has(EARLY_DATA))
+        hello.is_some_and(|hello| hello.extension(EARLY_DATA).is_some())
     }
 
     // --- clients ---
@@ -75,7 +75,7 @@ impl Hellos {
     /// Our first flight.
     pub(crate) fn was_sent(&mut self, flight: &[u8]) {
         if self.session_id.is_none() && self.speaks_tls13 {
-            let hello = ClientHello::of_record(flight);
+            let hello = of_record(flight);
             self.session_id = hello.map(|hello| hello.session_id.to_vec());
         }
     }
@@ -87,67 +87,41 @@ impl Hellos {
     }
 }
 
-/// What is of interest of a ClientHello.
-#[derive(Clone, Copy, Debug)]
-struct ClientHello<'a> {
-    version: u16,
-    session_id: &'a [u8],
-    extensions: &'a [u8],
+/// The ClientHello in the record that `flight` begins with.
+fn of_record(flight: &[u8]) -> Option<ClientHello<'_>> {
+    ClientHello::of_message(flight.strip_prefix(&[HANDSHAKE])?.get(4..)?)
 }
 
-impl<'a> ClientHello<'a> {
-    /// Reads the one in the record that `flight` begins with.
-    fn of_record(flight: &'a [u8]) -> Option<Self> {
-        Self::of_message(flight.strip_prefix(&[HANDSHAKE])?.get(4..)?)
+/// What is wrong with a ClientHello, where rustls 0.23 does not say so, or not as the RFC has it;
+/// `speaks_tls13` is what the server does.
+fn judge(hello: &ClientHello<'_>, speaks_tls13: bool) -> Result<(), Refusal> {
+    let versions = hello.extension(SUPPORTED_VERSIONS);
+    // RFC 8446 appendix D.5, and D.2: rustls misses an extension first, which came with TLS 1.2.
+    if hello.version <= SSL3 || (hello.version < TLS12 && versions.is_none()) {
+        let what = "the client speaks TLS 1.1 or older".to_owned();
+        return Err((Alert::PROTOCOL_VERSION, Error::PeerIncompatible(what)));
     }
+    // RFC 8446 section 4.2.4: at least one.
+    if hello.extension(CERTIFICATE_AUTHORITIES) == Some(&[0, 0]) {
+        let what = "certificate_authorities without an authority";
+        return Err(misbehaved(Alert::DECODE_ERROR, what));
+    }
+    let offers_tls13 = versions
+        .and_then(split::<1>)
+        .is_some_and(|(listed, _)| listed.chunks(2).any(|one| one == TLS13.to_be_bytes()));
+    if speaks_tls13 && offers_tls13 && lacks_an_extension(hello) {
+        let what = "an extension is missing that TLS 1.3 needs".to_owned();
+        return Err((Alert::MISSING_EXTENSION, Error::PeerIncompatible(what)));
+    }
+    Ok(())
+}
 
-    fn of_message(message: &'a [u8]) -> Option<Self> {
-        let (body, _) = split::<3>(message.strip_prefix(&[CLIENT_HELLO])?)?;
-        let (version, rest) = number(body)?;
-        let (session_id, rest) = split::<1>(rest.get(32..)?)?;
-        let (_suites, rest) = split::<2>(rest)?;
-        let (_compression, rest) = split::<1>(rest)?;
-        Some(Self {
-            version,
-            session_id,
-            extensions: split::<2>(rest).map_or(&[], |(extensions, _)| extensions),
-        })
-    }
-
-    fn has(&self, kind: u16) -> bool {
-        extension(self.extensions, kind).is_some()
-    }
-
-    /// What is wrong with it, where rustls 0.23 does not say so, or not as the RFC has it; `speaks_tls13`
-    /// is what the server does.
-    fn judge(&self, speaks_tls13: bool) -> Result<(), Refusal> {
-        let versions = extension(self.extensions, SUPPORTED_VERSIONS);
-        // RFC 8446 appendix D.5, and D.2: rustls misses an extension first, which came with TLS 1.2.
-        if self.version <= SSL3 || (self.version < TLS12 && versions.is_none()) {
-            let what = "the client speaks TLS 1.1 or older".to_owned();
-            return Err((Alert::PROTOCOL_VERSION, Error::PeerIncompatible(what)));
-        }
-        // RFC 8446 section 4.2.4: at least one.
-        if extension(self.extensions, CERTIFICATE_AUTHORITIES) == Some(&[0, 0]) {
-            let what = "certificate_authorities without an authority";
-            return Err(misbehaved(Alert::DECODE_ERROR, what));
-        }
-        let offers_tls13 = versions
-            .and_then(split::<1>)
-            .is_some_and(|(listed, _)| listed.chunks(2).any(|one| one == TLS13.to_be_bytes()));
-        if speaks_tls13 && offers_tls13 && self.lacks_an_extension() {
-            let what = "an extension is missing that TLS 1.3 needs".to_owned();
-            return Err((Alert::MISSING_EXTENSION, Error::PeerIncompatible(what)));
-        }
-        Ok(())
-    }
-
-    /// RFC 8446 section 9.2.
-    fn lacks_an_extension(&self) -> bool {
-        let groups = self.has(SUPPORTED_GROUPS);
-        let authenticates = self.has(SIGNATURE_ALGORITHMS) && groups;
-        (!authenticates && !self.has(PRE_SHARED_KEY)) || groups != self.has(KEY_SHARE)
-    }
+/// RFC 8446 section 9.2.
+fn lacks_an_extension(hello: &ClientHello<'_>) -> bool {
+    let has = |kind| hello.extension(kind).is_some();
+    let groups = has(SUPPORTED_GROUPS);
+    let authenticates = has(SIGNATURE_ALGORITHMS) && groups;
+    (!authenticates && !has(PRE_SHARED_KEY)) || groups != has(KEY_SHARE)
 }
 
 /// What is of interest of a ServerHello.
@@ -228,35 +202,11 @@ pub(crate) fn accepts_early_data(message: &[u8]) -> Option<bool> {
     Some(extension(extensions, EARLY_DATA).is_some())
 }
 
-/// The content of an extension, if it is there.
-fn extension(mut extensions: &[u8], wanted: u16) -> Option<&[u8]> {
-    loop {
-        let (kind, rest) = number(extensions)?;
-        let (content, rest) = split::<2>(rest)?;
-        if kind == wanted {
-            return Some(content);
-        }
-        extensions = rest;
-    }
-}
-
-fn number(bytes: &[u8]) -> Option<(u16, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk()?;
-    Some((u16::from_be_bytes(*number), rest))
-}
-
-/// What stands behind a length of so many bytes, and what behind that.
-fn split<const LENGTH: usize>(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
-    let length = length
-        .iter()
-        .fold(0, |length, byte| length << 8 | usize::from(*byte));
-    rest.split_at_checked(length)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CLIENT_HELLO: u8 = 1;
 
     fn record(kind: u8, content: &[u8]) -> Vec<u8> {
         let [.., high, low] = content.len().to_be_bytes();
@@ -362,7 +312,7 @@ mod tests {
         let judge = |kinds: &[u16], speaks_tls13| {
             let hello = client_hello(TLS12, &of_kinds(kinds));
             let hello = ClientHello::of_message(&hello).expect("a hello");
-            hello.judge(speaks_tls13).map_err(|(alert, _)| alert)
+            super::judge(&hello, speaks_tls13).map_err(|(alert, _)| alert)
         };
         let missing = Err(Alert::MISSING_EXTENSION);
         assert_eq!(judge(&ALL, true), Ok(()));
