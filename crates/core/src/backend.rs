@@ -132,6 +132,8 @@ pub struct Parameters {
     /// The session to resume, by permission of [`ClientEngine::admit`] for the same `host`. `None`: one
     /// that is remembered.
     pub offer: Option<Offer>,
+    /// Without `offer`, no session is offered, though some may be remembered.
+    pub anew: bool,
 }
 
 impl Parameters {

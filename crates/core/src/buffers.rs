@@ -309,6 +309,11 @@ impl Incoming {
         record::lacking(self.window.filled()).max(1)
     }
 
+    /// Drops the first `length` bytes.
+    pub(crate) fn forget(&mut self, length: usize) {
+        self.window.consume(length);
+    }
+
     /// The session is done with `taken` bytes from the front.
     pub(crate) fn consume(&mut self, taken: usize) {
         self.window.consume(taken);

@@ -76,6 +76,8 @@ pub struct Common {
     /// Whether data may go before the handshake is complete (RFC 8446 section 2.3): a client may send
     /// it, a server takes it. It can be replayed.
     pub early_data: bool,
+    /// How trust is read where it stands for a store of OpenSSL's.
+    pub rules: Rules,
 }
 
 /// Is told secrets in the NSS key log format.
@@ -98,6 +100,7 @@ impl Default for Common {
             crls: Vec::new(),
             peer_verifier: None,
             early_data: false,
+            rules: Rules::default(),
         }
     }
 }
@@ -194,6 +197,23 @@ pub struct TrustStore {
     pub v1_authorities: bool,
     /// The file that `certificates` came from, if it was one.
     pub path: Option<String>,
+}
+
+/// Rules of OpenSSL's for a store that differ from ours: all are off by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// What is not self-issued among `certificates` is trusted by nobody's word but its issuer's: it completes
+    /// paths, and is neither an authority that ends them nor a leaf that is accepted itself (without
+    /// X509_V_FLAG_PARTIAL_CHAIN).
+    pub whole_chains: bool,
+    /// What X509_V_FLAG_X509_STRICT asks of each certificate of a path.
+    pub strict: bool,
+    /// A store may be empty; nobody is accepted then.
+    pub may_be_empty: bool,
+    /// Nobody is accepted without a revocation list (X509_V_FLAG_CRL_CHECK).
+    pub needs_lists: bool,
+    /// Only a leaf is looked for in revocation lists (without X509_V_FLAG_CRL_CHECK_ALL).
+    pub lists_for_leaf: bool,
 }
 
 /// What a peer was judged by.

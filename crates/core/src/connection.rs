@@ -19,6 +19,7 @@ mod unread;
 use std::any::Any;
 use std::sync::Arc;
 
+use crate::alert::Alert;
 use crate::buffers::{Incoming, Outbound};
 use crate::config::Version;
 use crate::error::{Cause, Error};
@@ -92,6 +93,10 @@ pub struct Connection {
     given_up: Option<Error>,
     sent: u64,
     data_end: u64,
+    /// The alert that goes with a failure that was found here.
+    alert: Option<Alert>,
+    /// Whether the peer's close_notify is answered at once in TLS 1.2.
+    answers_close: bool,
 }
 
 impl std::fmt::Debug for Connection {
@@ -133,6 +138,8 @@ impl Connection {
             given_up: None,
             sent: 0,
             data_end: 0,
+            alert: None,
+            answers_close: true,
         };
         if established {
             connection.establish();
@@ -680,10 +687,38 @@ impl Connection {
         }
     }
 
+    /// Drops it: it was given to whom it belongs.
+    pub fn forget_unprocessed(&mut self) {
+        let length = self.unprocessed().len();
+        self.inbound.forget(length);
+    }
+
+    /// Whether a read would find something without more from the peer, or part of a record.
+    #[must_use]
+    pub fn has_something(&self) -> bool {
+        self.pending() > 0
+            || self.incoming_len() > 0
+            || self.theirs != Theirs::Open
+            || self.failure.is_some()
+    }
+
     /// The error that ended this connection, if one did.
     #[must_use]
     pub const fn failure(&self) -> Option<&Error> {
         self.failure.as_ref()
+    }
+
+    /// The alert that goes with [`Self::failure`], where this side found it and the library tells.
+    #[must_use]
+    pub fn alert(&self) -> Option<Alert> {
+        self.failure.as_ref()?;
+        self.alert.or_else(|| self.session.alert())
+    }
+
+    /// In TLS 1.2, leaves the answer to the peer's close_notify to whoever calls [`Self::shutdown`], and
+    /// writing possible until then, as OpenSSL does (RFC 5246 section 7.2.1 wants an answer at once).
+    pub fn leave_close_unanswered(&mut self) {
+        self.answers_close = false;
     }
 
     /// Forgets what is behind [`Self::failure`], and gives it: a cause may lead back to whoever holds

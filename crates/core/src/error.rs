@@ -89,6 +89,9 @@ pub struct CertificateFailure {
     pub trust_source: Option<String>,
     /// Who can fix it.
     pub responsible: Responsible,
+    /// The number of the rule that was broken, where it is one of [`crate::config::Rules`] (X509_V_ERR_* in
+    /// openssl/x509_vfy.h).
+    pub rule: Option<u16>,
     /// What the caller's own verifier said.
     pub cause: Option<Cause>,
 }

@@ -110,6 +110,12 @@ pub trait Session: Send {
     /// Fatal ones only.
     fn send_alert(&mut self, alert: Alert, found: &[u8], out: &mut Outbound) -> Result<(), Error>;
 
+    /// The alert that goes with the error that ended the connection, where this side found it; `None` where the
+    /// library does not tell.
+    fn alert(&self) -> Option<Alert> {
+        None
+    }
+
     /// Puts a KeyUpdate that asks for another one into `out`, and seals with the next keys from then
     /// on (RFC 8446 section 4.6.3). Called in TLS 1.3 alone, and not after [`Self::close`].
     ///

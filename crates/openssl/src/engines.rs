@@ -59,7 +59,9 @@ impl Client {
 
 impl ClientEngine for Client {
     fn session(&self, parameters: &Parameters) -> Result<Box<dyn Session>, Error> {
-        let Parameters { host, offer, .. } = parameters;
+        let Parameters {
+            host, offer, anew, ..
+        } = parameters;
         self.check_name(host.as_ref())?;
         parameters.check_common()?;
         let place = Place {
@@ -71,7 +73,7 @@ impl ClientEngine for Client {
             (None, _) => (None, None),
             (Some(sessions), None) => {
                 let (keeper, offered) = Keeper::new(sessions, place, self.now());
-                (Some(keeper), offered)
+                (Some(keeper), offered.filter(|_| !anew))
             }
             (Some(sessions), Some(offer)) => {
                 let admitted = offer.0.downcast_ref::<Admitted>();

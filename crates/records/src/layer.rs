@@ -57,6 +57,8 @@ pub struct RecordLayer<K> {
     update_is_due: bool,
     /// close_notify was sealed: nothing may follow it.
     closed: bool,
+    /// What goes with the error that ended the connection.
+    alert: Option<Alert>,
 }
 
 impl<K: KeySource> RecordLayer<K> {
@@ -81,6 +83,7 @@ impl<K: KeySource> RecordLayer<K> {
             key_updates: 0,
             update_is_due: false,
             closed: false,
+            alert: None,
         })
     }
 
@@ -194,10 +197,17 @@ impl<K: KeySource> RecordLayer<K> {
     ///
     /// As [`Self::seal`].
     pub fn send_alert(&mut self, alert: Alert, out: &mut Outbound) -> Result<(), Error> {
+        self.alert = Some(alert);
         if self.closed {
             return Ok(());
         }
         self.seal_record(ALERT, &[2, alert.0], out)
+    }
+
+    /// The alert that goes with the error that ended the connection, if one was found.
+    #[must_use]
+    pub const fn alert(&self) -> Option<Alert> {
+        self.alert
     }
 
     /// Sends a KeyUpdate and seals with new keys from then on (RFC 8446 section 4.6.3). Does not ask a peer

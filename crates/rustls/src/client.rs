@@ -16,7 +16,7 @@ use rustls::pki_types::ServerName;
 use crate::early::Early;
 use crate::hello::Hellos;
 use crate::identity::{ClientChooser, certified_key};
-use crate::lineage::{self, Admitted, Number, Place, Server, not_resumable};
+use crate::lineage::{self, Admitted, Number, Place, Server, ToOffer, not_resumable};
 use crate::observe::{Observed, observing};
 use crate::provider::Selection;
 use crate::remembered::{self, ClientSessions};
@@ -130,7 +130,9 @@ impl Client {
 
 impl ClientEngine for Client {
     fn session(&self, parameters: &Parameters) -> Result<Box<dyn Session>, Error> {
-        let Parameters { host, offer, .. } = parameters;
+        let Parameters {
+            host, offer, anew, ..
+        } = parameters;
         let host = host.as_ref();
         let name = self.name(host)?;
         let server_name = parameters.server_name.as_ref();
@@ -162,6 +164,9 @@ impl ClientEngine for Client {
                 seen.lineage = Some(lineage);
             } else {
                 seen.line = Some(Number::next());
+                if *anew {
+                    seen.to_offer = Some(Box::new(ToOffer::Nothing));
+                }
             }
         }
         let resumption_check = self.verifier.resumption_check(&name, &self.clock);

@@ -54,6 +54,8 @@ pub(crate) struct RustlsSession<S: Side> {
     /// not complete, and has to be shown them again in every call.
     incomplete: Vec<u8>,
     without_record_layer: bool,
+    /// What goes with the error that ended it.
+    alert: Option<Alert>,
 }
 
 impl<S: Side> RustlsSession<S> {
@@ -74,6 +76,7 @@ impl<S: Side> RustlsSession<S> {
             retried: false,
             incomplete: Vec::new(),
             without_record_layer,
+            alert: None,
         }
     }
 
@@ -215,6 +218,7 @@ impl<S: Side> RustlsSession<S> {
         let verdict = observe::observing(&mut self.observed, || check.judge(chain));
         verdict.map_err(|error| {
             let alert = alerts::alert(&error, None, self.version_of_rustls());
+            self.alert = alert;
             self.protection = Protection::Refused;
             out.truncate(before);
             // In the clear, as the answer would have been.
@@ -271,6 +275,7 @@ impl<S: Side> RustlsSession<S> {
 
     /// Tells the peer, and gives the error.
     fn end(&mut self, Ending(alert, error): Ending, out: &mut Outbound) -> Error {
+        self.alert = self.alert.or(alert);
         let told = alert.map_or(Ok(()), |alert| self.send_alert(alert, &[], out));
         told.err().unwrap_or(error)
     }
@@ -488,6 +493,13 @@ impl<S: Side> Session for RustlsSession<S> {
             // The peer was told; or there is nothing to seal with, and an error that says why.
             Protection::Refused | Protection::Moving => Ok(()),
             Protection::Over(_) => Err(moving()),
+        }
+    }
+
+    fn alert(&self) -> Option<Alert> {
+        match &self.protection {
+            Protection::Ours(own) => own.layer.alert(),
+            _ => self.alert,
         }
     }
 

@@ -5,11 +5,12 @@
 //! self-signed certificate would speak for the whole world. As a leaf it is accepted byte by byte, if a
 //! peer presents it. One that may not issue is passed over when paths are built; [`Unfit`] says why.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use polytls_core::Error;
-use polytls_core::config::TrustStore;
+use polytls_core::config::{Rules, TrustStore};
 use polytls_core::fork::PerProcess;
 use polytls_core::pki_types::{CertificateDer, TrustAnchor};
 use polytls_x509::{ConstrainedNames, PathFacts, path_facts};
@@ -115,11 +116,13 @@ pub(crate) struct Anchors {
     authorities: Vec<Arc<Trusted>>,
     /// All, in the order of their bytes.
     certificates: Vec<Arc<Trusted>>,
+    /// What completes paths, and is trusted by nobody's word but its issuer's.
+    links: Vec<(CertificateDer<'static>, PathFacts)>,
 }
 
 impl Anchors {
     /// What `store` holds, but for the system's certificates where they are not `ours` to read.
-    pub(crate) fn of(store: &TrustStore, ours: bool) -> Result<Arc<Self>, Error> {
+    pub(crate) fn of(store: &TrustStore, rules: Rules, ours: bool) -> Result<Arc<Self>, Error> {
         let from_system = store.system && ours;
         if from_system && store.certificates.is_empty() && store.peers.is_empty() {
             return system();
@@ -130,9 +133,14 @@ impl Anchors {
             Self::default()
         };
         let kind = Authorities::given(store.v1_authorities);
-        anchors.add_given(&store.certificates, kind, "certificate")?;
+        let certificates = if rules.whole_chains {
+            anchors.take_links(&store.certificates)
+        } else {
+            Cow::Borrowed(store.certificates.as_slice())
+        };
+        anchors.add_given(&certificates, kind, "certificate")?;
         anchors.add_given(&store.peers, Authorities::None, "peer certificate")?;
-        if anchors.certificates.is_empty() && !store.system {
+        if anchors.certificates.is_empty() && !store.system && !rules.may_be_empty {
             return Err(Error::configuration(
                 "trust_store",
                 "the trust store holds no certificate",
@@ -140,6 +148,56 @@ impl Anchors {
         }
         anchors.sort();
         Ok(Arc::new(anchors))
+    }
+
+    /// Keeps what is not self-issued as links, and gives the rest.
+    fn take_links<'a>(
+        &mut self,
+        certificates: &'a [CertificateDer<'static>],
+    ) -> Cow<'a, [CertificateDer<'static>]> {
+        let (links, roots): (Vec<_>, Vec<_>) = certificates
+            .iter()
+            .map(|der| (der, path_facts(der).ok()))
+            .partition(|(_, facts)| facts.as_ref().is_some_and(|facts| !facts.is_self_issued()));
+        if links.is_empty() {
+            return Cow::Borrowed(certificates);
+        }
+        let links = links.into_iter();
+        self.links
+            .extend(links.filter_map(|(der, facts)| Some((der.clone(), facts?))));
+        Cow::Owned(roots.into_iter().map(|(der, _)| der.clone()).collect())
+    }
+
+    /// The links that a path from `leaf` may go through, by their names.
+    pub(crate) fn links_above<'a>(
+        &'a self,
+        leaf: &PathFacts,
+        presented: &[CertificateDer<'_>],
+    ) -> Vec<&'a CertificateDer<'static>> {
+        let mut wanted = HashSet::from([leaf.issuer_der.clone()]);
+        wanted.extend(
+            presented
+                .iter()
+                .filter_map(|der| Some(path_facts(der).ok()?.issuer_der)),
+        );
+        let mut rest: Vec<_> = self.links.iter().collect();
+        let mut found = Vec::new();
+        loop {
+            let (more, others): (Vec<_>, Vec<_>) = rest
+                .into_iter()
+                .partition(|(_, facts)| wanted.contains(&facts.subject_der));
+            if more.is_empty() {
+                return found;
+            }
+            wanted.extend(more.iter().map(|(_, facts)| facts.issuer_der.clone()));
+            found.extend(more.into_iter().map(|(der, _)| der));
+            rest = others;
+        }
+    }
+
+    /// Whether it has any.
+    pub(crate) const fn has_links(&self) -> bool {
+        !self.links.is_empty()
     }
 
     fn add(&mut self, der: &CertificateDer<'_>, kind: Authorities) -> Result<(), String> {

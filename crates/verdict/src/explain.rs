@@ -106,6 +106,7 @@ pub fn explain(refused: Refused<'_>) -> CertificateFailure {
             .filter(|_| is_about_time),
         trust_source: Some(story.trust_source),
         responsible,
+        rule: None,
         cause: None,
     }
 }

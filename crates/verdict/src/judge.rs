@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use polytls_core::config::{Peer, PeerVerifier, Pins, Trust, TrustSource, Verification};
+use polytls_core::config::{Peer, PeerVerifier, Pins, Rules, Trust, TrustSource, Verification};
 use polytls_core::pki_types::{CertificateDer, ServerName, UnixTime};
 use polytls_core::{CertificateFailure, Error, VerificationFailure};
 
@@ -48,6 +48,8 @@ pub struct Judge {
     trust_source: TrustSource,
     peer_verifier: Option<Arc<dyn PeerVerifier>>,
     verification: Verification,
+    /// OpenSSL's, where the store stands for one of its.
+    pub(crate) rules: Rules,
     pub(crate) crypto: Crypto,
     pub(crate) peer_is_server: bool,
 }
@@ -112,6 +114,8 @@ pub struct No {
     pub passed_over: Vec<PassedOver>,
     /// Kinds of names that an authority of the path constrains and that are not checked here.
     pub unchecked: Vec<&'static str>,
+    /// The rule of OpenSSL's that was broken, if it was one.
+    pub rule: Option<u16>,
 }
 
 impl No {
@@ -124,6 +128,7 @@ impl No {
             index: None,
             passed_over: Vec::new(),
             unchecked: Vec::new(),
+            rule: None,
         }
     }
 }
@@ -181,6 +186,7 @@ impl Judge {
             trust_source: with_variables(source.map_or(TrustSource::Nobody, Trust::source)),
             peer_verifier: policy.common.peer_verifier.clone(),
             verification: policy.verification,
+            rules: policy.common.rules,
             crypto,
             peer_is_server: policy.peer_is_server,
         })
@@ -243,7 +249,11 @@ impl Judge {
                 from_library,
             } => {
                 let anchors = vouched(anchors, case.vouched.filter(|_| *from_library))?;
-                match (self.by_store(&anchors, case, name), platform) {
+                let decided = self.by_store(&anchors, case, name);
+                match (
+                    decided.and_then(|verdict| self.be_strict(verdict)),
+                    platform,
+                ) {
                     (Err(no), Some(platform)) => by_platform(&**platform, case, no),
                     (decided, _) => decided,
                 }
@@ -268,6 +278,30 @@ impl Judge {
             Some(vec![case.leaf.to_vec()]),
             ends.into_iter().chain([facts.not_after]),
         ))
+    }
+
+    /// OpenSSL's rules, where they are asked for.
+    fn be_strict(&self, verdict: Verdict) -> Result<Verdict, No> {
+        if self.rules.needs_lists && self.lists.is_empty() {
+            return Err(VerificationFailure::RevocationUnknown.into());
+        }
+        let path = verdict.path.as_deref().filter(|_| self.rules.strict);
+        for (index, der) in path.unwrap_or_default().iter().enumerate() {
+            let is_last = verdict
+                .path
+                .as_ref()
+                .is_some_and(|path| index + 1 == path.len());
+            let found = polytls_x509::strict_fault(der, index > 0, is_last);
+            let found = found.map_err(|error| {
+                No::new(VerificationFailure::BadEncoding, error.why().to_owned())
+            })?;
+            if let Some(fault) = found {
+                let mut no = No::new(VerificationFailure::Other, fault.words.to_owned());
+                no.rule = Some(fault.code);
+                return Err(no);
+            }
+        }
+        Ok(verdict)
     }
 
     fn checked_name<'a>(&self, case: &Case<'a>) -> Option<&'a ServerName<'a>> {
@@ -338,7 +372,7 @@ impl Judge {
         hostname: Option<&str>,
         now: i64,
     ) -> CertificateFailure {
-        explain(Refused {
+        let mut failure = explain(Refused {
             reason: no.reason,
             said: &no.said,
             chain,
@@ -349,7 +383,9 @@ impl Judge {
             passed_over: &no.passed_over,
             unchecked: &no.unchecked,
             now,
-        })
+        });
+        failure.rule = no.rule;
+        failure
     }
 }
 
@@ -408,7 +444,11 @@ fn standard(policy: &Policy<'_>, system: SystemTrust<'_>) -> Result<Standard, Er
         Some(Trust::Store(store)) => store,
     };
     Ok(Standard::Store {
-        anchors: Anchors::of(store, matches!(system, SystemTrust::Read))?,
+        anchors: Anchors::of(
+            store,
+            policy.common.rules,
+            matches!(system, SystemTrust::Read),
+        )?,
         platform: match system {
             SystemTrust::Platform(make) if store.system => Some(make(policy)?),
             _ => None,

@@ -59,13 +59,23 @@ impl Judge {
         refused: &RefCell<Vec<PassedOver>>,
     ) -> Result<Verdict, No> {
         let leaf = EndEntityCert::try_from(case.leaf)?;
+        let completed = completed(case, anchors)?;
+        let case = &Case {
+            intermediates: completed.as_deref().unwrap_or(case.intermediates),
+            ..*case
+        };
         let between = between(case, anchors)?;
         let lists = self.lists.parsed();
         // Without lists nothing is asked about revocation; with some, a certificate that none of
         // them speaks of is refused.
+        let depth = if self.rules.lists_for_leaf {
+            RevocationCheckDepth::EndEntity
+        } else {
+            RevocationCheckDepth::Chain
+        };
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
             options
-                .with_depth(RevocationCheckDepth::Chain)
+                .with_depth(depth)
                 .with_status_policy(UnknownStatusPolicy::Deny)
                 .with_expiration_policy(ExpirationPolicy::Enforce)
                 .build()
@@ -184,6 +194,21 @@ impl Judge {
             _ => webpki::Error::UnknownIssuer,
         }
     }
+}
+
+/// What was presented, with what the store has to complete it; `None`: it has nothing.
+fn completed<'a>(
+    case: &Case<'a>,
+    anchors: &'a Anchors,
+) -> Result<Option<Vec<CertificateDer<'a>>>, No> {
+    if !anchors.has_links() {
+        return Ok(None);
+    }
+    let links = anchors.links_above(&facts(case.leaf)?, case.intermediates);
+    let all = case.intermediates.iter().chain(links);
+    Ok(Some(
+        all.map(|der| CertificateDer::from(der.as_ref())).collect(),
+    ))
 }
 
 /// With so few, looking through all of them costs next to nothing, whatever their names are.

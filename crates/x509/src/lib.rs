@@ -8,10 +8,12 @@ pub mod names;
 
 mod curve;
 mod details;
+mod dictionary;
 mod path_facts;
 mod pkcs8;
 mod revocation;
 mod signature;
+mod strict;
 mod unreadable;
 
 use std::net::IpAddr;
@@ -28,10 +30,12 @@ use x509_parser::x509::{
 
 pub use curve::with_named_curve;
 pub use details::{Details, details};
+pub use dictionary::{AlternativeName, Dictionary, Name, dictionary};
 pub use path_facts::{ConstrainedNames, Constraints, PathFacts, path_facts};
 pub use pkcs8::pkcs8_of_version_1;
 pub use revocation::{RevocationList, check_revocation_list, revocation_list};
 pub use signature::{SignatureHash, Signed, signature_hash, signed};
+pub use strict::{StrictFault, strict_fault, strict_words};
 pub use unreadable::Unreadable;
 
 use unreadable::{part, part_of};

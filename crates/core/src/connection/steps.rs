@@ -114,7 +114,7 @@ impl Connection {
                 if received.peer_closed {
                     self.theirs = Theirs::Closed;
                     // TLS 1.2: answer, and write no more (RFC 5246 section 7.2.1).
-                    if !self.closed && self.version == Some(Version::Tls12) {
+                    if self.answers_close && !self.closed && self.version == Some(Version::Tls12) {
                         self.send_close_notify()?;
                     }
                 }
@@ -147,6 +147,7 @@ impl Connection {
     /// unless our close_notify is out, behind which there is nothing (6.1).
     fn refuse(&mut self, alert: Alert, what: &str) -> Error {
         let mut error = Error::PeerMisbehaved(what.to_owned());
+        self.alert = Some(alert);
         if !self.closed {
             let found = self.inbound.bytes();
             let told = guarded(|| self.session.send_alert(alert, found, &mut self.outbound));

@@ -226,7 +226,9 @@ impl SslClient {
         let Some(sessions) = &self.sessions else {
             return Ok(None);
         };
-        let Parameters { host, offer, .. } = parameters;
+        let Parameters {
+            host, offer, anew, ..
+        } = parameters;
         let place = Place {
             host: host.clone(),
             port: parameters.port,
@@ -246,7 +248,7 @@ impl SslClient {
         };
         let offered = match &lineage {
             Some(lineage) => sessions.take_of(lineage),
-            None if host.is_some() => sessions.take(&place),
+            None if host.is_some() && !anew => sessions.take(&place),
             None => None,
         };
         if host.is_some() {
