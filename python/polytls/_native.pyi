@@ -33,15 +33,18 @@ __all__ = [
     "ExtendedTLSBuffer",
     "Lineage",
     "Offer",
+    "SSLConnection",
     "ServerEngine",
     "SocketHandle",
     "TLSBuffer",
     "TLSSocket",
     "TokenKey",
     "backend",
+    "certificate_dictionary",
     "certificates",
     "check",
     "check_ids",
+    "client_of_ssl",
     "connection_of",
     "foreign_client",
     "foreign_server",
@@ -53,6 +56,7 @@ __all__ = [
     "public_half",
     "read_certificate",
     "self_signed",
+    "server_of_ssl",
     "sign",
     "ssl_client",
     "ssl_server",
@@ -70,6 +74,25 @@ class _SslFacts(TypedDict):
     suites: dict[str, int]
 
 _Contexts = tuple[Callable[[list[int]], SSLContext], Callable[[], SSLContext] | None]
+
+class _Settings(TypedDict):
+    versions: tuple[bool, bool]
+    ciphers: list[int] | None
+    groups: list[int] | None
+    alpn: list[bytes]
+    sessions: int | None
+    key_log: Callable[[str], object] | None
+    chains: list[tuple[list[bytes], bytes]]
+    verifies: bool
+    checks_hostname: bool
+    requires: bool
+    system: bool
+    certificates: list[bytes]
+    crls: list[bytes]
+    whole_chains: bool
+    strict: bool
+    needs_lists: bool
+    lists_for_leaf: bool
 
 def backend(id: str, *, record_layer: bool = True) -> Backend: ...
 def ssl_client(
@@ -109,7 +132,10 @@ def host_name(text: str, parameter: str = "server_hostname") -> tuple[str, bool]
 def numbers(
     table: Literal["cipher_suites", "groups", "openssl_groups", "signature_schemes", "alerts"],
 ) -> dict[str, int]: ...
+def certificate_dictionary(der: bytes) -> dict[str, Any]: ...
 def certificates(data: bytes) -> list[bytes]: ...
+def client_of_ssl(backend: Backend, settings: _Settings) -> ClientEngine: ...
+def server_of_ssl(backend: Backend, settings: _Settings) -> ServerEngine: ...
 def leaf_validity(data: bytes) -> tuple[int, int]: ...
 def public_half(key: bytes) -> tuple[bytes, list[int]]: ...
 def sign(key: bytes, data: bytes, algorithm: int) -> bytes: ...
@@ -345,6 +371,34 @@ class Offer: ...
 class SocketHandle:
     @property
     def offers(self) -> list[str]: ...
+
+@disjoint_base
+class SSLConnection:
+    def __new__(
+        cls,
+        *,
+        server_side: bool,
+        lenient: bool,
+        socket: object = None,
+        incoming: object = None,
+        outgoing: object = None,
+    ) -> Self: ...
+    @property
+    def _begun(self) -> bool: ...
+    def _begin(self, engine: ClientEngine, parameters: _Parameters) -> None: ...
+    def _accept(self, engine: ServerEngine) -> None: ...
+    def _refuse(self, alert: int) -> None: ...
+    def _facts(
+        self,
+    ) -> (
+        tuple[int, int, bytes | None, bool, tuple[bytes, ...], tuple[bytes, ...] | None] | None
+    ): ...
+    def _lineage(self) -> Lineage | None: ...
+    def do_handshake(self) -> None: ...
+    def read(self, len: int = 1024, buffer: Buffer | None = None, /) -> bytes | int: ...
+    def write(self, data: Buffer, /) -> int: ...
+    def shutdown(self) -> socket | None: ...
+    def pending(self) -> int: ...
 
 @disjoint_base
 class TLSSocket(_Connection):

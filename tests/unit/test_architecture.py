@@ -93,11 +93,13 @@ MODULES = {
         "streams",
         "_native",
     },
+    "compat": BELOW_DRIVERS | {"_native"},
     "reload": BELOW_DRIVERS | {"arguments", "certificates", "handles", "names", "streams"},
     "registry": BELOW_DRIVERS | {"engines"},
     "net": BELOW_DRIVERS | {"registry", "streams"},
     "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "reload", "_native"},
-    "cli": BELOW_DRIVERS | {"__init__", "registry", "testing", "certificates", "names", "tokens"},
+    "cli": BELOW_DRIVERS
+    | {"__init__", "compat", "registry", "testing", "certificates", "names", "tokens"},
     "__init__": BELOW_DRIVERS | {"registry"},
     "__main__": {"cli"},
 }

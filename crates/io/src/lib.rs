@@ -43,6 +43,7 @@ mod descriptor;
 mod ending;
 mod error;
 mod exit;
+pub mod lent;
 mod link;
 mod listener;
 mod pool;

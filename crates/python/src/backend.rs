@@ -29,7 +29,7 @@ fn load<B: polytls_core::Backend + 'static>() -> Result<Arc<dyn polytls_core::Ba
 
 /// A TLS library.
 #[pyclass(frozen, module = "polytls._native")]
-pub(crate) struct Backend(Arc<dyn polytls_core::Backend>);
+pub(crate) struct Backend(pub(crate) Arc<dyn polytls_core::Backend>);
 
 /// The backend called `id`. `record_layer`: whether its engines use polytls's own TLS 1.3 record layer, where a
 /// backend can go without it; False is for tests and for bisecting.

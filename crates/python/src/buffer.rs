@@ -81,14 +81,14 @@ impl Buffer {
         })
     }
 
-    fn lock(&self, py: Python<'_>) -> PyResult<Guard<'_, Connection>> {
+    pub(crate) fn lock(&self, py: Python<'_>) -> PyResult<Guard<'_, Connection>> {
         self.enter()
             .map_err(|error| self.raised(py, &error))?
             .lock_by(|connection| connection.lock_py_attached(py))
             .map_err(|_| poisoned(py, self.implementation))
     }
 
-    fn raised(&self, py: Python<'_>, error: &Error) -> PyErr {
+    pub(crate) fn raised(&self, py: Python<'_>, error: &Error) -> PyErr {
         raised(py, self.implementation, error)
     }
 
@@ -102,6 +102,17 @@ impl Buffer {
         self.outcome(py, called)
     }
 
+    /// Whether the handshake is complete, as far as can be told at once.
+    pub(crate) fn is_established(&self) -> bool {
+        let connection = self.connection.glance();
+        connection.is_some_and(|connection| !connection.is_handshaking())
+    }
+
+    /// Which library it is.
+    pub(crate) const fn implementation(&self) -> &'static str {
+        self.implementation
+    }
+
     /// What a call comes to that may have run the application's code.
     fn outcome<R>(&self, py: Python<'_>, result: Result<R, Error>) -> PyResult<R> {
         match end_of_call(py) {
@@ -110,7 +121,7 @@ impl Buffer {
         }
     }
 
-    fn locked<R>(
+    pub(crate) fn locked<R>(
         &self,
         call: impl FnOnce(&mut Connection) -> Result<R, Error>,
     ) -> Result<R, Error> {
@@ -139,6 +150,20 @@ impl Buffer {
         amt: usize,
         buffer: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.received(py, data, amt, buffer, false)?
+            .map_err(|error| self.raised(py, &error))
+    }
+
+    /// The same, with the connection's own error. `exact`: of `buffer` nothing is to be changed behind what is
+    /// read, as far as records are not padded.
+    pub(crate) fn received<'py>(
+        &self,
+        py: Python<'py>,
+        data: Option<&Source<'_, 'py>>,
+        amt: usize,
+        buffer: Option<&Bound<'py, PyAny>>,
+        exact: bool,
+    ) -> PyResult<Result<Option<Bound<'py, PyAny>>, Error>> {
         let mut destination = buffer
             .map(|buffer| Destination::new(buffer, "buffer"))
             .transpose()?;
@@ -157,6 +182,8 @@ impl Buffer {
         }
         // What is there decides how much memory and whether to detach: a handshake always does.
         let bound = connection.readable_bound(data.unwrap_or_default(), amt);
+        // Where there is no room behind a record's content, its type goes elsewhere.
+        let amt = if exact { amt.min(bound.max(1)) } else { amt };
         let calls_python = connection.calls_python();
         let handshaking = connection.is_handshaking();
         let detach = handshaking || (bound >= DETACH_FROM && !calls_python);
@@ -190,7 +217,89 @@ impl Buffer {
             }
             .map(|count| count.map(|count| Ok(into.filled(count).into_any())))
         };
-        Ok(self.end(py, ran, received)?.transpose()?)
+        if ran && let Some(raised) = end_of_call(py) {
+            return Err(raised);
+        }
+        match received {
+            Ok(read) => Ok(Ok(read.transpose()?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Seals all of `source` after the handshake, and gives all that is to be sent.
+    pub(crate) fn sealed<'py>(
+        &self,
+        py: Python<'py>,
+        source: &Source<'_, 'py>,
+    ) -> PyResult<Result<Bound<'py, PyBytes>, Error>> {
+        let mut connection = self.lock(py)?;
+        let length = match connection.sealed_len(source.len()) {
+            Ok(length) => length,
+            Err(error) => {
+                let ran = connection.calls_python();
+                drop(connection);
+                return match end_of_call(py).filter(|_| ran) {
+                    Some(raised) => Err(raised),
+                    None => Ok(Err(error)),
+                };
+            }
+        };
+        if let Some(length) = length.filter(|length| *length > 0) {
+            let mut sealed = Fresh::new(py, length)?;
+            let into = sealed.bytes();
+            let done = if source.len() >= DETACH_FROM {
+                drop(connection);
+                source.detached(|from| self.locked(|connection| connection.write_into(from, into)))
+            } else {
+                let done = connection.write_into(source.bytes(), into);
+                drop(connection);
+                done
+            };
+            match done {
+                Ok(true) => return Ok(Ok(sealed.filled(length))),
+                Ok(false) => {}
+                Err(error) => return Ok(Err(error)),
+            }
+            connection = self.lock(py)?;
+        }
+        let calls_python = connection.calls_python();
+        let written = if calls_python {
+            let written = connection.write_all(source.bytes());
+            drop(connection);
+            written
+        } else {
+            drop(connection);
+            source.detached(|from| self.locked(|connection| connection.write_all(from)))
+        };
+        if calls_python && let Some(raised) = end_of_call(py) {
+            return Err(raised);
+        }
+        match written {
+            Ok(()) => self.outgoing(py, usize::MAX).map(Ok),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Up to `amount` bytes of ciphertext to be sent.
+    pub(crate) fn outgoing<'py>(
+        &self,
+        py: Python<'py>,
+        amount: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let mut connection = self.lock(py)?;
+        if let Some(whole) = connection
+            .take_whole(amount)
+            .and_then(SharedBytes::into_object)
+        {
+            return Ok(whole.into_bound(py));
+        }
+        let taken = amount.min(connection.outgoing_len());
+        if taken == 0 {
+            return Ok(PyBytes::new(py, b""));
+        }
+        let mut bytes = Fresh::new(py, taken)?;
+        connection.drain_into(bytes.bytes());
+        Ok(bytes.filled(taken))
     }
 
     fn known<'py>(&self, py: Python<'py>, fact: Known) -> PyResult<Bound<'py, PyAny>> {
@@ -282,47 +391,12 @@ impl $class {
     #[pyo3(signature = (buf, /))]
     fn seal<'py>(&self, py: Python<'py>, buf: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let source = Source::new(buf, "buf")?;
-        let mut connection = self.lock(py)?;
-        if connection.is_handshaking() {
-            drop(connection);
+        let handshaking = self.lock(py)?.is_handshaking();
+        if handshaking {
             self.detached(py, Connection::do_handshake)?;
-            connection = self.lock(py)?;
         }
-        let length = match connection.sealed_len(source.len()) {
-            Ok(length) => length,
-            Err(error) => {
-                let ran = connection.calls_python();
-                drop(connection);
-                return self.end(py, ran, Err(error));
-            }
-        };
-        if let Some(length) = length.filter(|length| *length > 0) {
-            let mut sealed = Fresh::new(py, length)?;
-            let into = sealed.bytes();
-            let done = if source.len() >= DETACH_FROM {
-                drop(connection);
-                source.detached(|from| self.locked(|connection| connection.write_into(from, into)))
-            } else {
-                let done = connection.write_into(source.bytes(), into);
-                drop(connection);
-                done
-            };
-            if done.map_err(|error| self.raised(py, &error))? {
-                return Ok(sealed.filled(length));
-            }
-            connection = self.lock(py)?;
-        }
-        let calls_python = connection.calls_python();
-        let written = if calls_python {
-            let written = connection.write_all(source.bytes());
-            drop(connection);
-            written
-        } else {
-            drop(connection);
-            source.detached(|from| self.locked(|connection| connection.write_all(from)))
-        };
-        self.end(py, calls_python, written)?;
-        self.process_outgoing(py, isize::MAX)
+        self.sealed(py, &source)?
+            .map_err(|error| self.raised(py, &error))
     }
 
     /// Seals `buf`, or as much of it as the output limit allows, and gives the count.
@@ -414,18 +488,10 @@ impl $class {
         py: Python<'py>,
         amount_bytes_for_network: isize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let amount = count(amount_bytes_for_network, "amount_bytes_for_network")?;
-        let mut connection = self.lock(py)?;
-        if let Some(whole) = connection.take_whole(amount).and_then(SharedBytes::into_object) {
-            return Ok(whole.into_bound(py));
-        }
-        let taken = amount.min(connection.outgoing_len());
-        if taken == 0 {
-            return Ok(PyBytes::new(py, b""));
-        }
-        let mut bytes = Fresh::new(py, taken)?;
-        connection.drain_into(bytes.bytes());
-        Ok(bytes.filled(taken))
+        self.outgoing(
+            py,
+            count(amount_bytes_for_network, "amount_bytes_for_network")?,
+        )
     }
 
     /// How many bytes of ciphertext wait to be sent.

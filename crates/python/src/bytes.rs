@@ -127,15 +127,24 @@ impl<'a, 'py> Source<'a, 'py> {
 
     /// Runs `call` on the bytes while detached; bytes that others could change are copied first.
     pub(crate) fn detached<R: Send>(&self, call: impl FnOnce(&[u8]) -> R + Send) -> R {
+        self.part_detached(0..self.len(), call)
+    }
+
+    /// The same, on a part of them.
+    pub(crate) fn part_detached<R: Send>(
+        &self,
+        part: std::ops::Range<usize>,
+        call: impl FnOnce(&[u8]) -> R + Send,
+    ) -> R {
         let (py, immutable) = match self {
             Self::Bytes(bytes) => (bytes.py(), true),
             Self::View(_, object) => (object.py(), is_view_of_bytes(object)),
         };
         let copy;
         let bytes = if immutable {
-            self.bytes()
+            &self.bytes()[part]
         } else {
-            copy = self.bytes().to_vec();
+            copy = self.bytes()[part].to_vec();
             &copy
         };
         py.detach(|| call(bytes))

@@ -58,6 +58,15 @@ pub(crate) fn unacknowledged(descriptor: RawFd, after_fin: bool) -> Option<u64> 
     polytls_io::unacknowledged(borrowed, after_fin)
 }
 
+/// Runs `call` on the descriptor of a socket that stays its owner's. As with the calls of `socket`, whoever
+/// closes it meanwhile in another thread may have `call` fail, or find another file under its number.
+pub(crate) fn with_borrowed<R>(descriptor: RawFd, call: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
+    debug_assert!(descriptor >= 0, "the caller has looked");
+    // SAFETY: it is not negative, and used for system calls, which say so if it is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    call(borrowed)
+}
+
 /// Waits for a descriptor that a stream of Python's keeps open.
 pub(crate) fn wait(
     descriptor: RawFd,

@@ -41,7 +41,11 @@ pub(crate) struct ClientEngine {
 }
 
 impl ClientEngine {
-    fn connection(&self, py: Python<'_>, parameters: &Parameters) -> PyResult<Connection> {
+    pub(crate) fn connection(
+        &self,
+        py: Python<'_>,
+        parameters: &Parameters,
+    ) -> PyResult<Connection> {
         // It makes the ClientHello, and so the keys of the key exchange.
         py.detach(|| self.engine.session(parameters))
             .map(|session| Connection::new(session, Role::Client))
@@ -57,7 +61,7 @@ fn host(server_hostname: Option<&str>) -> PyResult<Option<HostName>> {
 
 /// Some of the core's `Parameters`, as a tuple: the name to verify, the port, what offers a session, and the
 /// scope.
-struct Wanted(Parameters);
+pub(crate) struct Wanted(pub(crate) Parameters);
 
 impl<'py> FromPyObject<'_, 'py> for Wanted {
     type Error = PyErr;
@@ -164,7 +168,7 @@ impl ClientEngine {
 #[pyclass(frozen, module = "polytls._native")]
 pub(crate) struct ServerEngine {
     current: Arc<Current>,
-    implementation: &'static str,
+    pub(crate) implementation: &'static str,
     /// Whether its library can do more than those of all implementations.
     extended: bool,
 }
@@ -194,7 +198,7 @@ impl ServerEngine {
         }
     }
 
-    fn connection(&self, py: Python<'_>) -> PyResult<Connection> {
+    pub(crate) fn connection(&self, py: Python<'_>) -> PyResult<Connection> {
         self.current
             .engine()
             .session()

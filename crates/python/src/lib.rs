@@ -12,7 +12,8 @@
 //! - facts and errors out ([`info`], [`errors`]), and keying material ([`exporter`]), in classes of the
 //!   Python package ([`imported`]);
 //! - what the end of the interpreter cuts off ([`calls`]), and which interpreter it is ([`interpreters`]);
-//! - connections on Python's `ssl` ([`ssl`]), and on anybody's buffers and contexts ([`foreign`]);
+//! - connections on Python's `ssl` ([`ssl`]), and on anybody's buffers and contexts ([`foreign`]); and connections
+//!   for who knows `ssl` alone ([`compat`]);
 //! - host names, and the names of TLS's numbers ([`names`]), certificates read ([`certificates`]), throw-away ones ([`testing`],
 //!   [`testing_signer`]).
 //!
@@ -34,6 +35,7 @@ mod calls;
 mod capabilities;
 mod carrier;
 mod certificates;
+mod compat;
 mod configuration;
 mod descriptors;
 mod engine;
@@ -85,6 +87,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<testing::CertificateAuthority>()?;
     module.add_class::<tokens::Key>()?;
 
+    compat::add(module)?;
     module.add_function(wrap_pyfunction!(backend::backend, module)?)?;
     module.add_function(wrap_pyfunction!(backend::use_openssl, module)?)?;
     module.add_function(wrap_pyfunction!(capabilities::check, module)?)?;

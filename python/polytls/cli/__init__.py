@@ -10,7 +10,7 @@ from typing import Final
 
 from .. import __version__
 from ..errors import ConfigurationError
-from . import demo, implementations, inspect, serve, tokens
+from . import demo, implementations, inspect, run, serve, tokens
 
 __all__ = ["main"]
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="polytls", description="TLS for Python by PEP 748.")
     parser.add_argument("--version", action="version", version=f"polytls {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for command in (demo, inspect, serve, implementations, tokens):
+    for command in (demo, inspect, serve, run, implementations, tokens):
         name = command.__name__.rpartition(".")[2]
         summary = (command.__doc__ or "").partition("\n")[0]
         own = commands.add_parser(name, help=summary, description=summary)

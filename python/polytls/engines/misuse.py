@@ -20,7 +20,8 @@ _NAMES: Final = "certificate_chain= in a server's configuration takes a chain fo
 _INSTEAD: Final[Mapping[str, str]] = {
     "wrap_bio": (
         "with asyncio and uvloop use polytls.asyncio, whose open_connection, start_server and the "
-        "like take it as tls=; with anyio and trio use polytls.anyio"
+        "like take it as tls=; with anyio and trio use polytls.anyio; a library that takes nothing "
+        "but an ssl.SSLContext takes polytls.compat.of(context)"
     ),
     "load_cert_chain": "use certificate_chain= in the configuration",
     "load_verify_locations": _TRUST,
@@ -85,7 +86,8 @@ class NotSSLContext:
         """The class, except to asyncio, which has been given the context as `ssl`: TypeError."""
         # All that `asyncio.start_server` does with `ssl` is `isinstance(ssl, bool)`, which looks at
         # `__class__`. It would serve then, and fail each client, without a word: CPython shows what
-        # `wrap_bio` raises in debug mode only. This goes when contexts can be used as `ssl`.
+        # `wrap_bio` raises in debug mode only. What can be used as `ssl` is
+        # `polytls.compat.of(context)`.
         if sys._getframe(1).f_globals.get("__name__") in _ASYNCIO:
             raise TypeError(_wrong(self, "wrap_bio"))
         return type(self)

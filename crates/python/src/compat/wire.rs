@@ -1,0 +1,187 @@
+//! What is below a connection: a pair of `ssl.MemoryBIO`, or a socket that stays its owner's.
+
+use std::os::fd::{BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use polytls_io::{Error, Interest};
+use pyo3::exceptions::PyTimeoutError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyWeakrefReference};
+
+use super::faults::{self, Fault, Number};
+use crate::calls::CallsOut as _;
+use crate::descriptors;
+use crate::waiting::{Signals, outcome};
+
+pub(super) enum Wire {
+    Memory {
+        incoming: Py<PyAny>,
+        outgoing: Py<PyAny>,
+    },
+    Socket(Py<PyWeakrefReference>),
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy)]
+pub(super) enum Patience {
+    Endless,
+    None,
+    Until(Instant),
+}
+
+/// The socket as one call finds it.
+#[derive(Clone, Copy)]
+pub(super) struct Line {
+    pub(super) descriptor: RawFd,
+    pub(super) patience: Patience,
+}
+
+impl Wire {
+    /// The socket, its timeout begun; None for memory.
+    ///
+    /// Raises SSLError if it is gone.
+    pub(super) fn line(&self, py: Python<'_>) -> PyResult<Option<Line>> {
+        let Self::Socket(weak) = self else {
+            return Ok(None);
+        };
+        let socket = weak.bind(py).upgrade().ok_or_else(|| gone(py))?;
+        let descriptor: RawFd = socket.method_out("fileno", ())?.extract()?;
+        if descriptor < 0 {
+            return Err(gone(py));
+        }
+        let timeout: Option<f64> = socket.method_out("gettimeout", ())?.extract()?;
+        let patience = match timeout {
+            None => Patience::Endless,
+            Some(seconds) if seconds <= 0.0 => Patience::None,
+            Some(seconds) => Duration::try_from_secs_f64(seconds)
+                .ok()
+                .and_then(|duration| Instant::now().checked_add(duration))
+                .map_or(Patience::Endless, Patience::Until),
+        };
+        Ok(Some(Line {
+            descriptor,
+            patience,
+        }))
+    }
+
+    /// The socket, for `shutdown` to return; None for memory.
+    pub(super) fn socket<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self {
+            Self::Memory { .. } => Ok(None),
+            Self::Socket(weak) => weak.bind(py).upgrade().map(Some).ok_or_else(|| gone(py)),
+        }
+    }
+
+    /// Up to `most` bytes of what has come into memory; None: nothing yet. Empty: the end.
+    pub(super) fn memory<'py>(
+        &self,
+        py: Python<'py>,
+        most: usize,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let Self::Memory { incoming, .. } = self else {
+            return Ok(None);
+        };
+        let incoming = incoming.bind(py);
+        let found = incoming
+            .method_out("read", (most,))?
+            .cast_into::<PyBytes>()?;
+        if found.as_bytes().is_empty() && !incoming.attribute("eof")?.is_truthy()? {
+            return Ok(None);
+        }
+        Ok(Some(found))
+    }
+
+    pub(super) const fn line_is_memory(&self) -> bool {
+        matches!(self, Self::Memory { .. })
+    }
+
+    /// How many bytes wait in memory.
+    pub(super) fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
+        match self {
+            Self::Memory { incoming, .. } => incoming.bind(py).attribute("pending")?.extract(),
+            Self::Socket(_) => Ok(0),
+        }
+    }
+
+    /// Puts what was taken too much back into memory, which is empty.
+    pub(super) fn put_back(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
+        if let Self::Memory { incoming, .. } = self {
+            incoming
+                .bind(py)
+                .method_out("write", (PyBytes::new(py, data),))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&self, py: Python<'_>, data: Bound<'_, PyBytes>) -> PyResult<()> {
+        if let Self::Memory { outgoing, .. } = self {
+            outgoing.bind(py).method_out("write", (data,))?;
+        }
+        Ok(())
+    }
+}
+
+fn gone(py: Python<'_>) -> PyErr {
+    Fault::new(Number::NoSocket, None, "Underlying socket connection gone").exception(py)
+}
+
+/// What a call is about, for its timeout.
+#[derive(Clone, Copy)]
+pub(super) enum Doing {
+    Handshake,
+    Read,
+    Write,
+}
+
+impl Line {
+    /// Runs `call` on the descriptor, detached, until it gives something.
+    ///
+    /// Raises SSLWantReadError, SSLWantWriteError, TimeoutError, OSError, and what a signal's handler raises.
+    pub(super) fn run<R: Send>(
+        self,
+        py: Python<'_>,
+        doing: Doing,
+        to_send: bool,
+        mut call: impl FnMut(BorrowedFd<'_>) -> Result<Option<R>, Error> + Send,
+    ) -> PyResult<R> {
+        let first = py.detach(|| descriptors::with_borrowed(self.descriptor, &mut call));
+        let ran = match first {
+            Ok(Some(done)) => return Ok(done),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        let mut signals = Signals::new(py)?;
+        if let Some(error) = ran {
+            return outcome(py, "ssl", Err(error), signals);
+        }
+        let until = match self.patience {
+            Patience::None if to_send => return Err(faults::want_write(py)),
+            Patience::None => return Err(faults::want_read(py)),
+            Patience::Endless => None,
+            Patience::Until(instant) => Some(instant),
+        };
+        let interest = if to_send {
+            Interest::WRITE
+        } else {
+            Interest::READ
+        };
+        let done = py.detach(|| {
+            descriptors::with_borrowed(self.descriptor, |descriptor| {
+                while polytls_io::wait_for(descriptor, interest, None, until, &mut signals)? {
+                    if let Some(done) = call(descriptor)? {
+                        return Ok(Some(done));
+                    }
+                }
+                Ok(None)
+            })
+        });
+        match outcome(py, "ssl", done, signals)? {
+            Some(done) => Ok(done),
+            None => Err(PyTimeoutError::new_err(match doing {
+                Doing::Handshake => "_ssl.c: The handshake operation timed out",
+                Doing::Read => "The read operation timed out",
+                Doing::Write => "The write operation timed out",
+            })),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+"""Run a Python program whose `ssl` is polytls.
+
+`polytls run SCRIPT ARGUMENTS` and `polytls run -m MODULE ARGUMENTS` do what `python` does with
+them, after `polytls.compat.install()`. A child process is served if it is forked, or started in the
+same way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument(
+        "--fallback",
+        action="store_true",
+        help="give contexts that cannot be served to OpenSSL, instead of refusing",
+    )
+    parser.add_argument("-m", dest="module", action="store_true", help="PROGRAM is a module")
+    parser.add_argument("program", metavar="PROGRAM", help="a script, or with -m a module")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the program gets")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Run the program; its exit code is what it raises."""
+    # It imports `ssl`, which the other commands do without.
+    from ..compat import install
+
+    install(fallback=chosen.fallback)
+    sys.argv[:] = [chosen.program, *chosen.arguments]
+    if chosen.module:
+        sys.path.insert(0, "")
+        runpy.run_module(chosen.program, run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(chosen.program, run_name="__main__")
+    return 0

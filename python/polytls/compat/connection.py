@@ -1,0 +1,348 @@
+"""What stands behind `SSLSocket` and `SSLObject`: the native class carries the data, and this adds
+what is asked for once a connection."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import sys
+import time
+import types
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from .. import _native
+from .faults import Refused, error
+from .suites import described
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+__all__ = ["Certificate", "Connection", "SSLSession"]
+
+_VERSIONS: Final = {0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
+_IGNORE_UNEXPECTED_EOF: Final = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+_DER: Final = ssl._ssl.ENCODING_DER  # type: ignore[attr-defined]
+_PEM: Final = ssl._ssl.ENCODING_PEM  # type: ignore[attr-defined]
+_INTERNAL_ERROR: Final = 80
+_HANDSHAKE_FAILURE: Final = 40
+
+
+class Certificate:
+    """A certificate of a chain: the counterpart of `_ssl.Certificate`, which nobody can make."""
+
+    __slots__ = ("_der",)
+
+    def __init__(self, der: bytes) -> None:
+        self._der = der
+
+    def public_bytes(self, format: int = _PEM) -> bytes | str:
+        """Return it, as a str in PEM or as bytes in DER."""
+        if format == _DER:
+            return self._der
+        if format == _PEM:
+            return ssl.DER_cert_to_PEM_cert(self._der)
+        raise ValueError("Unsupported format")
+
+    def get_info(self) -> dict[str, Any]:
+        """Return what it says of itself, as `SSLSocket.getpeercert` does."""
+        return _native.certificate_dictionary(self._der)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Certificate) and self._der == other._der
+
+    def __hash__(self) -> int:
+        return hash(self._der)
+
+    def __repr__(self) -> str:
+        return f"<Certificate {_native.read_certificate(self._der).subject!r}>"
+
+
+class SSLSession:
+    """A session to resume: the counterpart of `ssl.SSLSession`, which nobody can make.
+
+    It is no instance of that. It can be used for any number of connections.
+    """
+
+    def __init__(
+        self, context: ssl.SSLContext, engine: _native.ClientEngine, lineage: _native.Lineage
+    ) -> None:
+        self._context = context
+        self._engine = engine
+        self._lineage = lineage
+        self.id = os.urandom(32)
+        self.time = int(time.time())
+        self.timeout = 7200
+        self.ticket_lifetime_hint = 7200
+        self.has_ticket = True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SSLSession) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+
+class Connection(_native.SSLConnection):
+    """One side of a connection, as `ssl` drives it (`_sslobj`)."""
+
+    server_side: bool
+    server_hostname: str | None
+    _context: ssl.SSLContext
+    _settings_of: Callable[[ssl.SSLContext], Settings | None]
+    _owner: weakref.ref[Any] | None
+    _session: SSLSession | None
+
+    def __init__(self, **_: Any) -> None:
+        self._engine: _native.ClientEngine | None = None
+        self._hello: tuple[str | None, list[int], tuple[bytes, ...]] | None = None
+        self._made: SSLSession | None = None
+        self._counted = False
+
+    @classmethod
+    def over(
+        cls,
+        context: ssl.SSLContext,
+        settings_of: Callable[[ssl.SSLContext], Settings | None],
+        *,
+        server_side: bool,
+        server_hostname: str | None,
+        owner: object,
+        socket: object = None,
+        incoming: object = None,
+        outgoing: object = None,
+    ) -> Connection:
+        """Make one, a client's ready to begin."""
+        self = cls(
+            server_side=server_side,
+            lenient=bool(context.options & _IGNORE_UNEXPECTED_EOF),
+            socket=socket,
+            incoming=incoming,
+            outgoing=outgoing,
+        )
+        self._settings_of = settings_of
+        self._context = context
+        self._session = None
+        self.server_side = server_side
+        self.server_hostname = server_hostname
+        self._owner = None if owner is None else weakref.ref(owner)
+        if not server_side:
+            self._begin_anew()
+        return self
+
+    def _settings(self) -> Settings:
+        settings = self._settings_of(self._context)
+        if settings is None:
+            raise Refused(
+                "the context that was chosen for this connection is OpenSSL's: it was made before "
+                "polytls.compat.install(), or with another class; make it of the same kind"
+            )
+        return settings
+
+    def _begin_anew(self) -> None:
+        engine = self._settings().client()
+        # A name that is no host name cannot be verified; where it is not, it is not sent either.
+        name = self.server_hostname
+        try:
+            if name is not None:
+                _native.host_name(name)
+        except ValueError:
+            if self._context.check_hostname:
+                raise
+            name = None
+        offer = None
+        if self._session is not None:
+            if self._session._engine is not engine:
+                raise ValueError("Session refers to a different SSLContext.")
+            try:
+                offer = engine.admit(self._session._lineage, name)
+            except ValueError:
+                # What must not be resumed is not: the handshake is a full one.
+                offer = None
+        self._engine = engine
+        self._begin(engine, (name, None, offer, None))
+
+    # --- called by the native class ---
+
+    def _configure(self, hello: tuple[str | None, list[int], tuple[bytes, ...]] | None) -> None:
+        """Choose a server's engine by what ClientHello says; None for what is no ClientHello."""
+        self._hello = hello
+        offered: tuple[bytes, ...] = ()
+        if hello is not None:
+            name, _, offered = hello
+            callback = self._context.sni_callback
+            if callback is not None:
+                alert = self._ask(callback, name)
+                if alert is not None:
+                    self._refuse(alert)
+                    raise error("CALLBACK_FAILED", "callback failed")
+        engine = self._settings().server(offered)
+        if engine is None:
+            self._refuse(_HANDSHAKE_FAILURE)
+            raise error("NO_SHARED_CIPHER")
+        self._accept(engine)
+
+    def _ask(self, callback: Callable[..., Any], name: str | None) -> int | None:
+        """Ask `sni_callback`; return the alert that refuses the client, if one does."""
+        try:
+            answer = callback(self.owner, name, self._context)
+        except Exception as raised:
+            _unraisable(raised, callback)
+            return _HANDSHAKE_FAILURE
+        if answer is None:
+            return None
+        if not isinstance(answer, int):
+            _unraisable(TypeError("an integer is required"), answer)
+            return _INTERNAL_ERROR
+        return int(answer)
+
+    # --- what `ssl` asks for ---
+
+    @property
+    def owner(self) -> Any:
+        """The `SSLSocket` or `SSLObject`."""
+        return None if self._owner is None else self._owner()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context; another one may be chosen until the handshake has begun."""
+        return self._context
+
+    @context.setter
+    def context(self, context: ssl.SSLContext) -> None:
+        if not isinstance(context, ssl.SSLContext):
+            raise TypeError("The value must be a SSLContext")
+        self._context = context
+        if not self.server_side and not self._begun:
+            self._begin_anew()
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake."""
+        super().do_handshake()
+        if not self._counted:
+            self._counted = True
+            settings = self._settings_of(self._context)
+            if settings is not None:
+                settings.note_handshake(self.server_side, resumed=self.session_reused)
+
+    @property
+    def session(self) -> SSLSession | None:
+        """The session, for other connections of its context to resume."""
+        if self._made is None and self._engine is not None:
+            lineage = self._lineage()
+            if lineage is None:
+                return None
+            self._made = SSLSession(self._context, self._engine, lineage)
+            if self._session is not None and self.session_reused:
+                self._made.id = self._session.id
+        return self._made
+
+    @session.setter
+    def session(self, session: SSLSession) -> None:
+        if not isinstance(session, SSLSession):
+            raise TypeError("Value is not a SSLSession.")
+        if session._context is not self._context:
+            raise ValueError("Session refers to a different SSLContext.")
+        if self.server_side:
+            raise ValueError("Cannot set session for server-side SSLSocket.")
+        if self._begun:
+            raise ValueError("Cannot set session after handshake.")
+        self._session = session
+        self._begin_anew()
+
+    @property
+    def session_reused(self) -> bool:
+        """Whether an earlier session was resumed."""
+        facts = self._facts()
+        return facts is not None and facts[3]
+
+    def version(self) -> str | None:
+        """Return the version agreed on, as in "TLSv1.3"."""
+        facts = self._facts()
+        return None if facts is None else _VERSIONS[facts[0]]
+
+    def cipher(self) -> tuple[str, str, int] | None:
+        """Return name, protocol and bits of the cipher suite agreed on."""
+        facts = self._facts()
+        return None if facts is None else described(facts[1])
+
+    def shared_ciphers(self) -> list[tuple[str, str, int]] | None:
+        """Return the suites that both sides offered; None on clients and before the handshake."""
+        if not self.server_side or self._facts() is None or self._hello is None:
+            return None
+        theirs = set(self._hello[1])
+        return [described(number) for number in self._settings().suites() if number in theirs]
+
+    def compression(self) -> None:
+        """Return None: nothing is compressed."""
+
+    def selected_alpn_protocol(self) -> str | None:
+        """Return the application protocol agreed on."""
+        facts = self._facts()
+        return None if facts is None or facts[2] is None else facts[2].decode("ascii")
+
+    def getpeercert(self, binary_form: bool = False, /) -> bytes | dict[str, Any] | None:
+        """Return the peer's certificate, as DER or as a dictionary; that is empty if unverified."""
+        facts = self._facts()
+        if facts is None:
+            raise ValueError("handshake not done yet")
+        if not facts[4]:
+            return None
+        if binary_form:
+            return facts[4][0]
+        if self._context.verify_mode == ssl.CERT_NONE:
+            return {}
+        return _native.certificate_dictionary(facts[4][0])
+
+    def get_unverified_chain(self) -> list[Certificate] | None:
+        """Return the chain as the peer presented it."""
+        facts = self._facts()
+        return None if facts is None or not facts[4] else [Certificate(der) for der in facts[4]]
+
+    def get_verified_chain(self) -> list[Certificate] | None:
+        """Return the path that was verified, from the leaf to the anchor.
+
+        Where nothing was verified, it is what the peer presented, as with OpenSSL.
+        """
+        facts = self._facts()
+        chain = facts and (facts[5] or facts[4])
+        return [Certificate(der) for der in chain] if chain else None
+
+    def get_channel_binding(self, cb_type: str = "tls-unique") -> bytes | None:
+        """Refuse: "tls-unique" has no meaning in TLS 1.3, and is unsafe below (RFC 9266 4.2)."""
+        if cb_type != "tls-unique":
+            raise ValueError(f"{cb_type} channel binding type not implemented")
+        if self._facts() is None:
+            return None
+        raise Refused(
+            "the channel binding tls-unique; use tls-exporter or tls-server-end-point of polytls"
+        )
+
+    def verify_client_post_handshake(self) -> None:
+        """Refuse: clients are authenticated in the handshake."""
+        if not self.server_side:
+            raise error("NOT_SERVER")
+        if self.version() != "TLSv1.3":
+            raise error("WRONG_SSL_VERSION")
+        raise Refused(
+            "post-handshake authentication; set verify_mode before the handshake, on a listener or "
+            "a name of its own"
+        )
+
+    def __copy__(self) -> Any:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+
+    __reduce__ = __copy__
+
+
+def _unraisable(raised: BaseException, source: object) -> None:
+    sys.unraisablehook(
+        types.SimpleNamespace(
+            exc_type=type(raised),
+            exc_value=raised,
+            exc_traceback=raised.__traceback__,
+            err_msg=None,
+            object=source,
+        )
+    )

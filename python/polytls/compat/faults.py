@@ -1,0 +1,58 @@
+"""Errors as `ssl` raises them. The Rust core chooses them by facts; here they are made."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+__all__ = ["Fault", "Refused", "error"]
+
+_CLASSES: Final[dict[int, type[ssl.SSLError]]] = {
+    2: ssl.SSLWantReadError,
+    3: ssl.SSLWantWriteError,
+    6: ssl.SSLZeroReturnError,
+    8: ssl.SSLEOFError,
+}
+
+
+class Refused(ssl.SSLError):
+    """Something that polytls cannot honour was asked for; the message says what, and what to do."""
+
+    library: str
+    reason: str
+
+    def __init__(self, what: str) -> None:
+        super().__init__(1, f"[POLYTLS: NOT_HONOURED] {what}")
+        #: What it is.
+        self.what = what
+        self.library = "POLYTLS"
+        self.reason = "NOT_HONOURED"
+
+
+def error(reason: str, text: str | None = None) -> ssl.SSLError:
+    """Return an SSLError for one of OpenSSL's reasons."""
+    return Fault.exception(1, reason, text or reason.lower().replace("_", " "), None)
+
+
+class Fault:
+    """Makes exceptions for the Rust core."""
+
+    @staticmethod
+    def exception(
+        number: int, reason: str | None, text: str, refused: tuple[int, str] | None
+    ) -> ssl.SSLError:
+        """Return the exception for a number of `ssl.SSLErrorNumber`.
+
+        `reason`: OpenSSL's name for it. `refused`: `verify_code` and `verify_message` of a
+        certificate that was refused.
+        """
+        named = text if reason is None else f"[SSL: {reason}] {text}"
+        kind = _CLASSES.get(number, ssl.SSLError)
+        if refused is not None:
+            kind = ssl.SSLCertVerificationError
+        made = kind(number, f"{named} (polytls)")
+        made.library = "SSL"
+        made.reason = reason  # type: ignore[assignment]
+        if refused is not None:
+            made.verify_code, made.verify_message = refused  # type: ignore[attr-defined]
+        return made

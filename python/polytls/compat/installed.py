@@ -1,0 +1,94 @@
+"""Putting the functions of `context` into `ssl.SSLContext` itself, and taking them out again."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import weakref
+from typing import Any, Final
+
+from .context import NAME, OVERRIDDEN, SSLContext, counts, load_deferred, reasons, state
+from .settings import Settings
+
+__all__ = ["install", "report", "uninstall"]
+
+_LOCK: Final = threading.Lock()
+#: What `ssl.SSLContext` had before, by name; None: it inherited it from the C class.
+_before: dict[str, Any] = {}
+#: The contents of `ssl.CHANNEL_BINDING_TYPES`.
+_bindings: list[str] = []
+
+_MISSING: Final = object()
+
+#: Contexts that were made since.
+_made: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
+
+
+def _new(cls: Any, protocol: int | None = None, *args: Any, **kwargs: Any) -> Any:
+    self = _before["__new__"](cls, protocol, *args, **kwargs)
+    self.__dict__.setdefault(NAME, Settings(self))
+    if not isinstance(self, SSLContext):
+        _made.add(self)
+    return self
+
+
+def install(fallback: bool = False) -> None:
+    """Have polytls serve every `ssl.SSLContext` that this process makes from now on.
+
+    The class stays what it is, so that `from ssl import SSLContext` done before is reached, too.
+    Contexts that exist stay OpenSSL's.
+
+    `fallback`: a context that asks for what polytls cannot honour is given to OpenSSL, and counted
+    (`report`); otherwise its connections are refused by an `ssl.SSLError` that says what it is.
+
+    Calling it again changes `fallback`.
+    """
+    with _LOCK:
+        state.fallback = bool(fallback)
+        if _before:
+            return
+        mine = ssl.SSLContext.__dict__
+        for name in ("__new__", *OVERRIDDEN):
+            found = mine.get(name, _MISSING)
+            _before[name] = found.__func__ if isinstance(found, staticmethod) else found
+        ssl.SSLContext.__new__ = _new  # type: ignore[method-assign]
+        for name, function in OVERRIDDEN.items():
+            setattr(ssl.SSLContext, name, function)
+        # tls-unique is refused; the list stays the one that others have imported.
+        _bindings[:] = ssl.CHANNEL_BINDING_TYPES
+        ssl.CHANNEL_BINDING_TYPES[:] = []
+
+
+def uninstall() -> None:
+    """Give `ssl.SSLContext` back what it had.
+
+    The next connections of contexts that were made meanwhile are OpenSSL's, with the same settings.
+    """
+    with _LOCK:
+        if not _before:
+            return
+        ssl.SSLContext.__new__ = _before["__new__"]  # type: ignore[method-assign]
+        for made in list(_made):
+            load_deferred(made)
+        _made.clear()
+        for name in OVERRIDDEN:
+            if _before[name] is _MISSING:
+                delattr(ssl.SSLContext, name)
+            else:
+                setattr(ssl.SSLContext, name, _before[name])
+        ssl.CHANNEL_BINDING_TYPES[:] = _bindings
+        _before.clear()
+        state.fallback = False
+
+
+def report() -> dict[str, Any]:
+    """Return who serves: `installed`, how many connections were made by `polytls` and by `openssl`,
+    and `reasons`, why contexts were OpenSSL's and how many connections that were.
+    """
+    return {
+        "installed": bool(_before),
+        "fallback": state.fallback,
+        "polytls": counts["polytls"],
+        "openssl": counts["openssl"],
+        "reasons": dict(reasons),
+    }

@@ -1,0 +1,591 @@
+"""What an `ssl.SSLContext` has been told, and the engines that come of it.
+
+The C class judges arguments and keeps plain settings (`verify_mode`, `options`, versions). They are
+read from it when a connection is made, so that whoever sets them past any override is obeyed too.
+What it does not give back (chains, keys, authorities, protocols, suites) is kept here. An engine is
+made once for what was set, and used until something is set anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+import threading
+import warnings
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from .. import _native
+from ..errors import ConfigurationError
+from .faults import Refused
+from .suites import CURVES
+
+__all__ = ["C", "Remake", "Settings"]
+
+#: OpenSSL's own class.
+C: Final[Any] = ssl._ssl._SSLContext  # type: ignore[attr-defined]
+
+_BACKEND: Final = _native.backend("rustls")
+_SUITES: Final = frozenset(map(int, _BACKEND.capabilities.cipher_suites))
+_GROUPS: Final = frozenset(map(int, _BACKEND.capabilities.groups))
+
+_TLS12: Final = 0x0303
+_TLS13: Final = 0x0304
+_SESSIONS: Final = 256
+
+_CRL_CHECK: Final = 0x4
+_CRL_CHECK_ALL: Final = 0x8
+_STRICT: Final = 0x20
+_PARTIAL_CHAIN: Final = 0x80000
+
+_SECTION: Final = re.compile(
+    rb"-----BEGIN ((?:TRUSTED )?CERTIFICATE|X509 CRL|[A-Z ]*PRIVATE KEY)-----.*?-----END \1-----",
+    re.S,
+)
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
+
+#: Certificates leaf first, and the leaf's key.
+_Chain = tuple[list[bytes], bytes]
+
+
+class Settings:
+    """What one context has been told. Any thread may use it."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._chains: dict[str, _Chain] = {}
+        self._trusted: list[bytes] = []
+        self._crls: list[bytes] = []
+        self._folders: list[str] = []
+        self._system = False
+        self._alpn: tuple[bytes, ...] | None = None
+        self._ciphers: list[int] | None = None
+        self._curve: str | None = None
+        self._refused: str | None = None
+        self._given: _Given | None = None
+        self._engines: dict[Any, Any] = {}
+        self._counts: Counter[str] = Counter()
+        #: Whether OpenSSL's own context still lacks the system's certificates.
+        self.deferred = False
+        #: Why this context was given to OpenSSL; None: it is served.
+        self.fallen: str | None = None
+        self._context = _Plain(context)
+
+    # --- what is set ---
+
+    def add_chain(
+        self, certfile: str | bytes, keyfile: str | bytes | None, password: object
+    ) -> None:
+        """Take a chain and its key from files that OpenSSL has read.
+
+        What cannot be used is refused when a connection is made, when it can still be OpenSSL's.
+        """
+        try:
+            self._add_chain(certfile, keyfile, password)
+        except Refused as refused:
+            self.refuse(refused.what)
+
+    def _add_chain(
+        self, certfile: str | bytes, keyfile: str | bytes | None, password: object
+    ) -> None:
+        whole = _contents(certfile)
+        source = whole if keyfile is None else _contents(keyfile)
+        certificates = [_der(section) for section in _sections(whole, "CERTIFICATE")]
+        keys = _sections(source, "PRIVATE KEY")
+        if not keys or not certificates:
+            raise Refused(
+                f"a certificate or key in another form than PEM in {os.fsdecode(certfile)}"
+            )
+        key = keys[0]
+        if b"ENCRYPTED" in key:
+            key = _decrypted(key, password)
+        kind = _native.read_certificate(certificates[0]).key_type
+        self._chains[kind] = certificates, key
+        self._changed()
+
+    def add_trust(self, data: bytes) -> None:
+        """Take certificates and revocation lists, PEM or DER, that OpenSSL has read."""
+        if data[:1] == b"\x30":
+            self._trusted += _split(data)
+        else:
+            self._trusted += [_der(section) for section in _sections(data, "CERTIFICATE")]
+            self._crls += _sections(data, "X509 CRL")
+        self._changed()
+
+    def add_folder(self, path: str | bytes) -> None:
+        """Take a folder of certificates by hashes of their names, read when it is needed."""
+        self._folders.append(os.fsdecode(path))
+        self._changed()
+
+    def add_system(self) -> None:
+        """Trust the system's certificates."""
+        self._system = True
+        self.deferred = True
+        self._changed()
+
+    def set_protocols(self, data: bytes) -> None:
+        """Take ALPN protocols as they stand on the wire."""
+        found = []
+        while data:
+            found.append(data[1 : 1 + data[0]])
+            data = data[1 + data[0] :]
+        self._alpn = tuple(found)
+        self._changed()
+
+    def set_suites(self) -> None:
+        """Take the suites that OpenSSL has now, as a string was set."""
+        self._ciphers = [suite["id"] & 0xFFFF for suite in self._context.suites()]
+        self._changed()
+
+    def set_curve(self, name: str) -> None:
+        """Take the only group."""
+        self._curve = name
+        self._changed()
+
+    def refuse(self, what: str) -> None:
+        """Something was set that cannot be honoured: no connection can be made any more."""
+        self._refused = what
+        self._changed()
+
+    def give(
+        self, engine: _native.ClientEngine | _native.ServerEngine, remake: Remake | None
+    ) -> None:
+        """Serve the connections of an engine that exists."""
+        self._given = _Given(engine, remake, self._context.key())
+
+    def _changed(self) -> None:
+        self._engines = {}
+
+    def note_handshake(self, server_side: bool, *, resumed: bool) -> None:
+        """Count a handshake for `session_stats`."""
+        side = "accept" if server_side else "connect"
+        self._counts.update((side, f"{side}_good"))
+        if resumed:
+            self._counts["hits"] += 1
+
+    def session_stats(self) -> dict[str, int]:
+        """Return what `SSLContext.session_stats` does."""
+        return {
+            name: self._counts[name]
+            for name in (
+                "number",
+                "connect",
+                "connect_good",
+                "connect_renegotiate",
+                "accept",
+                "accept_good",
+                "accept_renegotiate",
+                "hits",
+                "misses",
+                "timeouts",
+                "cache_full",
+            )
+        }
+
+    def suites(self) -> list[int]:
+        """Return the suites that a connection may agree on, the preferred first."""
+        if self._given is not None:
+            return [int(number) for number in self._given.engine.effective_ciphers]
+        listed = [suite["id"] & 0xFFFF for suite in self._context.suites()]
+        return [number for number in listed if number in _SUITES]
+
+    # --- what comes of it ---
+
+    def client(self) -> _native.ClientEngine:
+        """Return the engine of a client. Raises Refused."""
+        made: _native.ClientEngine = self._engine(("client", *self._context.key()), self._client)
+        return made
+
+    def server(self, offered: Iterable[bytes] = ()) -> _native.ServerEngine | None:
+        """Return the engine of a server for a client that offers these protocols; None: no chain.
+
+        OpenSSL goes on without a protocol where none is in common. Raises Refused.
+        """
+        if self._given is not None:
+            self._check_given()
+            if self._alpn is None:
+                return self._given.server()
+        if not self._chains and self._given is None:
+            return None
+        alpn = self._alpn or ()
+        if not set(alpn) & set(offered):
+            alpn = ()
+        made: _native.ServerEngine = self._engine(
+            ("server", alpn, *self._context.key()), lambda: self._server(alpn)
+        )
+        return made
+
+    def check(self, server_side: bool) -> None:
+        """Raise Refused if no connection can be made."""
+        if server_side:
+            self.server()
+            self.server(self._alpn or ())
+        else:
+            self.client()
+
+    def _engine(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        engines = self._engines
+        found = engines.get(key)
+        if found is None:
+            try:
+                found = make()
+            except ConfigurationError as error:
+                raise Refused(f"{error}") from error
+            # The first that was made stays: sessions belong to it.
+            found = engines.setdefault(key, found)
+        return found
+
+    def _check_given(self) -> None:
+        """Raise Refused if something was set that a PEP 748 configuration does not have."""
+        given = self._given
+        if given is not None and (
+            self._context.key() != given.key
+            or self._chains
+            or self._ciphers is not None
+            or self._curve is not None
+            or self._crls
+        ):
+            raise Refused(
+                "a setting of the face of a PEP 748 context that its configuration does not have; "
+                "change the configuration, or use polytls.compat.SSLContext"
+            )
+
+    def _client(self) -> _native.ClientEngine:
+        if self._given is not None:
+            self._check_given()
+            return self._given.client(self._alpn, self._trusted)
+        settings = self._plain_settings(self._alpn or ())
+        made: _native.ClientEngine = self._with_trust(_native.client_of_ssl, settings)
+        return made
+
+    def _server(self, alpn: tuple[bytes, ...]) -> _native.ServerEngine:
+        if self._given is not None:
+            raise Refused(
+                "set_alpn_protocols on the server context of a PEP 748 context; use "
+                "inner_protocols= in its configuration"
+            )
+        if self._context.verifies and self._context.post_handshake_auth:
+            raise Refused(
+                "post_handshake_auth on a server; leave it False, and clients are authenticated in "
+                "the handshake"
+            )
+        settings = self._plain_settings(alpn)
+        made: _native.ServerEngine = self._with_trust(_native.server_of_ssl, settings)
+        return made
+
+    def _plain_settings(self, alpn: tuple[bytes, ...]) -> _native._Settings:
+        if self._refused is not None:
+            raise Refused(self._refused)
+        if self._context.has_message_callback:
+            raise Refused("_msg_callback; use tracing of the network, with keylog_filename")
+        versions = self._context.versions()
+        ciphers = None
+        if self._ciphers is not None:
+            ciphers = [number for number in self._ciphers if number in _SUITES]
+            if all(number >> 8 == 0x13 for number in ciphers):
+                left = [version for version in versions if version != _TLS12]
+                if left and left != versions:
+                    warnings.warn(
+                        "set_ciphers: none of these suites of TLS 1.2 is supported; only TLS 1.3 "
+                        "is spoken",
+                        RuntimeWarning,
+                        stacklevel=2,
+                    )
+                versions = left
+            if not versions or not ciphers:
+                raise Refused(
+                    "set_ciphers: none of these cipher suites is supported; leave the choice to "
+                    "the library, or name ECDHE suites with AES-GCM or ChaCha20-Poly1305"
+                )
+        groups = None
+        if self._curve is not None:
+            group = CURVES.get(self._curve)
+            if group not in _GROUPS:
+                raise Refused(f"set_ecdh_curve: {self._curve}; use X25519, P-256 or P-384")
+            groups = [group]
+        flags = self._context.verify_flags
+        lists = bool(flags & (_CRL_CHECK | _CRL_CHECK_ALL))
+        return {
+            "versions": (_TLS12 in versions, _TLS13 in versions),
+            "ciphers": ciphers,
+            "groups": groups,
+            "alpn": list(alpn),
+            "sessions": _SESSIONS if self._context.gives_tickets else None,
+            "key_log": _key_log(self._context.keylog_filename),
+            "chains": [
+                (self._completed(certificates), key) for certificates, key in self._chains.values()
+            ],
+            "verifies": self._context.verifies,
+            "checks_hostname": self._context.check_hostname,
+            "requires": self._context.verify_mode == ssl.CERT_REQUIRED,
+            "system": self._system,
+            "certificates": self._all_trusted(),
+            "crls": list(self._crls) if lists else [],
+            "whole_chains": not flags & _PARTIAL_CHAIN,
+            "strict": bool(flags & _STRICT),
+            "needs_lists": lists,
+            "lists_for_leaf": lists and not flags & _CRL_CHECK_ALL,
+        }
+
+    def _completed(self, certificates: list[bytes]) -> list[bytes]:
+        """A leaf that stands alone is completed from what is trusted, as OpenSSL does it."""
+        if len(certificates) > 1 or not self._trusted:
+            return certificates
+        known = {}
+        for der in self._trusted:
+            try:
+                read = _native.read_certificate(der)
+            except ValueError:
+                continue
+            known[read.subject] = der, read.issuer
+        leaf = _native.read_certificate(certificates[0])
+        chain, issuer, seen = list(certificates), leaf.issuer, {leaf.subject}
+        while issuer in known and issuer not in seen:
+            seen.add(issuer)
+            der, issuer = known[issuer]
+            chain.append(der)
+        return chain
+
+    def _with_trust(
+        self, make: Callable[[_native.Backend, _native._Settings], Any], settings: _native._Settings
+    ) -> Any:
+        try:
+            return make(_BACKEND, settings)
+        except ConfigurationError as error:
+            if error.field != "trust_store":
+                raise
+        # OpenSSL passes over what it cannot read, and a system without certificates.
+        settings["certificates"] = [der for der in settings["certificates"] if _is_readable(der)]
+        try:
+            return make(_BACKEND, settings)
+        except ConfigurationError as error:
+            if error.field != "trust_store" or not self._system:
+                raise
+        settings["system"] = False
+        return make(_BACKEND, settings)
+
+    def _all_trusted(self) -> list[bytes]:
+        found = list(self._trusted)
+        for folder in self._folders:
+            for path in sorted(Path(folder).iterdir()):
+                if _HASHED.fullmatch(path.name):
+                    data = path.read_bytes()
+                    found += [_der(section) for section in _sections(data, "CERTIFICATE")]
+        return list(dict.fromkeys(found))
+
+
+#: Makes an engine of a PEP 748 context with other protocols and more authorities.
+Remake = Callable[[tuple[bytes, ...] | None, list[bytes]], _native.ClientEngine]
+
+
+class _Given:
+    """An engine of a PEP 748 context."""
+
+    def __init__(
+        self,
+        engine: _native.ClientEngine | _native.ServerEngine,
+        remake: Remake | None,
+        key: tuple[Any, ...],
+    ) -> None:
+        self.engine = engine
+        self._remake = remake
+        #: The settings of the face as it was made.
+        self.key = key
+
+    def server(self) -> _native.ServerEngine:
+        assert isinstance(self.engine, _native.ServerEngine)  # noqa: S101 - by its protocol
+        return self.engine
+
+    def client(self, alpn: tuple[bytes, ...] | None, trusted: list[bytes]) -> _native.ClientEngine:
+        if alpn is None and not trusted:
+            assert isinstance(self.engine, _native.ClientEngine)  # noqa: S101 - by its protocol
+            return self.engine
+        if self._remake is None:
+            raise Refused(
+                "set_alpn_protocols or load_verify_locations on the face of a PEP 748 context of "
+                "this implementation; use inner_protocols= and trust_store= in its configuration"
+            )
+        return self._remake(alpn, trusted)
+
+
+class _Plain:
+    """The settings that OpenSSL's context keeps, read past any override."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        # A reference would be a cycle: the context has its settings.
+        self._weak = weakref.ref(context)
+
+    @property
+    def _context(self) -> ssl.SSLContext:
+        context = self._weak()
+        assert context is not None  # noqa: S101 - whoever asks has it
+        return context
+
+    def _read(self, name: str, default: Any = None) -> Any:
+        found = getattr(C, name, None)
+        return default if found is None else found.__get__(self._context)
+
+    @property
+    def verify_mode(self) -> int:
+        return int(self._read("verify_mode"))
+
+    @property
+    def verifies(self) -> bool:
+        return self.verify_mode != ssl.CERT_NONE
+
+    @property
+    def verify_flags(self) -> int:
+        return int(self._read("verify_flags"))
+
+    @property
+    def check_hostname(self) -> bool:
+        return bool(self._read("check_hostname"))
+
+    @property
+    def post_handshake_auth(self) -> bool:
+        return bool(self._read("post_handshake_auth", False))
+
+    @property
+    def keylog_filename(self) -> str | None:
+        found: str | None = self._read("keylog_filename")
+        return found
+
+    @property
+    def has_message_callback(self) -> bool:
+        return self._read("_msg_callback") is not None
+
+    @property
+    def gives_tickets(self) -> bool:
+        if self._read("options") & ssl.OP_NO_TICKET:
+            return False
+        if self._read("protocol") == ssl.PROTOCOL_TLS_CLIENT:
+            return True
+        return bool(self._read("num_tickets", 2))
+
+    def suites(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = C.get_ciphers(self._context)
+        return found
+
+    def key(self) -> tuple[Any, ...]:
+        """What engines differ by."""
+        return (
+            self.verify_mode,
+            self.check_hostname,
+            self.verify_flags,
+            self._read("options"),
+            self._read("minimum_version"),
+            self._read("maximum_version"),
+            self.keylog_filename,
+            self.post_handshake_auth,
+            self._read("num_tickets"),
+            self.has_message_callback,
+        )
+
+    def versions(self) -> list[int]:
+        """The versions that may be spoken. Raises Refused if none is left."""
+        low, high = self._read("minimum_version"), self._read("maximum_version")
+        protocol, options = self._read("protocol"), self._read("options")
+        names = ssl.TLSVersion
+        if low == names.MINIMUM_SUPPORTED:
+            low = 0
+        elif low == names.MAXIMUM_SUPPORTED:
+            low = _TLS13
+        if high == names.MAXIMUM_SUPPORTED:
+            high = _TLS13
+        elif high == names.MINIMUM_SUPPORTED:
+            high = 0
+        if protocol in (ssl.PROTOCOL_TLSv1, ssl.PROTOCOL_TLSv1_1):
+            high = 0
+        elif protocol == ssl.PROTOCOL_TLSv1_2:
+            low, high = max(low, _TLS12), min(high, _TLS12)
+        found = [
+            version
+            for version, off in ((_TLS12, ssl.OP_NO_TLSv1_2), (_TLS13, ssl.OP_NO_TLSv1_3))
+            if low <= version <= high and not options & off
+        ]
+        if not found:
+            raise Refused("TLS below 1.2: TLS 1.2 and 1.3 are both excluded; allow one of them")
+        return found
+
+
+def _contents(path: str | bytes) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _sections(data: bytes, kind: str) -> list[bytes]:
+    return [
+        match[0] + b"\n" for match in _SECTION.finditer(data) if match[1].decode().endswith(kind)
+    ]
+
+
+def _der(section: bytes) -> bytes:
+    der = ssl.PEM_cert_to_DER_cert(
+        section.strip().replace(b" TRUSTED CERT", b" CERT").decode("ascii")
+    )
+    # What follows in a TRUSTED CERTIFICATE are OpenSSL's own notes.
+    return der[: _length(der)]
+
+
+def _length(der: bytes) -> int:
+    first = der[1]
+    if first < 0x80:
+        return 2 + first
+    digits = first & 0x7F
+    return 2 + digits + int.from_bytes(der[2 : 2 + digits], "big")
+
+
+def _split(data: bytes) -> list[bytes]:
+    found = []
+    while data:
+        length = _length(data)
+        found.append(data[:length])
+        data = data[length:]
+    return found
+
+
+def _is_readable(der: bytes) -> bool:
+    try:
+        _native.read_certificate(der)
+    except ValueError:
+        return False
+    return True
+
+
+def _decrypted(key: bytes, password: object) -> bytes:
+    try:
+        serialization: Any = import_module("cryptography.hazmat.primitives.serialization")
+    except ImportError:
+        raise Refused(
+            "an encrypted private key without the package cryptography; install it, or decrypt the "
+            "key: openssl pkey -in KEY -out PLAIN"
+        ) from None
+    if isinstance(password, str):
+        password = password.encode()
+    secret = None if password is None else bytes(password)  # type: ignore[call-overload]
+    try:
+        plain = serialization.load_pem_private_key(key, secret)
+    except ValueError as error:
+        raise Refused(f"an encrypted private key that cryptography cannot read: {error}") from None
+    decrypted: bytes = plain.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return decrypted
+
+
+def _key_log(path: str | None) -> Callable[[str], None] | None:
+    if not path:
+        return None
+    lock = threading.Lock()
+
+    def write(line: str) -> None:
+        with lock, open(path, "a", encoding="ascii") as file:
+            file.write(line + "\n")
+
+    return write
