@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 620
 NATIVE_SOURCES := .cargo/config.toml Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help build demo check test test-all test-rust test-python test-peers test-distributions lint format bench bench-check soak fuzz asan audit clean
+.PHONY: help build demo check test test-all test-rust test-python test-peers test-cpython test-distributions lint format bench bench-check soak fuzz asan audit clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test-python: build
 test-peers: build ## against OpenSSL, curl and others, which it installs (Debian packages)
 	sh tools/install-peers.sh
 	$(BIN)/python -m pytest -q tests/interop -m peers
+
+test-cpython: build ## CPython's own tests of TLS, with polytls.compat under them
+	$(BIN)/python tools/cpython_suite.py
 
 # In folders that debootstrap makes. DISTRIBUTIONS=sid takes one of them (tools/distributions.py list),
 # DISTRIBUTIONS=turn the one whose turn it is at this commit, as CI does.
