@@ -97,6 +97,9 @@ pub(crate) unsafe extern "C" fn choose(ssl: *mut SSL, _: *mut c_void) -> c_int {
                 identities.for_server(&issuers.collect::<Vec<_>>(), &schemes, version)
             };
             seen.note().identity = chosen;
+            if chosen.is_some() && context.identities.all().len() == 1 {
+                return 1; // The context has it.
+            }
             library.SSL_certs_clear(ssl);
             // Without one OpenSSL finds nothing in common with the client, and says handshake_failure.
             let Some(one) = chosen.and_then(|index| context.identities.get(index)) else {

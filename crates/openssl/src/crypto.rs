@@ -2,9 +2,12 @@
 //! what ticket keys are derived by.
 
 use std::ffi::{CStr, c_int};
+use std::num::NonZeroUsize;
 use std::ptr;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use lru::LruCache;
+use polytls_core::fork::PerProcess;
 use polytls_verdict::Crypto;
 use rustls_pki_types::{
     AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
@@ -163,7 +166,7 @@ impl Algorithm {
         if matches!(self.way, Way::Ecdsa(_)) && !matches!(public_key.first(), Some(2..=4)) {
             return None;
         }
-        let key = PrivateKey::read_public(library, &key_info(self.key.as_ref(), public_key))?;
+        let key = read(library, key_info(self.key.as_ref(), public_key))?;
         if matches!(self.way, Way::Pkcs1(_) | Way::Pss(_)) && !RSA_BITS.contains(&key.bits()) {
             return None;
         }
@@ -205,6 +208,27 @@ impl Algorithm {
             verified.then_some(())
         }
     }
+}
+
+/// How many keys are kept as OpenSSL has read them, which takes it longer than to verify by them: those of
+/// issuers come again and again.
+const KEYS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+
+type Keys = LruCache<Vec<u8>, Arc<PrivateKey>>;
+
+/// The key of a SubjectPublicKeyInfo.
+fn read(library: &'static Library, info: Vec<u8>) -> Option<Arc<PrivateKey>> {
+    static READ: OnceLock<PerProcess<Mutex<Keys>>> = OnceLock::new();
+    let none = || Mutex::new(LruCache::new(KEYS));
+    let keys = READ.get_or_init(|| PerProcess::new(none())).get(|_| none());
+    let lock = || keys.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = lock().get(&info).cloned();
+    if known.is_some() {
+        return known;
+    }
+    let key = Arc::new(PrivateKey::read_public(library, &info)?);
+    lock().put(info, Arc::clone(&key));
+    Some(key)
 }
 
 /// A SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7): `algorithm` is what is inside of its first element.
