@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 620
 NATIVE_SOURCES := .cargo/config.toml Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help build demo check test test-all test-rust test-python test-peers test-cpython test-distributions lint format bench bench-check soak fuzz asan audit clean
+.PHONY: help build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-distributions lint format bench bench-check soak fuzz asan audit clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -52,6 +52,13 @@ test-peers: build ## against OpenSSL, curl and others, which it installs (Debian
 
 test-cpython: build ## CPython's own tests of TLS, with polytls.compat under them
 	$(BIN)/python tools/cpython_suite.py
+
+test-libraries: build ## requests, httpx, aiohttp and others over polytls.compat, which it installs
+	$(PYTHON) -m venv .venvs/libraries
+	.venvs/libraries/bin/pip install --quiet --disable-pip-version-check -r requirements/libraries.txt
+	.venvs/libraries/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
+	.venvs/libraries/bin/pip install --quiet --disable-pip-version-check typing_extensions
+	.venvs/libraries/bin/python tools/libraries.py
 
 # In folders that debootstrap makes. DISTRIBUTIONS=sid takes one of them (tools/distributions.py list),
 # DISTRIBUTIONS=turn the one whose turn it is at this commit, as CI does.
