@@ -34,6 +34,8 @@ ABROAD = "www.python.org", 443
 PRINTED = {
     ("exporters.md", "SCRAM-SHA-256-PLUS"): "the proof was made for another connection\n",
     ("resumption.md", "Early data"): "welcome None\nwelcome True\n",
+    ("ssl.md", "One context"): "200\n",
+    ("ssl.md", "A whole program"): r"\{'installed': True, .*\}\n",
     ("README.md", "In memory"): r"b'hello' ConnectionInfo\(.*\n",
     ("README.md", "A client"): r"b'HTTP/1.1 200 OK.*\n(b'.*\n)*ConnectionInfo\(.*\n",
     ("README.md", "With asyncio, anyio and trio"): r"b'HTTP/1.1 200 OK.*ConnectionInfo\(.*\n",

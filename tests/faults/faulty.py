@@ -887,7 +887,7 @@ KNOWS_ONE_CHAIN_ONLY: Final = Faulty(
 )
 VALIDATES_NOTHING: Final = Faulty(
     "has a validate_config that accepts everything, ids too",
-    "test_bad_input::test_ids_are_refused",
+    "test_bad_input::test_ids_are_refused_that_name_nothing",
     validate_config=lambda configuration: None,
 )
 TAKES_AN_ID_FOR_THE_SYSTEM: Final = Faulty(

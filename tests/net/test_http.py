@@ -350,7 +350,7 @@ def test_what_a_proxy_says_behind_its_answer_is_refused(scripted: Any, tls: Any)
     proxy = scripted(None, "< CONNECT", "<<", "| HTTP/1.1 200 go on\\r\\n\\r\\nHTTP/1.1 200 OK")
     with connected(proxy.port, tls) as connection:
         connection.set_tunnel("inner.example", 443)
-        with pytest.raises(polytls.PeerMisbehaved, match="sent something before TLS began"):
+        with pytest.raises(polytls.PeerMisbehaved, match="sent plaintext before TLS began"):
             connection.request("GET", "/")
         assert connection.sock is None
 

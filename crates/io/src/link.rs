@@ -126,8 +126,8 @@ impl Link {
                 during_handshake: true,
             }),
             Ok(_) => Some(Error::PeerMisbehaved(
-                "it sent something before TLS began, which nothing protects; whatever it says \
-                 (injected by an attacker, or sent without waiting) must not be taken for TLS"
+                "it sent plaintext before TLS began; nothing protects that, and an attacker may have \
+                 injected it"
                     .to_owned(),
             )),
             // It is there for the first call that receives.

@@ -273,14 +273,12 @@ pub(crate) fn token_listing(
     Ok(listed.iter().map(shown).collect())
 }
 
-/// Refuses ids of a configuration's chains that are no `pkcs11:` URIs, with nothing opened. Raises
-/// ConfigurationError.
+/// Refuses ids in a configuration that are no `pkcs11:` URIs, with nothing opened. Raises ConfigurationError.
 #[pyfunction]
 pub(crate) fn check_ids(configuration: &Bound<'_, PyAny>, implementation: &str) -> PyResult<()> {
-    let py = configuration.py();
     let chains = configuration.attribute("certificate_chain")?;
     let chains = match given(&chains) {
-        None => return Ok(()),
+        None => Vec::new(),
         Some(first) if first.hasattr("leaf")? => {
             let mut chains = vec![first.clone()];
             chains.extend(items(&configuration.attribute("alternative_chains")?)?);
@@ -288,20 +286,41 @@ pub(crate) fn check_ids(configuration: &Bound<'_, PyAny>, implementation: &str) 
         }
         Some(chains) => items(chains)?,
     };
+    let mut sources = Vec::new();
     for chain in chains {
         let (leaf, key): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
             chain.attribute("leaf")?.extract()?;
-        let mut sources = vec![leaf, key];
+        sources.extend([leaf, key]);
         sources.extend(items(&chain.attribute("chain")?)?);
-        for source in sources.iter().filter_map(given) {
-            let id: Option<Vec<u8>> = source.attribute("id")?.extract()?;
-            let Some(Err(error)) = id.map(|id| Uri::parse(&id)) else {
-                continue;
-            };
-            let refused = misconfigured(py, implementation, "certificate_chain", error.to_string());
-            refused.set_cause(py, Some(raised(py, &error)));
-            return Err(refused);
-        }
+    }
+    check_sources(&sources, implementation, "certificate_chain")?;
+    let store = configuration.attribute("trust_store")?;
+    let Some(store) = given(&store) else {
+        return Ok(());
+    };
+    let mut trusted = items(&store.attribute("extra")?)?;
+    trusted.extend(items(&store.attribute("peers")?)?);
+    let pins = store.attribute("pins")?;
+    if let Some(pins) = given(&pins) {
+        trusted.extend(items(&pins.attribute("certificates")?)?);
+    }
+    check_sources(&trusted, implementation, "trust_store")
+}
+
+fn check_sources(
+    sources: &[Bound<'_, PyAny>],
+    implementation: &str,
+    field: &'static str,
+) -> PyResult<()> {
+    for source in sources.iter().filter_map(given) {
+        let id: Option<Vec<u8>> = source.attribute("id")?.extract()?;
+        let Some(Err(error)) = id.map(|id| Uri::parse(&id)) else {
+            continue;
+        };
+        let py = source.py();
+        let refused = misconfigured(py, implementation, field, error.to_string());
+        refused.set_cause(py, Some(raised(py, &error)));
+        return Err(refused);
     }
     Ok(())
 }

@@ -99,8 +99,8 @@ def check_leftover(received: bytes, *, serves: bool) -> None:
     """Refuse what the peer cannot have sent of TLS by then: PeerMisbehaved, NotTLSError."""
     if received and not serves:
         raise PeerMisbehaved(
-            "leftover: the peer sent it before TLS began, when nothing was protected: an attacker "
-            "may have injected it"
+            "leftover: the peer sent plaintext before TLS began; nothing protects that, and an "
+            "attacker may have injected it"
         )
     if not begins_hello(received):
         start = received[:8].hex(" ")
