@@ -119,7 +119,8 @@ USER = ("joe", "secret")
 @pytest.fixture
 def folder(lab: Any, files: Any) -> Iterator[Path]:
     """A folder that servers can enter, whoever they run as; what they serve is in `root`."""
-    with tempfile.TemporaryDirectory() as name:
+    # ProFTPD's children end a moment after it, and may still write there.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         path = Path(name)
         path.chmod(0o755)
         for source, copy in zip(files(lab.chain(HOST)), ("cert.pem", "key.pem"), strict=True):
