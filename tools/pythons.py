@@ -39,6 +39,8 @@ PARTS = (
     ("tests/drivers", "--ignore=tests/drivers/loops"),
     ("tests", "--ignore=tests/drivers", "--ignore=tests/faults"),
 )
+#: The implementation on Python's own `ssl`.
+OWN = "stdlib"
 #: A look at most things, for `check`.
 LOOK = ("-q", "tests/unit")
 KIT_LOOK = (*KIT, "-k", "test_handshake or test_buffer or test_socket_data")
@@ -135,18 +137,19 @@ def implementations(python: str) -> list[str]:
 
 
 def runs_of(
-    version: str, executable: str, *, proves_kit: bool, goes_without: bool
+    version: str, executable: str, *, proves_kit: bool, goes_without: bool, own_only: bool = False
 ) -> Iterator[Run]:
     """All runs under one version.
 
     `proves_kit`: whether the kit itself is tested, too. `goes_without`: whether rustls is tested
-    without our record layer as well.
+    without our record layer as well. `own_only`: whether the kit is run only on the implementation
+    whose library is the interpreter's own.
     """
     python = environment(version, executable)
     for part in PARTS:
         if proves_kit or part != FAULTS:
             yield Run(version, python, ("-q", *part, "-m", "not peers"))
-    for name in implementations(python):
+    for name in [OWN] if own_only else implementations(python):
         yield Run(version, python, (*KIT, "--polytls-implementation", name))
     if goes_without:
         yield Run(version, python, WITHOUT_RECORDS)
@@ -193,7 +196,8 @@ def main(arguments: list[str]) -> int:
             runs = runs_of(here, sys.executable, proves_kit=True, goes_without=True)
             return min(together(runs), 1)
         case ["test", "all"]:
-            # The kit itself is proved once: its faulty implementations are plain Python.
+            # The kit itself is proved once: its faulty implementations are plain Python. Native
+            # libraries are one binary for all versions: the oldest and the newest have it.
             oldest, newest = next(iter(found)), next(reversed(found))
             with ThreadPoolExecutor(len(found)) as pool:
                 all_runs = pool.map(
@@ -203,6 +207,7 @@ def main(arguments: list[str]) -> int:
                             found[version],
                             proves_kit=version == oldest,
                             goes_without=version == newest,
+                            own_only=version not in (oldest, newest),
                         )
                     ],
                     found,
