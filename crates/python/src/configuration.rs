@@ -147,8 +147,8 @@ impl<'py> Configuration<'_, 'py> {
             .collect()
     }
 
-    /// What a chain's sources hold, put together (SEMANTICS: the first certificate of the first is the leaf,
-    /// its further ones come next; without a key of its own the key is there as well).
+    /// What a chain's sources hold, put together: the first certificate of the first source is the leaf, its
+    /// further ones come next. Without a key of its own the key is there as well.
     fn identity(
         &self,
         signing: &Bound<'py, PyAny>,
