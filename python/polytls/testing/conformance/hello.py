@@ -13,6 +13,7 @@ __all__ = [
     "SUPPORTED_GROUPS",
     "SUPPORTED_VERSIONS",
     "Hello",
+    "groups_shared",
     "offered_tickets",
 ]
 
@@ -106,3 +107,12 @@ def offered_tickets(flight: bytes) -> list[bytes]:
             found.append(identity)
             identities = behind[4:]
     return found
+
+
+def groups_shared(key_share: bytes) -> list[bytes]:
+    """Return the groups of a client's key shares, two bytes each (RFC 8446 4.2.8)."""
+    groups, at = [], 2
+    while at < len(key_share):
+        groups.append(key_share[at : at + 2])
+        at += 4 + int.from_bytes(key_share[at + 2 : at + 4])
+    return groups
