@@ -158,7 +158,7 @@ impl Module {
             return Ok(());
         }
         let label = || info.label().to_owned();
-        let token = (info.serial_number().to_owned(), label());
+        let token = token_of(info);
         let mut logins = lock(self);
         loop {
             let state = logins.entry(token.clone()).or_default();
@@ -213,43 +213,19 @@ impl Module {
         if info.user_pin_locked() {
             return Err(Error::PinLocked { token: label() });
         }
-        let given = match pin.get(info, false)? {
-            Some(given) => Some(given),
-            None if info.protected_authentication_path() => None,
-            None => return Err(Error::PinRequired { token: label() }),
-        };
-        let hashed = given.as_ref().map(|given| hash(given));
-        if let Some(hashed) = &hashed
-            && lock(self)
-                .get(&token)
-                .is_some_and(|state| state.rejected.contains(hashed))
-        {
-            return Err(Error::WrongPin { token: label() });
-        }
-        let secret = given.as_ref().map(|given| secret(given)).transpose()?;
+        let (secret, hashed) = self.secret(info, pin, false)?;
         let keeper = self.pkcs11.open_ro_session(slot);
         let keeper = keeper.map_err(failed("open a session"))?;
-        let outcome = session.login(UserType::User, secret.as_ref());
-        let mut logins = lock(self);
-        let state = logins.entry(token).or_default();
-        match outcome {
+        match session.login(UserType::User, secret.as_ref()) {
             Ok(()) => {
+                let mut logins = lock(self);
+                let state = logins.entry(token).or_default();
                 state.accepted = hashed;
                 state.keeper = Some(keeper);
                 Ok(())
             }
             Err(CryptokiError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(CryptokiError::Pkcs11(
-                RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange,
-                _,
-            )) => {
-                state.rejected.extend(hashed);
-                Err(Error::WrongPin { token: label() })
-            }
-            Err(CryptokiError::Pkcs11(RvError::PinLocked, _)) => {
-                Err(Error::PinLocked { token: label() })
-            }
-            Err(error) => Err(failed("log in")(error)),
+            Err(error) => Err(self.refused(info, hashed, "log in", error)),
         }
     }
 
@@ -260,33 +236,64 @@ impl Module {
         info: &TokenInfo,
         pin: &Pin,
     ) -> Result<(), Error> {
-        let label = || info.label().to_owned();
-        let given = match pin.get(info, true)? {
-            Some(given) => Some(given),
-            None if info.protected_authentication_path() => None,
-            None => return Err(Error::PinRequired { token: label() }),
-        };
-        let hashed = given.as_ref().map(|given| hash(given));
-        let token = (info.serial_number().to_owned(), label());
-        if let Some(hashed) = &hashed
-            && lock(self)
-                .get(&token)
-                .is_some_and(|state| state.rejected.contains(hashed))
-        {
-            return Err(Error::WrongPin { token: label() });
-        }
-        let secret = given.as_ref().map(|given| secret(given)).transpose()?;
+        let (secret, hashed) = self.secret(info, pin, true)?;
         let outcome = session.login(UserType::ContextSpecific, secret.as_ref());
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(CryptokiError::Pkcs11(RvError::PinIncorrect, _)) => {
-                lock(self).entry(token).or_default().rejected.extend(hashed);
-                Err(Error::WrongPin { token: label() })
+        outcome.map_err(|error| self.refused(info, hashed, "log in for a signature", error))
+    }
+
+    /// The PIN to log in with, and its hash; `None` where the token has a keypad of its own.
+    fn secret(
+        &self,
+        info: &TokenInfo,
+        pin: &Pin,
+        for_signature: bool,
+    ) -> Result<(Option<AuthPin>, Option<[u8; 32]>), Error> {
+        let Some(given) = pin.get(info, for_signature)? else {
+            if info.protected_authentication_path() {
+                return Ok((None, None));
             }
-            Err(CryptokiError::Pkcs11(RvError::PinLocked, _)) => {
-                Err(Error::PinLocked { token: label() })
+            let token = info.label().to_owned();
+            return Err(Error::PinRequired { token });
+        };
+        let hashed = hash(&given);
+        let state = lock(self);
+        if state
+            .get(&token_of(info))
+            .is_some_and(|state| state.rejected.contains(&hashed))
+        {
+            let token = info.label().to_owned();
+            return Err(Error::WrongPin { token });
+        }
+        drop(state);
+        Ok((Some(secret(&given)?), Some(hashed)))
+    }
+
+    /// Why a login has failed. A PIN that was rejected is remembered.
+    fn refused(
+        &self,
+        info: &TokenInfo,
+        hashed: Option<[u8; 32]>,
+        what: &'static str,
+        error: CryptokiError,
+    ) -> Error {
+        let token = info.label().to_owned();
+        match error {
+            CryptokiError::Pkcs11(
+                RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange,
+                _,
+            ) => {
+                let mut logins = lock(self);
+                let state = logins.entry(token_of(info)).or_default();
+                state.rejected.extend(hashed);
+                Error::WrongPin { token }
             }
-            Err(error) => Err(failed("log in for a signature")(error)),
+            CryptokiError::Pkcs11(RvError::PinLocked, _) => Error::PinLocked { token },
+            error => failed(what)(error),
         }
     }
+}
+
+/// What tells one token of a module from others.
+fn token_of(info: &TokenInfo) -> (String, String) {
+    (info.serial_number().to_owned(), info.label().to_owned())
 }

@@ -367,52 +367,22 @@ fn decoded(text: &[u8], is_character: fn(u8) -> bool) -> Result<Zeroizing<Vec<u8
     Ok(value)
 }
 
-const fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+/// What path and query may both have without encoding it.
+const fn is_common_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'-' | b'.' | b'_' | b'~')
+        || matches!(byte, b':' | b'[' | b']' | b'@' | b'!' | b'$' | b'\'')
+        || matches!(byte, b'(' | b')' | b'*' | b'+' | b',' | b'=')
 }
 
 /// `pk11-pchar` without what is encoded.
 const fn is_path_character(byte: u8) -> bool {
-    is_unreserved(byte)
-        || matches!(
-            byte,
-            b':' | b'['
-                | b']'
-                | b'@'
-                | b'!'
-                | b'$'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b'='
-                | b'&'
-        )
+    is_common_character(byte) || byte == b'&'
 }
 
 /// `pk11-qchar` without what is encoded. «|» stands for itself in examples of the RFC.
 const fn is_query_character(byte: u8) -> bool {
-    is_unreserved(byte)
-        || matches!(
-            byte,
-            b':' | b'['
-                | b']'
-                | b'@'
-                | b'!'
-                | b'$'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b'='
-                | b'/'
-                | b'?'
-                | b'|'
-        )
+    is_common_character(byte) || matches!(byte, b'/' | b'?' | b'|')
 }
 
 fn decimal(value: &[u8]) -> Option<u64> {
