@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use crate::error::Error;
 use crate::memory::{HeldMemory, Memory};
 use crate::record::{self, Front, Malformed, Stage};
 
@@ -16,6 +17,11 @@ const KEPT_WHEN_EMPTY: usize = 1024;
 const SPARES: usize = 6;
 /// ... of at most this size each.
 const LARGEST_SPARE: usize = 512 * 1024;
+
+/// Plaintext is refused while this many bytes of ciphertext wait to be sent.
+pub const OUTGOING_LIMIT: usize = 256 * 1024;
+/// See [`Outbound::limit_answers`].
+const ANSWERS_LIMIT: usize = 2 * OUTGOING_LIMIT;
 
 thread_local! {
     /// Allocations that are initialised in full; what they hold is of no meaning.
@@ -345,6 +351,22 @@ impl Outbound {
     #[must_use]
     pub fn len(&self) -> usize {
         self.whole_len() + self.window.len()
+    }
+
+    /// For a library that answers its peer by itself, each KeyUpdate or, in TLS 1.2, each wish to renegotiate: to be
+    /// called before it is shown more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PeerMisbehaved`] while so much waits to be sent that the peer must be asking for answers and
+    /// taking none.
+    pub fn limit_answers(&self) -> Result<(), Error> {
+        if self.len() > ANSWERS_LIMIT {
+            return Err(Error::PeerMisbehaved(
+                "it asks for answers, and does not take them".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// Whether nothing waits to be sent.

@@ -20,7 +20,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::alert::Alert;
-use crate::buffers::{Incoming, Outbound};
+use crate::buffers::{Incoming, OUTGOING_LIMIT, Outbound};
 use crate::config::Version;
 use crate::error::{Cause, Error};
 use crate::lineage::Lineage;
@@ -34,8 +34,6 @@ use steps::guarded;
 
 /// Ciphertext is refused while this many bytes wait to be opened.
 pub const INCOMING_LIMIT: usize = 128 * 1024;
-/// Plaintext is refused while this many bytes of ciphertext wait to be sent.
-pub const OUTGOING_LIMIT: usize = 256 * 1024;
 /// How often keys may be changed with no data in between. OpenSSL and rustls take 32 messages in a
 /// row, which our answers to the peer's requests count against, too.
 const KEY_UPDATES: u32 = 16;

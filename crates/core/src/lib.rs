@@ -40,11 +40,9 @@ pub use alert::Alert;
 pub use backend::{
     Backend, ClientEngine, Counters, Parameters, ServerEngine, Statistics, Unavailable,
 };
-pub use buffers::{Inbound, Outbound};
+pub use buffers::{Inbound, OUTGOING_LIMIT, Outbound};
 pub use capabilities::Effective;
-pub use connection::{
-    Connection, INCOMING_LIMIT, OUTGOING_LIMIT, Ours, Phase, Refused, Role, Theirs, Wants,
-};
+pub use connection::{Connection, INCOMING_LIMIT, Ours, Phase, Refused, Role, Theirs, Wants};
 pub use error::{
     Cause, CertificateFailure, Error, Responsible, SignerFailure, VerificationFailure,
 };

@@ -32,9 +32,6 @@ use crate::tables::{negotiated_group, nothing, version_number};
 
 /// The most bytes of records of a handshake. A message has 128 KiB at most in OpenSSL.
 const LONGEST_HANDSHAKE: usize = INCOMING_LIMIT + INCOMING_LIMIT / 2;
-/// OpenSSL answers each KeyUpdate. While this much waits to be sent, the peer gets no answers, and is done
-/// with: it asks for them and takes none.
-const ANSWERS_LIMIT: usize = 2 * OUTGOING_LIMIT;
 /// The most bytes that wait for a message of the peer's to be whole.
 const WAITING_LIMIT: usize = 4 * OUTGOING_LIMIT;
 /// Header, content type, tag.
@@ -693,11 +690,7 @@ impl Session for OpensslSession {
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
     ) -> Result<Progress, Error> {
-        if out.len() > ANSWERS_LIMIT {
-            return Err(Error::PeerMisbehaved(
-                "it asks for answers, and does not take them".to_owned(),
-            ));
-        }
+        out.limit_answers()?;
         if self.is_handshaking() {
             self.shake(inbound.bytes(), plaintext, out)
         } else {

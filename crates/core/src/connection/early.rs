@@ -4,7 +4,8 @@
 
 use super::state::Handshake;
 use super::steps::guarded;
-use super::{Connection, OUTGOING_LIMIT, Role};
+use super::{Connection, Role};
+use crate::buffers::OUTGOING_LIMIT;
 use crate::error::Error;
 use crate::plaintext::Unread;
 

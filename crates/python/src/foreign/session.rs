@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use polytls_core::config::Version;
 use polytls_core::{
-    Alert, Connection, Error, Facts, Inbound, MAX_FRAGMENT, OUTGOING_LIMIT, Outbound, Progress,
-    Role, Session, Sink,
+    Alert, Connection, Error, Facts, Inbound, MAX_FRAGMENT, Outbound, Progress, Role, Session, Sink,
 };
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -27,10 +26,6 @@ use crate::errors::is_misuse;
 use crate::imported::Imported;
 
 static VERSIONS: Imported = Imported::new("polytls.constants", "TLSVersion");
-
-/// A buffer answers its peer by itself, a KeyUpdate for each that is asked for. While this much waits to be
-/// sent, the peer gets no answers, and is done with: it asks for them and takes none.
-const ANSWERS_LIMIT: usize = 2 * OUTGOING_LIMIT;
 
 /// How often a call of ours asks again where something that is no `Exception` was raised.
 const PATIENCE: u8 = 16;
@@ -540,11 +535,7 @@ impl Session for ForeignSession {
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
     ) -> Result<Progress, Error> {
-        if out.len() > ANSWERS_LIMIT {
-            return Err(Error::PeerMisbehaved(
-                "it asks for answers, and does not take them".to_owned(),
-            ));
-        }
+        out.limit_answers()?;
         if self.is_handshaking() {
             self.handshake(inbound.bytes(), plaintext, out)
         } else {

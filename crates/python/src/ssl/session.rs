@@ -31,10 +31,6 @@ use super::sessions::Keeper;
 use crate::bytes::{SharedBytes, WHOLE_FROM};
 use crate::calls::CallsOut as _;
 
-/// OpenSSL answers each `KeyUpdate`, and in TLS 1.2 each wish to renegotiate. While this much waits to be
-/// sent, the peer gets no answers, and is done with: it asks for them and takes none.
-const ANSWERS_LIMIT: usize = 2 * polytls_core::OUTGOING_LIMIT;
-
 /// How often a connection looks for a new session. Each look loses the memory of a session, 6 kB or so,
 /// before CPython 3.12.8 and 3.13.1 (gh-116810); and a peer can make us look.
 const LOOKS: u8 = 4;
@@ -514,11 +510,7 @@ impl Session for SslSession {
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
     ) -> Result<Progress, Error> {
-        if out.len() > ANSWERS_LIMIT {
-            return Err(Error::PeerMisbehaved(
-                "it asks for answers, and does not take them".to_owned(),
-            ));
-        }
+        out.limit_answers()?;
         let record = inbound.bytes();
         let peer_closed = if self.is_handshaking() {
             self.shake(record, out)?;
