@@ -9,13 +9,15 @@ Interpreters are found by running candidates, never by name alone: a name on the
 that fails. Each version gets an environment of its own under .venvs/ with the pinned test tools
 and the one wheel. POLYTLS_PYTHONS, such as "3.11 3.12 3.13", names versions that must be there.
 
-Tests are run in parts, a few at a time: most that take long wait for a timeout. Under the newest
-version the kit is run once more, on rustls without our record layer
-(tests/without_record_layer.py).
+Tests are run in parts, a few at a time: most that take long wait for a timeout. What fails then is
+run again by itself, as some of it depends on how much else a machine does; what passes there is
+told as unsteady, and many failures are never tried again. Under the newest version the kit is run
+once more, on rustls without our record layer (tests/without_record_layer.py).
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -23,6 +25,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,6 +49,10 @@ LOOK = ("-q", "tests/unit")
 KIT_LOOK = (*KIT, "-k", "test_handshake or test_buffer or test_socket_data")
 #: How many runs go on at a time.
 AT_A_TIME = (os.cpu_count() or 1) + 2
+#: How many tests of a run may have failed for them to be run again by themselves.
+FEW = 3
+#: What pytest remembers of each run.
+CACHES = ROOT / "target" / "pytest"
 OLDEST = (3, 11)
 NEWEST = (3, 14)
 #: Tells the names of the implementations that can be used.
@@ -116,10 +123,24 @@ class Run:
     def __str__(self) -> str:
         return f"CPython {self.version}: pytest {' '.join(self.arguments)}"
 
-    def run(self) -> tuple[bool, str]:
+    @property
+    def cache(self) -> Path:
+        """What pytest remembers of this run."""
+        return CACHES / sha256(str(self).encode()).hexdigest()[:16]
+
+    def failures(self) -> list[str]:
+        """The tests that failed when it was last run."""
+        try:
+            return list(json.loads((self.cache / "v" / "cache" / "lastfailed").read_text()))
+        except FileNotFoundError:
+            return []
+
+    def run(self, *more: str) -> tuple[bool, str]:
         """Whether it passes, and what it prints."""
+        if not more:
+            shutil.rmtree(self.cache, ignore_errors=True)
         done = subprocess.run(
-            [self.python, "-m", "pytest", *self.arguments],
+            [self.python, "-m", "pytest", "-o", f"cache_dir={self.cache}", *self.arguments, *more],
             cwd=ROOT,
             check=False,
             stdout=subprocess.PIPE,
@@ -164,7 +185,7 @@ def looks(version: str, executable: str) -> Iterator[Run]:
 
 
 def together(runs: Iterable[Run]) -> int:
-    """Run all, a few at a time; how many have failed."""
+    """Run all, a few at a time, and what failed once more by itself; how many have failed."""
     failed = []
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         begun = {pool.submit(run.run): run for run in runs}
@@ -173,6 +194,13 @@ def together(runs: Iterable[Run]) -> int:
             print(f"== {begun[done]}\n{printed}", flush=True)
             if not passed:
                 failed.append(begun[done])
+    for run in [run for run in failed if 0 < len(run.failures()) <= FEW]:
+        unsteady = ", ".join(run.failures())
+        passed, printed = run.run("--last-failed")
+        print(f"== again: {run}\n{printed}", flush=True)
+        if passed:
+            print(f"unsteady: {unsteady}", file=sys.stderr)
+            failed.remove(run)
     for run in failed:
         print(f"failed: {run}", file=sys.stderr)
     return len(failed)

@@ -455,13 +455,15 @@ def test_one_thread_reads_while_another_writes(files: Any, sockets: Any) -> None
         assert read() == b"answer"
 
 
-def test_a_client_that_closes_does_not_reset_the_connection(files: Any) -> None:
+def test_a_client_that_closes_with_unread_tickets_does_not_reset_the_connection(files: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         for _ in range(20):
+            sent_tickets = threading.Event()
 
-            def serve() -> bytes:
+            def serve(sent_tickets: threading.Event = sent_tickets) -> bytes:
                 plain, _ = listener.accept()
                 with files.server_context().wrap_socket(plain, server_side=True) as accepted:
+                    sent_tickets.set()
                     got = b""
                     while data := accepted.recv(65_536):
                         got += data
@@ -471,6 +473,7 @@ def test_a_client_that_closes_does_not_reset_the_connection(files: Any) -> None:
             plain = socket.create_connection(listener.getsockname())
             client = files.client_context().wrap_socket(plain, server_hostname=NAME)
             client.sendall(b"z" * 100_000)
+            assert sent_tickets.wait(10)
             client.close()
             assert done() == b"z" * 100_000
 
