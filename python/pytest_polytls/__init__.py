@@ -29,3 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="a table of cases that must fail, in TOML; may be given more than once",
     )
+    group.addoption(
+        "--polytls-signers",
+        metavar="package.module:ATTRIBUTE",
+        help="makes a polytls.Signer of a polytls.PrivateKey, for cases of keys that are elsewhere "
+        "(one that has the key in memory)",
+    )

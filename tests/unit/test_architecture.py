@@ -97,7 +97,7 @@ MODULES = {
     "reload": BELOW_DRIVERS | {"arguments", "certificates", "handles", "names", "streams"},
     "registry": BELOW_DRIVERS | {"engines"},
     "net": BELOW_DRIVERS | {"registry", "streams"},
-    "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "reload", "_native"},
+    "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "reload", "tokens", "_native"},
     "cli": BELOW_DRIVERS
     | {"__init__", "compat", "registry", "testing", "certificates", "names", "tokens"},
     "__init__": BELOW_DRIVERS | {"registry"},

@@ -6,9 +6,9 @@ Nothing here relies on a project's own settings: what cases need is put on the c
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -32,17 +32,19 @@ from .fixtures import (  # noqa: F401 - pytest finds them here
 from .progress import Progress
 from .selection import wanting
 from .tables import Deviation, case_of, read, table_of, versions_of
-from .target import Target, load
+from .target import Target, load, signers
 from .watch import Watch
 
 _HERE = Path(__file__).parent
+_T = TypeVar("_T")
 
 
 class _Run:
     """One run of the kit: what it is held against, and what came of it."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self.target: Target = _target(config)
+        self.target: Target = _named(config, "--polytls-implementation", load)
+        _named(config, "--polytls-signers", signers)  # `lab` has them.
         self.deviations: list[Deviation] = _deviations(config, self.target)
         self.cases = 0
         self.deviating = 0
@@ -55,11 +57,12 @@ class _Run:
 _RUN = pytest.StashKey[_Run]()
 
 
-def _target(config: pytest.Config) -> Target:
+def _named(config: pytest.Config, option: str, read: Callable[[str | None], _T]) -> _T:
+    """What an option names."""
     try:
-        return load(config.getoption("--polytls-implementation"))
+        return read(config.getoption(option))
     except (ConfigurationError, ImportError) as error:
-        raise pytest.UsageError(f"--polytls-implementation: {error}") from error
+        raise pytest.UsageError(f"{option}: {error}") from error
 
 
 def _deviations(config: pytest.Config, target: Target) -> list[Deviation]:

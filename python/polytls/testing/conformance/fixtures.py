@@ -25,6 +25,7 @@ from polytls.testing import CertificateAuthority, Pair
 from .lab import PATIENCE, Lab, give_up
 from .leftovers import RAISED, Census
 from .raw_peer import RawPeer
+from .target import signers
 from .upgrade import Upgrade
 
 __all__ = [
@@ -109,9 +110,13 @@ def census(monkeypatch: pytest.MonkeyPatch) -> Iterator[Census]:
 
 
 @pytest.fixture(scope="session")
-def lab(implementation: TLSImplementation[Any, Any], ca: CertificateAuthority) -> Lab:
+def lab(
+    pytestconfig: pytest.Config,
+    implementation: TLSImplementation[Any, Any],
+    ca: CertificateAuthority,
+) -> Lab:
     """Contexts and connections of each implementation."""
-    return Lab(implementation, ca)
+    return Lab(implementation, ca, signers(pytestconfig.getoption("--polytls-signers")))
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from typing import Any, Final
 import pytest
 
 from polytls import (
+    PrivateKey,
+    Signer,
     SigningChain,
     TLSClientConfiguration,
     TLSError,
@@ -23,7 +25,7 @@ from polytls import (
     WantReadError,
     WantWriteError,
 )
-from polytls.testing import CertificateAuthority, KeyType, Pair
+from polytls.testing import CertificateAuthority, KeySigner, KeyType, Pair
 
 __all__ = [
     "DEBUG",
@@ -95,10 +97,15 @@ class Lab:
     host = HOST
 
     def __init__(
-        self, implementation: TLSImplementation[Any, Any], ca: CertificateAuthority
+        self,
+        implementation: TLSImplementation[Any, Any],
+        ca: CertificateAuthority,
+        signer: Callable[[PrivateKey], Signer] = KeySigner,
     ) -> None:
         self.implementation = implementation
         self.ca = ca
+        #: Makes what signs with a key that is elsewhere, as `--polytls-signers` names it.
+        self.signer = signer
 
     @functools.cache  # noqa: B019 - lives as long as the session
     def chain(

@@ -16,9 +16,10 @@ from typing import Any, Final
 
 import pytest
 
-from polytls import PresentedPeer, PrivateKey, SigningChain
+from polytls import PresentedPeer
 from polytls.insecure import SecurityWarning
-from polytls.testing import KeySigner
+
+from .elsewhere import elsewhere
 
 __all__ = ["CALLBACKS", "RAISED", "Census", "RefusedError", "Session", "Stop", "tolerating"]
 
@@ -123,15 +124,16 @@ def _verifying(lab: Any, side: str, raised: type[BaseException] | None) -> tuple
 
 
 def _signing(lab: Any, side: str, raised: type[BaseException] | None) -> tuple[Any, Any]:
-    class Signer(KeySigner):
-        def sign(self, data: bytes, algorithm: Any) -> bytes:
-            if raised is not None:
-                raise raised
-            return super().sign(data, algorithm)
-
     chain = lab.chain("client.example") if side == "client" else lab.chain()
-    certificate, key = chain.leaf
-    chain = SigningChain((certificate, PrivateKey.from_signer(Signer(key))), chain.chain)
+    signer = lab.signer(chain.leaf[1])
+
+    def sign(data: bytes, algorithm: Any) -> bytes:
+        if raised is not None:
+            raise raised
+        made: bytes = signer.sign(data, algorithm)
+        return made
+
+    chain, _ = elsewhere(lab, chain, sign)
     if side == "server":
         return lab.client(), lab.server(chain)
     return lab.client(certificate_chain=chain), lab.server(trust_store=lab.ca.trust_store())

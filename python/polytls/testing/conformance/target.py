@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ from typing import Any
 from polytls import (
     Capabilities,
     ConfigurationError,
+    PrivateKey,
+    Signer,
     TLSImplementation,
     TLSServerConfiguration,
     WantReadError,
@@ -22,11 +25,11 @@ from polytls import (
 )
 from polytls.insecure import InsecureTLSImplementation
 from polytls.registry import insecure_implementation
-from polytls.testing import CertificateAuthority
+from polytls.testing import CertificateAuthority, KeySigner
 
 from .basics import SOON, within
 
-__all__ = ["Target", "load"]
+__all__ = ["Target", "load", "signers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +129,20 @@ def load(name: str | None) -> Target:
         capabilities=found.capabilities,
         registered=":" not in name,
     )
+
+
+def signers(name: str | None) -> Callable[[PrivateKey], Signer]:
+    """Return what makes signers of private keys, at `package.module:ATTRIBUTE`; None: `KeySigner`.
+
+    Raises ConfigurationError if there is no such thing, ImportError if there is no such module.
+    """
+    if name is None:
+        return KeySigner
+    path, _, attribute = name.partition(":")
+    made: Callable[[PrivateKey], Signer] | None = getattr(import_module(path), attribute, None)
+    if not callable(made):
+        raise ConfigurationError(f"{name}: there is nothing that makes signers")
+    return made
 
 
 def _at(name: str) -> tuple[TLSImplementation[Any, Any], Any]:

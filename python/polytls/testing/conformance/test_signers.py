@@ -20,33 +20,12 @@ from polytls import (
     TLSVersion,
     WantReadError,
 )
-from polytls.testing import CertificateAuthority, KeySigner, KeyType, Pair
+from polytls.testing import CertificateAuthority, KeyType, Pair
+from polytls.testing.conformance.elsewhere import elsewhere
 from polytls.testing.conformance.lab import PATIENCE
 from polytls.testing.conformance.selection import needs
 
 each_key_type = pytest.mark.parametrize("key_type", list(KeyType), ids=lambda kind: kind.value)
-
-
-class Signs(KeySigner):
-    """Signs, and keeps what it was asked for; `instead` takes the place of signing."""
-
-    def __init__(self, key: PrivateKey, instead: Any = None) -> None:
-        super().__init__(key)
-        self.asked: list[SignatureScheme] = []
-        self._instead = instead
-
-    def sign(self, data: bytes, algorithm: SignatureScheme) -> bytes:
-        self.asked.append(algorithm)
-        if self._instead is not None:
-            return self._instead(data, algorithm)
-        return super().sign(data, algorithm)
-
-
-def elsewhere(chain: SigningChain, instead: Any = None) -> tuple[SigningChain, Signs]:
-    """The chain with a signer in the place of its key."""
-    certificate, key = chain.leaf
-    signer = Signs(key, instead)
-    return SigningChain((certificate, PrivateKey.from_signer(signer)), chain.chain), signer
 
 
 def failing(_data: bytes, _algorithm: SignatureScheme) -> bytes:
@@ -61,7 +40,7 @@ def failing(_data: bytes, _algorithm: SignatureScheme) -> bytes:
 def test_a_server_signs_with_a_key_that_is_elsewhere(
     lab: Any, version: TLSVersion, key_type: KeyType
 ) -> None:
-    chain, signer = elsewhere(lab.chain(key_type=key_type))
+    chain, signer = elsewhere(lab, lab.chain(key_type=key_type))
     server = lab.server(chain)
     pair = lab.connect(lab.client(version=version), server)
     assert pair.send(pair.server, b"data") == b"data"
@@ -77,7 +56,7 @@ def test_a_server_signs_with_a_key_that_is_elsewhere(
 def test_a_client_signs_with_a_key_that_is_elsewhere(
     lab: Any, version: TLSVersion, key_type: KeyType
 ) -> None:
-    chain, signer = elsewhere(lab.chain("client.example", key_type=key_type))
+    chain, signer = elsewhere(lab, lab.chain("client.example", key_type=key_type))
     client = lab.client(version=version, certificate_chain=chain)
     server = lab.server(trust_store=lab.ca.trust_store())
     pair = lab.connect(client, server)
@@ -88,11 +67,25 @@ def test_a_client_signs_with_a_key_that_is_elsewhere(
     assert lab.client().handshake_may_block is False
 
 
+@needs("signers", "client authentication")
+@each_key_type
+def test_signers_are_taken_as_they_are(lab: Any, version: TLSVersion, key_type: KeyType) -> None:
+    """With no watch over them: keys in tokens, which polytls knows, then sign by themselves."""
+    chains = []
+    for name in (lab.host, "client.example"):
+        certificate, key = lab.chain(name, key_type=key_type).leaf
+        chains.append(SigningChain((certificate, PrivateKey.from_signer(lab.signer(key)))))
+    server = lab.server(chains[0], trust_store=lab.ca.trust_store())
+    pair = lab.connect(lab.client(version=version, certificate_chain=chains[1]), server)
+    assert pair.client.getpeercert() == chains[0].leaf[0].buffer
+    assert pair.server.getpeercert() == chains[1].leaf[0].buffer
+
+
 @needs("signers")
 def test_a_servers_signer_that_raises_ends_the_handshake_with_an_alert(
     lab: Any, version: TLSVersion
 ) -> None:
-    chain, _ = elsewhere(lab.chain(), failing)
+    chain, _ = elsewhere(lab, lab.chain(), failing)
     outcome = lab.settle(lab.pair(lab.client(version=version), lab.server(chain)))
     assert type(outcome.server) is TLSError
     assert "signer" in str(outcome.server)
@@ -106,7 +99,7 @@ def test_a_servers_signer_that_raises_ends_the_handshake_with_an_alert(
 def test_a_clients_signer_that_raises_ends_the_handshake_with_an_alert(
     lab: Any, version: TLSVersion
 ) -> None:
-    chain, _ = elsewhere(lab.chain("client.example"), failing)
+    chain, _ = elsewhere(lab, lab.chain("client.example"), failing)
     client = lab.client(version=version, certificate_chain=chain)
     outcome = lab.settle(lab.pair(client, lab.server(trust_store=lab.ca.trust_store())))
     assert type(outcome.client) is TLSError
@@ -122,7 +115,7 @@ def test_a_clients_signer_that_raises_ends_the_handshake_with_an_alert(
 def test_a_bad_signature_does_not_leave_the_house(
     lab: Any, version: TLSVersion, signature: bytes
 ) -> None:
-    chain, _ = elsewhere(lab.chain(), lambda data, algorithm: signature)
+    chain, _ = elsewhere(lab, lab.chain(), lambda data, algorithm: signature)
     outcome = lab.settle(lab.pair(lab.client(version=version), lab.server(chain)))
     assert type(outcome.server) is TLSError
     assert "public key" in str(outcome.server)
@@ -131,7 +124,7 @@ def test_a_bad_signature_does_not_leave_the_house(
 
 @needs("signers")
 def test_a_signer_that_returns_no_bytes_is_told(lab: Any) -> None:
-    chain, _ = elsewhere(lab.chain(), lambda data, algorithm: "text")
+    chain, _ = elsewhere(lab, lab.chain(), lambda data, algorithm: "text")
     outcome = lab.settle(lab.pair(server=lab.server(chain)))
     assert type(outcome.server) is TLSError
     assert isinstance(outcome.server.__cause__, TypeError)
@@ -141,7 +134,7 @@ def test_a_signer_that_returns_no_bytes_is_told(lab: Any) -> None:
 def test_a_signer_for_another_certificate_is_refused(lab: Any) -> None:
     certificate, _ = lab.chain().leaf
     _, other = lab.chain("other.example").leaf
-    chain = SigningChain((certificate, PrivateKey.from_signer(KeySigner(other))))
+    chain = SigningChain((certificate, PrivateKey.from_signer(lab.signer(other))))
     with pytest.raises(ConfigurationError) as refused:
         lab.server(chain)
     assert refused.value.field == "certificate_chain"
@@ -156,9 +149,9 @@ def test_a_signer_that_uses_its_connection_gets_an_error_and_waits_for_nothing(l
             pair.server.read(1)
         except TLSError as error:
             raised.append(error)
-        return KeySigner(lab.chain().leaf[1]).sign(data, algorithm)
+        return lab.signer(lab.chain().leaf[1]).sign(data, algorithm)
 
-    chain, _ = elsewhere(lab.chain(), use)
+    chain, _ = elsewhere(lab, lab.chain(), use)
     pair = lab.pair(server=lab.server(chain))
     pair.handshake()
     assert "callback" in str(raised[0])
@@ -173,9 +166,9 @@ def test_a_slow_signer_holds_up_its_own_connection_alone(
     def wait(data: bytes, algorithm: SignatureScheme) -> bytes:
         waits.set()
         assert may_go_on.wait(PATIENCE)
-        return KeySigner(lab.chain().leaf[1]).sign(data, algorithm)
+        return lab.signer(lab.chain().leaf[1]).sign(data, algorithm)
 
-    chain, _ = elsewhere(lab.chain(), wait)
+    chain, _ = elsewhere(lab, lab.chain(), wait)
     open_one = lab.connect()
     slow = lab.pair(server=lab.server(chain))
     waiting = threads.submit(slow.handshake)
@@ -195,9 +188,9 @@ def test_a_signer_that_outlasts_the_timeout_ends_in_a_timeout(
 ) -> None:
     def dawdle(data: bytes, algorithm: SignatureScheme) -> bytes:
         time.sleep(0.5)
-        return KeySigner(lab.chain("client.example").leaf[1]).sign(data, algorithm)
+        return lab.signer(lab.chain("client.example").leaf[1]).sign(data, algorithm)
 
-    chain, _ = elsewhere(lab.chain("client.example"), dawdle)
+    chain, _ = elsewhere(lab, lab.chain("client.example"), dawdle)
     client = lab.client(version=version, certificate_chain=chain)
     server = lab.server(trust_store=lab.ca.trust_store())
     with server.connect(("127.0.0.1", 0)) as listener:
@@ -217,7 +210,7 @@ def test_a_signer_that_outlasts_the_timeout_ends_in_a_timeout(
 
 @needs("no signers")
 def test_a_library_that_needs_the_key_itself_says_so(lab: Any) -> None:
-    chain, _ = elsewhere(lab.chain())
+    chain, _ = elsewhere(lab, lab.chain())
     with pytest.raises(ConfigurationError, match="signer") as refused:
         lab.server(chain)
     assert refused.value.field == "certificate_chain"

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from polytls import PresentedPeer, PrivateKey, SigningChain, TLSError
-from polytls.testing import KeySigner
+from polytls import PresentedPeer, TLSError
+from polytls.testing.conformance.elsewhere import elsewhere
 from polytls.testing.conformance.lab import PATIENCE
 from polytls.testing.conformance.selection import needs
 
@@ -68,15 +68,15 @@ def verifying(lab: Any, held: Callable[[], None]) -> tuple[Any, Any]:
 def signing(lab: Any, held: Callable[[], None]) -> tuple[Any, Any]:
     """A client's and a server's context, whose signer is held."""
 
-    class Signer(KeySigner):
-        def sign(self, data: bytes, algorithm: Any) -> bytes:
-            held()
-            return super().sign(data, algorithm)
-
     chain = lab.chain()
-    certificate, key = chain.leaf
-    signer = PrivateKey.from_signer(Signer(key))
-    return lab.client(), lab.server(SigningChain((certificate, signer), chain.chain))
+    signer = lab.signer(chain.leaf[1])
+
+    def sign(data: bytes, algorithm: Any) -> bytes:
+        held()
+        made: bytes = signer.sign(data, algorithm)
+        return made
+
+    return lab.client(), lab.server(elsewhere(lab, chain, sign)[0])
 
 
 each_callback = pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from polytls import (
     CertificateVerificationError,
     ClientAuthentication,
     PeerMisbehaved,
-    PrivateKey,
     SigningChain,
     TLSClientConfiguration,
     TLSServerConfiguration,
@@ -27,8 +26,9 @@ from polytls import (
     _native,
     insecure,
 )
-from polytls.testing import CertificateAuthority, KeySigner, Pair
+from polytls.testing import CertificateAuthority, Pair
 from polytls.testing.conformance.drafts import Draft, Extension, bits, element, octets, sequence
+from polytls.testing.conformance.elsewhere import elsewhere
 from polytls.testing.conformance.lab import HOST
 from polytls.testing.conformance.oddities import explicit_curve
 from polytls.testing.conformance.raw_peer import settle_with_another_signature
@@ -196,10 +196,9 @@ def test_a_server_may_present_it_as_its_own(lab: Any, version: TLSVersion, leaf:
 def test_so_may_one_whose_key_is_elsewhere(lab: Any, version: TLSVersion, leaf: str) -> None:
     chain = odd(leaf)
     assert chain.leaf[1] is not None
-    signer = KeySigner(chain.leaf[1])
-    elsewhere = SigningChain((chain.leaf[0], PrivateKey.from_signer(signer)))
+    signing, _ = elsewhere(lab, chain)
     store = TrustStore.pinned([chain.leaf[0]], check_hostname=named(leaf))
-    pair = lab.connect(lab.client(version=version, trust_store=store), lab.server(elsewhere))
+    pair = lab.connect(lab.client(version=version, trust_store=store), lab.server(signing))
     assert pair.client.getpeercert() == chain.leaf[0].buffer
 
 
