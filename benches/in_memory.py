@@ -10,6 +10,7 @@ from functools import partial
 from .floors import Run
 from .loops import Link, Way, bulk, handshakes, making, ping_pong
 from .peers import Groups, Library, Setting, Unable
+from .peers.pep748 import Pep748
 from .rounds import Bench, Case, Sample, check_hellos
 
 __all__ = ["CASES", "at_once"]
@@ -64,6 +65,17 @@ def _handshakes(groups: Groups, *, resumed: bool) -> Callable[[Bench, Library], 
         return bench.rate(_handshake_run(bench, library, setting, resumed=resumed))
 
     return prepare
+
+
+def _token(bench: Bench, library: Library) -> Sample:
+    """How many times as many with a key in SoftHSM as with the same key in memory."""
+    if not isinstance(library, Pep748):
+        raise Unable("it takes no keys in tokens")
+    settings = Setting(), Setting(token=bench.token())
+    memory, token = (
+        bench.rate(_handshake_run(bench, library, setting, resumed=False)) for setting in settings
+    )
+    return lambda: token() / memory()
 
 
 def _rustls(groups: Groups, kind: str) -> tuple[str, Callable[[Bench], Sample]]:
@@ -161,6 +173,7 @@ CASES: list[Case] = [
         for kind in ("full", "resumed")
         for groups in ("x25519", "default")
     ),
+    Case("full handshakes, key in SoftHSM", "times", _token, one_core=True),
     Case("making a pair of buffers", "us", _making, more=False, one_core=True),
     Case(
         "two threads, bulk 256 KiB",

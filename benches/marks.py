@@ -23,6 +23,12 @@ class Mark:
     least: bool = True
     #: The implementation that it is for, as the report calls it.
     library: str = "polytls/rustls"
+    #: Whether it is for machines that have what the case needs: elsewhere it is not missed.
+    where_able: bool = False
+
+    def applies(self, figures: Figures, name: str) -> bool:
+        """Whether it is asked of this run."""
+        return not (self.where_able and name in figures.unable)
 
     def value(self, figures: Figures, name: str, base: str) -> float | None:
         """What is held against it; None where it was not measured."""
@@ -61,6 +67,7 @@ MARKS: list[Mark] = [
     Mark("full handshakes, default group", "ssl", 2.0),
     Mark("full handshakes, default group", "floor", 0.85),
     Mark("resumed handshakes, X25519", "ssl", 3.0),
+    Mark("full handshakes, key in SoftHSM", "figure", 0.8, where_able=True),
     Mark("two threads, bulk 256 KiB", "figure", 1.8),
     Mark("loopback download", "ssl", 1.3),
     Mark("loopback download", "floor", 0.70),

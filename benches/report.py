@@ -75,7 +75,7 @@ class Report:
         ratio = figures.ratio(self.ours, BASE)
         spread = figures.spread(self.ours, BASE)
         share = figures.ratio(self.ours, floor)
-        marks = marks_of(self.ours, figures.case.name)
+        marks = self._marks(figures)
         return [
             case.name,
             case.unit,
@@ -93,9 +93,13 @@ class Report:
         return [
             f"{figures.case.name}: {mark}, found {_number(mark.value(figures, self.ours, BASE))}"
             for figures in self.figures
-            for mark in marks_of(self.ours, figures.case.name)
+            for mark in self._marks(figures)
             if not self._met(mark, figures)
         ]
+
+    def _marks(self, figures: Figures) -> list[Mark]:
+        marks = marks_of(self.ours, figures.case.name)
+        return [mark for mark in marks if mark.applies(figures, self.ours)]
 
     def _met(self, mark: Mark, figures: Figures) -> bool:
         return mark.met(figures, self.ours, BASE)

@@ -5,11 +5,17 @@ rounds' own ratios: a machine that slows down for a while does so for all."""
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from polytls import PrivateKey
+from polytls.testing.softhsm import SoftHSM
 
 from .credentials import Credentials
 from .floors import Floors, Run
@@ -45,6 +51,23 @@ class Bench:
     def contexts(self, library: Library, setting: Setting) -> Contexts:
         """New contexts."""
         return library.contexts(self.credentials, setting)
+
+    def token(self) -> str:
+        """The URI of the credentials' key in a SoftHSM of this run. Raises Unable without one."""
+        kept = ("SoftHSM", "key")
+        if kept not in self.kept:
+            folder = self.stack.enter_context(TemporaryDirectory())
+            try:
+                made = SoftHSM(Path(folder))
+            except FileNotFoundError as error:
+                raise Unable(str(error)) from error
+            # It reads them once, when this process first uses it.
+            os.environ.update(made.environment)
+            for name in made.environment:
+                self.stack.callback(os.environ.pop, name)
+            made.add("bench", PrivateKey.from_buffer(self.credentials.key.encode()))
+            self.kept[kept] = made.uri("bench")
+        return str(self.kept[kept])
 
     def rate(self, run: Run, amount: float = 1.0, most: int = _MOST) -> Sample:
         """A sample of `amount` a second for each time that `run` does it.

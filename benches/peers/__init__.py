@@ -46,6 +46,8 @@ class Setting:
     groups: Groups = "x25519"
     #: Whether both sides keep sessions, as they do by default.
     sessions: bool = False
+    #: The URI of the server's key where it is in a token.
+    token: str | None = None
 
 
 #: `seal`: data in, ciphertext out. `open`: ciphertext in (None: nothing new), so much data into the

@@ -82,12 +82,12 @@ class Pep748Contexts:
             common["ciphers"] = [polytls.CipherSuite[SUITE]]
         if setting.groups == "x25519":
             common["groups"] = ["x25519"]
-        chain = polytls.SigningChain(
-            (
-                polytls.Certificate.from_buffer(credentials.certificate.encode()),
-                polytls.PrivateKey.from_buffer(credentials.key.encode()),
-            )
-        )
+        certificate = polytls.Certificate.from_buffer(credentials.certificate.encode())
+        if setting.token is None:
+            key = polytls.PrivateKey.from_buffer(credentials.key.encode())
+        else:
+            key = polytls.PrivateKey.from_id(setting.token.encode())
+        chain = polytls.SigningChain((certificate, key))
         trust = polytls.TrustStore.from_buffer(credentials.authority.encode())
         try:
             self._server: Any = implementation.server_context(

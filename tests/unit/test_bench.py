@@ -63,6 +63,7 @@ def test_what_cannot_be_measured_is_told_with_its_reason(report: Any) -> None:
     reasons = {reason for figures in report.figures for reason in figures.unable.values()}
     # `ssl` cannot choose its group before Python 3.15, and OpenSSL's first is another from 3.5 on.
     known = ("there is one core", "it agreed on ", "there is no uvloop")
+    known += ("there is no SoftHSM 2", "it takes no keys in tokens")
     # Cases are there before the module that they measure; the reason ends with it.
     if find_spec("polytls.asyncio") is None:
         known += ("polytls.asyncio is not there",)
@@ -108,6 +109,16 @@ def test_a_mark_is_missed_below_its_bound_and_where_nothing_was_measured(benches
     assert marks.Mark("bulk", "ssl", 2.0, least=False).met(figures, "polytls", "ssl")
     assert not marks.Mark("bulk", "floor", 0.1).met(figures, "polytls", "ssl")
     assert not marks.Mark("bulk", "ssl", 0.1).met(figures, "other", "ssl")
+
+
+def test_what_not_every_machine_has_is_not_missed_where_it_is_not(benches: None) -> None:
+    rounds, marks = import_module("benches.rounds"), import_module("benches.marks")
+    case = rounds.Case("tokens", "times", None)
+    mark = marks.Mark("tokens", "figure", 0.8, where_able=True)
+    assert not mark.applies(rounds.Figures(case, unable={"polytls": "there is none"}), "polytls")
+    slow = rounds.Figures(case, {"polytls": [0.7]})
+    assert mark.applies(slow, "polytls")
+    assert not mark.met(slow, "polytls", "ssl")
 
 
 def test_the_wire_tells_resumed_handshakes_from_full_ones(bench: Any, peers: list[Any]) -> None:
