@@ -25,7 +25,10 @@ PATIENCE = 60.0
 SERVERS = {("README.md", "A server"), ("identity.md", "Certificate reloading")}
 
 #: Those that want a token: `tests/interop/test_tokens.py` has them.
-TOKENS = {("identity.md", "Keys in PKCS#11 tokens")}
+TOKENS = {("identity.md", "Keys in PKCS#11 tokens"), ("signers.md", "A TPM")}
+
+#: Those that run together: `test_signers` has them.
+AGENTS = {("signers.md", "An agent"), ("signers.md", "A key behind an agent")}
 
 #: Those that go to this server, for which a test has another.
 ABROAD = "www.python.org", 443
@@ -36,6 +39,7 @@ PRINTED = {
     ("resumption.md", "Early data"): "welcome None\nwelcome True\n",
     ("ssl.md", "One context"): "200\n",
     ("ssl.md", "A whole program"): r"\{'installed': True, .*\}\n",
+    ("signers.md", "A cloud's key management service"): "b'hello'\n",
     ("README.md", "In memory"): r"b'hello' ConnectionInfo\(.*\n",
     ("README.md", "A client"): r"b'HTTP/1.1 200 OK.*\n(b'.*\n)*ConnectionInfo\(.*\n",
     ("README.md", "With asyncio, anyio and trio"): r"b'HTTP/1.1 200 OK.*ConnectionInfo\(.*\n",
@@ -108,7 +112,9 @@ def check(program: Program, done: subprocess.CompletedProcess[str]) -> None:
 
 
 AT_HOME = [
-    name for name, program in ALL.items() if name not in SERVERS | TOKENS and not is_abroad(program)
+    name
+    for name, program in ALL.items()
+    if name not in SERVERS | TOKENS | AGENTS and not is_abroad(program)
 ]
 
 
@@ -147,5 +153,5 @@ def test_a_program_that_goes_abroad_runs(
 
 
 def test_no_program_is_forgotten() -> None:
-    assert {*SERVERS, *PRINTED, *WARNED} <= set(ALL)
+    assert {*SERVERS, *TOKENS, *AGENTS, *PRINTED, *WARNED} <= set(ALL)
     assert len(ALL) > 20

@@ -8,7 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,20 +23,24 @@ from typing import Any
 import pytest
 
 import polytls.asyncio
-from pages import programs
+from pages import ROOT, programs
 from polytls import (
     Certificate,
     ConfigurationError,
     PrivateKey,
     SigningChain,
+    TLSServerConfiguration,
     TLSVersion,
     TokenError,
     TokenFailure,
     TrustStore,
 )
 from polytls.cli import main
+from polytls.insecure import SecurityWarning
+from polytls.reload import ReloadingServerContext
 from polytls.testing import CertificateAuthority, KeyType, Pair
 from polytls.testing.certificates import pem
+from polytls.testing.softhsm import SoftHSM
 from polytls.tokens import PinRequest, private_key, signing_chain, tokens
 
 pytestmark = pytest.mark.peers
@@ -41,7 +48,8 @@ pytestmark = pytest.mark.peers
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
 P11_KIT = "/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so"
 TPM2 = "/usr/lib/x86_64-linux-gnu/pkcs11/libtpm2_pkcs11.so"
-PIN = "1234"
+#: None that occurs by chance in what is searched for it.
+PIN = "7519-4826"
 HOST = "server.example"
 #: What nothing in these tests may take, in seconds.
 PATIENCE = 60.0
@@ -91,28 +99,22 @@ class Tokens:
 @pytest.fixture(scope="session")
 def hsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokens]:
     folder = tmp_path_factory.mktemp("softhsm")
-    (folder / "tokens").mkdir()
-    configuration = folder / "softhsm2.conf"
-    configuration.write_text(f"directories.tokendir = {folder}/tokens\nlog.level = ERROR\n")
     ca = CertificateAuthority("Tokens' Root")
     private = {}
+    web = SoftHSM(folder, label="web", pin=PIN)
+    SoftHSM(folder, label="other", pin=PIN)
     with pytest.MonkeyPatch.context() as patch:
-        # SoftHSM reads it when it is first used in a process.
-        patch.setenv("SOFTHSM2_CONF", str(configuration))
-        for token in ("web", "other"):
-            run(
-                "softhsm2-util", "--init-token", "--free",
-                "--label", token, "--pin", PIN, "--so-pin", "56789",
-            )  # fmt: skip
-        for number, (name, key_type) in enumerate(KEYS.items(), 1):
+        for name, value in web.environment.items():
+            patch.setenv(name, value)
+        for name, key_type in KEYS.items():
             chain = ca.issue(HOST, key_type=key_type)
-            _import(folder, chain, name, f"{number:02x}")
+            _add(web, chain, name)
             key = chain.leaf[1]
             assert key is not None
             assert key.buffer is not None
             private[name] = key.buffer
-        for number in (0x21, 0x22):
-            _import(folder, ca.issue(HOST), "twin", f"{number:02x}")
+        for _ in range(2):
+            _add(web, ca.issue(HOST), "twin")
         run(
             "pkcs11-tool", "--module", SOFTHSM, "--token-label", "web", "--login", "--pin", PIN,
             "--keypairgen", "--key-type", "EC:prime256v1", "--always-auth",
@@ -121,22 +123,18 @@ def hsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tokens]:
         yield Tokens(folder, ca, private)
 
 
-def _import(folder: Path, chain: SigningChain, name: str, number: str) -> None:
+def _add(token: SoftHSM, chain: SigningChain, name: str) -> None:
+    """A key, and the certificate for it."""
     certificate, key = chain.leaf
     assert key is not None
-    key_file, certificate_file = folder / "key.pem", folder / "certificate.der"
-    key_file.write_bytes(pem("PRIVATE KEY", key.buffer))
-    certificate_file.write_bytes(certificate.buffer or b"")
-    run(
-        "softhsm2-util", "--import", str(key_file), "--token", "web", "--pin", PIN,
-        "--label", name, "--id", number,
-    )  # fmt: skip
-    key_file.unlink()
-    run(
-        "pkcs11-tool", "--module", SOFTHSM, "--token-label", "web", "--login", "--pin", PIN,
-        "--write-object", str(certificate_file), "--type", "cert",
-        "--label", name, "--id", number,
-    )  # fmt: skip
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(certificate.buffer or b"")
+        file.flush()
+        run(
+            "pkcs11-tool", "--module", SOFTHSM, "--token-label", "web", "--login", "--pin", PIN,
+            "--write-object", file.name, "--type", "cert",
+            "--label", name, "--id", f"{token.add(name, key):04x}",
+        )  # fmt: skip
 
 
 def connected(lab: Any, hsm: Tokens, server: Any, client: Any) -> None:
@@ -231,15 +229,41 @@ def test_eight_threads_share_a_key(native: Any, hsm: Tokens) -> None:
         assert sum(threads.map(handshakes, range(8))) == 4000
 
 
-def test_a_context_moves_to_another_key_of_the_token(native: Any, hsm: Tokens) -> None:
-    client = native.client(trust_store=hsm.trust())
-    seen = []
-    for name in ("ec", "ec384"):
-        server = native.server(hsm.chain(name))
-        pair = Pair(client.create_buffer(HOST), server.create_buffer())
-        native.settle(pair)
-        seen.append(pair.client.getpeercert())
-    assert seen[0] != seen[1]
+def test_a_server_moves_to_other_keys_of_the_token_under_load(native: Any, hsm: Tokens) -> None:
+    chains = {name: hsm.chain(name) for name in KEYS}
+    leaves = {name: signing_chain(hsm.uri(name)).leaf[0].buffer for name in KEYS}
+    server = ReloadingServerContext(
+        native.implementation, TLSServerConfiguration([chains["ec"]], sessions=None)
+    )
+    client = native.client(trust_store=hsm.trust(), sessions=None)
+    stop = threading.Event()
+
+    def shown() -> bytes | None:
+        outcome = native.settle(pair := Pair(client.create_buffer(HOST), server.create_buffer()))
+        assert (outcome.client, outcome.server) == (None, None)
+        leaf: bytes | None = pair.client.getpeercert()
+        return leaf
+
+    def load() -> int:
+        done = 0
+        while not stop.is_set():
+            assert shown() in leaves.values()
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(4) as threads:
+        loads = [threads.submit(load) for _ in range(4)]
+        try:
+            for _ in range(5):
+                for name, chain in chains.items():
+                    server.replace([chain])
+                    assert shown() == leaves[name]
+            with pytest.raises(ConfigurationError):
+                server.replace([hsm.chain("none")])
+            assert shown() == leaves[name]
+        finally:
+            stop.set()
+        assert all(done.result(PATIENCE) for done in loads)
 
 
 # --- what is wrong ---
@@ -251,7 +275,7 @@ WRONG = {
         "pkcs11:token=web;object=twin",
         {},
         TokenFailure.AMBIGUOUS,
-        "id=%21;type=private, pkcs11:object=twin;id=%22",
+        "id=%00%04;type=private, pkcs11:object=twin;id=%00%05",
     ),
     "several tokens": ("pkcs11:object=ec", {}, TokenFailure.AMBIGUOUS, "2 tokens match"),
     "wrong PIN": ("pkcs11:token=web;object=ec", {"pin": "9999"}, TokenFailure.WRONG_PIN, "PIN"),
@@ -411,12 +435,23 @@ def test_a_key_may_want_its_pin_for_each_signature(hsm: Tokens) -> None:
     assert [request.for_signature for request in asked] == [True] * 3
 
 
-def test_no_text_has_the_pin(hsm: Tokens) -> None:
-    chain = hsm.chain("ec")
-    key = private_key(hsm.uri("ec"))
-    shown = f"{chain!r} {key!r} {key.signer!r}"
-    assert PIN not in shown
-    assert "pin-value" not in shown
+def test_no_text_has_the_pin(native: Any, hsm: Tokens, tmp_path: Path) -> None:
+    chain, key = hsm.chain("ec"), private_key(hsm.uri("ec"))
+    said = [repr(each) for each in (chain, key, key.signer, *chain.leaf)]
+    log = tmp_path / "keys"
+    with pytest.warns(SecurityWarning):
+        server = native.server(chain, key_log=log)
+    connected(native, hsm, server, native.client(trust_store=hsm.trust()))
+    said += [repr(server.configuration), log.read_text()]
+    assert "TRAFFIC_SECRET" in said[-1]
+    for wrong in ("none", "twin"):
+        faulty = PrivateKey.from_id(hsm.uri(wrong).encode())
+        with pytest.raises(ConfigurationError) as refused:
+            native.server(SigningChain((chain.leaf[0], faulty)))
+        said += traceback.format_exception(refused.value)
+    for text in said:
+        assert PIN not in text
+        assert "pin-value" not in text
 
 
 def test_an_unknown_query_attribute_is_warned_of(hsm: Tokens) -> None:
@@ -467,6 +502,71 @@ def test_children_of_fork_log_in_for_themselves(hsm: Tokens, tmp_path: Path) -> 
     file = tmp_path / "ca.pem"
     file.write_bytes(hsm.ca.certificate_pem)
     assert in_a_process_of_its_own(CHILDREN, hsm.uri("ec"), str(file)).strip() == "[0, 0, 0, 0]"
+
+
+PREFORKED = """
+import os, sys
+import polytls
+from polytls import *
+implementation = polytls.implementation("rustls")
+uri = sys.argv[1].encode()
+chain = SigningChain((Certificate.from_id(uri), PrivateKey.from_id(uri)))
+configuration = TLSServerConfiguration(certificate_chain=[chain], sessions=None)
+server = implementation.server_context(configuration)
+with server.connect(("127.0.0.1", 0)) as listener:
+    print(listener.getsockname()[1], flush=True)
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            try:
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.sendall(b"%d" % os.getpid())
+            finally:
+                os._exit(1)
+        children.append(child)
+    print(*children, flush=True)
+    sys.stdin.read()
+    for child in children:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+"""
+
+
+def test_the_children_of_a_server_serve_with_the_key(native: Any, hsm: Tokens) -> None:
+    client = native.client(trust_store=hsm.trust(), sessions=None)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PREFORKED, hsm.uri("ec")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        port = int(process.stdout.readline())
+        children = {int(number) for number in process.stdout.readline().split()}
+        assert len(children) == 4
+        served: set[int] = set()
+        deadline = time.monotonic() + PATIENCE
+        while served != children:
+            assert time.monotonic() < deadline, (served, children)
+            # Several at a time, or one child gets them all.
+            with ExitStack() as stack:
+                ours = [
+                    stack.enter_context(
+                        client.connect(("127.0.0.1", port), server_hostname=HOST, timeout=PATIENCE)
+                    )
+                    for _ in range(16)
+                ]
+                served |= {int(each.recv(100)) for each in ours}
+        assert served == children
+    finally:
+        process.stdin.close()
+        process.wait(PATIENCE)
+        end(process)
 
 
 def end(process: subprocess.Popen[Any]) -> None:
@@ -742,8 +842,8 @@ def tpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]
         end(process)
 
 
-@pytest.mark.parametrize("key_type", ["EC:prime256v1", "RSA:2048"])
-def test_a_tpm_signs_handshakes(tpm: Callable[..., str], tmp_path: Path, key_type: str) -> None:
+def certified(tpm: Callable[..., str], tmp_path: Path, key_type: str) -> tuple[str, str, str]:
+    """Have a TPM make a key; the key's URI, and the files of its certificate and of the CA."""
     tpm(
         "pkcs11-tool", "--module", TPM2, "--token-label", "tpm", "--login", "--pin", PIN,
         "--keypairgen", "--key-type", key_type, "--label", "server", "--id", "01",
@@ -768,7 +868,12 @@ def test_a_tpm_signs_handshakes(tpm: Callable[..., str], tmp_path: Path, key_typ
         "-force_pubkey", str(tmp_path / "public.pem"),
         "-extfile", str(tmp_path / "names"), "-out", files["leaf"],
     )  # fmt: skip
-    told = tpm(sys.executable, "-c", TPM_HANDSHAKES, uri, files["leaf"], files["ca"])
+    return uri, files["leaf"], files["ca"]
+
+
+@pytest.mark.parametrize("key_type", ["EC:prime256v1", "RSA:2048"])
+def test_a_tpm_signs_handshakes(tpm: Callable[..., str], tmp_path: Path, key_type: str) -> None:
+    told = tpm(sys.executable, "-c", TPM_HANDSHAKES, *certified(tpm, tmp_path, key_type))
     assert told.split() == ["TLSv1_2", "True", "TLSv1_3", "True"]
 
 
@@ -776,13 +881,64 @@ def test_a_tpm_signs_handshakes(tpm: Callable[..., str], tmp_path: Path, key_typ
 
 
 def test_the_program_of_the_page_runs(hsm: Tokens, tmp_path: Path) -> None:
-    page = Path(__file__).parents[2] / "docs" / "identity.md"
-    code = programs(page)["Keys in PKCS#11 tokens"].code
+    code = programs(ROOT / "docs" / "identity.md")["Keys in PKCS#11 tokens"].code
     pin = tmp_path / "pin"
     pin.write_text(PIN)
     code = code.replace("object=server", "object=ec").replace("/run/secrets/pin", str(pin))
-    code = code.replace("input(", "str(1234 if True else ")
+    code = code.replace("input(", "str('7519-4826' if True else ")
     assert in_a_process_of_its_own(code) == ""
+
+
+#: Behind the program of the page.
+HANDSHAKE = """
+import sys
+from polytls.testing import tie
+trust = polytls.TrustStore.from_file(sys.argv[1])
+configuration = polytls.TLSClientConfiguration(trust_store=trust)
+client = polytls.implementation().client_context(configuration)
+pair = tie(client.create_buffer("server.example"), server.create_buffer())
+print(pair.send(pair.server, b"signed"))
+"""
+
+
+def test_the_program_with_a_tpm_runs(
+    tpm: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, leaf, ca = certified(tpm, tmp_path, "EC:prime256v1")
+    (tmp_path / "cert.pem").write_bytes(Path(leaf).read_bytes())
+    (tmp_path / "pin").write_text(PIN)
+    monkeypatch.chdir(tmp_path)
+    code = programs(ROOT / "docs" / "signers.md")["A TPM"].code
+    assert uri.startswith("pkcs11:token=tpm;object=server?")
+    code = code.replace("/run/secrets/pin", str(tmp_path / "pin")).replace(
+        "/usr/lib/x86_64-linux-gnu/pkcs11/libtpm2_pkcs11.so", TPM2
+    )
+    told = tpm(sys.executable, "-c", code + HANDSHAKE, ca)
+    assert told.splitlines() == ["['ecdsa_secp256r1_sha256']", "b'signed'"]
+
+
+# --- the kit ---
+
+
+def test_the_cases_of_signers_pass_with_keys_in_tokens(native: Any, tmp_path: Path) -> None:
+    own = {"PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "-q", "--pyargs", "polytls.testing.conformance",
+            "-c", os.devnull, "--tb=short", "-p", "no:cacheprovider", "-p", "pytest_polytls",
+            "--polytls-implementation", native.implementation.name,
+            "--polytls-signers", "polytls.testing.softhsm:signer",
+            "-k", "signer or elsewhere",
+        ],
+        cwd=tmp_path,
+        env=os.environ | own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
 
 
 # --- the command ---
@@ -794,7 +950,7 @@ def test_the_command_lists_tokens_and_tries_keys(
     assert main(["tokens", "list", SOFTHSM]) == 0
     listed = capsys.readouterr().out
     assert "pkcs11:token=web;" in listed
-    assert "object=ec;id=%01;type=cert" in listed
+    assert "object=ec;id=%00%01;type=cert" in listed
     certificate = next(line.strip() for line in listed.splitlines() if "object=ec;" in line)
     key = certificate.replace("type=cert", "type=private") + f"&pin-value={PIN}"
     assert main(["tokens", "check", key]) == 0
