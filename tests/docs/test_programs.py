@@ -40,7 +40,7 @@ PRINTED = {
     ("ssl.md", "One context"): "200\n",
     ("ssl.md", "A whole program"): r"\{'installed': True, .*\}\n",
     ("signers.md", "A cloud's key management service"): "b'hello'\n",
-    ("README.md", "In memory"): r"b'hello' ConnectionInfo\(.*\n",
+    ("sockets.md", "In memory"): r"b'hello' ConnectionInfo\(.*\n",
     ("README.md", "A client"): r"b'HTTP/1.1 200 OK.*\n(b'.*\n)*ConnectionInfo\(.*\n",
     ("README.md", "With asyncio, anyio and trio"): r"b'HTTP/1.1 200 OK.*ConnectionInfo\(.*\n",
 }
