@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,13 +13,18 @@ import pytest
 from polytls import (
     AlertDescription,
     AlertReceived,
+    Certificate,
     CipherSuite,
     NamedGroup,
     NextProtocol,
     PeerIncompatible,
     PeerRejectedCertificate,
+    PrivateKey,
     RaggedEOF,
+    SignatureScheme,
+    SigningChain,
     TLSVersion,
+    TrustStore,
 )
 from polytls.testing import KeyType
 
@@ -277,6 +283,47 @@ def test_our_client_presents_its_certificate(
     assert_talk(client, server)
     server.expect(rb"subject=CN = our client")
     assert b"error" not in server.output.lower()
+
+
+class Command:
+    """A signer that has the program `openssl` sign."""
+
+    algorithms = (SignatureScheme.ecdsa_secp521r1_sha512,)
+
+    def __init__(self, key: Path) -> None:
+        self._key = str(key)
+        self.public_key = self._run("pkey", "-in", self._key, "-pubout", "-outform", "DER")
+
+    def sign(self, data: bytes, algorithm: SignatureScheme) -> bytes:
+        assert algorithm is self.algorithms[0]
+        return self._run("dgst", "-sha512", "-sign", self._key, data=data)
+
+    @staticmethod
+    def _run(*arguments: str, data: bytes = b"") -> bytes:
+        command = ["openssl", *arguments]
+        return subprocess.run(command, input=data, capture_output=True, check=True).stdout
+
+
+def test_a_program_signs_with_a_key_on_p_521(lab: Any, tmp_path: Path, version: TLSVersion) -> None:
+    if "signer" not in lab.implementation.capabilities.key_sources:
+        pytest.skip("takes no signers")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521", "-noenc", "-days", "1")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", *made, "-subj", "/CN=program", "-keyout", str(key)),
+            *("-addext", f"subjectAltName=DNS:{lab.host}", "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    leaf = Certificate.from_file(certificate)
+    chain = SigningChain((leaf, PrivateKey.from_signer(Command(key))))
+    trust = TrustStore.from_file(certificate)
+    lab.connect(
+        lab.client(version=version, trust_store=trust, certificate_chain=chain),
+        lab.server(chain, version=version, trust_store=trust),
+    )
 
 
 def test_our_client_without_a_certificate_is_told_that_one_is_required(

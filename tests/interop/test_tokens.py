@@ -60,6 +60,16 @@ KEYS = {
     "rsa": KeyType.RSA_2048,
 }
 
+#: For what needs a process of its own.
+each_library = pytest.mark.parametrize(
+    "library",
+    [
+        name
+        for name in polytls.implementations()
+        if "id" in polytls.implementation(name).capabilities.key_sources
+    ],
+)
+
 
 def run(*command: str, **environment: str) -> str:
     done = subprocess.run(
@@ -469,12 +479,12 @@ import os, sys
 import polytls
 from polytls import *
 from polytls.testing import Pair
-implementation = polytls.implementation("rustls")
-uri = sys.argv[1].encode()
+implementation = polytls.implementation(sys.argv[1])
+uri = sys.argv[2].encode()
 chain = SigningChain((Certificate.from_id(uri), PrivateKey.from_id(uri)))
 configuration = TLSServerConfiguration(certificate_chain=[chain], sessions=None)
 server = implementation.server_context(configuration)
-trust = TrustStore.from_file(sys.argv[2])
+trust = TrustStore.from_file(sys.argv[3])
 client = implementation.client_context(TLSClientConfiguration(trust_store=trust, sessions=None))
 def handshake():
     pair = Pair(client.create_buffer("server.example"), server.create_buffer())
@@ -498,18 +508,22 @@ print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 """
 
 
-def test_children_of_fork_log_in_for_themselves(hsm: Tokens, tmp_path: Path) -> None:
+@each_library
+def test_children_of_fork_log_in_for_themselves(hsm: Tokens, tmp_path: Path, library: str) -> None:
     file = tmp_path / "ca.pem"
     file.write_bytes(hsm.ca.certificate_pem)
-    assert in_a_process_of_its_own(CHILDREN, hsm.uri("ec"), str(file)).strip() == "[0, 0, 0, 0]"
+    assert (
+        in_a_process_of_its_own(CHILDREN, library, hsm.uri("ec"), str(file)).strip()
+        == "[0, 0, 0, 0]"
+    )
 
 
 PREFORKED = """
 import os, sys
 import polytls
 from polytls import *
-implementation = polytls.implementation("rustls")
-uri = sys.argv[1].encode()
+implementation = polytls.implementation(sys.argv[1])
+uri = sys.argv[2].encode()
 chain = SigningChain((Certificate.from_id(uri), PrivateKey.from_id(uri)))
 configuration = TLSServerConfiguration(certificate_chain=[chain], sessions=None)
 server = implementation.server_context(configuration)
@@ -538,7 +552,7 @@ with server.connect(("127.0.0.1", 0)) as listener:
 def test_the_children_of_a_server_serve_with_the_key(native: Any, hsm: Tokens) -> None:
     client = native.client(trust_store=hsm.trust(), sessions=None)
     process = subprocess.Popen(
-        [sys.executable, "-c", PREFORKED, hsm.uri("ec")],
+        [sys.executable, "-c", PREFORKED, native.implementation.name, hsm.uri("ec")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -625,15 +639,15 @@ import os, sys, threading, time
 import polytls
 from polytls import *
 from polytls.testing import Pair
-implementation = polytls.implementation("rustls")
+implementation = polytls.implementation(sys.argv[1])
 def chain(uri):
     uri = uri.encode()
     return SigningChain((Certificate.from_id(uri), PrivateKey.from_id(uri)))
 def server(uri):
     configuration = TLSServerConfiguration(certificate_chain=[chain(uri)], sessions=None)
     return implementation.server_context(configuration)
-remote, local = server(sys.argv[1]), server(sys.argv[2])
-trust = TrustStore.from_file(sys.argv[3])
+remote, local = server(sys.argv[2]), server(sys.argv[3])
+trust = TrustStore.from_file(sys.argv[4])
 client = implementation.client_context(TLSClientConfiguration(trust_store=trust, sessions=None))
 def handshake(server):
     try:
@@ -659,14 +673,15 @@ print([thread.is_alive() for thread in threads], handshake(remote), flush=True)
 """
 
 
+@each_library
 def test_a_token_is_pulled_and_put_back_under_load(
-    hsm: Tokens, remote: Remote, tmp_path: Path
+    hsm: Tokens, remote: Remote, tmp_path: Path, library: str
 ) -> None:
     file = tmp_path / "ca.pem"
     file.write_bytes(hsm.ca.certificate_pem)
     away, here = hsm.uri("ec", module=P11_KIT), hsm.uri("ec384")
     process = subprocess.Popen(
-        [sys.executable, "-c", PULLED, away, here, str(file)],
+        [sys.executable, "-c", PULLED, library, away, here, str(file)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -705,11 +720,11 @@ import sys
 import polytls
 from polytls import *
 from polytls.testing import Pair
-implementation = polytls.implementation("rustls")
-uri = sys.argv[1].encode()
+implementation = polytls.implementation(sys.argv[1])
+uri = sys.argv[2].encode()
 chain = SigningChain((Certificate.from_id(uri), PrivateKey.from_id(uri)))
 server = implementation.server_context(TLSServerConfiguration(certificate_chain=[chain]))
-trust = TrustStore.from_file(sys.argv[2])
+trust = TrustStore.from_file(sys.argv[3])
 client = implementation.client_context(TLSClientConfiguration(trust_store=trust))
 pair = Pair(client.create_buffer("server.example"), server.create_buffer())
 pair.handshake()
@@ -733,11 +748,14 @@ def _memory(process: int) -> Iterator[bytes]:
                 yield memory.read(end - start)
 
 
-def test_no_byte_of_the_key_is_in_the_process(hsm: Tokens, remote: Remote, tmp_path: Path) -> None:
+@each_library
+def test_no_byte_of_the_key_is_in_the_process(
+    hsm: Tokens, remote: Remote, tmp_path: Path, library: str
+) -> None:
     file = tmp_path / "ca.pem"
     file.write_bytes(hsm.ca.certificate_pem)
     process = subprocess.Popen(
-        [sys.executable, "-c", SCANNED, hsm.uri("ec", module=P11_KIT), str(file)],
+        [sys.executable, "-c", SCANNED, library, hsm.uri("ec", module=P11_KIT), str(file)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -779,8 +797,8 @@ import sys
 import polytls
 from polytls import *
 from polytls.testing import Pair
-implementation = polytls.implementation("rustls")
-uri, certificate, ca = sys.argv[1].encode(), sys.argv[2], sys.argv[3]
+implementation = polytls.implementation(sys.argv[1])
+uri, certificate, ca = sys.argv[2].encode(), sys.argv[3], sys.argv[4]
 chain = SigningChain((Certificate.from_file(certificate), PrivateKey.from_id(uri)))
 trust = TrustStore.from_file(ca)
 for version in (TLSVersion.TLSv1_2, TLSVersion.TLSv1_3):
@@ -872,8 +890,11 @@ def certified(tpm: Callable[..., str], tmp_path: Path, key_type: str) -> tuple[s
 
 
 @pytest.mark.parametrize("key_type", ["EC:prime256v1", "RSA:2048"])
-def test_a_tpm_signs_handshakes(tpm: Callable[..., str], tmp_path: Path, key_type: str) -> None:
-    told = tpm(sys.executable, "-c", TPM_HANDSHAKES, *certified(tpm, tmp_path, key_type))
+@each_library
+def test_a_tpm_signs_handshakes(
+    tpm: Callable[..., str], tmp_path: Path, key_type: str, library: str
+) -> None:
+    told = tpm(sys.executable, "-c", TPM_HANDSHAKES, library, *certified(tpm, tmp_path, key_type))
     assert told.split() == ["TLSv1_2", "True", "TLSv1_3", "True"]
 
 

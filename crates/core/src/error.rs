@@ -129,6 +129,17 @@ pub struct SignerFailure {
     pub cause: Option<Cause>,
 }
 
+impl SignerFailure {
+    /// It has signed, but not with its key.
+    #[must_use]
+    pub fn of_signature() -> Self {
+        Self {
+            message: "the signature does not fit the public key".to_owned(),
+            cause: None,
+        }
+    }
+}
+
 /// What made a callback fail, in a form that it alone knows.
 #[derive(Clone)]
 pub struct Cause(pub Arc<dyn Any + Send + Sync>);

@@ -26,7 +26,8 @@ macro_rules! opaque {
 
 opaque! {
     BIO BIO_METHOD EVP_CIPHER EVP_CIPHER_CTX EVP_MAC_CTX EVP_MD EVP_MD_CTX EVP_PKEY EVP_PKEY_CTX OPENSSL_STACK
-    OSSL_LIB_CTX SSL SSL_CIPHER SSL_CTX SSL_METHOD SSL_SESSION X509 X509_NAME X509_STORE_CTX
+    OSSL_CORE_HANDLE OSSL_LIB_CTX OSSL_PROVIDER SSL SSL_CIPHER SSL_CTX SSL_METHOD SSL_SESSION X509 X509_NAME
+    X509_STORE_CTX
 }
 
 /// `OSSL_PARAM` (core.h).
@@ -37,6 +38,22 @@ pub(crate) struct OSSL_PARAM {
     pub(crate) data: *mut c_void,
     pub(crate) data_size: usize,
     pub(crate) return_size: usize,
+}
+
+/// `OSSL_DISPATCH` (core.h): a function by its number, which says what its type is.
+#[repr(C)]
+pub(crate) struct OSSL_DISPATCH {
+    pub(crate) function_id: c_int,
+    pub(crate) function: *const c_void,
+}
+
+/// `OSSL_ALGORITHM` (core.h).
+#[repr(C)]
+pub(crate) struct OSSL_ALGORITHM {
+    pub(crate) names: *const c_char,
+    pub(crate) properties: *const c_char,
+    pub(crate) implementation: *const OSSL_DISPATCH,
+    pub(crate) description: *const c_char,
 }
 
 pub(crate) type AlpnSelect = unsafe extern "C" fn(
@@ -75,6 +92,13 @@ pub(crate) type TicketKey = unsafe extern "C" fn(
     *mut EVP_CIPHER_CTX,
     *mut EVP_MAC_CTX,
     c_int,
+) -> c_int;
+/// `OSSL_provider_init_fn` (core.h).
+pub(crate) type ProviderInit = unsafe extern "C" fn(
+    *const OSSL_CORE_HANDLE,
+    *const OSSL_DISPATCH,
+    *mut *const OSSL_DISPATCH,
+    *mut *mut c_void,
 ) -> c_int;
 pub(crate) type Verify = unsafe extern "C" fn(*mut X509_STORE_CTX, *mut c_void) -> c_int;
 
@@ -229,11 +253,24 @@ functions! {
         fn EVP_PKEY_free(key: *mut EVP_PKEY);
         fn EVP_PKEY_get_base_id(key: *const EVP_PKEY) -> c_int;
         fn EVP_PKEY_get_bits(key: *const EVP_PKEY) -> c_int;
+        fn EVP_PKEY_get_size(key: *const EVP_PKEY) -> c_int;
+        fn EVP_PKEY_get_params(key: *const EVP_PKEY, parameters: *mut OSSL_PARAM) -> c_int;
+        fn EVP_PKEY_eq(one: *const EVP_PKEY, other: *const EVP_PKEY) -> c_int;
+        fn EVP_PKEY_parameters_eq(one: *const EVP_PKEY, other: *const EVP_PKEY) -> c_int;
+        fn EVP_PKEY_CTX_new_from_name(library: *mut OSSL_LIB_CTX, name: *const c_char, properties: *const c_char) -> *mut EVP_PKEY_CTX;
+        fn EVP_PKEY_CTX_free(context: *mut EVP_PKEY_CTX);
+        fn EVP_PKEY_fromdata_init(context: *mut EVP_PKEY_CTX) -> c_int;
+        fn EVP_PKEY_fromdata(context: *mut EVP_PKEY_CTX, key: *mut *mut EVP_PKEY, selection: c_int, parameters: *mut OSSL_PARAM) -> c_int;
         fn OPENSSL_sk_num(stack: *const OPENSSL_STACK) -> c_int;
         fn OPENSSL_sk_value(stack: *const OPENSSL_STACK, index: c_int) -> *mut c_void;
         fn OPENSSL_sk_new_null() -> *mut OPENSSL_STACK;
         fn OPENSSL_sk_push(stack: *mut OPENSSL_STACK, item: *const c_void) -> c_int;
         fn OPENSSL_sk_free(stack: *mut OPENSSL_STACK);
+        // Providers.
+        fn OSSL_LIB_CTX_new() -> *mut OSSL_LIB_CTX;
+        fn OSSL_PROVIDER_add_builtin(library: *mut OSSL_LIB_CTX, name: *const c_char, init: ProviderInit) -> c_int;
+        fn OSSL_PROVIDER_load(library: *mut OSSL_LIB_CTX, name: *const c_char) -> *mut OSSL_PROVIDER;
+        fn EVP_default_properties_is_fips_enabled(library: *mut OSSL_LIB_CTX) -> c_int;
         // Cryptography.
         fn RAND_bytes(into: *mut c_uchar, length: c_int) -> c_int;
         fn EVP_MD_fetch(library: *mut OSSL_LIB_CTX, name: *const c_char, properties: *const c_char) -> *mut EVP_MD;
@@ -354,6 +391,36 @@ pub(crate) const NID_RSA_PSS: c_int = 912;
 pub(crate) const NID_EC: c_int = 408;
 pub(crate) const NID_ED25519: c_int = 1087;
 pub(crate) const NID_ED448: c_int = 1088;
+pub(crate) const PARAM_INTEGER: c_uint = 1;
+pub(crate) const PARAM_UNSIGNED_INTEGER: c_uint = 2;
 pub(crate) const PARAM_UTF8_STRING: c_uint = 4;
 pub(crate) const PARAM_OCTET_STRING: c_uint = 5;
 pub(crate) const PARAM_UNMODIFIED: usize = usize::MAX;
+
+// --- core_dispatch.h: what a provider's functions are told by; the numbers are a part of OpenSSL's ABI ---
+
+pub(crate) const OP_KEYMGMT: c_int = 10;
+pub(crate) const OP_SIGNATURE: c_int = 12;
+
+pub(crate) const FUNC_PROVIDER_QUERY_OPERATION: c_int = 1027;
+
+pub(crate) const FUNC_KEYMGMT_NEW: c_int = 1;
+pub(crate) const FUNC_KEYMGMT_FREE: c_int = 10;
+pub(crate) const FUNC_KEYMGMT_GET_PARAMS: c_int = 11;
+pub(crate) const FUNC_KEYMGMT_GETTABLE_PARAMS: c_int = 12;
+pub(crate) const FUNC_KEYMGMT_QUERY_OPERATION_NAME: c_int = 20;
+pub(crate) const FUNC_KEYMGMT_HAS: c_int = 21;
+pub(crate) const FUNC_KEYMGMT_MATCH: c_int = 23;
+pub(crate) const FUNC_KEYMGMT_IMPORT: c_int = 40;
+pub(crate) const FUNC_KEYMGMT_IMPORT_TYPES: c_int = 41;
+
+pub(crate) const KEYMGMT_SELECT_PRIVATE_KEY: c_int = 0x01;
+pub(crate) const KEYMGMT_SELECT_PUBLIC_KEY: c_int = 0x02;
+pub(crate) const KEYMGMT_SELECT_ALL_PARAMETERS: c_int = 0x84;
+
+pub(crate) const FUNC_SIGNATURE_NEWCTX: c_int = 1;
+pub(crate) const FUNC_SIGNATURE_DIGEST_SIGN_INIT: c_int = 8;
+pub(crate) const FUNC_SIGNATURE_DIGEST_SIGN: c_int = 11;
+pub(crate) const FUNC_SIGNATURE_FREECTX: c_int = 16;
+pub(crate) const FUNC_SIGNATURE_SET_CTX_PARAMS: c_int = 20;
+pub(crate) const FUNC_SIGNATURE_SETTABLE_CTX_PARAMS: c_int = 21;

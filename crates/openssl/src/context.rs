@@ -61,7 +61,7 @@ impl Context {
         let selection = Selection::new(library, common)?;
         let judge = Judge::new(&policy, crypto(library), SystemTrust::Read)?;
         let identities = Identities::new(library, &config.identities)?;
-        let ctx = begin(library, &selection, common, &identities)?;
+        let ctx = begin(library, &selection, common, &identities, false)?;
         let sessions = match common.sessions {
             None => None,
             Some(capacity) => Some(Arc::new(ClientSessions::new(limit(capacity)?))),
@@ -124,7 +124,7 @@ impl Context {
             Some(Judge::new(&policy, crypto(library), SystemTrust::Read)?)
         };
         let identities = Identities::new(library, &config.identities)?;
-        let ctx = begin(library, &selection, common, &identities)?;
+        let ctx = begin(library, &selection, common, &identities, true)?;
         let (tickets, store) = resumption(library, config)?;
         let set = Setter { library, ctx: &ctx };
         let verify = match config.client_authentication {
@@ -282,6 +282,7 @@ fn begin(
     selection: &Selection,
     common: &Common,
     identities: &Identities,
+    is_server: bool,
 ) -> Result<SslContext, Error> {
     library.clean();
     // SAFETY: a new context, with the system's settings.
@@ -331,11 +332,14 @@ fn begin(
     if set.text(api::CTRL_SET_GROUPS_LIST, &selection.groups) != 1 {
         return Err(set.refused("groups"));
     }
-    for command in [
-        api::CTRL_SET_SIGALGS_LIST,
-        api::CTRL_SET_CLIENT_SIGALGS_LIST,
+    // What servers sign by, and what clients do: each is the own list of one side, and what the other asks for.
+    for (command, of_server) in [
+        (api::CTRL_SET_SIGALGS_LIST, true),
+        (api::CTRL_SET_CLIENT_SIGALGS_LIST, false),
     ] {
-        if !is_empty(&selection.schemes) && set.text(command, &selection.schemes) != 1 {
+        let own = of_server == is_server;
+        let schemes = selection.schemes(|scheme| !own || identities.may_sign(scheme))?;
+        if !is_empty(&schemes) && set.text(command, &schemes) != 1 {
             return Err(set.refused("ciphers"));
         }
     }

@@ -30,13 +30,32 @@ unsafe impl<T> Sync for Fetched<T> {}
 
 /// The digests of signatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Digest {
+pub(crate) enum Digest {
     Sha256,
     Sha384,
     Sha512,
 }
 
 impl Digest {
+    /// By any of the names that OpenSSL has for it.
+    pub(crate) fn named(name: &CStr) -> Option<Self> {
+        Some(match name.to_bytes() {
+            b"SHA256" | b"SHA2-256" | b"SHA-256" => Self::Sha256,
+            b"SHA384" | b"SHA2-384" | b"SHA-384" => Self::Sha384,
+            b"SHA512" | b"SHA2-512" | b"SHA-512" => Self::Sha512,
+            _ => return None,
+        })
+    }
+
+    /// How many bytes it has.
+    pub(crate) const fn size(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
     /// Null if OpenSSL does not have it, as it is configured.
     fn fetched(self, library: &Library) -> *const EVP_MD {
         static FETCHED: [OnceLock<Fetched<EVP_MD>>; 3] = [const { OnceLock::new() }; 3];
@@ -117,12 +136,80 @@ pub(crate) fn random(library: &Library, into: &mut [u8]) -> bool {
 
 /// How a kind of key signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Ecdsa(Digest),
     Pkcs1(Digest),
     Pss(Digest),
     /// The algorithm hashes by itself.
     Whole,
+}
+
+impl Way {
+    /// The signature scheme of TLS that a key signs so by (RFC 8446 section 4.2.3); ECDSA with the curve that goes
+    /// with the digest, Ed25519 where the whole message is signed.
+    pub(crate) const fn scheme(self) -> u16 {
+        match self {
+            Self::Pkcs1(Digest::Sha256) => 0x0401,
+            Self::Pkcs1(Digest::Sha384) => 0x0501,
+            Self::Pkcs1(Digest::Sha512) => 0x0601,
+            Self::Ecdsa(Digest::Sha256) => 0x0403,
+            Self::Ecdsa(Digest::Sha384) => 0x0503,
+            Self::Ecdsa(Digest::Sha512) => 0x0603,
+            Self::Pss(Digest::Sha256) => 0x0804,
+            Self::Pss(Digest::Sha384) => 0x0805,
+            Self::Pss(Digest::Sha512) => 0x0806,
+            Self::Whole => 0x0807,
+        }
+    }
+
+    /// Whether `key` has signed `message` so.
+    pub(crate) fn verifies(
+        self,
+        library: &Library,
+        key: &PrivateKey,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        let digest = match self {
+            Self::Ecdsa(digest) | Self::Pkcs1(digest) | Self::Pss(digest) => {
+                digest.fetched(library)
+            }
+            Self::Whole => ptr::null(),
+        };
+        if digest.is_null() && self != Self::Whole {
+            return false;
+        }
+        // SAFETY: the context is ours, and freed; the context of the key is a part of it; what is read is lent.
+        unsafe {
+            let context = library.EVP_MD_CTX_new();
+            let mut of_key = ptr::null_mut();
+            let verified = !context.is_null()
+                && library.EVP_DigestVerifyInit(
+                    context,
+                    &raw mut of_key,
+                    digest,
+                    ptr::null_mut(),
+                    key.as_ptr(),
+                ) == 1
+                && (!matches!(self, Self::Pss(_))
+                    || (library.EVP_PKEY_CTX_set_rsa_padding(of_key, api::RSA_PKCS1_PSS_PADDING)
+                        == 1
+                        && library.EVP_PKEY_CTX_set_rsa_mgf1_md(of_key, digest) == 1
+                        && library.EVP_PKEY_CTX_set_rsa_pss_saltlen(
+                            of_key,
+                            api::RSA_PSS_SALTLEN_DIGEST,
+                        ) == 1))
+                && library.EVP_DigestVerify(
+                    context,
+                    signature.as_ptr(),
+                    signature.len(),
+                    message.as_ptr(),
+                    message.len(),
+                ) == 1;
+            library.EVP_MD_CTX_free(context);
+            verified
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -170,43 +257,9 @@ impl Algorithm {
         if matches!(self.way, Way::Pkcs1(_) | Way::Pss(_)) && !RSA_BITS.contains(&key.bits()) {
             return None;
         }
-        let digest = match self.way {
-            Way::Ecdsa(digest) | Way::Pkcs1(digest) | Way::Pss(digest) => digest.fetched(library),
-            Way::Whole => ptr::null(),
-        };
-        if digest.is_null() && self.way != Way::Whole {
-            return None;
-        }
-        // SAFETY: the context is ours, and freed; the context of the key is a part of it; what is read is lent.
-        unsafe {
-            let context = library.EVP_MD_CTX_new();
-            let mut of_key = ptr::null_mut();
-            let verified = !context.is_null()
-                && library.EVP_DigestVerifyInit(
-                    context,
-                    &raw mut of_key,
-                    digest,
-                    ptr::null_mut(),
-                    key.as_ptr(),
-                ) == 1
-                && (!matches!(self.way, Way::Pss(_))
-                    || (library.EVP_PKEY_CTX_set_rsa_padding(of_key, api::RSA_PKCS1_PSS_PADDING)
-                        == 1
-                        && library.EVP_PKEY_CTX_set_rsa_mgf1_md(of_key, digest) == 1
-                        && library.EVP_PKEY_CTX_set_rsa_pss_saltlen(
-                            of_key,
-                            api::RSA_PSS_SALTLEN_DIGEST,
-                        ) == 1))
-                && library.EVP_DigestVerify(
-                    context,
-                    signature.as_ptr(),
-                    signature.len(),
-                    message.as_ptr(),
-                    message.len(),
-                ) == 1;
-            library.EVP_MD_CTX_free(context);
-            verified.then_some(())
-        }
+        self.way
+            .verifies(library, &key, message, signature)
+            .then_some(())
     }
 }
 

@@ -1,6 +1,9 @@
 //! Our own chains and keys, and the choice among them.
 
-use polytls_core::config::{Identity, Key, Version};
+use std::ptr;
+use std::sync::Arc;
+
+use polytls_core::config::{Identity, Key, Signer, Version};
 use polytls_core::names::version_of_suite;
 use polytls_core::pki_types::PrivateKeyDer;
 use polytls_core::sni::NameTable;
@@ -14,6 +17,7 @@ use crate::hello::Hello;
 use crate::library::Library;
 use crate::objects::{Certificate, Chain, PrivateKey};
 use crate::tables::signs_with_ecdsa;
+use crate::{provider, remote};
 
 /// What kind of key an identity has, as far as it decides what can be signed with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +60,16 @@ impl Kind {
         }
     }
 
+    /// What a key that is elsewhere is to the provider; `None`: it has none of this kind.
+    const fn elsewhere(self) -> Option<remote::Kind> {
+        match self {
+            Self::Rsa => Some(remote::Kind::Rsa),
+            Self::P256 | Self::P384 | Self::P521 => Some(remote::Kind::Ec),
+            Self::Ed25519 => Some(remote::Kind::Ed25519),
+            Self::RsaPss | Self::Ed448 => None,
+        }
+    }
+
     const fn is_rsa(self) -> bool {
         matches!(self, Self::Rsa | Self::RsaPss)
     }
@@ -71,6 +85,8 @@ pub(crate) struct Loaded {
     pub(crate) leaf_der: Vec<u8>,
     pub(crate) ocsp_response: Option<Vec<u8>>,
     kind: Kind,
+    /// The signature schemes that it signs by, of those of its kind.
+    schemes: Vec<u16>,
     dns_names: Vec<String>,
     /// The names of all issuers in the chain, in DER.
     issuers: Vec<Vec<u8>>,
@@ -105,8 +121,15 @@ impl Loaded {
             return Err(wrong("a chain without a certificate"));
         }
         let leaf = certificates.remove(0);
-        let key = read_key(library, &identity.key)?;
-        let kind = Kind::of(&key).ok_or_else(|| wrong(NOT_FOR_TLS))?;
+        let (key, kind, schemes) = match &identity.key {
+            Key::Der(key) => {
+                let key = read_key(library, key)?;
+                let kind = Kind::of(&key).ok_or_else(|| wrong(NOT_FOR_TLS))?;
+                // All of them.
+                (key, kind, kind.schemes(Version::Tls12).to_vec())
+            }
+            Key::Signer(signer) => key_elsewhere(library, signer)?,
+        };
         // SAFETY: both are ours.
         let belongs = unsafe { library.X509_check_private_key(leaf.as_ptr(), key.as_ptr()) == 1 };
         library.clean();
@@ -128,6 +151,7 @@ impl Loaded {
             leaf_der: identity.chain[0].to_vec(),
             ocsp_response: identity.ocsp_response.clone(),
             kind,
+            schemes,
             dns_names: summaries
                 .into_iter()
                 .next()
@@ -140,19 +164,51 @@ impl Loaded {
     /// Whether the peer, which knows these signature schemes, can verify what it signs.
     fn signs(&self, version: Version, schemes: &[u16]) -> bool {
         let mut own = self.kind.schemes(version).iter();
-        own.any(|scheme| schemes.contains(scheme))
+        own.any(|scheme| self.schemes.contains(scheme) && schemes.contains(scheme))
     }
 }
 
 const NOT_FOR_TLS: &str = "OpenSSL cannot use this private key for TLS; it takes RSA, ECDSA on P-256, \
                            P-384 and P-521, Ed25519 and Ed448";
 
-fn read_key(library: &'static Library, key: &Key) -> Result<PrivateKey, Error> {
-    let Key::Der(key) = key else {
+/// A key that is elsewhere, with its kind and the schemes that it signs by.
+fn key_elsewhere(
+    library: &'static Library,
+    signer: &Arc<dyn Signer>,
+) -> Result<(PrivateKey, Kind, Vec<u16>), Error> {
+    // SAFETY: it may be called at any time; null is the default context.
+    if unsafe { library.EVP_default_properties_is_fips_enabled(ptr::null_mut()) } == 1 {
         return Err(wrong(
-            "this implementation takes no signers; the implementation rustls does",
+            "OpenSSL is configured for approved algorithms alone (fips=yes), which signers and keys in PKCS#11 \
+             tokens are not; use a key that the FIPS provider has",
         ));
-    };
+    }
+    let public = PrivateKey::read_public(library, signer.public_key());
+    library.clean();
+    let public = public.ok_or_else(|| wrong("OpenSSL cannot read the public key of the signer"))?;
+    let kind = Kind::of(&public).ok_or_else(|| wrong(NOT_FOR_TLS))?;
+    let elsewhere = kind.elsewhere().ok_or_else(|| {
+        wrong("a signer has an RSA key (rsaEncryption), ECDSA on P-256, P-384 or P-521, or Ed25519")
+    })?;
+    let of_kind = kind.schemes(Version::Tls12);
+    let schemes = signer.schemes().iter().copied();
+    let schemes: Vec<u16> = schemes.filter(|scheme| of_kind.contains(scheme)).collect();
+    if schemes.is_empty() {
+        return Err(wrong(
+            "the signer offers no algorithm that OpenSSL has for its kind of key",
+        ));
+    }
+    let key = provider::key(
+        library,
+        Arc::clone(signer),
+        schemes.clone(),
+        public,
+        elsewhere,
+    )?;
+    Ok((key, kind, schemes))
+}
+
+fn read_key(library: &'static Library, key: &PrivateKeyDer<'static>) -> Result<PrivateKey, Error> {
     let read = match key {
         PrivateKeyDer::Pkcs8(der) => {
             let first = version_1(der.secret_pkcs8_der());
@@ -226,10 +282,31 @@ pub(crate) struct Identities {
 
 impl Identities {
     pub(crate) fn new(library: &'static Library, identities: &[Identity]) -> Result<Self, Error> {
-        let all = identities
+        let mut all = identities
             .iter()
             .map(|identity| Loaded::new(library, identity))
             .collect::<Result<Vec<_>, _>>()?;
+        // OpenSSL chooses a scheme by the kind of the key: what only some keys of a kind can do, none does.
+        let shared: Vec<Vec<u16>> = all
+            .iter()
+            .map(|one| {
+                let mut schemes = one.schemes.clone();
+                let others = all.iter().filter(|other| other.kind == one.kind);
+                for other in others {
+                    schemes.retain(|scheme| other.schemes.contains(scheme));
+                }
+                schemes
+            })
+            .collect();
+        for (one, schemes) in all.iter_mut().zip(shared) {
+            if schemes.is_empty() {
+                return Err(wrong(
+                    "two signers of the same kind of key have no signature algorithm in common, and OpenSSL \
+                     cannot choose between them; use a context for each",
+                ));
+            }
+            one.schemes = schemes;
+        }
         Ok(Self {
             names: NameTable::new(all.iter().map(|one| &one.dns_names)),
             all,
@@ -242,6 +319,13 @@ impl Identities {
 
     pub(crate) fn get(&self, index: usize) -> Option<&Loaded> {
         self.all.get(index)
+    }
+
+    /// Whether OpenSSL may sign by a scheme, as far as it is for the keys here to say.
+    pub(crate) fn may_sign(&self, scheme: u16) -> bool {
+        self.all.iter().all(|one| {
+            one.schemes.contains(&scheme) || !one.kind.schemes(Version::Tls12).contains(&scheme)
+        })
     }
 
     /// What a server presents to this client: the first that answers to the name and that the client can

@@ -6,7 +6,7 @@
 //! versions, as the system's configuration allows them) and `identity` (chains and keys) prepare; `session`
 //! runs one connection over `wire`, which is all the transport that OpenSSL sees; `callbacks` answers what
 //! OpenSSL asks in a handshake, and notes what it tells in `seen`; `tickets` and `store` are a server's sessions,
-//! `remembered` a client's, those that are named included. `crypto` is what the verdict of `polytls-verdict` is
+//! `remembered` a client's, those that are named included. `provider` and `remote` are keys that are elsewhere. `crypto` is what the verdict of `polytls-verdict` is
 //! given; `blame` says whose fault it was; `hello` reads messages; `objects` owns OpenSSL's.
 //!
 //! Rules: OpenSSL is called with an empty error queue, and leaves an empty one (`library`). A callback never
@@ -27,7 +27,9 @@ mod hello;
 mod identity;
 mod library;
 mod objects;
+mod provider;
 mod remembered;
+mod remote;
 mod seen;
 mod session;
 mod store;

@@ -4,7 +4,7 @@
 use std::ffi::{c_long, c_void};
 use std::ptr::{self, NonNull};
 
-use crate::api::{EVP_PKEY, OPENSSL_STACK, SSL_CTX, SSL_SESSION, X509, X509_NAME};
+use crate::api::{EVP_PKEY, EVP_PKEY_CTX, OPENSSL_STACK, SSL_CTX, SSL_SESSION, X509, X509_NAME};
 use crate::library::Library;
 
 macro_rules! owned {
@@ -53,6 +53,8 @@ owned! {
     Certificate(X509) freed by X509_free;
     /// A key, private or public.
     PrivateKey(EVP_PKEY) freed by EVP_PKEY_free;
+    /// A kind of key, of which one is to be made.
+    KeyContext(EVP_PKEY_CTX) freed by EVP_PKEY_CTX_free;
     /// What connections are made of.
     SslContext(SSL_CTX) freed by SSL_CTX_free;
     /// A session that can be resumed.
@@ -101,6 +103,13 @@ impl PrivateKey {
     pub(crate) fn bits(&self) -> i32 {
         // SAFETY: the key is ours.
         unsafe { self.library.EVP_PKEY_get_bits(self.as_ptr()) }
+    }
+
+    /// How many bytes a signature with it has at most.
+    pub(crate) fn longest_signature(&self) -> usize {
+        // SAFETY: the key is ours.
+        let told = unsafe { self.library.EVP_PKEY_get_size(self.as_ptr()) };
+        usize::try_from(told).unwrap_or(0)
     }
 }
 

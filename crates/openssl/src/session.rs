@@ -27,6 +27,7 @@ use crate::context::Context;
 use crate::library::Library;
 use crate::objects::SslSession;
 use crate::remembered::Keeper;
+use crate::remote;
 use crate::seen::{Before, Seen};
 use crate::tables::{negotiated_group, nothing, version_number};
 
@@ -260,6 +261,9 @@ impl OpensslSession {
     }
 
     fn blame(&self, fault: &Fault) -> Error {
+        if let Some(failure) = remote::take_failure() {
+            return Error::Signer(failure);
+        }
         let seen = self.seen();
         let mut notes = seen.note();
         if let Some(failure) = notes.failure.take() {

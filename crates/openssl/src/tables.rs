@@ -166,8 +166,8 @@ impl Offered {
     pub(crate) fn capabilities(&self) -> Capabilities {
         Capabilities {
             trust_sources: [Source::System, Source::Buffer, Source::File, Source::Pins].into(),
-            certificate_sources: [Source::Buffer, Source::File].into(),
-            key_sources: [Source::Buffer, Source::File].into(),
+            certificate_sources: [Source::Buffer, Source::File, Source::Id].into(),
+            key_sources: [Source::Buffer, Source::File, Source::Id, Source::Signer].into(),
             versions: self.versions.clone(),
             cipher_suites: self.suites.iter().map(|(suite, _)| *suite).collect(),
             cipher_choice: CipherChoice::Exact,
@@ -198,7 +198,7 @@ pub(crate) struct Selection {
     pub(crate) tls13_suites: CString,
     pub(crate) tls12_suites: CString,
     pub(crate) groups: CString,
-    pub(crate) schemes: CString,
+    schemes: Vec<u16>,
 }
 
 impl Selection {
@@ -229,13 +229,23 @@ impl Selection {
             tls13_suites: names_of(Version::Tls13)?,
             tls12_suites: names_of(Version::Tls12)?,
             groups: list(group_names(library, &effective.groups).into_iter())?,
-            schemes: list(offered.schemes.iter().filter_map(|number| {
-                let mut known = SCHEMES.iter();
-                let (_, name) = known.find(|(scheme, _)| scheme == number)?;
-                Some((*name).to_owned())
-            }))?,
+            schemes: offered.schemes.clone(),
             effective,
         })
+    }
+
+    /// The signature schemes that are `wanted`, as OpenSSL takes them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`].
+    pub(crate) fn schemes(&self, wanted: impl Fn(u16) -> bool) -> Result<CString, Error> {
+        let wanted = self.schemes.iter().filter(|number| wanted(**number));
+        list(wanted.filter_map(|number| {
+            let mut known = SCHEMES.iter();
+            let (_, name) = known.find(|(scheme, _)| scheme == number)?;
+            Some((*name).to_owned())
+        }))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::capabilities::{Capabilities, Effective};
 use crate::configuration::{Configuration, verification};
 use crate::engine::{ClientEngine, ServerEngine};
 use crate::errors::raised;
+use crate::tokens;
 
 /// How a library's backend is had.
 type Load = fn() -> Result<Arc<dyn polytls_core::Backend>, Unavailable>;
@@ -79,6 +80,13 @@ impl Backend {
     #[getter]
     fn capabilities(&self) -> Capabilities {
         Capabilities(self.0.capabilities())
+    }
+
+    /// Refuses ids in a configuration that name nothing, with nothing opened.
+    ///
+    /// Raises ConfigurationError, naming the field.
+    fn check_ids(&self, configuration: &Bound<'_, PyAny>) -> PyResult<()> {
+        tokens::check_ids(configuration, self.0.id())
     }
 
     /// An engine for client connections. `configuration`: with its files read; `effective`: what it came to.

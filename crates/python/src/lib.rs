@@ -107,7 +107,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(testing::self_signed, module)?)?;
     module.add_function(wrap_pyfunction!(testing_signer::public_half, module)?)?;
     module.add_function(wrap_pyfunction!(testing_signer::sign, module)?)?;
-    module.add_function(wrap_pyfunction!(tokens::check_ids, module)?)?;
     module.add_function(wrap_pyfunction!(tokens::token_certificates, module)?)?;
     module.add_function(wrap_pyfunction!(tokens::token_listing, module)?)?;
     Ok(())

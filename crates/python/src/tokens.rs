@@ -274,7 +274,6 @@ pub(crate) fn token_listing(
 }
 
 /// Refuses ids in a configuration that are no `pkcs11:` URIs, with nothing opened. Raises ConfigurationError.
-#[pyfunction]
 pub(crate) fn check_ids(configuration: &Bound<'_, PyAny>, implementation: &str) -> PyResult<()> {
     let chains = configuration.attribute("certificate_chain")?;
     let chains = match given(&chains) {

@@ -147,10 +147,7 @@ impl RustlsSigner for Signing {
             if self.fits(message, &signature) {
                 Ok(signature)
             } else {
-                Err(SignerFailure {
-                    message: "the signature does not fit the public key".to_owned(),
-                    cause: None,
-                })
+                Err(SignerFailure::of_signature())
             }
         });
         signed.map_err(|failure| {

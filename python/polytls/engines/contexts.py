@@ -36,6 +36,7 @@ __all__ = [
     "InsecureClient",
     "InsecureServer",
     "Server",
+    "validate",
 ]
 
 _Buffer = TypeVar("_Buffer", _native.TLSBuffer, _native.ExtendedTLSBuffer)
@@ -62,6 +63,17 @@ class _Parameters(NamedTuple):
     offer: _native.Offer | None = None
     #: The zone of a link-local address (RFC 4007 11): sessions are remembered by this, too.
     scope: int | None = None
+
+
+def validate(
+    backend: _native.Backend, configuration: TLSClientConfiguration | TLSServerConfiguration
+) -> None:
+    """Refuse what a library cannot honour, as far as is known without files and tokens.
+
+    Raises ConfigurationError with the field, TypeError if the configuration is none.
+    """
+    check(configuration, backend.capabilities, backend.id)
+    backend.check_ids(configuration)
 
 
 def _signs_elsewhere(configuration: TLSClientConfiguration | TLSServerConfiguration) -> bool:

@@ -11,11 +11,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import _native
-from ..capabilities import check
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..interfaces import TLSImplementation
 from ..interfaces.insecure import InsecureTLSImplementation
-from .contexts import Client, InsecureClient, InsecureServer, Server
+from .contexts import Client, InsecureClient, InsecureServer, Server, validate
 
 if TYPE_CHECKING:
     from ..streams import ExtendedSocket  # noqa: F401 - in a base, as a string
@@ -44,7 +43,7 @@ def validate_config(configuration: TLSClientConfiguration | TLSServerConfigurati
 
     Raises ConfigurationError with the field, TypeError if the configuration is none.
     """
-    check(configuration, CAPABILITIES, _BACKEND.id)
+    validate(_BACKEND, configuration)
 
 
 class OpensslClientContext(Client[_native.ExtendedTLSBuffer, "ExtendedSocket"]):

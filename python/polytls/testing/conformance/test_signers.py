@@ -15,13 +15,14 @@ from polytls import (
     ConfigurationError,
     PrivateKey,
     SignatureScheme,
+    Signer,
     SigningChain,
     TLSError,
     TLSVersion,
     WantReadError,
 )
 from polytls.testing import CertificateAuthority, KeyType, Pair
-from polytls.testing.conformance.elsewhere import elsewhere
+from polytls.testing.conformance.elsewhere import Signs, elsewhere
 from polytls.testing.conformance.lab import PATIENCE
 from polytls.testing.conformance.selection import needs
 
@@ -79,6 +80,47 @@ def test_signers_are_taken_as_they_are(lab: Any, version: TLSVersion, key_type: 
     pair = lab.connect(lab.client(version=version, certificate_chain=chains[1]), server)
     assert pair.client.getpeercert() == chains[0].leaf[0].buffer
     assert pair.server.getpeercert() == chains[1].leaf[0].buffer
+
+
+class Limited(Signs):
+    """A token that can do one algorithm, as many can."""
+
+    def __init__(self, signer: Signer, algorithm: SignatureScheme) -> None:
+        super().__init__(signer)
+        self._only = (algorithm,)
+
+    @property
+    def algorithms(self) -> tuple[SignatureScheme, ...]:
+        return self._only
+
+
+@needs("signers", "client authentication")
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        SignatureScheme.rsa_pkcs1_sha384,
+        SignatureScheme.rsa_pss_rsae_sha256,
+        SignatureScheme.rsa_pss_rsae_sha512,
+    ],
+    ids=lambda algorithm: algorithm.name,
+)
+def test_a_signer_is_asked_for_what_it_can_do_alone(lab: Any, algorithm: SignatureScheme) -> None:
+    """Whatever else its kind of key could do, and the peer likes better."""
+
+    def limited(name: str) -> tuple[SigningChain, Limited]:
+        certificate, key = lab.chain(name, key_type=KeyType.RSA_2048).leaf
+        signer = Limited(lab.signer(key), algorithm)
+        return SigningChain((certificate, PrivateKey.from_signer(signer))), signer
+
+    version = TLSVersion.TLSv1_2
+    servers, server_signer = limited(lab.host)
+    clients, client_signer = limited("client.example")
+    beside = lab.chain("beside.example", key_type=KeyType.RSA_2048)
+    server = lab.server(servers, beside, version=version, trust_store=lab.ca.trust_store())
+    client = lab.client(version=version, certificate_chain=clients)
+    pair = lab.connect(client, server)
+    assert pair.server.getpeercert() == clients.leaf[0].buffer
+    assert (server_signer.asked, client_signer.asked) == ([algorithm], [algorithm])
 
 
 @needs("signers")
