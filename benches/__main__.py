@@ -33,7 +33,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         "--implementation",
         action="append",
         default=[],
-        help="of polytls, rustls by default; may be repeated: the first is held to the marks",
+        help="of polytls, rustls by default; may be repeated: the first is told of in each line",
     )
     add("--scaling", action="store_true", help="whether costs stay flat as sizes grow (minutes)")
     add("--check", action="store_true", help="exit with 1 where a mark is missed")

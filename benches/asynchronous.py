@@ -1,4 +1,5 @@
-"""Cases with asyncio and uvloop, over loopback: protocols and transports on both sides, no tasks.
+"""Cases with asyncio and uvloop, over loopback: protocols and transports on both sides, no tasks,
+but for the client of a download by streams.
 
 The server's side runs in the other process (`server`), an event loop for each kind.
 """
@@ -119,6 +120,32 @@ class Downloading(asyncio.BufferedProtocol):
         return time.perf_counter() - began
 
 
+class Streaming(asyncio.StreamReaderProtocol):
+    """Reads as programs do that know `asyncio.open_connection`."""
+
+    #: Of a read, and of what waits to be read.
+    _MOST = 256 * 1024
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._reader = asyncio.StreamReader(self._MOST, loop)
+        super().__init__(self._reader, loop=loop)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._writer: Any = transport
+
+    async def run(self, count: int) -> float:
+        left = count * len(PIECE)
+        began = time.perf_counter()
+        self._writer.write(Request(SEND, left).to_bytes())
+        while left:
+            data = await self._reader.read(self._MOST)
+            if not data:
+                raise EOFError("the server hung up")
+            left -= len(data)
+        return time.perf_counter() - began
+
+
 class Echoing(asyncio.Protocol):
     """Sends the next message when the last has come back."""
 
@@ -155,7 +182,7 @@ class Echoing(asyncio.Protocol):
 
 
 def _prepare(
-    name: LoopName, protocol: type[Downloading] | type[Echoing], amount: float
+    name: LoopName, protocol: type[Downloading | Streaming | Echoing], amount: float
 ) -> Callable[[Bench, Library], Sample]:
     def prepare(bench: Bench, library: Library) -> Sample:
         loop = new_loop(name)
@@ -195,6 +222,7 @@ CASES: list[Case] = [
     for name in LOOPS
     for case in (
         _case(name, "download", "MB/s", _prepare(name, Downloading, len(PIECE) / 1e6)),
+        _case(name, "streams download", "MB/s", _prepare(name, Streaming, len(PIECE) / 1e6)),
         _case(name, "echo 100 B", "1/s", _prepare(name, Echoing, 1.0)),
     )
 ]

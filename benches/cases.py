@@ -6,7 +6,7 @@ from . import asynchronous, http, in_memory, loopback, resident, starting
 from .peers import Library
 from .peers.pep748 import Pep748
 from .peers.pyopenssl import PyOpenSSL
-from .peers.ssl_shaped import Rtls, StandardLibrary
+from .peers.ssl_shaped import Face, Rtls, StandardLibrary
 from .rounds import Case
 
 __all__ = ["BASE", "CASES", "libraries", "library"]
@@ -29,7 +29,7 @@ _OTHERS: list[type[Library]] = [Rtls, PyOpenSSL]
 
 def libraries(implementations: list[str]) -> tuple[list[Library], list[str]]:
     """The standard library, polytls, other peers; and a note for each peer that is not here."""
-    found: list[Library] = [StandardLibrary(), *(Pep748(name) for name in implementations)]
+    found: list[Library] = [StandardLibrary(), *map(Pep748, implementations), Face()]
     notes = []
     for peer in _OTHERS:
         try:
@@ -43,7 +43,7 @@ def library(name: str) -> Library:
     """The library of that name, for another process of the same run."""
     from .peers.plain import PlainTcp
 
-    if name.startswith("polytls/"):
+    by_name = {kind.name: kind for kind in (StandardLibrary, Face, Rtls, PyOpenSSL, PlainTcp)}
+    if name not in by_name:
         return Pep748(name.removeprefix("polytls/"))
-    by_name = {kind.name: kind for kind in (StandardLibrary, Rtls, PyOpenSSL, PlainTcp)}
     return by_name[name]()

@@ -20,12 +20,14 @@ _STYLE = """
  .line { stroke: #8c959f; stroke-width: 1 }
  .mark { stroke: #cf222e; stroke-width: 2 }
  .s0 { fill: #0969da } .s1 { fill: #8c959f } .s2 { fill: #bf8700 } .s3 { fill: #8250df }
+ .s4 { fill: #1a7f37 }
  @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 }
   .value, .axis { fill: #9198a1 }
   .line { stroke: #656c76 }
   .mark { stroke: #ff7b72 }
   .s0 { fill: #4493f8 } .s1 { fill: #9198a1 } .s2 { fill: #d29922 } .s3 { fill: #ab7df8 }
+  .s4 { fill: #3fb950 }
  }
 """
 _WIDTH, _LEFT, _RIGHT = 900, 310, 70
@@ -61,7 +63,7 @@ def _ratios(report: Report) -> str:
             good = [None if it is None else 1 / it for it in good]
         marks = [m for m in marks_of(report.ours, figures.case.name) if m.of == "ssl"]
         mark = next((m.bound if m.least else 1 / m.bound for m in marks), None)
-        if good[0] is not None:
+        if any(it is not None for it in good):
             rows.append(Row(figures.case.name, good, mark))
     return _bars(
         f"Times as good as {BASE}, in the same run", series, rows, lambda it: f"{it:.2f}", 1

@@ -1,15 +1,18 @@
-"""Cases of HTTP: `http.client` over each library, to the server of `server`, which speaks enough of
-it for that."""
+"""Cases of HTTP: `http.client` over each library, urllib3 and requests over those that have an
+`ssl.SSLContext`, to the server of `server`, which speaks enough of it for that."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
+from importlib import import_module
+from typing import Any
 
+from .credentials import HOST
 from .floors import Run
 from .loopback import connected_server, on_client_core, tcp
-from .peers import Library
+from .peers import Contexts, Library, Setting, Unable
 from .rounds import Bench, Case, Sample
 
 __all__ = ["CASES"]
@@ -53,6 +56,71 @@ def _case(
     return prepare
 
 
+def _imported(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise Unable(f"there is no {name}: pip install -r requirements/bench.txt") from error
+
+
+def _urllib3(contexts: Contexts, port: int) -> tuple[Callable[[], bytes], Callable[[], None]]:
+    """What gets a small body over a connection that is kept, and what closes it."""
+    module = _imported("urllib3")
+    pool = module.HTTPSConnectionPool(
+        "127.0.0.1", port, ssl_context=contexts.shaped(), server_hostname=HOST, assert_hostname=HOST
+    )
+
+    def get() -> bytes:
+        body: bytes = pool.request("GET", f"/{_SMALL}").data
+        return body
+
+    return get, pool.close
+
+
+def _requests(contexts: Contexts, port: int) -> tuple[Callable[[], bytes], Callable[[], None]]:
+    """The same of requests, which gives contexts to its adapters alone."""
+    module, context = _imported("requests"), contexts.shaped()
+
+    class Adapter(module.adapters.HTTPAdapter):  # type: ignore[misc, name-defined]
+        def init_poolmanager(self, *arguments: Any, **more: Any) -> None:
+            names = {"server_hostname": HOST, "assert_hostname": HOST}
+            super().init_poolmanager(*arguments, ssl_context=context, **names, **more)
+
+    session = module.Session()
+    session.trust_env = False
+    session.mount("https://", Adapter())
+
+    def get() -> bytes:
+        body: bytes = session.get(f"https://127.0.0.1:{port}/{_SMALL}").content
+        return body
+
+    return get, session.close
+
+
+def _client(
+    make: Callable[[Contexts, int], tuple[Callable[[], bytes], Callable[[], None]]],
+) -> Callable[[Bench, Library], Sample]:
+    def prepare(bench: Bench, library: Library) -> Sample:
+        bench.contexts(library, Setting()).shaped()  # raises Unable before a server is started
+        server = connected_server(bench, library)
+        get, close = make(server.contexts, server.answering)
+        bench.stack.callback(close)
+
+        def run(count: int) -> float:
+            began = time.perf_counter()
+            for _ in range(count):
+                body = get()
+            took = time.perf_counter() - began
+            assert len(body) == _SMALL
+            return took
+
+        with bench.cores.on(-2):
+            sample = bench.rate(run)
+        return on_client_core(bench, sample)
+
+    return prepare
+
+
 _KEPT = _case(_SMALL)
 _NEW = _case(_SMALL, kept=False)
 _DOWNLOAD = _case(_LARGE, _LARGE / 1e6)
@@ -61,4 +129,6 @@ CASES: list[Case] = [
     Case("http.client, requests 1 KiB", "1/s", _KEPT, floor=tcp(_KEPT)),
     Case("http.client, connections 1 KiB", "1/s", _NEW, floor=tcp(_NEW)),
     Case("http.client, download 10 MiB", "MB/s", _DOWNLOAD, floor=tcp(_DOWNLOAD)),
+    Case("urllib3, requests 1 KiB", "1/s", _client(_urllib3)),
+    Case("requests, requests 1 KiB", "1/s", _client(_requests)),
 ]

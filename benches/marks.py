@@ -93,6 +93,20 @@ MARKS: list[Mark] = [
         }.items()
     ),
     Mark("memory of an idle pair", "ssl", 1.5, least=False, library="polytls/stdlib"),
+    *(
+        Mark(case, "ssl", bound, library="polytls/compat")
+        for case, bound in {
+            "full handshakes, X25519": 2.0,
+            "loopback download": 2.0,
+            "loopback echo 100 B": 1.0,
+            "http.client, connections 1 KiB": 1.6,
+            "urllib3, requests 1 KiB": 1.0,
+            "requests, requests 1 KiB": 1.0,
+            "asyncio streams download": 3.0,
+            "uvloop download": 1.5,
+        }.items()
+    ),
+    Mark("memory of an idle pair", "ssl", 0.4, least=False, library="polytls/compat"),
 ]
 
 

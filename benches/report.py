@@ -26,7 +26,7 @@ class Report:
     machine: dict[str, object]
     #: Each library and its version, in the order of columns.
     versions: dict[str, str]
-    #: The library that is held to the marks.
+    #: The library that ratios are told of in every case; others where they have a mark.
     ours: str
     rounds: int
     figures: list[Figures] = field(default_factory=list)
@@ -40,8 +40,9 @@ class Report:
         return [
             machine,
             versions,
-            f"Medians of {self.rounds} interleaved rounds; ratios are {self.ours} to {BASE}, the "
-            "median of the rounds' ratios, with the least and the greatest.",
+            f"Medians of {self.rounds} interleaved rounds; ratios are those of {self.ours}, or of "
+            f"the library that a line begins with, to {BASE}: the median of the rounds' ratios, "
+            "with the least and the greatest.",
         ]
 
     def footer(self) -> list[str]:
@@ -68,41 +69,47 @@ class Report:
         tail = ["ratio", "least to greatest", "floor", "of floor", "mark", "met"]
         return ["case", "unit", *self.versions, *tail]
 
-    def row(self, figures: Figures) -> list[str]:
-        """One line of the table."""
+    def rows(self, figures: Figures) -> list[list[str]]:
+        """The lines of a case: one of ours, one of each other library that is held to a mark."""
+        return [
+            self._row(figures, name)
+            for name in self.versions
+            if name == self.ours or self._marks(figures, name)
+        ]
+
+    def _row(self, figures: Figures, library: str) -> list[str]:
         case = figures.case
         floor = case.floor[0] if case.floor else ""
-        ratio = figures.ratio(self.ours, BASE)
-        spread = figures.spread(self.ours, BASE)
-        share = figures.ratio(self.ours, floor)
-        marks = self._marks(figures)
+        ratio = figures.ratio(library, BASE)
+        spread = figures.spread(library, BASE)
+        share = figures.ratio(library, floor)
+        marks = self._marks(figures, library)
+        first = library == self.ours
         return [
-            case.name,
-            case.unit,
-            *(_number(figures.median(name)) for name in self.versions),
+            case.name if first else f"… {library}",
+            case.unit if first else "",
+            *(_number(figures.median(name)) if first else "" for name in self.versions),
             _ratio(ratio),
             "–" if spread is None else f"{_ratio(spread[0])} to {_ratio(spread[1])}",
             f"{_number(figures.median(floor))} {floor}" if floor else "–",
             "–" if share is None else f"{share:.0%}",
             ", ".join(map(str, marks)),
-            ", ".join("yes" if self._met(mark, figures) else "no" for mark in marks),
+            ", ".join("yes" if _met(mark, figures) else "no" for mark in marks),
         ]
 
     def missed(self) -> list[str]:
         """The marks that do not hold, of the cases that were run."""
         return [
-            f"{figures.case.name}: {mark}, found {_number(mark.value(figures, self.ours, BASE))}"
+            f"{figures.case.name}: {name}: {mark}, found {_number(mark.value(figures, name, BASE))}"
             for figures in self.figures
-            for mark in self._marks(figures)
-            if not self._met(mark, figures)
+            for name in self.versions
+            for mark in self._marks(figures, name)
+            if not _met(mark, figures)
         ]
 
-    def _marks(self, figures: Figures) -> list[Mark]:
-        marks = marks_of(self.ours, figures.case.name)
-        return [mark for mark in marks if mark.applies(figures, self.ours)]
-
-    def _met(self, mark: Mark, figures: Figures) -> bool:
-        return mark.met(figures, self.ours, BASE)
+    def _marks(self, figures: Figures, library: str) -> list[Mark]:
+        marks = marks_of(library, figures.case.name)
+        return [mark for mark in marks if mark.applies(figures, library)]
 
     def to_json(self) -> str:
         """Everything, every round of it."""
@@ -158,7 +165,7 @@ class Report:
         columns = self.columns()
         lines = [line + "\n" for line in self.header()]
         lines += [_line(columns), _line(["---", "---", *["---:"] * (len(columns) - 2)])]
-        lines += [_line(self.row(figures)) for figures in self.figures]
+        lines += [_line(row) for figures in self.figures for row in self.rows(figures)]
         footer = [f"- {line}" for line in self.footer()]
         lines += ["", "What is missing, and why:", "", *footer] if footer else []
         for table in self.tables:
@@ -193,7 +200,8 @@ class Printer:
         self._print(self._report.columns())
 
     def figures(self, figures: Figures) -> None:
-        self._print(self._report.row(figures))
+        for row in self._report.rows(figures):
+            self._print(row)
 
     def end(self) -> None:
         for table in self._report.tables:
@@ -210,6 +218,10 @@ class Printer:
             for at, (cell, width) in enumerate(zip(cells, self._widths, strict=True))
         ]
         print("".join(padded).rstrip(), flush=True)
+
+
+def _met(mark: Mark, figures: Figures) -> bool:
+    return mark.met(figures, mark.library, BASE)
 
 
 def _number(value: float | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
@@ -134,6 +135,10 @@ class Contexts(Protocol):
 
     def http(self, port: int) -> http.client.HTTPConnection:
         """A connection of `http.client`, not connected yet; raises Unable."""
+        ...
+
+    def shaped(self) -> ssl.SSLContext:
+        """The client's context, for libraries that take those of `ssl`; raises Unable."""
         ...
 
     def asynchronous(self) -> Asynchronous:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import ssl
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -113,6 +114,9 @@ class Pep748Contexts:
 
     def http(self, port: int) -> http.client.HTTPConnection:
         return over(dial, HTTPSConnection(HOST, port, tls=self._client))
+
+    def shaped(self) -> ssl.SSLContext:
+        raise Unable("its contexts are PEP 748's; those of polytls.compat have the shape of ssl")
 
     def asynchronous(self) -> Asynchronous:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +46,9 @@ class PlainContexts:
 
     def http(self, port: int) -> http.client.HTTPConnection:
         return over(self.dial, http.client.HTTPConnection(HOST, port))
+
+    def shaped(self) -> ssl.SSLContext:
+        raise Unable("it has no context")
 
     def asynchronous(self) -> Asynchronous:
         async def connect(factory: Callable[[], Any], port: int) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
@@ -112,6 +113,9 @@ class PyOpenSSLContexts:
 
     def http(self, port: int) -> http.client.HTTPConnection:  # noqa: ARG002
         raise Unable("http.client takes contexts of ssl")
+
+    def shaped(self) -> ssl.SSLContext:
+        raise Unable("its contexts are not those of ssl")
 
     def asynchronous(self) -> Asynchronous:
         raise Unable("it has nothing for asyncio")

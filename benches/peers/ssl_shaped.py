@@ -1,4 +1,4 @@
-"""The standard library's `ssl`, and `rtls`, which has its shape."""
+"""The standard library's `ssl`, and what has its shape: `polytls.compat`, and `rtls`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import ssl
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
+from types import SimpleNamespace
 from typing import Any, TypeVar
+
+import polytls
+from polytls import compat
 
 from ..credentials import HOST, Credentials
 from . import SUITE, Asynchronous, Contexts, Listener, Setting, Side, Unable
 
-__all__ = ["Rtls", "StandardLibrary", "Wrapping", "dial", "over"]
+__all__ = ["Face", "Rtls", "StandardLibrary", "Wrapping", "dial", "over"]
 
 
 class MemoryObject:
@@ -125,9 +129,12 @@ class SslContexts:
         return Wrapping(lambda plain: self._server.wrap_socket(plain, server_side=True))
 
     def http(self, port: int) -> http.client.HTTPConnection:
-        if self._module is not ssl:
-            raise Unable("http.client takes contexts of ssl")
-        return over(dial, http.client.HTTPSConnection(HOST, port, context=self._client))
+        return over(dial, http.client.HTTPSConnection(HOST, port, context=self.shaped()))
+
+    def shaped(self) -> ssl.SSLContext:
+        if not isinstance(self._client, ssl.SSLContext):
+            raise Unable("it has no ssl.SSLContext")
+        return self._client
 
     def asynchronous(self) -> Asynchronous:
         async def connect(factory: Callable[[], Any], port: int) -> tuple[Any, Any]:
@@ -159,6 +166,31 @@ class StandardLibrary:
 
     def contexts(self, credentials: Credentials, setting: Setting) -> Contexts:
         return SslContexts(ssl, credentials, setting)
+
+
+class FaceContexts(SslContexts):
+    """Two of the face's."""
+
+    def choose(self, context: Any, setting: Setting) -> None:
+        super().choose(context, setting)
+        if setting.groups == "x25519":
+            context.set_ecdh_curve("X25519")
+
+
+class Face:
+    """polytls in the shape of `ssl`."""
+
+    name = "polytls/compat"
+    note = ""
+    importing = "import polytls.compat"
+    creating = "polytls.compat.create_default_context()"
+
+    def version(self) -> str:
+        return polytls.implementation("rustls").version or "unknown"
+
+    def contexts(self, credentials: Credentials, setting: Setting) -> Contexts:
+        module = SimpleNamespace(**{**vars(ssl), "SSLContext": compat.SSLContext})
+        return FaceContexts(module, credentials, setting)
 
 
 class RtlsContexts(SslContexts):
