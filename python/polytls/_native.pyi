@@ -80,6 +80,7 @@ class _Settings(TypedDict):
     groups: list[int] | None
     alpn: list[bytes]
     sessions: int | None
+    tickets: int
     key_log: Callable[[str], object] | None
     chains: list[tuple[list[bytes], bytes]]
     verifies: bool

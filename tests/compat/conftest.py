@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from polytls import compat
 from polytls.identity import SigningChain
@@ -26,6 +28,39 @@ def chain_file(path: Path, chain: SigningChain) -> str:
     sections = [pem("CERTIFICATE", one.buffer or b"") for one in (certificate, *chain.chain)]
     path.write_bytes(b"".join([*sections, pem("PRIVATE KEY", key.buffer or b"")]))
     return str(path)
+
+
+def threaded(call: Callable[[], Any]) -> Callable[[], Any]:
+    """Run `call` in a thread; return what waits for its result, or raises what it raised."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append((call(), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def result() -> Any:
+        thread.join(20)
+        value, error = outcome[0]
+        if error is not None:
+            raise error
+        return value
+
+    return result
+
+
+def encrypted(key: bytes, password: bytes) -> bytes:
+    """A private key in PEM under a password (PKCS#8)."""
+    plain = serialization.load_pem_private_key(key, None)
+    return plain.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(password),
+    )
 
 
 @dataclass

@@ -24,31 +24,10 @@ from polytls import _native, compat
 from polytls.testing import CertificateAuthority
 from polytls.testing.certificates import KeyType, pem, self_signed
 
+from .conftest import threaded
+
 NAME = "server.example"
 BOTH = [compat.SSLContext, ssl.SSLContext]
-
-
-def threaded(call: Callable[[], Any]) -> Callable[[], Any]:
-    """Run `call` in a thread; return what waits for its result, or raises what it raised."""
-    outcome: list[Any] = []
-
-    def run() -> None:
-        try:
-            outcome.append((call(), None))
-        except BaseException as error:
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-
-    def result() -> Any:
-        thread.join(20)
-        value, error = outcome[0]
-        if error is not None:
-            raise error
-        return value
-
-    return result
 
 
 def connected(
@@ -946,62 +925,6 @@ def test_sides_must_fit_their_protocol(files: Any) -> None:
         files.server_context().wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
     with pytest.raises(ValueError, match="empty string or start with a leading dot"):
         files.client_context()._wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=".a")
-
-
-# --- the face of a PEP 748 context ---
-
-
-def test_the_face_of_a_context(files: Any, memory: Any, implementation: Any) -> None:
-    client = implementation.client_context(
-        polytls.TLSClientConfiguration(
-            trust_store=files.authority.trust_store(), inner_protocols=[polytls.NextProtocol.H2]
-        )
-    )
-    server = implementation.server_context(
-        polytls.TLSServerConfiguration(
-            certificate_chain=[files.authority.issue(NAME)],
-            inner_protocols=[polytls.NextProtocol.H2],
-        )
-    )
-    face, other = compat.of(client), compat.of(server)
-    assert isinstance(face, ssl.SSLContext)
-    assert face.verify_mode == ssl.CERT_REQUIRED
-    pair = memory(face, other).handshake()
-    assert pair.client.selected_alpn_protocol() == "h2"
-    pair.client.write(b"hello")
-    assert pair.server.read(10) == b"hello"
-    # A truncated end is an error, as the configuration has it.
-    pair.to_server.write_eof()
-    with pytest.raises(ssl.SSLEOFError):
-        pair.server.read(1)
-
-
-def test_libraries_that_set_protocols_on_the_face_are_heard(files: Any, memory: Any) -> None:
-    client = polytls.implementation().client_context(
-        polytls.TLSClientConfiguration(trust_store=files.authority.trust_store())
-    )
-    face = compat.of(client)
-    face.set_alpn_protocols(["http/1.1"])
-    pair = memory(face, files.server_context(alpn=["http/1.1"])).handshake()
-    assert pair.client.selected_alpn_protocol() == "http/1.1"
-
-
-def test_libraries_that_add_authorities_to_the_face_are_heard(files: Any, memory: Any) -> None:
-    other = CertificateAuthority()
-    client = polytls.implementation().client_context(
-        polytls.TLSClientConfiguration(trust_store=other.trust_store())
-    )
-    face = compat.of(client)
-    assert "client" in failure(memory(face))
-    face.load_verify_locations(files.ca)
-    memory(face).handshake()
-    face.set_ciphers("ECDHE+AESGCM")
-    refused(face, "its configuration does not have")
-
-
-def test_what_is_no_context_has_no_face() -> None:
-    with pytest.raises(TypeError, match="drives"):
-        compat.of(object())  # type: ignore[arg-type]
 
 
 # --- life ---

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
-from polytls import compat
+import polytls
+from polytls import TLSClientConfiguration, compat
 from polytls.testing import CertificateAuthority
 from polytls.testing.certificates import pem
+
+from .conftest import encrypted
 
 NAME = "server.example"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ssl.md"
@@ -90,6 +93,15 @@ def chains(side: Side) -> str:
     return "obeyed"
 
 
+def passwords(side: Side) -> str:
+    path = side.folder / "encrypted.pem"
+    path.write_bytes(encrypted(Path(side.files.server).read_bytes(), b"secret"))
+    side.server = compat.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    side.server.load_cert_chain(side.files.server, str(path), "secret")
+    side.pair()
+    return "obeyed"
+
+
 def versions(side: Side) -> str:
     side.client.maximum_version = ssl.TLSVersion.TLSv1_2
     assert side.pair().client.version() == "TLSv1.2"
@@ -163,17 +175,22 @@ def sessions(side: Side) -> str:
 
 
 def tickets(side: Side) -> str:
-    def without(server: Any) -> None:
-        server.options |= ssl.OP_NO_TICKET
+    def given() -> int:
+        """How many OpenSSL takes."""
+        taken = []
+        client = side.client = side.files.client_context(ssl.SSLContext)
+        client._msg_callback = lambda *message: taken.append(message[4])
+        pair = side.pair()
+        with pytest.raises(ssl.SSLWantReadError):
+            pair.client.read(1)
+        return taken.count(ssl._TLSMessageType.NEWSESSION_TICKET)  # type: ignore[attr-defined]
 
-    def none(server: Any) -> None:
-        server.num_tickets = 0
-
-    for change in (without, none):
-        side.server = side.files.server_context()
-        change(side.server)
-        session = session_of(side.pair())
-        assert session is None or not side.pair(session=session).client.session_reused
+    assert given() == 2
+    for number in (0, 1, 5):
+        side.server.num_tickets = number
+        assert given() == number
+    side.server.options |= ssl.OP_NO_TICKET
+    assert given() == 0
     return "obeyed"
 
 
@@ -295,6 +312,28 @@ def parameters(side: Side) -> str:
     return "no effect"
 
 
+def asked_of_a_face(side: Side) -> str:
+    side.client = compat.of(polytls.implementation().client_context(TLSClientConfiguration()))
+    assert side.fails()
+    side.client.load_verify_locations(side.files.ca)
+    side.client.set_alpn_protocols(["a"])
+    side.server.set_alpn_protocols(["a"])
+    assert side.pair().client.selected_alpn_protocol() == "a"
+    return "obeyed"
+
+
+def rest_of_a_face(side: Side) -> str:
+    for change in (
+        lambda face: face.set_ciphers("ECDHE+AESGCM"),
+        lambda face: setattr(face, "maximum_version", ssl.TLSVersion.TLSv1_2),
+        lambda face: face.load_cert_chain(side.files.client),
+    ):
+        face = compat.of(polytls.implementation().client_context(TLSClientConfiguration()))
+        change(face)
+        assert side.refuses(face)
+    return "refused"
+
+
 def other_options(side: Side) -> str:
     for option in (ssl.OP_ALL, ssl.OP_NO_COMPRESSION, ssl.OP_NO_RENEGOTIATION):
         side.client.options |= option
@@ -307,6 +346,7 @@ CASES: dict[str, Callable[[Side], str]] = {
     "verify_mode, check_hostname": verification,
     "load_verify_locations, load_default_certs": authorities,
     "load_cert_chain": chains,
+    "load_cert_chain(password=…)": passwords,
     "minimum_version, maximum_version, OP_NO_TLSv1_2, OP_NO_TLSv1_3": versions,
     "TLS 1.0 and 1.1 alone": old_versions,
     "set_ciphers": suites,
@@ -315,7 +355,7 @@ CASES: dict[str, Callable[[Side], str]] = {
     "set_alpn_protocols": protocols,
     "sni_callback": callback,
     "session, session_stats": sessions,
-    "OP_NO_TICKET, num_tickets = 0": tickets,
+    "OP_NO_TICKET, num_tickets": tickets,
     "OP_IGNORE_UNEXPECTED_EOF": truncation,
     "VERIFY_CRL_CHECK_LEAF, VERIFY_CRL_CHECK_CHAIN": lists,
     "VERIFY_X509_PARTIAL_CHAIN, VERIFY_X509_STRICT": chain_flags,
@@ -327,6 +367,8 @@ CASES: dict[str, Callable[[Side], str]] = {
     "get_channel_binding": binding,
     "_msg_callback": messages,
     "load_dh_params": parameters,
+    "set_alpn_protocols, load_verify_locations on the face of a PEP 748 client": asked_of_a_face,
+    "anything else on the face of a PEP 748 context": rest_of_a_face,
     "other options": other_options,
 }
 

@@ -119,6 +119,7 @@ impl Scene<'_> {
             trust: None,
             verification: Verification::Full,
             ticket_keys: None,
+            tickets: None,
         }
     }
 

@@ -343,6 +343,8 @@ pub struct ServerConfig {
     pub verification: Verification,
     /// Ticket encryption keys; `None`: random keys of this engine alone.
     pub ticket_keys: Option<TicketKeys>,
+    /// How many tickets a handshake of TLS 1.3 gives a client, if any; `None`: as many as the library does.
+    pub tickets: Option<usize>,
 }
 
 /// Ticket keys that several servers share.

@@ -161,6 +161,9 @@ impl Context {
                 library.SSL_CTX_set_session_ticket_cb(raw, tickets::made, tickets::read, nothing());
                 let mode = api::SESS_CACHE_SERVER | api::SESS_CACHE_NO_INTERNAL;
                 set.number(api::CTRL_SET_SESS_CACHE_MODE, mode);
+                if let Some(tickets) = config.tickets {
+                    library.SSL_CTX_set_num_tickets(raw, tickets);
+                }
             } else {
                 set.number(api::CTRL_SET_SESS_CACHE_MODE, api::SESS_CACHE_OFF);
                 library.SSL_CTX_set_num_tickets(raw, 0);

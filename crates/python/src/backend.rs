@@ -151,6 +151,7 @@ impl Backend {
             trust: configuration.trust()?,
             verification: verification(insecure)?,
             ticket_keys: configuration.ticket_keys()?,
+            tickets: None,
         };
         let implementation = self.0.id();
         let engine = py

@@ -53,9 +53,34 @@ impl Buffer {
     }
 
     /// Somebody else's buffer that this one has: whoever owns the connection shows it to the garbage collector.
-    fn foreign(&self) -> Option<&Arc<ForeignBuffer>> {
+    pub(crate) fn foreign(&self) -> Option<&Arc<ForeignBuffer>> {
         let is_here = !self.given_away.load(Ordering::Acquire);
         self.foreign.as_ref().filter(|_| is_here)
+    }
+
+    /// Shows what the garbage collector must know of.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.context)?;
+        // Whoever has the lock.
+        if let Some(buffer) = self.foreign() {
+            buffer.traverse(visit)?;
+        }
+        match self.connection.glance() {
+            Some(connection) => visit.call(connection.failure().and_then(cause)),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets go of it.
+    pub(crate) fn clear(&self) {
+        if let Some(buffer) = self.foreign() {
+            buffer.clear();
+        }
+        let cause = self
+            .connection
+            .glance()
+            .and_then(|mut connection| connection.take_cause());
+        drop(cause);
     }
 
     /// Whether this is one of ours.
@@ -648,26 +673,11 @@ impl $class {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.context)?;
-        // Whoever has the lock.
-        if let Some(buffer) = self.foreign() {
-            buffer.traverse(&visit)?;
-        }
-        match self.connection.glance() {
-            Some(connection) => visit.call(connection.failure().and_then(cause)),
-            None => Ok(()),
-        }
+        self.traverse(&visit)
     }
 
     fn __clear__(&self) {
-        if let Some(buffer) = self.foreign() {
-            buffer.clear();
-        }
-        let cause = self
-            .connection
-            .glance()
-            .and_then(|mut connection| connection.take_cause());
-        drop(cause);
+        self.clear();
     }
 
     fn __reduce__(&self) -> PyResult<()> {

@@ -204,6 +204,45 @@ impl Known {
     }
 }
 
+/// What somebody else's buffer, whose lock this thread has, tells of a handshake that is done: the cipher suite,
+/// the application protocol, whether a session was resumed, the peer's chain, the path that was verified.
+#[allow(clippy::type_complexity, reason = "as Python gets it")]
+pub(crate) fn told<'py>(
+    py: Python<'py>,
+    buffer: &ForeignBuffer,
+) -> PyResult<(
+    u16,
+    Option<Bound<'py, PyAny>>,
+    bool,
+    Bound<'py, PyAny>,
+    Option<Bound<'py, PyAny>>,
+)> {
+    let info = Known::Info.told(py, buffer)?;
+    let cipher: Option<u16> = Known::Cipher.told(py, buffer)?.extract()?;
+    let protocol = Known::Protocol.told(py, buffer)?;
+    let protocol = if protocol.is_none() {
+        None
+    } else if protocol.is_instance_of::<PyBytes>() {
+        Some(protocol)
+    } else {
+        Some(protocol.attribute("value")?)
+    };
+    let mut presented = info.attribute("peer_chain")?;
+    if presented.is_none() {
+        let leaf = Known::Peer.told(py, buffer)?;
+        let leaf = Some(leaf).filter(|leaf| !leaf.is_none());
+        presented = PyTuple::new(py, leaf)?.into_any();
+    }
+    let verified = info.attribute("verified_chain")?;
+    Ok((
+        cipher.unwrap_or_default(),
+        protocol,
+        info.attribute("resumed")?.is_truthy()?,
+        presented,
+        Some(verified).filter(|verified| !verified.is_none()),
+    ))
+}
+
 fn peer_certificate<'py>(py: Python<'py>, facts: Option<&Facts>) -> Option<Bound<'py, PyAny>> {
     let der = facts?.peer_chain.first()?;
     Some(PyBytes::new(py, der).into_any())

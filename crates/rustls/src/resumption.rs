@@ -173,6 +173,9 @@ pub(crate) fn of_server(
             built.send_tls13_tickets = 0;
         }
         Some(capacity) => {
+            if let Some(tickets) = config.tickets {
+                built.send_tls13_tickets = tickets;
+            }
             let term = || SessionLifetime(Arc::clone(&config.common.clock));
             let early = config.common.early_data;
             let counted = early.then(|| Arc::clone(counters));

@@ -227,6 +227,7 @@ mod tests {
             trust: Some(Trust::given(ders(trusted))),
             verification: Verification::Full,
             ticket_keys: None,
+            tickets: None,
         }
     }
 

@@ -75,6 +75,7 @@ fn connected() -> Pair {
             trust: None,
             verification: Verification::Full,
             ticket_keys: None,
+            tickets: None,
         })
         .expect("an engine");
     let host = HostName::parse(HOST).expect("a name");

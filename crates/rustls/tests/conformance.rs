@@ -50,6 +50,7 @@ fn pair(parameters: &Parameters, of_client: &[&[u8]], of_server: &[&[u8]]) -> Pa
             trust: None,
             verification: Verification::Full,
             ticket_keys: None,
+            tickets: None,
         })
         .expect("a server's engine");
     Pair::new(
@@ -119,6 +120,7 @@ fn tickets_with_long_client_chains_take_several_records() {
             trust: Some(trust()),
             verification: Verification::Full,
             ticket_keys: None,
+            tickets: None,
         })
         .unwrap();
     let host = HostName::parse(HOST).unwrap();

@@ -141,7 +141,7 @@ class Connection(_native.SSLConnection):
         return settings
 
     def _begin_anew(self) -> None:
-        engine = self._settings().client()
+        settings = self._settings()
         # A name that is no host name cannot be verified; where it is not, it is not sent either.
         name = self.server_hostname
         try:
@@ -151,6 +151,7 @@ class Connection(_native.SSLConnection):
             if self._context.check_hostname:
                 raise
             name = None
+        engine = settings.client(name)
         offer = None
         if self._session is not None:
             if self._session._engine is not engine:

@@ -8,8 +8,6 @@ from typing import Final
 __all__ = ["Fault", "Refused", "error"]
 
 _CLASSES: Final[dict[int, type[ssl.SSLError]]] = {
-    2: ssl.SSLWantReadError,
-    3: ssl.SSLWantWriteError,
     6: ssl.SSLZeroReturnError,
     8: ssl.SSLEOFError,
 }

@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from functools import partial
 from typing import Any, Final
 
-from .. import _native
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import ClientAuthentication
 from ..errors import ConfigurationError
-from ..identity import Certificate, TrustStore
 from ..interfaces import ClientContext, ServerContext
 from .context import NAME, SSLContext
-from .faults import Refused
+from .given import is_insecure
 from .settings import Settings
 
 __all__ = ["create_default_context", "of"]
@@ -61,23 +58,27 @@ def of(context: ClientContext | ServerContext) -> SSLContext:
     """Return the face of a PEP 748 context: an SSLContext whose connections are that context's.
 
     Its configuration stays what decides. Libraries call `set_alpn_protocols` and
-    `load_verify_locations` unasked: on a client of rustls they change a copy of the configuration,
-    for the connections made here. Whatever else differs from what the face had is refused when a
+    `load_verify_locations` unasked: on a client's face they change a copy of the configuration, for
+    the connections made here. Whatever else differs from what the face had is refused when a
     connection is made. A truncated end of data is an error.
 
-    Raises TypeError for what is no context of PEP 748 that the Rust core drives.
+    The context may be of any implementation: what it has to have is `create_buffer`.
+
+    Raises TypeError for what is no context of PEP 748, ConfigurationError for one without buffers.
     """
-    engine = getattr(context, "_engine", None)
-    if engine is None or not isinstance(context, ClientContext | ServerContext):
-        raise TypeError(
-            f"a context of an implementation that the Rust core drives (rustls, stdlib), not "
-            f"{type(context).__name__}"
+    configuration = getattr(context, "configuration", None)
+    if not isinstance(configuration, TLSClientConfiguration | TLSServerConfiguration):
+        raise TypeError(f"context: expected a context of PEP 748, got {type(context).__name__}")
+    if not callable(getattr(context, "create_buffer", None)):
+        raise ConfigurationError(
+            f"{type(context).__name__} has no create_buffer(), which makes the connections of its "
+            "face; use a context that has",
+            field="create_buffer",
         )
-    configuration = context.configuration
     serves = isinstance(configuration, TLSServerConfiguration)
     face = SSLContext(ssl.PROTOCOL_TLS_SERVER if serves else ssl.PROTOCOL_TLS_CLIENT)
     face.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
-    insecure = getattr(context, "insecure_configuration", None) if _is_insecure(context) else None
+    insecure = getattr(context, "insecure_configuration", None) if is_insecure(context) else None
     if isinstance(configuration, TLSServerConfiguration):
         asked = configuration.client_authentication
         if asked is None:
@@ -88,44 +89,7 @@ def of(context: ClientContext | ServerContext) -> SSLContext:
         face.check_hostname = False
         if insecure.disable_verification:
             face.verify_mode = ssl.CERT_NONE
-    remakes = isinstance(configuration, TLSClientConfiguration)
     settings = Settings(face)
-    settings.give(engine, partial(_remade, context) if remakes else None)
+    settings.give(context)
     face.__dict__[NAME] = settings
     return face
-
-
-def _remade(
-    context: Any, alpn: tuple[bytes, ...] | None, trusted: list[bytes]
-) -> _native.ClientEngine:
-    """Make an engine of a client's context with other protocols and more authorities."""
-    configuration: TLSClientConfiguration = context.configuration
-    if alpn is not None:
-        configuration = configuration.replace(inner_protocols=alpn)
-    if trusted:
-        store = configuration.trust_store or TrustStore.system()
-        if store.pins is not None:
-            raise Refused(
-                "load_verify_locations on the face of a PEP 748 context with pins, which alone "
-                "decide; use another trust_store="
-            )
-        more = [*store.extra, *map(Certificate.from_buffer, trusted)]
-        store = TrustStore(
-            store.buffer,
-            None if store.buffer is not None else store.path,
-            extra=more,
-            crls=store.crls,
-            peers=store.peers,
-            v1_authorities=store.v1_authorities,
-        )
-        configuration = configuration.replace(trust_store=store)
-    more_of_it = (context.insecure_configuration,) if _is_insecure(context) else ()
-    try:
-        made: _native.ClientEngine = type(context)(configuration, *more_of_it)._engine
-    except ConfigurationError as error:
-        raise Refused(str(error)) from error
-    return made
-
-
-def _is_insecure(context: object) -> bool:
-    return "insecure_configuration" in dir(type(context))

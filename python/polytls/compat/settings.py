@@ -16,16 +16,18 @@ import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from .. import _native
 from ..errors import ConfigurationError
+from ..identity import decrypt
+from ..interfaces import ClientContext, ServerContext
 from .faults import Refused
+from .given import Given
 from .suites import CURVES
 
-__all__ = ["C", "Remake", "Settings"]
+__all__ = ["C", "Settings"]
 
 #: OpenSSL's own class.
 C: Final[Any] = ssl._ssl._SSLContext  # type: ignore[attr-defined]
@@ -37,6 +39,8 @@ _GROUPS: Final = frozenset(map(int, _BACKEND.capabilities.groups))
 _TLS12: Final = 0x0303
 _TLS13: Final = 0x0304
 _SESSIONS: Final = 256
+#: OpenSSL's own number.
+_TICKETS: Final = 2
 
 _CRL_CHECK: Final = 0x4
 _CRL_CHECK_ALL: Final = 0x8
@@ -66,7 +70,7 @@ class Settings:
         self._ciphers: list[int] | None = None
         self._curve: str | None = None
         self._refused: str | None = None
-        self._given: _Given | None = None
+        self._given: Given | None = None
         self._engines: dict[Any, Any] = {}
         self._counts: Counter[str] = Counter()
         #: Whether OpenSSL's own context still lacks the system's certificates.
@@ -151,11 +155,9 @@ class Settings:
         self._refused = what
         self._changed()
 
-    def give(
-        self, engine: _native.ClientEngine | _native.ServerEngine, remake: Remake | None
-    ) -> None:
-        """Serve the connections of an engine that exists."""
-        self._given = _Given(engine, remake, self._context.key())
+    def give(self, context: ClientContext | ServerContext) -> None:
+        """Serve the connections of a context of PEP 748."""
+        self._given = Given(context, self._context.key())
 
     def _changed(self) -> None:
         self._engines = {}
@@ -189,15 +191,19 @@ class Settings:
     def suites(self) -> list[int]:
         """Return the suites that a connection may agree on, the preferred first."""
         if self._given is not None:
-            return [int(number) for number in self._given.engine.effective_ciphers]
+            return self._given.suites()
         listed = [suite["id"] & 0xFFFF for suite in self._context.suites()]
         return [number for number in listed if number in _SUITES]
 
     # --- what comes of it ---
 
-    def client(self) -> _native.ClientEngine:
-        """Return the engine of a client. Raises Refused."""
-        made: _native.ClientEngine = self._engine(("client", *self._context.key()), self._client)
+    def client(self, name: str | None = None) -> _native.ClientEngine:
+        """Return the engine of a client's connection to `name`. Raises Refused."""
+        key = ("client", *self._context.key())
+        if self._given is not None:
+            given: Given = self._engine(key, self._changed_client)
+            return given.client(name)
+        made: _native.ClientEngine = self._engine(key, self._client)
         return made
 
     def server(self, offered: Iterable[bytes] = ()) -> _native.ServerEngine | None:
@@ -210,6 +216,7 @@ class Settings:
             if self._alpn is None:
                 return self._given.server()
         if not self._chains and self._given is None:
+            self._check_refused()
             return None
         alpn = self._alpn or ()
         if not set(alpn) & set(offered):
@@ -239,6 +246,10 @@ class Settings:
             found = engines.setdefault(key, found)
         return found
 
+    def _check_refused(self) -> None:
+        if self._refused is not None:
+            raise Refused(self._refused)
+
     def _check_given(self) -> None:
         """Raise Refused if something was set that a PEP 748 configuration does not have."""
         given = self._given
@@ -254,10 +265,12 @@ class Settings:
                 "change the configuration, or use polytls.compat.SSLContext"
             )
 
+    def _changed_client(self) -> Given:
+        self._check_given()
+        assert self._given is not None  # noqa: S101 - the caller has looked
+        return self._given.changed(self._alpn, self._trusted)
+
     def _client(self) -> _native.ClientEngine:
-        if self._given is not None:
-            self._check_given()
-            return self._given.client(self._alpn, self._trusted)
         settings = self._plain_settings(self._alpn or ())
         made: _native.ClientEngine = self._with_trust(_native.client_of_ssl, settings)
         return made
@@ -278,8 +291,7 @@ class Settings:
         return made
 
     def _plain_settings(self, alpn: tuple[bytes, ...]) -> _native._Settings:
-        if self._refused is not None:
-            raise Refused(self._refused)
+        self._check_refused()
         if self._context.has_message_callback:
             raise Refused("_msg_callback; use tracing of the network, with keylog_filename")
         versions = self._context.versions()
@@ -314,7 +326,8 @@ class Settings:
             "ciphers": ciphers,
             "groups": groups,
             "alpn": list(alpn),
-            "sessions": _SESSIONS if self._context.gives_tickets else None,
+            "sessions": _SESSIONS if self._context.resumes(versions) else None,
+            "tickets": self._context.tickets,
             "key_log": _key_log(self._context.keylog_filename),
             "chains": [
                 (self._completed(certificates), key) for certificates, key in self._chains.values()
@@ -378,40 +391,6 @@ class Settings:
         return list(dict.fromkeys(found))
 
 
-#: Makes an engine of a PEP 748 context with other protocols and more authorities.
-Remake = Callable[[tuple[bytes, ...] | None, list[bytes]], _native.ClientEngine]
-
-
-class _Given:
-    """An engine of a PEP 748 context."""
-
-    def __init__(
-        self,
-        engine: _native.ClientEngine | _native.ServerEngine,
-        remake: Remake | None,
-        key: tuple[Any, ...],
-    ) -> None:
-        self.engine = engine
-        self._remake = remake
-        #: The settings of the face as it was made.
-        self.key = key
-
-    def server(self) -> _native.ServerEngine:
-        assert isinstance(self.engine, _native.ServerEngine)  # noqa: S101 - by its protocol
-        return self.engine
-
-    def client(self, alpn: tuple[bytes, ...] | None, trusted: list[bytes]) -> _native.ClientEngine:
-        if alpn is None and not trusted:
-            assert isinstance(self.engine, _native.ClientEngine)  # noqa: S101 - by its protocol
-            return self.engine
-        if self._remake is None:
-            raise Refused(
-                "set_alpn_protocols or load_verify_locations on the face of a PEP 748 context of "
-                "this implementation; use inner_protocols= and trust_store= in its configuration"
-            )
-        return self._remake(alpn, trusted)
-
-
 class _Plain:
     """The settings that OpenSSL's context keeps, read past any override."""
 
@@ -459,12 +438,16 @@ class _Plain:
         return self._read("_msg_callback") is not None
 
     @property
-    def gives_tickets(self) -> bool:
+    def tickets(self) -> int:
+        """How many tickets a handshake of TLS 1.3 gives a client."""
+        return int(self._read("num_tickets", _TICKETS))
+
+    def resumes(self, versions: list[int]) -> bool:
+        """Whether there are sessions to resume."""
         if self._read("options") & ssl.OP_NO_TICKET:
             return False
-        if self._read("protocol") == ssl.PROTOCOL_TLS_CLIENT:
-            return True
-        return bool(self._read("num_tickets", 2))
+        is_client = self._read("protocol") == ssl.PROTOCOL_TLS_CLIENT
+        return is_client or self.tickets > 0 or _TLS12 in versions
 
     def suites(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = C.get_ciphers(self._context)
@@ -556,27 +539,23 @@ def _is_readable(der: bytes) -> bool:
     return True
 
 
-def _decrypted(key: bytes, password: object) -> bytes:
-    try:
-        serialization: Any = import_module("cryptography.hazmat.primitives.serialization")
-    except ImportError:
+def _decrypted(key: bytes, password: Any) -> bytes:
+    """A private key that OpenSSL has decrypted already, and does not give away."""
+    if password is None:
         raise Refused(
-            "an encrypted private key without the package cryptography; install it, or decrypt the "
-            "key: openssl pkey -in KEY -out PLAIN"
-        ) from None
-    if isinstance(password, str):
-        password = password.encode()
-    secret = None if password is None else bytes(password)  # type: ignore[call-overload]
+            "an encrypted private key whose password was not given; pass it as password= of "
+            "load_cert_chain"
+        )
     try:
-        plain = serialization.load_pem_private_key(key, secret)
+        plain = decrypt(key, password)
+    except ImportError as error:
+        raise Refused(
+            f"an encrypted private key: {error}, or decrypt it: openssl pkey -in KEY -out PLAIN"
+        ) from None
     except ValueError as error:
         raise Refused(f"an encrypted private key that cryptography cannot read: {error}") from None
-    decrypted: bytes = plain.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return decrypted
+    assert plain.buffer is not None  # noqa: S101 - what was decrypted has its bytes
+    return plain.buffer
 
 
 def _key_log(path: str | None) -> Callable[[str], None] | None:

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use polytls_core::hello::{ClientHello, Coming, client_hello};
 use polytls_core::{Connection, Error, Role};
 use polytls_io::lent;
+use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt as _;
 use pyo3::types::{PyBytes, PyTuple, PyWeakrefReference};
@@ -417,9 +419,24 @@ impl SslConnection {
         let Some(buffer) = self.buffer(py) else {
             return Ok(None);
         };
-        let Some(facts) = buffer.lock(py)?.facts() else {
+        let connection = buffer.lock(py)?;
+        let Some(facts) = connection.facts() else {
             return Ok(None);
         };
+        if let Some(foreign) = buffer.foreign() {
+            let (cipher, protocol, resumed, presented, verified) = info::told(py, foreign)?;
+            return (
+                facts.version,
+                cipher,
+                protocol,
+                resumed,
+                presented,
+                verified,
+            )
+                .into_pyobject(py)
+                .map(Some);
+        }
+        drop(connection);
         let alpn = facts.alpn.as_ref().map(|name| PyBytes::new(py, name));
         let verified = facts.verified_chain.as_deref();
         let verified = verified.map(|chain| info::chain(py, chain)).transpose()?;
@@ -588,6 +605,9 @@ impl SslConnection {
             let written = source.part_detached(part, |from| {
                 buffer.locked(|connection| connection.write(from))
             });
+            if let Some(raised) = end_of_call(py) {
+                return Err(raised);
+            }
             at += written.map_err(|error| this.written(py, &buffer, &error))?;
             flush(at)?;
         }
@@ -647,6 +667,24 @@ impl SslConnection {
         }
         let untold = usize::from(!self.told.load(Ordering::Relaxed));
         Ok(connection.pending().max(untold))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.state.try_lock() {
+            Ok(state) => match &state.buffer {
+                Some(buffer) => buffer.traverse(&visit),
+                None => Ok(()),
+            },
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let buffer = self.state.try_lock().ok();
+        let buffer = buffer.and_then(|state| state.buffer.clone());
+        if let Some(buffer) = buffer {
+            buffer.clear();
+        }
     }
 }
 

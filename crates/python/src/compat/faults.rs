@@ -6,10 +6,12 @@ use polytls_core::{Alert, CertificateFailure, Error, VerificationFailure};
 use pyo3::prelude::*;
 
 use crate::calls::CallsOut as _;
-use crate::errors::raised;
+use crate::errors::{self, raised};
 use crate::imported::Imported;
 
 static MAKE: Imported = Imported::new("polytls.compat.faults", "Fault");
+static WANT_READ: Imported = Imported::new("ssl", "SSLWantReadError");
+static WANT_WRITE: Imported = Imported::new("ssl", "SSLWantWriteError");
 
 /// The numbers of `ssl.SSLErrorNumber`.
 #[derive(Clone, Copy)]
@@ -59,22 +61,25 @@ impl Fault {
     }
 }
 
+/// Every turn of an event loop ends with one: it is made without a call of Python code.
+fn want(py: Python<'_>, class: &Imported, number: Number, text: &str) -> PyErr {
+    let made = || -> PyResult<_> {
+        let made = class.get(py)?.call_out((number as i32, text), None)?;
+        made.setattr("library", "SSL")?;
+        made.setattr("reason", py.None())?;
+        Ok(made)
+    };
+    made().map_or_else(|error| error, PyErr::from_value)
+}
+
 pub(super) fn want_read(py: Python<'_>) -> PyErr {
-    Fault::new(
-        Number::WantRead,
-        None,
-        "The operation did not complete (read)",
-    )
-    .exception(py)
+    let text = "The operation did not complete (read) (polytls)";
+    want(py, &WANT_READ, Number::WantRead, text)
 }
 
 pub(super) fn want_write(py: Python<'_>) -> PyErr {
-    Fault::new(
-        Number::WantWrite,
-        None,
-        "The operation did not complete (write)",
-    )
-    .exception(py)
+    let text = "The operation did not complete (write) (polytls)";
+    want(py, &WANT_WRITE, Number::WantWrite, text)
 }
 
 pub(super) fn end_of_transport(py: Python<'_>) -> PyErr {
@@ -103,9 +108,70 @@ pub(super) fn exception(
     alert: Option<Alert>,
     is_server: bool,
 ) -> PyErr {
-    let fault = match error {
-        Error::WantRead => return want_read(py),
-        Error::WantWrite => return want_write(py),
+    if let Error::Foreign { .. } = error {
+        let cause = raised(py, implementation, error);
+        return match ours(py, &cause) {
+            Ok(Some(error)) => caused(py, fault(&error, alert, is_server).exception(py), cause),
+            Ok(None) => cause,
+            Err(failed) => failed,
+        };
+    }
+    match error {
+        Error::WantRead => want_read(py),
+        Error::WantWrite => want_write(py),
+        _ => {
+            let made = fault(error, alert, is_server).exception(py);
+            caused(py, made, raised(py, implementation, error))
+        }
+    }
+}
+
+fn caused(py: Python<'_>, made: PyErr, cause: PyErr) -> PyErr {
+    // What a callback has raised that is no `Exception` is raised as it is.
+    if !cause.is_instance_of::<pyo3::exceptions::PyException>(py) {
+        return cause;
+    }
+    made.set_cause(py, Some(cause));
+    made
+}
+
+/// What somebody else's implementation has raised, as the core would have told it; `None`: it is no TLSError.
+fn ours(py: Python<'_>, raised: &PyErr) -> PyResult<Option<Error>> {
+    let value = raised.value(py);
+    let is = |class: &Imported| value.is_instance(class.get(py)?);
+    let words = || value.text().map(|text| text.to_string());
+    Ok(Some(if !is(&errors::TLSError)? {
+        return Ok(None);
+    } else if is(&errors::CertificateVerificationError)? {
+        let reason: String = value.attribute("reason")?.attribute("name")?.extract()?;
+        let mut known = VerificationFailure::ALL.into_iter();
+        let known = known.find(|known| known.name() == reason);
+        Error::Certificate(Box::new(CertificateFailure {
+            reason: known.unwrap_or_default(),
+            message: words()?,
+            hostname: value.attribute("hostname")?.extract()?,
+            chain: value.attribute("chain")?.extract()?,
+            ..CertificateFailure::default()
+        }))
+    } else if is(&errors::AlertReceived)? {
+        Error::AlertReceived(Alert(value.attribute("alert")?.extract()?))
+    } else if is(&errors::RaggedEOF)? {
+        Error::RaggedEof {
+            during_handshake: value.attribute("during_handshake")?.is_truthy()?,
+        }
+    } else if is(&errors::NotTLSError)? {
+        Error::NotTls(words()?)
+    } else if is(&errors::PeerMisbehaved)? {
+        Error::PeerMisbehaved(words()?)
+    } else if is(&errors::PeerIncompatible)? {
+        Error::PeerIncompatible(words()?)
+    } else {
+        Error::Internal(words()?)
+    }))
+}
+
+fn fault(error: &Error, alert: Option<Alert>, is_server: bool) -> Fault {
+    match error {
         Error::RaggedEof { .. } => Fault::new(
             Number::Eof,
             Some("UNEXPECTED_EOF_WHILE_READING"),
@@ -124,15 +190,7 @@ pub(super) fn exception(
         }
         Error::Misuse(why) => Fault::new(Number::Ssl, Some("INTERNAL_ERROR"), why),
         _ => Fault::new(Number::Ssl, Some("INTERNAL_ERROR"), &error.to_string()),
-    };
-    let made = fault.exception(py);
-    let cause = raised(py, implementation, error);
-    // What a callback has raised that is no `Exception` is raised as it is.
-    if !cause.is_instance_of::<pyo3::exceptions::PyException>(py) {
-        return cause;
     }
-    made.set_cause(py, Some(cause));
-    made
 }
 
 /// OpenSSL's reason for what it would have sent this alert.

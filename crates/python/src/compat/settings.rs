@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     groups: Option<Vec<u16>>,
     alpn: Vec<Vec<u8>>,
     sessions: Option<usize>,
+    /// Of a server, in TLS 1.3.
+    tickets: usize,
     key_log: Option<Py<PyAny>>,
     /// Each with its key, in PEM.
     chains: Vec<(Vec<Vec<u8>>, Vec<u8>)>,
@@ -149,6 +151,7 @@ impl Settings {
             trust: self.verifies.then(|| self.trust()),
             verification: Verification::Full,
             ticket_keys: None,
+            tickets: Some(self.tickets),
         })
     }
 }
