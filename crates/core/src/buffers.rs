@@ -315,6 +315,11 @@ impl Incoming {
         record::lacking(self.window.filled()).max(1)
     }
 
+    /// Whether the next record is whole.
+    pub(crate) fn is_whole(&self) -> bool {
+        record::lacking(self.window.filled()) == 0
+    }
+
     /// Drops the first `length` bytes.
     pub(crate) fn forget(&mut self, length: usize) {
         self.window.consume(length);

@@ -236,6 +236,12 @@ impl Connection {
         self.inbound.needed()
     }
 
+    /// Whether a whole record waits to be opened.
+    #[must_use]
+    pub fn has_record(&self) -> bool {
+        self.inbound.is_whole()
+    }
+
     // --- ciphertext out ---
 
     /// What has to be sent to the peer next; empty only if nothing has to be.

@@ -203,6 +203,11 @@ pub(crate) fn receive(socket: impl AsFd, into: &mut [u8]) -> Result<usize> {
     retry_on_intr(|| net::recv(&socket, &mut *into, RecvFlags::DONTWAIT).map(|(count, _)| count))
 }
 
+/// The same, in one call that waits if the descriptor does; a signal ends it.
+pub(crate) fn receive_waiting(socket: impl AsFd, into: &mut [u8]) -> Result<usize> {
+    net::recv(&socket, into, RecvFlags::empty()).map(|(count, _)| count)
+}
+
 /// Whether there is something to receive, an end included, which stays where it is: how many of
 /// at most so many bytes.
 pub(crate) fn peek(socket: impl AsFd) -> Result<usize> {

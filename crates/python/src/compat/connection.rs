@@ -1,10 +1,10 @@
 //! The class that `ssl` calls as `_sslobj`.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use polytls_core::hello::{ClientHello, Coming, client_hello};
-use polytls_core::{Connection, Error, Role};
+use polytls_core::{Connection, Error, MAX_FRAGMENT, Role, Room};
 use polytls_io::lent;
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -47,6 +47,9 @@ pub(crate) struct SslConnection {
     wire: Wire,
     role: Role,
     state: Mutex<State>,
+    /// Whoever receives from a socket has it until what came is the connection's, so that threads that read at once
+    /// leave it in order. It is waited for by nobody, and taken under the connection's lock or without it.
+    receiving: Mutex<()>,
     /// How much was sealed of what a non-blocking write has not sent yet.
     sealed: AtomicUsize,
     /// Whether `shutdown` was called.
@@ -182,17 +185,18 @@ impl SslConnection {
         doing: Doing,
         much: usize,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let lacking = |connection: &Connection| {
-            let lacking = connection.incoming_needed();
-            if much > 0 && lacking >= BULK {
-                lacking + HEADER
-            } else {
-                lacking
-            }
-        };
+        let lacking = |connection: &Connection| wanted(connection, much > 0);
         if let Some(line) = line {
+            if matches!(line.patience, Patience::Endless)
+                && self.receive_header(py, buffer, line)?
+            {
+                return Ok(None);
+            }
             line.run(py, doing, false, |descriptor| {
                 let received = buffer.locked(|connection| {
+                    let Some(_receiving) = self.receiving() else {
+                        return Ok(Ok(None));
+                    };
                     let lacking = lacking(connection);
                     let Ok(space) = connection.space(lacking) else {
                         // It has ended, which is what the caller finds.
@@ -221,6 +225,65 @@ impl SslConnection {
         // It is refused where the end came before, which is what the caller finds then.
         let _ = buffer.lock(py)?.process_incoming(came.as_bytes());
         Ok(None)
+    }
+
+    fn receiving(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.receiving.try_lock() {
+            Ok(receiving) => Some(receiving),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Waits for the header of a record, where none has begun to come. `false`: that is for others to wait for, or
+    /// not by a call of the system that waits.
+    fn receive_header(&self, py: Python<'_>, buffer: &Buffer, line: Line) -> PyResult<bool> {
+        let Some(_receiving) = self.receiving() else {
+            return Ok(false);
+        };
+        if buffer.lock(py)?.incoming_len() > 0 {
+            return Ok(false);
+        }
+        let mut header = [0; HEADER];
+        let Some(received) = line.receive_waiting(py, &mut header)? else {
+            return Ok(false);
+        };
+        // It is refused where the connection has ended, which is what the caller finds then.
+        let _ = buffer.lock(py)?.process_incoming(&header[..received]);
+        Ok(true)
+    }
+
+    /// Goes on with a read that gave a long record: what the socket has at once, into what is left of the
+    /// caller's buffer, a record at a time, so that none is taken that the caller does not get. Gives
+    /// how many bytes were read in all.
+    fn read_on(
+        &self,
+        py: Python<'_>,
+        buffer: &Buffer,
+        line: Line,
+        into: &Bound<'_, PyAny>,
+        first: usize,
+        amount: usize,
+    ) -> PyResult<usize> {
+        let mut filled = first;
+        if buffer.lock(py)?.calls_python() {
+            return Ok(filled);
+        }
+        Destination::new(into, "buffer")?.detached(amount, |room| {
+            let memory = room.into_bytes();
+            while amount - filled > MAX_FRAGMENT {
+                let next = |connection: &mut Connection| match self.receiving() {
+                    Some(_receiving) => take_next(connection, line, &mut memory[filled..]),
+                    None => Ok(None),
+                };
+                match buffer.locked(next) {
+                    Ok(Some(count)) => filled += count,
+                    // An error is latched: the next call gives it.
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        });
+        Ok(filled)
     }
 
     /// What came in memory behind the peer's close_notify goes back there.
@@ -320,6 +383,53 @@ impl SslConnection {
     }
 }
 
+/// How many bytes to receive, so that no whole record is taken beyond the one that is under way. `much`: more may
+/// be taken, as far as nobody else may be meant.
+fn wanted(connection: &Connection, much: bool) -> usize {
+    let lacking = connection.incoming_needed();
+    if much && lacking >= BULK {
+        lacking + HEADER
+    } else {
+        lacking
+    }
+}
+
+/// Receives what the next record lacks, or its header, and opens it if it is whole. `None`: there is not all of
+/// it, or an end is to be told.
+fn take_next(
+    connection: &mut Connection,
+    line: Line,
+    into: &mut [u8],
+) -> Result<Option<usize>, Error> {
+    let lacking = wanted(connection, true);
+    let Ok(space) = connection.space(lacking) else {
+        return Ok(None);
+    };
+    let received = line.at_once(|descriptor| lent::receive(descriptor, &mut space[..lacking]));
+    let Ok(Some(received)) = received else {
+        // The next call finds an error of the system's.
+        connection.give_back_space();
+        return Ok(None);
+    };
+    connection.commit(received);
+    if received < lacking {
+        return Ok(None);
+    }
+    if !connection.has_record() {
+        return Ok(Some(0));
+    }
+    // Of the caller's memory nothing is changed behind what is read.
+    let most = connection.readable_bound(&[], into.len() - 1).max(1);
+    let spare = into[most];
+    let read = connection.receive(None, Room::with_scratch(&mut into[..=most]));
+    into[most] = spare;
+    match read {
+        Ok(_) if connection.peer_has_closed() => Ok(None),
+        Ok(read) => Ok(Some(read.unwrap_or_default())),
+        Err(error) => Err(error),
+    }
+}
+
 /// OpenSSL's reason for what is no TLS, where it looks like HTTP (ssl3_get_record in OpenSSL).
 fn proxy_or_http(came: &[u8]) -> Option<&'static str> {
     let begins = |word: &[u8]| came.starts_with(word);
@@ -360,6 +470,7 @@ impl SslConnection {
                 Role::Client
             },
             state: Mutex::default(),
+            receiving: Mutex::default(),
             sealed: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             told: AtomicBool::new(false),
@@ -540,17 +651,25 @@ impl SslConnection {
                 .map(|data| Source::new(data, "data"))
                 .transpose()?;
             let read = connection.received(py, source.as_ref(), amount, buffer, true)?;
-            let nothing = |read: &Bound<'py, PyAny>| {
+            let count = |read: &Bound<'py, PyAny>| -> PyResult<usize> {
                 if into {
-                    read.extract::<usize>().map(|count| count == 0)
+                    read.extract()
                 } else {
-                    Ok(read.cast::<PyBytes>()?.as_bytes().is_empty())
+                    Ok(read.cast::<PyBytes>()?.as_bytes().len())
                 }
             };
             match read {
                 Ok(Some(read)) => {
+                    let count = count(&read)?;
+                    let mut read = read;
+                    if count >= BULK
+                        && let (Some(line), Some(buffer)) = (line, buffer)
+                    {
+                        let count = this.read_on(py, &connection, line, buffer, count, amount)?;
+                        read = count.into_pyobject(py)?.into_any();
+                    }
                     this.flush_at_once(py, &connection, line)?;
-                    if nothing(&read)? {
+                    if count == 0 {
                         this.put_back(py, &connection)?;
                         return this.end(py, into);
                     }

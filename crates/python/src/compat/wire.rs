@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use polytls_io::{Error, Interest};
+use polytls_io::{Error, Interest, lent};
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyWeakrefReference};
@@ -134,6 +134,27 @@ pub(super) enum Doing {
 }
 
 impl Line {
+    /// Runs `call` on the descriptor.
+    pub(super) fn at_once<R>(self, call: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
+        descriptors::with_borrowed(self.descriptor, call)
+    }
+
+    /// Receives, waiting for it in the call of the system if the descriptor is one that waits. `None`: it is not,
+    /// and nothing has come.
+    ///
+    /// Raises OSError, and what a signal's handler raises.
+    pub(super) fn receive_waiting(
+        self,
+        py: Python<'_>,
+        into: &mut [u8],
+    ) -> PyResult<Option<usize>> {
+        let mut signals = Signals::new(py)?;
+        let received = py.detach(|| {
+            self.at_once(|descriptor| lent::receive_waiting(descriptor, into, &mut signals))
+        });
+        outcome(py, "ssl", received, signals)
+    }
+
     /// Runs `call` on the descriptor, detached, until it gives something.
     ///
     /// Raises SSLWantReadError, SSLWantWriteError, TimeoutError, OSError, and what a signal's handler raises.
