@@ -29,6 +29,7 @@ __all__ = [
     "Capabilities",
     "CertificateAuthority",
     "ClientEngine",
+    "Clock",
     "Effective",
     "ExtendedTLSBuffer",
     "Lineage",
@@ -188,6 +189,7 @@ class Capabilities:
     early_data: Final[bool]
     named_sessions: Final[bool]
     ech: Final[bool]
+    clock: Final[bool]
     def __new__(
         cls,
         *,
@@ -213,10 +215,17 @@ class Capabilities:
         early_data: bool = False,
         named_sessions: bool = False,
         ech: bool = False,
+        clock: bool = False,
     ) -> Self: ...
     def replace(self, **changes: object) -> Self: ...
     def __replace__(self, **changes: object) -> Self: ...
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, object]]: ...
+
+@final
+class Clock:
+    now: int
+    def __new__(cls, now: int | None = None) -> Self: ...
+    def advance(self, seconds: int) -> None: ...
 
 @final
 class Effective:

@@ -34,6 +34,8 @@ from .tickets import TicketKeys
 if TYPE_CHECKING:
     from typing import Self
 
+    from ._native import Clock
+
 __all__ = [
     "KeyLog",
     "PeerVerifier",
@@ -143,6 +145,9 @@ class _Configuration(Record):
     #: its sessions itself, each good for once, so it goes with no `ticket_keys`; and it goes with
     #: no client authentication, and on a client with no `peer_verifier`.
     early_data: bool
+    #: For tests: what certificates, revocation lists, sessions and tickets are judged by, in place
+    #: of the machine's clock; None: the machine's. Timeouts are always the machine's.
+    clock: Clock | None
 
     def _fill(self, given: dict[str, Any], certificate_chain: _Form) -> None:
         """Keep what a constructor was given, each in the form of its field.
@@ -184,8 +189,8 @@ class TLSClientConfiguration(_Configuration):
     `certificate_chain`: what the client proves its identity with, if a server asks; None: nothing.
     `alternative_chains`: as the field says.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`: as the fields
-    of the same names say.
+    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`: as
+    the fields of the same names say.
     Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
     case.
 
@@ -216,6 +221,7 @@ class TLSClientConfiguration(_Configuration):
         alternative_chains: Sequence[SigningChain] = (),
         peer_verifier: PeerVerifier | None = None,
         early_data: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self._fill(locals(), _optional(SigningChain))
 
@@ -227,8 +233,8 @@ class TLSServerConfiguration(_Configuration):
     `certificate_chain`: one signing chain for each identity; the name that a client asks for
     chooses between them, and the first serves when none fits.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`: as the fields
-    of the same names say.
+    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`: as
+    the fields of the same names say.
     Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
     case.
     `client_authentication`: whether clients are asked for a certificate; None: REQUIRED where
@@ -263,6 +269,7 @@ class TLSServerConfiguration(_Configuration):
         ticket_keys: TicketKeys | None = None,
         peer_verifier: PeerVerifier | None = None,
         early_data: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self._fill(locals(), _chains_of)
 
@@ -351,6 +358,15 @@ def _verifier_of(name: str, value: object) -> object:
     return value
 
 
+def _clock_of(name: str, value: object) -> object:
+    if value is None:
+        return None
+    # Whoever has a clock has loaded it.
+    from ._native import Clock
+
+    return instance_of(name, value, Clock)
+
+
 def _group_named(name: str) -> NamedGroup:
     try:
         return _GROUPS[name.lower()]
@@ -378,6 +394,7 @@ _FORMS: Final[dict[str, _Form]] = {
     "key_log": _key_log_of,
     "peer_verifier": _verifier_of,
     "early_data": partial(instance_of, kind=bool),
+    "clock": _clock_of,
     "alternative_chains": lambda name, value: _chains_of(name, value) or (),
     "client_authentication": _optional(ClientAuthentication),
     "ticket_keys": _optional(TicketKeys),

@@ -850,6 +850,11 @@ IGNORES_THE_VERSION_CAP: Final = Faulty(
     "test_handshake::test_the_highest_version_that_both_allow_is_used",
     **_with(highest_supported_version=None),
 )
+IGNORES_THE_CLOCK: Final = Faulty(
+    "takes a clock and reads the machine's",
+    "test_clocks::test_a_certificate_expires",
+    **_with(clock=None),
+)
 IGNORES_CIPHERS: Final = Faulty(
     "ignores ciphers, and says that they are in effect",
     "test_handshake::test_a_suite_asked_for_is_used_or_refused",

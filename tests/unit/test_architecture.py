@@ -62,6 +62,7 @@ MODULES = {
     "constants": {"errors"},
     "identity": {"constants", "arguments", "errors", "frozen"},
     "configuration": {
+        "_native",
         "arguments",
         "constants",
         "errors",

@@ -204,6 +204,7 @@ def test_a_server_keeps_its_chains_as_a_tuple() -> None:
         ("groups", "x25519", "groups must be a sequence of NamedGroup, str or int, not str"),
         ("groups", [b"x25519"], r"groups\[0\] must be .*, not bytes"),
         ("groups", [None], r"groups\[0\] must be .*, not NoneType"),
+        ("clock", 1, "clock must be Clock, not int"),
         ("key_log", 1, "key_log must be str or os.PathLike, not int"),
         ("key_log", b"keys.log", "key_log must be str or os.PathLike, not bytes"),
     ],

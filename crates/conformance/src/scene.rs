@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use polytls_core::clock::FixedClock;
+use polytls_core::clock::ManualClock;
 use polytls_core::config::{
     ClientAuthentication, ClientConfig, Common, Identity, ServerConfig, Trust, Verification,
     Version,
@@ -97,7 +97,7 @@ impl Scene<'_> {
     fn common(&self) -> Common {
         Common {
             versions: self.versions.list(),
-            clock: Arc::new(FixedClock(self.credentials.now)),
+            clock: Arc::new(ManualClock::new(self.credentials.now)),
             ..Common::default()
         }
     }

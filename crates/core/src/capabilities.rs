@@ -146,6 +146,8 @@ pub struct Capabilities {
     pub named_sessions: bool,
     /// Whether Encrypted Client Hello is available.
     pub ech: bool,
+    /// Whether it can be given a clock to judge certificates and tickets by.
+    pub clock: bool,
 }
 
 /// An end of a range of versions.
@@ -246,6 +248,8 @@ pub struct Wishes {
     pub peer_verifier: bool,
     /// Whether data may go before the handshake is complete.
     pub early_data: bool,
+    /// Whether a clock is given.
+    pub clock: bool,
     /// `None`: the system's on a client, nothing on a server.
     pub trust_store: Option<TrustWishes>,
     /// Whether the peer's certificate is verified at all.
@@ -312,6 +316,12 @@ impl Capabilities {
             return refuse(
                 "key_log",
                 "the library does not give its secrets away; leave it None",
+            );
+        }
+        if wishes.clock && !self.clock {
+            return refuse(
+                "clock",
+                "the library reads the machine's clock and takes no other; leave it None",
             );
         }
         if wishes.early_data {

@@ -1,6 +1,7 @@
 //! The one place where time comes in, so that validity can be tested with a fixed clock.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::UnixTime;
@@ -24,12 +25,41 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still, for tests.
-#[derive(Clone, Copy, Debug)]
-pub struct FixedClock(pub u64);
+/// A clock that moves only when it is set, for tests.
+#[derive(Debug)]
+pub struct ManualClock(AtomicU64);
 
-impl Clock for FixedClock {
+impl ManualClock {
+    /// A clock that shows `seconds` since 1970-01-01 00:00 UTC.
+    #[must_use]
+    pub const fn new(seconds: u64) -> Self {
+        Self(AtomicU64::new(seconds))
+    }
+
+    /// What it shows, in seconds since 1970-01-01 00:00 UTC.
+    #[must_use]
+    pub fn seconds(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets it to `seconds` since 1970-01-01 00:00 UTC.
+    pub fn set(&self, seconds: u64) {
+        self.0.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Moves it on.
+    pub fn advance(&self, seconds: u64) {
+        let moved = |now: u64| Some(now.saturating_add(seconds));
+        let _ = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, moved);
+    }
+}
+
+impl Clock for ManualClock {
     fn now(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::from_secs(self.0)))
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(
+            self.seconds(),
+        )))
     }
 }

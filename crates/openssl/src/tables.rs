@@ -187,6 +187,7 @@ impl Offered {
             early_data: true,
             named_sessions: true,
             ech: false,
+            clock: true,
         }
     }
 }

@@ -196,6 +196,7 @@ impl Field for CipherChoice {
 /// `early_data`: early data can be sent and received (RFC 8446 2.3).
 /// `named_sessions`: a connection's session can be named for another to resume (`session=`).
 /// `ech`: Encrypted Client Hello is available.
+/// `clock`: certificates and sessions can be judged by a clock that a configuration gives.
 ///
 /// Raises ValueError for the name of a source, a choice or a binding that does not exist, TypeError for
 /// wrong types.
@@ -296,7 +297,7 @@ fields! {
         groups, client_authentication, sni_selection, resumption;
     optional: channel_bindings;
     flags: exporter, key_log, crl, peers, ticket_keys, ocsp_stapling, client_chain_selection, peer_verifier,
-        early_data, named_sessions, ech
+        early_data, named_sessions, ech, clock
 }
 
 /// What a configuration comes to with an implementation.

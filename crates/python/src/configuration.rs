@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use crate::callbacks::Callbacks;
 use crate::calls::CallsOut as _;
 use crate::capabilities::Effective;
+use crate::clock;
 use crate::errors::misconfigured;
 use crate::key_log::Lines;
 use crate::signer::PythonSigner;
@@ -109,6 +110,7 @@ impl<'py> Configuration<'_, 'py> {
             early_data: wishes.early_data,
             crls: self.revocation_lists()?,
             peer_verifier: self.peer_verifier(callbacks)?,
+            clock: clock::of(&self.field("clock")?)?,
             ..Common::default()
         })
     }

@@ -35,6 +35,7 @@ mod calls;
 mod capabilities;
 mod carrier;
 mod certificates;
+mod clock;
 mod compat;
 mod configuration;
 mod descriptors;
@@ -77,6 +78,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<buffer::TlsBuffer>()?;
     module.add_class::<buffer::ExtendedTlsBuffer>()?;
     module.add_class::<capabilities::Capabilities>()?;
+    module.add_class::<clock::Clock>()?;
     module.add_class::<capabilities::Effective>()?;
     module.add_class::<engine::ClientEngine>()?;
     module.add_class::<engine::ServerEngine>()?;

@@ -42,6 +42,7 @@ pub(crate) fn of(
         key_log: is_given("key_log")?,
         peer_verifier: is_given("peer_verifier")?,
         early_data: field("early_data")?.extract()?,
+        clock: is_given("clock")?,
         trust_store: given(&field("trust_store")?).map(trust).transpose()?,
         verifies,
         side: if is_server {

@@ -36,6 +36,7 @@ pub(crate) fn capabilities() -> Capabilities {
         early_data: true,
         named_sessions: true,
         ech: false,
+        clock: true,
     }
 }
 

@@ -179,27 +179,16 @@ impl ProducesTickets for FleetTicketer {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
+    use polytls_core::clock::ManualClock;
     use polytls_core::config::{
         self, ClientAuthentication, Secret, Trust, TrustStore, Verification,
     };
-    use polytls_core::pki_types::{CertificateDer, UnixTime};
+    use polytls_core::pki_types::CertificateDer;
 
     use super::*;
 
     const NOW: u64 = 1_800_000_000;
     const SESSION: &[u8] = b"what rustls wants to know again";
-
-    #[derive(Debug)]
-    struct Hands(AtomicU64);
-
-    impl Clock for Hands {
-        fn now(&self) -> Option<UnixTime> {
-            let now = Duration::from_secs(self.0.load(Ordering::Relaxed));
-            Some(UnixTime::since_unix_epoch(now))
-        }
-    }
 
     /// SHA-256 over the items, each part behind its length.
     const RECORDED: [&str; 7] = [
@@ -238,7 +227,7 @@ mod tests {
     /// A server with these secrets.
     struct Server {
         ticketer: FleetTicketer,
-        hands: Arc<Hands>,
+        clock: Arc<ManualClock>,
     }
 
     impl Server {
@@ -250,17 +239,15 @@ mod tests {
                 rotation: Duration::from_secs(3600),
                 lifetime: Duration::from_secs(6 * 3600),
             };
-            let hands = Arc::new(Hands(AtomicU64::new(NOW)));
+            let clock = Arc::new(ManualClock::new(NOW));
             let binding = Binding::of(config).expect("trust that was given");
-            let clock = Arc::clone(&hands) as Arc<dyn Clock>;
-            let ticketer = FleetTicketer::new(&keys, &binding, clock).expect("keys");
-            Self { ticketer, hands }
+            let shown = Arc::clone(&clock) as Arc<dyn Clock>;
+            let ticketer = FleetTicketer::new(&keys, &binding, shown).expect("keys");
+            Self { ticketer, clock }
         }
 
         fn at(&self, seconds: i64) -> &Self {
-            self.hands
-                .0
-                .store(NOW.saturating_add_signed(seconds), Ordering::Relaxed);
+            self.clock.set(NOW.saturating_add_signed(seconds));
             self
         }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use credentials::{CREDENTIALS, NOW};
 use polytls_conformance::{HOST, Pair};
-use polytls_core::clock::FixedClock;
+use polytls_core::clock::ManualClock;
 use polytls_core::config::{
     ClientAuthentication, ClientConfig, Common, ServerConfig, Trust, Verification,
 };
@@ -55,7 +55,7 @@ fn allocations(work: impl FnOnce()) -> usize {
 /// A pair with the tickets taken.
 fn connected() -> Pair {
     let common = || Common {
-        clock: Arc::new(FixedClock(NOW)),
+        clock: Arc::new(ManualClock::new(NOW)),
         ..Common::default()
     };
     let trust = || Trust::given(vec![CREDENTIALS.root.clone()]);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use credentials::{CREDENTIALS, NOW};
 use polytls_conformance::{HOST, Pair};
-use polytls_core::clock::FixedClock;
+use polytls_core::clock::ManualClock;
 use polytls_core::config::{
     ClientAuthentication, ClientConfig, Common, ServerConfig, Trust, Verification, Version,
 };
@@ -30,7 +30,7 @@ fn trust() -> Trust {
 /// these protocols.
 fn pair(parameters: &Parameters, of_client: &[&[u8]], of_server: &[&[u8]]) -> Pair {
     let common = |alpn: &[&[u8]]| Common {
-        clock: Arc::new(FixedClock(NOW)),
+        clock: Arc::new(ManualClock::new(NOW)),
         alpn: alpn.iter().map(|each| each.to_vec()).collect(),
         ..Common::default()
     };
@@ -101,7 +101,7 @@ fn a_connection_may_offer_protocols_of_its_own() {
 fn tickets_with_long_client_chains_take_several_records() {
     let common = |versions| Common {
         versions,
-        clock: Arc::new(FixedClock(NOW)),
+        clock: Arc::new(ManualClock::new(NOW)),
         ..Common::default()
     };
     let client = Rustls::default()

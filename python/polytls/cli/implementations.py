@@ -72,6 +72,7 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "named sessions": can.named_sessions,
         "early data": can.early_data,
         "encrypted client hello": can.ech,
+        "a clock for tests": can.clock,
     }
 
 

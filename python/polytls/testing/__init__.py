@@ -3,8 +3,9 @@
 Nothing here is fit for real use: keys live in memory, and certificates expire soon.
 """
 
+from .._native import Clock
 from .certificates import CertificateAuthority, KeyType, self_signed
 from .memory import Pair, tie
 from .signers import KeySigner
 
-__all__ = ["CertificateAuthority", "KeySigner", "KeyType", "Pair", "self_signed", "tie"]
+__all__ = ["CertificateAuthority", "Clock", "KeySigner", "KeyType", "Pair", "self_signed", "tie"]

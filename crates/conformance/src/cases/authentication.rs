@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use polytls_core::clock::FixedClock;
+use polytls_core::clock::ManualClock;
 use polytls_core::config::{ClientAuthentication, ClientConfig, ServerConfig, Verification};
 use polytls_core::{Alert, Error, Role, VerificationFailure};
 
@@ -96,7 +96,7 @@ pub(super) fn strangers_are_refused_where_it_is_optional_too(scene: &Scene<'_>) 
 
 pub(super) fn required_refuses_expired_certificates(scene: &Scene<'_>) {
     let mut server = scene.asking_config(ClientAuthentication::Required);
-    server.common.clock = Arc::new(FixedClock(scene.credentials.after));
+    server.common.clock = Arc::new(ManualClock::new(scene.credentials.after));
     let [known, _] = presenting(scene);
     let (client, server) = scene.pair(&known, &server).refused();
     assert_is!(server, Error::Certificate(failure)

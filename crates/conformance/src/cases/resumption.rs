@@ -2,12 +2,9 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use polytls_core::clock::Clock;
+use polytls_core::clock::{Clock, ManualClock};
 use polytls_core::config::ClientAuthentication;
-use polytls_core::pki_types::UnixTime;
 use polytls_core::{Error, Facts, HostName, Parameters, Role, VerificationFailure};
 
 use crate::credentials::HOST;
@@ -151,46 +148,35 @@ pub(super) fn not_around_required_authentication(scene: &Scene<'_>) {
     assert_is!(server, Error::Certificate(_));
 }
 
-/// A clock that a case moves.
-#[derive(Debug)]
-struct Hands(AtomicU64);
-
-impl Clock for Hands {
-    fn now(&self) -> Option<UnixTime> {
-        let seconds = self.0.load(Ordering::Relaxed);
-        Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
-    }
-}
-
 /// RFC 8446 section 4.6.1: clients must not keep tickets for more than seven days.
 pub(super) fn not_after_more_than_seven_days(scene: &Scene<'_>) {
-    let hands = Arc::new(Hands(AtomicU64::new(scene.credentials.now)));
+    let clock = Arc::new(ManualClock::new(scene.credentials.now));
     let mut client = scene.client_config();
     let mut server = scene.server_config();
-    client.common.clock = Arc::clone(&hands) as Arc<dyn Clock>;
-    server.common.clock = Arc::clone(&hands) as Arc<dyn Clock>;
+    client.common.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    server.common.clock = Arc::clone(&clock) as Arc<dyn Clock>;
     let engines = scene.engines(&client, &server);
     assert!(!resumed(&engines, HOST, PORT));
-    hands.0.fetch_add(60 * 60, Ordering::Relaxed);
+    clock.advance(60 * 60);
     assert!(resumed(&engines, HOST, PORT), "after an hour");
-    hands.0.fetch_add(8 * 24 * 60 * 60, Ordering::Relaxed);
+    clock.advance(8 * 24 * 60 * 60);
     assert!(!resumed(&engines, HOST, PORT), "after more than a week");
 }
 
 /// RFC 8446 section 4.6.1: new tickets must not extend for ever what one full handshake has proved.
 pub(super) fn not_for_ever_by_one_ticket_after_another(scene: &Scene<'_>) {
-    let hands = Arc::new(Hands(AtomicU64::new(scene.credentials.now)));
+    let clock = Arc::new(ManualClock::new(scene.credentials.now));
     let mut client = scene.client_config();
     let mut server = scene.server_config();
-    client.common.clock = Arc::clone(&hands) as Arc<dyn Clock>;
-    server.common.clock = Arc::clone(&hands) as Arc<dyn Clock>;
+    client.common.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    server.common.clock = Arc::clone(&clock) as Arc<dyn Clock>;
     let engines = scene.engines(&client, &server);
     assert!(!resumed(&engines, HOST, PORT));
     for hours in (10..170).step_by(10) {
-        hands.0.fetch_add(10 * 60 * 60, Ordering::Relaxed);
+        clock.advance(10 * 60 * 60);
         assert!(resumed(&engines, HOST, PORT), "after {hours} hours");
     }
-    hands.0.fetch_add(10 * 60 * 60, Ordering::Relaxed);
+    clock.advance(10 * 60 * 60);
     assert!(!resumed(&engines, HOST, PORT), "after more than a week");
     assert!(resumed(&engines, HOST, PORT), "the week begins anew");
 }
@@ -199,21 +185,21 @@ pub(super) fn not_for_ever_by_one_ticket_after_another(scene: &Scene<'_>) {
 /// the two sides looks at the clock.
 pub(super) fn not_beyond_the_peers_certificate(scene: &Scene<'_>) {
     for judge in [Role::Client, Role::Server] {
-        let hands = [Role::Client, Role::Server]
-            .map(|_| Arc::new(Hands(AtomicU64::new(scene.credentials.until - 60 * 60))));
+        let clocks = [Role::Client, Role::Server]
+            .map(|_| Arc::new(ManualClock::new(scene.credentials.until - 60 * 60)));
         let mut client = scene.client_config();
         let mut server = scene.asking_config(ClientAuthentication::Required);
         client.identities = vec![scene.credentials.client.clone()];
-        client.common.clock = Arc::clone(&hands[0]) as Arc<dyn Clock>;
-        server.common.clock = Arc::clone(&hands[1]) as Arc<dyn Clock>;
+        client.common.clock = Arc::clone(&clocks[0]) as Arc<dyn Clock>;
+        server.common.clock = Arc::clone(&clocks[1]) as Arc<dyn Clock>;
         let engines = scene.engines(&client, &server);
         assert!(!resumed(&engines, HOST, PORT));
-        for each in &hands {
-            each.0.fetch_add(30 * 60, Ordering::Relaxed);
+        for each in &clocks {
+            each.advance(30 * 60);
         }
         assert!(resumed(&engines, HOST, PORT), "while it is valid");
-        let moved = &hands[usize::from(judge == Role::Server)];
-        moved.0.fetch_add(30 * 60 + 1, Ordering::Relaxed);
+        let moved = &clocks[usize::from(judge == Role::Server)];
+        moved.advance(30 * 60 + 1);
         let (on_client, on_server) = engines.pair(HOST, PORT).refused();
         let error = if judge == Role::Client {
             on_client

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use polytls_core::clock::FixedClock;
+use polytls_core::clock::ManualClock;
 use polytls_core::config::{Identity, ServerConfig, Trust, Verification};
 use polytls_core::{Alert, Error, Role, VerificationFailure};
 
@@ -23,7 +23,7 @@ fn refusal(engines: &Engines, host: &str) -> (VerificationFailure, Alert) {
 /// A client that looks at this clock, and a server that does not.
 fn at(scene: &Scene<'_>, seconds: u64) -> Engines {
     let mut client = scene.client_config();
-    client.common.clock = Arc::new(FixedClock(seconds));
+    client.common.clock = Arc::new(ManualClock::new(seconds));
     scene.engines(&client, &scene.server_config())
 }
 
@@ -46,7 +46,7 @@ pub(super) fn certificates_of_the_future_are_refused(scene: &Scene<'_>) {
 /// in its store.
 fn device(scene: &Scene<'_>, identity: &Identity, now: u64) -> Engines {
     let mut client = scene.client_config();
-    client.common.clock = Arc::new(FixedClock(now));
+    client.common.clock = Arc::new(ManualClock::new(now));
     client.trust = trust(&identity.chain[0]);
     scene.engines(&client, &scene.presenting_config(&[identity]))
 }
@@ -119,7 +119,7 @@ pub(super) fn any_name_still_needs_an_issuer(scene: &Scene<'_>) {
     assert!(pair.client.facts().is_some());
     // The name is still asked for.
     assert_eq!(pair.facts(Role::Server).server_name.as_deref(), Some(HOST));
-    client.common.clock = Arc::new(FixedClock(scene.credentials.after));
+    client.common.clock = Arc::new(ManualClock::new(scene.credentials.after));
     let (reason, _) = refusal(&scene.engines(&client, &misnamed), HOST);
     assert_eq!(reason, VerificationFailure::Expired);
 }
@@ -127,7 +127,7 @@ pub(super) fn any_name_still_needs_an_issuer(scene: &Scene<'_>) {
 pub(super) fn nothing_is_verified_when_told_so(scene: &Scene<'_>) {
     let mut client = scene.client_config();
     client.verification = Verification::Nothing;
-    client.common.clock = Arc::new(FixedClock(scene.credentials.after));
+    client.common.clock = Arc::new(ManualClock::new(scene.credentials.after));
     for server in doubtful(scene) {
         let mut pair = scene.pair(&client, &server).connected();
         assert_eq!(pair.exchange(b"a", b"b"), (b"b".to_vec(), b"a".to_vec()));

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use polytls_conformance::{HOST, Input, Pair};
-use polytls_core::clock::FixedClock;
+use polytls_core::clock::ManualClock;
 use polytls_core::config::{
     ClientAuthentication, ClientConfig, Common, ServerConfig, Trust, Verification, Version,
 };
@@ -37,7 +37,7 @@ const HEADERS: (usize, usize) = (5, 4);
 fn engines(versions: &[Version], asks: bool) -> Engines {
     let common = Common {
         versions: versions.to_vec(),
-        clock: Arc::new(FixedClock(NOW)),
+        clock: Arc::new(ManualClock::new(NOW)),
         alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         ..Common::default()
     };

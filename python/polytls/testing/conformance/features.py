@@ -49,7 +49,7 @@ FEATURES: Final = (
         ),
     ),
     Feature("client certificates", ("client_authentication", "signers")),
-    Feature("sessions", ("resumption", "named_sessions", "fleets", "early_data")),
+    Feature("sessions", ("resumption", "named_sessions", "fleets", "early_data", "clocks")),
     Feature("keys for others", ("exporters", "key_log")),
     Feature("the first steps of sockets", ("socket_basics",), is_base=True),
     Feature(

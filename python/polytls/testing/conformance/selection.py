@@ -57,6 +57,8 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "named sessions": lambda target: target.capabilities.named_sessions,
     "early data": lambda target: target.capabilities.early_data,
     "no early data": lambda target: not target.capabilities.early_data,
+    "clock": lambda target: target.capabilities.clock,
+    "no clock": lambda target: not target.capabilities.clock,
     "signers": lambda target: "signer" in target.capabilities.key_sources,
     "no signers": lambda target: "signer" not in target.capabilities.key_sources,
     "choice among chains": lambda target: target.capabilities.client_chain_selection,
