@@ -249,7 +249,7 @@ def test_much_goes_up_and_down_and_memory_stays_flat(lab: Any, web: Web, rng: An
 
 def test_connections_of_a_pool_are_resumed(lab: Any, web: Web, version: Any) -> None:
     tls = lab.client(version=version)
-    number, workers = (10_000 if SOAK else 400), 10
+    number, workers = (10_000 if SOAK else 1_200), 50
     opener = build_opener(ProxyHandler({}), tls=tls)
 
     def fetch(_: int) -> int:

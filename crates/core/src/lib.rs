@@ -35,6 +35,7 @@ mod plaintext;
 mod record;
 mod session;
 pub mod sni;
+mod tickets;
 
 pub use alert::Alert;
 pub use backend::{
@@ -54,3 +55,4 @@ pub use plaintext::{Room, Sink};
 pub use record::{MAX_FRAGMENT, MAX_RECORD, records};
 pub use rustls_pki_types as pki_types;
 pub use session::{Facts, Progress, Session};
+pub use tickets::Tickets;

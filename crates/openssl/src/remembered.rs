@@ -7,20 +7,17 @@
 //! A child of fork(2) remembers nothing: two processes that resume one session can be linked, and one of
 //! TLS 1.3 is to be offered once. Order of locks: none is taken while another of these is held.
 
-use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 use polytls_core::fork::PerProcess;
-use polytls_core::{Error, HostName};
+use polytls_core::{Error, HostName, Tickets};
 
 use crate::objects::SslSession;
 use crate::seen::{Before, Presented};
 
-/// Sessions kept per server; one of TLS 1.3 is used once (RFC 8446 appendix C.4).
-const SESSIONS_PER_SERVER: usize = 8;
 /// A session is kept only if its ticket has no more bytes than this. With a larger one OpenSSL 3.5, whose
 /// ClientHello has a share for ML-KEM too, fails to make the next ClientHello.
 const LARGEST_TICKET: usize = 48 * 1024;
@@ -60,7 +57,7 @@ impl Kept {
 #[derive(Debug, Default)]
 struct Remembered {
     tls12: Option<Kept>,
-    tls13: VecDeque<Kept>,
+    tls13: Tickets<Kept>,
 }
 
 /// What one client context remembers; the server that was used least recently is forgotten first.
@@ -104,7 +101,7 @@ impl ClientSessions {
     /// A session to offer.
     fn take(&self, place: &Place, now: u64) -> Option<(SslSession, Before, u64)> {
         self.at(place, |server| {
-            while let Some(kept) = server.tls13.pop_back() {
+            while let Some(kept) = server.tls13.take() {
                 // One that has ended was of no use, and those before it may be.
                 if now <= kept.before.end {
                     return Some((kept.session, kept.before, kept.line));
@@ -120,8 +117,7 @@ impl ClientSessions {
     fn take_of(&self, place: &Place, line: u64, now: u64) -> Option<(SslSession, Before)> {
         self.at(place, |server| {
             loop {
-                let newest = server.tls13.iter().rposition(|kept| kept.line == line)?;
-                let kept = server.tls13.remove(newest)?;
+                let kept = server.tls13.take_if(|kept| kept.line == line)?;
                 if now <= kept.before.end {
                     return Some((kept.session, kept.before));
                 }
@@ -135,10 +131,8 @@ impl ClientSessions {
                 server.tls12 = Some(kept);
                 return;
             }
-            if server.tls13.len() == SESSIONS_PER_SERVER {
-                server.tls13.pop_front();
-            }
-            server.tls13.push_back(kept);
+            let length = kept.session.ticket_length();
+            server.tls13.put(kept, Some(length));
         });
     }
 

@@ -65,6 +65,7 @@ impl<S: Side> KeySource for Kernel<S> {
     fn ticket(&mut self, body: &[u8]) -> Result<(), (Alert, Error)> {
         let connection = &self.connection;
         let kept = observe::observing(&mut self.observed, || {
+            observe::note(|seen| seen.ticket_length = Some(body.len()));
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
             S::keep_ticket(&mut connection, body)
         });

@@ -32,6 +32,8 @@ pub(crate) struct Observed {
     pub(crate) lineage: Option<Arc<Lineage>>,
     /// The last ticket that came to it, until a lineage keeps that (clients).
     pub(crate) last: Option<Box<Last>>,
+    /// The bytes of the message that a ticket is in, which is about to be kept (clients).
+    pub(crate) ticket_length: Option<usize>,
     /// What a store is to give for a session that is named.
     pub(crate) to_offer: Option<Box<ToOffer>>,
     /// A value for a ticket is being made anew.

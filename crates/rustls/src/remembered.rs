@@ -3,15 +3,14 @@
 //! rustls asks by name alone. Where the sessions of a connection belong, and which one is named for it,
 //! comes from the scope of the call (`observe`).
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
-use polytls_core::Error;
 use polytls_core::clock::Clock;
 use polytls_core::fork::PerProcess;
+use polytls_core::{Counters, Error, Tickets};
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
@@ -21,17 +20,13 @@ use crate::lineage::{Last, Lineage, Number, Place, Server, ToOffer};
 use crate::observe;
 use crate::resumption::limit;
 use crate::session_lifetime::SessionLifetime;
-use polytls_core::Counters;
-
-/// Tickets kept per server; a TLS 1.3 ticket is used once (RFC 8446 appendix C.4).
-const TICKETS_PER_SERVER: usize = 8;
 
 #[derive(Default)]
 struct Remembered {
     group: Option<NamedGroup>,
     /// Each session with its end.
     tls12: Option<(Tls12ClientSessionValue, u64)>,
-    tls13: VecDeque<Ticket>,
+    tls13: Tickets<Ticket>,
 }
 
 struct Ticket {
@@ -89,14 +84,11 @@ impl ClientSessions {
     /// What to offer of a session that is named: a ticket that was not offered yet, else the last one.
     /// Says whether it is the latter.
     pub(crate) fn of_lineage(&self, lineage: &Lineage) -> (ToOffer, bool) {
-        let next = |server: &mut Remembered| {
-            let found = server
-                .tls13
-                .iter()
-                .rposition(|ticket| ticket.line == Some(lineage.line));
-            found.and_then(|index| server.tls13.remove(index))
+        let of_line = |ticket: &Ticket| ticket.line == Some(lineage.line);
+        let next = || {
+            self.at(&lineage.place, |server| server.tls13.take_if(of_line))
+                .flatten()
         };
-        let next = || self.at(&lineage.place, next).flatten();
         match std::iter::from_fn(next).find(|ticket| self.term.allows(ticket.end)) {
             Some(ticket) => (ToOffer::Tls13(ticket.value, ticket.end), false),
             None => (
@@ -159,26 +151,20 @@ impl ClientSessionStore for ClientSessions {
         let (Some(end), Some(received)) = (self.term.end(), self.term.0.now()) else {
             return;
         };
-        let line = observe::note(|seen| {
+        let noted = observe::note(|seen| {
             seen.last = Some(Box::new(Last::Tls13 {
                 message: None,
                 received,
                 end,
             }));
-            seen.line
+            (seen.line, seen.ticket_length.take())
         });
+        let (line, length) = noted.unwrap_or_default();
         if !asks_for_the_name_of_its_line() {
             return;
         }
         let kept = self.with(|server| {
-            if server.tls13.len() == TICKETS_PER_SERVER {
-                server.tls13.pop_front();
-            }
-            server.tls13.push_back(Ticket {
-                value,
-                end,
-                line: line.flatten(),
-            });
+            server.tls13.put(Ticket { value, end, line }, length);
         });
         kept.inspect(|()| self.counters.stored());
     }
@@ -196,7 +182,7 @@ impl ClientSessionStore for ClientSessions {
             };
         }
         // One that has ended was of no use, and those before it may be.
-        let next = || self.with(|server| server.tls13.pop_back()).flatten();
+        let next = || self.with(|server| server.tls13.take()).flatten();
         std::iter::from_fn(next).find_map(|ticket| self.offered(ticket.value, ticket.end))
     }
 }

@@ -337,13 +337,14 @@ impl SslSession {
             return Ok(());
         };
         keeping.kept = id;
-        if std::mem::take(&mut keeping.quiet) > LARGEST_TICKET {
+        let length = std::mem::take(&mut keeping.quiet);
+        if length > LARGEST_TICKET {
             return Ok(());
         }
         let chain = self.presented.get_or_insert_default();
         let stored = keeping
             .keeper
-            .keep(session, chain, self.accepted.as_ref(), once)?;
+            .keep(session, chain, self.accepted.as_ref(), once, length)?;
         if stored {
             self.shared.counters.stored();
         }

@@ -12,13 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 use polytls_core::fork::PerProcess;
-use polytls_core::{Error, HostName};
+use polytls_core::{Error, HostName, Tickets};
 use pyo3::prelude::*;
 
 use super::peer::{Accepted, Chain, now};
 
-/// Tickets kept for each server.
-const TICKETS: usize = 8;
 /// The longest that sessions are resumed after a full handshake, in seconds (RFC 8446 section 4.6.1).
 const A_WEEK: u64 = 7 * 24 * 3600;
 
@@ -99,7 +97,14 @@ impl Lineage {
     }
 }
 
-type Cache = LruCache<Place, Vec<Established>>;
+/// What is remembered of a server.
+#[derive(Debug, Default)]
+struct Remembered {
+    tls12: Option<Established>,
+    tls13: Tickets<Established>,
+}
+
+type Cache = LruCache<Place, Remembered>;
 
 /// What one client context remembers, by host and port; the oldest is forgotten first. A child of fork(2)
 /// remembers nothing: a ticket that two processes use is used twice.
@@ -122,51 +127,36 @@ impl Sessions {
         go(&mut servers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What is remembered of a server, without what has ended.
-    fn at<R>(
-        &self,
-        place: &Place,
-        go: impl FnOnce(&mut Vec<Established>) -> Option<R>,
-    ) -> Option<R> {
+    /// `length`: in how many bytes it has come.
+    fn keep(&self, place: &Place, found: Established, length: usize) {
         self.with(|servers| {
-            let known = servers.get_mut(place)?;
-            known.retain(Established::goes_on);
-            go(known)
-        })
-    }
-
-    fn keep(&self, place: &Place, found: Established) {
-        self.with(|servers| {
-            let known = servers.get_or_insert_mut(place.clone(), Vec::new);
-            if !found.once {
-                known.retain(|each| each.once);
-                known.insert(0, found);
-                return;
-            }
-            known.push(found);
-            if known.len() > TICKETS {
-                known.remove(0);
+            let known = servers.get_or_insert_mut(place.clone(), Remembered::default);
+            if found.once {
+                known.tls13.put(found, Some(length));
+            } else {
+                known.tls12 = Some(found);
             }
         });
     }
 
     /// The newest that goes on; a ticket of TLS 1.3 is then gone.
     pub(crate) fn take(&self, place: &Place) -> Option<Established> {
-        self.at(place, |known| match known.last() {
-            Some(last) if !last.once => Some(last.clone()),
-            _ => known.pop(),
+        self.with(|servers| {
+            let known = servers.get_mut(place)?;
+            // One that has ended was of no use, and those before it may be.
+            std::iter::from_fn(|| known.tls13.take())
+                .find(Established::goes_on)
+                .or_else(|| known.tls12.clone().filter(Established::goes_on))
         })
     }
 
     /// What to offer of a session that is named: its newest ticket that was not offered yet, which is then
     /// gone; else its last one.
     pub(crate) fn take_of(&self, lineage: &Lineage) -> Option<Established> {
-        let unused = self.at(&lineage.place, |known| {
-            let ours = |each: &Established| each.once && Arc::ptr_eq(&each.line, &lineage.line);
-            known
-                .iter()
-                .rposition(ours)
-                .map(|index| known.remove(index))
+        let ours = |each: &Established| Arc::ptr_eq(&each.line, &lineage.line);
+        let unused = self.with(|servers| {
+            let known = servers.get_mut(&lineage.place)?;
+            std::iter::from_fn(|| known.tls13.take_if(ours)).find(Established::goes_on)
         });
         unused.or_else(|| lineage.again())
     }
@@ -220,7 +210,7 @@ impl Keeper {
         }
     }
 
-    /// Keeps a session that has come, and says whether later connections may find it. One that was resumed
+    /// Keeps a session that has come in `length` bytes, and says whether later connections may find it. One that was resumed
     /// passes on its verdict and its end. Servers tie sessions to the name that was asked for: where it is
     /// not that of the lineage, the session is for that alone.
     pub(crate) fn keep(
@@ -229,6 +219,7 @@ impl Keeper {
         chain: &Arc<Chain>,
         accepted: Option<&Arc<Accepted>>,
         once: bool,
+        length: usize,
     ) -> Result<bool, Error> {
         let (accepted, ends) = self.terms(accepted)?;
         let found = Established {
@@ -249,7 +240,7 @@ impl Keeper {
             place = &lineage.place;
         }
         if place.host.is_some() {
-            self.sessions.keep(place, found);
+            self.sessions.keep(place, found, length);
         }
         Ok(place.host.is_some())
     }

@@ -158,6 +158,17 @@ def test_a_ticket_of_tls_1_3_is_offered_once(lab: Any) -> None:
     assert len(set(offered)) == len(offered)
 
 
+def test_connections_that_begin_and_end_together_are_all_resumed(lab: Any) -> None:
+    """As those of a pool do: each needs a ticket of its own, and brings one."""
+    client, server = lab.client(version=TLSVersion.TLSv1_3), lab.server()
+    for expected in (False, True, True):
+        pairs = [lab.connect(client, server, lab.host) for _ in range(50)]
+        assert [pair.client.info.resumed for pair in pairs] == [expected] * 50
+        for pair in pairs:
+            with pytest.raises(WantReadError):
+                pair.client.read(1)
+
+
 def test_nothing_is_kept_of_a_connection_whose_peer_was_refused(
     lab: Any, version: TLSVersion
 ) -> None:
