@@ -57,8 +57,8 @@ class Responsible(Enum):
 class TLSError(OSError):
     """The base of all TLS errors, whichever implementation raised them (PEP 748, "Errors").
 
-    It is an `OSError`, so that handlers written for network errors catch it; `errno` is None.
-    `str(error)` is the message.
+    It is an `OSError`, so that handlers written for network errors catch it; `errno` is None, but
+    EAGAIN in WantReadError and WantWriteError. `str(error)` is the message.
 
     Raised itself only for what no class below describes, such as an implementation's own fault.
     The connection cannot be used any more; nobody else is to blame.
@@ -104,25 +104,32 @@ def _shown(fact: object) -> str:
     return str(fact) if isinstance(fact, Enum) else repr(fact)
 
 
-class WantReadError(TLSError):
+class WantReadError(TLSError, BlockingIOError):
     """More must come from the network before the call can go on (PEP 748, "Errors").
 
     Raised by buffers, and by sockets in non-blocking mode, only when no progress at all was
     possible. `TLSBuffer.process_incoming` raises it when its buffer is full: read, then repeat.
+    It is a `BlockingIOError` with `errno` EAGAIN, as code for plain sockets expects.
 
     The connection is as good as before: receive, then repeat the call. Nobody is to blame.
     """
 
+    # In place of the attribute of OSError, whose constructor would make it a part of the message.
+    errno: int | None = errno.EAGAIN
 
-class WantWriteError(TLSError):
+
+class WantWriteError(TLSError, BlockingIOError):
     """More must go out to the network before the call can go on (PEP 748, "Errors").
 
     Raised by buffers at their output limit, and by sockets in non-blocking mode, only when no
-    progress at all was possible.
+    progress at all was possible. It is a `BlockingIOError` with `errno` EAGAIN, as WantReadError.
 
     The connection is as good as before: send what is waiting, then repeat the call. Nobody is to
     blame.
     """
+
+    # As in WantReadError.
+    errno: int | None = errno.EAGAIN
 
 
 class RaggedEOF(TLSError):

@@ -42,6 +42,9 @@ CLASSES: list[tuple[type[errors.TLSError], type[OSError], dict[str, object]]] = 
     (errors.NotTLSError, errors.PeerMisbehaved, {}),
 ]
 
+#: Those that say no more than that a call would have to wait.
+SIGNALS = (errors.WantReadError, errors.WantWriteError)
+
 each_class = pytest.mark.parametrize(
     ("kind", "base", "facts"), CLASSES, ids=[kind.__name__ for kind, _, _ in CLASSES]
 )
@@ -62,14 +65,14 @@ COPIERS: dict[str, Callable[[errors.TLSError], object]] = {
 
 
 @each_class
-def test_an_error_is_an_oserror_without_errno(
+def test_an_error_is_an_oserror_whose_message_is_all_it_says(
     kind: type[errors.TLSError], base: type[OSError], facts: dict[str, object]
 ) -> None:
     error = kind("the message", **facts)
     assert kind.__base__ is base
     assert str(error) == "the message"
     assert error.args == ("the message",)
-    assert error.errno is None
+    assert error.errno == (errno.EAGAIN if kind in SIGNALS else None)
     assert error.strerror is None
 
 
@@ -105,6 +108,8 @@ def test_a_copy_keeps_class_message_and_facts(
     assert str(again) == "the message"
     assert vars(again) == vars(error)
     assert repr(again) == repr(error)
+    assert isinstance(again, errors.TLSError)
+    assert again.errno == error.errno
 
 
 @each_class
@@ -116,11 +121,18 @@ def test_errors_without_a_message_can_be_raised(
     assert caught.type is kind
 
 
-def test_the_two_signals_can_be_raised_as_bare_classes() -> None:
-    with pytest.raises(errors.WantReadError):
-        raise errors.WantReadError
-    with pytest.raises(errors.WantWriteError):
-        raise errors.WantWriteError
+@pytest.mark.parametrize("kind", SIGNALS)
+def test_the_two_signals_are_what_plain_sockets_raise(kind: type[errors.TLSError]) -> None:
+    with pytest.raises(BlockingIOError) as caught:
+        raise kind
+    assert caught.type is kind
+    # Without it files over sockets would take it for a fault.
+    assert caught.value.errno == errno.EAGAIN
+    for other in (errors.TLSError, errors.RaggedEOF, errors.PeerMisbehaved):
+        assert not issubclass(other, BlockingIOError)
+    # Of buffered files; nothing was written here.
+    with pytest.raises(AttributeError):
+        caught.value.characters_written  # noqa: B018 - it raises
 
 
 def test_a_subclass_of_an_implementation_survives_pickling() -> None:

@@ -13,7 +13,7 @@ use crate::system;
 use crate::system::Bell;
 use crate::system::socket::{self, Address};
 use crate::transport::{Fault, Transport};
-use crate::wait::{Interest, Interrupt, poll_until};
+use crate::wait::{Interest, Interrupt, is_writable, poll_until};
 
 /// [`Transport::wait`] of a transport that has a descriptor to poll.
 ///
@@ -168,6 +168,10 @@ impl Transport for Descriptor {
             socket::end(self);
         }
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        is_writable(self.as_fd())
     }
 
     fn unacknowledged(&self, after_fin: bool) -> Option<u64> {

@@ -72,6 +72,6 @@ pub use self::{
     system::{Bell, unacknowledged, watch_forks},
     take_over::take_over,
     transport::{Fault, Transport},
-    wait::{Interest, Interrupt},
+    wait::{Interest, Interrupt, is_writable},
     workers::Keep,
 };

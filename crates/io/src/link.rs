@@ -13,6 +13,7 @@ use polytls_core::{Connection, Error, MAX_FRAGMENT, Room};
 use rustix::io::Errno;
 
 use crate::system::Bell;
+use crate::system::socket::SURELY_TAKEN;
 use crate::transport::{Fault, Transport};
 use crate::wait::Interest;
 
@@ -190,6 +191,12 @@ impl Link {
             .map_or(0, |transport| transport.unsent())
     }
 
+    fn has_room(&self) -> bool {
+        self.transport
+            .as_ref()
+            .is_none_or(|transport| transport.has_room())
+    }
+
     pub(crate) fn send_fault(&self) -> Option<Fault> {
         self.send_fault.clone()
     }
@@ -321,17 +328,30 @@ impl Link {
     /// Nothing is taken while earlier ciphertext waits, so that a peer that does not read is
     /// noticed, and memory stays bounded.
     ///
+    /// `to_the_end`: the end of `from` is taken only if the kernel has room for it, so that who is told that
+    /// all was taken need not come back; 0 if there is no room for any.
+    ///
     /// # Errors
     ///
     /// As [`Connection::write`]; a fault in sending shows as [`Error::WantWrite`].
-    pub(crate) fn take(&mut self, from: &[u8]) -> Result<usize, Error> {
+    pub(crate) fn take(&mut self, from: &[u8], to_the_end: bool) -> Result<usize, Error> {
         self.connection.get_ready_to_write()?;
         if self.flush().is_err() || self.has_unsent() {
             return Err(Error::WantWrite);
         }
+        let batch = from.len().min(BATCH);
         let mut taken = 0;
-        for chunk in from[..from.len().min(BATCH)].chunks(CHUNK) {
-            match self.connection.write(chunk) {
+        while taken < batch {
+            let rest = &from[taken..];
+            let mut chunk = CHUNK.min(batch - taken);
+            if to_the_end && chunk == rest.len() {
+                if chunk > SURELY_TAKEN {
+                    chunk = (chunk - 1) / SURELY_TAKEN * SURELY_TAKEN;
+                } else if !self.has_room() {
+                    break;
+                }
+            }
+            match self.connection.write(&rest[..chunk]) {
                 Ok(count) => taken += count,
                 Err(error) if taken == 0 => return Err(error),
                 // It is latched.

@@ -178,12 +178,13 @@ impl Stream {
 
     /// Sends some of `from`, up to 256 KiB, and says how much.
     ///
-    /// Accepted bytes will be sent, in order and once, and must not be passed again. With
-    /// [`Timeout::Forever`] and [`Timeout::After`] the call returns once the kernel has all that it
-    /// accepted; if the time is over before that, it returns the count all the same, and the rest
-    /// goes out with the next call of any kind. A non-blocking call returns the count at once, and
-    /// what the kernel did not take (less than 64 KiB and a little) stays in
-    /// [`Self::outgoing_len`]: wait for writability and call anything while that is not 0.
+    /// Accepted bytes will be sent, in order and once, and must not be passed again. If all of `from` was
+    /// accepted, the kernel has it, as with a plain socket: its end is not sealed before there is room for
+    /// it. If only a part was, what the kernel did not take of that (less than 64 KiB and a little) stays in
+    /// [`Self::outgoing_len`], and goes out with the next call of any kind, which sends the rest of `from`.
+    /// A transport that cannot be asked for its room may leave some of the whole there, too.
+    ///
+    /// A non-blocking call returns the count at once; one with [`Timeout::After`], if the time is over.
     ///
     /// # Errors
     ///
@@ -191,8 +192,7 @@ impl Stream {
     /// what was accepted will be sent. An error of the transport: nobody can know how much
     /// arrived; if the peer sent an alert that says why, that is the error.
     pub fn send(&self, from: &[u8], interrupt: &mut dyn Interrupt) -> Result<usize, Error> {
-        let (count, _) = self.send_some(from, self.deadline(), interrupt)?;
-        Ok(count)
+        self.send_part(from, self.deadline(), interrupt)
     }
 
     /// The same, within this time instead of [`Self::timeout`].
@@ -206,7 +206,17 @@ impl Stream {
         timeout: Timeout,
         interrupt: &mut dyn Interrupt,
     ) -> Result<usize, Error> {
-        let (count, _) = self.send_some(from, Deadline::after(timeout), interrupt)?;
+        self.send_part(from, Deadline::after(timeout), interrupt)
+    }
+
+    fn send_part(
+        &self,
+        from: &[u8],
+        deadline: Deadline,
+        interrupt: &mut dyn Interrupt,
+    ) -> Result<usize, Error> {
+        let comes_back = deadline != Deadline::Never;
+        let (count, _) = self.send_some(from, comes_back, deadline, interrupt)?;
         Ok(count)
     }
 
@@ -215,7 +225,7 @@ impl Stream {
     /// # Errors
     ///
     /// As [`Self::send`]; after any of them it is not known how much of `data` was sent.
-    /// Non-blocking: [`Error::WantWrite`] if not all was accepted.
+    /// Non-blocking: [`Error::WantWrite`] if not all was accepted, or nothing.
     pub fn send_all(&self, data: &[u8], interrupt: &mut dyn Interrupt) -> Result<(), Error> {
         let mut looked = Instant::now();
         self.send_whole(data, self.deadline(), interrupt, &mut looked, &mut 0)
@@ -260,13 +270,14 @@ impl Stream {
     ) -> Result<(), Error> {
         let mut rest = data;
         loop {
-            let (count, handed_over) = self.send_some(rest, deadline, interrupt)?;
+            let at_once = deadline == Deadline::NonBlocking;
+            let (count, handed_over) = self.send_some(rest, at_once, deadline, interrupt)?;
             rest = &rest[count..];
             *sent += count as u64;
             match (rest.is_empty(), handed_over) {
                 (true, true) => return Ok(()),
-                (true, false) if deadline == Deadline::NonBlocking => return Ok(()),
-                (_, false) if deadline == Deadline::NonBlocking => return Err(Error::WantWrite),
+                (true, false) if at_once => return Ok(()),
+                (_, false) if at_once => return Err(Error::WantWrite),
                 (_, false) => return Err(Error::TimedOut),
                 (false, true) => {}
             }
@@ -328,18 +339,28 @@ impl Stream {
         Ok(())
     }
 
-    /// How much was accepted, and whether the kernel has all of it.
+    /// How much was accepted, and whether the kernel has all of it. `to_the_end`: as [`Link::take`] has it.
     fn send_some(
         &self,
         from: &[u8],
+        to_the_end: bool,
         deadline: Deadline,
         interrupt: &mut dyn Interrupt,
     ) -> Result<(usize, bool), Error> {
-        let link = self.lock()?;
+        let mut link = self.lock()?;
         if from.is_empty() {
             return Ok((0, true));
         }
-        let (mut link, count) = self.drive(link, deadline, interrupt, |link| link.take(from))?;
+        let count = loop {
+            let count;
+            (link, count) = self.drive(link, deadline, interrupt, |link| {
+                link.take(from, to_the_end)
+            })?;
+            if count > 0 {
+                break count;
+            }
+            link = self.wait(link, Interest::WRITE, deadline, interrupt)?;
+        };
         let sealed = link.connection.sealed_end();
         loop {
             // Found by a thread that reads.

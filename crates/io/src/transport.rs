@@ -74,6 +74,12 @@ pub trait Transport: Any + fmt::Debug + Send + Sync {
     /// Those of the stream below.
     fn close(&self, waited_for: bool) -> Result<(), Fault>;
 
+    /// Whether there is room for some data to be sent, where that can be asked: for what
+    /// [`crate::system::socket::SURELY_TAKEN`] says, if the system tells the truth.
+    fn has_room(&self) -> bool {
+        true
+    }
+
     /// How much the stream below has accepted and keeps.
     fn unsent(&self) -> usize {
         0

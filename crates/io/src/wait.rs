@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rustix::event::{self, PollFd, PollFlags, Timespec};
+use rustix::fd::BorrowedFd;
 
 use crate::error::Error;
 
@@ -57,6 +58,14 @@ impl Interest {
 
 /// No single poll(2) takes longer: some systems count milliseconds in 31 bits.
 const LONGEST_POLL: Duration = Duration::from_secs(24 * 3600);
+
+/// Whether the socket takes something now, or fails.
+#[must_use]
+pub fn is_writable(socket: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
+    // What goes wrong shows in the call that sends.
+    poll_until(&mut fds, Some(Instant::now()), &mut || false).unwrap_or(true)
+}
 
 /// Waits until one of `fds` is ready, whatever for: errors and hang-ups count, the system call that
 /// follows says which. `false`: `until` has come before that. Asks the kernel at least once.

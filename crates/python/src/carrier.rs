@@ -167,10 +167,14 @@ enum Refusal {
 impl Refusal {
     fn new(py: Python<'_>, raised: &PyErr) -> Self {
         let value = raised.value(py);
-        if value.is_instance_of::<PyBlockingIOError>() {
+        // WantReadError and WantWriteError are classes below it, and say more.
+        if value.is_exact_instance_of::<PyBlockingIOError>() {
             return Self::WouldBlock(None);
         }
         match wanted(value) {
+            Ok(None) if value.is_instance_of::<PyBlockingIOError>() => {
+                return Self::WouldBlock(None);
+            }
             Ok(None) => {}
             Ok(wanted) => return Self::WouldBlock(wanted),
             Err(failed) => {
@@ -336,6 +340,10 @@ impl Transport for Selectable {
 
     fn close(&self, waited_for: bool) -> Result<(), Fault> {
         self.carrier.close(waited_for)
+    }
+
+    fn has_room(&self) -> bool {
+        descriptors::is_writable(self.carrier.descriptor) && self.unsent() == 0
     }
 
     fn unsent(&self) -> usize {

@@ -67,6 +67,13 @@ pub(crate) fn with_borrowed<R>(descriptor: RawFd, call: impl FnOnce(BorrowedFd<'
     call(borrowed)
 }
 
+/// Whether a socket that a stream of Python's keeps open takes something now, or fails.
+pub(crate) fn is_writable(descriptor: RawFd) -> bool {
+    // SAFETY: it is used for poll(2) alone, which says so if it is not open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    polytls_io::is_writable(borrowed)
+}
+
 /// Waits for a descriptor that a stream of Python's keeps open.
 pub(crate) fn wait(
     descriptor: RawFd,

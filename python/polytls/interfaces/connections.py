@@ -284,7 +284,8 @@ class SupportsSendall(Protocol):
     def sendall(self, data: Buffer, /) -> None:
         """Send all of `data`; the timeout is for the whole.
 
-        After an error there is no telling how much of it was sent.
+        After an error there is no telling how much of it was sent. A non-blocking socket raises
+        WantWriteError if it cannot send all of it at once.
         """
         ...
 

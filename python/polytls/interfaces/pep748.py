@@ -101,8 +101,9 @@ class TLSSocket(_Negotiated, Protocol):
     def send(self, bytes: Buffer) -> int:
         """Send data; return how many bytes were taken, which may be fewer than were given.
 
-        A non-blocking socket raises WantWriteError only if none was taken. Data that was taken
-        goes out first with any later call.
+        A non-blocking socket raises WantWriteError only if none was taken. If all was, the system
+        has it. If a part was, what the system did not take of that goes out first with any later
+        call. The same holds where the timeout ends a call.
 
         Raises what `recv` raises, but for the end of the peer's data.
         """

@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
+use polytls_core::MAX_FRAGMENT;
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketType, ipproto,
@@ -194,6 +195,14 @@ fn is_one_connections(errno: Errno) -> bool {
             | Errno::TIMEDOUT
     )
 }
+
+/// What a socket that poll(2) finds writable takes in one piece. Linux says so once a third of the buffer is
+/// free, which is 29 KiB at least if nobody has made it smaller; others from SO_SNDLOWAT on, 2 KiB.
+pub(crate) const SURELY_TAKEN: usize = if cfg!(target_os = "linux") {
+    MAX_FRAGMENT
+} else {
+    1024
+};
 
 pub(crate) fn send(socket: impl AsFd, bytes: &[u8]) -> Result<usize> {
     retry_on_intr(|| net::send(&socket, bytes, SEND))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -200,6 +202,46 @@ def test_send_raises_only_if_it_took_nothing_and_what_it_took_arrives(ends: Any)
     assert client.outgoing_bytes_buffered() == 0
 
 
+@pytest.mark.parametrize("length", [1, 100, 16_384, 16_385, 100_000, 1_000_000])
+def test_what_send_has_taken_whole_needs_no_other_call(
+    ends: Any, threads: ThreadPoolExecutor, length: int
+) -> None:
+    """As with a plain socket: who has sent everything makes no call more."""
+    client, accepted = ends
+    accepted.setblocking(True)
+    accepted.settimeout(PATIENCE)
+    full = threading.Event()
+    filler, message = bytes(65536), bytes(range(1, 256)) * (length // 255 + 1)
+    total = 0
+
+    def send(data: bytes) -> None:
+        nonlocal total
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[client.send(rest) :]
+            except BlockingIOError:
+                full.set()
+                ready(client, selectors.EVENT_WRITE)
+        total += len(data)
+        assert client.outgoing_bytes_buffered() == 0
+
+    def send_everything() -> None:
+        while not full.is_set():
+            send(filler)
+        for _ in range(20):
+            send(message[:length])
+
+    sending = threads.submit(send_everything)
+    assert full.wait(PATIENCE)
+    received = bytearray()
+    while not sending.done() or len(received) < total:
+        received += accepted.recv(1 << 20)
+    sending.result()
+    fillers = total - 20 * length
+    assert received == Whole(bytes(fillers) + message[:length] * 20)
+
+
 def test_more_than_the_system_buffers_is_taken_in_part(ends: Any) -> None:
     client, _ = ends
     everything = bytes(64 << 20)
@@ -207,6 +249,23 @@ def test_more_than_the_system_buffers_is_taken_in_part(ends: Any) -> None:
     assert 0 < count < len(everything)
     with pytest.raises(WantWriteError):
         client.sendall(everything)
+
+
+def test_code_for_plain_sockets_finds_what_it_expects(ends: Any) -> None:
+    client, accepted = ends
+    for call in (lambda: client.recv(1), lambda: client.recv_into(bytearray(1))):
+        with pytest.raises(BlockingIOError) as caught:
+            call()
+        assert caught.value.errno == errno.EAGAIN
+    fill(client)
+    with pytest.raises(BlockingIOError) as caught:
+        client.send(b"x")
+    assert caught.value.errno == errno.EAGAIN
+    with accepted.makefile("rb", 0) as file:
+        while file.read(1 << 20) is not None:
+            continue
+        # Nothing has come, which is no error and no end.
+        assert file.read(1) is None
 
 
 def test_close_raises_until_the_peer_has_answered(ends: Any) -> None:
