@@ -380,6 +380,24 @@ def test_timeouts_are_those_of_the_socket_at_each_call(files: Any, sockets: Any)
         assert client.recv(1) == b"y"
 
 
+def test_the_descriptor_decides_whether_a_call_waits(files: Any) -> None:
+    """As with eventlet's sockets, whose `gettimeout` tells how long a greenlet waits."""
+
+    class Green(socket.socket):
+        def gettimeout(self) -> float:
+            return 20.0
+
+        def fileno(self) -> int:
+            raise AssertionError
+
+    mine, other = socket.socketpair()
+    with Green(fileno=mine.detach()) as green, other:
+        green.setblocking(False)
+        made = files.client_context()._wrap_socket(green, False, NAME)
+        with pytest.raises(ssl.SSLWantReadError):
+            made.do_handshake()
+
+
 def test_a_handshake_times_out(files: Any, sockets: Any) -> None:
     near, _ = sockets
     near.settimeout(0.05)

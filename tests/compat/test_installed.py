@@ -101,6 +101,36 @@ def test_a_subclass_of_somebody_elses_is_served(files: Any, memory: Any, install
     assert served(lambda: memory(client, files.server_context()).handshake()) == (2, 0)
 
 
+IN_PLACE = """
+    import ssl
+    Standard = ssl.SSLContext
+    class Theirs(Standard):
+        pass
+    ssl.SSLContext = Theirs
+    from polytls import compat
+    compat.install()
+    for kind in (Theirs, Standard, compat.SSLContext):
+        context = kind(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+    print(compat.report()["polytls"], compat.report()["openssl"])
+    compat.uninstall()
+    print("_wrap_bio" in Standard.__dict__)
+"""
+
+
+def test_a_class_in_the_place_of_the_standard_librarys_is_served() -> None:
+    """As gevent's and eventlet's, once they have patched `ssl`."""
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(IN_PLACE)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ran.stdout.split() == ["3", "0", "False"], ran.stderr
+
+
 def test_what_is_set_past_any_override_is_obeyed(files: Any, memory: Any, installed: Any) -> None:
     """As truststore does it."""
     installed()

@@ -8,7 +8,7 @@ import weakref
 from typing import Any, Final
 
 from .context import NAME, OVERRIDDEN, SSLContext, counts, load_deferred, reasons, state
-from .settings import Settings
+from .settings import C, Settings
 
 __all__ = ["install", "report", "uninstall"]
 
@@ -19,6 +19,9 @@ _before: dict[str, Any] = {}
 _bindings: list[str] = []
 
 _MISSING: Final = object()
+
+#: The standard library's class, below those that gevent and eventlet put in its place.
+_STANDARD: Final[Any] = next(found for found in ssl.SSLContext.__mro__ if C in found.__bases__)
 
 #: Contexts that were made since.
 _made: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
@@ -47,13 +50,13 @@ def install(fallback: bool = False) -> None:
         state.fallback = bool(fallback)
         if _before:
             return
-        mine = ssl.SSLContext.__dict__
+        mine = _STANDARD.__dict__
         for name in ("__new__", *OVERRIDDEN):
             found = mine.get(name, _MISSING)
             _before[name] = found.__func__ if isinstance(found, staticmethod) else found
-        ssl.SSLContext.__new__ = _new  # type: ignore[method-assign]
+        _STANDARD.__new__ = _new
         for name, function in OVERRIDDEN.items():
-            setattr(ssl.SSLContext, name, function)
+            setattr(_STANDARD, name, function)
         # tls-unique is refused; the list stays the one that others have imported.
         _bindings[:] = ssl.CHANNEL_BINDING_TYPES
         ssl.CHANNEL_BINDING_TYPES[:] = []
@@ -67,15 +70,15 @@ def uninstall() -> None:
     with _LOCK:
         if not _before:
             return
-        ssl.SSLContext.__new__ = _before["__new__"]  # type: ignore[method-assign]
+        _STANDARD.__new__ = _before["__new__"]
         for made in list(_made):
             load_deferred(made)
         _made.clear()
         for name in OVERRIDDEN:
             if _before[name] is _MISSING:
-                delattr(ssl.SSLContext, name)
+                delattr(_STANDARD, name)
             else:
-                setattr(ssl.SSLContext, name, _before[name])
+                setattr(_STANDARD, name, _before[name])
         ssl.CHANNEL_BINDING_TYPES[:] = _bindings
         _before.clear()
         state.fallback = False

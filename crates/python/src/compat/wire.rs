@@ -11,7 +11,10 @@ use pyo3::types::{PyBytes, PyWeakrefReference};
 use super::faults::{self, Fault, Number};
 use crate::calls::CallsOut as _;
 use crate::descriptors;
+use crate::imported::Imported;
 use crate::waiting::{Signals, outcome};
+
+static SOCKET: Imported = Imported::new("_socket", "socket");
 
 pub(super) enum Wire {
     Memory {
@@ -45,11 +48,16 @@ impl Wire {
             return Ok(None);
         };
         let socket = weak.bind(py).upgrade().ok_or_else(|| gone(py))?;
-        let descriptor: RawFd = socket.method_out("fileno", ())?.extract()?;
+        // The C class's own methods: eventlet's sockets have others of these names, which tell how long a
+        // greenlet waits, and not how long the descriptor does.
+        let class = SOCKET.get(py)?;
+        let fileno = class.attribute("fileno")?;
+        let descriptor: RawFd = fileno.call_out((&socket,), None)?.extract()?;
         if descriptor < 0 {
             return Err(gone(py));
         }
-        let timeout: Option<f64> = socket.method_out("gettimeout", ())?.extract()?;
+        let gettimeout = class.attribute("gettimeout")?;
+        let timeout: Option<f64> = gettimeout.call_out((&socket,), None)?.extract()?;
         let patience = match timeout {
             None => Patience::Endless,
             Some(seconds) if seconds <= 0.0 => Patience::None,
