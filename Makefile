@@ -50,15 +50,17 @@ test-peers: build ## against OpenSSL, curl and others, which it installs (Debian
 	sh tools/install-peers.sh
 	$(BIN)/python -m pytest -q tests/interop -m peers
 
+# Options: `make test-cpython CPYTHON="3.12 test_ssl"` takes one version, or one module of it.
 test-cpython: build ## CPython's own tests of TLS, with polytls.compat under them
-	$(BIN)/python tools/cpython_suite.py
+	$(BIN)/python tools/cpython_suite.py $(CPYTHON)
 
-test-libraries: build ## requests, httpx, aiohttp and others over polytls.compat, which it installs
+# Options: `make test-libraries LIBRARIES="requests gevent"` takes some of them.
+test-libraries: build ## thirty libraries over polytls.compat, which it installs, with servers (Debian packages)
+	sh tools/install-peers.sh libraries
 	$(PYTHON) -m venv .venvs/libraries
 	.venvs/libraries/bin/pip install --quiet --disable-pip-version-check -r requirements/libraries.txt
 	.venvs/libraries/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
-	.venvs/libraries/bin/pip install --quiet --disable-pip-version-check typing_extensions
-	.venvs/libraries/bin/python tools/libraries.py
+	.venvs/libraries/bin/python tools/libraries $(LIBRARIES)
 
 # In folders that debootstrap makes. DISTRIBUTIONS=sid takes one of them (tools/distributions.py list),
 # DISTRIBUTIONS=turn the one whose turn it is at this commit, as CI does.

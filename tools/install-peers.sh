@@ -1,41 +1,56 @@
 #!/bin/sh
-# Installs the programs that `make test-peers` talks to, where they are missing (Debian and kin).
+# Installs the programs that `make test-peers` talks to, where they are missing (Debian and kin);
+# with the argument «libraries», the servers that `make test-libraries` talks to.
 set -eu
 
 missing=""
+programs=""
 need() { # PROGRAM PACKAGE
 	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
 
-need openssl openssl
-need curl curl
-need tshark tshark
-need stunnel4 stunnel4
-PATH="$PATH:/usr/sbin" need proftpd proftpd-core
-need /usr/lib/proftpd/mod_tls.so proftpd-mod-crypto
-PATH="$PATH:/usr/sbin" need dovecot dovecot-core
-need /usr/lib/dovecot/imap dovecot-imapd
-need /usr/lib/dovecot/pop3 dovecot-pop3d
-need /usr/lib/postfix/sbin/master postfix
-PATH="$PATH:/usr/sbin" need nginx nginx
-PATH="$PATH:/usr/sbin" need apache2 apache2-bin
-PATH="$PATH:/usr/sbin" need squid squid
-need softhsm2-util softhsm2
-need pkcs11-tool opensc
-need p11-kit p11-kit
-need swtpm swtpm
-need tpm2_flushcontext tpm2-tools
-ls /usr/lib/*/pkcs11/libtpm2_pkcs11.so >/dev/null 2>&1 || missing="$missing libtpm2-pkcs11-1"
-# Two servers for FTP cannot be installed at once: of the others the programs alone are taken.
 alone() { # PROGRAM PACKAGE LIBRARY
 	PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" >/dev/null 2>&1 && return
 	programs="$programs $1:$2"
 	missing="$missing $3"
 }
-programs=""
-alone vsftpd vsftpd libwrap0
-alone pure-ftpd pure-ftpd libsodium23
-alone pure-pw pure-ftpd libsodium23
+
+libraries() {
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
+	PATH="$PATH:/usr/sbin" need mariadbd mariadb-server
+	PATH="$PATH:/usr/sbin" need mosquitto mosquitto
+	PATH="$PATH:/usr/sbin" need slapd slapd
+	PATH="$PATH:/usr/sbin" need rabbitmq-server rabbitmq-server
+	need redis-server redis-server
+}
+
+peers() {
+	need openssl openssl
+	need curl curl
+	need tshark tshark
+	need stunnel4 stunnel4
+	PATH="$PATH:/usr/sbin" need proftpd proftpd-core
+	need /usr/lib/proftpd/mod_tls.so proftpd-mod-crypto
+	PATH="$PATH:/usr/sbin" need dovecot dovecot-core
+	need /usr/lib/dovecot/imap dovecot-imapd
+	need /usr/lib/dovecot/pop3 dovecot-pop3d
+	need /usr/lib/postfix/sbin/master postfix
+	PATH="$PATH:/usr/sbin" need nginx nginx
+	PATH="$PATH:/usr/sbin" need apache2 apache2-bin
+	PATH="$PATH:/usr/sbin" need squid squid
+	need softhsm2-util softhsm2
+	need pkcs11-tool opensc
+	need p11-kit p11-kit
+	need swtpm swtpm
+	need tpm2_flushcontext tpm2-tools
+	ls /usr/lib/*/pkcs11/libtpm2_pkcs11.so >/dev/null 2>&1 || missing="$missing libtpm2-pkcs11-1"
+	# Two servers for FTP cannot be installed at once: of the others the programs alone are taken.
+	alone vsftpd vsftpd libwrap0
+	alone pure-ftpd pure-ftpd libsodium23
+	alone pure-pw pure-ftpd libsodium23
+}
+
+"${1:-peers}"
 [ -z "$missing" ] && exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
