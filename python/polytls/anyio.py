@@ -430,7 +430,7 @@ class TLSStream(ByteStream):
     def _offer_tickets(self) -> None:
         """Send what the system takes at once: no handshake waits until a peer takes its tickets.
 
-        The rest goes with the next `send`, and all of it where the stream below is no socket.
+        The next `send` sends the rest, and all of it if the underlying stream is not a socket.
         """
         self._tickets = self._tls.process_outgoing(sys.maxsize)
         with another(self._socket_below()) as duplicate, suppress(OSError):
@@ -464,12 +464,12 @@ class TLSStream(ByteStream):
             return None
         if missing is None:
             return TimeoutError(
-                f"the peer has not ended the connection within {CLOSE_TIMEOUT} seconds of "
-                "aclose(), so it is unknown whether it has received everything"
+                f"the peer did not close the connection within {CLOSE_TIMEOUT} seconds of "
+                "aclose(): it may not have received everything"
             )
         return TimeoutError(
-            f"the peer has not acknowledged everything within {CLOSE_TIMEOUT} seconds of aclose(): "
-            f"{missing} bytes of what was sent may be lost"
+            f"the peer did not acknowledge all data within {CLOSE_TIMEOUT} seconds of aclose(): "
+            f"the last {missing} bytes may be lost"
         )
 
     async def _delivery(self) -> BaseException | None:
@@ -551,7 +551,7 @@ class TLSListener(Listener[TLSStream]):
         accept_truncated_end: bool = False,
     ) -> None:
         if not is_server(tls, _HERE):
-            raise TypeError("tls: a listener needs a server's context")
+            raise TypeError("tls: a listener needs a server context")
         #: What accepts.
         self.listener = listener
         self.tls = tls

@@ -227,7 +227,7 @@ def path_of(name: str, value: object) -> str | None:
 def not_copied(context: object) -> TypeError:
     """Return the error for a context that is copied or pickled."""
     return TypeError(
-        f"{type(context).__name__} cannot be copied or pickled: it holds keys that are in use, and "
-        "sessions; threads can share it, and another process can make its own of its "
+        f"{type(context).__name__} cannot be copied or pickled, because it holds keys and "
+        "sessions in use; threads can share it, and another process can create its own from the "
         "configuration, which can be pickled"
     )

@@ -297,7 +297,7 @@ def _optional(kind: type[Any]) -> _Form:
 def _chains_of(name: str, value: object) -> tuple[SigningChain, ...] | None:
     if value is None:
         return None
-    hint = " (a server takes a list of them)" if isinstance(value, SigningChain) else ""
+    hint = " (a server takes a list of chains)" if isinstance(value, SigningChain) else ""
     chains = items_of(name, value, "SigningChain", hint)
     return tuple(
         instance_of(f"{name}[{index}]", item, SigningChain) for index, item in enumerate(chains)

@@ -77,12 +77,12 @@ def buffer_maker(
     """
     if is_server(tls, module):
         if server_hostname is not None:
-            raise ValueError("server_hostname is only meaningful with a client's context")
+            raise ValueError("server_hostname is only meaningful with a client context")
         if session is not None:
-            raise ValueError("session is only meaningful with a client's context")
+            raise ValueError("session is only meaningful with a client context")
         return tls.create_buffer, False
     if server_hostname is None:
-        raise ValueError("server_hostname is needed with a client's context")
+        raise ValueError("server_hostname is required with a client context")
     if session is None:
         return partial(tls.create_buffer, server_hostname), False
     return partial(tls.create_buffer, server_hostname, session=session), handshake_may_block(tls)

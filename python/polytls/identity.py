@@ -261,7 +261,7 @@ def decrypt(data: Buffer, password: str | Buffer) -> PrivateKey:
         # What is said of a key that is not encrypted.
         raise ValueError("data: the private key is not encrypted; use it as it is") from error
     except ValueError as error:
-        raise ValueError("data: the password is wrong, or there is no private key") from error
+        raise ValueError("data: wrong password, or no private key") from error
     plain = key.private_bytes(
         serialization.Encoding.DER,
         serialization.PrivateFormat.PKCS8,
@@ -334,8 +334,8 @@ def _hash_of(name: str, value: object) -> bytes:
             digest = bytes.fromhex(value.replace(":", ""))
         except ValueError:
             raise ValueError(
-                f"{name} is not hexadecimal: a SHA-256 hash has 64 digits; for one in base64, "
-                "pass base64.b64decode(...)"
+                f"{name} is not hexadecimal: a SHA-256 hash has 64 hexadecimal digits; for "
+                "base64, pass base64.b64decode(...)"
             ) from None
     else:
         digest = bytes_of(name, value)  # type: ignore[arg-type]

@@ -129,7 +129,7 @@ def _default() -> str:
         if error is None:
             return name
         first = first or error
-    raise first or ConfigurationError("there is no TLS implementation")
+    raise first or ConfigurationError("no TLS implementation is available")
 
 
 def _passed_over(name: str) -> ConfigurationError | None:

@@ -268,11 +268,13 @@ class Watch:
             import watchfiles
         except ImportError as error:
             raise ImportError(
-                "watching needs the package watchfiles: pip install polytls[reload]"
+                "watch() needs the package watchfiles: pip install polytls[reload]"
             ) from error
         folders = {folder for path in paths for folder in (path.parent, path.resolve().parent)}
         if not folders:
-            raise ValueError("paths: there is no file to watch; the configuration names none")
+            raise ValueError(
+                "paths: there is no file to watch; the configuration does not use files"
+            )
         self._context = context
         self._stopping = threading.Event()
         self._changes = watchfiles.watch(

@@ -29,7 +29,7 @@ class TLSSession:
         object.__setattr__(self, "_lineage", lineage)
 
     def __init_subclass__(cls) -> NoReturn:
-        raise TypeError("TLSSession is final: connections make it")
+        raise TypeError("TLSSession is final: only connections create sessions")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"TLSSession is immutable: cannot set {name!r}")
@@ -60,12 +60,10 @@ def lineage_of(session: TLSSession, context: object) -> Any:
     Raises TypeError for what is no session, ValueError for that of another context.
     """
     if type(session) is not TLSSession:
-        raise TypeError(
-            f"session must be the session of a connection, not {type(session).__name__}"
-        )
+        raise TypeError(f"session must be a connection's session, not {type(session).__name__}")
     if session._context is not context:
         raise ValueError(
-            "session: it belongs to another context; a session can be resumed only by the "
-            "context of its connection"
+            "session: it belongs to another context; only the context that created a session can "
+            "resume it"
         )
     return session._lineage

@@ -94,8 +94,8 @@ def _secret_of(name: str, value: Buffer) -> bytes:
     secret = bytes_of(name, value)
     if len(secret) < _SHORTEST_SECRET:
         raise _wrong(
-            f"{name} has {len(secret)} bytes; it takes {_SHORTEST_SECRET} random ones or more, "
-            "as secrets.token_bytes(32) gives"
+            f"{name} has {len(secret)} bytes; it needs at least {_SHORTEST_SECRET} random bytes, "
+            "such as secrets.token_bytes(32)"
         )
     return secret
 

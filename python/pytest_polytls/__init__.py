@@ -16,7 +16,7 @@ __all__ = ["pytest_addoption"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("polytls", "the conformance kit of polytls")
+    group = parser.getgroup("polytls", "polytls conformance kit")
     group.addoption(
         "--polytls-implementation",
         metavar="NAME|package.module:ATTRIBUTE",
@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="a table of cases that must fail, in TOML; may be given more than once",
+        help="a TOML table of tests that must fail; can be repeated",
     )
     group.addoption(
         "--polytls-signers",

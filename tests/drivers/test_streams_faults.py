@@ -233,11 +233,11 @@ def test_a_buffer_that_a_socket_drives_is_of_no_use(lab: Lab) -> None:
     with other, wrap(one, buffer, timeout=0) as made:
         assert made.context is buffer.context
         for call in (buffer.do_handshake, lambda: buffer.read(1), lambda: buffer.write(b"x")):
-            with pytest.raises(TLSError, match="given to a socket"):
+            with pytest.raises(TLSError, match="belongs to a socket"):
                 call()
         assert buffer.outgoing_bytes_buffered() == 0
         third, fourth = socket.socketpair()
-        with third, fourth, pytest.raises(TLSError, match="given to a socket"):
+        with third, fourth, pytest.raises(TLSError, match="belongs to a socket"):
             wrap(third, buffer)
         with pytest.raises(WantReadError):
             made.do_handshake()

@@ -219,7 +219,7 @@ def test_plaintext_that_came_with_data_and_the_goodbye_is_received_first(
         assert type(back) is UnwrappedSocket
         assert back.pending() == len(PLAIN)
         for lose in (back.detach, back.dup):
-            with pytest.raises(OSError, match="recv them first"):
+            with pytest.raises(OSError, match="call recv first"):
                 lose()
         other.sendall(b"more")
         assert back.recv(5, socket.MSG_PEEK) == PLAIN[:5]

@@ -181,7 +181,7 @@ def test_wants_are_outcomes() -> None:
     assert not pair.client.outgoing_bytes_buffered()
     # With nothing to be sent there is nothing to wait for.
     wrapped.refuses = [WantWriteError]  # type: ignore[attr-defined]
-    with pytest.raises(TLSError, match=r"Wanting\.write\(\).*nothing to be sent.*breaks PEP 748"):
+    with pytest.raises(TLSError, match=r"Wanting\.write\(\).*nothing to send.*breaks PEP 748"):
         pair.client.write(b"more")
 
 
@@ -207,10 +207,10 @@ class _With:
         ("write", 1 << 70, "which must be 0 to 5"),
         ("write", None, "returned NoneType where int is due"),
         ("write", 2.0, "returned float where int is due"),
-        ("write", 0, "took nothing"),
+        ("write", 0, "accepted nothing"),
         ("outgoing_bytes_buffered", -1, "returned -1"),
         ("process_outgoing", "text", "returned str where bytes is due"),
-        ("process_outgoing", b"", "returned nothing where"),
+        ("process_outgoing", b"", "returned nothing, though"),
         ("process_outgoing", bytes(1 << 20), "returned 1048576 bytes where"),
         ("read", 5, "returned int where bytes is due"),
         ("read", None, "returned NoneType where bytes is due"),
@@ -254,7 +254,7 @@ def test_a_buffer_that_takes_no_record_is_told_so() -> None:
             raise WantReadError
 
     pair, _ = a_pair(kind=Full)
-    with pytest.raises(TLSError, match=r"Full\.process_incoming\(\) takes no record"):
+    with pytest.raises(TLSError, match=r"Full\.process_incoming\(\) accepts no record"):
         pair.handshake()
 
 
@@ -271,7 +271,7 @@ def test_a_buffer_that_uses_its_own_connection_gets_an_error() -> None:
     pair.server.write(b"data")
     pair.transfer()
     for _ in range(2):
-        with pytest.raises(TLSError, match="cannot use the connection that it is called for"):
+        with pytest.raises(TLSError, match="cannot use the connection that called it"):
             pair.client.read(1)
 
 

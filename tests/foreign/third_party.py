@@ -35,7 +35,7 @@ class Client(faulty.Client):
     ) -> Any:
         name = address[0] if server_hostname is None else server_hostname
         if name is None:
-            raise ValueError("server_hostname: there is no name to verify; give one")
+            raise ValueError("server_hostname is required: the name to verify")
         make = partial(self.create_buffer, verified_name(name), session=session)
         return connect(
             resolve(address),

@@ -230,7 +230,7 @@ def test_a_service_that_speaks_first_is_no_tls(serve: Serve, run: Run) -> None:
     code, printed = run(serve(greet))
     assert code == 3
     # Which of them depends on who is quicker, the greeting or ClientHello.
-    assert "not TLS: " in printed or "before TLS began" in printed
+    assert "not TLS: " in printed or "before TLS started" in printed
     assert "--starttls" in printed
     assert "\x1b" not in printed
 
@@ -342,7 +342,7 @@ def test_what_is_injected_before_tls_is_refused(serve: Serve, run: Run, service:
     code, printed = run(port, "--starttls", service)
     assert code == 3
     assert "protocol violated: " in printed
-    assert "sent plaintext before TLS began" in " ".join(printed.split())
+    assert "sent plaintext before TLS started" in " ".join(printed.split())
 
 
 def end(plain: socket.socket) -> None:
@@ -380,7 +380,7 @@ def test_a_service_that_does_not_go_on_is_quoted(
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        (b"", "ended the connection before TLS began"),
+        (b"", "closed the connection before TLS started"),
         (b"x" * 10_000, "a line of more than 8192 bytes"),
         (b"y" * 9_000 + b"\r\n", "a line of more than 8192 bytes"),
     ],

@@ -475,7 +475,7 @@ def test_plaintext_behind_the_answer_is_refused(
         )
     server = scripted(own, *injected)
     error = fails(upgrading, server.port, tls, PeerMisbehaved)
-    assert "before TLS began" in str(error)
+    assert "before TLS started" in str(error)
 
 
 # FTP and NNTP ask whatever is offered, and are told no.

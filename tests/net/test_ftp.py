@@ -165,7 +165,7 @@ def test_data_is_protected_after_the_control_connection_only(
     server = scripted(own, "> 220 hello", *QUIT)
     with FTP_TLS(timeout=PATIENCE, tls=tls) as ftp:
         ftp.connect(HOST, server.port)
-        with pytest.raises(ValueError, match="the control connection comes first"):
+        with pytest.raises(ValueError, match="secure the control connection first"):
             ftp.prot_p()
 
 

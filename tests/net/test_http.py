@@ -237,7 +237,7 @@ def test_a_refused_certificate_leaves_no_connection_to_send_over(
 
 @pytest.mark.parametrize("tls", [1, "context", polytls.implementation()])
 def test_other_things_are_no_contexts(tls: Any) -> None:
-    with pytest.raises(TypeError, match="tls must be a client's context or"):
+    with pytest.raises(TypeError, match="tls must be a client context or"):
         HTTPSConnection(HOST, tls=tls)
 
 
@@ -350,7 +350,7 @@ def test_what_a_proxy_says_behind_its_answer_is_refused(scripted: Any, tls: Any)
     proxy = scripted(None, "< CONNECT", "<<", "| HTTP/1.1 200 go on\\r\\n\\r\\nHTTP/1.1 200 OK")
     with connected(proxy.port, tls) as connection:
         connection.set_tunnel("inner.example", 443)
-        with pytest.raises(polytls.PeerMisbehaved, match="sent plaintext before TLS began"):
+        with pytest.raises(polytls.PeerMisbehaved, match="sent plaintext before TLS started"):
             connection.request("GET", "/")
         assert connection.sock is None
 
@@ -414,7 +414,7 @@ def test_plain_urls_go_through_an_https_proxy(
 
 def test_a_proxy_of_another_kind_is_refused(tls: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("https_proxy", f"socks5://{HOST}:1")
-    with pytest.raises(urllib.error.URLError, match="neither an HTTP nor an HTTPS one: socks5:"):
+    with pytest.raises(urllib.error.URLError, match="unsupported scheme: socks5:"):
         opened(f"https://{HOST}/", tls=tls)
 
 
@@ -558,7 +558,7 @@ def test_one_request_can_be_handled(own: Any, tls: Any) -> None:
 
 
 def test_a_server_needs_a_servers_context(tls: Any) -> None:
-    with pytest.raises(TypeError, match="tls must be a server's context or"):
+    with pytest.raises(TypeError, match="tls must be a server context or"):
         HTTPSServer((HOST, 0), Echo, tls=tls)
 
 

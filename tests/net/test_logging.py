@@ -124,5 +124,5 @@ def test_a_socket_with_the_wrong_server_is_told(
 
 
 def test_a_path_has_no_name_to_verify(tls: Any) -> None:
-    with pytest.raises(ValueError, match="server_hostname must be given"):
+    with pytest.raises(ValueError, match="server_hostname is required"):
         SocketHandler("/run/log", None, tls=tls)

@@ -95,64 +95,79 @@ each_side = pytest.mark.parametrize("side", [client, server])
             {"highest_supported_version": LOWEST},
             {},
             "highest_supported_version",
-            "MINIMUM_SUPPORTED is no upper end",
+            "MINIMUM_SUPPORTED is not allowed here",
         ),
         (
             {"lowest_supported_version": V13},
             {"versions": (V12,)},
             "lowest_supported_version",
-            "the library has TLSv1.2",
+            "supported are TLSv1.2",
         ),
         (
             {"highest_supported_version": V12},
             {"versions": (V13,)},
             "highest_supported_version",
-            "the library has TLSv1.3",
+            "supported are TLSv1.3",
         ),
         # Ciphers.
         ({"ciphers": []}, {}, "ciphers", "the list is empty"),
-        ({"ciphers": [SUITE_13, -1]}, {}, "ciphers", "-1 is no 16-bit number"),
-        ({"ciphers": [SUITE_13, 65536]}, {}, "ciphers", "65536 is no 16-bit number"),
-        ({"ciphers": [ABSENT_13, ABSENT_12]}, {}, "ciphers", "none of these suites; it has TLS_"),
+        ({"ciphers": [SUITE_13, -1]}, {}, "ciphers", "-1 is not a 16-bit number"),
+        ({"ciphers": [SUITE_13, 65536]}, {}, "ciphers", "65536 is not a 16-bit number"),
+        (
+            {"ciphers": [ABSENT_13, ABSENT_12]},
+            {},
+            "ciphers",
+            "none of these cipher suites is supported; supported are TLS_",
+        ),
         (
             {"ciphers": [SUITE_12], "lowest_supported_version": V13},
             {},
             "ciphers",
-            "none of these suites serves TLSv1.3",
+            "none of these cipher suites is for TLSv1.3",
         ),
         (
             {"ciphers": [SUITE_13, ABSENT_12], "highest_supported_version": V12},
             {},
             "ciphers",
-            "none of these suites serves TLSv1.2",
+            "none of these cipher suites is for TLSv1.2",
         ),
-        ({"ciphers": [SUITE_13]}, {"cipher_choice": "system"}, "ciphers", "the system chooses"),
+        (
+            {"ciphers": [SUITE_13]},
+            {"cipher_choice": "system"},
+            "ciphers",
+            "the operating system chooses",
+        ),
         # Groups.
         ({"groups": []}, {}, "groups", "the list is empty"),
-        ({"groups": [-1]}, {}, "groups", "-1 is no 16-bit number"),
-        ({"groups": ["x25519", 65536]}, {}, "groups", "65536 is no 16-bit number"),
-        ({"groups": ["x448", 0xFE00]}, {}, "groups", "it has X25519MLKEM768, x25519 and secp256r1"),
-        ({"groups": ["x25519"]}, {"groups": ()}, "groups", "cannot be chosen"),
+        ({"groups": [-1]}, {}, "groups", "-1 is not a 16-bit number"),
+        ({"groups": ["x25519", 65536]}, {}, "groups", "65536 is not a 16-bit number"),
+        (
+            {"groups": ["x448", 0xFE00]},
+            {},
+            "groups",
+            "supported are X25519MLKEM768, x25519 and secp256r1",
+        ),
+        ({"groups": ["x25519"]}, {"groups": ()}, "groups", "does not support choosing"),
         (
             {"groups": [HYBRID], "highest_supported_version": V12},
             {},
             "groups",
-            "of TLS 1.3 only",
+            "for TLS 1.3 only",
         ),
-        ({"groups": [HYBRID], "ciphers": [SUITE_12]}, {}, "groups", "of TLS 1.3 only"),
+        ({"groups": [HYBRID], "ciphers": [SUITE_12]}, {}, "groups", "for TLS 1.3 only"),
         # ALPN.
-        ({"inner_protocols": [b"h2", b""]}, {}, "inner_protocols", "a name of 0 bytes"),
-        ({"inner_protocols": [b"x" * 256]}, {}, "inner_protocols", "a name of 256 bytes"),
+        ({"inner_protocols": [b"h2", b""]}, {}, "inner_protocols", "1 to 255 bytes, not 0"),
+        ({"inner_protocols": [b"x" * 256]}, {}, "inner_protocols", "1 to 255 bytes, not 256"),
         (
             {"inner_protocols": [b"x" * 255] * 256},
             {},
             "inner_protocols",
-            "65538 bytes together",
+            "65538 bytes in total",
         ),
         # Sessions.
-        ({"sessions": SessionCache(0)}, {}, "sessions", "sessions=None switches"),
-        ({"sessions": SessionCache(-1)}, {}, "sessions", "capacity of -1"),
-        ({"sessions": SessionCache(10**9)}, {}, "sessions", "within 1 to 1000000"),
+        ({"sessions": SessionCache(0)}, {}, "sessions", "sessions=None to turn"),
+        ({"sessions": SessionCache(-1)}, {}, "sessions", "not -1"),
+        ({"sessions": SessionCache(10**9)}, {}, "sessions", "must be 1 to 1000000"),
         # Trust.
         ({"trust_store": TrustStore.from_buffer(b"")}, {}, "trust_store", "is empty"),
         ({"trust_store": TrustStore.from_file("")}, {}, "trust_store", "is empty"),
@@ -197,7 +212,7 @@ def test_what_either_side_is_refused(
             server(certificate_chain=[CHAIN, CHAIN]),
             {"sni_selection": False},
             "certificate_chain",
-            "cannot choose between chains",
+            "certificate selection by SNI",
         ),
         (
             server(client_authentication=ClientAuthentication.REQUIRED),
@@ -215,19 +230,19 @@ def test_what_either_side_is_refused(
             server(trust_store=STORE),
             {"client_authentication": False},
             "client_authentication",
-            "no client authentication",
+            "does not support client authentication",
         ),
         (
             client(certificate_chain=CHAIN),
             {"client_authentication": False},
             "certificate_chain",
-            "no client authentication",
+            "does not support client authentication",
         ),
         (
             client(),
             {"trust_sources": frozenset({"buffer"})},
             "trust_store",
-            "cannot use the system's trust",
+            "does not support the system's trust",
         ),
     ],
 )
@@ -243,10 +258,16 @@ def test_what_one_side_alone_is_refused(
 @pytest.mark.parametrize(
     ("chain", "words"),
     [
-        (SigningChain((Certificate(b""), None)), "a certificate comes from a buffer that is empty"),
+        (
+            SigningChain((Certificate(b""), None)),
+            "a certificate comes from a buffer, which is empty",
+        ),
         (SigningChain((Certificate(path=""), None)), "a certificate comes from a file that is"),
         (SigningChain((Certificate(id=b"1"), None)), "a certificate cannot come from an id"),
-        (SigningChain(LEAF, [Certificate(b"")]), "a certificate comes from a buffer that is empty"),
+        (
+            SigningChain(LEAF, [Certificate(b"")]),
+            "a certificate comes from a buffer, which is empty",
+        ),
         (SigningChain(LEAF, [Certificate(id=b"1")]), "a certificate cannot come from an id"),
         (SigningChain((LEAF[0], PrivateKey(b""))), "a private key comes from a buffer that is"),
         (SigningChain((LEAF[0], PrivateKey(id=b"1"))), "a private key cannot come from an id"),
@@ -382,7 +403,7 @@ def test_what_narrows_trust_is_not_ignored_where_verification_is_switched_off(
     capable = library(trust_sources=sources, crl=True, peers=True)
     for configuration in (client(trust_store=store), server(trust_store=store)):
         check(configuration, capable, "shelf")
-        with pytest.raises(ConfigurationError, match="verification is switched off") as refused:
+        with pytest.raises(ConfigurationError, match="verification is turned off") as refused:
             check(configuration, capable, "shelf", verification=False)
         assert refused.value.field == "trust_store"
 
@@ -467,9 +488,9 @@ def test_a_record_with_a_source_that_does_not_exist_is_refused() -> None:
         library(channel_bindings=frozenset({"tls-unique"}))
     with pytest.raises(ValueError, match=r"^key_sources: no such source: system$"):
         library(key_sources=frozenset({"system"}))
-    with pytest.raises(ValueError, match=r"^cipher_choice: no such choice: any; there are exact,"):
+    with pytest.raises(ValueError, match=r"^cipher_choice: unknown choice: any; known are exact,"):
         library(cipher_choice="any")
-    with pytest.raises(ValueError, match=r"^versions: name the versions; MINIMUM_SUPPORTED"):
+    with pytest.raises(ValueError, match=r"^versions: give versions; MINIMUM_SUPPORTED"):
         library(versions=(LOWEST,))
 
 

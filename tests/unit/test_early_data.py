@@ -60,12 +60,12 @@ def test_rustls_takes_16_kib() -> None:
     ("given", "said"),
     [
         ({"ticket_keys": TicketKeys.from_secret(bytes(32))}, "accepts a replay"),
-        ({"trust_store": TRUST}, "before the client is known"),
+        ({"trust_store": TRUST}, "before the client is verified"),
         (
             {"trust_store": TRUST, "client_authentication": ClientAuthentication.OPTIONAL},
-            "before the client is known",
+            "before the client is verified",
         ),
-        ({"sessions": None}, "a session to resume"),
+        ({"sessions": None}, "requires resumption"),
     ],
 )
 def test_a_server_says_what_does_not_go_with_it(given: dict[str, Any], said: str) -> None:
@@ -79,8 +79,8 @@ def test_a_server_says_what_does_not_go_with_it(given: dict[str, Any], said: str
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"peer_verifier": lambda _: None}, "before the peer_verifier"),
-        ({"sessions": None}, "a session to resume"),
+        ({"peer_verifier": lambda _: None}, "before peer_verifier"),
+        ({"sessions": None}, "requires resumption"),
     ],
 )
 def test_a_client_says_what_does_not_go_with_it(given: dict[str, Any], said: str) -> None:

@@ -35,7 +35,7 @@ def test_an_insecure_configuration_warns_where_it_is_made(given: tuple[bool, ...
 
 
 def test_giving_up_verification_but_keeping_the_name_check_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs disable_hostname_check"):
+    with pytest.raises(ValueError, match="requires disable_hostname_check"):
         insecure.InsecureConfiguration(disable_verification=True)
 
 

@@ -244,7 +244,7 @@ def test_a_leaf_does_not_find_the_key_of_another_chain() -> None:
         SigningChain((one.leaf[0], other.leaf[1])),
         SigningChain((other.leaf[0], one.leaf[1])),
     ]
-    with pytest.raises(ConfigurationError, match="does not belong to the certificate"):
+    with pytest.raises(ConfigurationError, match="does not match the"):
         server(*crossed)
 
 
@@ -492,7 +492,7 @@ def test_answers_that_a_peer_asks_for_and_does_not_take_do_not_pile_up_for_ever(
         while True:
             ask()
 
-    with pytest.raises(PeerMisbehaved, match="does not take them"):
+    with pytest.raises(PeerMisbehaved, match="does not read them"):
         ask_for_ever()
     assert asked.outgoing_bytes_buffered() < 1 << 20
 
@@ -597,7 +597,7 @@ def test_a_read_that_a_handler_cuts_short_ends_the_connection(
         getattr(pair.client, call)(*given)
     assert caught.value is raised
     for again in (lambda: pair.client.read(100), lambda: pair.client.write(b"x")):
-        with pytest.raises(TLSError, match="a signal's handler has raised") as later:
+        with pytest.raises(TLSError, match="a signal handler raised") as later:
             again()
         assert later.value.__cause__ is raised
 

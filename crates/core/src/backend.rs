@@ -147,14 +147,14 @@ impl Parameters {
             Self {
                 server_name: Some(_),
                 ..
-            } => ("server_name", "asks for the name that it verifies"),
+            } => ("server_name", "sends the host name that it verifies"),
             Self { alpn: Some(_), .. } => (
                 "inner_protocols",
                 "offers the protocols of its configuration on every connection",
             ),
             _ => return Ok(()),
         };
-        let message = format!("this TLS library {what}; another one cannot be given");
+        let message = format!("this TLS library {what}; it cannot be set per connection");
         Err(Error::configuration(field, message))
     }
 }

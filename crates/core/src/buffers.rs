@@ -368,7 +368,7 @@ impl Outbound {
     pub fn limit_answers(&self) -> Result<(), Error> {
         if self.len() > ANSWERS_LIMIT {
             return Err(Error::PeerMisbehaved(
-                "it asks for answers, and does not take them".to_owned(),
+                "it requests responses but does not read them".to_owned(),
             ));
         }
         Ok(())

@@ -315,7 +315,7 @@ impl Capabilities {
         if wishes.key_log && !self.key_log {
             return refuse(
                 "key_log",
-                "the library does not give its secrets away; leave it None",
+                "this implementation does not export secrets; leave it None",
             );
         }
         if wishes.clock && !self.clock {
@@ -332,7 +332,7 @@ impl Capabilities {
         if wishes.peer_verifier && !self.peer_verifier {
             return refuse(
                 "peer_verifier",
-                "the library lets nobody have a say; leave it None",
+                "this implementation does not support custom verification; leave it None",
             );
         }
         Ok(effective)
@@ -360,14 +360,18 @@ impl Capabilities {
         if let Some(asked) = ciphers {
             let field = "ciphers";
             if self.cipher_choice == CipherChoice::System {
-                return refuse(field, "the system chooses the suites; leave it None");
+                return refuse(
+                    field,
+                    "the operating system chooses the cipher suites; leave it \
+                                      None",
+                );
             }
             suites = chosen(field, asked, &self.cipher_suites)?;
             if suites.is_empty() {
                 let names = names_of(CIPHER_SUITES, &self.cipher_suites);
                 return refuse(
                     field,
-                    format!("the library has none of these suites; it has {names}"),
+                    format!("none of these cipher suites is supported; supported are {names}"),
                 );
             }
             let wanted = listed(left.iter().map(|version| version.name()), "or");
@@ -379,8 +383,8 @@ impl Capabilities {
                 return refuse(
                     field,
                     format!(
-                        "none of these suites serves {wanted}; add suites of that version, or widen \
-                         the range of versions"
+                        "none of these cipher suites is for {wanted}; add cipher suites of that \
+                         version, or widen the range of versions"
                     ),
                 );
             }
@@ -391,7 +395,7 @@ impl Capabilities {
             if self.groups.is_empty() {
                 return refuse(
                     field,
-                    "the library's groups cannot be chosen; leave it None",
+                    "this implementation does not support choosing groups; leave it None",
                 );
             }
             exchanges = chosen(field, asked, &self.groups)?;
@@ -399,7 +403,7 @@ impl Capabilities {
                 let names = names_of(GROUPS, &self.groups);
                 return refuse(
                     field,
-                    format!("the library has none of these groups; it has {names}"),
+                    format!("none of these groups is supported; supported are {names}"),
                 );
             }
             left.retain(|version| {
@@ -409,7 +413,7 @@ impl Capabilities {
             if left.is_empty() {
                 return refuse(
                     field,
-                    "these groups are of TLS 1.3 only; add one for TLS 1.2, or allow TLS 1.3",
+                    "these groups are for TLS 1.3 only; add one for TLS 1.2, or allow TLS 1.3",
                 );
             }
         }
@@ -438,7 +442,7 @@ impl Capabilities {
             Some(Bound::Minimum) => {
                 return refuse(
                     "highest_supported_version",
-                    "MINIMUM_SUPPORTED is no upper end; name a version, or leave it None",
+                    "MINIMUM_SUPPORTED is not allowed here; give a version, or leave it None",
                 );
             }
             None | Some(Bound::Maximum) => Version::Tls13,
@@ -450,7 +454,8 @@ impl Capabilities {
             return refuse(
                 "lowest_supported_version",
                 format!(
-                    "{} is above highest_supported_version, {}; exchange them, or leave one None",
+                    "{} is above highest_supported_version, {}; swap them, or leave one of them \
+                     None",
                     lowest.name(),
                     highest.name()
                 ),
@@ -470,7 +475,7 @@ impl Capabilities {
             let has = listed(self.versions.iter().map(|version| version.name()), "and");
             return refuse(
                 field,
-                format!("no version is left in this range; the library has {has}"),
+                format!("no version in this range is supported; supported are {has}"),
             );
         }
         Ok(versions)
@@ -483,8 +488,8 @@ impl Capabilities {
             return refuse(
                 "sessions",
                 format!(
-                    "a capacity of {capacity} is not within 1 to {LARGEST_CACHE}; sessions=None \
-                     switches resumption off"
+                    "the capacity must be 1 to {LARGEST_CACHE}, not {capacity}; use sessions=None \
+                     to turn resumption off"
                 ),
             );
         }
@@ -494,13 +499,13 @@ impl Capabilities {
                 ticket_keys: true, ..
             } if !self.ticket_keys => refuse(
                 field,
-                "the library makes its ticket keys itself; leave it None",
+                "this implementation does not support shared ticket keys; leave it None",
             ),
             SideWishes::Server {
                 ticket_keys: true, ..
             } if wishes.sessions.is_none() => refuse(
                 field,
-                "sessions=None switches resumption off; leave one of them out",
+                "sessions=None turns resumption off; set only one of them",
             ),
             _ => Ok(()),
         }
@@ -511,26 +516,27 @@ impl Capabilities {
         if !self.early_data {
             return refuse(
                 field,
-                "data that can be replayed is not sent or taken; leave it False",
+                "this implementation does not support early data; leave it False",
             );
         }
         if wishes.sessions.is_none() {
             return refuse(
                 field,
-                "it takes a session to resume; sessions=None switches that off",
+                "early data requires resumption, which sessions=None turns off; set only one of \
+                 them",
             );
         }
         match &wishes.side {
             SideWishes::Client { .. } if wishes.peer_verifier => refuse(
                 field,
-                "it would leave before the peer_verifier is asked; leave one out",
+                "early data would be sent before peer_verifier is called; set only one of them",
             ),
             SideWishes::Server {
                 ticket_keys: true, ..
             } => refuse(
                 field,
-                "each session must be good for once, which ticket_keys cannot see to: whoever has \
-                 them accepts a replay; give one of them",
+                "early data requires single-use sessions: every server with the same ticket_keys \
+                 would accept a replay; set only one of them",
             ),
             SideWishes::Server {
                 client_authentication: asked,
@@ -540,7 +546,8 @@ impl Capabilities {
             {
                 refuse(
                     field,
-                    "it would be taken before the client is known; set client_authentication to NONE",
+                    "early data would arrive before the client is verified; set \
+                     client_authentication to NONE",
                 )
             }
             _ => Ok(()),
@@ -559,7 +566,8 @@ impl Capabilities {
                 if certificate_chain.len() > 1 && !self.sni_selection {
                     return refuse(
                         field,
-                        "the library cannot choose between chains by name; give one",
+                        "this implementation does not support certificate selection by SNI; give \
+                         one chain",
                     );
                 }
                 certificate_chain.iter().collect()
@@ -571,7 +579,7 @@ impl Capabilities {
                 if !alternative_chains.is_empty() {
                     return refuse(
                         "alternative_chains",
-                        "there is no certificate_chain that these are besides",
+                        "alternative_chains requires certificate_chain",
                     );
                 }
                 return Ok(());
@@ -583,13 +591,13 @@ impl Capabilities {
                 if !self.client_authentication {
                     return refuse(
                         field,
-                        "the library has no client authentication; leave it None",
+                        "this implementation does not support client authentication; leave it None",
                     );
                 }
                 if !alternative_chains.is_empty() && !self.client_chain_selection {
                     return refuse(
                         "alternative_chains",
-                        "the library cannot choose between chains; leave it empty",
+                        "this implementation does not support alternative chains; leave it empty",
                     );
                 }
                 std::iter::once(first).chain(alternative_chains).collect()
@@ -599,7 +607,7 @@ impl Capabilities {
             if chain.ocsp_response && !self.ocsp_stapling {
                 return refuse(
                     field,
-                    "the library cannot staple an ocsp_response; leave it None",
+                    "this implementation does not support OCSP stapling; leave ocsp_response None",
                 );
             }
             check_origins(
@@ -628,8 +636,8 @@ impl Capabilities {
             if !wishes.verifies && narrows {
                 return refuse(
                     field,
-                    "verification is switched off, so pins, peers and crls mean nothing; leave them \
-                     out",
+                    "verification is turned off, so pins, peers and crls have no effect; remove \
+                     them",
                 );
             }
         }
@@ -646,15 +654,16 @@ impl Capabilities {
                 if !self.client_authentication {
                     return refuse(
                         "client_authentication",
-                        "the library has no client authentication; set it to NONE",
+                        "this implementation does not support client authentication; set it to \
+                         NONE",
                     );
                 }
                 if !has_store && wishes.verifies {
                     return refuse(
                         field,
                         format!(
-                            "client_authentication is {}, but there is nothing to verify clients by; \
-                             give a TrustStore",
+                            "client_authentication is {}, but there is no trust store to verify \
+                             clients with; give a TrustStore",
                             asked.name()
                         ),
                     );
@@ -664,7 +673,8 @@ impl Capabilities {
                 if !has_store && wishes.verifies && !self.trust_sources.contains(&Source::System) {
                     return refuse(
                         field,
-                        "the library cannot use the system's trust; give a TrustStore",
+                        "this implementation does not support the system's trust store; give a \
+                         TrustStore",
                     );
                 }
             }
@@ -678,7 +688,7 @@ impl Capabilities {
         if !store.peers.is_empty() && !self.peers {
             return refuse(
                 field,
-                "the library accepts no leaves by themselves; leave peers out",
+                "this implementation does not support trusted leaf certificates; leave peers empty",
             );
         }
         for certificates in [&store.extra, &store.peers, &store.pinned] {
@@ -692,13 +702,13 @@ impl Capabilities {
         if !store.crls.is_empty() && !self.crl {
             return refuse(
                 field,
-                "the library takes no revocation lists; leave crls out",
+                "this implementation does not support CRLs; leave crls empty",
             );
         }
         // Ids name certificates and keys.
         let mut sources = self.certificate_sources.clone();
         sources.remove(&Source::Id);
-        check_origins(field, "a revocation list", &store.crls, &sources)
+        check_origins(field, "a CRL", &store.crls, &sources)
     }
 }
 
@@ -707,7 +717,7 @@ fn chosen(field: &'static str, asked: &[u16], available: &[u16]) -> Result<Vec<u
     if asked.is_empty() {
         return refuse(
             field,
-            "the list is empty; leave it None for the library's own choice",
+            "the list is empty; use None for the library's defaults",
         );
     }
     let mut left: Vec<u16> = Vec::new();
@@ -727,7 +737,8 @@ fn check_protocols(protocols: &[Vec<u8>]) -> Result<(), Error> {
             return refuse(
                 field,
                 format!(
-                    "a name of {} bytes; 1 to {LONGEST_PROTOCOL} are allowed (RFC 7301 3.1)",
+                    "a protocol name must have 1 to {LONGEST_PROTOCOL} bytes, not {} (RFC 7301 \
+                     section 3.1)",
                     name.len()
                 ),
             );
@@ -737,7 +748,10 @@ fn check_protocols(protocols: &[Vec<u8>]) -> Result<(), Error> {
     if total > LONGEST_EXTENSION {
         return refuse(
             field,
-            format!("the names take {total} bytes together; {LONGEST_EXTENSION} is the most"),
+            format!(
+                "the protocol names take {total} bytes in total; at most {LONGEST_EXTENSION} \
+                     are allowed"
+            ),
         );
     }
     Ok(())
@@ -759,7 +773,7 @@ fn check_origins(
             );
         }
         if *is_empty {
-            return refuse(field, format!("{what} comes from {from} that is empty"));
+            return refuse(field, format!("{what} comes from {from}, which is empty"));
         }
     }
     Ok(())

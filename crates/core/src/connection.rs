@@ -354,12 +354,12 @@ impl Connection {
         self.check()?;
         if self.is_handshaking() {
             return Err(Error::Misuse(
-                "the handshake is not complete: there is no keying material yet",
+                "the handshake is not complete: keying material is not available yet",
             ));
         }
         if self.keys_gone {
             return Err(Error::Misuse(
-                "the connection is closed, and its keys are gone: export before closing",
+                "the connection is closed and its keys were wiped: export before closing",
             ));
         }
         self.session.export(label, context, into)
@@ -372,10 +372,13 @@ impl Connection {
     /// As [`Self::export`].
     pub fn server_certificate(&self) -> Result<Vec<u8>, Error> {
         self.check()?;
-        const UNTOLD: Error = Error::Misuse("the library does not tell the server's certificate");
+        const UNTOLD: Error = Error::Misuse(
+            "this TLS library does not report the server's \
+                                             certificate",
+        );
         if self.is_handshaking() {
             return Err(Error::Misuse(
-                "channel bindings are available after the handshake",
+                "channel bindings are available only after the handshake",
             ));
         }
         let found = match self.role {
@@ -531,7 +534,7 @@ impl Connection {
     ///
     /// As [`Self::write`], but for the limit.
     pub fn get_ready_to_write(&mut self) -> Result<(), Error> {
-        const CLOSED: Error = Error::Misuse("this side of the connection has been shut down");
+        const CLOSED: Error = Error::Misuse("the connection is shut down for sending");
         match self.do_handshake() {
             Err(Error::WantRead) if self.answerable => {}
             done => done?,
@@ -576,21 +579,19 @@ impl Connection {
         self.check()?;
         if self.is_handshaking() {
             return Err(Error::Misuse(
-                "the handshake is not complete: there are no keys to change",
+                "the handshake is not complete: there are no keys to update",
             ));
         }
         if self.closed {
-            return Err(Error::Misuse(
-                "this side of the connection has been shut down",
-            ));
+            return Err(Error::Misuse("the connection is shut down for sending"));
         }
         if self.version == Some(Version::Tls12) {
             return Err(Error::Misuse("TLS 1.2 has no key updates"));
         }
         if self.updates >= KEY_UPDATES {
             return Err(Error::Misuse(
-                "the keys have been changed 16 times with no data sent: peers end connections for \
-                 more; send something first",
+                "the keys were updated 16 times without sending data, and peers close connections \
+                 that exceed this; send data first",
             ));
         }
         if self.outbound.len() >= OUTGOING_LIMIT {
@@ -610,9 +611,8 @@ impl Connection {
     /// has to come, but data has to be read first; [`Error::RaggedEof`] if the transport ended without
     /// close_notify; [`Error::Misuse`] while the handshake is not complete.
     pub fn shutdown(&mut self) -> Result<(), Error> {
-        const UNREAD: Error = Error::Misuse(
-            "there is data that has not been read: read it, then call shutdown again",
-        );
+        const UNREAD: Error =
+            Error::Misuse("unread data remains: read it, then call shutdown again");
         self.send_close_notify()?;
         while self.theirs != Theirs::Closed && self.rest.len() < INCOMING_LIMIT {
             if self.step_alone()?.1 {
@@ -640,7 +640,7 @@ impl Connection {
         self.check()?;
         if self.is_handshaking() {
             return Err(Error::Misuse(
-                "the handshake is not complete: there is no TLS session to shut down",
+                "the handshake is not complete: there is no TLS connection to shut down",
             ));
         }
         if !self.closed {

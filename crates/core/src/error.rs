@@ -298,13 +298,13 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WantRead => f.write_str("more data from the peer is needed first"),
+            Self::WantRead => f.write_str("waiting for data from the peer"),
             Self::WantWrite => f.write_str("buffered data must be sent first"),
             Self::Misuse(why) => f.write_str(why),
             Self::Configuration { field, message } => write!(f, "{field}: {message}"),
             Self::Certificate(failure) => f.write_str(&failure.message),
             Self::NotResumable { message, .. } => write!(f, "session: {message}"),
-            Self::PeerMisbehaved(why) => write!(f, "the peer broke the protocol: {why}"),
+            Self::PeerMisbehaved(why) => write!(f, "the peer violated the protocol: {why}"),
             Self::NotTls(why) => f.write_str(why),
             Self::PeerIncompatible(why) => write!(f, "nothing in common with the peer: {why}"),
             Self::AlertReceived(alert) if alert.rejects_certificate() => {
@@ -320,12 +320,10 @@ impl fmt::Display for Error {
             Self::Internal(why) => write!(f, "internal error: {why}"),
             Self::Signer(failure) => write!(f, "the signer failed: {}", failure.message),
             Self::CutShort(_) => {
-                f.write_str("internal error: a signal's handler has raised amid a call")
+                f.write_str("internal error: a signal handler raised during a call")
             }
-            Self::Foreign { .. } => {
-                f.write_str("the implementation has raised an error of its own")
-            }
-            Self::Aborted => f.write_str("the connection was given up"),
+            Self::Foreign { .. } => f.write_str("the implementation raised its own error"),
+            Self::Aborted => f.write_str("the connection was aborted"),
             Self::TimedOut => f.write_str("timed out"),
         }
     }

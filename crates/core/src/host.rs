@@ -34,10 +34,10 @@ impl HostName {
     pub fn parse(text: &str) -> Result<Self, InvalidHostName> {
         let wrong = |why: &str| Err(InvalidHostName(format!("{why}: {text:?}")));
         if text.is_empty() {
-            return wrong("an empty host name");
+            return wrong("empty host name");
         }
         if text.contains('\0') {
-            return wrong("a host name with a NUL character");
+            return wrong("host name contains a NUL character");
         }
         let bare = text
             .strip_prefix('[')
@@ -47,7 +47,7 @@ impl HostName {
         }
         let name = text.strip_suffix('.').unwrap_or(text);
         if let Some(label) = name.split('.').find(|label| label.is_empty()) {
-            return wrong(&format!("a host name with an empty label {label:?}"));
+            return wrong(&format!("host name has an empty label {label:?}"));
         }
         let ascii = match Uts46::new().to_ascii(
             name.as_bytes(),
@@ -56,18 +56,18 @@ impl HostName {
             DnsLength::Ignore,
         ) {
             Ok(ascii) => ascii,
-            Err(_) => return wrong("not a host name by the rules of IDNA (UTS #46)"),
+            Err(_) => return wrong("not a valid internationalized host name (UTS #46)"),
         };
         if ascii.split('.').any(|label| label.len() > 63) {
-            return wrong("a host name with a label of more than 63 characters");
+            return wrong("host name has a label of more than 63 characters");
         }
         if ascii.len() > 253 {
-            return wrong("a host name of more than 253 characters");
+            return wrong("host name has more than 253 characters");
         }
         match DnsName::try_from(ascii.to_ascii_lowercase()) {
             Ok(name) => Ok(Self(ServerName::DnsName(name))),
             Err(_) if text.contains([':', '/', '@']) => {
-                wrong("not a host name (give it alone, without a scheme, a user, a port or a path)")
+                wrong("not a host name (give only the host, without scheme, user, port or path)")
             }
             Err(_) => wrong("not a host name"),
         }

@@ -35,8 +35,9 @@ pub enum Barred {
 impl Barred {
     /// What a call gets that finds [`Self::Within`].
     pub const WITHIN: Error = Error::Misuse(
-        "a callback cannot use the connection that it is called for, nor can a signal handler use one \
-         that it has interrupted in the middle of a call: call again later",
+        "this connection is in use by a call in progress: a callback cannot use the connection \
+         that called it, and a signal handler cannot use the connection that it interrupted; try \
+         again later",
     );
 }
 

@@ -51,7 +51,7 @@ const ENCRYPTED: &str = "the private key is encrypted; decrypt it first, with \
 /// [`Malformed`] if there is none, or if a section is broken.
 pub fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Malformed> {
     if bytes.is_empty() {
-        return Err(Malformed::new("no data where a certificate should be"));
+        return Err(Malformed::new("expected a certificate, got no data"));
     }
     if let Some(length) = der_sequence(bytes) {
         if let Some(instead) = foreign::instead(bytes, Wanted::Certificate) {
@@ -60,10 +60,10 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Malfor
         return match length {
             Some(length) if length == bytes.len() => Ok(vec![bytes.to_vec().into()]),
             Some(length) if length < bytes.len() => Err(Malformed::new(format!(
-                "{} bytes of something else follow the DER certificate",
+                "{} bytes of other data follow the DER certificate",
                 bytes.len() - length
             ))),
-            _ => Err(Malformed::new("the DER certificate is cut short")),
+            _ => Err(Malformed::new("the DER certificate is truncated")),
         };
     }
     let (kept, trusted) = certificate_sections(&only(bytes, b"CERTIFICATE-----")?);
@@ -143,9 +143,9 @@ fn without_trust_settings(mut der: Vec<u8>) -> Result<Vec<u8>, Malformed> {
     // Uses that it is trusted for come first (a sequence), then those it is rejected for ([0]).
     match first_inside(&settings) {
         Some(0x30 | 0xa0) => Err(Malformed::new(
-            "a TRUSTED CERTIFICATE section whose trust settings restrict what the certificate is \
-             trusted for, which cannot be heeded; write the certificate without them, for instance \
-             with `openssl x509 -in trusted.pem -out plain.pem`",
+            "a TRUSTED CERTIFICATE section with trust settings, which are not supported; write \
+             the certificate without them, for example with `openssl x509 -in trusted.pem -out \
+             plain.pem`",
         )),
         _ => Ok(der),
     }
@@ -160,7 +160,7 @@ pub fn revocation_lists(
     bytes: &[u8],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, Malformed> {
     if bytes.is_empty() {
-        return Err(Malformed::new("no data where a revocation list should be"));
+        return Err(Malformed::new("expected a CRL, got no data"));
     }
     if der_sequence(bytes).is_some() {
         return match foreign::instead(bytes, Wanted::RevocationList) {
@@ -177,7 +177,7 @@ pub fn revocation_lists(
     if found.is_empty() {
         return Err(Malformed::new(
             foreign::instead(bytes, Wanted::RevocationList).unwrap_or_else(|| {
-                "neither PEM with an X509 CRL section nor a revocation list in DER".to_owned()
+                "neither PEM with an X509 CRL section nor a CRL in DER".to_owned()
             }),
         ));
     }
@@ -192,7 +192,7 @@ pub fn revocation_lists(
 /// [`Malformed`] if there is none or more than one, or if it is encrypted.
 pub fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Malformed> {
     if bytes.is_empty() {
-        return Err(Malformed::new("no data where a private key should be"));
+        return Err(Malformed::new("expected a private key, got no data"));
     }
     if der_sequence(bytes).is_some() {
         return match foreign::instead(bytes, Wanted::PrivateKey) {
@@ -239,8 +239,8 @@ fn only(bytes: &[u8], label: &[u8]) -> Result<Vec<u8>, Malformed> {
         }
         if begins_within(text) {
             return Err(Malformed::new(
-                "a PEM section whose BEGIN line holds something else, too: each BEGIN and each END \
-                 needs a line of its own",
+                "a PEM section with other text on its BEGIN line: BEGIN and END must each be on \
+                 their own line",
             ));
         }
         if inside {
@@ -274,15 +274,15 @@ fn sections(bytes: &[u8]) -> Result<Vec<Section>, Malformed> {
             section.map_err(|error| {
                 Malformed::new(match error {
                     pem::Error::MissingSectionEnd { .. } => {
-                        "a PEM section without its END line: the file is cut short".to_owned()
+                        "a PEM section without an END line: the file is truncated".to_owned()
                     }
                     pem::Error::Base64Decode(_) => {
                         "a PEM section that is not valid base64".to_owned()
                     }
                     pem::Error::IllegalSectionStart { .. } => {
-                        "a PEM section with a broken BEGIN line".to_owned()
+                        "a PEM section with a malformed BEGIN line".to_owned()
                     }
-                    _ => "a PEM section that is malformed".to_owned(),
+                    _ => "a malformed PEM section".to_owned(),
                 })
             })
         })
@@ -330,8 +330,8 @@ mod tests {
         for (bytes, part) in [
             (&b""[..], "no data"),
             (b"garbage", "neither PEM"),
-            (b"\x30\x82\x01", "cut short"),
-            (b"\x30\x02\x05\x00junk", "4 bytes of something else"),
+            (b"\x30\x82\x01", "truncated"),
+            (b"\x30\x02\x05\x00junk", "4 bytes of other data"),
             (b"-----BEGIN CERTIFICATE-----\nAAAA\n", "END line"),
             (
                 b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
@@ -340,11 +340,11 @@ mod tests {
             (
                 b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE----------BEGIN \
                   CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
-                "a line of its own",
+                "their own line",
             ),
             (
                 b"-----BEGIN CERTIFICATE-----MAA=-----END CERTIFICATE-----\n",
-                "a line of its own",
+                "their own line",
             ),
         ] {
             let error = certificates(bytes).unwrap_err().to_string();

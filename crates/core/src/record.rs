@@ -72,7 +72,7 @@ impl Malformed {
         match self {
             Self::Type => "unknown record type",
             Self::Version => "invalid record version",
-            Self::Length => "a record that is too long",
+            Self::Length => "record too large",
         }
     }
 }
@@ -144,22 +144,22 @@ pub(crate) fn describe_foreign(bytes: &[u8]) -> Option<String> {
         (b"OPTIO", "the peer sent a plain HTTP request"),
         (b"CONNE", "the peer sent a plain HTTP request"),
         (b"PRI *", "the peer sent plain HTTP/2"),
-        (b"SSH-", "the peer speaks SSH"),
+        (b"SSH-", "the peer speaks SSH, not TLS"),
         (
             b"220 ",
-            "the peer greets in plain SMTP or FTP; TLS begins there after STARTTLS or AUTH TLS",
+            "the peer sent a plaintext SMTP or FTP greeting; start TLS with STARTTLS or AUTH TLS",
         ),
         (
             b"220-",
-            "the peer greets in plain SMTP or FTP; TLS begins there after STARTTLS or AUTH TLS",
+            "the peer sent a plaintext SMTP or FTP greeting; start TLS with STARTTLS or AUTH TLS",
         ),
         (
             b"* OK",
-            "the peer greets in plain IMAP; TLS begins there after STARTTLS",
+            "the peer sent a plaintext IMAP greeting; start TLS with STARTTLS",
         ),
         (
             b"+OK",
-            "the peer greets in plain POP3; TLS begins there after STLS",
+            "the peer sent a plaintext POP3 greeting; start TLS with STLS",
         ),
     ];
     if let Some((_, what)) = KNOWN.iter().find(|(prefix, _)| bytes.starts_with(prefix)) {

@@ -88,7 +88,7 @@ pub trait Session: Send {
     /// As [`Self::seal`].
     fn seal_into(&mut self, _plaintext: &[u8], _into: &mut [u8]) -> Result<(), Error> {
         Err(Error::Internal(
-            "this library seals into its own memory only".to_owned(),
+            "this TLS library can only seal into its own memory".to_owned(),
         ))
     }
 
@@ -123,7 +123,9 @@ pub trait Session: Send {
     ///
     /// Fatal ones; [`Error::Misuse`] from a library that cannot.
     fn update_keys(&mut self, _out: &mut Outbound) -> Result<(), Error> {
-        Err(Error::Misuse("this TLS library cannot change keys"))
+        Err(Error::Misuse(
+            "this TLS library does not support key updates",
+        ))
     }
 
     /// The protocol version agreed on. Called after the handshake only; `None` where the library cannot
@@ -147,7 +149,7 @@ pub trait Session: Send {
         _into: &mut [u8],
     ) -> Result<(), Error> {
         Err(Error::Misuse(
-            "this library does not export keying material",
+            "this TLS library does not export keying material",
         ))
     }
 

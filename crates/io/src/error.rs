@@ -38,7 +38,7 @@ impl Error {
     /// A panic in a session left the lock poisoned.
     pub(crate) fn poisoned() -> Self {
         Self::Tls(core::Error::Internal(
-            "a panic has left this connection unusable".to_owned(),
+            "a panic made this connection unusable".to_owned(),
         ))
     }
 }
@@ -82,17 +82,17 @@ impl fmt::Display for Error {
             Self::TimedOut => f.write_str("timed out"),
             Self::Undelivered { bytes } => write!(
                 f,
-                "the connection is closed, but the peer did not acknowledge the last {bytes} bytes in \
-                 time: they may not have arrived"
+                "the connection is closed, but the peer did not acknowledge the last {bytes} \
+                 bytes in time: they may be lost"
             ),
-            Self::WantRead => f.write_str("the socket has to become readable first"),
-            Self::WantWrite => f.write_str("the socket has to become writable first"),
+            Self::WantRead => f.write_str("waiting for the socket to become readable"),
+            Self::WantWrite => f.write_str("waiting for the socket to become writable"),
             Self::Interrupted => f.write_str("interrupted by a signal"),
             Self::Closed => f.write_str("the socket has been closed"),
             Self::Inherited => {
                 f.write_str("inherited through fork(2) from the process that made it")
             }
-            Self::Foreign(_) => f.write_str("the stream below has failed"),
+            Self::Foreign(_) => f.write_str("the underlying stream failed"),
         }
     }
 }

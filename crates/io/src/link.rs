@@ -127,8 +127,7 @@ impl Link {
                 during_handshake: true,
             }),
             Ok(_) => Some(Error::PeerMisbehaved(
-                "it sent plaintext before TLS began; nothing protects that, and an attacker may have \
-                 injected it"
+                "it sent plaintext before TLS started, which an attacker may have injected"
                     .to_owned(),
             )),
             // It is there for the first call that receives.

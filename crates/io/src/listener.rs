@@ -89,7 +89,7 @@ impl Listener {
         make: impl Fn() -> Result<Box<dyn Session>, TlsError> + Send + Sync + 'static,
     ) -> Result<Self, Error> {
         fork::watch_forks()?;
-        let mut outcome = Err(Error::Tls(TlsError::Misuse("no address to listen at")));
+        let mut outcome = Err(Error::Tls(TlsError::Misuse("no address to listen on")));
         for address in addresses {
             outcome = socket::listen_at(address, &settings)
                 .map(|socket| (socket, Address::Ip(*address).family()))

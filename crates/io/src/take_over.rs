@@ -17,8 +17,7 @@ use crate::system::socket::{self, Address};
 use crate::transport::Transport;
 use crate::wait::Interrupt;
 
-const UNREAD: TlsError =
-    TlsError::Misuse("there is data that has not been received: receive it, then call again");
+const UNREAD: TlsError = TlsError::Misuse("unread data remains: receive it, then call again");
 
 /// Begins TLS on a connected stream socket. `connection` is at its beginning; what the caller has
 /// received of the peer's TLS is in it already.

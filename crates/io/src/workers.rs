@@ -68,7 +68,7 @@ impl Shared {
                     drop(keep);
                 });
             if let Err(error) = started {
-                log::debug!("no thread for a handshake: {error}");
+                log::debug!("cannot start a thread for a handshake: {error}");
                 break;
             }
             pool.workers += 1;

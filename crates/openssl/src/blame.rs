@@ -69,7 +69,7 @@ impl Fault {
     /// In words.
     pub(crate) fn said(&self) -> String {
         if self.said.is_empty() {
-            "OpenSSL does not say why".to_owned()
+            "OpenSSL gives no reason".to_owned()
         } else {
             self.said.clone()
         }
@@ -91,7 +91,7 @@ impl Fault {
             PEER_DID_NOT_RETURN_A_CERTIFICATE => return Blame::NoCertificate,
             CERTIFICATE_VERIFY_FAILED => return Blame::Certificate(self.said()),
             BAD_SIGNATURE => Error::PeerMisbehaved(
-                "the key of its certificate has not signed the handshake".to_owned(),
+                "the handshake signature does not match its certificate".to_owned(),
             ),
             NO_APPLICATION_PROTOCOL => {
                 Error::PeerIncompatible("no application protocol (ALPN) in common".to_owned())
@@ -108,7 +108,7 @@ impl Fault {
 }
 
 const UNOPENED: &str =
-    "a record that cannot be decrypted: it was changed on its way, or sealed with other keys";
+    "record cannot be decrypted: it was changed in transit, or encrypted with other keys";
 
 const fn library_of(code: c_ulong) -> c_ulong {
     (code >> 23) & 0xff

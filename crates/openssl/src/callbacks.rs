@@ -186,7 +186,7 @@ fn judge(seen: &Seen, chain: &Presented) -> Result<(), Box<CertificateFailure>> 
         Box::new(judge.refuse_unseen(&no))
     };
     let Some(now) = seen.context.clock.now() else {
-        let said = "this machine's clock tells no time";
+        let said = "this machine's clock is not set";
         return Err(unseen(VerificationFailure::Other, said));
     };
     let name = seen.host.as_ref().map(|host| host.as_server_name());
@@ -215,7 +215,7 @@ pub(crate) fn judge_resumed(seen: &Seen) -> Result<(), Box<CertificateFailure>> 
     let chain = seen.peer(true);
     let name = seen.host.as_ref().map(|host| host.as_server_name());
     let Some(now) = seen.context.clock.now() else {
-        let said = "this machine's clock tells no time".to_owned();
+        let said = "this machine's clock is not set".to_owned();
         let no = No::new(VerificationFailure::Other, said);
         return Err(Box::new(judge.refuse_unseen(&no)));
     };

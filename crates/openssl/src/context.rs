@@ -275,7 +275,7 @@ impl Setter<'_> {
     /// The error for a list that OpenSSL does not take.
     fn refused(&self, field: &'static str) -> Error {
         let fault = Fault::take(self.library);
-        Error::configuration(field, format!("OpenSSL refuses them: {}", fault.said()))
+        Error::configuration(field, format!("OpenSSL rejects them: {}", fault.said()))
     }
 }
 
@@ -292,7 +292,7 @@ fn begin(
     let raw = unsafe { library.SSL_CTX_new(library.TLS_method()) };
     let ctx = SslContext::new(library, raw).ok_or_else(|| {
         let fault = Fault::take(library);
-        Error::Internal(format!("OpenSSL makes no context: {}", fault.said()))
+        Error::Internal(format!("OpenSSL cannot create a context: {}", fault.said()))
     })?;
     let set = Setter { library, ctx: &ctx };
     let versions = &selection.effective.versions;

@@ -45,7 +45,7 @@ impl Client {
     fn check_name(&self, host: Option<&HostName>) -> Result<(), Error> {
         if host.is_none() && self.0.names_are_checked {
             return Err(Error::Misuse(
-                "a server_hostname is needed: the name to verify",
+                "server_hostname is required: the name to verify",
             ));
         }
         Ok(())
@@ -80,7 +80,11 @@ impl ClientEngine for Client {
                 let admitted = admitted
                     .filter(|admitted| admitted.host == *host && admitted.lineage.is_of(sessions))
                     .ok_or_else(|| {
-                        Error::Internal("a session was admitted elsewhere".to_owned())
+                        Error::Internal(
+                            "the session was verified for another \
+                                         connection"
+                                .to_owned(),
+                        )
                     })?;
                 let lineage = Arc::clone(&admitted.lineage);
                 let (keeper, offered) = Keeper::of_lineage(sessions, place, lineage, self.now());
@@ -104,25 +108,25 @@ impl ClientEngine for Client {
             .filter(|lineage| sessions.is_some_and(|sessions| lineage.is_of(sessions)))
             .ok_or_else(|| {
                 not_resumable(
-                    "it belongs to another context; a session can be resumed by the context of its \
-                     connection alone",
+                    "it belongs to another context; only the context that created a session can \
+                     resume it",
                 )
             })?;
         if !self.0.names_are_checked && lineage.place.host.as_ref() != host {
             return Err(not_resumable(
-                "it was begun under another name, and names are not checked here; resume it under \
-                 its own name, or let the handshake be a full one",
+                "it is for another host name, and host names are not verified here; resume it for \
+                 its own host name, or do a full handshake",
             ));
         }
         if let Some(judge) = &self.0.judge {
-            let no_time = || Error::Internal("the clock does not tell the time".to_owned());
+            let no_time = || Error::Internal("the clock is not set".to_owned());
             let now = self.0.clock.now().ok_or_else(no_time)?;
             let name = host.map(HostName::as_server_name);
             let case = Case::of(&lineage.chain, name, now)
-                .ok_or_else(|| not_resumable("its server has presented no certificate"))?;
+                .ok_or_else(|| not_resumable("its server presented no certificate"))?;
             judge.judge(&case).map_err(|failure| Error::NotResumable {
                 message: format!(
-                    "its certificate is not accepted for this connection: {}",
+                    "its certificate does not pass verification for this connection: {}",
                     failure.message
                 ),
                 failure: Some(failure),

@@ -118,7 +118,7 @@ impl Loaded {
         }
         library.clean();
         if certificates.is_empty() {
-            return Err(wrong("a chain without a certificate"));
+            return Err(wrong("a chain without certificates"));
         }
         let leaf = certificates.remove(0);
         let (key, kind, schemes) = match &identity.key {
@@ -134,9 +134,7 @@ impl Loaded {
         let belongs = unsafe { library.X509_check_private_key(leaf.as_ptr(), key.as_ptr()) == 1 };
         library.clean();
         if !belongs {
-            return Err(wrong(
-                "the private key does not belong to the certificate of the leaf",
-            ));
+            return Err(wrong("the private key does not match the leaf certificate"));
         }
         let issuers = identity.chain.iter().map(|der| issuer(der));
         let issuers = issuers

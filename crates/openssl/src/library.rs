@@ -87,7 +87,7 @@ pub fn use_library(path: PathBuf) -> Result<(), Unavailable> {
         && state.chosen.as_ref() != Some(&path)
     {
         return Err(Unavailable(format!(
-            "{} is in use already: choose the library before the first use of OpenSSL",
+            "{} is already in use: choose the library before the first use of OpenSSL",
             library.text
         )));
     }
@@ -133,7 +133,7 @@ fn find(state: &State) -> Result<Library, Unavailable> {
 
 fn unavailable(failures: &[String]) -> Unavailable {
     Unavailable(format!(
-        "OpenSSL 3 or 4 was not found ({}); install it, for instance the package libssl3",
+        "OpenSSL 3 or 4 was not found ({}); install it (Debian: the package libssl3)",
         failures.join("; ")
     ))
 }

@@ -151,7 +151,10 @@ impl OpensslSession {
         library.clean();
         let out_of_memory = || {
             let fault = Fault::take(library);
-            Error::Internal(format!("OpenSSL makes no connection: {}", fault.said()))
+            Error::Internal(format!(
+                "OpenSSL cannot create a connection: {}",
+                fault.said()
+            ))
         };
         let seen = Box::new(Seen::new(Arc::clone(context), host));
         // SAFETY: a new connection of our context.
@@ -216,7 +219,13 @@ impl OpensslSession {
     }
 
     fn ssl(&self) -> Result<*mut SSL, Error> {
-        let gone = || Error::Internal("the connection is over, and its keys are gone".to_owned());
+        let gone = || {
+            Error::Internal(
+                "the connection has ended and its keys were \
+                                       wiped"
+                    .to_owned(),
+            )
+        };
         self.ssl.map(NonNull::as_ptr).ok_or_else(gone)
     }
 
@@ -319,7 +328,7 @@ impl OpensslSession {
         self.came += records.len();
         if self.came > LONGEST_HANDSHAKE {
             put_alert(Alert::DECODE_ERROR, out);
-            let said = "a handshake that is longer than any needs to be";
+            let said = "handshake too long";
             return Err(Error::PeerMisbehaved(said.to_owned()));
         }
         // OpenSSL takes it for a message out of turn where it is the very first.
@@ -360,7 +369,8 @@ impl OpensslSession {
         if self.went_back()? {
             out.truncate(before);
             put_alert(Alert::PROTOCOL_VERSION, out);
-            let said = "a version that has no early data, which was sent with its session";
+            let said = "it chose a version without early data, though its session allowed early \
+                        data";
             return Err(Error::PeerMisbehaved(said.to_owned()));
         }
         match stepped {
@@ -642,7 +652,9 @@ impl OpensslSession {
         match written {
             Ok(count) if count == data.len() => Ok(()),
             Err(Trouble::Failed(error)) => Err(error),
-            _ => Err(Error::Internal("OpenSSL has not sealed all".to_owned())),
+            _ => Err(Error::Internal(
+                "OpenSSL did not encrypt everything".to_owned(),
+            )),
         }
     }
 
@@ -749,7 +761,7 @@ impl Session for OpensslSession {
         }
         if self.waiting.len() + plaintext.len() > WAITING_LIMIT {
             return Err(Error::PeerMisbehaved(
-                "it has stopped in the middle of a message".to_owned(),
+                "it stopped in the middle of a message".to_owned(),
             ));
         }
         self.waiting.extend_from_slice(plaintext);
@@ -794,7 +806,7 @@ impl Session for OpensslSession {
     fn update_keys(&mut self, out: &mut Outbound) -> Result<(), Error> {
         if self.is_amid_message()? {
             return Err(Error::Misuse(
-                "a message of the peer's has come in part: read first",
+                "a message from the peer is incomplete: read first",
             ));
         }
         let (updated, _) = self.call(&[], out, |library, ssl| {
@@ -815,7 +827,7 @@ impl Session for OpensslSession {
             Ok(()) => Ok(()),
             Err(Trouble::Failed(error)) => Err(error),
             Err(_) => Err(Error::Internal(
-                "OpenSSL has not changed its keys".to_owned(),
+                "OpenSSL did not update its keys".to_owned(),
             )),
         }
     }

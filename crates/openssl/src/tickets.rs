@@ -96,7 +96,7 @@ impl Tickets {
         if keys.rotation < Duration::from_secs(1) || keys.lifetime < Duration::from_secs(1) {
             return Err(Error::configuration(
                 "ticket_keys",
-                "rotation and lifetime must be a second at least",
+                "rotation and lifetime must be at least 1 second",
             ));
         }
         let secrets = [Some(&keys.secret), keys.previous.as_ref()];

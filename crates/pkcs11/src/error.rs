@@ -85,7 +85,7 @@ impl fmt::Display for Error {
             ),
             Self::PinLocked { token } => write!(
                 f,
-                "the PIN of the token {token:?} is locked; unlock it with the tools of its maker"
+                "the PIN of the token {token:?} is locked; unlock it with the vendor's tools"
             ),
             Self::NoPin { why, .. } => f.write_str(why),
             Self::Token { what, why } => write!(f, "the token failed to {what}: {why}"),
@@ -121,7 +121,7 @@ pub(crate) fn words(error: &CryptokiError) -> String {
             let meaning = match code {
                 RvError::DeviceRemoved | RvError::TokenNotPresent => "the token was removed",
                 RvError::DeviceError => "the device has a fault",
-                RvError::SessionCount => "no more sessions are possible",
+                RvError::SessionCount => "it has no more sessions available",
                 RvError::UserNotLoggedIn => "login required",
                 RvError::MechanismInvalid => "it lacks the mechanism",
                 RvError::KeyFunctionNotPermitted => {
@@ -140,7 +140,7 @@ pub(crate) fn words(error: &CryptokiError) -> String {
         CryptokiError::LibraryLoading(error) => error.to_string(),
         CryptokiError::MissingSymbol(_) => "it is not a PKCS#11 module".to_owned(),
         CryptokiError::NullFunctionPointer => "it lacks a function of PKCS#11".to_owned(),
-        _ => "it gave a value that PKCS#11 does not know".to_owned(),
+        _ => "it returned a value that PKCS#11 does not define".to_owned(),
     }
 }
 

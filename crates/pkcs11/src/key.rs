@@ -91,7 +91,8 @@ impl TokenKey {
         let leaf = leaf.map_err(|error| Error::Unusable(error.to_string()))?;
         let public_key = own.or_else(|| leaf.map(|leaf| leaf.spki)).ok_or_else(|| {
             Error::Unusable(
-                "the token does not tell the public key of this private key; pass the certificate with it"
+                "the token does not provide the public key of this private key; pass the \
+                 certificate with it"
                     .to_owned(),
             )
         })?;
@@ -116,8 +117,7 @@ impl TokenKey {
             return Ok(());
         }
         Err(Error::Unusable(format!(
-            "the private key {} does not belong to the certificate, or to the public key that the token has \
-             for it",
+            "the private key {} does not match the certificate, or the public key in the token",
             self.uri
         )))
     }
@@ -299,7 +299,8 @@ impl Description {
                 let bits = modulus.len() * 8 - leading;
                 if bits < 1024 {
                     return Err(Error::Unusable(
-                        "the token does not tell the modulus of this RSA key, or it has less than 1024 bits"
+                        "the token does not provide the modulus of this RSA key, or the modulus \
+                         has less than 1024 bits"
                             .to_owned(),
                     ));
                 }

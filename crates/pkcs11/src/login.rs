@@ -166,7 +166,7 @@ impl Module {
                 None => break,
                 Some(thread) if thread == thread::current().id() => {
                     return Err(Error::NoPin {
-                        why: "a PIN callback must not use the token whose PIN it is asked for"
+                        why: "a PIN callback must not use the token that it returns the PIN for"
                             .to_owned(),
                         cause: None,
                     });

@@ -46,7 +46,7 @@ impl Token {
         }
         let Some((slot, info)) = found.pop() else {
             let there = if tokens.is_empty() {
-                "it has no token now".to_owned()
+                "it has no token".to_owned()
             } else {
                 format!(
                     "it has {}",
@@ -178,7 +178,7 @@ pub(crate) fn find_one(
         && named != kind
     {
         return Err(Error::Uri(format!(
-            "it names an object of type {}, and a {what} (type={}) is needed",
+            "it names an object of type {}, expected a {what} (type={})",
             named.name(),
             kind.name()
         )));
@@ -213,7 +213,7 @@ pub(crate) fn find_one(
     let listed = listed.join(", ");
     let token = token.info.label();
     let why = if found.is_empty() && all.is_empty() {
-        format!("the token {token:?} has no {what} that this login can see")
+        format!("the token {token:?} has no {what} visible to this login")
     } else if found.is_empty() {
         format!("no {what} of the token {token:?} matches {uri}; it has {listed}")
     } else {

@@ -197,7 +197,7 @@ impl Uri {
             }
             "pin-value" | "pin-source" | "module-name" | "module-path" => {
                 return Err(wrong(format!(
-                    "{name} is a query attribute: put it behind \"?\""
+                    "{name} is a query attribute: put it after \"?\""
                 )));
             }
             _ => return Err(wrong(format!("unknown path attribute {name:?}"))),
@@ -403,7 +403,7 @@ fn version(value: &[u8]) -> Option<(u8, u8)> {
 fn pin_file(value: &[u8]) -> Result<PathBuf, Error> {
     if value.first() == Some(&b'|') {
         return Err(wrong(
-            "pin-source names a command, and polytls runs none; use a file, or a PIN callback",
+            "pin-source names a command, which polytls does not run; use a file, or a PIN callback",
         ));
     }
     let path = match value.strip_prefix(b"file:") {

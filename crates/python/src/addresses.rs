@@ -22,7 +22,7 @@ fn socket_address(address: &Address) -> PyResult<SocketAddr> {
     let host = host.split('%').next().unwrap_or_default();
     let ip = host
         .parse()
-        .map_err(|_| PyValueError::new_err(format!("{host:?} is no IP address")))?;
+        .map_err(|_| PyValueError::new_err(format!("{host:?} is not an IP address")))?;
     Ok(match ip {
         IpAddr::V4(ip) => SocketAddrV4::new(ip, *port).into(),
         IpAddr::V6(ip) => SocketAddrV6::new(ip, *port, *flow, *scope).into(),
@@ -51,7 +51,7 @@ pub(crate) fn python_address(place: Place) -> PyResult<(String, u16)> {
     let Place::Ip(address) = place else {
         return Err(PyOSError::new_err((
             EAFNOSUPPORT,
-            "the stream below has no host and port",
+            "the underlying stream has no host and port",
         )));
     };
     let host = match address {

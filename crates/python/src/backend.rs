@@ -46,7 +46,7 @@ pub(crate) fn backend(py: Python<'_>, id: &str, record_layer: bool) -> PyResult<
     let (_, load) = BACKENDS
         .iter()
         .find(|(known, _)| *known == id)
-        .ok_or_else(|| PyValueError::new_err(format!("no backend {id:?} is built in")))?;
+        .ok_or_else(|| PyValueError::new_err(format!("there is no backend {id:?}")))?;
     // A library that is looked for on the disk takes its time.
     py.detach(load)
         .map(Backend)
@@ -110,9 +110,12 @@ impl Backend {
         let config = ClientConfig {
             common: configuration.common(key_log, &mut callbacks)?,
             identities: configuration.identities(&mut callbacks)?,
-            trust: configuration
-                .trust()?
-                .ok_or_else(|| PyValueError::new_err("configuration: a client's is wanted"))?,
+            trust: configuration.trust()?.ok_or_else(|| {
+                PyValueError::new_err(
+                    "configuration: expected a client \
+                                                      configuration",
+                )
+            })?,
             verification: verification(insecure)?,
         };
         let implementation = self.0.id();

@@ -338,7 +338,8 @@ impl Buffer {
     }
 }
 
-const AFTER_THE_END: &str = "data_from_network: data after the end of the transport was declared";
+const AFTER_THE_END: &str = "data_from_network: the end of the transport was already reported \
+                             with b\"\"";
 
 fn count(amount: isize, parameter: &str) -> PyResult<usize> {
     usize::try_from(amount)

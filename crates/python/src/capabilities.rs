@@ -57,7 +57,7 @@ fn members<T: Copy + Ord>(
         .collect();
     if !unknown.is_empty() {
         return Err(PyValueError::new_err(format!(
-            "{name}: no such {kind}: {}",
+            "{name}: unknown {kind}: {}",
             unknown.join(", ")
         )));
     }
@@ -106,7 +106,7 @@ impl Field for Vec<Version> {
         let versions = members.iter().map(|member| match wishes::bound(member)? {
             Some(core::Bound::Exactly(version)) => Ok(version),
             Some(_) => Err(PyValueError::new_err(format!(
-                "{name}: name the versions; MINIMUM_SUPPORTED and MAXIMUM_SUPPORTED are open ends"
+                "{name}: give versions; MINIMUM_SUPPORTED and MAXIMUM_SUPPORTED are not versions"
             ))),
             None => Err(wrong_type(name, kind, member)),
         });
@@ -153,7 +153,7 @@ impl Field for CipherChoice {
         let found = choices.find(|(choice, _)| *choice == text);
         found.map(|(_, choice)| *choice).ok_or_else(|| {
             PyValueError::new_err(format!(
-                "{name}: no such choice: {text}; there are exact, families and system"
+                "{name}: unknown choice: {text}; known are exact, families and system"
             ))
         })
     }

@@ -256,7 +256,7 @@ impl Selectable {
     ) -> Result<R, Fault> {
         if self.torn.load(Ordering::Relaxed) {
             let torn = PyOSError::new_err(
-                "the stream below was interrupted in the middle of a call: data may be missing",
+                "the underlying stream was interrupted during a call: data may be missing",
             );
             return Err(
                 calls::attached(|py| Refusal::new(py, &torn).fault()).unwrap_or(Fault::Interrupted)
@@ -406,7 +406,7 @@ impl Waiting {
 /// What comes of a stream that is said to wait, and does not.
 fn would_not_wait(py: Python<'_>) -> Fault {
     let raised = PyBlockingIOError::new_err(
-        "the stream below would have to wait, and has neither settimeout nor a socket's descriptor",
+        "the underlying stream would block, and has neither settimeout nor a socket descriptor",
     );
     Fault::Foreign {
         cause: Cause(Raised::lasting(raised.value(py))),

@@ -83,7 +83,7 @@ impl<'py> Configuration<'_, 'py> {
 
     fn data(&self, source: &Bound<'py, PyAny>, field: &'static str) -> PyResult<Data> {
         let bytes: Option<Vec<u8>> = source.attribute("buffer")?.extract()?;
-        let unread = || self.wrong(field, "an id cannot be used here; give a buffer or a file");
+        let unread = || self.wrong(field, "ids are not supported here; give a buffer or a file");
         Ok(Data {
             path: source.attribute("path")?.extract()?,
             bytes: bytes.ok_or_else(unread)?,
@@ -166,7 +166,7 @@ impl<'py> Configuration<'_, 'py> {
         let key = match given(&key) {
             None => Key::Der(self.private_key(
                 &self.data(&leaf, field)?,
-                "no key was given, and the leaf's own data holds none that can be used: ",
+                "no private key was given, and the leaf's data contains no usable one: ",
             )?),
             Some(key) => self.key(key, chain.first(), callbacks)?,
         };
@@ -176,9 +176,9 @@ impl<'py> Configuration<'_, 'py> {
         {
             return Err(self.wrong(
                 field,
-                "the key signs by RSA PKCS#1 v1.5 only, which TLS 1.3 does not allow for handshakes (RFC \
-                 8446 section 4.4.3): set highest_supported_version to TLSVersion.TLSv1_2, or use a key \
-                 that signs by RSA-PSS",
+                "the key signs only with RSA PKCS#1 v1.5, which TLS 1.3 does not allow in \
+                 handshakes (RFC \
+                 8446 section 4.4.3): set highest_supported_version to TLSVersion.TLSv1_2, or use a key that signs with RSA-PSS",
             ));
         }
         Ok(Identity {

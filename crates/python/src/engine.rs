@@ -286,7 +286,7 @@ impl ServerEngine {
             return wrong("handshake_limit must be at least 1");
         }
         if handshake_timeout.is_some_and(|seconds| seconds.is_nan() || seconds <= 0.0) {
-            return wrong("handshake_timeout must be more than 0, or None");
+            return wrong("handshake_timeout must be greater than 0, or None");
         }
         if dual_stack {
             addresses.retain(|(host, ..)| host.contains(':'));

@@ -173,9 +173,9 @@ pub(crate) fn misconfigured(
 
 /// What a call in a child process gets, for what its parent made.
 pub(crate) const INHERITED: Error = Error::Misuse(
-    "this connection or listener was inherited through fork(), and its keys and locks belong to the \
-     process that made it: close it here, and connect or accept anew in this process; a listener \
-     that was made before the fork can be used if nobody had accepted from it by then",
+    "this connection or listener was inherited through fork(), and belongs to the process that \
+     created it: close it here, and connect or accept again in this process; a listener created \
+     before the fork can be used if accept was not called on it before the fork",
 );
 
 /// What a call gets when an earlier one panicked while it held the lock.

@@ -51,12 +51,13 @@ impl ExportRequest {
         };
         if label.len() > LONGEST_LABEL || !label.is_ascii() {
             return Err(PyValueError::new_err(format!(
-                "label must have {LONGEST_LABEL} characters at most, all of ASCII"
+                "label must be ASCII with at most {LONGEST_LABEL} characters"
             )));
         }
         if RESERVED.contains(&&*label) {
             return Err(PyValueError::new_err(
-                "label is one of TLS's own (RFC 5705 section 4); \"EXPORTER-...\" are for others",
+                "label is reserved for TLS (RFC 5705 section 4); use one that starts with \
+                 \"EXPORTER-\"",
             ));
         }
         let context = context
@@ -68,7 +69,7 @@ impl ExportRequest {
             .is_some_and(|context| context.len() > LONGEST_CONTEXT)
         {
             return Err(PyValueError::new_err(format!(
-                "context must have {LONGEST_CONTEXT} bytes at most"
+                "context must have at most {LONGEST_CONTEXT} bytes"
             )));
         }
         let length = usize::try_from(length)
@@ -135,7 +136,7 @@ impl Binding {
             "tls-server-end-point" => Ok(Self::ServerEndPoint),
             "tls-unique" => Ok(Self::Unique),
             _ => Err(PyValueError::new_err(format!(
-                "kind: no channel binding {name:?}; there are \"tls-exporter\" and \
+                "kind: unknown channel binding {name:?}; known are \"tls-exporter\" and \
                  \"tls-server-end-point\""
             ))),
         }
@@ -167,8 +168,8 @@ fn end_point(certificate: &[u8]) -> Result<Vec<u8>, Error> {
         Ok(Some(SignatureHash::Sha512)) => &SHA512,
         Ok(None) => {
             return Err(Error::Misuse(
-                "tls-server-end-point is not defined for this certificate: its signature has no \
-                 one hash function (RFC 5929 section 4.1); use tls-exporter",
+                "tls-server-end-point is not defined for this certificate: its signature \
+                 algorithm has no single hash function (RFC 5929 section 4.1); use tls-exporter",
             ));
         }
         Err(_) => return Err(Error::Misuse("the server's certificate cannot be read")),

@@ -198,7 +198,7 @@ pub(crate) fn connect(
     let timeout = timeout(seconds)?;
     if timeout == Timeout::NonBlocking {
         return Err(PyValueError::new_err(
-            "timeout: connecting takes time; give more than 0, and setblocking(False) afterwards",
+            "timeout: connect() needs a timeout above 0; call setblocking(False) afterwards",
         ));
     }
     let mut signals = Signals::new(py)?;
@@ -264,7 +264,7 @@ fn given_away(
     let (mut connection, origin) = buffer::given_away(buffer)?;
     if !leftover.is_empty() {
         let taken = py.detach(|| connection.process_incoming(leftover));
-        taken.map_err(|_| PyValueError::new_err("leftover: more than a handshake"))?;
+        taken.map_err(|_| PyValueError::new_err("leftover: larger than any handshake"))?;
     }
     Ok((connection, origin))
 }

@@ -20,7 +20,7 @@ pub(crate) fn refuse_others(_py: Python<'_>) -> PyResult<()> {
         return Ok(());
     }
     Err(PyImportError::new_err(
-        "polytls cannot be used in a subinterpreter: use it in the main interpreter, or in a process of \
-         its own",
+        "polytls does not support subinterpreters: use it in the main interpreter, or in a \
+         separate process",
     ))
 }

@@ -17,9 +17,12 @@ pub(crate) fn parse(text: &str, parameter: &str) -> PyResult<HostName> {
 #[pyfunction]
 #[pyo3(signature = (text, parameter="server_hostname"))]
 pub(crate) fn host_name(text: &Bound<'_, PyString>, parameter: &str) -> PyResult<(String, bool)> {
-    let text = text
-        .to_str()
-        .map_err(|_| PyValueError::new_err(format!("{parameter}: lone surrogates are no text")))?;
+    let text = text.to_str().map_err(|_| {
+        PyValueError::new_err(format!(
+            "{parameter}: lone surrogates are not valid \
+                                                    text"
+        ))
+    })?;
     let name = parse(text, parameter)?;
     Ok((name.to_string(), name.is_ip()))
 }

@@ -50,7 +50,7 @@ impl TlsSocket {
             Kind::Stream(stream) => Ok(stream),
             Kind::Listener(_) => Err(PyOSError::new_err((
                 EINVAL,
-                "this is a listener; accept() gives connections",
+                "this is a listener; accept() returns connections",
             ))),
         }
     }
@@ -60,7 +60,7 @@ impl TlsSocket {
             Kind::Listener(listener) => Ok(listener),
             Kind::Stream(_) => Err(PyOSError::new_err((
                 EINVAL,
-                "this is a connection; connect() of a server context gives listeners",
+                "this is a connection; connect() of a server context returns listeners",
             ))),
         }
     }
@@ -129,7 +129,7 @@ impl TlsSocket {
         handle
             .take()
             .map(Self)
-            .ok_or_else(|| PyTypeError::new_err("contexts make sockets"))
+            .ok_or_else(|| PyTypeError::new_err("sockets are created by contexts"))
     }
 
     /// Receives up to `bufsize` bytes, waiting for the first.

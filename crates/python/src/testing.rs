@@ -35,8 +35,8 @@ fn key(kind: &str) -> PyResult<KeyPair> {
         "rsa-2048" => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
         other => {
             return Err(PyValueError::new_err(format!(
-                "key_type: no such type as {other:?}; there are ecdsa-p256, ecdsa-p384, ed25519 \
-                 and rsa-2048"
+                "key_type: unknown type {other:?}; known are ecdsa-p256, ecdsa-p384, ed25519 and \
+                 rsa-2048"
             )));
         }
     }
@@ -170,11 +170,11 @@ fn key_usage(name: &str) -> PyResult<KeyUsagePurpose> {
     Ok(match name {
         "digital signature" => KeyUsagePurpose::DigitalSignature,
         "certificate signing" => KeyUsagePurpose::KeyCertSign,
-        "revocation list signing" => KeyUsagePurpose::CrlSign,
+        "CRL signing" => KeyUsagePurpose::CrlSign,
         "key agreement" => KeyUsagePurpose::KeyAgreement,
         other => {
             return Err(PyValueError::new_err(format!(
-                "key_usage: no such use as {other:?}"
+                "key_usage: unknown use {other:?}"
             )));
         }
     })

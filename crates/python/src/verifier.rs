@@ -62,7 +62,7 @@ impl PeerVerifier for Hook {
         });
         verdict.unwrap_or_else(|| {
             Err(Refusal {
-                message: format!("peer_verifier was not asked: {ENDING}"),
+                message: format!("peer_verifier was not called: {ENDING}"),
                 cause: None,
             })
         })

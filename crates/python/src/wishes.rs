@@ -115,7 +115,7 @@ fn client_authentication(value: &Bound<'_, PyAny>) -> PyResult<ClientAuthenticat
     ]
     .map(|member| (member.name(), member));
     member(&AUTHENTICATION, &members, value)?
-        .ok_or_else(|| PyValueError::new_err("client_authentication: no such member"))
+        .ok_or_else(|| PyValueError::new_err("client_authentication: unknown member"))
 }
 
 /// What stands in `members` for the member of an enumeration.
@@ -144,7 +144,7 @@ fn numbers(
     };
     let numbers = items(value)?.into_iter().map(|number| {
         number.extract().or_else(|_| {
-            let message = format!("{} is no 16-bit number (0 to 65535)", number.text()?);
+            let message = format!("{} is not a 16-bit number (0 to 65535)", number.text()?);
             Err(misconfigured(number.py(), implementation, field, message))
         })
     });

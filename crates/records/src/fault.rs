@@ -7,48 +7,44 @@ use polytls_core::{Alert, Error};
 pub(crate) struct Fault(Alert, &'static str);
 
 impl Fault {
-    pub(crate) const BAD_RECORD: Self =
-        Self(Alert::BAD_RECORD_MAC, "a record that cannot be opened");
-    pub(crate) const OVERFLOW: Self = Self(Alert::RECORD_OVERFLOW, "a record that is too long");
+    pub(crate) const BAD_RECORD: Self = Self(Alert::BAD_RECORD_MAC, "record cannot be decrypted");
+    pub(crate) const OVERFLOW: Self = Self(Alert::RECORD_OVERFLOW, "record too large");
     pub(crate) const ONLY_PADDING: Self =
         Self(Alert::UNEXPECTED_MESSAGE, "record contains only padding");
     pub(crate) const USED_UP: Self = Self(
         Alert::INTERNAL_ERROR,
-        "more records under one key than can be numbered",
+        "more records under one key than sequence numbers allow",
     );
     pub(crate) const UNEXPECTED_MESSAGE: Self =
         Self(Alert::UNEXPECTED_MESSAGE, "unexpected message");
     pub(crate) const MESSAGE_TOO_LONG: Self =
-        Self(Alert::DECODE_ERROR, "a handshake message that is too long");
+        Self(Alert::DECODE_ERROR, "handshake message too long");
     pub(crate) const BAD_KEY_UPDATE: Self = Self(
         Alert::ILLEGAL_PARAMETER,
         "invalid request_update value in KeyUpdate",
     );
     pub(crate) const MALFORMED_KEY_UPDATE: Self =
-        Self(Alert::DECODE_ERROR, "a key update of the wrong length");
+        Self(Alert::DECODE_ERROR, "KeyUpdate of the wrong length");
     pub(crate) const DATA_BEHIND_KEY_UPDATE: Self = Self(
         Alert::UNEXPECTED_MESSAGE,
         "data after KeyUpdate in the same record",
     );
     pub(crate) const WRONG_TYPE: Self = Self(Alert::UNEXPECTED_MESSAGE, "unexpected record type");
-    pub(crate) const EMPTY: Self = Self(
-        Alert::UNEXPECTED_MESSAGE,
-        "an empty handshake or alert record",
-    );
-    pub(crate) const TOO_SHORT: Self = Self(Alert::BAD_RECORD_MAC, "a record that is too short");
+    pub(crate) const EMPTY: Self =
+        Self(Alert::UNEXPECTED_MESSAGE, "empty handshake or alert record");
+    pub(crate) const TOO_SHORT: Self = Self(Alert::BAD_RECORD_MAC, "record too short");
     pub(crate) const EMPTY_FLOOD: Self = Self(Alert::UNEXPECTED_MESSAGE, "too many empty records");
     pub(crate) const WARNING_FLOOD: Self =
         Self(Alert::UNEXPECTED_MESSAGE, "too many user_canceled alerts");
     pub(crate) const KEY_UPDATE_FLOOD: Self =
-        Self(Alert::UNEXPECTED_MESSAGE, "too many key updates");
+        Self(Alert::UNEXPECTED_MESSAGE, "too many KeyUpdate messages");
     pub(crate) const INTERLEAVED: Self = Self(
         Alert::UNEXPECTED_MESSAGE,
-        "something else inside a handshake message",
+        "a record of another type within a handshake message",
     );
     pub(crate) const WRONG_VERSION: Self = Self(Alert::PROTOCOL_VERSION, "invalid record version");
     pub(crate) const MALFORMED_HEADER: Self = Self(Alert::DECODE_ERROR, "malformed record header");
-    pub(crate) const MALFORMED_ALERT: Self =
-        Self(Alert::DECODE_ERROR, "an alert of the wrong length");
+    pub(crate) const MALFORMED_ALERT: Self = Self(Alert::DECODE_ERROR, "alert of the wrong length");
 }
 
 /// Why a record ends the connection, and the alert that tells the peer, if one does.

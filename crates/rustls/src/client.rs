@@ -111,7 +111,7 @@ impl Client {
     fn name(&self, host: Option<&HostName>) -> Result<ServerName<'static>, Error> {
         if host.is_none() && self.names_are_checked {
             return Err(Error::Misuse(
-                "a server_hostname is needed: the name to verify",
+                "server_hostname is required: the name to verify",
             ));
         }
         Ok(host.map_or(
@@ -194,14 +194,14 @@ impl ClientEngine for Client {
         let name = self.name(host)?;
         let lineage = self.own(lineage).ok_or_else(|| {
             not_resumable(
-                "it belongs to another context; a session can be resumed by the context of its \
-                 connection alone",
+                "it belongs to another context; only the context that created a session can \
+                 resume it",
             )
         })?;
         if !self.names_are_checked && lineage.place.name != name {
             return Err(not_resumable(
-                "it was begun under another name, and names are not checked here; resume it under \
-                 its own name, or let the handshake be a full one",
+                "it is for another host name, and host names are not verified here; resume it for \
+                 its own host name, or do a full handshake",
             ));
         }
         self.verifier.admit(&lineage.chain, &name, &self.clock)?;
@@ -230,5 +230,11 @@ fn admitted(
             admitted.name == *name && admitted.lineage.place.context == Some(context)
         })
         .map(|admitted| Arc::clone(&admitted.lineage))
-        .ok_or_else(|| Error::Internal("a session was admitted elsewhere".to_owned()))
+        .ok_or_else(|| {
+            Error::Internal(
+                "the session was verified for another \
+                                        connection"
+                    .to_owned(),
+            )
+        })
 }

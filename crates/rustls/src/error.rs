@@ -32,11 +32,11 @@ pub(crate) fn blame(error: TlsError, refusal: Option<CertificateFailure>) -> Err
         TlsError::InvalidCertificate(error) => Error::PeerMisbehaved(
             match error {
                 CertificateError::BadSignature => {
-                    "the key of its certificate has not signed the handshake"
+                    "the handshake signature does not match its certificate"
                 }
                 _ => {
-                    "its handshake is signed in a way that the key of its certificate is not for, or \
-                     that rustls does not know"
+                    "the handshake signature uses an algorithm that does not suit the key of its \
+                     certificate, or that rustls does not support"
                 }
             }
             .to_owned(),
@@ -55,15 +55,13 @@ pub(crate) fn blame(error: TlsError, refusal: Option<CertificateFailure>) -> Err
             Error::PeerMisbehaved(words::out_of_turn(got_type))
         }
         TlsError::InappropriateMessage { .. } => {
-            Error::PeerMisbehaved("a record of another type than belongs there".to_owned())
+            Error::PeerMisbehaved("unexpected record type".to_owned())
         }
         TlsError::DecryptError => Error::PeerMisbehaved(
-            "a record that cannot be decrypted: it was changed on its way, or sealed with other keys"
+            "record cannot be decrypted: it was changed in transit, or encrypted with other keys"
                 .to_owned(),
         ),
-        TlsError::PeerSentOversizedRecord => {
-            Error::PeerMisbehaved("a record that is larger than allowed".to_owned())
-        }
+        TlsError::PeerSentOversizedRecord => Error::PeerMisbehaved("record too large".to_owned()),
         other => Error::Internal(other.to_string()),
     }
 }

@@ -98,19 +98,19 @@ fn judge(hello: &ClientHello<'_>, speaks_tls13: bool) -> Result<(), Refusal> {
     let versions = hello.extension(SUPPORTED_VERSIONS);
     // RFC 8446 appendix D.5, and D.2: rustls misses an extension first, which came with TLS 1.2.
     if hello.version <= SSL3 || (hello.version < TLS12 && versions.is_none()) {
-        let what = "the client speaks TLS 1.1 or older".to_owned();
+        let what = "the client supports only TLS 1.1 or older".to_owned();
         return Err((Alert::PROTOCOL_VERSION, Error::PeerIncompatible(what)));
     }
     // RFC 8446 section 4.2.4: at least one.
     if hello.extension(CERTIFICATE_AUTHORITIES) == Some(&[0, 0]) {
-        let what = "certificate_authorities without an authority";
+        let what = "certificate_authorities is empty";
         return Err(misbehaved(Alert::DECODE_ERROR, what));
     }
     let offers_tls13 = versions
         .and_then(split::<1>)
         .is_some_and(|(listed, _)| listed.chunks(2).any(|one| one == TLS13.to_be_bytes()));
     if speaks_tls13 && offers_tls13 && lacks_an_extension(hello) {
-        let what = "an extension is missing that TLS 1.3 needs".to_owned();
+        let what = "an extension required by TLS 1.3 is missing".to_owned();
         return Err((Alert::MISSING_EXTENSION, Error::PeerIncompatible(what)));
     }
     Ok(())
@@ -182,12 +182,12 @@ impl ServerHello {
         };
         // RFC 8446 section 4.2.1.
         if *selected != TLS13.to_be_bytes() {
-            let what = "the server has chosen a version that was not offered";
+            let what = "the server chose a version that was not offered";
             return Err(misbehaved(Alert::ILLEGAL_PARAMETER, what));
         }
         // RFC 8446 section 4.1.3.
         if self.session_id != session_id {
-            let what = "the server does not echo the session id";
+            let what = "the server did not echo the session ID";
             return Err(misbehaved(Alert::ILLEGAL_PARAMETER, what));
         }
         Ok(())

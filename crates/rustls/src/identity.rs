@@ -27,7 +27,7 @@ pub(crate) fn certified_key(
     }
     let key: Arc<dyn SigningKey> = match (&identity.key, identity.chain.first()) {
         (Key::Signer(signer), Some(_)) => Arc::new(RemoteKey::new(Arc::clone(signer), provider)?),
-        (Key::Signer(_), None) => return Err(wrong("a chain without a certificate".to_owned())),
+        (Key::Signer(_), None) => return Err(wrong("a chain without certificates".to_owned())),
         (Key::Der(key), _) => provider
             .key_provider
             .load_private_key(key.clone_key())
@@ -46,7 +46,7 @@ pub(crate) fn certified_key(
     });
     if !belongs {
         return Err(wrong(
-            "the private key does not belong to the certificate of the leaf".to_owned(),
+            "the private key does not match the leaf certificate".to_owned(),
         ));
     }
     let mut certified = CertifiedKey::new(identity.chain.clone(), key);

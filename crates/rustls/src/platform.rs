@@ -54,13 +54,13 @@ mod there {
             ))
         };
         if !policy.peer_is_server {
-            return refuse("the platform's verifier judges servers only");
+            return refuse("the platform's verifier can only verify servers");
         }
         if policy.verification != Verification::Full {
-            return refuse("the platform's verifier cannot leave the host name unchecked");
+            return refuse("the platform's verifier always checks the host name");
         }
         if !policy.common.crls.is_empty() {
-            return refuse("the platform's verifier takes no revocation lists");
+            return refuse("the platform's verifier does not support CRLs");
         }
         // The certificates that were given besides are judged before it is asked: it would take each for
         // an authority, whatever it says of itself.

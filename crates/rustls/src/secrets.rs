@@ -119,8 +119,8 @@ impl Exporter {
         let hello = hello.ok_or_else(|| Error::Internal("no ServerHello was seen".to_owned()))?;
         if !hello.extended_master_secret {
             return Err(Error::Misuse(
-                "TLS 1.2 without extended master secret has no keying material that is safe to \
-                 export (RFC 7627 section 5.4)",
+                "TLS 1.2 without extended master secret cannot export keying material safely (RFC \
+                 7627 section 5.4)",
             ));
         }
         let mut seed = [self.client_random, hello.random].concat();

@@ -100,8 +100,7 @@ impl<S: Side> RustlsSession<S> {
             ) => Ending(
                 Some(Alert::PROTOCOL_VERSION),
                 Error::PeerMisbehaved(
-                    "the server has gone back to TLS 1.2, though its session allowed early data"
-                        .to_owned(),
+                    "the server chose TLS 1.2, though its session allowed early data".to_owned(),
                 ),
             ),
             // rustls 0.23 says so in TLS 1.2.
@@ -329,7 +328,7 @@ impl<S: Side> RustlsSession<S> {
         if self.incomplete.len() >= INCOMING_LIMIT {
             return Err(Ending(
                 Some(Alert::DECODE_ERROR),
-                Error::PeerMisbehaved("a handshake message in too many pieces".to_owned()),
+                Error::PeerMisbehaved("handshake message in too many fragments".to_owned()),
             ));
         }
         let retried_before = self.retried;

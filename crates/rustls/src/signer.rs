@@ -73,13 +73,13 @@ impl RemoteKey {
         let algorithm = schemes
             .first()
             .and_then(|scheme| kind(*scheme))
-            .ok_or_else(|| wrong("the signer offers no algorithm that rustls has"))?;
+            .ok_or_else(|| wrong("the signer offers no algorithm that rustls supports"))?;
         if schemes
             .iter()
             .any(|scheme| kind(*scheme) != Some(algorithm))
         {
             return Err(wrong(
-                "the signer offers algorithms of several kinds of keys",
+                "the signer offers algorithms for several kinds of keys",
             ));
         }
         let remote = Arc::new(Remote { signer, algorithms });
@@ -152,7 +152,7 @@ impl RustlsSigner for Signing {
         });
         signed.map_err(|failure| {
             observe::note(|seen| seen.signer_failure = Some(failure));
-            TlsError::General("the signer has not signed".to_owned())
+            TlsError::General("the signer returned no signature".to_owned())
         })
     }
 

@@ -85,9 +85,9 @@ impl ServerJudge {
         clock: &Arc<dyn Clock>,
     ) -> Result<(), polytls_core::Error> {
         let Some((leaf, intermediates)) = chain.split_first() else {
-            return Err(not_resumable("its server has presented no certificate"));
+            return Err(not_resumable("its server presented no certificate"));
         };
-        let no_time = || polytls_core::Error::Internal("the clock does not tell the time".into());
+        let no_time = || polytls_core::Error::Internal("the clock is not set".into());
         let now = clock.now().ok_or_else(no_time)?;
         let case = Case {
             leaf,
@@ -104,7 +104,10 @@ impl ServerJudge {
                 .as_ref()
                 .map_or_else(|| error.to_string(), |failure| failure.message.clone());
             polytls_core::Error::NotResumable {
-                message: format!("its certificate is not accepted for this connection: {why}"),
+                message: format!(
+                    "its certificate does not pass verification for this connection: \
+                                  {why}"
+                ),
                 failure: failure.map(Box::new),
             }
         })

@@ -10,36 +10,36 @@ pub(crate) fn incompatible(why: &PeerIncompatible) -> &'static str {
         E::ExtendedMasterSecretExtensionRequired => {
             "it does not offer extended_master_secret, which is required (RFC 7627)"
         }
-        E::IncorrectCertificateTypeExtension => "it wants another type of certificate",
-        E::KeyShareExtensionRequired => "it sends no key_share",
+        E::IncorrectCertificateTypeExtension => "it requires another certificate type",
+        E::KeyShareExtensionRequired => "it sent no key_share extension",
         E::NamedGroupsExtensionRequired => "it sent no supported_groups extension",
         E::NoCertificateRequestSignatureSchemesInCommon => {
-            "none of the signature algorithms that it takes of clients is ours"
+            "no signature algorithm in common for client certificates"
         }
         E::NoCipherSuitesInCommon => "no cipher suites in common",
-        E::NoEcPointFormatsInCommon => "no formats of points in common",
+        E::NoEcPointFormatsInCommon => "no point formats in common",
         E::NoKxGroupsInCommon => "no key exchange groups in common",
         E::NoSignatureSchemesInCommon => "no signature algorithms in common",
-        E::NullCompressionRequired => "it insists on compression",
-        E::ServerDoesNotSupportTls12Or13 => "it has neither TLS 1.2 nor TLS 1.3",
+        E::NullCompressionRequired => "it requires compression",
+        E::ServerDoesNotSupportTls12Or13 => "it supports neither TLS 1.2 nor TLS 1.3",
         E::ServerSentHelloRetryRequestWithUnknownExtension => {
-            "its HelloRetryRequest has an extension that is not known"
+            "its HelloRetryRequest has an unknown extension"
         }
         E::ServerTlsVersionIsDisabledByOurConfig => {
-            "it has chosen a version of TLS that is not allowed here"
+            "it chose a TLS version that is not allowed here"
         }
         E::SignatureAlgorithmsExtensionRequired => "it sent no signature_algorithms extension",
         E::SupportedVersionsExtensionRequired => {
-            "it offers no TLS 1.3 (supported_versions), and nothing else is allowed here"
+            "it does not offer TLS 1.3 (supported_versions), which is required here"
         }
         E::Tls12NotOffered => "it does not offer TLS 1.2, and TLS 1.3 was not agreed on",
         E::Tls12NotOfferedOrEnabled => "no version of TLS in common",
         E::Tls13RequiredForQuic => "QUIC needs TLS 1.3",
-        E::UncompressedEcPointsRequired => "it does not take uncompressed points",
+        E::UncompressedEcPointsRequired => "it does not support uncompressed points",
         E::UnsolicitedCertificateTypeExtension => {
-            "it has chosen a type of certificate without being asked"
+            "it sent a certificate type extension that was not requested"
         }
-        E::ServerRejectedEncryptedClientHello(_) => "it has rejected the encrypted ClientHello",
+        E::ServerRejectedEncryptedClientHello(_) => "it rejected the encrypted ClientHello",
         _ => "it has nothing in common with this side",
     }
 }
@@ -49,139 +49,145 @@ pub(crate) fn misbehaved(why: &PeerMisbehaved) -> &'static str {
     use PeerMisbehaved as E;
     match why {
         E::AttemptedDowngradeToTls12WhenTls13IsSupported => {
-            "it takes TLS 1.2 and says that it has TLS 1.3: somebody between has changed the \
+            "it chose TLS 1.2 but signals support for TLS 1.3: someone on the path changed the \
              handshake (RFC 8446 section 4.1.3)"
         }
         E::BadCertChainExtensions => {
-            "its certificates come with extensions that were not asked for"
+            "its certificate message has extensions that were not requested"
         }
         E::CipherSuiteDifferedOnRetry => "it changed its cipher suites after HelloRetryRequest",
-        E::DisallowedEncryptedExtension => {
-            "EncryptedExtensions has an extension that does not belong there"
-        }
+        E::DisallowedEncryptedExtension => "EncryptedExtensions has a forbidden extension",
         E::DuplicateClientHelloExtensions
         | E::DuplicateEncryptedExtensions
         | E::DuplicateHelloRetryRequestExtensions
         | E::DuplicateNewSessionTicketExtensions
         | E::DuplicateServerHelloExtensions => "duplicate extension",
-        E::DuplicateServerNameTypes => "server_name has two names of one type",
+        E::DuplicateServerNameTypes => "server_name has two names of the same type",
         E::EarlyDataAttemptedInSecondClientHello => {
             "it offers early data in its second ClientHello"
         }
         E::EarlyDataExtensionWithoutResumption => "it offers early data without a session",
         E::EarlyDataOfferedWithVariedCipherSuite => {
-            "it accepts early data with another cipher suite than the session's"
+            "it accepted early data with a cipher suite other than the session's"
         }
         E::EchAcceptanceVariedAfterRetry => {
-            "it accepted the encrypted ClientHello once, and not again"
+            "it accepted the encrypted ClientHello before HelloRetryRequest but not after"
         }
         E::HandshakeHashVariedAfterRetry => "it changed its hash function after HelloRetryRequest",
         E::IllegalHelloRetryRequestWithEmptyCookie => "its HelloRetryRequest has an empty cookie",
-        E::IllegalHelloRetryRequestWithNoChanges => "its HelloRetryRequest asks for no change",
+        E::IllegalHelloRetryRequestWithNoChanges => "its HelloRetryRequest requests no change",
         E::IllegalHelloRetryRequestWithOfferedGroup => {
-            "its HelloRetryRequest asks for a group whose share it has"
+            "its HelloRetryRequest requests a group whose key share was already sent"
         }
         E::IllegalHelloRetryRequestWithUnofferedCipherSuite => {
             "its HelloRetryRequest has a cipher suite that was not offered"
         }
         E::IllegalHelloRetryRequestWithUnofferedNamedGroup => {
-            "its HelloRetryRequest asks for a group that was not offered"
+            "its HelloRetryRequest requests a group that was not offered"
         }
         E::IllegalHelloRetryRequestWithUnsupportedVersion => {
-            "its HelloRetryRequest has another version"
+            "its HelloRetryRequest has an unsupported version"
         }
         E::IllegalHelloRetryRequestWithWrongSessionId => {
-            "its HelloRetryRequest has another session ID"
+            "its HelloRetryRequest has a different session ID"
         }
         E::IllegalHelloRetryRequestWithInvalidEch => {
-            "its HelloRetryRequest has a wrong answer to the encrypted ClientHello"
+            "its HelloRetryRequest has an invalid encrypted ClientHello confirmation"
         }
-        E::IllegalMiddleboxChangeCipherSpec => "a ChangeCipherSpec where none may be",
+        E::IllegalMiddleboxChangeCipherSpec => "unexpected ChangeCipherSpec",
         E::IllegalTlsInnerPlaintext => "record contains only padding",
-        E::IncorrectBinder => "it offers a session whose secret it does not have (a wrong binder)",
-        E::InvalidCertCompression => "its compressed certificates cannot be expanded",
-        E::InvalidMaxEarlyDataSize => "a wrong limit of early data",
+        E::IncorrectBinder => "invalid PSK binder: it does not have the session's secret",
+        E::InvalidCertCompression => "its compressed certificate cannot be decompressed",
+        E::InvalidMaxEarlyDataSize => "invalid max_early_data_size",
         E::InvalidKeyShare => "invalid key share",
-        E::KeyEpochWithPendingFragment => "a message goes on where its keys have changed",
-        E::KeyUpdateReceivedInQuicConnection => "a KeyUpdate over QUIC",
+        E::KeyEpochWithPendingFragment => "a message spans a key change",
+        E::KeyUpdateReceivedInQuicConnection => "KeyUpdate over QUIC",
         E::MessageInterleavedWithHandshakeMessage => {
             "a record of another type within a handshake message"
         }
         E::MissingBinderInPskExtension => "it offers sessions without binders",
-        E::MissingKeyShare => "it sends no key share",
+        E::MissingKeyShare => "it sent no key share",
         E::MissingPskExtensionInSecondClientHello => {
-            "its second ClientHello does not offer the session any more"
+            "its second ClientHello no longer offers the session"
         }
         E::MissingPskModesExtension => "it offers sessions without psk_key_exchange_modes",
-        E::MissingQuicTransportParameters => "it sends no parameters of QUIC",
+        E::MissingQuicTransportParameters => "it sent no QUIC transport parameters",
         E::OfferedDuplicateCertificateCompressions => {
-            "it offers one compression of certificates twice"
+            "it offers a certificate compression algorithm twice"
         }
-        E::OfferedDuplicateKeyShares => "it sends two key shares of one group",
-        E::OfferedEarlyDataWithOldProtocolVersion => {
-            "it goes on in TLS 1.2 with a session of TLS 1.3"
+        E::OfferedDuplicateKeyShares => "it sent two key shares for the same group",
+        E::OfferedEarlyDataWithOldProtocolVersion => "it offers early data with TLS 1.2",
+        E::OfferedEmptyApplicationProtocol => {
+            "it offers an application protocol with an empty \
+                                               name"
         }
-        E::OfferedEmptyApplicationProtocol => "it offers an application protocol without a name",
         E::OfferedIncorrectCompressions => "it offers compression, which TLS 1.3 does not have",
-        E::PskExtensionMustBeLast => "pre_shared_key is not the last of its extensions",
+        E::PskExtensionMustBeLast => "pre_shared_key is not the last extension",
         E::PskExtensionWithMismatchedIdsAndBinders => {
-            "it offers sessions and binders of different numbers"
+            "it offers different numbers of sessions and binders"
         }
-        E::RefusedToFollowHelloRetryRequest => "it does not do what HelloRetryRequest asked for",
+        E::RefusedToFollowHelloRetryRequest => {
+            "its second ClientHello does not follow \
+                                                HelloRetryRequest"
+        }
         E::RejectedEarlyDataInterleavedWithHandshakeMessage => {
             "early data within a handshake message"
         }
         E::ResumptionAttemptedWithVariedEms | E::ResumptionOfferedWithVariedEms => {
-            "it resumes a session with another rule for its secret (extended_master_secret)"
+            "it resumes a session with a different use of extended_master_secret"
         }
         E::ResumptionOfferedWithVariedCipherSuite
         | E::ResumptionOfferedWithIncompatibleCipherSuite => {
-            "it resumes a session with a cipher suite that does not fit it"
+            "it resumes a session with an incompatible cipher suite"
         }
         E::SelectedDifferentCipherSuiteAfterRetry => {
-            "it chose another cipher suite after HelloRetryRequest"
+            "it chose a different cipher suite after HelloRetryRequest"
         }
         E::SelectedInvalidPsk => "it chose a session that cannot be used",
-        E::SelectedTls12UsingTls13VersionExtension => "it chose TLS 1.2 as only TLS 1.3 is chosen",
+        E::SelectedTls12UsingTls13VersionExtension => {
+            "it chose TLS 1.2 in supported_versions, \
+                                                       which is for TLS 1.3"
+        }
         E::SelectedUnofferedApplicationProtocol => {
             "it chose an application protocol that was not offered"
         }
         E::SelectedUnofferedCertCompression => {
-            "it chose a compression of certificates that was not offered"
+            "it chose a certificate compression algorithm that was not offered"
         }
         E::SelectedUnofferedCipherSuite => "it chose a cipher suite that was not offered",
-        E::SelectedUnofferedCompression => "it chose a compression that was not offered",
+        E::SelectedUnofferedCompression => "it chose a compression method that was not offered",
         E::SelectedUnofferedKxGroup | E::WrongGroupForKeyShare => {
             "it chose a group that was not offered"
         }
         E::SelectedUnofferedPsk => "it chose a session that was not offered",
         E::SelectedUnusableCipherSuiteForVersion => {
-            "it chose a cipher suite of another version of TLS"
+            "it chose a cipher suite of another TLS version"
         }
-        E::ServerEchoedCompatibilitySessionId => "it took a session ID that names no session",
-        E::ServerHelloMustOfferUncompressedEcPoints => "it does not take uncompressed points",
+        E::ServerEchoedCompatibilitySessionId => {
+            "it resumed a session ID sent only for \
+                                                  compatibility"
+        }
+        E::ServerHelloMustOfferUncompressedEcPoints => "it does not support uncompressed points",
         E::ServerNameDifferedOnRetry => "it changed its server_name after HelloRetryRequest",
-        E::ServerNameMustContainOneHostName => "server_name has not one host name",
+        E::ServerNameMustContainOneHostName => "server_name must contain one host name",
         E::SignedKxWithWrongAlgorithm => {
-            "it signed its key exchange with an algorithm that does not fit the cipher suite"
+            "it signed its key exchange with an algorithm that does not suit the cipher suite"
         }
         E::SignedHandshakeWithUnadvertisedSigScheme => {
             "it signed the handshake with an algorithm that was not offered"
         }
         E::TooManyEmptyFragments => "too many empty records",
-        E::TooManyKeyUpdateRequests => "too many requests for new keys",
-        E::TooManyRenegotiationRequests => "too many requests to renegotiate",
-        E::TooManyWarningAlertsReceived => "too many warnings",
+        E::TooManyKeyUpdateRequests => "too many KeyUpdate requests",
+        E::TooManyRenegotiationRequests => "too many renegotiation requests",
+        E::TooManyWarningAlertsReceived => "too many warning alerts",
         E::TooMuchEarlyDataReceived => "more early data than allowed",
-        E::UnexpectedCleartextExtension => {
-            "ServerHello has an extension that does not belong there"
-        }
+        E::UnexpectedCleartextExtension => "ServerHello has a forbidden extension",
         E::UnsolicitedCertExtension
         | E::UnsolicitedEncryptedExtension
         | E::UnsolicitedSctList
         | E::UnsolicitedServerHelloExtension
-        | E::UnsolicitedEchExtension => "it answers an extension that was not sent",
-        _ => "it did what the protocol forbids",
+        | E::UnsolicitedEchExtension => "it sent an extension that was not requested",
+        _ => "it violated the protocol",
     }
 }
 
@@ -190,34 +196,32 @@ pub(crate) fn invalid(why: &InvalidMessage) -> &'static str {
     use InvalidMessage as E;
     match why {
         E::CertificatePayloadTooLarge => "its certificates are too large",
-        E::HandshakePayloadTooLarge => "a handshake message is too large",
-        E::InvalidCcs => "a ChangeCipherSpec that is none",
+        E::HandshakePayloadTooLarge => "handshake message too large",
+        E::InvalidCcs => "malformed ChangeCipherSpec",
         E::InvalidContentType => "unknown record type",
-        E::InvalidCertificateStatusType => "a status of certificates of a type that there is not",
-        E::InvalidCertRequest => "a malformed request for certificates",
-        E::InvalidDhParams => "malformed parameters of Diffie-Hellman",
-        E::InvalidEmptyPayload => "an empty record of a type that must not be empty",
-        E::InvalidKeyUpdate => "a malformed KeyUpdate",
-        E::InvalidServerName => "a server name that is no host name",
-        E::MessageTooLarge => "a record that is too large",
-        E::MessageTooShort | E::MissingData(_) => "a message that is cut short",
-        E::MissingKeyExchange => "a ServerKeyExchange is missing",
-        E::NoSignatureSchemes => "an empty list of signature algorithms",
-        E::TrailingData(_) => "a message with more behind it",
-        E::UnexpectedMessage(_) => "a message that is never sent as such",
-        E::UnknownProtocolVersion => "a version that there is not",
-        E::UnsupportedCompression => "a compression that is not supported",
-        E::UnsupportedCurveType => "a curve that is not given by its name",
-        E::UnsupportedKeyExchangeAlgorithm(_) => "a key exchange that is not supported",
-        E::EmptyTicketValue => "an empty session ticket",
-        E::IllegalEmptyList(_) | E::IllegalEmptyValue => "something empty that must not be",
+        E::InvalidCertificateStatusType => "unknown certificate status type",
+        E::InvalidCertRequest => "malformed CertificateRequest",
+        E::InvalidDhParams => "malformed Diffie-Hellman parameters",
+        E::InvalidEmptyPayload => "empty record of a type that must not be empty",
+        E::InvalidKeyUpdate => "malformed KeyUpdate",
+        E::InvalidServerName => "invalid server name",
+        E::MessageTooLarge => "record too large",
+        E::MessageTooShort | E::MissingData(_) => "truncated message",
+        E::MissingKeyExchange => "ServerKeyExchange is missing",
+        E::NoSignatureSchemes => "empty list of signature algorithms",
+        E::TrailingData(_) => "trailing data after a message",
+        E::UnexpectedMessage(_) => "unexpected message",
+        E::UnknownProtocolVersion => "unknown protocol version",
+        E::UnsupportedCompression => "unsupported compression method",
+        E::UnsupportedCurveType => "unsupported curve type",
+        E::UnsupportedKeyExchangeAlgorithm(_) => "unsupported key exchange",
+        E::EmptyTicketValue => "empty session ticket",
+        E::IllegalEmptyList(_) | E::IllegalEmptyValue => "an empty value where none is allowed",
         E::DuplicateExtension(_) => "duplicate extension",
         E::PreSharedKeyIsNotFinalExtension => "pre_shared_key is not the last extension",
-        E::UnknownHelloRetryRequestExtension => {
-            "a HelloRetryRequest with an extension that is not known"
-        }
-        E::UnknownCertificateExtension => "a certificate with an extension that is not known",
-        _ => "a malformed message",
+        E::UnknownHelloRetryRequestExtension => "HelloRetryRequest with an unknown extension",
+        E::UnknownCertificateExtension => "unknown certificate extension",
+        _ => "malformed message",
     }
 }
 
@@ -226,8 +230,8 @@ pub(crate) fn out_of_turn(kind: HandshakeType) -> String {
     let number = u8::from(kind);
     let known = HANDSHAKE_TYPES.iter().find(|(known, _)| *known == number);
     known.map_or_else(
-        || format!("a handshake message of type {number}, which is not known, or not here"),
-        |(_, name)| format!("a {name} message out of turn"),
+        || format!("unexpected handshake message of type {number}"),
+        |(_, name)| format!("unexpected {name} message"),
     )
 }
 

@@ -143,7 +143,7 @@ impl Anchors {
         if anchors.certificates.is_empty() && !store.system && !rules.may_be_empty {
             return Err(Error::configuration(
                 "trust_store",
-                "the trust store holds no certificate",
+                "the trust store contains no certificate",
             ));
         }
         anchors.sort();
@@ -325,7 +325,8 @@ fn system() -> Result<Arc<Anchors>, Error> {
         return Err(Error::configuration(
             "trust_store",
             format!(
-                "the system's trust store{} holds no usable certificate ({unreadable} unreadable{}{}); \
+                "the system's trust store{} contains no usable certificate ({unreadable} \
+                 unreadable{}{}); \
                  install the system's CA certificates (ca-certificates on Debian), point \
                  SSL_CERT_FILE to a bundle, or pass a trust_store",
                 system::described(&origin)

@@ -7,32 +7,33 @@ pub(crate) fn words(error: &webpki::Error) -> &'static str {
     use webpki::Error as E;
     match error {
         E::BadDer | E::MalformedExtensions | E::TrailingData(_) => {
-            "it is malformed (no DER of the form that RFC 5280 gives)"
+            "it is malformed (not the DER that RFC 5280 specifies)"
         }
         E::BadDerTime => "invalid date",
-        E::CaUsedAsEndEntity => "it is a CA certificate (CA:TRUE), not a peer's own",
+        E::CaUsedAsEndEntity => "it is a CA certificate (CA:TRUE), not a leaf",
         E::CertDistrusted => "its key is distrusted",
         E::CertExpired { .. } => "it has expired",
-        E::CertNotValidForName(_) => "it is not for that name",
+        E::CertNotValidForName(_) => "it is not valid for that name",
         E::CertNotValidYet { .. } => "it is not valid yet",
         E::CertRevoked => "it was revoked",
-        E::CrlExpired { .. } => "the CRL of its issuer has expired",
-        E::EmptyEkuExtension => "its extended key usage names no purpose",
+        E::CrlExpired { .. } => "the CRL from its issuer has expired",
+        E::EmptyEkuExtension => "its extended key usage is empty",
         E::EndEntityUsedAsCa => "an issuer in its chain is not a CA",
-        E::ExtensionValueInvalid => "an extension has a value that it must not have",
+        E::ExtensionValueInvalid => "an extension has an invalid value",
         E::InvalidCertValidity => "its validity period is invalid: notBefore is after notAfter",
         E::InvalidCrlNumber => "invalid or too long CRL number",
         E::InvalidNetworkMaskConstraint => "a name constraint has an invalid network mask",
         E::InvalidSerialNumber => "invalid serial number",
-        E::InvalidCrlSignatureForPublicKey => "the CRL of its issuer is not signed by its issuer",
+        E::InvalidCrlSignatureForPublicKey => "the CRL from its issuer is not signed by its issuer",
         E::InvalidSignatureForPublicKey => "it is not signed by the key of its issuer",
         E::IssuerNotCrlSigner => {
             "the key usage of its issuer does not allow signing CRLs (cRLSign)"
         }
-        E::MalformedDnsIdentifier => "a DNS name in it is malformed",
+        E::MalformedDnsIdentifier => "it has a malformed DNS name",
         E::MalformedNameConstraint => "a name constraint is malformed",
         E::MaximumNameConstraintComparisonsExceeded => {
-            "its names and the name constraints above it are too many to compare (250,000 comparisons)"
+            "comparing its names with the name constraints above it exceeded the limit of 250,000 \
+             comparisons"
         }
         E::MaximumPathBuildCallsExceeded => "path building exceeded its limit of 200,000 steps",
         E::MaximumPathDepthExceeded => "there are more than six CAs between it and a trust anchor",
@@ -40,15 +41,15 @@ pub(crate) fn words(error: &webpki::Error) -> &'static str {
             "path building exceeded its limit of 100 signature checks"
         }
         E::NameConstraintViolation => {
-            "a CA above it may not issue for its names (name constraints)"
+            "a CA above it must not issue for its names (name constraints)"
         }
         E::PathLenConstraintViolated => "it violates the path length constraint of a CA above it",
-        E::RequiredEkuNotFoundContext(_) => "its extended key usage is for something else",
+        E::RequiredEkuNotFoundContext(_) => "its extended key usage does not include this use",
         E::SignatureAlgorithmMismatch => {
-            "it names one signature algorithm inside and another outside (RFC 5280 section 4.1.1.2)"
+            "its signature algorithm fields differ (RFC 5280 section 4.1.1.2)"
         }
         E::UnknownIssuer => "its issuer is unknown",
-        E::UnknownRevocationStatus => "there is no CRL of its issuer",
+        E::UnknownRevocationStatus => "there is no CRL from its issuer",
         E::UnsupportedCertVersion => "it is not of X.509 version 3",
         E::UnsupportedCriticalExtension => {
             "it has a critical extension that polytls does not support"
@@ -60,17 +61,15 @@ pub(crate) fn words(error: &webpki::Error) -> &'static str {
         }
         E::UnsupportedCrlVersion => "it is not of version 2",
         E::UnsupportedDeltaCrl => "delta CRLs are not supported",
-        E::UnsupportedNameType => "a name in it is of a kind that is not known here",
-        E::UnsupportedRevocationReason => {
-            "it gives a reason for a revocation that is not known here"
-        }
+        E::UnsupportedNameType => "it has a name of an unsupported type",
+        E::UnsupportedRevocationReason => "it has an unknown revocation reason",
         E::UnsupportedCrlSignatureAlgorithmContext(_)
         | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => {
-            "the CRL of its issuer is signed with an algorithm that is not accepted"
+            "the CRL from its issuer is signed with an unsupported algorithm"
         }
         E::UnsupportedSignatureAlgorithmContext(_)
         | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            "it is signed with an algorithm, or by a kind of key, that is not accepted"
+            "it is signed with an unsupported algorithm or kind of key"
         }
         _ => "it is not accepted",
     }

@@ -326,21 +326,21 @@ impl Story<'_> {
                 let asked = hostname.unwrap_or("another name");
                 match Nameless::of(leaf, hostname) {
                     Some(Nameless::CommonName(name)) => format!(
-                        "the certificate has no alternative name, and the common name {name} is \
-                         ignored; you asked for {asked}"
+                        "the certificate has no subject alternative name, and its common name \
+                         {name} is ignored; you asked for {asked}"
                     ),
                     Some(Nameless::AddressAsName) => format!(
-                        "the certificate has {asked} as a DNS name only, you asked for the IP address \
-                         {asked}"
+                        "the certificate has {asked} only as a DNS name; you asked for the IP \
+                         address {asked}"
                     ),
                     None => format!(
-                        "the certificate is valid for {}, you asked for {asked}",
+                        "the certificate is valid for {}; you asked for {asked}",
                         list(&leaf.names())
                     ),
                 }
             }
             (F::UnknownIssuer, Some((0, leaf))) if leaf.is_self_issued() => format!(
-                "the certificate of {} is self-signed, and not in {trust_source}",
+                "the certificate of {} is self-signed and not in {trust_source}",
                 leaf.subject
             ),
             (F::UnknownIssuer, Some((_, last))) if last.is_self_issued() => format!(
@@ -355,7 +355,7 @@ impl Story<'_> {
                 )
             }
             (F::UnknownIssuer, Some((index, last))) => format!(
-                "{} was issued by {}, which may not issue certificates",
+                "{} was issued by {}, which must not issue certificates",
                 self.called(index),
                 last.issuer
             ),
@@ -383,19 +383,19 @@ impl Story<'_> {
             ),
             (F::PinMismatch, _) => "neither the certificate nor its key is pinned".to_owned(),
             (F::NoCertificate, _) => {
-                "the peer presented no certificate, and one is required".to_owned()
+                "the peer presented no certificate, but one is required".to_owned()
             }
             (F::RefusedByVerifier, _) => said.to_owned(),
             (F::Revoked, Some((index, summary))) => {
                 format!("{} was revoked by {}", self.called(index), summary.issuer)
             }
-            (F::Revoked, None) => "a certificate of the chain was revoked".to_owned(),
+            (F::Revoked, None) => "a certificate in the chain was revoked".to_owned(),
             (F::RevocationUnknown, _) => {
                 format!("a certificate in the chain is not covered by a current CRL: {said}")
             }
             (F::BadSignature, Some((index, summary))) if self.refused.index.is_some() => format!(
-                "the signature on {} does not verify with the known key of {}: the certificate was \
-                 changed, or another key of that name signed it",
+                "the signature on {} does not verify with the known key of {}: the certificate \
+                 was changed, or a different key with that name signed it",
                 self.called(index),
                 summary.issuer
             ),
@@ -443,7 +443,7 @@ impl Story<'_> {
             return (
                 Responsible::You,
                 vec![format!(
-                    "this is a limit of polytls (webpki), not a fault of the {}",
+                    "this is a limitation of polytls (webpki), not a fault of the {}",
                     self.peer()
                 )],
                 "trust the certificate itself (peers=), or a CA below that has no such constraints"
@@ -461,36 +461,37 @@ impl Story<'_> {
             (F::UnknownIssuer, Some((_, last))) if !self.refused.passed_over.is_empty() => (
                 store,
                 Vec::new(),
-                format!("trust a certificate of {} that says it is a CA", last.issuer),
+                format!("trust a certificate of {} that is a CA certificate", last.issuer),
             ),
             (F::UnknownIssuer, Some((_, last))) if last.is_self_issued() => (
                 store,
                 vec![self.sent()],
-                format!("add the certificate of {} to the trust store, if it is to be trusted", last.subject),
+                format!("add the certificate of {} to the trust store, if you trust it", last.subject),
             ),
             (F::UnknownIssuer, Some((0, leaf))) => (
                 Responsible::Peer,
                 vec![format!(
-                    "{}: either the {}'s chain is incomplete, or {} is a root that is not trusted here",
+                    "{}: either the {}'s chain is incomplete, or {} is a root that is not in the \
+                     trust store",
                     self.sent(),
                     self.peer(),
                     leaf.issuer
                 )],
                 format!(
-                    "send the certificate of {issuer} as well (if it is an intermediate), or add it to the \
-                     trust store (if it is a trusted root)",
+                    "send the certificate of {issuer} as well (if it is an intermediate), or add \
+                     it to the trust store (if it is a root that you trust)",
                     issuer = leaf.issuer
                 ),
             ),
             (F::UnknownIssuer, Some((_, last))) => (
                 store,
                 vec![self.sent()],
-                format!("add the certificate of {} to the trust store, if it is to be trusted", last.issuer),
+                format!("add the certificate of {} to the trust store, if you trust it", last.issuer),
             ),
             (F::UnknownIssuer, None) => (
                 Responsible::Peer,
                 none(),
-                format!("present a certificate that leads to one in {trust_source}"),
+                format!("present a certificate that chains to one in {trust_source}"),
             ),
             (F::Expired, _) => (
                 Responsible::Peer,
@@ -500,14 +501,14 @@ impl Story<'_> {
             (F::NotYetValid, _) => (
                 Responsible::Peer,
                 clock(),
-                "present a certificate that is valid by now (if the clock is wrong, set it)".to_owned(),
+                "present a certificate that is already valid (if the clock is wrong, set \
+                 it)".to_owned(),
             ),
             (F::HostnameMismatch, Some((_, leaf))) if Nameless::of(leaf, hostname).is_some() => (
                 Responsible::Peer,
                 none(),
                 format!(
-                    "have it reissued with {} among its alternative names, {} \
-                     (subjectAltName, RFC 9525)",
+                    "have it reissued with {} {} in its subject alternative name (RFC 9525)",
                     hostname.unwrap_or("the name"),
                     if is_address(hostname) {
                         "as an IP address"
@@ -522,13 +523,15 @@ impl Story<'_> {
                 (
                     Responsible::You,
                     none(),
-                    "connect by a name of the certificate, with server_hostname= if need be".to_owned(),
+                    "connect with a name in the certificate, if necessary with \
+                     server_hostname=".to_owned(),
                 )
             }
             (F::HostnameMismatch, _) => (
                 Responsible::Peer,
                 none(),
-                "present a certificate for that name (or connect by one that it has)".to_owned(),
+                "present a certificate for that name (or connect with a name in the \
+                 certificate)".to_owned(),
             ),
             (F::NoCertificate, _) => (
                 Responsible::Peer,
@@ -549,27 +552,27 @@ impl Story<'_> {
             (F::PinMismatch, Some((_, leaf))) => (
                 Responsible::You,
                 vec![format!(
-                    "presented was the certificate of {}, an {} key",
+                    "the peer presented the certificate of {}, with an {} key",
                     leaf.subject, leaf.key_type
                 )],
-                "find out from its owner whether the key was changed, and pin the new one only then"
+                "ask its owner whether the key was changed, and pin the new key only if it was"
                     .to_owned(),
             ),
             (F::PinMismatch, None) => (
                 Responsible::You,
                 none(),
-                "find out what was presented, and by whom".to_owned(),
+                "find out which certificate was presented, and by whom".to_owned(),
             ),
             (F::RefusedByVerifier, _) => (
                 Responsible::You,
                 none(),
-                "read what peer_verifier raised: the error's __cause__".to_owned(),
+                "check the exception that peer_verifier raised: the error's __cause__".to_owned(),
             ),
             (F::BadSignature, Some((_, summary))) if self.refused.index.is_some() => (
                 Responsible::Peer,
                 none(),
                 format!(
-                    "present the certificate as {issuer} has signed it, and send the certificate of \
+                    "present the certificate as {issuer} signed it, and send the certificate of \
                      {issuer} that has that key",
                     issuer = summary.issuer
                 ),
@@ -582,7 +585,7 @@ impl Story<'_> {
             (F::NameConstraintViolation, _) => (
                 Responsible::Peer,
                 none(),
-                "get one from a CA that may issue for all of its names".to_owned(),
+                "get one from a CA that is allowed to issue for all of its names".to_owned(),
             ),
             (F::WeakKey | F::UnsupportedSignatureAlgorithm, _) => (
                 Responsible::Peer,
@@ -592,7 +595,7 @@ impl Story<'_> {
             _ => (
                 Responsible::Peer,
                 none(),
-                "present a certificate that is made for this use and well-formed".to_owned(),
+                "present a well-formed certificate for this use".to_owned(),
             ),
         }
     }

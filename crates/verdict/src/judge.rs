@@ -432,7 +432,8 @@ fn standard(policy: &Policy<'_>, system: SystemTrust<'_>) -> Result<Standard, Er
         None => {
             return Err(Error::configuration(
                 "client_authentication",
-                "client certificates are asked for, and there is no trust_store to judge them by",
+                "client certificates are requested, but there is no trust_store to verify them \
+                 with",
             ));
         }
         Some(Trust::Pinned(pins)) => {

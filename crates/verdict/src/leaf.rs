@@ -64,7 +64,7 @@ impl Judge {
             return Err(F::Revoked.into());
         }
         if !self.serves(facts) {
-            let why = "its extended key usage is for something else".to_owned();
+            let why = "its extended key usage does not include this use".to_owned();
             return Err(No::new(F::InvalidPurpose, why));
         }
         check_name(&leaf, name)

@@ -20,10 +20,7 @@ pub(crate) struct Lists {
 impl Lists {
     pub(crate) fn read(lists: &[CertificateRevocationListDer<'_>]) -> Result<Self, Error> {
         let wrong = |index: usize, why: String| {
-            Error::configuration(
-                "trust_store",
-                format!("revocation list {index} cannot be used: {why}"),
-            )
+            Error::configuration("trust_store", format!("CRL {index} cannot be used: {why}"))
         };
         let mut read = Vec::with_capacity(lists.len());
         for (index, der) in lists.iter().enumerate() {

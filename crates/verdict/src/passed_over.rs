@@ -65,17 +65,16 @@ impl PassedOver {
                 "{called} has a path length constraint of {allowed}, and the chain has more CAs below it"
             ),
             Unfit::Purpose => {
-                format!("{called} may not issue for a {peer} (extended key usage)")
+                format!("{called} must not issue for a {peer} (extended key usage)")
             }
             Unfit::UnknownCritical => format!(
                 "{called} has a critical extension that polytls does not support: {}",
                 list(&self.unhandled)
             ),
             Unfit::Lists => format!(
-                "{called} may not sign revocation lists (its key usage lacks cRLSign), so that its list \
-                 says nothing"
+                "{called} must not sign CRLs (its key usage lacks cRLSign), so its CRL is ignored"
             ),
-            _ => format!("{called} may not issue certificates"),
+            _ => format!("{called} must not issue certificates"),
         }
     }
 
@@ -94,7 +93,8 @@ impl PassedOver {
         let subject = &self.subject;
         match self.why {
             Unfit::Expired(_) | Unfit::NotYetValid(_) => format!(
-                "replace it by the certificate that {subject} has now (if the clock is wrong, set it)"
+                "replace it with the current certificate of {subject} (if the clock is wrong, set \
+                 it)"
             ),
             Unfit::UnknownCritical => format!(
                 "use a certificate of {subject} without that extension, or trust a CA below it"
@@ -106,11 +106,14 @@ impl PassedOver {
     /// Why it is not taken for the issuer that its name says it is, whatever the path.
     pub(crate) fn why_not(&self, trust_source: &str) -> Option<String> {
         let why = match self.why {
-            Unfit::Peer => "given in peers=, as a leaf only".to_owned(),
-            Unfit::Version(1) => "a certificate of version 1, which cannot say that it is a \
-                                  CA (for one that is: v1_authorities=True)"
+            Unfit::Peer => "in peers=, which only holds leaf certificates".to_owned(),
+            Unfit::Version(1) => "an X.509 version 1 certificate, which cannot state that it is a \
+                                  CA (to accept it as a CA: v1_authorities=True)"
                 .to_owned(),
-            Unfit::Version(version) => format!("a certificate of version {version}, not 3"),
+            Unfit::Version(version) => format!(
+                "an X.509 version {version} certificate, not \
+                                                version 3"
+            ),
             Unfit::NoBasicConstraints => "not a CA: it has no basic constraints".to_owned(),
             Unfit::NotAnAuthority => "not a CA: its basic constraints say CA:FALSE".to_owned(),
             Unfit::KeyUsage => "not for issuing: its key usage lacks keyCertSign".to_owned(),

@@ -19,7 +19,7 @@ pub(crate) fn check_leaf(facts: &PathFacts) -> Result<(), No> {
     }
     // Section 4.2.1.6.
     if facts.names_not_critical {
-        let why = "it has no subject, and its alternative names are not critical";
+        let why = "it has an empty subject, but its subject alternative name is not critical";
         return Err(No::new(F::BadEncoding, why.to_owned()));
     }
     Ok(())

@@ -106,7 +106,7 @@ impl Judge {
                 authorities().find_map(|(position, it)| {
                     let is_one = it.is_authority == Some(true) && it.signs_certificates;
                     (!is_one || !self.serves(it))
-                        .then(|| no(F::InvalidPurpose, position, "it is not for this"))
+                        .then(|| no(F::InvalidPurpose, position, "it is not for this use"))
                 })
             })
             .or_else(|| {

@@ -96,7 +96,7 @@ fn unreadable(variable: &str, path: &Path, error: &io::Error) -> Error {
         "trust_store",
         format!(
             "{variable} names {path}, which cannot be read ({error}); correct the variable, or \
-             unset it to use the system's own store"
+             unset it to use the system's default store"
         ),
     )
 }

@@ -73,22 +73,19 @@ const EXTENSIONS: [(&str, &str); 21] = [
     ("2.5.29.33", "policy mappings"),
     ("2.5.29.35", "authority key identifier"),
     ("2.5.29.36", "policy constraints"),
-    ("2.5.29.46", "freshest revocation list"),
+    ("2.5.29.46", "freshest CRL"),
     ("2.5.29.54", "inhibit any policy"),
     ("1.3.6.1.5.5.7.1.1", "authority information access"),
-    ("1.3.6.1.5.5.7.1.3", "statements of qualified certificates"),
-    ("1.3.6.1.5.5.7.1.7", "blocks of IP addresses"),
-    ("1.3.6.1.5.5.7.1.8", "numbers of autonomous systems"),
+    ("1.3.6.1.5.5.7.1.3", "qualified certificate statements"),
+    ("1.3.6.1.5.5.7.1.7", "IP address blocks"),
+    ("1.3.6.1.5.5.7.1.8", "autonomous system numbers"),
     ("1.3.6.1.5.5.7.1.11", "subject information access"),
     ("1.3.6.1.5.5.7.1.14", "proxy certificate"),
     ("1.3.6.1.5.5.7.1.24", "TLS features"),
-    (
-        "1.3.6.1.4.1.11129.2.4.2",
-        "signed timestamps of certificate transparency",
-    ),
+    ("1.3.6.1.4.1.11129.2.4.2", "Certificate Transparency SCTs"),
     (
         "1.3.6.1.4.1.11129.2.4.3",
-        "precertificate of certificate transparency, which is for logs alone",
+        "Certificate Transparency poison: a precertificate",
     ),
     ("2.16.840.1.113730.1.1", "Netscape certificate type"),
     ("2.16.840.1.113730.1.13", "Netscape comment"),
@@ -102,7 +99,7 @@ const PURPOSES: [(&str, &str); 7] = [
     ("1.3.6.1.5.5.7.3.17", "IKE"),
     ("1.3.6.1.5.2.3.5", "Kerberos servers"),
     ("1.3.6.1.4.1.311.20.2.2", "smart card logon"),
-    ("1.3.6.1.4.1.311.10.3.4", "encrypting file systems"),
+    ("1.3.6.1.4.1.311.10.3.4", "file system encryption"),
 ];
 
 fn named(oid: &str, names: &[(&str, &str)]) -> String {
@@ -121,9 +118,9 @@ fn purposes(certificate: &X509Certificate<'_>) -> Option<Vec<String>> {
         (usage.server_auth, "TLS servers"),
         (usage.client_auth, "TLS clients"),
         (usage.code_signing, "code signing"),
-        (usage.email_protection, "protection of mail"),
-        (usage.time_stamping, "time stamps"),
-        (usage.ocsp_signing, "answers about revocation (OCSP)"),
+        (usage.email_protection, "email protection"),
+        (usage.time_stamping, "time stamping"),
+        (usage.ocsp_signing, "OCSP signing"),
         (usage.any, "any purpose (anyExtendedKeyUsage)"),
     ];
     let known = known
@@ -147,11 +144,11 @@ fn uses(certificate: &X509Certificate<'_>) -> Option<Vec<&'static str>> {
     let names = [
         (usage.digital_signature(), "digital signatures"),
         (usage.non_repudiation(), "non-repudiation"),
-        (usage.key_encipherment(), "encryption of keys"),
-        (usage.data_encipherment(), "encryption of data"),
+        (usage.key_encipherment(), "key encipherment"),
+        (usage.data_encipherment(), "data encipherment"),
         (usage.key_agreement(), "key agreement"),
         (usage.key_cert_sign(), "signing certificates"),
-        (usage.crl_sign(), "signing revocation lists"),
+        (usage.crl_sign(), "signing CRLs"),
     ];
     let names = names.into_iter().filter(|(is_there, _)| *is_there);
     Some(names.map(|(_, name)| name).collect())
@@ -165,7 +162,7 @@ fn constraints(certificate: &X509Certificate<'_>) -> Option<(Vec<String>, Vec<St
         }
         GeneralName::DirectoryName(name) => name_in_words(name),
         GeneralName::IPAddress(bytes) => network(bytes),
-        _ => "names of another kind".to_owned(),
+        _ => "names of another type".to_owned(),
     };
     let permitted = found.value.permitted_subtrees.iter().flatten();
     let excluded = found.value.excluded_subtrees.iter().flatten();

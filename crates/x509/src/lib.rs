@@ -110,7 +110,7 @@ pub fn summarize(der: &[u8]) -> Result<Summary, Unreadable> {
     let (rest, certificate) =
         X509Certificate::from_der(der).map_err(|error| Unreadable::certificate(part(&error)))?;
     if !rest.is_empty() {
-        let why = format!("{} bytes follow it", rest.len());
+        let why = format!("{} bytes of other data follow it", rest.len());
         return Err(Unreadable::certificate(why));
     }
     let names = certificate

@@ -105,7 +105,7 @@ pub fn path_facts(der: &[u8]) -> Result<PathFacts, Unreadable> {
     let (rest, certificate) =
         X509Certificate::from_der(der).map_err(|error| Unreadable::certificate(part(&error)))?;
     if !rest.is_empty() {
-        let why = format!("{} bytes follow it", rest.len());
+        let why = format!("{} bytes of other data follow it", rest.len());
         return Err(Unreadable::certificate(why));
     }
     let basic = match extension(&certificate, &OID_X509_EXT_BASIC_CONSTRAINTS)? {

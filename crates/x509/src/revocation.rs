@@ -26,7 +26,7 @@ pub fn revocation_list(der: &[u8]) -> Result<RevocationList, Unreadable> {
     let (rest, list) = CertificateRevocationList::from_der(der)
         .map_err(|error| Unreadable::revocation_list(part(&error)))?;
     if !rest.is_empty() {
-        let why = format!("{} bytes follow it", rest.len());
+        let why = format!("{} bytes of other data follow it", rest.len());
         return Err(Unreadable::revocation_list(why));
     }
     Ok(RevocationList {

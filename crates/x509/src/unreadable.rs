@@ -36,7 +36,7 @@ impl Unreadable {
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a {} that can be read: {}", self.what, self.why)
+        write!(f, "not a readable {}: {}", self.what, self.why)
     }
 }
 
@@ -46,7 +46,7 @@ impl std::error::Error for Unreadable {}
 pub(crate) fn part(error: &nom::Err<X509Error>) -> &'static str {
     match error {
         nom::Err::Error(error) | nom::Err::Failure(error) => part_of(error),
-        nom::Err::Incomplete(_) => "it is cut short",
+        nom::Err::Incomplete(_) => "it is truncated",
     }
 }
 
@@ -55,20 +55,20 @@ pub(crate) fn part_of(error: &X509Error) -> &'static str {
     match error {
         X509Error::InvalidVersion => "invalid version",
         X509Error::InvalidSerial => "invalid serial number",
-        X509Error::InvalidAlgorithmIdentifier => "the name of its signature algorithm is malformed",
+        X509Error::InvalidAlgorithmIdentifier => "its signature algorithm identifier is malformed",
         X509Error::InvalidX509Name | X509Error::InvalidAttributes => {
-            "a distinguished name in it is malformed"
+            "it has a malformed distinguished name"
         }
-        X509Error::DuplicateAttributes => "an attribute stands in it twice",
+        X509Error::DuplicateAttributes => "it has a duplicate attribute",
         X509Error::InvalidDate => "invalid date",
         X509Error::InvalidSPKI => "its public key is malformed",
         X509Error::InvalidSubjectUID | X509Error::InvalidIssuerUID => {
-            "a unique identifier in it is malformed"
+            "it has a malformed unique identifier"
         }
         X509Error::InvalidExtensions => "its extensions are malformed",
-        X509Error::DuplicateExtensions => "an extension stands in it twice",
+        X509Error::DuplicateExtensions => "it has a duplicate extension",
         X509Error::InvalidSignatureValue => "its signature is malformed",
-        X509Error::InvalidNumber => "a number in it is malformed",
-        _ => "it is malformed (no DER of the form that RFC 5280 gives)",
+        X509Error::InvalidNumber => "it has a malformed number",
+        _ => "it is malformed (not the DER that RFC 5280 specifies)",
     }
 }

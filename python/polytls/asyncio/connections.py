@@ -180,9 +180,9 @@ async def start_tls(
     """
     server = is_server(tls, _HERE)
     if server_side is not None and server_side is not server:
-        raise ValueError("server_side contradicts the context, which is for the other side")
+        raise ValueError("server_side does not match the context")
     if server and server_hostname is not None:
-        raise ValueError("server_hostname is only meaningful with a client's context")
+        raise ValueError("server_hostname is only meaningful with a client context")
     times = (tls_handshake_timeout, tls_shutdown_timeout)
     settings = _settings(tls, {}, times, accept_truncated_end)
     name = None if server else _name_to_verify(tls, server_hostname, None)
@@ -199,7 +199,7 @@ async def start_tls(
             below.resume_reading()
         raise
     if below.is_closing():
-        raise ConnectionResetError("TLS cannot begin: the connection is closed")
+        raise ConnectionResetError("cannot start TLS: the connection is closed")
     early = bytes(leftover)
     if not server and (early or _has_more(below)):
         below.abort()
@@ -264,7 +264,7 @@ async def _listen(
     factory = protocol_factory
     if tls is not None:
         if not is_server(tls, _HERE):
-            raise TypeError("tls: a server needs a server's context")
+            raise TypeError("tls: a server needs a server context")
         loop = asyncio.get_running_loop()
 
         def factory() -> TLSProtocol:
@@ -328,7 +328,7 @@ def _name_to_verify(tls: object, server_hostname: str | None, host: str | None) 
             raise ValueError("server_hostname is only meaningful with tls")
         return None
     if server_hostname is None and not host:
-        raise ValueError("server_hostname is needed with tls where there is no host")
+        raise ValueError("server_hostname is required when tls is used without a host")
     return host if server_hostname is None else server_hostname
 
 
@@ -341,7 +341,7 @@ async def _client(
             raise ValueError("session is only meaningful with tls")
         return None
     if is_server(tls, _HERE):
-        raise TypeError("tls: a client needs a client's context")
+        raise TypeError("tls: a client needs a client context")
     return await _buffer(tls, name, session)
 
 

@@ -102,12 +102,12 @@ class Ending:
     def _too_long(self, missing: int | None) -> TimeoutError:
         if missing is None:
             return TimeoutError(
-                f"the peer has not ended the connection within {self._timeout} seconds of close(), "
-                "so it is unknown whether it has received everything"
+                f"the peer did not close the connection within {self._timeout} seconds of "
+                "close(): it may not have received everything"
             )
         return TimeoutError(
-            f"the peer has acknowledged nothing for {self._timeout} seconds after close(): "
-            f"{missing} bytes of what was sent may be lost"
+            f"the peer acknowledged nothing for {self._timeout} seconds after close(): the last "
+            f"{missing} bytes may be lost"
         )
 
 
@@ -171,7 +171,7 @@ async def _see_off(connections: dict[TLSProtocol, None]) -> AsyncGenerator[None,
                         break
                     await asyncio.sleep(nap)
         for connection in [*connections]:
-            connection.give_up(TimeoutError("the event loop has ended before all was delivered"))
+            connection.give_up(TimeoutError("the event loop ended before all data was delivered"))
         # That they are lost comes with the loop's next round, one for each TLS within TLS.
         for _ in range(_ROUNDS):
             await asyncio.sleep(0)

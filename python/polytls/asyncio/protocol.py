@@ -211,7 +211,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         error = self._error or self._judged(exc)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(
-                error or ConnectionAbortedError("the connection was given up")
+                error or ConnectionAbortedError("the connection was aborted")
             )
         elif self.transport is None:
             peer = self.below.get_extra_info("peername")
@@ -472,7 +472,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
 
     def _handshake_took_too_long(self) -> None:
         self._error = TimeoutError(
-            f"the TLS handshake was not done within {self._handshake_timeout} seconds"
+            f"the TLS handshake did not complete within {self._handshake_timeout} seconds"
         )
         self.abort()
 
@@ -563,7 +563,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         """The application's protocol has raised, or we have."""
         self.loop.call_exception_handler(
             {
-                "message": "Fatal error: a call of the protocol failed",
+                "message": "Fatal error: protocol callback failed",
                 "exception": exc,
                 "transport": self.transport,
                 "protocol": self.app,

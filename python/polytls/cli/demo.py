@@ -40,7 +40,11 @@ _SECONDS = 10.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
-    parser.add_argument("--implementation", metavar="NAME", help="the default one if left out")
+    parser.add_argument(
+        "--implementation",
+        metavar="NAME",
+        help="the TLS implementation (default: the default implementation)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

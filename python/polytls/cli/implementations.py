@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--markdown",
         action="store_true",
-        help="a table of what depends on the library alone, not on its version, for the pages",
+        help="print the version-independent capabilities as a Markdown table",
     )
 
 
@@ -64,10 +64,10 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "keying material exporter": can.exporter,
         "key log": can.key_log,
         "OCSP stapling": can.ocsp_stapling,
-        "choice among a client's chains": can.client_chain_selection,
+        "alternative client chains": can.client_chain_selection,
         "shared ticket keys": can.ticket_keys,
-        "revocation lists": can.crl,
-        "single trusted peers": can.peers,
+        "CRLs": can.crl,
+        "trusted leaf certificates": can.peers,
         "custom verification": can.peer_verifier,
         "named sessions": can.named_sessions,
         "early data": can.early_data,

@@ -32,61 +32,69 @@ _T = TypeVar("_T")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     parser.epilog = (
-        "The exit code is 0 if all is well, 1 if the server's certificate was refused, 2 for what "
-        "cannot be run, 3 if there was no TLS connection for another reason."
+        "Exit codes: 0: success; 1: the server's certificate was refused; 2: usage error, or an "
+        "unreadable file; 3: no TLS connection for another reason."
     )
     parser.add_argument(
         "target",
         metavar="HOST[:PORT]",
-        help="IPv6 addresses with a port in brackets; the port is 443, or that of the service; "
-        "a URL will do as well: its host and port are taken",
+        help="the server; put an IPv6 address with a port in brackets; the default port is 443, "
+        "or that of the STARTTLS service; a URL also works: its host and port are used",
     )
     parser.add_argument(
-        "--starttls", choices=[*PORTS], help="the service begins in plaintext, and goes on to TLS"
+        "--starttls", choices=[*PORTS], help="the service starts in plaintext and switches to TLS"
     )
-    parser.add_argument("--implementation", metavar="NAME", help="the default one if left out")
     parser.add_argument(
-        "--server-hostname", metavar="NAME", help="the name to ask for, and to verify, if not HOST"
+        "--implementation",
+        metavar="NAME",
+        help="the TLS implementation (default: the default implementation)",
+    )
+    parser.add_argument(
+        "--server-hostname", metavar="NAME", help="the name to send and verify, if it is not HOST"
     )
     parser.add_argument(
         "--alpn",
         metavar="PROTOCOLS",
         action="append",
         default=[],
-        help="offer these, the preferred first, as in h2,http/1.1; may be repeated",
+        help="offer these ALPN protocols, in order of preference, such as h2,http/1.1; can be "
+        "repeated",
     )
     parser.add_argument(
-        "--ca", metavar="FILE", help="trust these certificates (PEM) in place of the system's"
+        "--ca",
+        metavar="FILE",
+        help="trust the CAs in this file (PEM) instead of the system's trust store",
     )
     parser.add_argument(
         "--pin-sha256",
         metavar="HASH",
         action="append",
         default=[],
-        help="accept a certificate with this key alone (SHA-256 over SubjectPublicKeyInfo, in "
-        "hexadecimal); may be repeated",
+        help="accept only a certificate with this key (SHA-256 over SubjectPublicKeyInfo, in "
+        "hexadecimal); can be repeated",
     )
     parser.add_argument(
         "--crl",
         metavar="FILE",
         action="append",
         default=[],
-        help="revocation lists; may be repeated; a certificate of unknown status is refused then",
+        help="CRLs; can be repeated; certificates with unknown status are then refused",
     )
     parser.add_argument(
-        "--client-cert", metavar="FILE", help="what to prove our identity with (PEM)"
+        "--client-cert", metavar="FILE", help="the client certificate and its chain (PEM)"
     )
     parser.add_argument(
-        "--client-key", metavar="FILE", help="its key, if that is not in the same file"
+        "--client-key", metavar="FILE", help="the private key, if it is not in the certificate file"
     )
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=seconds,
         default=_SECONDS,
-        help="for each address, for the dialogue before TLS, and for the handshake (%(default)s)",
+        help="timeout for each address, for the STARTTLS dialogue, and for the handshake "
+        "(default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="a document for programs: docs/cli.md")
+    parser.add_argument("--json", action="store_true", help="print a JSON document: docs/cli.md")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -146,7 +154,8 @@ def _take_url(arguments: argparse.Namespace) -> None:
     if url.scheme not in _SCHEMES:
         known = ", ".join(_SCHEMES)
         raise ValueError(
-            f"{arguments.target!r}: {url.scheme} is no scheme that leads to TLS; known are {known}"
+            f"{arguments.target!r}: {url.scheme} is not a supported URL scheme; supported are "
+            f"{known}"
         )
     if not url.hostname:
         raise ValueError(f"{arguments.target!r} names no host")

@@ -82,7 +82,7 @@ def _fault(
         pair = tie(as_client.create_buffer(_HOST), as_server.create_buffer())
         for sender, data in ((pair.client, b"request"), (pair.server, b"response")):
             if pair.send(sender, data) != data:
-                return "what was sent did not arrive"
+                return "the data did not arrive"
             if sender.negotiated_tls_version is not version:
                 return f"{sender.negotiated_tls_version} was negotiated"
     except Exception as error:  # Whatever an implementation raises, it is this cell's alone.

@@ -67,7 +67,7 @@ def _facts(findings: Findings, info: ConnectionInfo) -> Iterator[str]:
     yield from _line("group", _name(info.group))
     yield from _line("ALPN", _protocol(info.alpn) or "none")
     if findings.resumption_fault is not None:
-        again = f"not known: the second connection failed: {_fault(findings.resumption_fault)}"
+        again = f"unknown: the second connection failed: {_fault(findings.resumption_fault)}"
     else:
         words = {True: "the second connection resumed the first", False: "none", None: "not known"}
         again = words[findings.resumed]

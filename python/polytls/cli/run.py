@@ -19,11 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fallback",
         action="store_true",
-        help="give contexts that cannot be served to OpenSSL, instead of refusing",
+        help="leave contexts that polytls cannot serve to OpenSSL, instead of refusing them",
     )
-    parser.add_argument("-m", dest="module", action="store_true", help="PROGRAM is a module")
-    parser.add_argument("program", metavar="PROGRAM", help="a script, or with -m a module")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the program gets")
+    parser.add_argument("-m", dest="module", action="store_true", help="run PROGRAM as a module")
+    parser.add_argument("program", metavar="PROGRAM", help="a script, or a module with -m")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the program's arguments")
 
 
 def run(chosen: argparse.Namespace) -> int:

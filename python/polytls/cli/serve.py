@@ -45,25 +45,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "folder", nargs="?", default=".", metavar="FOLDER", help="the current one if left out"
+        "folder",
+        nargs="?",
+        default=".",
+        metavar="FOLDER",
+        help="the directory to serve (default: the current directory)",
     )
-    what.add_argument("--echo", action="store_true", help="send back what comes, in place of files")
+    what.add_argument(
+        "--echo", action="store_true", help="echo incoming data instead of serving files"
+    )
     identity = parser.add_mutually_exclusive_group(required=True)
     identity.add_argument("--cert", metavar="FILE", help="certificate and chain (PEM)")
     identity.add_argument(
         "--self-signed",
         action="store_true",
-        help="a throw-away certificate for this machine, and how clients can trust it",
+        help="create a temporary certificate for this machine, and show how clients can trust it",
     )
-    parser.add_argument("--key", metavar="FILE", help="the key, if that is not in the same file")
     parser.add_argument(
-        "--client-ca", metavar="FILE", help="demand certificates of these authorities (PEM)"
+        "--key", metavar="FILE", help="the private key, if it is not in the certificate file"
     )
-    parser.add_argument("--host", default=_LOOPBACK, help="the address to listen on (%(default)s)")
     parser.add_argument(
-        "--port", type=int, default=8443, help="0 for any free one (default %(default)s)"
+        "--client-ca", metavar="FILE", help="require client certificates from these CAs (PEM)"
     )
-    parser.add_argument("--implementation", metavar="NAME", help="the default one if left out")
+    parser.add_argument(
+        "--host", default=_LOOPBACK, help="the address to listen on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        default=8443,
+        help="the port; 0 for any free port (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--implementation",
+        metavar="NAME",
+        help="the TLS implementation (default: the default implementation)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -119,19 +136,19 @@ def _chain(arguments: argparse.Namespace) -> SigningChain:
 def _announce(arguments: argparse.Namespace, chain: SigningChain, host: str, port: int) -> None:
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if arguments.echo:
-        print_lines(f"echoing on {where}; Ctrl-C ends it")
+        print_lines(f"echoing on {where}; press Ctrl-C to stop")
     else:
         folder = harmless(str(Path(arguments.folder).resolve()))
-        print_lines(f"serving {folder} on https://{where}/; Ctrl-C ends it")
+        print_lines(f"serving {folder} on https://{where}/; press Ctrl-C to stop")
     if arguments.self_signed:
         der = chain.leaf[0].buffer or b""
         pin = read(der).spki_sha256
         to = f"localhost:{port}" if host in _ALL else where
         print_lines(
             "",
-            "The certificate is a throw-away one, for a few days. To trust it alone:",
+            "The certificate is temporary and valid for a week. To trust only this certificate:",
             f"  polytls inspect {to} --pin-sha256 {pin}",
-            "or save it to a file, for --ca of polytls inspect, or --cacert of curl:",
+            "Or save it to a file, for polytls inspect --ca or curl --cacert:",
             "",
             *pem("CERTIFICATE", der).decode().splitlines(),
         )

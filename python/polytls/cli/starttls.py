@@ -64,7 +64,7 @@ class _Dialogue:
             self._limit()
             data = self.plain.recv(_PIECE)
             if not data:
-                raise UpgradeRefused("the server ended the connection before TLS began")
+                raise UpgradeRefused("the server closed the connection before TLS started")
             self.unread += data
         if end >= _LONGEST_LINE:
             raise UpgradeRefused(f"the server sent a line of more than {_LONGEST_LINE} bytes")

@@ -19,12 +19,14 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own arguments."""
     commands = parser.add_subparsers(dest="tokens_command", metavar="COMMAND", required=True)
-    listing = commands.add_parser("list", help="show tokens, what they hold, and the URI of each")
+    listing = commands.add_parser("list", help="show tokens, their objects, and the URI of each")
     listing.add_argument("module", nargs="?", help="the path of a PKCS#11 module (p11-kit's)")
     listing.add_argument(
-        "--login", action="store_true", help="ask for the PIN of each token, to see private keys"
+        "--login", action="store_true", help="ask for the PIN of each token, to show private keys"
     )
-    check = commands.add_parser("check", help="sign once with a private key, and verify it")
+    check = commands.add_parser(
+        "check", help="sign once with a private key, and verify the signature"
+    )
     check.add_argument("uri", help="the pkcs11: URI of the key (RFC 7512)")
 
 

@@ -132,7 +132,7 @@ def _place(error: OSError, stage: Stage, identified: bool) -> _Place:
             return Failure.UNKNOWN_HOST, Responsible.ADMINISTRATOR, advice
         return Failure.UNKNOWN_HOST, Responsible.YOU, "check the name"
     if isinstance(error, UpgradeRefused):
-        advice = "offer STARTTLS (or check service and port)"
+        advice = "offer STARTTLS (or check the service and port)"
         return Failure.NO_STARTTLS, Responsible.PEER, advice
     if isinstance(error, TLSError):
         return _place_tls(error, identified)
@@ -140,11 +140,11 @@ def _place(error: OSError, stage: Stage, identified: bool) -> _Place:
         return (
             Failure.CONNECTION_REFUSED,
             Responsible.PEER,
-            "start the service (or check host and port)",
+            "start the service (or check the host and port)",
         )
     if isinstance(error, TimeoutError):
         if stage is Stage.CONNECTING:
-            advice = "start the service, and let connections through to it (or check host and port)"
+            advice = "start the service, and allow connections to it (or check the host and port)"
         else:
             advice = f"{_PATH} (or check the port)"
         return Failure.TIMED_OUT, Responsible.PEER, advice
@@ -161,10 +161,10 @@ def _place_tls(error: TLSError, identified: bool) -> _Place:
     if isinstance(error, PeerIncompatible):
         return Failure.NOTHING_IN_COMMON, Responsible.PEER, _MODERN
     if isinstance(error, NotTLSError):
-        advice = "check the port; --starttls is for services that begin in plaintext"
+        advice = "check the port; use --starttls for services that start in plaintext"
         return Failure.NOT_TLS, Responsible.YOU, advice
     if isinstance(error, PeerMisbehaved):
-        advice = f"{_PATH} (--starttls is for services that begin in plaintext)"
+        advice = f"{_PATH} (use --starttls for services that start in plaintext)"
         return Failure.PROTOCOL_VIOLATED, Responsible.PEER, advice
     return Failure.INTERNAL_ERROR, error.responsible, "report it"
 
@@ -172,11 +172,11 @@ def _place_tls(error: TLSError, identified: bool) -> _Place:
 def _place_alert(error: AlertReceived, identified: bool) -> _Place:
     if isinstance(error, PeerRejectedCertificate):
         if identified:
-            advice = "ask the server's operator which certificates are accepted"
+            advice = "ask the server's operator which certificates the server accepts"
             return Failure.CLIENT_CERTIFICATE_REFUSED, Responsible.YOU, advice
         return Failure.CLIENT_CERTIFICATE_DEMANDED, Responsible.YOU, "offer one with --client-cert"
     if error.alert == AlertDescription.no_application_protocol:
-        advice = "offer with --alpn a protocol that the server supports, or none"
+        advice = "use --alpn with a protocol that the server supports, or omit it"
         return Failure.ALPN_REFUSED, Responsible.YOU, advice
     if error.alert in (
         AlertDescription.handshake_failure,
@@ -190,7 +190,7 @@ def _place_alert(error: AlertReceived, identified: bool) -> _Place:
 def _words(error: OSError) -> str:
     """The error in words, without a number."""
     if isinstance(error, TimeoutError):
-        return "nothing came in time"
+        return "nothing arrived in time"
     if isinstance(error, TLSError | socket.gaierror | UpgradeRefused) or not error.strerror:
         return str(error.strerror or error)
     return error.strerror

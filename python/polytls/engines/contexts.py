@@ -219,8 +219,7 @@ class Client(_Context, Generic[_Buffer, _Socket]):
         seconds = seconds_of(timeout)
         if seconds == 0:
             raise ValueError(
-                "timeout: connecting takes time; give more than 0, and setblocking(False) "
-                "afterwards"
+                "timeout: connect() needs a timeout above 0; call setblocking(False) afterwards"
             )
         offer = self._offer(session, verified)
         addresses = resolve(address)
@@ -289,7 +288,7 @@ class Client(_Context, Generic[_Buffer, _Socket]):
     def _name_of(self, name: str | None) -> str | None:
         """The name to verify, in the form TLS uses it."""
         if name is None:
-            raise ValueError("server_hostname: there is no name to verify; give one")
+            raise ValueError("server_hostname is required: the name to verify")
         return verified_name(name)
 
 

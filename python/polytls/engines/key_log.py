@@ -61,8 +61,7 @@ def warn_of_key_log(configuration: TLSClientConfiguration | TLSServerConfigurati
     """Issue a SecurityWarning to whoever makes a context that has a key log."""
     if configuration.key_log is not None:
         warnings.warn(
-            "key_log: whoever reads it can read and change all that these connections carry; "
-            "for debugging only",
+            "key_log: anyone who reads it can decrypt these connections; use it only for debugging",
             SecurityWarning,
             stacklevel=4,
         )

@@ -19,9 +19,9 @@ _NAMES: Final = "certificate_chain= in a server's configuration takes a chain fo
 #: What to use in the place of what an SSLContext has.
 _INSTEAD: Final[Mapping[str, str]] = {
     "wrap_bio": (
-        "with asyncio and uvloop use polytls.asyncio, whose open_connection, start_server and the "
-        "like take it as tls=; with anyio and trio use polytls.anyio; a library that takes nothing "
-        "but an ssl.SSLContext takes polytls.compat.of(context)"
+        "with asyncio and uvloop use polytls.asyncio, whose functions take it as tls=; with anyio "
+        "and trio use polytls.anyio; for a library that only accepts an ssl.SSLContext use "
+        "polytls.compat.of(context)"
     ),
     "load_cert_chain": "use certificate_chain= in the configuration",
     "load_verify_locations": _TRUST,
@@ -37,7 +37,7 @@ _INSTEAD: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("set_ecdh_curve", "set_groups", "get_groups"), "use groups= in the configuration"
     ),
-    "load_dh_params": "Diffie-Hellman over finite fields is not offered",
+    "load_dh_params": "finite-field Diffie-Hellman is not supported",
     "set_ciphersuites": "use ciphers= in the configuration",
     **dict.fromkeys(
         ("set_psk_client_callback", "set_psk_server_callback"), "keys of your own are not offered"
@@ -48,19 +48,19 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "minimum_version": "use lowest_supported_version= in the configuration",
     "maximum_version": "use highest_supported_version= in the configuration",
     "verify_mode": (
-        "a client always verifies; for a server use client_authentication= in its configuration"
+        "clients always verify; for a server use client_authentication= in its configuration"
     ),
-    "check_hostname": "a client always verifies the name",
-    "hostname_checks_common_name": "common names are never looked at",
+    "check_hostname": "clients always verify the host name",
+    "hostname_checks_common_name": "common names are never checked",
     "sni_callback": _NAMES,
     "set_servername_callback": _NAMES,
     "keylog_filename": "use key_log= in the configuration",
     "num_tickets": "use sessions= in the configuration",
     "session_stats": "use statistics",
-    "post_handshake_auth": "clients are authenticated in the handshake only",
+    "post_handshake_auth": "clients are authenticated only in the handshake",
     **dict.fromkeys(
         ("options", "protocol", "security_level", "sslobject_class", "sslsocket_class"),
-        "what can be set is in the configuration",
+        "options are set in the configuration",
     ),
 }
 
@@ -97,7 +97,4 @@ def _wrong(context: NotSSLContext, name: str) -> str:
     kind = type(context).__name__
     if name not in _INSTEAD:
         return f"{kind!r} object has no attribute {name!r}"
-    return (
-        f"{kind} is a context of polytls, not the ssl.SSLContext that whoever asks for {name} "
-        f"needs; {_INSTEAD[name]}"
-    )
+    return f"{kind} is a polytls context, not an ssl.SSLContext, which has {name}; {_INSTEAD[name]}"

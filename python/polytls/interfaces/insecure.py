@@ -43,8 +43,8 @@ def warn(step: str, stacklevel: int = 1) -> None:
     function, 2 the caller's caller.
     """
     warnings.warn(
-        f"{step}: verification is switched off in part or whole, so that TLS does not protect "
-        "this connection; for tests only",
+        f"{step}: verification is partly or fully turned off, so TLS does not protect this "
+        "connection; use it only in tests",
         SecurityWarning,
         stacklevel=stacklevel + 1,
     )
@@ -69,7 +69,7 @@ class InsecureConfiguration:
         instance_of("disable_hostname_check", self.disable_hostname_check, bool)
         instance_of("disable_verification", self.disable_verification, bool)
         if self.disable_verification and not self.disable_hostname_check:
-            raise ValueError("disable_verification needs disable_hostname_check as well")
+            raise ValueError("disable_verification requires disable_hostname_check")
         # Past this method and the constructor, which is generated.
         warn("InsecureConfiguration", stacklevel=3)
 

@@ -81,7 +81,7 @@ class TLSSocket(_Negotiated, Protocol):
         # pyright would ask it of every class that is to pass for one.
         @abstractmethod
         def __init__(self, *args: object, **kwargs: object) -> None:
-            """Not for users: contexts make sockets."""
+            """Not for users: sockets are created by contexts."""
             ...
 
     @abstractmethod

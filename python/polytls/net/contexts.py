@@ -29,7 +29,7 @@ def client_context(tls: ClientContext | TLSClientConfiguration | None) -> Client
     if isinstance(tls, ClientContext):
         return tls
     raise TypeError(
-        "tls must be a client's context or a TLSClientConfiguration, "
+        "tls must be a client context or a TLSClientConfiguration, "
         f"not {type(tls).__module__}.{type(tls).__qualname__}"
     )
 
@@ -44,7 +44,7 @@ def server_context(tls: ServerContext | TLSServerConfiguration) -> ServerContext
     if isinstance(tls, ServerContext) and isinstance(tls.configuration, TLSServerConfiguration):
         return tls
     raise TypeError(
-        "tls must be a server's context or a TLSServerConfiguration, "
+        "tls must be a server context or a TLSServerConfiguration, "
         f"not {type(tls).__module__}.{type(tls).__qualname__}"
     )
 

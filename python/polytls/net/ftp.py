@@ -111,7 +111,7 @@ class FTP_TLS(ftplib.FTP):
         Raises `ftplib.Error` if the server says no. ValueError before `auth`.
         """
         if self._session is None and not isinstance(self.sock, TLSSocket):
-            raise ValueError("the control connection comes first: call auth or login")
+            raise ValueError("secure the control connection first: call auth or login")
         self.voidcmd("PBSZ 0")
         answer = self.voidcmd("PROT P")
         self._protects_data = True

@@ -46,8 +46,9 @@ class IMAP4(imaplib.IMAP4):
         """
         if "PREAUTH" in self.untagged_responses:
             raise self.error(
-                "the server has greeted with PREAUTH, so STARTTLS cannot follow: if that is not "
-                "how the server is set up, somebody on the path keeps the connection in plaintext"
+                "the server greeted with PREAUTH, so STARTTLS is not possible; unless the server "
+                "is configured this way, an attacker on the path is keeping the connection in "
+                "plaintext"
             )
         upgrade: Any = Upgrade(
             client_context(tls), self._plain_file, self._lost, received=self._received

@@ -135,7 +135,7 @@ class SocketHandler(logging.handlers.SocketHandler):
         tls: ClientContext | TLSClientConfiguration | None = None,
     ) -> None:
         if port is None and server_hostname is None:
-            raise ValueError("server_hostname must be given with a path")
+            raise ValueError("server_hostname is required with a path")
         super().__init__(host, port)
         self._tls = client_context(tls)
         self._server_hostname = host if server_hostname is None else server_hostname

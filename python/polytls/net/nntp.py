@@ -18,7 +18,7 @@ with warnings.catch_warnings():
         import nntplib
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "nntplib, which polytls.net.nntp is made of, is not in Python 3.13 and later (PEP 594)",
+            "polytls.net.nntp needs nntplib, which Python 3.13 removed (PEP 594)",
             name=error.name,
         ) from None
 

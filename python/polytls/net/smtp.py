@@ -87,7 +87,7 @@ class SMTP_SSL(SMTP):
         **given: Any,  # noqa: ARG002 - whatever it is
     ) -> tuple[int, bytes]:
         """Raise SMTPNotSupportedError: TLS has begun."""
-        raise smtplib.SMTPNotSupportedError("the connection is a TLS one already")
+        raise smtplib.SMTPNotSupportedError("the connection already uses TLS")
 
     def _get_socket(self, host: str, port: int, timeout: float | None) -> Any:
         return begin(super()._get_socket(host, port, timeout), host, self._tls)

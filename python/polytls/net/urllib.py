@@ -76,7 +76,7 @@ class ProxyHandler(urllib.request.ProxyHandler):
         scheme = urlsplit(proxy).scheme.lower() if "://" in proxy else ""
         encrypted = req.type == "https"
         if encrypted and scheme not in ("", "http", "https"):
-            raise URLError(f"the proxy for {type} is neither an HTTP nor an HTTPS one: {scheme}:")
+            raise URLError(f"the proxy for {type} has an unsupported scheme: {scheme}:")
         opened = super().proxy_open(req, proxy, type)
         through_it = req._tunnel_host is not None  # type: ignore[attr-defined]
         setattr(req, _SECURE_PROXY, encrypted and scheme == "https" and through_it)

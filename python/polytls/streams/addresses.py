@@ -46,4 +46,4 @@ def protocol_of(stream: Any) -> int:
 
 def no_address() -> OSError:
     """Return the error of a call for the address of what has none."""
-    return OSError(errno.EAFNOSUPPORT, "the stream below has no host and port")
+    return OSError(errno.EAFNOSUPPORT, "the underlying stream has no host and port")

@@ -135,13 +135,13 @@ class Carrier:
         """Raise ValueError for a timeout that cannot be kept; 0: calls must not wait."""
         if seconds == 0 and self.descriptor < 0:
             raise ValueError(
-                "timeout: non-blocking calls need a stream that a selector can wait for: one with "
-                "the descriptor of a socket, and setblocking or settimeout"
+                "timeout: non-blocking calls need a stream with a socket descriptor and "
+                "setblocking or settimeout"
             )
         if seconds is not None and not self.keeps_time:
             raise ValueError(
-                "timeout: the stream below has neither settimeout nor the descriptor of a socket: "
-                "calls take as long as its own do"
+                "timeout: the underlying stream has neither settimeout nor a socket descriptor, "
+                "so its calls cannot be limited; leave timeout None"
             )
 
     def getsockname(self) -> tuple[str, int]:
@@ -167,14 +167,16 @@ class Carrier:
     def check_detach(self) -> None:
         """Raise OSError if it has no descriptor to give away."""
         if not hasattr(self.stream, "detach"):
-            raise OSError(errno.ENOTSOCK, "the stream below is no socket: no descriptor")
+            raise OSError(
+                errno.ENOTSOCK, "the underlying stream is not a socket: it has no descriptor"
+            )
 
     def option_call(self, name: str) -> Any:
         """Return the stream's own `getsockopt` or `setsockopt`; raises OSError without it."""
         try:
             return getattr(self.stream, name)
         except AttributeError:
-            raise OSError(errno.ENOTSOCK, "the stream below is no socket") from None
+            raise OSError(errno.ENOTSOCK, "the underlying stream is not a socket") from None
 
     def _set_timeout(self, timeout: float | None) -> None:
         if self.keeps_time and hasattr(self.stream, "settimeout"):

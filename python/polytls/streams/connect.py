@@ -84,7 +84,9 @@ def listen(
     `dual_stack` without an IPv6 address, and for what the system does not have.
     """
     if dual_stack and not socket.has_dualstack_ipv6():
-        raise ValueError("dual_stack needs an IPv6 address, such as ::, and a system with both")
+        raise ValueError(
+            "dual_stack needs an IPv6 address, such as ::, and a system that supports it"
+        )
     blocks = isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
     handle = (engine or _native.foreign_server(make_buffer, implementation)).listen(
         context,

@@ -51,7 +51,7 @@ class StreamSocket(_native.TLSSocket):
 
     def __init_subclass__(cls) -> None:
         if cls.__module__ != __name__:
-            raise TypeError(f"{cls.__base__} is final: contexts make it, and know no other class")
+            raise TypeError(f"{cls.__base__} is final: contexts create it, and use no subclass")
 
     def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
         if self._is_closed or self._inherited:
@@ -174,7 +174,7 @@ class StreamSocket(_native.TLSSocket):
         be positioned.
         """
         if self.gettimeout() == 0:
-            raise ValueError("sendfile takes its time: the socket must not be non-blocking")
+            raise ValueError("sendfile needs a blocking socket")
         check_file(file, offset, count)
         self._check_connection()
         descriptor = _regular_file(file)

@@ -113,7 +113,8 @@ class UnwrappedSocket(socket.socket):
     def _refuse_to_lose(self) -> None:
         if self._unread:
             raise OSError(
-                f"{len(self._unread)} bytes were received ahead and would be lost: recv them first"
+                f"{len(self._unread)} bytes were already received and would be lost: call recv "
+                "first"
             )
 
 

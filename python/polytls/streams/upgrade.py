@@ -99,12 +99,14 @@ def check_leftover(received: bytes, *, serves: bool) -> None:
     """Refuse what the peer cannot have sent of TLS by then: PeerMisbehaved, NotTLSError."""
     if received and not serves:
         raise PeerMisbehaved(
-            "leftover: the peer sent plaintext before TLS began; nothing protects that, and an "
-            "attacker may have injected it"
+            "leftover: the peer sent plaintext before TLS started, which an attacker may have "
+            "injected"
         )
     if not begins_hello(received):
         start = received[:8].hex(" ")
-        raise NotTLSError(f"leftover does not begin a ClientHello; its first bytes are {start}")
+        raise NotTLSError(
+            f"leftover does not start with a ClientHello; its first bytes are {start}"
+        )
 
 
 def begins_hello(data: bytes) -> bool:

@@ -30,7 +30,7 @@ class KeyType(Enum):
 
 
 #: What authorities and leaves may use their keys for, if nothing else is said.
-_AUTHORITY: Final = ("certificate signing", "revocation list signing", "digital signature")
+_AUTHORITY: Final = ("certificate signing", "CRL signing", "digital signature")
 _LEAF: Final = ("digital signature",)
 
 
@@ -43,7 +43,7 @@ class CertificateAuthority:
     `permitted`, `excluded`: what it may and may not issue for, with all below (RFC 5280
     4.2.1.10): DNS names, networks such as "192.0.2.0/24", and directory names such as "CN=name".
     `key_usage`: what its key is for
-    (RFC 5280 4.2.1.3): "certificate signing", "revocation list signing", "digital signature",
+    (RFC 5280 4.2.1.3): "certificate signing", "CRL signing", "digital signature",
     "key agreement"; empty: no restriction. `server`, `client`: purposes that its certificate is
     restricted to; neither: none. `authority`: False makes one that is no authority, and None one
     that does not say, for want of basic constraints; both issue all the same. `names`: DNS names

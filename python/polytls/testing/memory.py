@@ -69,7 +69,7 @@ class Pair(Generic[_Client, _Server]):
             if not waiting and not carried:
                 return
             if waiting and not carried:
-                raise RuntimeError("both sides wait for each other")
+                raise RuntimeError("deadlock: both sides are waiting for data")
 
     def send(self, sender: TLSBuffer, data: bytes) -> bytes:
         """Send `data` from one side, and return what the other side reads."""

@@ -160,7 +160,7 @@ def test_data_that_a_peer_does_not_take_is_an_error_that_says_how_much(
             error = await protocol.lost
             assert isinstance(error, TimeoutError)
             assert "0.1 seconds after close()" in str(error)
-            assert "bytes of what was sent may be lost" in str(error)
+            assert "bytes may be lost" in str(error)
             over.set()
 
     run(main)
@@ -412,7 +412,7 @@ def test_a_loop_does_not_wait_for_ever_at_its_end(
     for protocol in protocols:
         error = protocol.lost.result()
         assert isinstance(error, TimeoutError)
-        assert "the event loop has ended" in str(error)
+        assert "the event loop ended" in str(error)
 
 
 # --- streams that nobody closes ---

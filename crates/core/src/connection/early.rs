@@ -30,7 +30,7 @@ impl Connection {
         self.check_configured()?;
         if self.handshake != Handshake::Fresh {
             return Err(Error::Misuse(
-                "the handshake has begun: early data goes before it, and nothing can follow it there",
+                "the handshake has started: send early data before it",
             ));
         }
         let room = OUTGOING_LIMIT.saturating_sub(self.outgoing_len());
@@ -86,8 +86,8 @@ impl Connection {
             return Ok(());
         }
         Err(Error::Misuse(
-            "early data waits, which may be a replay: read_early_data has to be called first, until \
-             it gives nothing",
+            "unread early data remains, which may be a replay: call read_early_data until it \
+             returns nothing",
         ))
     }
 
@@ -97,7 +97,8 @@ impl Connection {
         }
         Err(Error::configuration(
             "early_data",
-            "early data is off in this context; set early_data=True (early data can be replayed)",
+            "early data is turned off in this context; set early_data=True (early data can be \
+             replayed)",
         ))
     }
 }

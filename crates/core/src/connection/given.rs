@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::plaintext::Sink;
 use crate::session::{Facts, Progress, Session};
 
-const GIVEN: Error = Error::Misuse("this buffer was given to a socket, which drives it now");
+const GIVEN: Error = Error::Misuse("this buffer now belongs to a socket");
 
 /// What is left behind. The connection around it has failed, so that nothing of it is called but facts.
 struct Nothing;

@@ -28,7 +28,10 @@ impl Connection {
             Some([]) => self.transport_ended = true,
             Some(_) => self.may_receive().map_err(|refused| match refused {
                 Refused::Full => Error::WantRead,
-                Refused::Ended => Error::Misuse("the transport has ended: no data can follow"),
+                Refused::Ended => Error::Misuse(
+                    "the transport has ended: no more data is \
+                                                 accepted",
+                ),
             })?,
         }
         let mut behind = data.unwrap_or_default();
@@ -116,7 +119,7 @@ impl Connection {
     ///
     /// If it is longer.
     pub fn drain_into(&mut self, mut into: &mut [u8]) {
-        assert!(into.len() <= self.outgoing_len(), "more than there is");
+        assert!(into.len() <= self.outgoing_len(), "more than is buffered");
         while !into.is_empty() {
             let waiting = self.outgoing();
             let (part, behind) = into.split_at_mut(waiting.len().min(into.len()));

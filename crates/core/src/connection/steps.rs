@@ -185,7 +185,7 @@ fn lend(
             Ok(progress)
         } else {
             Err(Error::Internal(format!(
-                "the TLS library has taken {consumed} bytes of {shown}"
+                "the TLS library consumed {consumed} of {shown} bytes"
             )))
         }
     });

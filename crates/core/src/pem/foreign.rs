@@ -16,7 +16,7 @@ impl Wanted {
         match self {
             Self::Certificate => "a certificate",
             Self::PrivateKey => "a private key",
-            Self::RevocationList => "a revocation list",
+            Self::RevocationList => "a CRL",
         }
     }
 }
@@ -59,35 +59,36 @@ pub(super) fn instead(bytes: &[u8], wanted: Wanted) -> Option<String> {
                 _ => "-nokeys -out certificates.pem",
             };
             return Some(format!(
-                "PKCS#12 (a .p12 or .pfx file), which is not read; convert it, for instance with \
-                 `openssl pkcs12 -in FILE {part}`"
+                "PKCS#12 (a .p12 or .pfx file), which is not supported; convert it, for example \
+                 with `openssl pkcs12 -in FILE {part}`"
             ));
         }
         (Kind::Pkcs7, Wanted::Certificate) => {
             let form = if is_der { " -inform DER" } else { "" };
             return Some(format!(
-                "PKCS#7 (a .p7b or .p7c file), which is not read; convert it, for instance with \
-                 `openssl pkcs7 -in FILE{form} -print_certs -out certificates.pem`"
+                "PKCS#7 (a .p7b or .p7c file), which is not supported; convert it, for example \
+                 with `openssl pkcs7 -in FILE{form} -print_certs -out certificates.pem`"
             ));
         }
         (Kind::JavaKeyStore, _) => {
             return Some(
-                "a Java key store, which is not read; convert it to PKCS#12 with `keytool \
-                 -importkeystore -srckeystore FILE -destkeystore new.p12 -deststoretype PKCS12`, and \
-                 that with `openssl pkcs12 -in new.p12 -noenc -out new.pem`"
+                "a Java key store, which is not supported; convert it to PKCS#12 with `keytool \
+                 -importkeystore -srckeystore FILE -destkeystore new.p12 -deststoretype PKCS12`, \
+                  then convert that with `openssl pkcs12 -in new.p12 -noenc -out new.pem`"
                     .to_owned(),
             );
         }
         (Kind::OpenSshKey, Wanted::PrivateKey) => {
             return Some(
-                "a private key in OpenSSH's own form, which is not read; convert a copy of it with \
+                "a private key in OpenSSH format, which is not supported; convert a copy of it \
+                 with \
                  `ssh-keygen -p -N '' -m PKCS8 -f COPY`"
                     .to_owned(),
             );
         }
         (Kind::Utf16, _) => {
             return Some(
-                "text in UTF-16, as Windows PowerShell writes it; PEM is ASCII: save it as UTF-8"
+                "UTF-16 text, as Windows PowerShell writes it; PEM is ASCII: save it as UTF-8"
                     .to_owned(),
             );
         }
@@ -98,14 +99,14 @@ pub(super) fn instead(bytes: &[u8], wanted: Wanted) -> Option<String> {
                 Wanted::RevocationList => "X509 CRL",
             };
             return Some(format!(
-                "base64 without PEM's lines around it; put `-----BEGIN {label}-----` before it and \
-                 `-----END {label}-----` behind it"
+                "base64 without PEM delimiters; put `-----BEGIN {label}-----` before it and \
+                 `-----END {label}-----` after it"
             ));
         }
         (Kind::DsaKey, Wanted::PrivateKey) => {
             return Some(
-                "a DSA key, which TLS has no use for (RFC 8446 section 4.2.3); make an ECDSA or RSA \
-                 key and get a certificate for it"
+                "a DSA key, which TLS does not support (RFC 8446 section 4.2.3); create an ECDSA \
+                 or RSA key and get a certificate for it"
                     .to_owned(),
             );
         }
@@ -113,10 +114,10 @@ pub(super) fn instead(bytes: &[u8], wanted: Wanted) -> Option<String> {
         (Kind::Request, _) => {
             "a certificate signing request (a .csr file, from which a CA issues a certificate)"
         }
-        (Kind::RevocationList, _) => "a revocation list",
-        (Kind::PublicKey, Wanted::PrivateKey) => "the public key alone",
+        (Kind::RevocationList, _) => "a CRL",
+        (Kind::PublicKey, Wanted::PrivateKey) => "only the public key",
         (Kind::PublicKey, _) => "a public key",
-        (Kind::Pkcs7, _) => "PKCS#7, which holds certificates alone",
+        (Kind::Pkcs7, _) => "PKCS#7, which holds only certificates",
         (Kind::PrivateKey | Kind::EncryptedKey | Kind::DsaKey | Kind::OpenSshKey, _) => {
             "a private key"
         }
@@ -128,7 +129,7 @@ pub(super) fn instead(bytes: &[u8], wanted: Wanted) -> Option<String> {
         Wanted::RevocationList => "X509 CRL",
     };
     Some(format!(
-        "{it} in {form}, where {} should be (in PEM, a {section} section)",
+        "{it} in {form}, expected {} (in PEM, a {section} section)",
         wanted.called()
     ))
 }

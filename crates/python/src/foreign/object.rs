@@ -158,7 +158,7 @@ impl ForeignBuffer {
     fn wrong_type(&self, method: &str, found: &Bound<'_, PyAny>, wanted: &str) -> Trouble {
         let kind = found.get_type().name();
         let kind = kind.map_or_else(|_| "something".to_owned(), |name| name.to_string());
-        self.broken(method, &format!("returned {kind} where {wanted} is due"))
+        self.broken(method, &format!("returned {kind}, expected {wanted}"))
     }
 
     /// Notes what ends the connection.

@@ -275,7 +275,8 @@ impl<'py> Calls<'_, 'py> {
                 }
                 Err(Trouble::WantRead | Trouble::WantWrite) => {
                     let what = format!(
-                        "takes no record while {before} bytes wait, and the limit is at least 64 KiB"
+                        "accepts no record with {before} bytes buffered; the limit must be at \
+                         least 64 KiB"
                     );
                     return Err(buffer.broken(METHOD, &what));
                 }
@@ -301,7 +302,7 @@ impl<'py> Calls<'_, 'py> {
                 Ok(bytes) => {
                     let taken = bytes.as_bytes().len();
                     if taken == 0 {
-                        let what = format!("returned nothing where {length} bytes wait");
+                        let what = format!("returned nothing, though {length} bytes are waiting");
                         return Err(buffer.broken(METHOD, &what));
                     }
                     self.pass_on(&bytes);
@@ -318,7 +319,7 @@ impl<'py> Calls<'_, 'py> {
                     self.interrupted(error)?;
                 }
                 Err(Trouble::WantRead | Trouble::WantWrite) => {
-                    return Err(buffer.broken(METHOD, "raised what says that it needs more"));
+                    return Err(buffer.broken(METHOD, "raised WantReadError or WantWriteError"));
                 }
                 Err(trouble) => return Err(trouble),
             }
@@ -339,7 +340,7 @@ impl<'py> Calls<'_, 'py> {
             return Ok(());
         }
         let buffer = self.buffer();
-        Err(buffer.broken(method, "raised WantWriteError with nothing to be sent"))
+        Err(buffer.broken(method, "raised WantWriteError with nothing to send"))
     }
 
     // --- the handshake ---
@@ -429,7 +430,7 @@ impl<'py> Calls<'_, 'py> {
         let session = &mut *self.session;
         session.given += more as u64;
         if session.given > session.shown {
-            let what = "gives more plaintext than it got ciphertext";
+            let what = "returned more plaintext than it got ciphertext";
             return Err(session.buffer.broken(method, what));
         }
         Ok(())
@@ -446,7 +447,7 @@ impl<'py> Calls<'_, 'py> {
                 Ok(taken) => {
                     let any = self.drain()?;
                     if taken == 0 && !any {
-                        return Err(buffer.broken(METHOD, "took nothing, and raised nothing"));
+                        return Err(buffer.broken(METHOD, "accepted nothing, and raised nothing"));
                     }
                     left = &left[taken..];
                 }
@@ -511,7 +512,11 @@ impl<'py> Calls<'_, 'py> {
         const METHOD: &str = "shutdown";
         if !self.seal_rest()? {
             let buffer = self.buffer();
-            return Err(buffer.broken("write", "does not take what was accepted"));
+            return Err(buffer.broken(
+                "write",
+                "does not accept data that it accepted in part \
+                                      before",
+            ));
         }
         loop {
             let called = self.again(|buffer, py| buffer.call(py, METHOD, ()));

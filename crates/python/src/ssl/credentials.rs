@@ -38,7 +38,7 @@ impl SslIdentity {
             misconfigured(py, NAME, "certificate_chain", message)
         };
         let Key::Der(key) = key else {
-            return Err(wrong("the ssl module takes no signer".to_owned()));
+            return Err(wrong("the ssl module does not support signers".to_owned()));
         };
         let mut names = Vec::new();
         for (index, certificate) in chain.iter().enumerate() {

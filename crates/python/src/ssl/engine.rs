@@ -216,7 +216,7 @@ impl SslClient {
     fn check_name(&self, host: Option<&HostName>) -> Result<(), Error> {
         if host.is_none() && self.checks_names {
             return Err(Error::Misuse(
-                "a server_hostname is needed: the name to verify",
+                "server_hostname is required: the name to verify",
             ));
         }
         Ok(())
@@ -242,7 +242,7 @@ impl SslClient {
                     admitted.host == *host && Arc::ptr_eq(&admitted.lineage.sessions, sessions)
                 });
                 let admitted = admitted
-                    .ok_or_else(|| not_resumable("it was admitted for another connection"))?;
+                    .ok_or_else(|| not_resumable("it was verified for another connection"))?;
                 Some(Arc::clone(&admitted.lineage))
             }
         };
@@ -300,14 +300,14 @@ impl polytls_core::ClientEngine for SslClient {
         });
         let lineage = lineage.ok_or_else(|| {
             not_resumable(
-                "it belongs to another context; a session can be resumed by the context of its \
-                 connection alone",
+                "it belongs to another context; only the context that created a session can \
+                 resume it",
             )
         })?;
         if !self.checks_names && lineage.place.host.as_ref() != host {
             return Err(not_resumable(
-                "it was begun under another name, and names are not checked here; resume it under \
-                 its own name, or let the handshake be a full one",
+                "it is for another host name, and host names are not verified here; resume it for \
+                 its own host name, or do a full handshake",
             ));
         }
         if let Some(peers) = &self.shared.peers {
@@ -315,7 +315,7 @@ impl polytls_core::ClientEngine for SslClient {
             let admitted = peers.admit(&lineage.chain, before, host);
             admitted.map_err(|failure| Error::NotResumable {
                 message: format!(
-                    "its certificate is not accepted for this connection: {}",
+                    "its certificate does not pass verification for this connection: {}",
                     failure.message
                 ),
                 failure: Some(failure),

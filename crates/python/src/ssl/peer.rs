@@ -67,7 +67,7 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 /// What time it is.
 pub(crate) fn now() -> Result<UnixTime, Error> {
     let now = SystemClock.now();
-    now.ok_or_else(|| Error::Internal("this machine's clock tells no time".to_owned()))
+    now.ok_or_else(|| Error::Internal("this machine's clock is not set".to_owned()))
 }
 
 fn sha256<'a>(parts: impl IntoIterator<Item = &'a CertificateDer<'static>>) -> [u8; 32] {
@@ -166,7 +166,7 @@ impl Peers {
         host: Option<&HostName>,
     ) -> Result<Arc<Accepted>, Box<CertificateFailure>> {
         let Ok(now) = now() else {
-            let said = "this machine's clock tells no time".to_owned();
+            let said = "this machine's clock is not set".to_owned();
             let no = No::new(VerificationFailure::Other, said);
             return Err(Box::new(self.judge.refuse_unseen(&no)));
         };

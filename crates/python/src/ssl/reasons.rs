@@ -45,7 +45,7 @@ pub(crate) fn fault(words: &Words, alert: Option<u8>) -> Fault {
 pub(crate) fn other(words: &Words) -> Error {
     let reason = words.reason.as_deref().unwrap_or_default();
     if reason == "BAD_SIGNATURE" {
-        let said = "the key of its certificate has not signed the handshake";
+        let said = "the handshake signature does not match its certificate";
         return Error::PeerMisbehaved(said.to_owned());
     }
     let said = words.said();

@@ -269,9 +269,7 @@ impl SslSession {
             "TLSv1.3" => 0x0304,
             "TLSv1.2" => 0x0303,
             other => {
-                return Err(PyValueError::new_err(format!(
-                    "no version {other:?} is known here"
-                )));
+                return Err(PyValueError::new_err(format!("unknown version {other:?}")));
             }
         };
         let resumed: bool = object.fact(py, "session_reused")?.extract()?;
@@ -297,11 +295,8 @@ impl SslSession {
         let overhead = overhead(&suite, version == 0x0304);
         let facts = Facts {
             version,
-            cipher: cipher.ok_or_else(|| {
-                PyValueError::new_err(format!(
-                    "the number of the suite {suite:?} is not known here"
-                ))
-            })?,
+            cipher: cipher
+                .ok_or_else(|| PyValueError::new_err(format!("unknown cipher suite {suite:?}")))?,
             group,
             alpn: alpn.map(String::into_bytes),
             server_name: name,
@@ -595,7 +590,7 @@ impl Session for SslSession {
     fn export(&self, _: &[u8], _: Option<&[u8]>, _: &mut [u8]) -> Result<(), Error> {
         Err(Error::configuration(
             "channel_binding",
-            "the ssl module exports no keying material",
+            "the ssl module does not export keying material",
         ))
     }
 
@@ -615,7 +610,8 @@ impl Session for SslSession {
         leaf.map(|leaf| Some(leaf.to_vec())).ok_or_else(|| {
             Error::configuration(
                 "channel_binding",
-                "with several chains for one name, the ssl module does not tell which was chosen",
+                "with several chains for one name, the ssl module does not report which one it \
+                 chose",
             )
         })
     }

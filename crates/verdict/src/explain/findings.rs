@@ -84,7 +84,7 @@ pub(crate) fn find(
         F::InvalidPurpose => each.find_map(|it| purpose(&it, is_server)),
         F::UnsupportedSignatureAlgorithm => each.find_map(|it| algorithm(&it, read)),
         F::BadSignature => each.find_map(|it| {
-            let what = "names one signature algorithm inside, and another outside (RFC 5280 section \
+            let what = "has signature algorithm fields that differ (RFC 5280 section \
                         4.1.1.2)";
             let found = Finding::new(it.index, what).with("have it reissued");
             (!it.details.names_one_signature).then_some(found)
@@ -109,19 +109,18 @@ fn malformed(chain: &[&[u8]]) -> Option<Finding> {
 
 fn of_another_form(it: &Read<'_>) -> Option<Finding> {
     let version = it.details.version;
-    let new = "have it reissued as version 3, with the names and uses that it is for";
+    let new = "have it reissued as version 3, with its names and key usage";
     if version < 3 {
-        let what = format!(
-            "is of X.509 version {version}, which has no extensions that say what it is for"
-        );
+        let what = format!("has X.509 version {version}, which has no extensions to state its use");
         return Some(Finding::new(it.index, what).with(new));
     }
     let what = if it.facts.not_before > it.facts.not_after {
         "has an invalid validity period: notBefore is after notAfter"
     } else if it.index == 0 && it.facts.names_not_critical {
-        "has no subject, and its alternative names are not critical (RFC 5280 section 4.2.1.6)"
+        "has an empty subject, but its subject alternative name is not critical (RFC 5280 section \
+         4.2.1.6)"
     } else if it.index > 0 && it.facts.constraints == Constraints::Empty {
-        "has name constraints without a name (RFC 5280 section 4.2.1.10)"
+        "has empty name constraints (RFC 5280 section 4.2.1.10)"
     } else if it.index > 0 && it.facts.policy_constraints == Some(false) {
         "has policy constraints that are not critical (RFC 5280 section 4.2.1.11)"
     } else {
@@ -156,7 +155,7 @@ fn purpose(it: &Read<'_>, is_server: bool) -> Option<Finding> {
             "has an empty extended key usage".to_owned()
         } else {
             let purposes = list(purposes);
-            format!("is for {purposes} (extended key usage), and not for TLS {role}s")
+            format!("is for {purposes} (extended key usage), not for TLS {role}s")
         };
         return found(
             what,
@@ -167,10 +166,7 @@ fn purpose(it: &Read<'_>, is_server: bool) -> Option<Finding> {
         (true, Some(true)) => {
             return found(
                 format!("is a CA certificate (CA:TRUE), not a {role} certificate"),
-                format!(
-                    "present one that is the {role}'s own (CA:FALSE), or trust this one itself \
-                     (peers=)"
-                ),
+                format!("present a leaf certificate (CA:FALSE), or trust this one itself (peers=)"),
             );
         }
         (true, _) if it.facts.claims_to_issue => {
@@ -216,7 +212,7 @@ fn purpose(it: &Read<'_>, is_server: bool) -> Option<Finding> {
     } else {
         let uses: Vec<String> = uses.iter().map(|each| (*each).to_owned()).collect();
         format!(
-            "has a key for {} (key usage), and not for {wanted}",
+            "has a key for {} (key usage), not for {wanted}",
             list(&uses)
         )
     };
@@ -232,14 +228,14 @@ fn algorithm(it: &Read<'_>, read: &[Option<Summary>]) -> Option<Finding> {
                     section 2.1.1 forbids";
         return Some(
             Finding::new(it.index, what)
-                .with("make a key on a named curve, such as P-256, and get a certificate for it"),
+                .with("create a key on a named curve, such as P-256, and get a certificate for it"),
         );
     }
     let signature = &it.details.signature;
     if !ACCEPTED.contains(&signature.as_str()) {
-        let mut what = format!("is signed with {signature}, which is not accepted");
+        let mut what = format!("is signed with {signature}, which is not supported");
         if let Some((_, salt)) = PSS.iter().find(|(hash, _)| signature.starts_with(hash)) {
-            what += &format!(" (the salt is {salt} bytes there, the size of the hash)");
+            what += &format!(" (the salt must have {salt} bytes, the size of the hash)");
         }
         return Some(Finding::new(it.index, what).with(
             "have the issuer sign it with a newer algorithm, such as ECDSA or RSA with SHA-256",
@@ -250,12 +246,9 @@ fn algorithm(it: &Read<'_>, read: &[Option<Summary>]) -> Option<Finding> {
         .then_some(key)
         .filter(|key| !["RSA", "ECDSA", "Ed25519"].contains(&key.key_type.as_str()))
         .map(|key| {
-            let what = format!(
-                "has a key of a kind that is not accepted ({})",
-                key.key_type
-            );
+            let what = format!("has a key of an unsupported type ({})", key.key_type);
             Finding::new(it.index, what)
-                .with("get a certificate from a CA with another kind of key")
+                .with("get a certificate from a CA with another type of key")
         })
 }
 
@@ -305,7 +298,7 @@ fn too_long(it: &Read<'_>) -> Option<Finding> {
     let found = Finding::new(it.index, what);
     Some(Finding {
         is_our_limit,
-        ..found.with("get a certificate from a CA that may issue it")
+        ..found.with("get a certificate from a CA that is allowed to issue it")
     })
 }
 
@@ -318,14 +311,17 @@ fn constrained(each: &mut dyn Iterator<Item = Read<'_>>) -> Option<Finding> {
     let (permitted, excluded) = it.details.constraints.as_ref()?;
     let rules = match (&permitted[..], &excluded[..]) {
         ([], []) => return None,
-        ([], excluded) => format!("may not issue for {}", list(excluded)),
-        (permitted, []) => format!("may issue for {} only", list(permitted)),
+        ([], excluded) => format!("must not issue for {}", list(excluded)),
+        (permitted, []) => format!("must only issue for {}", list(permitted)),
         (permitted, excluded) => format!(
-            "may issue for {} only, and not for {}",
+            "must only issue for {}, and not for {}",
             list(permitted),
             list(excluded)
         ),
     };
     let what = format!("{rules} (name constraints), and a certificate below it has other names");
-    Some(Finding::new(it.index, what).with("get one from a CA that may issue for all of its names"))
+    Some(Finding::new(it.index, what).with(
+        "get one from a CA that is allowed to issue for all of \
+                                            its names",
+    ))
 }

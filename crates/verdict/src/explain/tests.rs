@@ -71,7 +71,7 @@ fn an_incomplete_chain_is_the_operators_turn() {
          the server sent 1 certificate and no intermediate: either the server's chain is \
          incomplete, or CN=Corp Root is a root that is not trusted here\n\
          To fix: the server's operator or your administrator must send the certificate of CN=Corp Root as \
-         well (if it is an intermediate), or add it to the trust store (if it is a trusted root)"
+         well (if it is an intermediate), or add it to the trust store (if it is a root that you trust)"
     );
     let whole = told(
         VerificationFailure::UnknownIssuer,
@@ -94,7 +94,7 @@ fn a_wrong_name_lists_those_that_would_do() {
     let failure = told(reason, &[leaf.der()], Some("c.example"), &TrustSource::Pins);
     assert_eq!(
         failure.message,
-        "the certificate is valid for a.example and *.b.example, you asked for c.example"
+        "the certificate is valid for a.example and *.b.example; you asked for c.example"
     );
     assert_eq!(failure.names, names);
     assert_eq!(failure.responsible, Responsible::Peer);

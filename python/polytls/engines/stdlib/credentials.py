@@ -112,7 +112,7 @@ def _system_file(path: str) -> bytes:
             raise refuse(
                 "trust_store",
                 f"SSL_CERT_FILE names {path}, which cannot be read ({error.strerror or error}); "
-                "correct the variable, or unset it to use the system's own store",
+                "correct the variable, or unset it to use the system's default store",
             ) from None
         return b""
 
@@ -134,7 +134,8 @@ def _chosen() -> str:
 def _no_system_trust() -> Exception:
     return refuse(
         "trust_store",
-        f"the system's trust store{_chosen()} holds no usable certificate; install the system's CA "
+        f"the system's trust store{_chosen()} contains no usable certificate; install the "
+        "system's CA "
         "certificates (ca-certificates on Debian), point SSL_CERT_FILE to a bundle, or pass a "
         "trust_store",
     )
@@ -167,7 +168,7 @@ def _load_anchor(context: ssl.SSLContext, anchor: bytes, index: int) -> None:
     except ssl.SSLError:
         raise refuse(
             "trust_store",
-            f"certificate {index} of the trust store is malformed, and OpenSSL cannot read it",
+            f"certificate {index} of the trust store is malformed: OpenSSL cannot read it",
         ) from None
 
 
@@ -191,11 +192,9 @@ def _load_revocation_lists(context: ssl.SSLContext, crls: Iterable[bytes]) -> No
         with _path_to(b"".join(pem("X509 CRL", der) for der in crls)) as path:
             context.load_verify_locations(cafile=path)
     except ssl.SSLError:
-        raise refuse(
-            "trust_store", "a revocation list is malformed, and OpenSSL cannot read it"
-        ) from None
+        raise refuse("trust_store", "a CRL is malformed: OpenSSL cannot read it") from None
     except OSError as error:
-        raise refuse("trust_store", _no_path("revocation lists", error)) from None
+        raise refuse("trust_store", _no_path("CRLs", error)) from None
     context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
 
 
@@ -259,7 +258,7 @@ def _unusable(error: ssl.SSLError, identity: Identity) -> str:
     """Why OpenSSL does not take an identity: it says neither what is at fault nor why."""
     reason = error.reason or ""
     if reason in _MISMATCH:
-        return "the private key does not belong to the certificate of the leaf"
+        return "the private key does not match the leaf certificate"
     if reason in _TOO_WEAK:
         return (
             f"{_TOO_WEAK[reason]} for OpenSSL's security level; get a certificate with a larger "
@@ -268,12 +267,12 @@ def _unusable(error: ssl.SSLError, identity: Identity) -> str:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=identity.leaf)
     except ssl.SSLError:
-        return "the certificate of the leaf is malformed, and OpenSSL cannot read it"
+        return "the leaf certificate is malformed: OpenSSL cannot read it"
     if reason == "INVALID_CERTIFICATE":
-        return "the certificate of the leaf has a malformed extension, and OpenSSL cannot use it"
+        return "the leaf certificate has a malformed extension: OpenSSL cannot use it"
     return (
-        f"OpenSSL cannot use this {_form(identity.key)} private key; it takes RSA, ECDSA and EdDSA "
-        "keys, whole and undamaged"
+        f"OpenSSL cannot use this {_form(identity.key)} private key; it supports valid RSA, ECDSA "
+        "and EdDSA keys"
     )
 
 
@@ -284,8 +283,8 @@ def _form(key: bytes) -> str:
 
 def _no_path(what: str, error: OSError) -> str:
     return (
-        f"the ssl module reads {what} from paths alone, and here is neither a file in memory nor "
-        f"a pipe to be had under /dev/fd ({error.strerror or error})"
+        f"the ssl module reads {what} only from paths, and this system has neither memory files "
+        f"nor pipes under /dev/fd ({error.strerror or error})"
     )
 
 

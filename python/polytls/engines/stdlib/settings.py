@@ -176,16 +176,16 @@ def validate(
     effective = check(configuration, CAPABILITIES, NAME, verification=verified)
     _cipher_lists(configuration, effective)
     if callable(configuration.key_log):
-        raise refuse("key_log", "the ssl module writes secrets to files alone; give a path")
+        raise refuse("key_log", "the ssl module only writes secrets to a file; give a path")
     for name in _protocol_names(configuration):
         # `set_alpn_protocols` takes ASCII, and `selected_alpn_protocol` decodes.
         if not name.isascii():
-            raise refuse("inner_protocols", "the ssl module takes ASCII names alone")
+            raise refuse("inner_protocols", "the ssl module only supports ASCII names")
     if not _CHOOSES_GROUPS and configuration.groups is not None and len(effective.groups) > 1:
         raise refuse(
             "groups",
-            "this Python's ssl module can choose one group alone "
-            "(SSLContext.set_groups comes with Python 3.15); give one, or leave it None",
+            "this Python's ssl module supports choosing only one group (SSLContext.set_groups "
+            "needs Python 3.15); give one, or leave it None",
         )
     store = configuration.trust_store
     if (
@@ -196,12 +196,12 @@ def validate(
     ):
         raise refuse(
             "trust_store",
-            "the ssl module accepts no client by its key alone; pin certificates",
+            "the ssl module cannot accept clients by key; pin certificates",
         )
     if not verified and effective.client_authentication is not ClientAuthentication.NONE:
         raise refuse(
             "client_authentication",
-            "the ssl module cannot ask for a certificate without verifying it; set it to NONE",
+            "the ssl module cannot request a certificate without verifying it; set it to NONE",
         )
     return effective
 
@@ -264,8 +264,8 @@ def _cipher_lists(
         if TLSVersion.TLSv1_2 in versions and all(suite.is_tls13 for suite in asked):
             raise refuse(
                 "ciphers",
-                "a server needs parameters for finite-field Diffie-Hellman, which the ssl module "
-                "takes from files alone; add a suite of TLS 1.2 with ECDHE",
+                "finite-field Diffie-Hellman on a server needs parameters, which the ssl module "
+                "only reads from files; add a TLS 1.2 suite with ECDHE",
             )
     old = ":".join(suite.name for suite in asked if not suite.is_tls13)
     new = ":".join(suite.name for suite in asked if suite.is_tls13)
@@ -274,8 +274,8 @@ def _cipher_lists(
         if missing:
             raise refuse(
                 "ciphers",
-                "this Python's ssl module cannot choose among the suites of TLS 1.3 "
-                f"(SSLContext.set_ciphersuites comes with Python 3.15); add {', '.join(missing)}, "
+                "this Python's ssl module cannot choose TLS 1.3 cipher suites "
+                "(SSLContext.set_ciphersuites needs Python 3.15); add {', '.join(missing)}, "
                 "or set highest_supported_version to TLSv1_2",
             )
         new = ""

@@ -46,7 +46,7 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "pins": lambda target: "pins" in target.capabilities.trust_sources,
     "peer verifier": lambda target: target.capabilities.peer_verifier,
     "peers": lambda target: target.capabilities.peers,
-    "revocation lists": lambda target: target.capabilities.crl,
+    "CRLs": lambda target: target.capabilities.crl,
     "all versions": lambda target: len(target.capabilities.versions) > 1,
     "exporter": lambda target: target.capabilities.exporter,
     "no exporter": lambda target: not target.capabilities.exporter,

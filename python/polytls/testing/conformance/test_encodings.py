@@ -336,7 +336,7 @@ FORMS: dict[str, tuple[Callable[[], bytes], str, str]] = {
         "store",
         "openssl pkcs7 -in FILE -print_certs",
     ),
-    "PKCS#7 for a key": (lambda: signed_data(), "key", "PKCS#7, which holds certificates alone"),
+    "PKCS#7 for a key": (lambda: signed_data(), "key", "PKCS#7, which holds only certificates"),
     "a request": (request, "certificate", "a certificate signing request (a .csr file"),
     "a request in PEM": (
         lambda: pem("CERTIFICATE REQUEST", request()),
@@ -346,25 +346,25 @@ FORMS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a key for a certificate": (
         lambda: read("ec.pkcs8.der"),
         "certificate",
-        "a private key in DER, where a certificate should be",
+        "a private key in DER, expected a certificate",
     ),
     "a key for a store": (
         lambda: read("rsa.pkcs1.pem"),
         "store",
-        "a private key in PEM, where a certificate should be (in PEM, a CERTIFICATE section)",
+        "a private key in PEM, expected a certificate (in PEM, a CERTIFICATE section)",
     ),
     "an encrypted key for a certificate": (
         lambda: read("rsa.encrypted.der"),
         "certificate",
-        "a private key in DER, where a certificate should be",
+        "a private key in DER, expected a certificate",
     ),
     "a certificate for a key": (
         lambda: read("ec.certificate.der"),
         "key",
-        "a certificate in DER, where a private key should be",
+        "a certificate in DER, expected a private key",
     ),
-    "a public key for a key": (lambda: read("ec.public.pem"), "key", "the public key alone in PEM"),
-    "OpenSSH's own form": (
+    "a public key for a key": (lambda: read("ec.public.pem"), "key", "only the public key in PEM"),
+    "a private key in OpenSSH format": (
         lambda: pem("OPENSSH PRIVATE KEY", b"openssh-key-v1\0"),
         "key",
         "ssh-keygen -p -N '' -m PKCS8 -f COPY",
@@ -373,7 +373,7 @@ FORMS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "UTF-16": (
         lambda: read("ec.certificate.pem").decode().encode("utf-16"),
         "certificate",
-        "text in UTF-16",
+        "UTF-16 text",
     ),
     "base64 alone": (
         lambda: base64.encodebytes(read("ec.certificate.der")),
@@ -475,14 +475,14 @@ def test_a_store_without_a_certificate_is_refused(lab: Any) -> None:
 def test_files_put_together_without_a_line_end_lose_no_certificate_in_silence(lab: Any) -> None:
     first = CertificateAuthority("first").certificate_pem.rstrip()
     store = TrustStore(first + lab.ca.certificate_pem)
-    assert "a line of its own" in refused(lab, "trust_store", store=store)
+    assert "their own line" in refused(lab, "trust_store", store=store)
     leaf, key = lab.chain().leaf
     joined = pem("CERTIFICATE", leaf.buffer).rstrip() + lab.ca.certificate_pem
     chain = SigningChain((Certificate(joined), key))
-    assert "a line of its own" in refused(lab, "certificate_chain", chain=chain)
+    assert "their own line" in refused(lab, "certificate_chain", chain=chain)
     both = pem("CERTIFICATE", leaf.buffer).rstrip() + pem("PRIVATE KEY", key.buffer)
     chain = SigningChain((Certificate(both), None))
-    assert "a line of its own" in refused(lab, "certificate_chain", chain=chain)
+    assert "their own line" in refused(lab, "certificate_chain", chain=chain)
 
 
 def test_data_behind_a_der_certificate_is_refused(lab: Any) -> None:

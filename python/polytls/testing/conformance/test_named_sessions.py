@@ -352,7 +352,7 @@ def test_a_session_ends_with_the_certificate_that_it_began_with(lab: Any) -> Non
     assert _reason_at_the_end(lab, made) is VerificationFailure.EXPIRED
 
 
-@needs("revocation lists")
+@needs("CRLs")
 def test_a_session_ends_with_the_revocation_list_that_it_was_judged_by(lab: Any) -> None:
     root = CertificateAuthority("root of lists")
 

@@ -107,7 +107,7 @@ def revocation(scene: Scene, *revoked: SigningChain) -> bytes:
     return pem("X509 CRL", scene.old.revocation_list(*revoked).buffer or b"")
 
 
-@needs("client authentication", "revocation lists", "resumption")
+@needs("client authentication", "CRLs", "resumption")
 def test_a_client_that_a_new_list_names_is_refused_also_when_it_resumes(
     scene: Scene, version: TLSVersion
 ) -> None:
@@ -155,7 +155,7 @@ def test_a_refusal_names_the_file_of_the_trust_store(scene: Scene) -> None:
     assert str(scene.file) in error.trust_source
 
 
-@needs("client authentication", "revocation lists")
+@needs("client authentication", "CRLs")
 def test_each_file_is_named_if_it_cannot_be_used_and_the_last_good_context_stays(
     scene: Scene, tmp_path: Path
 ) -> None:
@@ -226,7 +226,7 @@ def test_what_was_read_is_used_by_other_contexts_and_can_be_copied(scene: Scene)
         assert scene.lab.connect(client, context).client.getpeercert() == one.leaf[0].buffer
 
 
-@needs("client authentication", "revocation lists")
+@needs("client authentication", "CRLs")
 def test_files_of_the_trust_store_are_watched(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:

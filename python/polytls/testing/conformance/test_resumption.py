@@ -326,7 +326,7 @@ def test_no_session_outlives_the_certificate_that_the_peer_proved_itself_with(
     _outlives_nothing(lab, whose, ("leaf",), {VerificationFailure.EXPIRED})
 
 
-@needs("revocation lists")
+@needs("CRLs")
 @pytest.mark.parametrize("whose", ["server", "client"])
 def test_no_session_outlives_what_its_peer_was_accepted_by(lab: Any, whose: str) -> None:
     reasons = {VerificationFailure.EXPIRED, VerificationFailure.REVOCATION_UNKNOWN}

@@ -26,7 +26,7 @@ from polytls.testing.certificates import pem
 from polytls.testing.conformance.drafts import Draft, Extension, bits
 from polytls.testing.conformance.selection import needs
 
-pytestmark = needs("revocation lists")
+pytestmark = needs("CRLs")
 
 NOW = datetime.now(UTC)
 PAST = {"this_update": NOW - timedelta(days=9), "next_update": NOW - timedelta(days=2)}

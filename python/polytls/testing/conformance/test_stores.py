@@ -163,7 +163,7 @@ def test_the_explanation_says_why_a_certificate_in_the_store_may_not_issue(
     trust_store = TrustStore.from_buffer(printer.certificate_der)
     error = verdict(lab, "server", trust_store, issued, tmp_path)
     assert error is not None
-    assert "issued by CN=printer.lan, which may not issue certificates" in str(error)
+    assert "issued by CN=printer.lan, which must not issue certificates" in str(error)
     lines = error.explain().splitlines()
     assert any("the certificate of CN=printer.lan in the trust store is" in line for line in lines)
     assert told in error.explain()
@@ -174,7 +174,7 @@ def test_the_explanation_says_why_a_certificate_in_the_store_may_not_issue(
     [
         ({"not_after": True}, "in the trust store expired 2 days ago"),
         ({"path_length": 0}, "in the trust store has a path length constraint of 0"),
-        ({"client": True}, "in the trust store may not issue for a server"),
+        ({"client": True}, "in the trust store must not issue for a server"),
     ],
     ids=["expired", "path length", "purpose"],
 )
@@ -291,10 +291,10 @@ def test_the_explanation_says_that_a_peer_is_no_authority(lab: Any, tmp_path: Pa
     trust_store = TrustStore.from_buffer(lab.ca.certificate_pem, peers=[printer.certificate])
     error = verdict(lab, "server", trust_store, printer.issue(HOST), tmp_path)
     assert error is not None
-    assert "given in peers=, as a leaf only" in error.explain()
+    assert "in peers=, which only holds leaf certificates" in error.explain()
 
 
-@needs("peers", "revocation lists")
+@needs("peers", "CRLs")
 def test_a_list_that_names_a_leaf_of_the_store_refuses_it(lab: Any, tmp_path: Path) -> None:
     authority = CertificateAuthority()
     named, other = authority.issue(HOST), authority.issue(HOST)
