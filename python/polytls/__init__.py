@@ -1,6 +1,6 @@
-"""One TLS interface for Python, several TLS libraries behind it: PEP 748 made real.
+"""A TLS interface for Python that works with several TLS libraries: PEP 748.
 
-The public names, and nothing else; `polytls.insecure` is imported on its own.
+Exports the public names, except `polytls.insecure`, which has to be imported explicitly.
 """
 
 from typing import TYPE_CHECKING
@@ -178,7 +178,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        """Import `Capabilities` when it is asked for: the Rust core takes time to load."""
+        """Import `Capabilities` on first access, because loading the Rust core takes time."""
         if name != "Capabilities":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from .capabilities import Capabilities

@@ -2,6 +2,6 @@
 
 from .cli import main
 
-# Guarded: tools that import every module of a package must not be ended by it.
+# Guarded, so that tools can import every module of the package.
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,7 +1,7 @@
-"""What callers pass: checked, and in one form.
+"""Checks and normalizes arguments.
 
-Wrong types are a TypeError that names the parameter, as the Rust core's errors do, and calls that
-no signature allows one that says how to call (`explained_call`).
+Wrong types raise a TypeError that names the parameter, like the Rust core. Calls that match no
+signature raise one that says how to call (`explained_call`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _P = ParamSpec("_P")
 
 
 class Default:
-    """Stands for a timeout that was left out."""
+    """The type of the default for a timeout that was not given."""
 
     def __repr__(self) -> str:
         return "socket.getdefaulttimeout()"
@@ -49,13 +49,13 @@ _TOO_LONG: Final = 2**64
 
 
 def seconds_of(timeout: float | Default | None) -> float | None:
-    """Return the timeout asked for in seconds, or `socket`'s default; None is no limit.
+    """Return the timeout in seconds, or the default of `socket`; None means no limit.
 
-    Raises TypeError if it is no number, ValueError if it is negative, OverflowError if it is larger
-    than any clock.
+    Raises TypeError if it is not a number, ValueError if it is negative, and OverflowError if it is
+    larger than any clock supports.
     """
     if isinstance(timeout, Default):
-        # Costs milliseconds; buffers do without it.
+        # Takes milliseconds to import; buffers do not need it.
         import socket
 
         return socket.getdefaulttimeout()
@@ -75,7 +75,7 @@ def seconds_of(timeout: float | Default | None) -> float | None:
 def amount_of(name: str, value: int) -> int:
     """Return a number of bytes.
 
-    Raises TypeError if it is no int, ValueError if it is negative.
+    Raises TypeError if it is not an int, and ValueError if it is negative.
     """
     if not isinstance(value, int):
         raise TypeError(f"{name} must be int, not {type(value).__name__}")
@@ -85,10 +85,10 @@ def amount_of(name: str, value: int) -> int:
 
 
 def view_of(name: str, value: Buffer, *, writable: bool = False) -> memoryview:
-    """Return the bytes of a bytes-like object, whatever its items are.
+    """Return the bytes of a bytes-like object, whatever its item type.
 
-    Raises TypeError if it is none, or is not writable and has to be; BufferError if its bytes do
-    not lie side by side.
+    Raises TypeError if it is not bytes-like, or not writable although it must be; BufferError if it
+    is not contiguous.
     """
     try:
         view = memoryview(value)
@@ -111,10 +111,10 @@ def instance_of(name: str, value: object, kind: type[_T], hint: str = "") -> _T:
 
 
 def kind_of(value: object, *wanted: type) -> str:
-    """Return what `value` is, for a message that it should be one of the classes `wanted`.
+    """Return what `value` is, for a message that expects one of the classes `wanted`.
 
-    A class of others is told with its package, as `ssl` has some of our names. Of an enumeration
-    the member is named that was probably meant.
+    Classes from other packages are shown with their package, because `ssl` shares some names with
+    polytls. For an enumeration, the hint names the member that was probably meant.
     """
     kind = type(value)
     package = kind.__module__.partition(".")[0]
@@ -125,7 +125,7 @@ def kind_of(value: object, *wanted: type) -> str:
 
 
 def _member_like(value: object, kind: type[Enum]) -> Enum | None:
-    """The member of `kind` with the name, or the value, that `value` is or has for its name."""
+    """The member of `kind` whose name or value matches `value`, or the name of `value`."""
     said = value if isinstance(value, str) else getattr(value, "name", None)
     if not isinstance(said, str):
         return None
@@ -134,10 +134,10 @@ def _member_like(value: object, kind: type[Enum]) -> Enum | None:
 
 
 def explained_call(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Let calls that the signature does not allow be a TypeError that says how to call.
+    """Raise a TypeError that says how to call, for calls that do not match the signature.
 
-    Python's own counts `self`, names the class where the method was defined, and does not say which
-    parameters are given by name.
+    Python's own message counts `self`, names the class that defines the method, and does not say
+    which parameters are keyword-only.
     """
 
     @wraps(function)
@@ -155,7 +155,7 @@ def explained_call(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def _misfit(function: Callable[..., object], given: Sequence[object], named: Any) -> str:
-    """What is wrong with a call that `function`'s signature does not allow."""
+    """Say how a call differs from the signature of `function`."""
     # Takes as long to import as all of polytls.
     from inspect import Parameter, signature
 
@@ -188,8 +188,8 @@ def _misfit(function: Callable[..., object], given: Sequence[object], named: Any
 def items_of(name: str, value: object, kind: str, hint: str = "") -> tuple[object, ...]:
     """Return the sequence `value` as a tuple, or raise a TypeError that names the parameter.
 
-    Text and bytes are sequences too, but never meant as one here. Sets and iterators have no
-    order, or but one use.
+    Text and bytes are sequences too, but never meant as one here. Sets have no order, and iterators
+    can only be used once.
     """
     text = isinstance(value, str | bytes | bytearray | memoryview)
     if text or not isinstance(value, Sequence):
@@ -202,18 +202,18 @@ def bytes_of(name: str, value: Buffer) -> bytes:
     if type(value) is bytes:
         return value
     try:
-        # Not bytes(value): that would take an integer, and make so many zeros of it.
+        # Not bytes(value): that would accept an integer, and return that many zeros.
         return memoryview(value).tobytes()
     except TypeError:
         raise TypeError(f"{name} must be a bytes-like object, not {kind_of(value)}") from None
 
 
 def path_of(name: str, value: object) -> str | None:
-    """Return a path as `str`; refuse what is the contents of a file rather than its path."""
+    """Return a path as `str`; reject the contents of a file in its place."""
     if value is None:
         return None
-    # Paths are shown in messages and by `repr`, so contents given by mistake must not pass for
-    # one: they could be a private key. Hence no bytes, and no PEM.
+    # Messages and `repr` show paths, so contents given by mistake must not pass for one: they could
+    # be a private key. Therefore bytes and PEM are rejected.
     if isinstance(value, bytes | bytearray | memoryview) or not isinstance(
         value, str | os.PathLike
     ):
@@ -225,7 +225,7 @@ def path_of(name: str, value: object) -> str | None:
 
 
 def not_copied(context: object) -> TypeError:
-    """Return the error for a context that is copied or pickled."""
+    """Return the error for copying or pickling a context."""
     return TypeError(
         f"{type(context).__name__} cannot be copied or pickled, because it holds keys and "
         "sessions in use; threads can share it, and another process can create its own from the "

@@ -1,11 +1,11 @@
-"""What a TLS library can do, and whether a configuration asks for more.
+"""What a TLS library supports, and whether a configuration requires more.
 
-Each implementation publishes a `Capabilities` record. `check` is the one judge that compares a
-configuration with it, and tells in an `Effective` what a valid one comes to; so that the same wish
-gets the same answer, in the same words, from every implementation. Both are the Rust core's.
+Each implementation publishes a `Capabilities` record. `check` compares a configuration with it, and
+returns the effective settings of a valid one as an `Effective`. So the same configuration gets the
+same answer, in the same words, from every implementation. Both types belong to the Rust core.
 
-Nothing here opens a file or parses a certificate: that is a context's task. What a record cannot
-express, an implementation refuses by itself, with `refusal`.
+Nothing here opens a file or parses a certificate; contexts do that. An implementation refuses what
+its record cannot express, with `refusal`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Capabilities", "Effective", "check", "check_no_early_data", "refusal
 
 
 def check_no_early_data(configuration: TLSServerConfiguration, where: str) -> None:
-    """Refuse a server's early data where nobody could read it.
+    """Refuse a server configuration with early data where no program could read it.
 
     Raises ConfigurationError.
     """

@@ -1,7 +1,7 @@
-"""Certificates and keys as implementations need them: bytes, wherever they come from.
+"""Reads certificates and keys into memory for implementations, whatever their source.
 
-Files are read here, once, when a context is made; encodings are the TLS library's business. What a
-certificate says is read by the Rust core, in one place for all.
+Files are read here, once, when a context is created. The TLS library decodes them. The Rust core
+reads certificate fields, for all implementations.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _C = TypeVar("_C", TLSClientConfiguration, TLSServerConfiguration)
 
 
 def loaded(configuration: _C, implementation: str) -> _C:
-    """Return a copy that holds what its files hold; nothing else of it changes.
+    """Return a copy with the contents of its files; everything else is unchanged.
 
     Raises ConfigurationError, with the path, for a file that cannot be read.
     """
@@ -34,7 +34,7 @@ def loaded(configuration: _C, implementation: str) -> _C:
 
 
 def contents_of(path: str, field: str, implementation: str) -> bytes:
-    """Return what a file holds that a configuration names in `field`.
+    """Return the contents of a file that the configuration names in `field`.
 
     Raises ConfigurationError, with the path, if it cannot be read.
     """
@@ -48,16 +48,16 @@ def contents_of(path: str, field: str, implementation: str) -> bytes:
 
 
 def leaf_validity(data: bytes) -> tuple[int, int]:
-    """Return notBefore and notAfter of the first certificate there, in seconds since 1970.
+    """Return notBefore and notAfter of the first certificate, in seconds since 1970.
 
-    Raises ValueError if there is none that can be read.
+    Raises ValueError if there is no readable certificate.
     """
     return _native.leaf_validity(data)
 
 
 def read(der: bytes) -> CertificateInfo:
-    """Return what a certificate in DER says of itself.
+    """Return the fields of a certificate in DER.
 
-    Raises ValueError for what cannot be read.
+    Raises ValueError for a certificate that cannot be parsed.
     """
     return _native.read_certificate(der)

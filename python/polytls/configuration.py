@@ -1,11 +1,10 @@
-"""What is wanted of a TLS connection: the two configurations (PEP 748, "Configuration").
+"""The client and server configuration (PEP 748, "Configuration").
 
-A configuration is data. The constructors check types and bring values into one form; whether an
-implementation can honour them is judged by `capabilities.check`, and by the context made from
-them. Sequences are kept as tuples, and known numbers and names as members of their enumerations,
-so that two ways to write the same wish compare and hash equal.
+A configuration is data. The constructors check types and normalize values. `capabilities.check` and
+the context decide whether an implementation supports it. Sequences are stored as tuples, and known
+numbers and names as enumeration members, so that equivalent configurations compare and hash equal.
 
-The PEP's parameters come first, in the PEP's order; what polytls adds is keyword-only.
+The PEP's parameters come first, in the PEP's order; polytls's additions are keyword-only.
 """
 
 from __future__ import annotations
@@ -46,14 +45,15 @@ __all__ = [
     "with_sources",
 ]
 
-#: Where secrets go: a file, by its path, or a function that takes one line without its end.
+#: Where secrets are written: the path of a file, or a function that takes one line without its line
+#: ending.
 KeyLog: TypeAlias = str | os.PathLike[str] | Callable[[str], object]
-#: What `peer_verifier` takes: called with the peer, it raises to refuse it.
+#: The type of `peer_verifier`: it is called with the peer, and raises to refuse it.
 PeerVerifier: TypeAlias = Callable[[PresentedPeer], None]
-#: Brings the value of a parameter, which is named, into the form of its field.
+#: Normalizes the value of the named parameter.
 _Form: TypeAlias = Callable[[str, Any], object]
 
-#: Other names in use for the groups (NIST SP 800-186, ANSI X9.62), in lower case.
+#: Other common names of groups (NIST SP 800-186, ANSI X9.62), in lower case.
 _GROUP_ALIASES: Final = {
     "p-256": NamedGroup.secp256r1,
     "prime256v1": NamedGroup.secp256r1,
@@ -62,22 +62,22 @@ _GROUP_ALIASES: Final = {
 }
 _GROUPS: Final = {group.name.lower(): group for group in NamedGroup} | _GROUP_ALIASES
 
-#: A `repr` shows so many items of a sequence.
+#: How many items of a sequence a `repr` shows.
 _SHOWN_ITEMS: Final = 4
 
 
 @frozen()
 class SessionCache:
-    """How a context remembers sessions, so that they can be resumed (RFC 8446 2.2).
+    """How a context caches sessions for resumption (RFC 8446 2.2).
 
-    Only the wish is stated here. Each context keeps a cache of its own, in this process; caches
-    are never shared between contexts, even of equal configurations, and what is in them is
-    opaque. A resumed session keeps every promise of the configuration it is resumed under.
+    This only describes the cache. Each context has its own, in this process. Contexts never share
+    caches, even with equal configurations, and their contents are opaque. A resumed session meets
+    every requirement of the configuration.
 
-    `capacity`: how many peers are remembered, 1 to 1,000,000; the least recently used is
-    forgotten first. For no resumption at all, a configuration takes `sessions=None`.
+    `capacity`: how many peers are remembered, 1 to 1,000,000; the least recently used is discarded
+    first. To turn resumption off, use `sessions=None` in the configuration.
 
-    Raises TypeError if the capacity is no integer.
+    Raises TypeError if the capacity is not an integer.
     """
 
     capacity: int = 256
@@ -92,65 +92,67 @@ _DEFAULT_SESSIONS: Final = SessionCache()
 
 
 def key_log_from_environment() -> str | None:
-    """Return the path in SSLKEYLOGFILE for a configuration's `key_log`; None without one.
+    """Return the path in SSLKEYLOGFILE, for a configuration's `key_log`; None if it is not set.
 
-    polytls reads that variable here and nowhere else: whoever starts a program must not be able
-    to make it give its secrets away unless it asks for that.
+    polytls reads this variable only here: starting a program must not be enough to make it reveal
+    its secrets.
     """
     return os.environ.get("SSLKEYLOGFILE") or None
 
 
 @frozen()
 class _Configuration(Record):
-    """What both sides have in common."""
+    """What both configurations have in common."""
 
     certificate_chain: SigningChain | tuple[SigningChain, ...] | None
-    #: The suites that may be used, the preferred first; None: the library's own choice. An upper
-    #: bound: suites that the library does not have narrow it.
+    #: The cipher suites that can be used, in order of preference; None: the library's defaults. An
+    #: upper bound: suites that the library does not support are skipped.
     ciphers: tuple[CipherSuite | int, ...] | None
-    #: The protocols for ALPN, the preferred first (RFC 7301); empty for no ALPN.
+    #: The protocols for ALPN, in order of preference (RFC 7301); empty for no ALPN.
     inner_protocols: tuple[NextProtocol | bytes, ...]
-    #: The lowest version that may be used; None: TLS 1.2, or the library's lowest above.
+    #: The lowest allowed version; None: TLS 1.2, or the library's lowest version above that.
     lowest_supported_version: TLSVersion | None
-    #: The highest version that may be used; None: the library's highest.
+    #: The highest allowed version; None: the library's highest version.
     highest_supported_version: TLSVersion | None
-    #: What peers are verified by; None: the system's on a client, nothing on a server.
+    #: What peers are verified against; None: the system's trust store on a client, nothing on a
+    #: server.
     trust_store: TrustStore | None
-    #: How sessions are remembered for resumption; None: no resumption.
+    #: How sessions are cached for resumption; None: no resumption.
     sessions: SessionCache | None
-    #: The key exchange groups that may be used, the preferred first; None: the library's. An upper
-    #: bound, as the ciphers are. Groups that are all of TLS 1.3 leave only that version.
+    #: The key exchange groups that can be used, in order of preference; None: the library's
+    #: defaults. An upper bound, like the ciphers. If all groups are for TLS 1.3 only, only that
+    #: version is used.
     groups: tuple[NamedGroup | int, ...] | None
     #: Where the secrets of every connection are written, for debugging; None: nowhere.
     #:
     #: A path, or a function that is called with each line of the NSS key log format, without its
-    #: end. Whoever reads them reads, and can change, all that the connections carry: a context with
-    #: a key log issues a SecurityWarning.
+    #: line ending. Anyone who reads the secrets can decrypt the connections: a context with a key
+    #: log issues a SecurityWarning.
     key_log: str | Callable[[str], object] | None
     #: Custom verification of the peer; None for none.
     #:
-    #: Called inside the handshake, in the thread that drives it, with a `PresentedPeer`: after
-    #: everything else was found in order, and before any data, on resumed sessions too. A peer that
-    #: presents no certificate is not shown. It returns None, or raises to refuse the peer: the
-    #: handshake then fails with a CertificateVerificationError whose `__cause__` is what was
-    #: raised. Anything returned but None refuses as well. It can never accept what was refused. It
-    #: may take its time, which is the handshake's; the connection it is called for is out of its
-    #: reach (TLSError).
+    #: Called inside the handshake, in the thread that drives it, with a `PresentedPeer`: after all
+    #: other checks have passed, and before any data, on resumed sessions too. It is not called for
+    #: a peer that presents no certificate. It returns None, or raises to refuse the peer: the
+    #: handshake then fails with a CertificateVerificationError whose `__cause__` is the exception.
+    #: Returning anything but None also refuses the peer. It cannot accept a peer that another check
+    #: refused. It may take time, which counts for the handshake. It cannot use the connection it is
+    #: called for (TLSError).
     peer_verifier: PeerVerifier | None
-    #: Whether data may go out, or be taken, before the handshake is done (RFC 8446 2.3).
+    #: Whether early data can be sent or received before the handshake is complete (RFC 8446 2.3).
     #:
-    #: Whoever has recorded it can send it again, so it is never on unless it is asked for, and
-    #: refused where `Capabilities.early_data` says that the implementation cannot. It is written
-    #: and read apart from other data (`SupportsEarlyData`, docs/resumption.md). A server then keeps
-    #: its sessions itself, each good for once, so it goes with no `ticket_keys`; and it goes with
-    #: no client authentication, and on a client with no `peer_verifier`.
+    #: Early data can be replayed, so it is off by default, and refused if `Capabilities.early_data`
+    #: says that the implementation does not support it. It has its own methods
+    #: (`SupportsEarlyData`, docs/resumption.md). A server then stores its sessions itself, each for
+    #: one use, so early data excludes `ticket_keys`; it also excludes client authentication on a
+    #: server, and `peer_verifier` on a client.
     early_data: bool
-    #: For tests: what certificates, revocation lists, sessions and tickets are judged by, in place
-    #: of the machine's clock; None: the machine's. Timeouts are always the machine's.
+    #: For tests: the clock that certificates, CRLs, sessions and tickets are checked against; None:
+    #: the machine's clock. Timeouts always use the machine's clock.
     clock: Clock | None
 
     def _fill(self, given: dict[str, Any], certificate_chain: _Form) -> None:
-        """Keep what a constructor was given, each in the form of its field.
+        """Store a constructor's arguments, each normalized.
 
         Raises TypeError for a wrong type, naming the parameter.
         """
@@ -160,11 +162,11 @@ class _Configuration(Record):
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some parameters changed; the constructor's errors apply.
 
-        Raises TypeError for a name that is no parameter.
+        Raises TypeError for an unknown parameter.
         """
         return type(self)(**{**self._asdict(), **changes})
 
-    #: `copy.replace` of Python 3.13 looks for this.
+    #: For `copy.replace` of Python 3.13.
     __replace__ = replace
 
     def __repr__(self) -> str:
@@ -184,25 +186,24 @@ class _Configuration(Record):
 
 @frozen()
 class TLSClientConfiguration(_Configuration):
-    """What a client wants of its connections (PEP 748, "Configuration").
+    """The configuration of client connections (PEP 748, "Configuration").
 
     `certificate_chain`: what the client proves its identity with, if a server asks; None: nothing.
-    `alternative_chains`: as the field says.
+    `alternative_chains`: see the field.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`: as
-    the fields of the same names say.
-    Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
-    case.
+    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`: see the
+    fields. Ciphers can be integers; groups can be integers or names such as "x25519" or "P-256",
+    in any case.
 
-    Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for the name
-    of a group that nobody knows. All else is judged by `validate_config` and by the context.
+    Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for an unknown
+    group name. `validate_config` and the context check everything else.
     """
 
     #: What the client proves its identity with, if a server asks; None: nothing.
     certificate_chain: SigningChain | None
-    #: Further chains, the preferred first, of which the server is shown one that suits it. Of
-    #: `certificate_chain` and these the first serves whose issuers the server names and whose
-    #: algorithms it can verify; if none does, the first that it can verify.
+    #: Further chains, in order of preference. The client presents the first of `certificate_chain`
+    #: and these that comes from a CA the server names and whose algorithms the server can verify;
+    #: if there is none, the first that the server can verify.
     alternative_chains: tuple[SigningChain, ...]
 
     @explained_call
@@ -228,28 +229,27 @@ class TLSClientConfiguration(_Configuration):
 
 @frozen()
 class TLSServerConfiguration(_Configuration):
-    """What a server wants of its connections (PEP 748, "Configuration").
+    """The configuration of server connections (PEP 748, "Configuration").
 
-    `certificate_chain`: one signing chain for each identity; the name that a client asks for
-    chooses between them, and the first serves when none fits.
+    `certificate_chain`: one signing chain for each identity. The name that a client requests
+    selects one; the first is used if none matches.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`: as
-    the fields of the same names say.
-    Ciphers may be plain integers; groups integers or names such as "x25519" or "P-256", in any
-    case.
-    `client_authentication`: whether clients are asked for a certificate; None: REQUIRED where
-    there is a trust store, NONE otherwise.
-    `ticket_keys`: as the field says.
+    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`: see the
+    fields. Ciphers can be integers; groups can be integers or names such as "x25519" or "P-256",
+    in any case.
+    `client_authentication`: whether clients are asked for a certificate; None: REQUIRED with a
+    trust store, NONE without.
+    `ticket_keys`: see the field.
 
-    Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for the name
-    of a group that nobody knows. All else is judged by `validate_config` and by the context.
+    Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for an unknown
+    group name. `validate_config` and the context check everything else.
     """
 
     #: One signing chain for each identity of the server, the default first.
     certificate_chain: tuple[SigningChain, ...] | None
-    #: As it was given; `capabilities.check` tells what None comes to.
+    #: As it was given; `capabilities.check` returns what None means.
     client_authentication: ClientAuthentication | None
-    #: Ticket encryption keys; None for random keys per context.
+    #: Ticket keys; None for random keys in each context.
     ticket_keys: TicketKeys | None
 
     @explained_call
@@ -278,9 +278,9 @@ _C = TypeVar("_C", bound=_Configuration)
 
 
 def with_sources(configuration: _C, change: Callable[[str, Source], Source]) -> _C:
-    """Return a copy with every source in it replaced by what `change` makes of it.
+    """Return a copy in which `change` has replaced every source.
 
-    `change` is called with the name of the parameter that the source is in, and the source.
+    `change` is called with the name of the parameter that contains the source, and the source.
     """
     return configuration.replace(
         **{
@@ -382,7 +382,7 @@ def _wrong_item(name: str, index: int, item: object, kind: str, *meant: type) ->
     raise TypeError(f"{name}[{index}] must be {kind}, not {kind_of(item, *meant)}")
 
 
-#: What brings each parameter into the form of its field; raises TypeError, naming the parameter.
+#: Normalizes each parameter for its field; raises TypeError, naming the parameter.
 _FORMS: Final[dict[str, _Form]] = {
     "ciphers": _ciphers_of,
     "inner_protocols": _protocols_of,
@@ -402,7 +402,7 @@ _FORMS: Final[dict[str, _Form]] = {
 
 
 def _shown(value: object) -> str:
-    """A value as a `repr` prints it: enumerations by name, long sequences cut short."""
+    """A value as `repr` shows it: enumerations by name, long sequences shortened."""
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, tuple):

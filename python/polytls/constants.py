@@ -1,7 +1,7 @@
-"""The numbers and names of TLS that configurations and connections speak in.
+"""The numbers and names of TLS in configurations and connections.
 
-`CipherSuite`, `NextProtocol` and `TLSVersion` are PEP 748's, word for word. Wherever a suite, a
-group or an alert is expected or returned, a plain integer may stand for one without a name here.
+`CipherSuite`, `NextProtocol` and `TLSVersion` are exactly PEP 748's. Wherever a cipher suite, a
+group or an alert is expected or returned, a plain integer can represent one without a name here.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class CipherSuite(IntEnum):
     TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 = 0xCCA9
 
 
-#: For those who want to name the suites themselves: the five of TLS 1.3, then those of TLS 1.2
-#: with AES-GCM or ChaCha20-Poly1305 (PEP 748, "Proposed Interface"). It is not what
-#: `ciphers=None` means: that leaves the choice to the library.
+#: A list for programs that choose cipher suites: the five of TLS 1.3, then those of TLS 1.2 with
+#: AES-GCM or ChaCha20-Poly1305 (PEP 748, "Proposed Interface"). It is not the meaning of
+#: `ciphers=None`, which leaves the choice to the library.
 DEFAULT_CIPHER_LIST: Final[tuple[CipherSuite, ...]] = (
     CipherSuite.TLS_AES_128_GCM_SHA256,
     CipherSuite.TLS_AES_256_GCM_SHA384,
@@ -68,7 +68,7 @@ DEFAULT_CIPHER_LIST: Final[tuple[CipherSuite, ...]] = (
 class NextProtocol(Enum):
     """Well-known protocols for ALPN (RFC 7301; PEP 748, "Protocol Negotiation").
 
-    Any other protocol is given and returned as the bytes of its name.
+    Any other protocol is given and returned as bytes.
     """
 
     H2 = b"h2"
@@ -84,8 +84,8 @@ class NextProtocol(Enum):
 class TLSVersion(Enum):
     """TLS versions (PEP 748, "TLS Versions").
 
-    `MINIMUM_SUPPORTED` and `MAXIMUM_SUPPORTED` are open ends: the lowest and the highest version
-    that the implementation has. The lowest is never below TLS 1.2.
+    `MINIMUM_SUPPORTED` and `MAXIMUM_SUPPORTED` are the lowest and the highest version that the
+    implementation supports. The lowest is never below TLS 1.2.
     """
 
     MINIMUM_SUPPORTED = "MINIMUM_SUPPORTED"
@@ -97,11 +97,11 @@ class TLSVersion(Enum):
 class ClientAuthentication(Enum):
     """Whether a server asks its clients for a certificate (RFC 8446 4.3.2)."""
 
-    #: None is asked for.
+    #: Clients are not asked.
     NONE = "none"
-    #: One is asked for. A client may have none; one that is presented is verified.
+    #: Clients are asked, but can decline. A certificate that is presented is verified.
     OPTIONAL = "optional"
-    #: One is asked for. Without a valid one the handshake fails.
+    #: Clients are asked. The handshake fails without a valid certificate.
     REQUIRED = "required"
 
 
@@ -127,7 +127,7 @@ class NamedGroup(IntEnum):
 class SignatureScheme(IntEnum):
     """Signature algorithms, by their names and numbers in RFC 8446 4.2.3.
 
-    What is signed is hashed as part of it. Signatures are in DER for ECDSA (Ecdsa-Sig-Value).
+    The algorithms include hashing. ECDSA signatures are in DER (Ecdsa-Sig-Value).
     """
 
     rsa_pkcs1_sha256 = 0x0401
@@ -146,7 +146,7 @@ class SignatureScheme(IntEnum):
 class AlertDescription(IntEnum):
     """Alerts (RFC 8446 6), and those that only TLS 1.2 and older send (RFC 5246 7.2, RFC 6066 9).
 
-    The names are the RFCs', without the suffix `_RESERVED` that marks the historical ones.
+    The names are the RFCs', without the suffix `_RESERVED` of historical alerts.
     """
 
     close_notify = 0
@@ -187,11 +187,11 @@ class AlertDescription(IntEnum):
 
     @property
     def meaning(self) -> str:
-        """What the peer says by it, in one sentence."""
+        """What the alert means, in one sentence."""
         return _MEANINGS[self.name]
 
 
-#: RFC 8446 6.1 and 6.2, RFC 5246 7.2, RFC 6066 9, RFC 7301 3.2, RFC 7507 3, in short.
+#: Summaries of RFC 8446 6.1 and 6.2, RFC 5246 7.2, RFC 6066 9, RFC 7301 3.2 and RFC 7507 3.
 _MEANINGS: Final = {
     "close_notify": "the peer will send nothing more on this connection",
     "unexpected_message": "a message was received out of order",
@@ -233,7 +233,7 @@ _MEANINGS: Final = {
 
 
 def known(names: type[_Number], number: int) -> _Number | int:
-    """Return `number` as a member of `names` where it has a name there, else as a plain `int`."""
+    """Return `number` as a member of `names`, or as a plain `int` if it has no name there."""
     try:
         return names(number)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Delivery: what the peer has acknowledged, and how long the end of a connection waits for that.
+"""Delivery: what the peer has acknowledged, and how long closing a connection waits for that.
 
-Shared by the drivers in Python. The rule that they follow at the end of a connection is in
-ARCHITECTURE.md ("Endings"); crates/io follows the same for native sockets.
+Shared by the Python drivers. ARCHITECTURE.md ("Endings") has the rule that they follow when a
+connection ends; crates/io follows it for native sockets.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from . import _native
 
 __all__ = ["CLOSE_TIMEOUT", "naps", "unacknowledged"]
 
-#: How long an orderly end waits for what was accepted to be delivered, at most, in seconds.
+#: How long an orderly close waits for delivery, at most, in seconds.
 CLOSE_TIMEOUT: Final = 5.0
 
-#: The first and the longest wait between two looks, in seconds: no system tells when the last byte
-#: has been acknowledged.
+#: The first and the longest interval between two checks, in seconds: no system reports when the
+#: last byte is acknowledged.
 _FIRST_NAP: Final = 0.001
 _LONGEST_NAP: Final = 0.025
 
@@ -27,13 +27,12 @@ class _HasFileno(Protocol):
 
 
 def unacknowledged(known: _HasFileno | None, *, after_fin: bool = False) -> int | None:
-    """Return how many bytes that the system was given the peer's TCP has not acknowledged.
+    """Return how many of the bytes given to the system the peer's TCP has not acknowledged.
 
-    `after_fin`: the sending side of the socket has been shut down. After a reset it is what was
-    lost; over AF_UNIX it is 0, as what was sent is in the peer's queue already.
+    `after_fin`: the sending direction of the socket has been shut down. After a reset, the number
+    is what was lost; over AF_UNIX it is 0, because sent data is already in the peer's queue.
 
-    None where it cannot be told: there is no socket or it is closed, and on systems other than
-    Linux and macOS.
+    None if it is unknown: there is no socket, it is closed, or the system is not Linux or macOS.
     """
     try:
         descriptor = -1 if known is None else known.fileno()
@@ -43,7 +42,7 @@ def unacknowledged(known: _HasFileno | None, *, after_fin: bool = False) -> int 
 
 
 def naps() -> Iterator[float]:
-    """Yield how long to wait, in seconds, before each further look at what is unacknowledged."""
+    """Yield how long to wait, in seconds, before each further check."""
     nap = _FIRST_NAP
     while True:
         yield nap

@@ -1,14 +1,14 @@
-"""Errors, and who is responsible.
+"""Errors, and who can fix them.
 
-The first four classes are PEP 748's (section "Errors"); the others say who is to blame: the
-configuration, the peer's certificate, the peer's behaviour, or the peer's judgement of us.
+The first four classes are PEP 748's (section "Errors"). The others show where the fault is: in the
+configuration, the peer's certificate, the peer's behaviour, or what the peer thinks of us.
 
 Rules of this file:
 
-- It imports nothing of polytls: every other module, and the Rust core, may raise from here.
-- An error takes one positional argument, its message. `TLSError` is an `OSError`, and an
-  `OSError` reads a second positional argument as «errno, text». Facts are therefore keyword-only
-  attributes, and they are the only state: copies and pickles keep them.
+- It imports nothing from polytls: every other module, and the Rust core, can raise from here.
+- An error takes one positional argument, its message. `TLSError` is an `OSError`, and `OSError`
+  interprets a second positional argument as "errno, text". Facts are therefore keyword-only
+  attributes, and the only state: copies and pickles keep them.
 - A `repr` shows the facts, never key material or certificate bytes.
 """
 
@@ -48,33 +48,33 @@ class Responsible(Enum):
 
     #: Whoever configured or called this side.
     YOU = "you"
-    #: Whoever runs the other side.
+    #: The operator of the other side.
     PEER = "the peer's operator"
-    #: Whoever looks after this machine and its trust store.
+    #: Whoever maintains this machine and its trust store.
     ADMINISTRATOR = "your administrator"
 
 
 class TLSError(OSError):
-    """The base of all TLS errors, whichever implementation raised them (PEP 748, "Errors").
+    """The base class of all TLS errors of every implementation (PEP 748, "Errors").
 
-    It is an `OSError`, so that handlers written for network errors catch it; `errno` is None, but
-    EAGAIN in WantReadError and WantWriteError. `str(error)` is the message.
+    It is an `OSError`, so handlers for network errors catch it; `errno` is None, except for the two
+    Want errors. `str(error)` is the message.
 
-    Raised itself only for what no class below describes, such as an implementation's own fault.
-    The connection cannot be used any more; nobody else is to blame.
+    Raised itself only for errors that no subclass describes, such as an implementation's internal
+    error. The connection cannot be used any more.
     """
 
     #: Names of the keyword-only attributes that `repr` shows, in order.
     _facts: ClassVar[tuple[str, ...]] = ()
 
-    #: Who can fix it; None where the error alone does not tell.
+    #: Who can fix it; None if the error does not show it.
     responsible: Responsible | None = None
 
     def __init__(self, message: str = "", /) -> None:
         super().__init__(message)
 
     def explain(self) -> str:
-        """Return what happened in a few lines that a person can act on."""
+        """Return a few lines that say what happened and who can fix it."""
         if self.responsible is None:
             return str(self)
         return f"{self}\nTo fix: this is up to {self.responsible.value}"
@@ -85,33 +85,33 @@ class TLSError(OSError):
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # OSError's own __reduce__ calls the class with the positional arguments alone, which
-        # fails where a fact is required. The facts travel in the instance's dictionary.
+        # OSError's own __reduce__ calls the class with only the positional arguments, which fails
+        # if a fact is required. The facts are in the instance's dictionary.
         return _rebuild, (type(self), self.args), self.__dict__ or None
 
 
 def _rebuild(kind: type[TLSError], arguments: tuple[object, ...]) -> TLSError:
-    """Make a copied or unpickled error without its constructor; its state follows."""
+    """Create a copied or unpickled error without its constructor; its state follows."""
     error = kind.__new__(kind)
     error.args = arguments
     return error
 
 
 def _shown(fact: object) -> str:
-    """A fact as `repr` prints it: a chain by its length, an enumeration by its member's name."""
+    """A fact as `repr` shows it: a chain by its length, an enumeration member by its name."""
     if isinstance(fact, tuple):
         return f"<{len(fact)} certificate{'' if len(fact) == 1 else 's'}>"
     return str(fact) if isinstance(fact, Enum) else repr(fact)
 
 
 class WantReadError(TLSError, BlockingIOError):
-    """More must come from the network before the call can go on (PEP 748, "Errors").
+    """More data from the network is needed before the call can continue (PEP 748, "Errors").
 
-    Raised by buffers, and by sockets in non-blocking mode, only when no progress at all was
-    possible. `TLSBuffer.process_incoming` raises it when its buffer is full: read, then repeat.
-    It is a `BlockingIOError` with `errno` EAGAIN, as code for plain sockets expects.
+    Raised by buffers, and by sockets in non-blocking mode, only if no progress was possible.
+    `TLSBuffer.process_incoming` raises it when its buffer is full: read, then repeat. It is a
+    `BlockingIOError` with `errno` EAGAIN, so code written for non-blocking sockets handles it.
 
-    The connection is as good as before: receive, then repeat the call. Nobody is to blame.
+    The connection is unaffected: receive, then repeat the call.
     """
 
     # In place of the attribute of OSError, whose constructor would make it a part of the message.
@@ -119,13 +119,12 @@ class WantReadError(TLSError, BlockingIOError):
 
 
 class WantWriteError(TLSError, BlockingIOError):
-    """More must go out to the network before the call can go on (PEP 748, "Errors").
+    """Data has to be sent to the network before the call can continue (PEP 748, "Errors").
 
-    Raised by buffers at their output limit, and by sockets in non-blocking mode, only when no
-    progress at all was possible. It is a `BlockingIOError` with `errno` EAGAIN, as WantReadError.
+    Raised by buffers at their output limit, and by sockets in non-blocking mode, only if no
+    progress was possible. It is a `BlockingIOError` with `errno` EAGAIN, like WantReadError.
 
-    The connection is as good as before: send what is waiting, then repeat the call. Nobody is to
-    blame.
+    The connection is unaffected: send the waiting data, then repeat the call.
     """
 
     # As in WantReadError.
@@ -135,13 +134,13 @@ class WantWriteError(TLSError, BlockingIOError):
 class RaggedEOF(TLSError):
     """The transport ended without the peer's close_notify (RFC 8446 6.1; PEP 748, "Errors").
 
-    Raised when reading, after all data that came before the end was delivered, and at every read
-    thereafter. The data may have been cut short by anyone on the path; a protocol that marks its
-    own ends, such as HTTP, can tell.
+    Raised when reading, after all data that arrived before the end was returned, and by every later
+    read. Anyone on the path may have truncated the data. A protocol that marks the end of its
+    messages, such as HTTP, can detect that.
 
-    Nothing can be read any more. Blames the peer or the network: there is no telling which.
+    Nothing more can be read. The error does not show whether the peer or the network is at fault.
 
-    `during_handshake`: the end came before the handshake was done; no data was ever exchanged.
+    `during_handshake`: the end came before the handshake was complete; no data was exchanged.
     """
 
     _facts = ("during_handshake",)
@@ -152,16 +151,16 @@ class RaggedEOF(TLSError):
 
 
 class ConfigurationError(TLSError):
-    """A configuration that this implementation cannot honour (PEP 748, "Errors").
+    """A configuration that this implementation does not support (PEP 748, "Errors").
 
-    Raised by `validate_config` for what can be known without opening a file, by a context's
+    Raised by `validate_config` for what it can check without opening a file, by a context's
     constructor for the rest, and by the lookup of implementations. Nothing is ever ignored
     silently.
 
-    No connection exists yet. Blames the caller's configuration, or this machine's outfit.
+    No connection exists yet. The fault is in the caller's configuration, or on this machine.
 
-    `field`: the configuration's parameter at fault, or None where there is no single one.
-    `implementation`: name of the implementation that refuses, or None where every one would.
+    `field`: the parameter at fault, or None if there is no single one.
+    `implementation`: the name of the implementation that refuses it, or None if every one would.
     """
 
     _facts = ("field", "implementation")
@@ -177,14 +176,14 @@ class ConfigurationError(TLSError):
 
 
 def refusal(implementation: str, field: str, message: str) -> ConfigurationError:
-    """Return the error for a parameter `field` that `implementation` cannot honour."""
+    """Return the error for a parameter `field` that `implementation` does not support."""
     return ConfigurationError(
         f"{implementation}: {field}: {message}", field=field, implementation=implementation
     )
 
 
 class TokenFailure(Enum):
-    """Why a PKCS#11 token, or what is in it, cannot be used."""
+    """Why a PKCS#11 token, or an object in it, cannot be used."""
 
     #: The `pkcs11:` URI is malformed (RFC 7512).
     INVALID_URI = "invalid URI"
@@ -194,22 +193,22 @@ class TokenFailure(Enum):
     NOT_FOUND = "not found"
     #: Several tokens or objects match the URI.
     AMBIGUOUS = "ambiguous"
-    #: The token requires a PIN, and there is none.
+    #: The token requires a PIN, and none was given.
     NO_PIN = "no PIN"
     #: The token rejected the PIN.
     WRONG_PIN = "wrong PIN"
     #: The token has locked the PIN.
     PIN_LOCKED = "PIN locked"
-    #: The key or the certificate cannot be used for TLS, or they do not belong together.
+    #: The key or the certificate cannot be used for TLS, or they do not match.
     UNUSABLE = "unusable"
     #: The token failed, or was removed.
     FAILED = "failed"
 
 
 class TokenError(TLSError):
-    """A PKCS#11 token, or what is in it, cannot be used (`polytls.tokens`).
+    """A PKCS#11 token, or an object in it, cannot be used (`polytls.tokens`).
 
-    No message contains a PIN. `reason`: what went wrong.
+    Messages never contain a PIN. `reason`: what went wrong.
     """
 
     _facts = ("reason",)
@@ -228,48 +227,49 @@ class VerificationFailure(Enum):
     EXPIRED = "expired"
     NOT_YET_VALID = "not yet valid"
     HOSTNAME_MISMATCH = "hostname mismatch"
-    #: The peer presented none where one is required.
+    #: The peer presented no certificate, but one is required.
     NO_CERTIFICATE = "no certificate"
     REVOKED = "revoked"
     BAD_SIGNATURE = "bad signature"
-    #: A certificate that is not well-formed DER or X.509.
+    #: The certificate is not well-formed DER or X.509.
     BAD_ENCODING = "bad encoding"
-    #: Not meant for this use: extended key usage, key usage, or a CA where a leaf belongs.
+    #: Not valid for this use: extended key usage, key usage, or a CA where a leaf is expected.
     INVALID_PURPOSE = "invalid purpose"
     NAME_CONSTRAINT_VIOLATION = "name constraint violation"
-    #: A path length constraint, or a chain too deep or too costly to follow.
+    #: A path length constraint, or a chain that is too long or too expensive to verify.
     PATH_TOO_LONG = "path too long"
     UNSUPPORTED_SIGNATURE_ALGORITHM = "unsupported signature algorithm"
     #: A key that is too small.
     WEAK_KEY = "weak key"
     UNHANDLED_CRITICAL_EXTENSION = "unhandled critical extension"
-    #: Revocation lists were given, and no current one covers a certificate in the chain.
+    #: CRLs were given, and no current one covers a certificate in the chain.
     REVOCATION_UNKNOWN = "revocation unknown"
     #: Neither the certificate nor its key is pinned.
     PIN_MISMATCH = "pin mismatch"
-    #: `peer_verifier` said no; what it raised is the error's `__cause__`.
+    #: `peer_verifier` refused the peer; the error's `__cause__` is its exception.
     REFUSED_BY_VERIFIER = "refused by verifier"
-    #: The library gave a reason that is none of these; the message has it.
+    #: The library gave another reason; the message has it.
     OTHER = "other"
 
 
 class CertificateVerificationError(TLSError):
-    """The peer's certificate was refused by us (RFC 5280 6, RFC 9525).
+    """We refused the peer's certificate (RFC 5280 6, RFC 9525).
 
-    Raised by the handshake, before any data or certificate of ours went out. The connection cannot
-    be used any more, but the alert that tells the peer is still to be sent. Blames the peer's
-    certificate, or the trust store it was judged by.
+    Raised by the handshake, before any of our data or certificates was sent. The connection cannot
+    be used any more, but the alert for the peer still has to be sent. The fault is in the peer's
+    certificate, or in our trust store.
 
-    `reason`: the first thing found wrong.
-    `hostname`: the name or address that was expected, None on a server or where none was checked.
-    `chain`: the certificates as DER, leaf first, as the peer presented them; empty if there were
+    `reason`: the first defect found.
+    `hostname`: the expected name or address; None on a server, and if names were not checked.
+    `chain`: the certificates as the peer presented them, in DER, leaf first; empty if there were
     none.
-    `index`: which of them is at fault; None where the library cannot tell, or it is none of them.
-    `names`: the names that the peer's certificate is valid for, where they matter; else empty.
-    `not_before`, `not_after`: validity of the one at fault, where it matters, in UTC; else None.
-    `trust_source`: what the chain was judged by, in words such as "the system's trust store".
+    `index`: which of them is at fault; None if none of them is, or if it is unknown.
+    `names`: the names that the peer's certificate is valid for, where relevant; otherwise empty.
+    `not_before`, `not_after`: the validity period of the certificate at fault, where relevant, in
+    UTC; otherwise None.
+    `trust_source`: what the chain was verified against, such as "the system's trust store".
     `responsible`: who can fix it.
-    `__cause__`: what `peer_verifier` raised, if that refused.
+    `__cause__`: the exception from `peer_verifier`, if it refused the peer.
     """
 
     _facts = ("reason", "hostname", "chain", "index")
@@ -304,13 +304,13 @@ class CertificateVerificationError(TLSError):
 
     @property
     def certificate(self) -> bytes | None:
-        """The certificate at fault as DER; None where `index` is."""
+        """The certificate at fault in DER; None if `index` is None."""
         return None if self.index is None else self.chain[self.index]
 
     def explain(self) -> str:
-        """Return a few lines that a person can act on.
+        """Return a few lines that say what happened and how to fix it.
 
-        The first is the reason with the message, the last says who can fix it and how.
+        The first line has the reason and the message, the last says who can fix it and how.
         """
         if self.explanation is not None:
             return self.explanation
@@ -321,10 +321,9 @@ class AlertReceived(TLSError):
     """The peer sent a fatal alert (RFC 8446 6.2).
 
     Raised by the call that read it, and by every later one. The connection cannot be used any more.
-    Blames nobody by itself: the peer objects to something, and `alert` says to what.
+    `alert` says what the peer objects to; the fault can be on either side.
 
-    `alert`: the alert's number, 0 to 255; `polytls.AlertDescription` has the names, and what each
-    of them means.
+    `alert`: the alert's number, 0 to 255; `polytls.AlertDescription` has names and meanings.
     """
 
     _facts = ("alert",)
@@ -346,56 +345,58 @@ class AlertReceived(TLSError):
 class PeerRejectedCertificate(AlertReceived):
     """The peer refused our certificate, or the lack of one (RFC 8446 6.2).
 
-    Raised by the handshake, and on a TLS 1.3 client by the first read or write after it: there
-    the handshake is done before the server judges the client's certificate.
+    Raised by the handshake. On a TLS 1.3 client, raised by the first read or write after it,
+    because the server verifies the client's certificate after the client's handshake is complete.
 
-    The connection cannot be used any more. Blames our certificate, or the peer's trust store.
+    The connection cannot be used any more. The fault is in our certificate, or in the peer's trust
+    store.
     """
 
     responsible = Responsible.YOU
 
 
 class PeerIncompatible(TLSError):
-    """The peer keeps to the protocol, but the two sides have nothing in common.
+    """The peer follows the protocol, but the two sides have nothing in common.
 
-    Raised by the handshake when no version, cipher suite, group, signature algorithm or protocol
-    suits both. The connection cannot be used any more, but the alert is still to be sent. Blames
-    the difference between both configurations.
+    Raised by the handshake if both sides support no common version, cipher suite, group, signature
+    algorithm or protocol. The connection cannot be used any more, but the alert still has to be
+    sent. The fault is in the difference between the two configurations.
     """
 
 
 class PeerMisbehaved(TLSError):
-    """The peer broke the protocol: a malformed, forged or unexpected message.
+    """The peer violated the protocol: a malformed, forged or unexpected message.
 
-    Raised by the call that processed it, and by every later one. The connection is of no more
-    use, but the alert is still to be sent. Blames the peer, or someone on the path.
+    Raised by the call that processed it, and by every later one. The connection cannot be used any
+    more, but the alert still has to be sent. The fault is with the peer, or someone on the path.
     """
 
     responsible = Responsible.PEER
 
 
 class NotTLSError(PeerMisbehaved):
-    """What the peer sent first is not TLS at all; plain HTTP, say, on a port without TLS.
+    """The first data from the peer is not TLS; for example, plain HTTP on a port without TLS.
 
-    Raised by the handshake. The connection cannot be used any more. Blames the address more often
-    than the peer: it is the wrong port, or the service expects another protocol first.
+    Raised by the handshake. The connection cannot be used any more. The address is often at fault:
+    the port is wrong, or the service expects another protocol first.
     """
 
     responsible = Responsible.YOU
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Return whether a new connection may succeed where one failed with `error`, all else equal.
+    """Return whether a new connection may succeed after `error`, with nothing changed on either
+    side.
 
-    True for timeouts, for refused, reset and broken connections, for an end of the transport
-    within the handshake, for a network that cannot be reached, and for a name that could not be
-    resolved for now. False for everything that another attempt would meet again: a refused
-    certificate, a configuration, a peer that speaks no TLS, or has nothing in common with us, or
-    refuses us by an alert; also for a RaggedEOF after the handshake, where data has come that may
-    be all there was, and for WantReadError and WantWriteError, after which the call is repeated.
+    True for timeouts; refused, reset and broken connections; an end of the transport during the
+    handshake; an unreachable network; and a temporary name resolution failure. False for errors
+    that another attempt would meet again: a refused certificate, a configuration error, a peer that
+    does not speak TLS, has nothing in common with us, or refuses us by an alert. False also for
+    RaggedEOF after the handshake, because the data that arrived may be complete, and for
+    WantReadError and WantWriteError, after which the call is repeated.
 
-    It says nothing about the request: one that was sent may have been executed, whatever the
-    error. After the handshake, retry only what may be done twice (RFC 9110 9.2.2).
+    It says nothing about the request: a request that was sent may have been executed, whatever the
+    error. After the handshake, retry only requests that are safe to repeat (RFC 9110 9.2.2).
     """
     if isinstance(error, RaggedEOF):
         return error.during_handshake
@@ -405,7 +406,7 @@ def is_retryable(error: BaseException) -> bool:
         return True
     if not isinstance(error, OSError):
         return False
-    # Costs milliseconds; whoever connects has it already.
+    # Takes milliseconds to import; programs that connect have already imported it.
     from socket import EAI_AGAIN, gaierror
 
     if isinstance(error, gaierror):

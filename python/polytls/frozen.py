@@ -1,17 +1,17 @@
-"""Immutable records: `frozen` makes what `dataclass(frozen=True, slots=True)` makes, for less.
+"""Immutable records: `frozen` is a faster alternative to `dataclass(frozen=True, slots=True)`.
 
-Importing `dataclasses` takes nearly as long as all else of `import polytls`: it imports `inspect`,
-and so `ast`, `dis` and `tokenize`. What is made here is a dataclass all the same:
-`dataclasses.fields`, `replace`, `asdict` and the like work, as what they look for in a class is
-made when they look.
+Importing `dataclasses` takes nearly as long as the rest of `import polytls`, because it imports
+`inspect`, and thus `ast`, `dis` and `tokenize`. The records are dataclasses all the same:
+`dataclasses.fields`, `replace`, `asdict` and similar work, because the attributes that they look
+for are created on first access.
 
 Rules of this file:
 
-- It imports nothing of polytls, and `dataclasses` only when it is asked for.
-- A record may inherit from another one, whose fields come first. The class bodies know `field`'s
-  two options, a default that is immutable, and `__post_init__`.
-- A class may have a constructor of its own, which takes the fields as parameters and keeps each in
-  its form with `fill`.
+- It imports nothing from polytls, and `dataclasses` only on demand.
+- A record can inherit from another one, whose fields come first. Class bodies can use the two
+  options of `field`, immutable defaults, and `__post_init__`.
+- A class can have its own constructor, which takes the fields as parameters and stores the
+  normalized values with `fill`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Record", "field", "fill", "frozen"]
 
 _T = TypeVar("_T")
 
-#: There is no default.
+#: No default.
 _MISSING: Any = object()
 
 
@@ -35,18 +35,19 @@ class _Field(NamedTuple):
 
 
 def field(*, default: Any = _MISSING, repr: bool = True) -> Any:
-    """Describe a field: its default, if it has one, and whether a `repr` shows it."""
+    """Describe a field: its default, if any, and whether a `repr` shows it."""
     return _Field(default, repr)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(*, kw_only: bool = False) -> Callable[[type[_T]], type[_T]]:
-    """Make a class a record: slots for its annotated names, a constructor, and `Record`'s methods.
+    """Turn a class into a record: slots for its annotated names, a constructor, and `Record`'s
+    methods.
 
-    `kw_only`: the constructor takes no positional arguments, and patterns match by name alone.
+    `kw_only`: the constructor takes no positional arguments, and patterns match only by name.
 
-    As with `dataclass`, the class that is returned is a new one: no method may use `super()`
-    without arguments.
+    As with `dataclass`, the returned class is a new one: methods must not use `super()` without
+    arguments.
     """
 
     def decorate(plain: type[_T]) -> type[_T]:
@@ -83,7 +84,7 @@ def frozen(*, kw_only: bool = False) -> Callable[[type[_T]], type[_T]]:
 
 
 def _constructor(plain: type, fields: dict[str, _Field], kw_only: bool) -> Any:
-    """The `__init__`, written out, so that its signature, its errors and its speed are usual."""
+    """Generate `__init__` as source, so that its signature, errors and speed are the usual ones."""
     parameters = ["self", "*"] if kw_only else ["self"]
     parameters += [
         name if it.default is _MISSING else f"{name}=_fields[{name!r}].default"
@@ -95,8 +96,8 @@ def _constructor(plain: type, fields: dict[str, _Field], kw_only: bool) -> Any:
     source = f"def make(_put, _fields):\n def __init__({', '.join(parameters)}):\n  "
     source += "\n  ".join(lines) + "\n return __init__"
     made: dict[str, Any] = {}
-    # Names of the class body alone, as in `dataclasses` and `collections.namedtuple`. In the
-    # class's module, where the annotations mean something.
+    # Only names from the class body, as in `dataclasses` and `collections.namedtuple`, evaluated in
+    # the class's module, where the annotations have a meaning.
     exec(source, vars(sys.modules[plain.__module__]), made)  # noqa: S102
     init = made["make"](object.__setattr__, fields)
     init.__qualname__ = f"{plain.__qualname__}.__init__"
@@ -105,7 +106,7 @@ def _constructor(plain: type, fields: dict[str, _Field], kw_only: bool) -> Any:
 
 
 def fill(record: Record, **values: object) -> None:
-    """Set fields of a record that is being made."""
+    """Set fields of a record under construction."""
     for name, value in values.items():
         object.__setattr__(record, name, value)
 
@@ -145,7 +146,7 @@ class Record:
         return object.__getstate__(self)  # Without a word of ours, old protocols refuse slots.
 
     def __setstate__(self, state: tuple[dict[str, Any] | None, ...]) -> None:
-        # What is in `__dict__`, which only subclasses have, and what is in slots.
+        # `__dict__`, which only subclasses have, and the slots.
         for part in state:
             for name, value in (part or {}).items():
                 object.__setattr__(self, name, value)
@@ -162,7 +163,7 @@ def _frozen_error(message: str) -> AttributeError:
 
 
 class _AsDataclass:
-    """What `dataclasses` looks for in a class: taken from a dataclass with the same fields."""
+    """An attribute that `dataclasses` looks for, taken from a dataclass with the same fields."""
 
     NAMES = ("__dataclass_fields__", "__dataclass_params__")
 

@@ -1,8 +1,8 @@
-"""The native handle of a connection, which the drivers for event loops hold, and who makes it.
+"""The native handle of a connection, which the event loop drivers hold, and how to get one.
 
-The rules of a connection (limits, the latched error, close in each direction, the end of the
-transport) are those of `polytls_core::Connection`, whoever provides TLS below it. A buffer of a
-native library has one; any other `TLSBuffer` becomes the session of one.
+`polytls_core::Connection` has the rules of a connection (limits, the latched error, closing each
+direction, the end of the transport), whichever library provides TLS. Buffers of native libraries
+have a handle; any other `TLSBuffer` becomes the session of a new one.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Handle: TypeAlias = _native.TLSBuffer | _native.ExtendedTLSBuffer
 
 
 def handle_of(buffer: TLSBuffer, *, accept_truncated_end: bool) -> Handle:
-    """Return the handle of the connection that `buffer` is one side of, and at its beginning.
+    """Return the handle of the connection that `buffer` is one side of, before its handshake.
 
-    `accept_truncated_end`: those who read take an end of the transport without close_notify for an
-    end of the data.
+    `accept_truncated_end`: readers treat an end of the transport without close_notify as the end of
+    the data.
     """
     handle = _native.connection_of(buffer)
     if accept_truncated_end:
@@ -42,21 +42,21 @@ def handle_of(buffer: TLSBuffer, *, accept_truncated_end: bool) -> Handle:
 
 
 def engine_of(context: ServerContext) -> _native.ServerEngine | None:
-    """Return what a native context's connections come from; None for any other context."""
+    """Return the engine of a native context; None for any other context."""
     engine = getattr(context, "_engine", None)
     return engine if isinstance(engine, _native.ServerEngine) else None
 
 
 def handshake_may_block(context: object) -> bool:
-    """Whether a step of a handshake is to be left to a worker thread."""
+    """Whether a worker thread should run the steps of a handshake."""
     return isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
 
 
 def is_server(tls: object, module: str) -> bool:
-    """Whether `tls` is a server's context; `module` is what is to drive its connections.
+    """Whether `tls` is a server context; `module` is the module that will drive its connections.
 
-    Raises TypeError if it is no context at all, ConfigurationError if it asks for early data, which
-    these drivers do not have.
+    Raises TypeError if it is not a context, and ConfigurationError if it enables early data, which
+    these drivers do not support.
     """
     if not isinstance(tls, ClientContext) and not isinstance(tls, ServerContext):
         raise TypeError(f"tls: expected a ClientContext or a ServerContext, got {tls!r}")
@@ -69,11 +69,13 @@ def is_server(tls: object, module: str) -> bool:
 def buffer_maker(
     tls: Any, server_hostname: str | None, session: TLSSession | None, module: str
 ) -> tuple[Callable[[], TLSBuffer], bool]:
-    """Return what makes a buffer, and whether that is to be left to a worker thread.
+    """Return a function that creates a buffer, and whether a worker thread should call it.
 
-    A session that is named is judged when the buffer is made: a verifier may be asked.
+    A session passed as `session=` is verified when the buffer is created, which may call a
+    verifier.
 
-    Raises what `is_server` does, and ValueError for what means nothing on that side, or is missing.
+    Raises what `is_server` does, and ValueError for arguments that are missing or have no meaning
+    on that side.
     """
     if is_server(tls, module):
         if server_hostname is not None:

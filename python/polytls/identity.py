@@ -1,14 +1,14 @@
-"""Where certificates, keys and trust come from (PEP 748, "Certificates" to "Trust Store").
+"""Sources of certificates, keys and trust (PEP 748, "Certificates" to "Trust Store").
 
-These objects name a source, no more: a buffer, a file, or an identifier that only the
-implementation understands. Nothing is opened or parsed here; contexts do that, once.
+These objects only name a source: a buffer, a file, or an identifier that the implementation
+understands. Nothing is opened or parsed here; contexts do that, once.
 
 Rules of this file:
 
-- Every object is a record: immutable, equal and hashable by value, and can be copied and pickled.
-  A pickle of a `PrivateKey` made from a buffer holds the key.
-- A `repr` never shows the bytes of a buffer or an identifier (an identifier may carry a PIN).
-- Wrong types are a TypeError that names the parameter; wrong contents are for the context.
+- Every object is a record: immutable, equal and hashable by value, and can be copied and pickled. A
+  pickle of a `PrivateKey` from a buffer contains the key.
+- A `repr` never shows the bytes of a buffer or an identifier (an identifier may contain a PIN).
+- Wrong types raise a TypeError that names the parameter; contexts check the contents.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ _T = TypeVar("_T")
 
 @frozen()
 class Source(Record):
-    """One of a buffer, a file's path and an identifier, or none of them.
+    """A source: a buffer, a file's path or an identifier, or none of them.
 
-    A copy made by `with_contents` has a path and what its file held.
+    A copy created by `with_contents` has a path and the contents of its file.
     """
 
-    #: The bytes it was made from, PEM or DER; None if it has another source. For a file, None as
-    #: well, unless `ReloadingServerContext` has read it.
+    #: The bytes, in PEM or DER; None for another source, and for a file, unless
+    #: `ReloadingServerContext` has read it.
     buffer: bytes | None
-    #: The path of the file it is in; None if it has another source.
+    #: The path of the file; None for another source.
     path: str | None
-    #: The identifier, opaque to all but the implementation; None if it has another source.
+    #: The identifier, which only the implementation interprets; None for another source.
     id: bytes | None
 
     _may_be_empty = False
@@ -81,13 +81,13 @@ class Source(Record):
             raise ValueError(f"{kind} takes one source, not both {given[0]} and {given[1]}")
 
     def _given(self) -> dict[str, object]:
-        """The source by its parameter: one, or none."""
+        """The given source, by parameter name: one, or none."""
         sources = ((name, getattr(self, name, None)) for name in ("buffer", "path", "id", "signer"))
         return {name: value for name, value in sources if value is not None}
 
     @property
     def source(self) -> str:
-        """How it was made: "buffer", "file" or "id", as `Capabilities` name the sources."""
+        """The kind of source, as in `Capabilities`: "buffer", "file" or "id"."""
         if self.path is not None:
             return "file"
         return "buffer" if self.buffer is not None else "id"
@@ -95,7 +95,7 @@ class Source(Record):
     @classmethod
     @explained_call
     def from_buffer(cls, buffer: Buffer) -> Self:
-        """Name it by its contents, which are copied.
+        """Create it from its contents, which are copied.
 
         Raises TypeError for anything but a bytes-like object.
         """
@@ -104,28 +104,28 @@ class Source(Record):
     @classmethod
     @explained_call
     def from_file(cls, path: str | os.PathLike[str]) -> Self:
-        """Name it by the file it is in, which a context opens when it is made.
+        """Create it from a file, which the context reads when it is created.
 
-        Raises TypeError for what is no path, ValueError for PEM text in its place.
+        Raises TypeError for anything but a path, and ValueError for PEM text in its place.
         """
         return cls(path=_given("path", path))
 
     @classmethod
     @explained_call
     def from_id(cls, id: Buffer) -> Self:
-        """Name it by an identifier that the implementation understands.
+        """Create it from an identifier that the implementation understands.
 
-        Which identifiers there are, if any, is the implementation's to say; on one that knows
-        none, `validate_config` raises ConfigurationError.
+        Each implementation defines its identifiers, if any. If it has none, `validate_config`
+        raises ConfigurationError.
 
         Raises TypeError for anything but a bytes-like object.
         """
         return cls(id=_given("id", id))
 
     def with_contents(self, contents: bytes) -> Self:
-        """Return a copy that holds what its file holds: contexts use that and open no file.
+        """Return a copy with the contents of its file: contexts use them and open no file.
 
-        It keeps its path, which messages name. It is equal only to copies with the same contents.
+        The copy keeps the path for messages. It is equal only to copies with the same contents.
         """
         made = object.__new__(type(self))
         fill(made, **self._asdict() | {"buffer": contents})
@@ -137,14 +137,14 @@ class Source(Record):
 
 
 def _shown(value: object) -> str:
-    """Paths as they are, the size of what may be secret, the class of objects."""
+    """Shows paths unchanged, the size of what may be secret, and the class of objects."""
     if isinstance(value, str):
         return repr(value)
     return f"<{len(value)} bytes>" if isinstance(value, bytes) else f"<{type(value).__name__}>"
 
 
 def _given(name: str, value: _T) -> _T:
-    """Refuse None where a source is named: for a trust store it would mean the system's."""
+    """Reject None as a source: for a trust store it would mean the system's."""
     if value is None:
         raise TypeError(f"{name} must not be None")
     return value
@@ -154,55 +154,55 @@ def _given(name: str, value: _T) -> _T:
 class Certificate(Source):
     """A certificate, by its source (PEP 748, "Certificates").
 
-    Its contents are PEM, which begins with "-----BEGIN CERTIFICATE-----", or else DER. The first
-    certificate of a PEM bundle is the one meant; further ones there extend a chain.
+    Its contents are PEM, which starts with "-----BEGIN CERTIFICATE-----", or DER. In a PEM bundle,
+    the first certificate is used; the others extend the chain.
 
-    Exactly one parameter must be given: ValueError otherwise, TypeError for wrong types.
+    Requires exactly one parameter: ValueError otherwise, TypeError for wrong types.
     """
 
 
 @runtime_checkable
 class Signer(Protocol):
-    """A private key that is elsewhere: in a token, an agent, another process."""
+    """A private key outside this process or library: in a token, an agent, another process."""
 
     @property
     @abstractmethod
     def public_key(self) -> bytes:
-        """Its public key, as SubjectPublicKeyInfo in DER (RFC 5280 4.1); never changes."""
+        """Its public key, as SubjectPublicKeyInfo in DER (RFC 5280 4.1); must not change."""
         ...
 
     @property
     @abstractmethod
     def algorithms(self) -> Sequence[SignatureScheme]:
-        """The algorithms that it can sign with, the preferred first; never changes.
+        """The algorithms that it can sign with, in order of preference; must not change.
 
-        They are all of one kind of key. RSA: rsa_pss_rsae for TLS 1.3, rsa_pkcs1 as well for old
-        peers of TLS 1.2.
+        All must be for one type of key. For RSA: rsa_pss_rsae for TLS 1.3, and also rsa_pkcs1 for
+        old TLS 1.2 peers.
         """
         ...
 
     @abstractmethod
     def sign(self, data: bytes, algorithm: SignatureScheme) -> bytes:
-        """Return the signature over `data`, which is not hashed yet, made with `algorithm`.
+        """Return the signature of `algorithm` over `data`, which is not hashed yet.
 
-        Called in the thread that does the handshake, by several at once, within the connection's
-        lock: the connection itself cannot be used. It may take long; how long the handshake has
-        taken is looked at when it returns. Whatever it raises ends the handshake: the peer gets
-        the alert internal_error, the caller a TLSError with the exception as its cause.
+        Called in the thread that does the handshake, possibly in several threads at once, while the
+        connection is locked: it cannot use the connection. It may block; the handshake's timeout is
+        checked when it returns. An exception ends the handshake: the peer gets the alert
+        internal_error, and the caller a TLSError with the exception as its cause.
         """
         ...
 
 
 @frozen()
 class PrivateKey(Source):
-    """A private key, by its source (PEP 748, "Private Keys"), or by what signs with it.
+    """A private key, by its source (PEP 748, "Private Keys"), or as a signer.
 
-    Its contents are PEM, which begins with "-----BEGIN" and the key's type, or else DER.
+    Its contents are PEM, which starts with "-----BEGIN" and the key's type, or DER.
 
-    Exactly one parameter must be given: ValueError otherwise, TypeError for wrong types.
+    Requires exactly one parameter: ValueError otherwise, TypeError for wrong types.
     """
 
-    #: What signs with it; None if it has another source.
+    #: The signer; None for another source.
     signer: Signer | None
 
     @explained_call
@@ -221,30 +221,30 @@ class PrivateKey(Source):
 
     @property
     def source(self) -> str:
-        """How it was made: "buffer", "file", "id" or "signer", as `Capabilities` name them."""
+        """The kind of source, as in `Capabilities`: "buffer", "file", "id" or "signer"."""
         given = self._given()
         return "file" if "path" in given else next(iter(given))
 
     @classmethod
     @explained_call
     def from_signer(cls, signer: Signer) -> Self:
-        """Name it by what signs with it; keys so given are compared by that object.
+        """Create it from a signer; such keys are equal if the signer is the same object.
 
-        Raises TypeError for anything that is no `Signer`.
+        Raises TypeError for anything but a `Signer`.
         """
         return cls(signer=_given("signer", signer))
 
 
 @explained_call
 def decrypt(data: Buffer, password: str | Buffer) -> PrivateKey:
-    """Return the private key in `data`, which is encrypted with `password`; PEM or DER, PKCS#8.
+    """Decrypt the private key in `data` with `password`; PEM or DER, PKCS#8.
 
-    PEM of OpenSSL's older form ("Proc-Type: 4,ENCRYPTED") is taken as well. PEP 748 leaves
-    encrypted keys out: contexts refuse them. Needs the extra `polytls[encrypted-keys]`, which
-    installs `cryptography`.
+    Also supports OpenSSL's older PEM format ("Proc-Type: 4,ENCRYPTED"). PEP 748 excludes encrypted
+    keys: contexts refuse them. Requires the extra `polytls[encrypted-keys]`, which installs
+    `cryptography`.
 
-    Raises ValueError for a wrong password, and for what holds no private key; ImportError without
-    the extra.
+    Raises ValueError for a wrong password, and if there is no private key; ImportError without the
+    extra.
     """
     try:
         from cryptography.hazmat.primitives import serialization
@@ -258,7 +258,7 @@ def decrypt(data: Buffer, password: str | Buffer) -> PrivateKey:
     try:
         key = load(encrypted, secret)
     except TypeError as error:
-        # What is said of a key that is not encrypted.
+        # cryptography's message for a key that is not encrypted.
         raise ValueError("data: the private key is not encrypted; use it as it is") from error
     except ValueError as error:
         raise ValueError("data: wrong password, or no private key") from error
@@ -272,28 +272,28 @@ def decrypt(data: Buffer, password: str | Buffer) -> PrivateKey:
 
 @frozen()
 class RevocationList(Source):
-    """Certificate revocation lists, by their source (RFC 5280 5).
+    """Certificate revocation lists (CRLs), by their source (RFC 5280 5).
 
-    Its contents are PEM, with any number of sections that begin with "-----BEGIN X509 CRL-----",
-    or else one list in DER.
+    Their contents are PEM, with any number of sections that start with "-----BEGIN X509 CRL-----",
+    or one CRL in DER.
 
-    Exactly one parameter must be given: ValueError otherwise, TypeError for wrong types.
+    Requires exactly one parameter: ValueError otherwise, TypeError for wrong types.
     """
 
 
 @frozen()
 class Pins(Record):
-    """The certificates and keys that are accepted themselves: see `TrustStore.pinned`.
+    """Pinned certificates and keys: see `TrustStore.pinned`.
 
     Raises ValueError if there are none, and for a hash of the wrong length; TypeError for wrong
     types, naming the parameter.
     """
 
-    #: The certificates that are accepted; of each source the first one.
+    #: The accepted certificates; the first one of each source.
     certificates: tuple[Certificate, ...]
-    #: The SHA-256 hashes of keys that are accepted, 32 bytes each.
+    #: The SHA-256 hashes of the accepted keys, 32 bytes each.
     spki_sha256: tuple[bytes, ...]
-    #: Whether the certificate must be valid for the host name too.
+    #: Whether the certificate must also be valid for the host name.
     check_hostname: bool
 
     @explained_call
@@ -323,7 +323,7 @@ class Pins(Record):
         )
 
 
-#: Bytes of a SHA-256 hash.
+#: The size of a SHA-256 hash in bytes.
 _SHA256_LENGTH: Final = 32
 
 
@@ -353,40 +353,41 @@ def _sources_of(name: str, value: object, kind: type[_T]) -> tuple[_T, ...]:
 
 @frozen()
 class TrustStore(Source):
-    """What peers are verified by (PEP 748, "Trust Store").
+    """What peers are verified against (PEP 748, "Trust Store").
 
-    Its contents are certificates in PEM or DER. Without a parameter it is the system's store. What
-    polytls adds is keyword-only; the class methods are easier to read.
+    Its contents are certificates in PEM or DER. Without a parameter it is the system's trust store.
+    polytls's additions are keyword-only; the class methods are easier to read.
 
-    Each certificate in a store, the system's included, is two things. It is an authority, whose
-    certificates are accepted, if it may issue: basic constraints with CA:TRUE, and keyCertSign if
-    there is key usage. And it is accepted itself from a peer that presents it, for its own names
-    and purposes. One that may not issue is no error: `explain()` tells where it mattered.
+    Each certificate in a store, including the system's, has two roles. It is a CA, whose
+    certificates are accepted, if it is allowed to issue: CA:TRUE in basic constraints, and
+    keyCertSign if it has key usage. And it is accepted itself from a peer that presents it, for its
+    own names and uses. A certificate that is not allowed to issue is not an error: `explain()` says
+    where that mattered.
 
-    `extra`: certificates that are added to the store's.
-    `peers`: certificates that are accepted themselves, and are never authorities, whatever they
-    say: give the certificates of devices here.
-    `crls`: revocation lists. With any, every certificate between a peer's and its anchor, the
-    peer's own included, must be spoken of by a list of its issuer that is in force, or the peer is
-    refused: unknown is refused as revoked is. A leaf that is in the store or in `peers` itself is
-    refused only if a list names it.
-    `pins`: accept these and nothing else; no other argument goes with it.
-    `v1_authorities`: take self-issued certificates of X.509 version 1, given here, for
-    authorities. They cannot say that they are; the system's are taken in any case.
+    `extra`: certificates in addition to the store's.
+    `peers`: certificates that are accepted as leaves, and never as CAs, whatever they say. Put the
+    certificates of devices here.
+    `crls`: certificate revocation lists. If you give any, every certificate on the path, from the
+    peer's own up to but not including the trust anchor, must be covered by a current CRL from its
+    issuer; otherwise the peer is refused. A leaf that is in the store or in `peers` itself is
+    refused only if a CRL lists it.
+    `pins`: accept only these; excludes all other arguments.
+    `v1_authorities`: accept self-issued X.509 version 1 certificates in this store as CAs. They
+    cannot state that they are; those of the system's store are always accepted.
 
-    Raises ValueError for more than one source, and for pins with anything else; TypeError for
-    wrong types.
+    Raises ValueError for more than one source, and for pins with anything else; TypeError for wrong
+    types.
     """
 
-    #: Certificates that are added to the store's.
+    #: Certificates in addition to the store's.
     extra: tuple[Certificate, ...]
-    #: The revocation lists; with any, an unknown status is refused.
+    #: The CRLs; if there are any, certificates with unknown status are refused.
     crls: tuple[RevocationList, ...]
-    #: What alone is accepted; None for a store of anchors.
+    #: The pins; None for a store of certificates.
     pins: Pins | None
-    #: Certificates that are accepted themselves, and speak for nobody else.
+    #: Certificates that are accepted as leaves, and never as CAs.
     peers: tuple[Certificate, ...]
-    #: Whether self-issued certificates of version 1, given here, are authorities.
+    #: Whether self-issued version 1 certificates in this store are CAs.
     v1_authorities: bool
 
     _may_be_empty = True
@@ -420,7 +421,7 @@ class TrustStore(Source):
 
     @property
     def source(self) -> str:
-        """How it was made: "system", "buffer", "file", "id" or "pins", as `Capabilities` say."""
+        """The kind of source, as in `Capabilities`: "system", "buffer", "file", "id" or "pins"."""
         if self.pins is not None:
             return "pins"
         given = self._given()
@@ -436,7 +437,7 @@ class TrustStore(Source):
         peers: Sequence[Certificate] = (),
         v1_authorities: bool = False,
     ) -> Self:
-        """Name it by its contents, which are copied.
+        """Create it from its contents, which are copied.
 
         Raises TypeError for anything but a bytes-like object.
         """
@@ -453,9 +454,9 @@ class TrustStore(Source):
         peers: Sequence[Certificate] = (),
         v1_authorities: bool = False,
     ) -> Self:
-        """Name it by the file it is in, which a context opens when it is made.
+        """Create it from a file, which the context reads when it is created.
 
-        Raises TypeError for what is no path, ValueError for PEM text in its place.
+        Raises TypeError for anything but a path, and ValueError for PEM text in its place.
         """
         path = _given("path", path)
         return cls(path=path, crls=crls, peers=peers, v1_authorities=v1_authorities)
@@ -470,7 +471,7 @@ class TrustStore(Source):
         peers: Sequence[Certificate] = (),
         v1_authorities: bool = False,
     ) -> Self:
-        """Name the store of the system, with what is added to it."""
+        """Create the system's trust store, with additions."""
         return cls(extra=extra, crls=crls, peers=peers, v1_authorities=v1_authorities)
 
     @classmethod
@@ -482,15 +483,16 @@ class TrustStore(Source):
         *,
         check_hostname: bool = True,
     ) -> Self:
-        """Accept peers with one of these certificates or keys, and nothing else.
+        """Accept only peers with one of these certificates or keys.
 
-        For devices with self-signed certificates, and for services whose key is known. The
-        certificate must be valid in time, and for the host name unless `check_hostname` is False;
-        who issued it does not matter. The handshake proves that the peer has the key.
+        For devices with self-signed certificates, and services with a known key. The certificate
+        must be within its validity period, and valid for the host name unless `check_hostname` is
+        False; its issuer does not matter. The handshake proves that the peer has the key.
 
-        `certificates`: compared byte by byte. `spki_sha256`: SHA-256 hashes over the key
-        (SubjectPublicKeyInfo, as `CertificateInfo.spki_sha256` gives it), 32 bytes or 64
-        hexadecimal digits; a renewed certificate with the same key stays accepted.
+        `certificates`: compared byte by byte.
+        `spki_sha256`: SHA-256 hashes of the key (SubjectPublicKeyInfo, as in
+        `CertificateInfo.spki_sha256`), 32 bytes or 64 hexadecimal digits; a renewed certificate
+        with the same key remains accepted.
 
         Raises ValueError if neither is given, and for a hash of the wrong length; TypeError for
         wrong types.
@@ -515,20 +517,20 @@ class TrustStore(Source):
 class SigningChain(Record):
     """What a side proves its identity with (PEP 748, "Signing Chain").
 
-    `leaf`: a tuple of the certificate and its private key; None in place of the key if it is in
-    the certificate's PEM.
+    `leaf`: a tuple of the certificate and its private key; None in place of the key if the
+    certificate's PEM contains it.
     `chain`: the intermediate certificates, the leaf's issuer first; None for none.
-    `ocsp_response`: what the issuer says of the leaf's revocation (RFC 6960, DER), which a server
-    passes on to clients that ask (RFC 6066 8); as fresh as whoever gives it keeps it.
+    `ocsp_response`: the OCSP response for the leaf (RFC 6960, DER), which a server staples for
+    clients that ask (RFC 6066 8). You have to keep it current.
 
     Raises TypeError for anything else, naming the parameter.
     """
 
-    #: The certificate and its key; None for the key if it is in the certificate's PEM.
+    #: The certificate and its key; None for the key if the certificate's PEM contains it.
     leaf: tuple[Certificate, PrivateKey | None]
     #: The intermediate certificates, the leaf's issuer first.
     chain: tuple[Certificate, ...]
-    #: What the leaf's issuer says of its revocation, DER.
+    #: The OCSP response for the leaf, in DER.
     ocsp_response: bytes | None
 
     @explained_call
@@ -561,10 +563,10 @@ class SigningChain(Record):
 
 
 def map_sources(value: object, change: Callable[[Source], Source]) -> Any:
-    """Return `value` with every source in it replaced by what `change` makes of it.
+    """Return `value` with every source in it replaced by `change`.
 
-    `value`: a record, a tuple, or anything else, which is returned as it is. A source that holds
-    others, as a trust store does, is changed after them.
+    `value`: a record, a tuple, or anything else, which is returned unchanged. A source that
+    contains others, such as a trust store, is changed after them.
     """
     if isinstance(value, tuple):
         return tuple(map_sources(item, change) for item in value)

@@ -1,4 +1,4 @@
-"""The facts of one connection, as its handshake settled them, and of the certificates in it."""
+"""The facts of a connection, as negotiated in its handshake, and of its certificates."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["CertificateInfo", "ConnectionInfo", "PresentedPeer", "SessionStatist
 
 @frozen(kw_only=True)
 class CertificateInfo:
-    """What a certificate says of itself (RFC 5280 4).
+    """The contents of a certificate (RFC 5280 4).
 
-    Reading proves nothing: whether it is true is what verification found. In names for people
-    (`subject`, `issuer`, `common_name`) control characters are escaped; the others stand as they
-    are in the certificate.
+    Parsing proves nothing: only verification shows whether the contents are true. Control
+    characters are escaped in names for display (`subject`, `issuer`, `common_name`); the others are
+    unchanged.
     """
 
     #: The certificate itself.
@@ -27,24 +27,24 @@ class CertificateInfo:
     #: Distinguished names in one line, such as "CN=Alice, O=Example".
     subject: str
     issuer: str
-    #: The subject's common name: for people, never to be compared with a host name.
+    #: The subject's common name: for display, never to be compared with a host name.
     common_name: str | None
-    #: The subject's alternative names, by kind.
+    #: The subject alternative names, by type.
     dns_names: tuple[str, ...]
     ip_addresses: tuple[str, ...]
     email_addresses: tuple[str, ...]
     uris: tuple[str, ...]
-    #: The validity, both ends included, in UTC.
+    #: The validity period, both ends included, in UTC.
     not_before: datetime
     not_after: datetime
     serial_number: int
-    #: "RSA", "ECDSA", "Ed25519" and the like; the OID of a kind that has no name here.
+    #: "RSA", "ECDSA", "Ed25519" and similar; the OID of a type without a name here.
     key_type: str
-    #: The size of the key in bits; 0 where it is unknown.
+    #: The size of the key in bits; 0 if unknown.
     key_bits: int
-    #: Whether it may issue certificates (RFC 5280 4.2.1.9).
+    #: Whether it is a CA certificate (RFC 5280 4.2.1.9).
     is_authority: bool
-    #: SubjectPublicKeyInfo: the public key with its algorithm, as DER.
+    #: SubjectPublicKeyInfo: the public key with its algorithm, in DER.
     spki: bytes = field(repr=False)
 
     @property
@@ -54,12 +54,12 @@ class CertificateInfo:
 
     @property
     def spki_sha256(self) -> str:
-        """The key's fingerprint: SHA-256 over `spki`, in hexadecimal, as pins take it."""
+        """The key's fingerprint: SHA-256 over `spki`, in hexadecimal, as used for pins."""
         return _sha256(self.spki)
 
 
 def _sha256(data: bytes) -> str:
-    # Costs milliseconds; connections do without it.
+    # Takes milliseconds to import; connections do not need it.
     import hashlib
 
     return hashlib.sha256(data).hexdigest()
@@ -67,18 +67,18 @@ def _sha256(data: bytes) -> str:
 
 @frozen(kw_only=True)
 class PresentedPeer:
-    """What a `peer_verifier` is shown of the peer, which was found in order so far."""
+    """What a `peer_verifier` receives: the peer, which has passed all other checks."""
 
-    #: What the peer is: "server" or "client".
+    #: The peer's role: "server" or "client".
     role: Literal["client", "server"]
-    #: The name or address that was asked for; None on a server.
+    #: The name or address that was requested; None on a server.
     hostname: str | None
-    #: The peer's certificate, read; None if it cannot be.
+    #: The parsed certificate of the peer; None if it cannot be parsed.
     certificate: CertificateInfo | None
     #: The certificates as the peer presented them: DER, leaf first. In a resumed session they are
-    #: those of its first handshake, as far as the library keeps them.
+    #: those of the full handshake, as far as the library keeps them.
     presented_chain: tuple[bytes, ...] = field(repr=False)
-    #: As `ConnectionInfo.verified_chain`.
+    #: See `ConnectionInfo.verified_chain`.
     verified_chain: tuple[bytes, ...] | None = field(repr=False)
 
 
@@ -86,55 +86,56 @@ class PresentedPeer:
 class ConnectionInfo:
     """The facts of one connection: a snapshot, which never changes.
 
-    None means: not negotiated, not (yet) known, or more than the library can tell.
+    None means: not negotiated, not (yet) known, or not reported by the library.
     """
 
-    #: Name of the implementation, as `polytls.implementation` takes it.
+    #: The name of the implementation, as for `polytls.implementation`.
     implementation: str
     #: The negotiated version.
     version: TLSVersion | None = None
-    #: The negotiated cipher suite; its number where it has no name in `CipherSuite`.
+    #: The negotiated cipher suite; a number if it has no name in `CipherSuite`.
     cipher: CipherSuite | int | None = None
-    #: The group of the key exchange; its number where it has no name in `NamedGroup`.
+    #: The key exchange group; a number if it has no name in `NamedGroup`.
     group: NamedGroup | int | None = None
-    #: The protocol negotiated with ALPN (RFC 7301); bytes where it has no name in `NextProtocol`.
+    #: The protocol negotiated with ALPN (RFC 7301); bytes if it has no name in `NextProtocol`.
     alpn: NextProtocol | bytes | None = None
-    #: The name in the client's server_name extension (RFC 6066 3). A client that dialled an IP
+    #: The name in the client's server_name extension (RFC 6066 3). A client that connects to an IP
     #: address sends none.
     server_name: str | None = None
     #: Whether an earlier session was resumed.
     resumed: bool | None = None
-    #: Whether the server took the client's early data. False on a client: it was refused, and the
-    #: application has to send it again itself. True on a server: it took what was offered, which
-    #: may turn out to be nothing. None: a client sent none, a server was offered none.
+    #: Whether the server accepted the client's early data. False on a client: it was rejected, and
+    #: the application has to send it again. True on a server: the offer was accepted, even if no
+    #: data followed. None: the client sent, or offered, none.
     early_data: bool | None = None
-    #: Whether the server asked for another ClientHello (HelloRetryRequest, RFC 8446 4.1.4), which
-    #: costs a round trip: usually because the client began with a key share of another group.
+    #: Whether the server requested a second ClientHello (HelloRetryRequest, RFC 8446 4.1.4), which
+    #: costs a round trip: usually because the client sent a key share for another group.
     hello_retry_request: bool | None = None
-    #: The peer's certificate, read; None if it presented none, or one that cannot be read.
+    #: The parsed certificate of the peer; None if it presented none, or one that cannot be parsed.
     peer: CertificateInfo | None = None
     #: The certificates as the peer presented them: DER, leaf first.
     peer_chain: tuple[bytes, ...] | None = field(default=None, repr=False)
-    #: The path that was verified, from the leaf to the trust anchor, each as DER; the leaf alone
-    #: where that is trusted itself. None where nothing was verified in this handshake (it was
-    #: resumed), or where the library does not tell.
+    #: The verified path, from the leaf to the trust anchor, in DER; only the leaf if it is trusted
+    #: itself. None if nothing was verified in this handshake (the session was resumed), or if the
+    #: library does not report it.
     verified_chain: tuple[bytes, ...] | None = field(default=None, repr=False)
 
 
 @frozen(kw_only=True)
 class SessionStatistics:
-    """What has become of a context's connections and sessions so far: a snapshot.
+    """Counts of a context's connections and sessions so far: a snapshot.
 
-    None where the library cannot tell.
+    None means: not reported by the library.
     """
 
-    #: Handshakes that were done in full.
+    #: Full handshakes.
     full: int
     #: Handshakes that resumed a session.
     resumed: int
-    #: Sessions that a client has kept; tickets that a server has given out.
+    #: Sessions that a client stored; tickets that a server issued.
     stored: int | None
-    #: Connections that a client had a session for; tickets shown to a server that were good.
+    #: On a client: connections with a session to offer. On a server: tickets that were valid.
     hits: int | None
-    #: Connections that a client had none for; tickets shown to a server that were of no use.
+    #: On a client: connections without a session to offer. On a server: tickets that were not
+    #: valid.
     misses: int | None

@@ -1,11 +1,11 @@
-"""TLS without its protection, for tests (PEP 748, "Insecure Usage").
+"""TLS with its protection disabled, for tests (PEP 748, "Insecure Usage").
 
-Without verification anyone on the path can read and change everything. A device with a
-self-signed certificate needs none of this: name it in `peers` of a `TrustStore`.
+Without verification, anyone on the path can read and change everything. A device with a self-signed
+certificate does not need this: add it to `peers` of a `TrustStore`.
 
-It is kept apart so that nobody gets here by accident: `import polytls` does not import it, and
-every step issues a `SecurityWarning`: looking an implementation up, making an
-`InsecureConfiguration`, making a context, and making a connection.
+To prevent accidental use, `import polytls` does not import this module, and every step issues a
+`SecurityWarning`: looking up an implementation, creating an `InsecureConfiguration`, creating a
+context, and creating a connection.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 
-# With the types of the built-in names, as `polytls.implementation`.
+# With the types of the built-in names, like `polytls.implementation`.
 @overload
 def implementation(
     name: Literal["rustls"] | None = None,
@@ -89,10 +89,10 @@ def implementation(
     ClientContext, ServerContext, InsecureClientContext, InsecureServerContext
 ]: ...
 def implementation(name: str | None = None) -> InsecureTLSImplementation[Any, Any, Any, Any]:
-    """Return the implementation called `name`, or the default, with its insecure contexts.
+    """Return the implementation `name`, or the default, with its insecure contexts.
 
-    Raises ConfigurationError if there is none of that name, if it cannot be used here, or if it
-    has no insecure contexts. Issues a SecurityWarning.
+    Raises ConfigurationError if there is no implementation of that name, if it cannot be used here,
+    or if it has no insecure contexts. Issues a SecurityWarning.
     """
     found = registry.insecure_implementation(name)
     warn("polytls.insecure.implementation", stacklevel=2)

@@ -1,7 +1,7 @@
-"""Host names: what is verified, what is looked up, and where that leads.
+"""Host names: verification, name resolution, and addresses.
 
-The rules (IDNA by UTS #46, addresses, the trailing dot) are the Rust core's; this is the thin side
-that implementations share.
+The rules (IDNA by UTS #46, addresses, the trailing dot) are in the Rust core; implementations share
+this thin layer.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ Address = tuple[str, int, int, int]
 
 
 def verified_name(name: object) -> str:
-    """Return `name` in the form TLS uses it.
+    """Return `name` in the form that TLS uses.
 
-    Raises TypeError if it is no str, ValueError if it is no host name.
+    Raises TypeError if it is not a str, and ValueError if it is not a host name.
     """
     if not isinstance(name, str):
         raise TypeError(f"server_hostname must be str, not {type(name).__name__}")
@@ -25,7 +25,7 @@ def verified_name(name: object) -> str:
 
 
 def host_of(address: object) -> str | None:
-    """Return the host of an (host, port) pair; None is the machine itself.
+    """Return the host of a (host, port) pair; None is this machine.
 
     Raises TypeError, naming what is wrong.
     """
@@ -36,9 +36,9 @@ def host_of(address: object) -> str | None:
 
 
 def port_of(address: object) -> int:
-    """Return the port of an (host, port) pair.
+    """Return the port of a (host, port) pair.
 
-    Raises TypeError if it is no int, ValueError if it is no port.
+    Raises TypeError if it is not an int, and ValueError if it is not a port.
     """
     port = _pair(address)[1]
     if not isinstance(port, int) or isinstance(port, bool):
@@ -49,14 +49,14 @@ def port_of(address: object) -> int:
 
 
 def resolve(address: object, *, passive: bool = False) -> list[Address]:
-    """Return the addresses behind an (host, port) pair, in the order to try them.
+    """Return the addresses of a (host, port) pair, in the order to try them.
 
-    `passive`: to be bound, so that no host means all interfaces.
+    `passive`: for binding, so that no host means all interfaces.
 
-    Raises `socket.gaierror` if the name cannot be resolved; TypeError and ValueError for what is
-    no address.
+    Raises `socket.gaierror` if the name cannot be resolved; TypeError and ValueError for an invalid
+    address.
     """
-    # Costs milliseconds; buffers do without it.
+    # Takes milliseconds to import; buffers do not need it.
     import socket
 
     host, port = host_of(address), port_of(address)
@@ -83,6 +83,6 @@ def _pair(address: object) -> tuple[object, object]:
 
 
 def _without_zone(host: str) -> str:
-    """An IPv6 address without its zone (RFC 4007 11), which is this machine's business alone."""
+    """An IPv6 address without its zone (RFC 4007 11), which only has a meaning on this machine."""
     before, percent, _ = host.partition("%")
     return before if percent and ":" in before else host

@@ -1,24 +1,25 @@
-"""Finds TLS implementations by name: the built-in ones, and those that other packages offer.
+"""Finds TLS implementations by name: the built-in ones, and those of other packages.
 
-A package offers one by an entry point of the group "polytls.implementations". Its name is the
+A package provides one with an entry point in the group "polytls.implementations". Its name is the
 implementation's; its value is a `TLSImplementation`, or a module with the attribute
 `IMPLEMENTATION`, and `INSECURE_IMPLEMENTATION` if it has insecure contexts.
 
 Rules of this file:
 
-- An implementation is loaded when it is asked for, not before, and looked for in the built-in
-  table first. Installed packages are searched only for a name that is not built in, or when all
-  are listed; searching takes milliseconds.
-- The default is the first that can be used: the built-in ones in the table's order, then the
+- An implementation is loaded on request, not before, and looked up in the built-in table first.
+  Installed packages are searched only for a name that is not built in, or to list all; the search
+  takes milliseconds.
+- The default is the first usable implementation: the built-in ones in the table's order, then the
   others by name.
-- A package may not take a built-in name: its offer is ignored, with a RuntimeWarning. When two
-  packages offer one name, neither is taken.
-- What was loaded is remembered. Failures are not, so that what was mended works at once.
-- Whatever an implementation raises when it is imported, it never hides the others: it cannot be
-  used, and asking for it by name says why. If it is a bug, rather than a library that is missing,
-  it is passed over with a RuntimeWarning.
+- A package cannot use a built-in name: it is ignored, with a RuntimeWarning. If two packages use
+  the same name, neither is used.
+- Loaded implementations are cached. Failures are not, so that a repaired implementation works at
+  once.
+- An exception during the import of an implementation never hides the others: the implementation
+  cannot be used, and requesting it by name says why. If the exception shows a bug, rather than a
+  missing library, there is also a RuntimeWarning.
 - No lock is held while a module is imported: that could deadlock with the import system's own
-  locks. Importing twice gives the same module, and the first to be remembered stays.
+  locks. Importing twice returns the same module, and the first cached object stays.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["implementation", "implementations", "insecure_implementation", "unusable"]
 
-#: Name and module of each built-in implementation, the default first.
+#: The name and module of each built-in implementation, the default first.
 _BUILT_IN: Mapping[str, str] = {
     "rustls": "polytls.engines.rustls",
     "openssl": "polytls.engines.openssl",
@@ -53,7 +54,7 @@ _BUILT_IN: Mapping[str, str] = {
 
 _GROUP: Final = "polytls.implementations"
 
-#: What was loaded, by name: a module or a TLSImplementation.
+#: The loaded implementations, by name: a module or a TLSImplementation.
 _loaded: dict[str, object] = {}
 
 
@@ -68,8 +69,8 @@ def unusable() -> dict[str, ConfigurationError]:
     return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-# The default has the type of the first in the table: another one takes its place only where that
-# cannot be used at all.
+# The default has the type of the first one in the table: another one is the default only if that
+# one cannot be used at all.
 @overload
 def implementation(
     name: Literal["rustls"] | None = None,
@@ -87,13 +88,14 @@ def implementation(name: str | None) -> TLSImplementation[ClientContext, ServerC
 def implementation(
     name: str | None = None,
 ) -> TLSImplementation[ClientContext, ServerContext]:
-    """Return the implementation called `name`, or the default (PEP 748, "Runtime Access").
+    """Return the implementation `name`, or the default (PEP 748, "Runtime Access").
 
-    To a type checker, the default and the built-in names have all that these implementations offer,
-    and any other name has what the PEP says.
+    To a type checker, the default and the built-in names have everything that these implementations
+    offer, and any other name has what the PEP specifies.
 
-    Raises ConfigurationError if there is none of that name (the message lists the known ones), or
-    if it cannot be used here (the message says what is missing); TypeError if `name` is no str.
+    Raises ConfigurationError if there is no implementation of that name (the message lists the
+    known ones), or if it cannot be used here (the message says what is missing); TypeError if
+    `name` is not a str.
     """
     return _secure(_default() if name is None else instance_of("name", name, str))
 
@@ -103,7 +105,7 @@ def insecure_implementation(
 ) -> InsecureTLSImplementation[Any, Any, Any, Any]:
     """Return the same with its insecure contexts, for `polytls.insecure`, which warns.
 
-    The default is that of `implementation`. Raises as that does, and ConfigurationError if the
+    The default is that of `implementation`. Raises what that raises, and ConfigurationError if the
     implementation has no insecure contexts.
     """
     from .interfaces.insecure import InsecureTLSImplementation
@@ -116,13 +118,13 @@ def insecure_implementation(
 
 
 def _names() -> Iterator[str]:
-    """The known names, the default first; lazily, as the latter half is slow to find."""
+    """The known names, the default first; lazily, because finding the others is slow."""
     yield from _BUILT_IN
     yield from sorted(_entry_points())
 
 
 def _default() -> str:
-    """The first name that can be used; where there is none, the first one's error."""
+    """The first usable name; if there is none, raises the first one's error."""
     first: ConfigurationError | None = None
     for name in _names():
         error = _passed_over(name)
@@ -148,7 +150,7 @@ def _secure(name: str) -> TLSImplementation[ClientContext, ServerContext]:
 
     thing = _load(name)
     found = getattr(thing, "IMPLEMENTATION", None) if isinstance(thing, ModuleType) else thing
-    # Insecure contexts are had through polytls.insecure only, even from an outside package.
+    # Insecure contexts are available only through polytls.insecure, even those of other packages.
     if not isinstance(found, TLSImplementation) or isinstance(found, InsecureTLSImplementation):
         raise ConfigurationError(
             f"{name} cannot be used here: expected a TLSImplementation, "
@@ -159,7 +161,7 @@ def _secure(name: str) -> TLSImplementation[ClientContext, ServerContext]:
 
 
 def _load(name: str) -> object:
-    """Return the module or object registered under `name`."""
+    """Return the module or object registered as `name`."""
     if name in _loaded:
         return _loaded[name]
     built_in = _BUILT_IN.get(name)
@@ -175,7 +177,7 @@ def _load(name: str) -> object:
 
 
 def _offer(name: str) -> EntryPoint:
-    """The one package's offer of that name. Raises ConfigurationError."""
+    """The entry point with that name. Raises ConfigurationError if there is not exactly one."""
     offers = _entry_points()
     if name not in offers:
         names = ", ".join([*_BUILT_IN, *sorted(offers)])
@@ -191,8 +193,8 @@ def _offer(name: str) -> EntryPoint:
 
 
 def _entry_points() -> dict[str, list[EntryPoint]]:
-    """What installed packages offer, by name; each name's offers differ."""
-    # Slow to import, and not needed for what is built in.
+    """The entry points of installed packages, by name, without duplicates."""
+    # Slow to import, and not needed for built-in implementations.
     from importlib.metadata import entry_points
 
     offers: dict[str, list[EntryPoint]] = {}

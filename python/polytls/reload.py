@@ -1,13 +1,12 @@
-"""A server whose files change while it runs: new certificates, authorities and revocation lists
-without a restart.
+"""A server whose files can change while it runs: new certificates, CAs and CRLs without a restart.
 
-Contexts are immutable. `ReloadingServerContext` stands before one, of any implementation, and puts
-another in its place; connections that begin from then on have the new one, those that are open
-keep theirs. What cannot be used (half-written files, a key of another certificate, a certificate
-that has expired) never takes the place of what can: the last good context stays.
+Contexts are immutable. `ReloadingServerContext` wraps one, of any implementation, and replaces it.
+New connections use the new context; open connections keep theirs. An unusable file (half-written,
+with a key for another certificate, or with an expired certificate) never replaces a working
+configuration: the last good context stays.
 
-Files are read once for each change, and what was read is what is used: whether anything is new is
-judged by contents, not by paths.
+Files are read once for each change, and exactly the contents that were read are used: contents
+decide whether anything is new, not paths.
 """
 
 from __future__ import annotations
@@ -57,14 +56,15 @@ _LOG: Final = logging.getLogger(__name__)
 class ReloadingServerContext:
     """A server context whose files can be read again while it is used; see the module.
 
-    `implementation`: what makes the contexts. `configuration`: as for any server context; where
-    ticket keys can be given and none are, random ones are made here, so that sessions outlive a
-    change of identity (not on `ssl`, which cannot be given any, and not with `early_data`, which
-    needs sessions that end with their context).
+    `implementation`: creates the contexts.
+    `configuration`: as for any server context. If the implementation supports ticket keys and none
+    are given, random ones are created here, so that sessions survive a change of certificates (not
+    with `ssl`, which does not support them, and not with `early_data`, whose sessions end with
+    their context).
 
-    Listeners are those of `polytls.streams`. May be shared by threads.
+    Listeners are those of `polytls.streams`. Threads can share it.
 
-    Raises what the implementation's server context does.
+    Raises what the implementation's server context raises.
     """
 
     __slots__ = ("__weakref__", "_current", "_engine", "_implementation", "_named", "_replacing")
@@ -82,35 +82,36 @@ class ReloadingServerContext:
             keys = TicketKeys.from_secret(secrets.token_bytes(32))
             configuration = configuration.replace(ticket_keys=keys)
         self._replacing = threading.Lock()
-        #: What is wanted: files by their paths.
+        #: The configuration, with files by their paths.
         self._named = configuration
         self._current: ServerContext = self._implementation.server_context(
             self._checked(with_sources(configuration, self._read))
         )
         engine = engine_of(self._current)
-        #: What connections of listeners come from; None if the implementation is no native one.
+        #: The engine for the connections of listeners; None if the implementation is not a native
+        #: one.
         self._engine = None if engine is None else engine.replaceable()
 
-    # --- what a server context does ---
+    # --- the interface of a server context ---
 
     @property
     def configuration(self) -> TLSServerConfiguration:
-        """The current configuration; what comes from files has the contents that were read."""
+        """The current configuration; sources that are files have the contents that were read."""
         return self._current.configuration
 
     @property
     def current(self) -> ServerContext:
-        """The context that new connections begin with."""
+        """The context for new connections."""
         return self._current
 
     @property
     def handshake_may_block(self) -> bool:
-        """Whether a step of a handshake may take long, as the current context says."""
+        """Whether a step of a handshake may block, as the current context says."""
         current = self._current
         return isinstance(current, SupportsHandshakeMayBlock) and current.handshake_may_block
 
     def create_buffer(self) -> TLSBuffer:
-        """Return one side of a connection in memory, with the current identity."""
+        """Return one side of a connection in memory, with the current certificates."""
         return self._current.create_buffer()
 
     def connect(
@@ -125,13 +126,13 @@ class ReloadingServerContext:
         handshake_limit: int = 128,
         accept_truncated_end: bool = False,
     ) -> StreamSocket:
-        """Bind and listen; each connection has the identity that is current when it begins.
+        """Bind and listen; each connection uses the certificates that are current when it starts.
 
         The options are those of every server context (docs/sockets.md).
 
-        Raises OSError as `socket.bind` does, ValueError for options that mean nothing.
+        Raises OSError like `socket.bind`, and ValueError for invalid options.
         """
-        # Costs milliseconds; buffers do without it.
+        # Takes milliseconds to import; buffers do not need it.
         from .streams import listen
 
         return listen(
@@ -158,9 +159,10 @@ class ReloadingServerContext:
         do_handshake_on_connect: bool = True,
         accept_truncated_end: bool = False,
     ) -> TLSSocket:
-        """Begin TLS on a connection that exists, with the current identity.
+        """Start TLS on an existing connection, with the current certificates.
 
-        Raises what `SupportsServerWrapSocket` does, ConfigurationError if the library cannot.
+        Raises what `SupportsServerWrapSocket` does, and ConfigurationError if the library does not
+        support it.
         """
         current = self._current
         if not isinstance(current, SupportsServerWrapSocket):
@@ -175,15 +177,15 @@ class ReloadingServerContext:
     def __reduce__(self) -> NoReturn:
         raise not_copied(self)
 
-    # --- another context ---
+    # --- replacing the context ---
 
     def replace(self, chains: Sequence[SigningChain]) -> None:
-        """Put other signing chains in the place of the current ones, for new connections.
+        """Replace the signing chains for new connections.
 
-        When it returns, connections that begin have them. Everything else stays as it was
-        configured and read, ticket keys included.
+        When it returns, new connections use them. Everything else stays as it was configured and
+        read, including the ticket keys.
 
-        Raises ConfigurationError for what cannot be served: what cannot be read or parsed, keys of
+        Raises ConfigurationError for unusable chains: those that cannot be read or parsed, keys for
         other certificates, leaves that have expired or are not valid yet. The current chains then
         stay.
         """
@@ -192,34 +194,35 @@ class ReloadingServerContext:
             for index, chain in enumerate(items_of("chains", chains, "SigningChain"))
         )
         with self._replacing:
-            # Files of the chains alone are read: a fault in another one stops no new identity.
+            # Only the files of the chains are read, so a fault in another file does not stop new
+            # certificates.
             read = map_sources(given, partial(self._read, "certificate_chain"))
             self._use(self._current.configuration.replace(certificate_chain=read))
             self._named = self._named.replace(certificate_chain=given)
 
     def reload(self) -> bool:
-        """Read all files that the configuration names again; return whether anything was new.
+        """Read all files in the configuration again; return whether anything has changed.
 
-        Those of the chains, and those of the trust store: authorities, revocation lists, pins. The
-        system's own store is read again when anything else is new.
+        These are the files of the chains, and of the trust store: CAs, CRLs, pins. The system's
+        trust store is read again if any of these files has changed.
 
-        Raises ConfigurationError for what cannot be used, as `replace` does; the current context
-        then stays.
+        Raises ConfigurationError for unusable files, like `replace`; the current context then
+        stays.
         """
         with self._replacing:
             return self._use(with_sources(self._named, self._read))
 
     def watch(self, paths: Iterable[str | os.PathLike[str]] | None = None) -> Watch:
-        """Reload whenever the files that it names change, until the `Watch` is stopped.
+        """Reload whenever the files change, until the returned `Watch` is stopped.
 
-        `paths`: the files to watch instead, if others change whenever these do. Their folders are
-        watched, so that files may be written over, renamed into place, or be reached through
-        symbolic links that change, as Kubernetes does it. What cannot be used is logged (logger
+        `paths`: watch these files instead, if the others change whenever these do. Their
+        directories are watched, so files can be overwritten, renamed into place, or reached through
+        symbolic links that change, as in Kubernetes. Unusable files are logged (logger
         "polytls.reload"), and the last good context stays.
 
-        Needs the package watchfiles: `pip install polytls[reload]`.
+        Requires the package watchfiles: `pip install polytls[reload]`.
 
-        Raises ImportError without it, ValueError if there is no file to watch.
+        Raises ImportError without it, and ValueError if there is no file to watch.
         """
         return Watch(self, self._paths() if paths is None else map(Path, paths))
 
@@ -235,7 +238,7 @@ class ReloadingServerContext:
         return paths
 
     def _read(self, field: str, source: Source) -> Source:
-        """The source, with what its file holds now if it is one."""
+        """The source, with the current contents if it is a file."""
         if source.path is None:
             return source
         contents = contents_of(source.path, field, self._implementation.name or "")
@@ -248,11 +251,11 @@ class ReloadingServerContext:
         return configuration
 
     def _use(self, configuration: TLSServerConfiguration) -> bool:
-        """Have new connections begin with what was read, if it is new; return whether it is."""
+        """Use what was read for new connections, if it has changed; return whether it has."""
         if self._checked(configuration) == self._current.configuration:
             return False
         current = self._implementation.server_context(configuration)
-        # In one step each: a connection begins with the one or the other.
+        # Each in one step: a connection uses either the old or the new one.
         self._current = current
         engine = engine_of(current)
         if self._engine is not None and engine is not None:
@@ -261,7 +264,7 @@ class ReloadingServerContext:
 
 
 class Watch:
-    """Watches files for a `ReloadingServerContext`, in a thread of its own, until it is stopped."""
+    """Watches files for a `ReloadingServerContext`, in its own thread, until it is stopped."""
 
     def __init__(self, context: ReloadingServerContext, paths: Iterable[Path]) -> None:
         try:
@@ -294,8 +297,8 @@ class Watch:
     def _run(self) -> None:
         failed = ""
         for _ in self._changes:
-            # Whatever has changed, or nothing: a file that was replaced while its folder was not
-            # watched is found all the same.
+            # Reload even if no change was reported: this finds a file that was replaced while its
+            # directory was not watched.
             try:
                 if self._context.reload():
                     _LOG.info("the server's files were reloaded")
@@ -306,7 +309,7 @@ class Watch:
                 failed = str(error)
 
     def stop(self) -> None:
-        """Stop watching; the context stays as it is. A second time does nothing."""
+        """Stop watching; the context stays as it is. A second call does nothing."""
         self._stopping.set()
         self._thread.join()
 
@@ -322,12 +325,12 @@ class Watch:
         self.stop()
 
 
-#: Changes are gathered until there are none for `_STEP`, or for `_SETTLED`, in milliseconds: a
-#: certificate and its key are seldom written at once.
+#: Changes are collected until there are none for `_STEP`, or for `_SETTLED`, in milliseconds: a
+#: certificate and its key are rarely written together.
 _STEP: Final = 50
 _SETTLED: Final = 500
 
-#: How often files are read although nothing was seen to change, in milliseconds.
+#: How often files are read even if no change was reported, in milliseconds.
 _LOOKS_UP: Final = 1000
 
 

@@ -1,4 +1,4 @@
-"""Sessions as they are named: what one connection hands out for others to resume."""
+"""TLS sessions that one connection provides for others to resume."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ __all__ = ["TLSSession", "lineage_of"]
 class TLSSession:
     """The session of a connection, for other connections of the same context to resume.
 
-    Opaque: a program takes it from `connection.session` and passes it as `session=`. Two handles
-    are equal if they stand for the same session. It cannot be changed, copied or pickled: what is
-    behind it are secrets of this process. `docs/resumption.md` says what is checked before a
-    session is offered.
+    Opaque: get it from `connection.session` and pass it as `session=`. Two handles are equal if
+    they represent the same session. It cannot be changed, copied or pickled, because it refers to
+    secrets in this process. docs/resumption.md says what is verified before a session is offered.
 
-    `context`: the one that it belongs to. `lineage`: for implementations, which make these; what
-    only they know.
+    `context`: the context it belongs to.
+    `lineage`: for implementations, which create these: their internal data.
     """
 
     __slots__ = ("__weakref__", "_context", "_lineage")
@@ -55,9 +54,9 @@ class TLSSession:
 
 
 def lineage_of(session: TLSSession, context: object) -> Any:
-    """Return what `context` knows of a session that was named for a connection of its own.
+    """Return what `context` stored in a session that was passed for one of its connections.
 
-    Raises TypeError for what is no session, ValueError for that of another context.
+    Raises TypeError for anything but a session, and ValueError for a session of another context.
     """
     if type(session) is not TLSSession:
         raise TypeError(f"session must be a connection's session, not {type(session).__name__}")

@@ -1,4 +1,4 @@
-"""Ticket keys that several servers share, so that each can resume what another began."""
+"""Ticket keys that several servers share, so that each can resume the others' sessions."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 __all__ = ["TicketKeys"]
 
-#: As many bytes as the keys that are derived have.
+#: As many bytes as the derived keys have.
 _SHORTEST_SECRET: Final = 32
 
-#: The longest that a ticket may be used, in seconds (RFC 8446 4.6.1).
+#: The maximum lifetime of a ticket, in seconds (RFC 8446 4.6.1).
 _A_WEEK: Final = 7 * 24 * 60 * 60
 
 
 @frozen()
 class TicketKeys(Record):
-    """The keys that a server seals tickets with, derived from a secret; see `from_secret`.
+    """The keys that a server encrypts tickets with, derived from a secret; see `from_secret`.
 
-    Immutable, and equal by value. A `repr` does not show the secrets; a pickle holds them.
+    Immutable, and equal by value. A `repr` does not show the secrets; a pickle contains them.
     """
 
-    #: What keys are derived from.
+    #: The secret that keys are derived from.
     secret: bytes
     #: How long one key is used, and how long a ticket is accepted, in seconds.
     rotation: int
     lifetime: int
-    #: A secret whose tickets are accepted still.
+    #: Another secret whose tickets are still accepted.
     previous: bytes | None
 
     def __init__(
@@ -63,22 +63,22 @@ class TicketKeys(Record):
         lifetime: float | timedelta = 12 * 60 * 60,
         previous: Buffer | None = None,
     ) -> Self:
-        """Derive the keys from `secret`: servers with the same one resume each other's sessions.
+        """Derive the keys from `secret`: servers with the same secret resume each other's sessions.
 
-        `secret`: 32 random bytes or more (`secrets.token_bytes(32)`), known to those servers alone.
-        Whoever knows it can take the part of a server towards clients that resume, and read TLS 1.2
-        connections that were resumed or gave out tickets under it, also past ones; those of TLS 1.3
-        stay secret, as each exchanges keys anew.
+        `secret`: at least 32 random bytes (`secrets.token_bytes(32)`), known only to those servers.
+        Anyone who knows it can impersonate a server to clients that resume, and decrypt TLS 1.2
+        connections that resumed or issued tickets under it, including past ones. Those of TLS 1.3
+        stay secret, because each performs a new key exchange.
         `rotation`: how long one key is used, in whole seconds. Keys change by the clock, on all
-        servers alike; the clocks may be a minute apart.
-        `lifetime`: how long a ticket is accepted, in whole seconds; a week is the most (RFC 8446
+        servers at the same time; clocks may differ by a minute.
+        `lifetime`: how long a ticket is accepted, in whole seconds; at most a week (RFC 8446
         4.6.1).
-        `previous`: a secret whose tickets are accepted still. To exchange a secret, give all
+        `previous`: another secret whose tickets are still accepted. To replace a secret, give all
         servers the old one with the new one as `previous`, then the new one with the old one as
-        `previous`, and once the lifetime is over the new one alone.
+        `previous`, and after the lifetime only the new one.
 
-        Raises TypeError for wrong types, ConfigurationError for a secret that is too short and for
-        times that are none.
+        Raises TypeError for wrong types, and ConfigurationError for a secret that is too short and
+        for invalid times.
         """
         return cls(secret, rotation=rotation, lifetime=lifetime, previous=previous)
 
@@ -102,7 +102,7 @@ def _secret_of(name: str, value: Buffer) -> bytes:
 
 def _seconds_of(name: str, value: object) -> int:
     if not isinstance(value, int | float):
-        # Costs milliseconds; seconds do without it.
+        # Takes milliseconds to import; seconds do not need it.
         from datetime import timedelta
 
         if isinstance(value, timedelta):

@@ -1,12 +1,12 @@
 """Private keys and certificates in PKCS#11 tokens: smart cards, HSMs, TPMs, agents.
 
-A private key never leaves its token, which signs each handshake. Objects are named by `pkcs11:`
-URIs (RFC 7512), such as
+A private key never leaves its token, which signs each handshake. `pkcs11:` URIs (RFC 7512) name
+objects, for example
 
     pkcs11:token=web;object=server;type=private?module-path=/usr/lib/softhsm/libsofthsm2.so
 
-`PrivateKey.from_id` and `Certificate.from_id` take such URIs. The functions here are for a PIN
-that the program asks for, for whole chains, and for a look at what there is.
+`PrivateKey.from_id` and `Certificate.from_id` accept such URIs. Use the functions here if the
+program asks for the PIN, for whole chains, and to list tokens and their objects.
 
 Without `module-path` or `module-name`, the module is p11-kit's `p11-kit-proxy.so`, which has all
 modules that p11-kit is configured for.
@@ -41,7 +41,7 @@ __all__ = [
 
 @frozen(kw_only=True)
 class PinRequest:
-    """What a PIN is asked for."""
+    """What a PIN is requested for."""
 
     #: The label of the token.
     token: str
@@ -55,21 +55,21 @@ class PinRequest:
     is_final_try: bool
 
 
-#: Returns the PIN that a token requires. Called once for each login, in the thread that makes the
-#: context or does the handshake, with no lock held. What it raises is the cause of the error. It
+#: Returns the PIN of a token. Called once for each login, in the thread that creates the context or
+#: does the handshake, with no lock held. An exception from it becomes the cause of the error. It
 #: must not use the token itself.
 PinCallback: TypeAlias = Callable[[PinRequest], str | bytes]
 
 
 @frozen(kw_only=True)
 class Token:
-    """One token, and what can be seen of it."""
+    """A token, and its visible objects."""
 
     #: Its `pkcs11:` URI.
     uri: str
     #: Whether private objects require a PIN.
     needs_pin: bool
-    #: The URIs of its certificates and keys. Private keys are seen only after a login.
+    #: The URIs of its certificates and keys. Private keys are visible only after a login.
     objects: tuple[str, ...]
 
 
@@ -82,11 +82,11 @@ def private_key(
 ) -> PrivateKey:
     """Open the private key that `uri` names, and sign once with it.
 
-    `pin`: asked for the PIN where the URI has neither `pin-value` nor `pin-source`.
-    `certificate`: the certificate that the key is for, PEM or DER. It is required only where the
-    token does not tell the public key.
+    `pin`: returns the PIN if the URI has neither `pin-value` nor `pin-source`.
+    `certificate`: the certificate for the key, PEM or DER. It is required only if the token does
+    not provide the public key.
 
-    Raises TokenError, whose `reason` tells what is wrong.
+    Raises TokenError, whose `reason` says what is wrong.
     """
     leaf = None if certificate is None else bytes_of("certificate", certificate)
     return PrivateKey.from_signer(_native.TokenKey(_uri(uri), pin=pin, certificate=leaf))
@@ -94,11 +94,11 @@ def private_key(
 
 @explained_call
 def signing_chain(uri: str | Buffer, *, pin: PinCallback | None = None) -> SigningChain:
-    """Open a private key and the certificate of the same name: label, id or both.
+    """Open a private key and the certificate with the same label, id or both.
 
     `uri`: without `type`. The issuers of the certificate are added as far as the token has them.
 
-    Raises TokenError, whose `reason` tells what is wrong.
+    Raises TokenError, whose `reason` says what is wrong.
     """
     found = _uri(uri)
     leaf, *issuers = _native.token_certificates(found, pin=pin)
@@ -111,12 +111,12 @@ def signing_chain(uri: str | Buffer, *, pin: PinCallback | None = None) -> Signi
 def tokens(
     module: str | os.PathLike[str] | None = None, *, pin: PinCallback | None = None
 ) -> list[Token]:
-    """Return the tokens of a PKCS#11 module, and what they hold.
+    """Return the tokens of a PKCS#11 module, and their objects.
 
-    `module`: the path of the module; None is p11-kit's. `pin`: asked for the PIN of each token;
-    without it private keys are not seen.
+    `module`: the path of the module; None is p11-kit's.
+    `pin`: returns the PIN of each token; without it, private keys are not visible.
 
-    Raises TokenError, whose `reason` tells what is wrong.
+    Raises TokenError, whose `reason` says what is wrong.
     """
     path = None if module is None else os.fspath(module)
     listed = _native.token_listing(path, pin=pin)

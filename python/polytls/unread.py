@@ -1,7 +1,7 @@
-"""What a socket still has that its owner does not tell of: a second descriptor is asked.
+"""Reads what a broken connection's socket still has, through a second descriptor.
 
-The transports and streams of event loops say that a connection is broken, not what the peer had
-said before. Where there is no socket, or no second descriptor of one, nothing can be known.
+Transports and streams of event loops report that a connection is broken, but not what the peer sent
+before. If there is no socket, or no second descriptor for it, nothing is known.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 __all__ = ["all_of", "another", "something_has_come"]
 
 _ROOM = 64 * 1024
-#: Read at most so often, in search of an alert behind data.
+#: The maximum number of reads in search of an alert after data.
 _MOST_READS = 4
 
 
@@ -25,9 +25,9 @@ class _HasFileno(Protocol):
 
 @contextmanager
 def another(known: _HasFileno | None) -> Iterator[socket.socket | None]:
-    """The socket `known` by another descriptor, which does not block either.
+    """The socket `known` with another descriptor, also non-blocking.
 
-    It stays good when the first is closed.
+    It remains usable when the first one is closed.
     """
     try:
         number = -1 if known is None else known.fileno()
@@ -43,7 +43,7 @@ def another(known: _HasFileno | None) -> Iterator[socket.socket | None]:
 
 
 def something_has_come(duplicate: socket.socket | None) -> bool:
-    """Whether the system has bytes that were not read yet."""
+    """Whether the system has unread bytes."""
     try:
         return duplicate is not None and bool(duplicate.recv(1, socket.MSG_PEEK))
     except OSError:
@@ -51,7 +51,7 @@ def something_has_come(duplicate: socket.socket | None) -> bool:
 
 
 def all_of(duplicate: socket.socket | None) -> Iterator[bytes]:
-    """Yield what the system still has of a connection that is broken."""
+    """Yield what the system still has of a broken connection."""
     for _ in range(_MOST_READS):
         try:
             data = b"" if duplicate is None else duplicate.recv(_ROOM)

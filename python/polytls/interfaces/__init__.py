@@ -1,24 +1,23 @@
-"""What a TLS implementation offers: PEP 748's protocol classes, and polytls's extensions to them.
+"""The interface of a TLS implementation: PEP 748's protocol classes, and polytls's extensions.
 
-`ClientContext`, `ServerContext`, `TLSSocket` and `TLSBuffer` have the PEP's methods and no more
-(`pep748.py`). The docstrings say what each call means where the PEP leaves it open; polytls's
-conformance kit holds implementations to it. What goes beyond the PEP is a protocol of its own,
-`Supports...` (`connections.py`, `contexts.py`), so that others can offer it and drivers can ask for
-it: `isinstance(connection, SupportsInfo)`. For `with` there is `contextlib.AbstractContextManager`.
-`Connection` and `Listener` (`whole.py`) are for annotations: all that polytls's own sockets have.
+`ClientContext`, `ServerContext`, `TLSSocket` and `TLSBuffer` have only the PEP's methods
+(`pep748.py`). Their docstrings define what the PEP leaves open, and the conformance kit tests it.
+Each extension is a separate protocol, `Supports...` (`connections.py`, `contexts.py`), so that
+other implementations can offer it and callers can check for it: `isinstance(connection,
+SupportsInfo)`. For `with`, check `contextlib.AbstractContextManager`. `Connection` and `Listener`
+(`whole.py`) are for annotations: they have everything that polytls's own sockets have.
 
-`isinstance` looks at the names of the members alone. It tells a socket from a buffer, but not a
-client's context from a server's: their `configuration` does.
+`isinstance` only checks the names of members. It can tell a socket from a buffer, but not a client
+context from a server context; check their `configuration` for that.
 
-Rules that hold for every call:
+Rules for every call:
 
-- After a fatal error (the peer's misconduct, its certificate, its alert) a connection stays
-  failed: every later call raises the same class with the same facts, except
-  `TLSBuffer.process_outgoing`, which still yields the alert for the peer.
-- The peer is verified inside the handshake. No byte of data is exchanged before it is done, but for
-  early data where a configuration asks for that (`SupportsEarlyData`).
-- Contexts may be shared between threads. One connection may be read by one thread and written by
-  another at the same time.
+- After a fatal error (the peer's misconduct, its certificate, its alert) a connection stays failed:
+  every later call raises the same class with the same facts, except `TLSBuffer.process_outgoing`,
+  which still returns the alert for the peer.
+- The peer is verified inside the handshake. No application data is exchanged before that, except
+  early data, if the configuration enables it (`SupportsEarlyData`).
+- Threads can share contexts. One thread can read from a connection while another writes to it.
 """
 
 from .connections import (

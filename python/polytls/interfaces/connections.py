@@ -1,4 +1,4 @@
-"""What a connection, socket or buffer, may offer beyond PEP 748, and what it may be carried by."""
+"""Extensions to PEP 748 for connections (sockets and buffers), and the streams that carry them."""
 
 from __future__ import annotations
 
@@ -39,11 +39,13 @@ __all__ = [
 
 
 class ByteStream(Protocol):
-    """What TLS can be carried over: a connected socket, a TLS socket, a pipe pair, an SSH channel.
+    """A stream that can carry TLS: a connected socket, a TLS socket, a pair of pipes, an SSH
+    channel.
 
-    `recv` gives `b""` at the stream's end. A stream that can be told not to wait (`setblocking` or
-    `settimeout`) and that a selector can wait for (`fileno`) gives the connection on top of it
-    timeouts and the non-blocking mode; over any other, calls block as the stream does.
+    `recv` returns `b""` at the end of the stream. If the stream has a non-blocking mode
+    (`setblocking` or `settimeout`) and a descriptor that a selector can wait for (`fileno`), the
+    TLS connection supports timeouts and non-blocking mode. Otherwise, calls block as long as the
+    stream's own calls.
     """
 
     @abstractmethod
@@ -53,31 +55,33 @@ class ByteStream(Protocol):
 
     @abstractmethod
     def send(self, data: bytes, /) -> int:
-        """Send some of `data`, and return how much."""
+        """Send some of `data`, and return the number of bytes sent."""
         ...
 
     @abstractmethod
     def close(self) -> None:
-        """Give the stream up."""
+        """Close the stream."""
         ...
 
 
 @runtime_checkable
 class SupportsUnwrap(Protocol):
-    """Can end TLS and go on in plaintext: FTP's CCC."""
+    """Can end TLS and return to plaintext, as FTP's CCC requires."""
 
     @abstractmethod
     def unwrap(self) -> socket.socket | ByteStream:
-        """End TLS in both directions, and give back what is below it, with not a byte lost.
+        """End TLS in both directions, and return the underlying socket or stream without losing
+        data.
 
-        Sends close_notify and waits for the peer's (RFC 8446 6.1) within the timeout, then gives
-        the plain socket, with this socket's timeout, or the stream that was wrapped. This socket
-        is closed by then. If plaintext of the peer's came together with its close_notify, the
-        object that is given back yields that first; a selector does not see it.
+        Sends close_notify and waits for the peer's (RFC 8446 6.1) within the timeout. Then returns
+        the plain socket, with this socket's timeout, or the stream that was wrapped. This socket is
+        then closed. If plaintext arrived together with the peer's close_notify, the returned object
+        yields it first; a selector does not see it.
 
-        All data must have been received before. Raises TLSError, and discards nothing, if there
-        is some left: `recv` it, and repeat the call. Non-blocking: WantReadError, WantWriteError;
-        repeat the call. Any other error leaves the connection as it is, to be closed.
+        All application data must have been received before. If some remains, raises TLSError and
+        discards nothing: call `recv`, then repeat the call. On a non-blocking socket, raises
+        WantReadError or WantWriteError: repeat the call. After any other error the connection still
+        has to be closed.
         """
         ...
 
@@ -90,66 +94,67 @@ class SupportsShutdown(Protocol):
     def shutdown(self, how: int, /) -> None:
         """End sending, receiving, or both: `socket.SHUT_WR`, `SHUT_RD`, `SHUT_RDWR`.
 
-        SHUT_WR sends close_notify: the peer reads to the end of our data, and may go on sending
-        in TLS 1.3 (RFC 8446 6.1); the TCP connection stays open in both directions. After
-        SHUT_RD `recv` gives `b""`, in threads that wait in it too. SHUT_RDWR does both and ends our
-        side of the TCP connection; the descriptor stays.
+        SHUT_WR sends close_notify: the peer reads to the end of our data, and can keep sending in
+        TLS 1.3 (RFC 8446 6.1). The TCP connection stays open in both directions. After SHUT_RD,
+        `recv` returns `b""`, also in threads that are waiting in it. SHUT_RDWR does both and ends
+        our direction of the TCP connection; the descriptor stays open.
 
-        Raises TypeError or ValueError for any other `how`, OSError (ENOTCONN) before the handshake
-        is done and on a listener, as plain sockets do, WantWriteError if it is non-blocking and
-        close_notify could not be sent whole: it follows with any later call. A second time is no
-        error.
+        Raises TypeError or ValueError for any other `how`; OSError (ENOTCONN) before the handshake
+        is complete and on a listener, like plain sockets; and WantWriteError on a non-blocking
+        socket if close_notify could not be sent completely. A later call sends the rest. A second
+        call is not an error.
         """
         ...
 
 
 @runtime_checkable
 class SupportsDoHandshake(Protocol):
-    """A socket whose handshake can be done by itself."""
+    """A socket whose handshake can be done explicitly."""
 
     @abstractmethod
     def do_handshake(self) -> None:
-        """Complete the handshake, as `TLSBuffer.do_handshake` does, within the timeout.
+        """Complete the handshake within the timeout, like `TLSBuffer.do_handshake`.
 
-        A TLS 1.3 server does not wait until the peer has taken its session tickets: what cannot be
-        sent of them at once goes out with the next call.
+        A TLS 1.3 server does not wait until the peer has received its session tickets. Tickets that
+        cannot be sent at once are sent with the next call.
 
-        Needed only to do it now: `recv` and `send` do it otherwise.
+        Calling this is optional: `recv` and `send` do the handshake if necessary.
         """
         ...
 
 
 @runtime_checkable
 class SupportsEarlyData(Protocol):
-    """A socket or buffer that carries data before the handshake is done (RFC 8446 2.3).
+    """A socket or buffer that can send or receive early data (0-RTT, RFC 8446 2.3).
 
-    Whoever records it can send it again, and no key exchange of this connection protects it: act on
-    it only where acting twice does no harm (docs/resumption.md). It never mixes with other data.
-    Where `early_data` was not asked for, both calls raise ConfigurationError.
+    Early data can be replayed, and this connection's key exchange does not protect it. Act on it
+    only if acting twice is harmless (docs/resumption.md). It is always kept apart from other data.
+    If the configuration does not enable `early_data`, both methods raise ConfigurationError.
     """
 
     @abstractmethod
     def write_early_data(self, data: Buffer) -> int:
-        """On a client, before any other call: send `data` with the first flight, if that may be.
+        """On a client, before any other call: queue `data` for the first flight, if it is allowed.
 
-        Returns how many bytes that is: what the session allows that is to be resumed, less what was
-        written before; 0 if there is no such session. It leaves when the handshake begins. After
-        the handshake `info.early_data` tells whether the server took it; what was refused is not
-        sent again.
+        Returns how many bytes will be sent: at most what the session to be resumed allows, minus
+        what was written before; 0 if there is no such session. The data is sent when the handshake
+        starts. After the handshake, `info.early_data` says whether the server accepted it. Rejected
+        data is not sent again.
 
-        Raises TLSError once the handshake has begun, and on a server.
+        Raises TLSError after the handshake has started, and on a server.
         """
         ...
 
     @abstractmethod
     def read_early_data(self, amt: int) -> bytes:
-        """On a server: return up to `amt` bytes of early data, `b""` for ever once no more comes.
+        """On a server: return up to `amt` bytes of early data; `b""` when no more can arrive.
 
-        Drives the handshake as far as that takes; what came with a handshake that is done is still
-        here. As long as any waits, reading other data raises TLSError. What is written once early
-        data was read need not wait for the handshake, where the connection can do that.
+        Drives the handshake as far as necessary. Early data that arrived with a completed handshake
+        is still returned. While early data is waiting, reading other data raises TLSError. After
+        early data was read, written data does not have to wait for the handshake, if the connection
+        supports that.
 
-        Raises what `do_handshake` raises, after all data before it; TLSError on a client;
+        Raises what `do_handshake` raises, after all data before the error; TLSError on a client;
         ValueError if `amt` is negative.
         """
         ...
@@ -169,10 +174,10 @@ class SupportsMakefile(Protocol):
         errors: str | None = None,
         newline: str | None = None,
     ) -> IO[Any]:
-        """Return a file object over the connection, as `socket.socket.makefile` does.
+        """Return a file object for the connection, like `socket.socket.makefile`.
 
-        The connection stays open until the socket and all its files are closed. A file whose read
-        timed out cannot be read from again.
+        The connection stays open until the socket and all its files are closed. After a read has
+        timed out, the file cannot be read from again.
         """
         ...
 
@@ -183,168 +188,173 @@ class SupportsSendfile(Protocol):
 
     @abstractmethod
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
-        """Send `file` from `offset`, all of it or `count` bytes; return how many were sent.
+        """Send `file` from `offset`, completely or `count` bytes; return how many bytes were sent.
 
-        As `socket.socket.sendfile`: `file` is open for reading bytes, and stands behind the last
-        byte that was sent, after an error as well. The timeout is for the whole.
+        Like `socket.socket.sendfile`: `file` must be open for reading bytes. Afterwards, even after
+        an error, its position is just after the last byte sent. The timeout applies to the call as
+        a whole.
 
-        Raises ValueError on a non-blocking socket, for a text file, and for a `count` that is not
-        positive.
+        Raises ValueError on a non-blocking socket, for a text file, and if `count` is not positive.
         """
         ...
 
 
 @runtime_checkable
 class SupportsDetach(Protocol):
-    """Can give its descriptor away."""
+    """Can give up its descriptor."""
 
     @abstractmethod
     def detach(self) -> int:
-        """Return the descriptor and let go of it, with nothing said to the peer.
+        """Return the descriptor and release it, without notifying the peer.
 
-        The TLS connection cannot go on; this socket is closed. -1 if it was before. Threads that
-        wait in it get OSError (EBADF), when something comes for them at the latest.
+        The TLS connection cannot continue; this socket is closed. Returns -1 if it was already
+        closed. Threads that are waiting in this socket get OSError (EBADF), at the latest when data
+        arrives for them.
         """
         ...
 
 
 @runtime_checkable
 class SupportsSocketOptions(Protocol):
-    """Has the options and the kind of the socket below. The kind is known after closing, too."""
+    """Has the options and type of the underlying socket. The type stays available after closing."""
 
     @property
     @abstractmethod
     def family(self) -> int:
-        """The address family, as `socket.socket.family`."""
+        """The address family, like `socket.socket.family`."""
         ...
 
     @property
     @abstractmethod
     def type(self) -> int:
-        """The kind of socket: `socket.SOCK_STREAM`."""
+        """The socket type: `socket.SOCK_STREAM`."""
         ...
 
     @property
     @abstractmethod
     def proto(self) -> int:
-        """The protocol's number, as the system knows it: `socket.IPPROTO_TCP`; 0 over AF_UNIX."""
+        """The protocol number: `socket.IPPROTO_TCP`; 0 over AF_UNIX."""
         ...
 
     @abstractmethod
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
-        """Return an option, as `socket.socket.getsockopt`."""
+        """Return an option, like `socket.socket.getsockopt`."""
         ...
 
     @abstractmethod
     def setsockopt(
         self, level: int, optname: int, value: int | Buffer | None, optlen: int = 0, /
     ) -> None:
-        """Set an option, as `socket.socket.setsockopt`."""
+        """Set an option, like `socket.socket.setsockopt`."""
         ...
 
 
 @runtime_checkable
 class SupportsKeyUpdate(Protocol):
-    """Can change the keys of a connection that lives long."""
+    """Can update the keys of a long-lived connection."""
 
     @abstractmethod
     def update_keys(self) -> None:
-        """Change the keys for sending, and ask the peer to do the same (RFC 8446 4.6.3).
+        """Update the sending keys, and request the same from the peer (RFC 8446 4.6.3).
 
-        A peer that has just asked for this has changed its own, and is not asked.
+        If the peer has just requested an update, it has updated its own keys and is not asked
+        again.
 
-        Not needed for safety: connections do so by themselves long before a key has been used
-        too much (RFC 8446 5.5).
+        This call is not needed for security: connections update keys automatically long before a
+        key has protected too much data (RFC 8446 5.5).
 
-        Raises TLSError before the handshake is done, after closing, in TLS 1.2, which cannot, and
-        after 16 times with no data sent in between: peers take more for an attack.
+        Raises TLSError before the handshake is complete, after closing, in TLS 1.2, which has no
+        key updates, and after 16 updates with no data sent in between, because peers treat more as
+        an attack.
         """
         ...
 
 
 @runtime_checkable
 class SupportsRecvInto(Protocol):
-    """Can receive into memory of the caller's."""
+    """Can receive into the caller's memory."""
 
     @abstractmethod
     def recv_into(self, buffer: Buffer, nbytes: int = 0, /) -> int:
-        """Fill `buffer` with at most `nbytes` bytes (0: as many as fit), as `recv` would.
+        """Fill `buffer` with at most `nbytes` bytes (0: as many as fit), like `recv`.
 
-        Returns how many there were, 0 at the end of the peer's data. What stands in `buffer` behind
-        them may have been written to as well.
+        Returns the number of bytes, 0 at the end of the peer's data. The rest of `buffer` may have
+        been overwritten.
         """
         ...
 
 
 @runtime_checkable
 class SupportsSendall(Protocol):
-    """Can send data whole."""
+    """Can send data completely."""
 
     @abstractmethod
     def sendall(self, data: Buffer, /) -> None:
-        """Send all of `data`; the timeout is for the whole.
+        """Send all of `data`. The timeout applies to the call as a whole.
 
-        After an error there is no telling how much of it was sent. A non-blocking socket raises
-        WantWriteError if it cannot send all of it at once.
+        After an error, it is unknown how much was sent. A non-blocking socket raises WantWriteError
+        if it cannot send all of it at once.
         """
         ...
 
 
 @runtime_checkable
 class SupportsPending(Protocol):
-    """Can tell what can be read without the network; a selector cannot see that."""
+    """Reports data that can be read without the network, which a selector does not see."""
 
     @abstractmethod
     def pending(self) -> int:
-        """Return how many bytes of decrypted data wait to be read."""
+        """Return how many bytes of decrypted data are waiting to be read."""
         ...
 
 
 @runtime_checkable
 class SupportsOpen(Protocol):
-    """A buffer that takes in ciphertext and gives plaintext in one call, and raises for no data.
+    """A buffer that accepts ciphertext and returns plaintext in one call.
 
-    For code that carries the bytes itself: `process_incoming` and `read` in one. polytls's sockets
-    and event loops do not ask a third party's buffer for it.
+    For code that transports the bytes itself: `process_incoming` and `read` in one call, without an
+    exception if there is no data. polytls's sockets and event loop integrations do not use it with
+    third-party buffers.
     """
 
     @abstractmethod
     def open(
         self, data_from_network: Buffer | None, amt: int, buffer: Buffer | None = None, /
     ) -> bytes | int | None:
-        """Take in `data_from_network`, and read as `TLSBuffer.read` does; None if nothing is there.
+        """Accept `data_from_network`, and read like `TLSBuffer.read`; None if there is no data.
 
-        `data_from_network` is None if nothing came, and empty at the end of the transport. It is
-        opened from where it lies, and must not change during the call; what `amt` has no room for
-        is kept, so read on with None until that returns None. `amt` 0 only takes in. Drives the
-        handshake if that is not done. What stands in `buffer` behind the count, up to `amt`, may
-        have been written to.
+        `data_from_network` is None if nothing arrived, and empty at the end of the transport. It is
+        decrypted in place and must not change during the call. Data that exceeds `amt` is kept;
+        call again with None until that returns None. With `amt` 0, the call only accepts data. It
+        drives the handshake if that is not complete. The part of `buffer` after the returned count,
+        up to `amt`, may have been overwritten.
 
-        Raises WantReadError, and takes nothing, if `process_incoming` would have done so: read on
-        with None first. ValueError for data after the end, a negative `amt`, or one memory for
-        both. Otherwise what `read` raises, after all data before it; `data_from_network` has been
-        taken then.
+        Raises WantReadError, and accepts nothing, if `process_incoming` would: call again with None
+        first. Raises ValueError for data after the end, a negative `amt`, or if both arguments
+        share memory. Otherwise raises what `read` raises, after all data before the error;
+        `data_from_network` has then been accepted.
         """
         ...
 
 
 @runtime_checkable
 class SupportsSeal(Protocol):
-    """A buffer that takes plaintext and gives ciphertext in one call.
+    """A buffer that accepts plaintext and returns ciphertext in one call.
 
-    For code that carries the bytes itself: `write` and `process_outgoing` in one. polytls's sockets
-    and event loops do not ask a third party's buffer for it.
+    For code that transports the bytes itself: `write` and `process_outgoing` in one call. polytls's
+    sockets and event loop integrations do not use it with third-party buffers.
     """
 
     @abstractmethod
     def seal(self, buf: Buffer, /) -> bytes:
-        """Protect all of `buf`, and return all that has to be sent by now, in order.
+        """Encrypt all of `buf`, and return everything that has to be sent, in order.
 
-        There is no limit: the result is as long as what waited before, and `buf` with 22 bytes or
-        so for each 16 KiB. An empty `buf` only drains.
+        There is no limit: the result contains everything that was waiting before, and `buf` with
+        about 22 extra bytes per 16 KiB. An empty `buf` only returns what is waiting.
 
-        Raises WantReadError, and takes nothing, until the handshake is done, and what else `write`
-        raises but WantWriteError. What has to be sent then, as an alert, is for `process_outgoing`.
+        Raises WantReadError, and accepts nothing, until the handshake is complete, and otherwise
+        what `write` raises, except WantWriteError. After an error, `process_outgoing` returns what
+        has to be sent, such as an alert.
         """
         ...
 
@@ -355,17 +365,17 @@ class SupportsTimeout(Protocol):
 
     @abstractmethod
     def setblocking(self, flag: bool, /) -> None:
-        """Make it blocking without a timeout, or non-blocking."""
+        """Make the socket blocking without a timeout, or non-blocking."""
         ...
 
     @abstractmethod
     def getblocking(self) -> bool:
-        """Return whether calls wait at all."""
+        """Return whether calls wait."""
         ...
 
     @abstractmethod
     def settimeout(self, value: float | None, /) -> None:
-        """Let each call take `value` seconds at most; None: no limit, 0: non-blocking."""
+        """Limit each call to `value` seconds; None: no limit, 0: non-blocking."""
         ...
 
     @abstractmethod
@@ -376,42 +386,42 @@ class SupportsTimeout(Protocol):
 
 @runtime_checkable
 class SupportsFileno(Protocol):
-    """Has a descriptor, for selectors."""
+    """Has a descriptor for selectors."""
 
     @abstractmethod
     def fileno(self) -> int:
-        """Return the descriptor, -1 once it is closed."""
+        """Return the descriptor, -1 after closing."""
         ...
 
 
 @runtime_checkable
 class SupportsInfo(Protocol):
-    """Can tell the facts of its handshake."""
+    """Reports the facts of its handshake."""
 
     @property
     @abstractmethod
     def info(self) -> ConnectionInfo:
-        """The facts as they are known now."""
+        """The facts known so far."""
         ...
 
 
 @runtime_checkable
 class SupportsSession(Protocol):
-    """A socket or buffer whose session can be named for other connections to resume: FTPS.
+    """A socket or buffer whose session other connections can resume by name, as FTPS requires.
 
-    `connect`, `wrap_socket` and `create_buffer` of the same client's context take it as `session=`.
+    `connect`, `wrap_socket` and `create_buffer` of the same client context accept it as `session=`.
 
-    No library verifies anything when it resumes. So before a session that is named is offered, its
-    certificate chain gets the whole verdict (trust, name, validity, revocation, pins,
-    `peer_verifier`) for the new connection's name at that moment. If the verdict is no, the call
-    raises ValueError, with the CertificateVerificationError as its cause. ValueError as well for
-    the session of another context, and for one of another name where names are not verified;
-    TypeError for what is no session. Nothing has been sent by then, and no socket was connected or
-    taken.
+    TLS libraries do not verify certificates on resumption. So before a session passed as `session=`
+    is offered, its certificate chain is verified completely (trust, name, validity, revocation,
+    pins, `peer_verifier`), for the new connection's host name and the current time. If it does not
+    pass, the call raises ValueError, with the CertificateVerificationError as its cause. It also
+    raises ValueError for a session of another context, and, if host names are not verified, for a
+    session of another name; TypeError for anything but a session. Nothing has been sent at that
+    point, and no socket has been connected or taken over.
 
-    The server may decline; the handshake is then a full one. So it is where nothing is left to be
-    offered: no ticket has come, the session has ended, or the process was forked. A ticket that was
-    not offered before is preferred; else the last one is offered again, without early data.
+    The server may decline; the handshake is then a full one. So it is if there is nothing to offer:
+    no ticket has arrived, the session has expired, or the process was forked. A ticket that has not
+    been offered before is preferred; otherwise the last one is offered again, without early data.
     """
 
     @property
@@ -419,51 +429,52 @@ class SupportsSession(Protocol):
     def session(self) -> TLSSession | None:
         """The session of this connection.
 
-        It is the same for all connections that resume it, and the tickets that any of them receives
-        belong to it, so it can be taken as soon as the handshake is done. None before that, after
-        a failure, on a server, on a listener, and where the context keeps no sessions. Known after
-        closing, too.
+        It is the same for all connections that resume it, and includes the tickets that any of them
+        receives, so you can get it as soon as the handshake is complete. It is None before that,
+        after a failure, on a server, on a listener, and if the context keeps no sessions. It is
+        available after closing, too.
         """
         ...
 
 
 @runtime_checkable
 class SupportsExporter(Protocol):
-    """A socket or buffer whose keys other protocols can derive keys of their own from."""
+    """A socket or buffer from whose keys other protocols can derive their own."""
 
     @abstractmethod
     def export_keying_material(
         self, label: str | bytes, context: Buffer | None, length: int
     ) -> bytes:
-        """Return `length` bytes that both ends of this connection, and nobody else, can derive.
+        """Return `length` bytes that only the two ends of this connection can derive.
 
-        `label`: a registered one, or one that begins with "EXPORTER-" (RFC 5705 4), in ASCII.
-        It may be empty in TLS 1.2 and must not be in TLS 1.3 (RFC 8446 7.1).
-        `context`: bytes that both sides know. None and `b""` are the same in TLS 1.3 (RFC 8446
-        7.5), and two things in TLS 1.2. `length`: 1 to 8160.
+        `label`: a registered label, or one that starts with "EXPORTER-" (RFC 5705 4), in ASCII. It
+        can be empty in TLS 1.2, but not in TLS 1.3 (RFC 8446 7.1).
+        `context`: bytes that both sides know. None and `b""` are equivalent in TLS 1.3 (RFC 8446
+        7.5), and differ in TLS 1.2.
+        `length`: 1 to 8160.
 
-        Raises ValueError for what is none of that or belongs to TLS itself; TLSError before the
-        handshake is done, after a socket was closed, as that may wipe the keys, and in TLS 1.2
-        without extended master secret (RFC 7627 5.4);
-        ConfigurationError if the library cannot; the error of a connection that failed.
+        Raises ValueError for an invalid argument or a label that is reserved for TLS; TLSError
+        before the handshake is complete, after a socket was closed, because that may wipe the keys,
+        and in TLS 1.2 without extended master secret (RFC 7627 5.4); ConfigurationError if the
+        library does not support it; the connection's error if it failed.
         """
         ...
 
 
 @runtime_checkable
 class SupportsChannelBinding(Protocol):
-    """A socket or buffer that can tie an exchange of the application's to itself (RFC 5056)."""
+    """A socket or buffer that can bind an application's authentication to itself (RFC 5056)."""
 
     @abstractmethod
     def channel_binding(self, kind: str) -> bytes:
-        """Return the channel binding of that registered name.
+        """Return the channel binding with the registered name `kind`.
 
-        "tls-exporter": 32 bytes that belong to this connection alone (RFC 9266).
-        "tls-server-end-point": a hash of the server's certificate (RFC 5929 4), on a server of the
-        one that it has for this client.
+        "tls-exporter": 32 bytes that are unique to this connection (RFC 9266).
+        "tls-server-end-point": a hash of the server's certificate (RFC 5929 4); on a server, of the
+        certificate it presents to this client.
 
-        Raises ValueError for any other name; TLSError for "tls-unique", which TLS 1.3 does not
-        have and which TLS 1.2 makes unique by luck, for a certificate that has no hash, and
-        before the handshake is done; else what `SupportsExporter` raises.
+        Raises ValueError for any other name; TLSError for "tls-unique", which TLS 1.3 does not have
+        and which is not always unique in TLS 1.2, for a certificate without a defined hash, and
+        before the handshake is complete; otherwise what `SupportsExporter` raises.
         """
         ...

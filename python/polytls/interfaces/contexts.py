@@ -1,4 +1,4 @@
-"""What a context may offer beyond PEP 748."""
+"""Extensions to PEP 748 for contexts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 @runtime_checkable
 class SupportsClientWrapSocket(Protocol):
-    """A client's context that can begin TLS on a connection that exists: STARTTLS, HTTP CONNECT."""
+    """A client context that can start TLS on an existing connection: STARTTLS, HTTP CONNECT."""
 
     @abstractmethod
     def wrap_socket(
@@ -42,21 +42,21 @@ class SupportsClientWrapSocket(Protocol):
     ) -> TLSSocket:
         """Take over the connected `sock`, do the handshake, and return the TLS socket.
 
-        `session`: the one to resume, where the implementation can (`SupportsSession`).
-        `accept_truncated_end`: whether `recv` takes the end of the transport for the end of the
-        data, as close_notify is (docs/sockets.md, "Truncated connections").
+        `session`: the session to resume, if the implementation supports it (`SupportsSession`).
+        `accept_truncated_end`: whether `recv` treats an end of the transport without close_notify
+        as the end of the data (docs/sockets.md, "Truncated connections").
 
-        It has the timeout that `sock` had, and the handshake has to be done within it; on a
-        non-blocking one, or without `do_handshake_on_connect`, `do_handshake`, `recv` or `send`
-        does it. A plain socket is detached; another stream belongs to the connection, and is
-        closed with it. After an error `sock` is closed, except where it was not taken at all: for
-        arguments that are wrong in themselves (TypeError, ValueError) and for a socket that has no
-        peer (OSError, ENOTCONN).
+        The result has the timeout of `sock`, and the handshake has to complete within it. If `sock`
+        is non-blocking, or without `do_handshake_on_connect`, `do_handshake`, `recv` or `send` does
+        the handshake. A plain socket is detached; any other stream belongs to the connection, and
+        is closed with it. After an error `sock` is closed, unless it was not taken over: for
+        invalid arguments (TypeError, ValueError) and for a socket without a peer (OSError,
+        ENOTCONN).
 
-        The client speaks first, so nothing received before the ClientHello can be TLS. If
-        `leftover` (what the caller has received and not used) is not empty, or the socket has
-        something to be received, that is plaintext of an attacker or of a server that has not
-        waited (CVE-2021-23222 and its kin): PeerMisbehaved, and `sock` is closed.
+        The client sends first, so nothing received before the ClientHello can be TLS. If `leftover`
+        (data that the caller has received and not used) is not empty, or the socket has data to
+        receive, an attacker may have injected it, or the server sent too early (CVE-2021-23222 and
+        similar): PeerMisbehaved, and `sock` is closed.
 
         Raises what `ClientContext.connect` raises.
         """
@@ -65,7 +65,7 @@ class SupportsClientWrapSocket(Protocol):
 
 @runtime_checkable
 class SupportsServerWrapSocket(Protocol):
-    """A server's context that can begin TLS on a connection that exists."""
+    """A server context that can start TLS on an existing connection."""
 
     @abstractmethod
     def wrap_socket(
@@ -78,8 +78,8 @@ class SupportsServerWrapSocket(Protocol):
     ) -> TLSSocket:
         """Take over the connected `sock`, do the handshake, and return the TLS socket.
 
-        As a client's `wrap_socket`, but for `leftover`: here it may be the beginning of the
-        client's handshake, which came together with the last plaintext. What cannot begin a
+        Like a client's `wrap_socket`, except for `leftover`: here it can be the start of the
+        client's handshake, which arrived together with the last plaintext. Data that cannot start a
         ClientHello raises NotTLSError, and `sock` is closed.
         """
         ...
@@ -87,36 +87,37 @@ class SupportsServerWrapSocket(Protocol):
 
 @runtime_checkable
 class SupportsEffectiveCiphers(Protocol):
-    """A context that can tell which suites it will use: what took effect of `ciphers`."""
+    """A context that reports its cipher suites: the effective part of `ciphers`."""
 
     @property
     @abstractmethod
     def effective_ciphers(self) -> tuple[CipherSuite | int, ...]:
-        """The suites, in order of preference."""
+        """The cipher suites, in order of preference."""
         ...
 
 
 @runtime_checkable
 class SupportsStatistics(Protocol):
-    """A context that counts what it resumes."""
+    """A context that counts resumed sessions."""
 
     @property
     @abstractmethod
     def statistics(self) -> SessionStatistics:
-        """What has become of its connections and sessions so far, over sockets and buffers."""
+        """Counts of its connections and sessions so far, over sockets and buffers."""
         ...
 
 
 @runtime_checkable
 class SupportsHandshakeMayBlock(Protocol):
-    """A context that can tell whether its handshakes may take long on this side."""
+    """A context that reports whether its handshakes may block on this side."""
 
     @property
     @abstractmethod
     def handshake_may_block(self) -> bool:
-        """Whether a hook, a signer or the platform's trust may hold a handshake's step up.
+        """Whether a callback, a signer or the platform's verifier may block a step of the
+        handshake.
 
-        Drivers that share a thread with others, as event loops do, then leave `do_handshake` to
-        a worker thread.
+        Drivers that share a thread with others, such as event loops, then call `do_handshake` in a
+        worker thread.
         """
         ...

@@ -1,6 +1,7 @@
-"""What `polytls.insecure` gives out: contexts that verify less (PEP 748, "Insecure Usage").
+"""The types of `polytls.insecure`: contexts that verify less (PEP 748, "Insecure Usage").
 
-Its types are here, so that implementations can have such contexts; nobody else imports this.
+They are defined here so that implementations can have such contexts. Nothing else imports this
+module.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ __all__ = [
 
 
 class SecurityWarning(Warning):
-    """Something was done that gives TLS's protection away. Python shows it by default.
+    """Something disabled part of TLS's protection. Python shows this warning by default.
 
-    It is no UserWarning, so that a filter which silences those does not silence it.
+    It is not a UserWarning, so a filter that silences those does not silence it.
     """
 
 
@@ -39,7 +40,7 @@ def warn(step: str, stacklevel: int = 1) -> None:
     """Issue the SecurityWarning for one step towards an insecure connection.
 
     `step`: what was done, such as "InsecureClientContext.connect".
-    `stacklevel`: which frame to blame, counted as `warnings.warn` does: 1 is the caller of this
+    `stacklevel`: the frame to report, counted as in `warnings.warn`: 1 is the caller of this
     function, 2 the caller's caller.
     """
     warnings.warn(
@@ -52,14 +53,14 @@ def warn(step: str, stacklevel: int = 1) -> None:
 
 @frozen()
 class InsecureConfiguration:
-    """Which protection to give up; compared by value.
+    """Which protection to disable; compared by value.
 
-    `disable_hostname_check`: a client accepts a valid certificate of any name.
-    `disable_verification`: any certificate is accepted; a server that requires one still does. As
-    a name from an unverified certificate proves nothing, the first must be given along with it.
+    `disable_hostname_check`: a client accepts a valid certificate for any name.
+    `disable_verification`: any certificate is accepted; a server that requires one still does. A
+    name in an unverified certificate proves nothing, so this requires the first one too.
 
-    Raises ValueError for the second without the first, TypeError for anything but bool. Issues a
-    SecurityWarning.
+    Raises ValueError for the second without the first, and TypeError for anything but bool. Issues
+    a SecurityWarning.
     """
 
     disable_hostname_check: bool = False
@@ -70,13 +71,13 @@ class InsecureConfiguration:
         instance_of("disable_verification", self.disable_verification, bool)
         if self.disable_verification and not self.disable_hostname_check:
             raise ValueError("disable_verification requires disable_hostname_check")
-        # Past this method and the constructor, which is generated.
+        # Skips this method and the generated constructor.
         warn("InsecureConfiguration", stacklevel=3)
 
 
 @runtime_checkable
 class InsecureClientContext(ClientContext, Protocol):
-    """A `ClientContext` that gives protection up. It warns when made, and at each connection."""
+    """A `ClientContext` with protection disabled. Creating it or a connection issues a warning."""
 
     @abstractmethod
     def __init__(
@@ -84,19 +85,19 @@ class InsecureClientContext(ClientContext, Protocol):
         tls_configuration: TLSClientConfiguration,
         insecure_configuration: InsecureConfiguration,
     ) -> None:
-        """Make a context. Raises what `ClientContext` raises."""
+        """Create a context. Raises what `ClientContext` raises."""
         ...
 
     @property
     @abstractmethod
     def insecure_configuration(self) -> InsecureConfiguration:
-        """The insecure configuration that it was made from."""
+        """The insecure configuration that it was created from."""
         ...
 
 
 @runtime_checkable
 class InsecureServerContext(ServerContext, Protocol):
-    """A `ServerContext` that gives protection up. It warns when made, and at each connection."""
+    """A `ServerContext` with protection disabled. Creating it or a connection issues a warning."""
 
     @abstractmethod
     def __init__(
@@ -104,13 +105,13 @@ class InsecureServerContext(ServerContext, Protocol):
         tls_configuration: TLSServerConfiguration,
         insecure_configuration: InsecureConfiguration,
     ) -> None:
-        """Make a context. Raises what `ServerContext` raises."""
+        """Create a context. Raises what `ServerContext` raises."""
         ...
 
     @property
     @abstractmethod
     def insecure_configuration(self) -> InsecureConfiguration:
-        """The insecure configuration that it was made from."""
+        """The insecure configuration that it was created from."""
         ...
 
 
@@ -124,9 +125,9 @@ class InsecureTLSImplementation(
     TLSImplementation[_Client, _Server],
     Generic[_Client, _Server, _InsecureClient, _InsecureServer],
 ):
-    """A `TLSImplementation` that has insecure contexts as well.
+    """A `TLSImplementation` that also has insecure contexts.
 
-    Making one does not warn, so that a module can define it; `implementation` does.
+    Creating one issues no warning, so that a module can define it; `implementation` does.
     """
 
     __slots__ = ("_insecure_client_context", "_insecure_server_context")

@@ -1,7 +1,7 @@
-"""PEP 748's own classes: what every implementation has.
+"""PEP 748's own classes, which every implementation has.
 
-Its sections "Context", "Socket", "Buffer" and "Runtime Access". The docstrings say what each call
-means where the PEP leaves it open.
+From its sections "Context", "Socket", "Buffer" and "Runtime Access". The docstrings define what the
+PEP leaves open.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ __all__ = [
 
 
 class _Negotiated(Protocol):
-    """What sockets and buffers tell of their handshake."""
+    """What sockets and buffers report about their handshake."""
 
     @property
     @abstractmethod
     def context(self) -> ClientContext | ServerContext:
-        """The context that made this connection."""
+        """The context that created this connection."""
         ...
 
     @abstractmethod
     def cipher(self) -> CipherSuite | int | None:
-        """Return the negotiated cipher suite, by its number where it has no name here.
+        """Return the negotiated cipher suite, as a number if it has no name here.
 
         None before the handshake.
         """
@@ -46,9 +46,9 @@ class _Negotiated(Protocol):
 
     @abstractmethod
     def negotiated_protocol(self) -> NextProtocol | bytes | None:
-        """Return the protocol agreed on with ALPN (RFC 7301), as bytes where it has no name here.
+        """Return the protocol negotiated with ALPN (RFC 7301), as bytes if it has no name here.
 
-        None if none was agreed on, or before the handshake.
+        None if none was negotiated, and before the handshake.
         """
         ...
 
@@ -60,52 +60,52 @@ class _Negotiated(Protocol):
 
     @abstractmethod
     def getpeercert(self) -> bytes | None:
-        """Return the peer's certificate in DER as it was presented.
+        """Return the peer's certificate as it was presented, in DER.
 
-        None if there was none, or before the handshake.
+        None if there was none, and before the handshake.
         """
         ...
 
 
 @runtime_checkable
 class TLSSocket(_Negotiated, Protocol):
-    """A TCP socket whose traffic TLS protects (PEP 748, "Socket").
+    """A TCP socket protected by TLS (PEP 748, "Socket").
 
-    Made by a context's `connect`, or by `accept`; never by hand. It is blocking when it is made.
-    A blocking call that runs out of time raises TimeoutError; a non-blocking one that can do
-    nothing raises WantReadError or WantWriteError. Errors of the network stay what they are for
-    `socket.socket`: ConnectionResetError and its kin.
+    Only a context's `connect` and `accept` create it. It is initially blocking. A blocking call
+    that runs out of time raises TimeoutError. A non-blocking call that cannot make progress raises
+    WantReadError or WantWriteError. Network errors are those of `socket.socket`:
+    ConnectionResetError and similar.
     """
 
     if not TYPE_CHECKING:
-        # pyright would ask it of every class that is to pass for one.
+        # Without it, pyright requires this of every class that is to match one.
         @abstractmethod
         def __init__(self, *args: object, **kwargs: object) -> None:
-            """Not for users: sockets are created by contexts."""
+            """Internal: only contexts create sockets."""
             ...
 
     @abstractmethod
     def recv(self, bufsize: int) -> bytes:
-        """Return up to `bufsize` bytes of data; `b""` once the peer has sent close_notify.
+        """Return up to `bufsize` bytes of data; `b""` after the peer's close_notify.
 
-        Data that was authenticated comes first, then the end or the error. Does any handshake
-        that is still to be done.
+        Authenticated data is returned first, then the end or the error. Completes the handshake if
+        necessary.
 
-        Raises RaggedEOF if the transport ended without close_notify, PeerRejectedCertificate if
-        the peer refused ours after the handshake (TLS 1.3), AlertReceived, PeerMisbehaved, and
-        ValueError if `bufsize` is negative.
+        Raises RaggedEOF if the transport ended without close_notify, PeerRejectedCertificate if the
+        peer refused our certificate after the handshake (TLS 1.3), AlertReceived, PeerMisbehaved,
+        and ValueError if `bufsize` is negative.
         """
         ...
 
     @abstractmethod
     def send(self, bytes: Buffer) -> int:
-        """Send data; return how many bytes were taken, which may be fewer than were given.
+        """Send data; return how many bytes were accepted, which can be fewer than were given.
 
-        A non-blocking socket raises WantWriteError only if none was taken. If all was, the system
-        has it. If a part was, what the system did not take of that goes out first with any later
-        call. The same holds where the timeout ends a call.
+        A non-blocking socket raises WantWriteError only if none was accepted. If everything was
+        accepted, the system has it. If a part was, later calls first send what the system has not
+        accepted of that part. The same applies if the timeout ends a call.
 
-        Raises what `recv` raises, but for the end of the peer's data.
+        Raises what `recv` raises, except for the end of the peer's data.
         """
         ...
 
@@ -113,37 +113,38 @@ class TLSSocket(_Negotiated, Protocol):
     def close(self, force: bool = False) -> None:
         """Send close_notify, wait until the peer has all data, and close the descriptor.
 
-        The peer has it when its TCP has acknowledged it; where the system does not tell that, when
-        the peer's close_notify or the end of its transport has come. The wait takes the timeout or
-        5 seconds, whichever is less, and no time if all was acknowledged before. What comes
-        meanwhile is discarded. With `force`, nothing is waited for, unless `shutdown(SHUT_WR)` has
-        declared the data complete.
+        The peer has the data when its TCP has acknowledged it. If the system does not report that,
+        the peer has it when its close_notify or the end of its transport has arrived. The call
+        waits for the timeout or 5 seconds, whichever is less, and not at all if everything was
+        acknowledged before. Data that arrives in the meantime is discarded. With `force`, the call
+        does not wait, unless `shutdown(SHUT_WR)` has declared the data complete.
 
-        Raises an error only if data is unacknowledged then: TimeoutError, ConnectionResetError and
-        the like, or AlertReceived. On a non-blocking socket WantReadError or WantWriteError until
-        the peer's close_notify or the end of its transport has come (RFC 8446 6.1): repeat the
-        call. On every other outcome the descriptor is closed. A second call does nothing.
+        Raises an error only if data is still unacknowledged: TimeoutError, ConnectionResetError and
+        similar, or AlertReceived. A non-blocking socket raises WantReadError or WantWriteError
+        until the peer's close_notify or the end of its transport has arrived (RFC 8446 6.1): repeat
+        the call. The descriptor is closed in every other case. A second call does nothing.
         """
         ...
 
     @abstractmethod
     def listen(self, backlog: int) -> None:
-        """Let the system queue up to `backlog` connections that were not accepted yet.
+        """Let the system queue up to `backlog` connections that have not been accepted.
 
-        A server's `connect` listens already; this changes the number alone.
+        A server context's `connect` already listens; this only changes the number.
 
-        Raises OSError on a socket that is no listener.
+        Raises OSError on a socket that is not a listener.
         """
         ...
 
     @abstractmethod
     def accept(self) -> tuple[TLSSocket, tuple[str | None, int]]:
-        """Return the next connection whose handshake is done, and the address of its peer.
+        """Return the next connection whose handshake is complete, and the address of its peer.
 
-        Clients that fail or stall neither raise here nor hold up others. A non-blocking listener
-        returns connections whose handshake is not done: `recv` or `send` on them does it.
+        Clients that fail or stall do not raise here, and do not delay others. A non-blocking
+        listener returns connections whose handshake is not complete: `recv` or `send` on them
+        completes it.
 
-        Raises OSError on a socket that is no listener.
+        Raises OSError on a socket that is not a listener.
         """
         ...
 
@@ -151,15 +152,16 @@ class TLSSocket(_Negotiated, Protocol):
     def getsockname(self) -> tuple[str | None, int]:
         """Return the local address: host and port.
 
-        Raises OSError (EAFNOSUPPORT) over what has none: a socket of AF_UNIX, a pipe.
+        Raises OSError (EAFNOSUPPORT) on transports without one, such as AF_UNIX sockets and pipes.
         """
         ...
 
     @abstractmethod
     def getpeername(self) -> tuple[str | None, int]:
-        """Return the peer's address, as it was when the connection was made: host and port.
+        """Return the peer's address when the connection was created: host and port.
 
-        Raises OSError if there is no peer, and (EAFNOSUPPORT) over what has no host and port.
+        Raises OSError if there is no peer, and (EAFNOSUPPORT) on transports without a host and
+        port.
         """
         ...
 
@@ -168,80 +170,83 @@ class TLSSocket(_Negotiated, Protocol):
 class TLSBuffer(_Negotiated, Protocol):
     """One side of a connection without its transport (PEP 748, "Buffer").
 
-    The caller carries bytes: what comes from the network goes into `process_incoming`, what
-    `process_outgoing` yields goes out. WantReadError and WantWriteError say which is needed next.
+    The caller transports the bytes: pass data from the network to `process_incoming`, and send what
+    `process_outgoing` returns. WantReadError and WantWriteError say which one is needed next.
     """
 
     @abstractmethod
     def read(self, amt: int, buffer: Buffer | None = None) -> bytes | int:
-        """Return up to `amt` bytes of data; `b""` for ever once the peer has sent close_notify.
+        """Return up to `amt` bytes of data; `b""` after the peer's close_notify.
 
-        With a `buffer`, fill it with at most `amt` bytes and return their number, 0 at the end.
-        Data that was authenticated comes first, then the end or the error. Before the handshake
-        is done, do as much of it as is possible.
+        With a `buffer`, fills it with at most `amt` bytes and returns their number, 0 at the end.
+        Authenticated data is returned first, then the end or the error. Before the handshake is
+        complete, does as much of it as possible.
 
-        Raises WantReadError if there is nothing to read yet; RaggedEOF, now and ever after, if
-        the transport ended without close_notify; PeerRejectedCertificate if the peer refused ours
-        after the handshake (TLS 1.3); AlertReceived, PeerMisbehaved; ValueError if `amt` is
-        negative.
+        Raises WantReadError if there is nothing to read yet; RaggedEOF, on this and every later
+        call, if the transport ended without close_notify; PeerRejectedCertificate if the peer
+        refused our certificate after the handshake (TLS 1.3); AlertReceived, PeerMisbehaved;
+        ValueError if `amt` is negative.
         """
         ...
 
     @abstractmethod
     def write(self, buf: Buffer) -> int:
-        """Protect data for the peer; return how many bytes were taken, which may be fewer.
+        """Encrypt data for the peer; return how many bytes were accepted, which can be fewer.
 
-        Before the handshake is done, do as much of it as is possible, and take nothing.
+        Before the handshake is complete, does as much of it as possible, and accepts nothing.
 
         Raises WantWriteError if the outgoing buffer is full, WantReadError if the handshake needs
-        more from the peer, and TLSError after `shutdown`.
+        more data from the peer, and TLSError after `shutdown`.
         """
         ...
 
     @abstractmethod
     def do_handshake(self) -> None:
-        """Go on with the handshake, and return when it is done; verify certificate and name.
+        """Continue the handshake, and return when it is complete; verify the certificate and the
+        name.
 
-        The last of its bytes may be still to be drained by then.
+        When it returns, the last bytes of the handshake may still be waiting in the outgoing
+        buffer.
 
-        Raises WantReadError if more must come from the peer (what is outgoing must be sent
-        first), WantWriteError only if the outgoing buffer is full, CertificateVerificationError,
-        AlertReceived, PeerIncompatible, PeerMisbehaved, NotTLSError, and RaggedEOF if the
-        transport ended.
+        Raises WantReadError if more data from the peer is needed (send the outgoing data first),
+        WantWriteError only if the outgoing buffer is full, CertificateVerificationError,
+        AlertReceived, PeerIncompatible, PeerMisbehaved, NotTLSError, and RaggedEOF if the transport
+        ended.
         """
         ...
 
     @abstractmethod
     def shutdown(self) -> None:
-        """Send close_notify, once, and return when the peer's has come (RFC 8446 6.1).
+        """Send close_notify once, and return when the peer's has arrived (RFC 8446 6.1).
 
-        Until then it raises WantReadError. Reading goes on meanwhile; writing is over. Where
-        nothing more has to come from the peer, but there is data that was not read, it raises
-        TLSError: read it, and repeat the call.
+        Raises WantReadError until then. Reading is still possible in the meantime; writing is not.
+        If the peer's close_notify has arrived but unread data remains, raises TLSError: read it,
+        and repeat the call.
         """
         ...
 
     @abstractmethod
     def process_incoming(self, data_from_network: Buffer) -> None:
-        """Take bytes that came from the network; `b""` says that the transport has ended.
+        """Accept bytes from the network; `b""` reports the end of the transport.
 
-        Nothing is decrypted here, so no error of the protocol comes from here.
+        Nothing is decrypted here, so this call raises no protocol errors.
 
-        Raises WantReadError, and takes nothing, if the buffer was at its limit before the call:
-        read first, then repeat. Raises ValueError for data after the end.
+        Raises WantReadError, and accepts nothing, if the buffer was at its limit before the call:
+        read, then repeat the call. Raises ValueError for data after the end.
         """
         ...
 
     @abstractmethod
     def incoming_bytes_buffered(self) -> int:
-        """Return how many bytes from the network wait to be processed."""
+        """Return how many bytes from the network are waiting to be processed."""
         ...
 
     @abstractmethod
     def process_outgoing(self, amount_bytes_for_network: int) -> bytes:
-        """Return up to so many bytes for the network, and drop them here; `b""` if none wait.
+        """Return up to `amount_bytes_for_network` bytes, and remove them from the buffer; `b""` if
+        there are none.
 
-        Works after a fatal error too: the alert for the peer is still to be sent.
+        Works after a fatal error too: the alert for the peer may still have to be sent.
 
         Raises ValueError if the amount is negative.
         """
@@ -249,42 +254,42 @@ class TLSBuffer(_Negotiated, Protocol):
 
     @abstractmethod
     def outgoing_bytes_buffered(self) -> int:
-        """Return how many bytes wait to go out to the network."""
+        """Return how many bytes are waiting to be sent to the network."""
         ...
 
 
 @runtime_checkable
 class ClientContext(Protocol):
-    """Makes a client's connections from one configuration (PEP 748, "Context").
+    """Creates client connections from one configuration (PEP 748, "Context").
 
-    Files are read and certificates parsed when it is made, once. It is immutable.
+    Files are read and certificates parsed once, when the context is created. It is immutable.
     """
 
     @abstractmethod
     def __init__(self, configuration: TLSClientConfiguration) -> None:
-        """Make a context.
+        """Create a context.
 
-        Raises ConfigurationError, naming implementation and field, for what cannot be honoured,
-        what cannot be read (with the path) and what cannot be parsed; TypeError for anything but
-        a client's configuration.
+        Raises ConfigurationError, with the implementation and the field, for what is not supported,
+        cannot be read (with the path) or cannot be parsed; TypeError for anything but a client
+        configuration.
         """
         ...
 
     @property
     @abstractmethod
     def configuration(self) -> TLSClientConfiguration:
-        """The configuration that it was made from."""
+        """The configuration that it was created from."""
         ...
 
     @abstractmethod
     def connect(self, address: tuple[str | None, int]) -> TLSSocket:
-        """Resolve and connect to `address`, host and port, do the handshake, return the socket.
+        """Resolve `address` (host and port), connect, do the handshake, and return the socket.
 
-        The host is also the name that the server's certificate must have, and, unless it is an
-        IP address, the one that is asked for (RFC 6066 3).
+        The server's certificate must be valid for the host. Unless it is an IP address, the host is
+        also sent in server_name (RFC 6066 3).
 
-        Raises what `TLSBuffer.do_handshake` raises, but for the two of non-blocking work; OSError
-        as `socket.create_connection` does; TimeoutError.
+        Raises what `TLSBuffer.do_handshake` raises, except WantReadError and WantWriteError;
+        OSError like `socket.create_connection`; TimeoutError.
         """
         ...
 
@@ -292,44 +297,46 @@ class ClientContext(Protocol):
     def create_buffer(self, server_hostname: str) -> TLSBuffer:
         """Return a buffer for a connection to `server_hostname`, a DNS name or an IP address.
 
-        IP addresses are matched with addresses in the certificate only, and never asked for;
-        internationalised names are converted (IDNA).
+        IP addresses only match addresses in the certificate, and are not sent to the server.
+        Internationalized names are converted (IDNA).
 
-        Raises ValueError for what is no name, TypeError for what is no str.
+        Raises ValueError for an invalid name, and TypeError for anything but str.
         """
         ...
 
 
 @runtime_checkable
 class ServerContext(Protocol):
-    """Makes a server's connections from one configuration (PEP 748, "Context").
+    """Creates server connections from one configuration (PEP 748, "Context").
 
-    Files are read and certificates and keys parsed when it is made, once. It is immutable.
+    Files are read, and certificates and keys parsed, once, when the context is created. It is
+    immutable.
     """
 
     @abstractmethod
     def __init__(self, configuration: TLSServerConfiguration) -> None:
-        """Make a context.
+        """Create a context.
 
-        Raises ConfigurationError, naming implementation and field, for what cannot be honoured,
-        what cannot be read (with the path) and what cannot be parsed; TypeError for anything but
-        a server's configuration.
+        Raises ConfigurationError, with the implementation and the field, for what is not supported,
+        cannot be read (with the path) or cannot be parsed; TypeError for anything but a server
+        configuration.
         """
         ...
 
     @property
     @abstractmethod
     def configuration(self) -> TLSServerConfiguration:
-        """The configuration that it was made from."""
+        """The configuration that it was created from."""
         ...
 
     @abstractmethod
     def connect(self, address: tuple[str | None, int]) -> TLSSocket:
-        """Bind to `address`, host (None: all) and port (0: any free one), and listen there.
+        """Bind to `address`, a host (None: all interfaces) and a port (0: any free port), and
+        listen.
 
-        The socket returned is a listener: `accept` on it returns connections.
+        Returns a listener: its `accept` returns connections.
 
-        Raises OSError if the address cannot be had.
+        Raises OSError if the address is not available.
         """
         ...
 
@@ -344,12 +351,12 @@ _ServerContext = TypeVar("_ServerContext", bound=ServerContext, covariant=True)
 
 
 class TLSImplementation(Generic[_ClientContext, _ServerContext]):
-    """One TLS library, ready for use (PEP 748, "Runtime Access").
+    """A TLS library, ready for use (PEP 748, "Runtime Access").
 
-    `client_context`, `server_context`: the classes to make contexts with.
-    `validate_config`: refuses a configuration that cannot be honoured; see the property.
-    `name`, `version`: of the implementation and its library; None if it does not tell.
-    `capabilities`: what it can do; None if it does not tell.
+    `client_context`, `server_context`: the context classes.
+    `validate_config`: checks a configuration; see the property.
+    `name`, `version`: of the implementation and its library; None if unknown.
+    `capabilities`: what the implementation supports; None if unknown.
     """
 
     __slots__ = (
@@ -392,27 +399,27 @@ class TLSImplementation(Generic[_ClientContext, _ServerContext]):
     def validate_config(
         self,
     ) -> Callable[[TLSClientConfiguration | TLSServerConfiguration], None]:
-        """A function that refuses a configuration which this implementation cannot honour.
+        """A function that checks whether this implementation supports a configuration.
 
-        It finds all that can be known without opening a file; making a context finds the rest.
-        It raises ConfigurationError, naming implementation and field, and TypeError for anything
-        but a configuration.
+        It checks everything that can be checked without opening a file; creating a context checks
+        the rest. It raises ConfigurationError, with the implementation and the field, and TypeError
+        for anything but a configuration.
         """
         return self._validate_config
 
     @property
     def name(self) -> str | None:
-        """The name that `polytls.implementation` takes; None if it does not tell."""
+        """The name for `polytls.implementation`; None if unknown."""
         return self._name
 
     @property
     def version(self) -> str | None:
-        """The library's version in its own notation; None if it does not tell."""
+        """The library's version in its own notation; None if unknown."""
         return self._version
 
     @property
     def capabilities(self) -> Capabilities | None:
-        """What it can do on this machine; None if it does not tell."""
+        """What the implementation supports on this machine; None if unknown."""
         return self._capabilities
 
     def __repr__(self) -> str:

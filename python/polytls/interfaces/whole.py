@@ -1,7 +1,7 @@
-"""What the connections and listeners of polytls's own implementations have, for annotations.
+"""Everything that connections and listeners of polytls's own implementations have, for annotations.
 
-`TLSSocket` has the PEP's methods and no more; a program that uses more of a socket says so with one
-of these. `isinstance` is not for them: ask for the one protocol whose method is called.
+`TLSSocket` has only the PEP's methods. Use these types in programs that need more of a socket. Do
+not use them with `isinstance`: check for the one protocol whose method you call.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Socket(
     SupportsTimeout,
     Protocol,
 ):
-    """What both have: a descriptor with options and a timeout, to be closed by `with`."""
+    """What both have: a descriptor with options and a timeout, closed by `with`."""
 
     @abstractmethod
     def __enter__(self) -> Self:
@@ -72,21 +72,21 @@ class Connection(
     SupportsUnwrap,
     Protocol,
 ):
-    """A connected TLS socket with all that docs/sockets.md tells of.
+    """A connected TLS socket with everything that docs/sockets.md describes.
 
-    Contexts of polytls's own implementations make such by `connect` and `wrap_socket`, and their
-    listeners by `accept`. What only some of them have is not in it: `SupportsExporter`,
+    `connect` and `wrap_socket` of contexts of polytls's own implementations, and `accept` of their
+    listeners, return these. It does not include what only some of them have: `SupportsExporter`,
     `SupportsChannelBinding`, `SupportsEarlyData`, `SupportsKeyUpdate`.
     """
 
     @abstractmethod
     def outgoing_bytes_buffered(self) -> int:
-        """Return how many bytes were taken by `send` and wait to go out to the network."""
+        """Return how many bytes `send` has accepted that are waiting to be sent to the network."""
         ...
 
 
 class Listener(_Socket, Protocol):
-    """A socket that listens, as `connect` of a server's context makes it."""
+    """A listening socket, as returned by `connect` of a server context."""
 
     @abstractmethod
     def accept(self) -> tuple[Connection, tuple[str | None, int]]:
@@ -96,5 +96,5 @@ class Listener(_Socket, Protocol):
     @property
     @abstractmethod
     def failed_handshakes(self) -> int:
-        """How many clients were turned away so far because their handshake failed or took long."""
+        """How many clients were dropped so far because their handshake failed or took too long."""
         ...
