@@ -1,17 +1,17 @@
 """TLS for anyio, and so for trio: a byte stream over any byte stream, and a listener.
 
-`tls` is a PEP 748 context of any implementation, and what carries the connection is any anyio
-stream of bytes, another TLSStream among them. Time limits are anyio's: `fail_after`,
-`move_on_after`. Rules, which are those of anyio's streams:
+`tls` is a PEP 748 context of any implementation. The transport can be any anyio byte stream,
+including another TLSStream. For timeouts, use anyio's `fail_after` and `move_on_after`. The rules
+are those of anyio's streams:
 
-- One task may receive while another sends; two that do the same: BusyResourceError.
-- The end of the peer's data is EndOfStream, after its close_notify. What breaks the connection is
-  BrokenResourceError, and its cause the TLSError: RaggedEOF for a connection that just ended.
-- Who closes waits until the peer has all data that was sent (ARCHITECTURE.md, "Endings").
-- Cancelling a `receive` loses nothing. A `send` that is cancelled while its ciphertext goes out
-  leaves the stream good for receiving alone: nobody knows how much of it went.
+- One task can receive while another sends; two tasks that do the same get BusyResourceError.
+- The end of the peer's data, after its close_notify, is EndOfStream. A broken connection is
+  BrokenResourceError, and its cause is the TLSError: RaggedEOF if the connection just ended.
+- Closing waits until the peer has all data that was sent (ARCHITECTURE.md, "Endings").
+- Cancelling `receive` loses nothing. If `send` is cancelled while its ciphertext is being sent, the
+  stream can only receive: it is unknown how much was sent.
 
-Not installed with polytls: `pip install polytls[anyio]`.
+anyio is not installed with polytls: `pip install polytls[anyio]`.
 """
 
 from __future__ import annotations
@@ -77,33 +77,33 @@ __all__ = [
 
 #: How long a listener lets a handshake take, in seconds.
 HANDSHAKE_TIMEOUT: Final = 30.0
-#: How long the peer is read from, at most, after a handshake was refused, in seconds: closing with
-#: something unread sends a reset, and that overtakes the alert.
+#: How long a refused peer is read from, at most, in seconds: closing with unread data sends a
+#: reset, which overtakes the alert.
 LINGER: Final = 2.0
 
 _HERE: Final = "polytls.anyio"
 
-#: Sealed at a time.
+#: Encrypted at a time.
 _CHUNK: Final = 256 * 1024
 
 _log = logging.getLogger("polytls.anyio")
 
 
 class TLSAttribute(TypedAttributeSet):
-    """What a TLSStream tells by `extra`, beside what the stream below does."""
+    """Attributes that a TLSStream adds to those of the underlying stream."""
 
     #: The facts of the connection.
     info: ConnectionInfo = typed_attribute()
     #: The session of the connection, for others to resume (`SupportsSession`).
     session: TLSSession | None = typed_attribute()
-    #: The buffer, for what else it can tell; not to be read or written.
+    #: The buffer, for anything else it reports; not to be read or written.
     buffer: TLSBuffer = typed_attribute()
 
 
 def _fault_behind(error: BaseException) -> OSError | None:
-    """The fault of the transport that a send has failed by.
+    """The transport error that made a send fail.
 
-    None for EPIPE, which follows a FIN as it follows a reset.
+    None for EPIPE, which follows a FIN as well as a reset.
     """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
@@ -112,7 +112,7 @@ def _fault_behind(error: BaseException) -> OSError | None:
 
 
 class TLSStream(ByteStream):
-    """A connection that TLS protects. Made by `wrap`."""
+    """A connection protected by TLS. Created by `wrap`."""
 
     def __init__(
         self,
@@ -121,29 +121,30 @@ class TLSStream(ByteStream):
         *,
         accept_truncated_end: bool = False,
     ) -> None:
-        #: The stream below.
+        #: The underlying stream.
         self.transport_stream = transport_stream
-        #: What the context made, to be asked for facts; and the connection itself.
+        #: The context's buffer, for facts; and the connection itself.
         self._buffer = buffer
         self._tls = handle_of(buffer, accept_truncated_end=accept_truncated_end)
         self._receiving = ResourceGuard("receiving from")
         self._sending = ResourceGuard("sending to")
-        #: Who holds it sends all that is sealed, in order.
+        #: The holder sends everything that is encrypted, in order.
         self._flushing = Lock()
-        #: Whether the peer may still refuse our certificate. In TLS 1.3 a server does so when a
-        #: client's handshake is over (RFC 8446 4.4.2.4), and before it sends anything.
+        #: Whether the peer may still refuse our certificate. In TLS 1.3, a server does so when a
+        #: client's handshake is complete (RFC 8446 4.4.2.4), and before it sends anything.
         self._on_trial = not isinstance(buffer.context.configuration, TLSServerConfiguration)
-        #: Ciphertext was lost on its way: what follows could not be opened.
+        #: Ciphertext was lost in transit: the peer could not decrypt what follows.
         self._torn = False
-        #: The fault of the transport that a send was told of.
+        #: The transport error that a send reported.
         self._lost: OSError | None = None
-        #: Session tickets that the system did not take at once: they go with the next `send`.
+        #: Session tickets that the system did not accept at once: the next `send` sends them.
         self._tickets = b""
         self._after_fin = self._closed = False
-        #: The socket below, if there is one, and what tells it from a later one of its number.
+        #: The underlying socket, if there is one, and what distinguishes it from a later one with
+        #: its descriptor.
         self._raw = transport_stream.extra(SocketAttribute.raw_socket, None)  # noqa: S610
         self._identity = _identity_of(self._raw)
-        #: What `_tls._data_end` was when the peer was last known to have acknowledged all data.
+        #: The value of `_tls._data_end` when the peer was last known to have acknowledged all data.
         self._delivered = 0
 
     @classmethod
@@ -157,23 +158,25 @@ class TLSStream(ByteStream):
         leftover: Buffer = b"",
         accept_truncated_end: bool = False,
     ) -> TLSStream:
-        """Do the handshake over `transport_stream`, which belongs to the result from then on.
+        """Do the handshake over `transport_stream`, which then belongs to the result.
 
-        `server_hostname`: the name or address that the server's certificate must have; for a
-        client, and needed there. `session`: the one to resume, of another connection of this
-        context (`SupportsSession`). `leftover`: bytes that were received before and not used. On a
-        server they are the beginning of the client's handshake; on a client there can be none, as
-        it speaks first (PeerMisbehaved).
+        `server_hostname`: the name or address that the server's certificate must be valid for;
+        required for a client.
+        `session`: the session to resume, from another connection of this context
+        (`SupportsSession`).
+        `leftover`: bytes that were received before and not used. On a server they are the start of
+        the client's handshake. On a client there can be none, because it sends first
+        (PeerMisbehaved).
 
-        `accept_truncated_end`: where the stream below ends without close_notify, `receive` raises
-        EndOfStream in place of BrokenResourceError. Then nobody can tell the end of the data from a
-        cut that somebody on the path has made (RFC 8446 6.1): only for protocols that have no other
-        end, and data that may be incomplete. An end within a record or a handshake and a reset stay
-        errors.
+        `accept_truncated_end`: if the underlying stream ends without close_notify, `receive` raises
+        EndOfStream instead of BrokenResourceError. An attacker on the path can then truncate the
+        data without being noticed (RFC 8446 6.1): use it only for protocols that have no other end
+        marker, and for data that may be incomplete. An end within a record or during the handshake,
+        and a reset, are still errors.
 
         Raises what `TLSBuffer.do_handshake` raises, BrokenResourceError, and ValueError for a
-        session that must not be resumed on this connection. After an error, and when it is
-        cancelled, `transport_stream` is closed; not for arguments that are wrong.
+        session that must not be resumed on this connection. After an error or a cancellation,
+        `transport_stream` is closed, except for invalid arguments.
         """
         instance_of("accept_truncated_end", accept_truncated_end, bool)
         buffer = await _buffer(tls, server_hostname, session)
@@ -193,10 +196,10 @@ class TLSStream(ByteStream):
         return stream
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
-        """Return up to `max_bytes` bytes of data, one at least.
+        """Return up to `max_bytes` bytes of data, at least one.
 
-        Raises EndOfStream after the peer's close_notify, or an end that is accepted;
-        BrokenResourceError, with the TLSError as its cause; ClosedResourceError; BusyResourceError.
+        Raises EndOfStream after the peer's close_notify, or an accepted end; BrokenResourceError,
+        with the TLSError as its cause; ClosedResourceError; BusyResourceError.
         """
         if max_bytes < 1:
             raise ValueError("max_bytes must be a positive integer")
@@ -222,10 +225,10 @@ class TLSStream(ByteStream):
                 came = await self._more()
 
     async def send(self, item: bytes) -> None:
-        """Send `item` whole.
+        """Send all of `item`.
 
-        Raises BrokenResourceError, its cause the TLSError where the peer has told why;
-        ClosedResourceError (after `send_eof`, too); BusyResourceError.
+        Raises BrokenResourceError, with the TLSError as its cause if the peer has sent an alert;
+        ClosedResourceError (also after `send_eof`); BusyResourceError.
         """
         with self._sending:
             await checkpoint()
@@ -236,9 +239,9 @@ class TLSStream(ByteStream):
                     await self._deliver(view[start : start + _CHUNK])
 
     async def send_eof(self) -> None:
-        """Send close_notify: the peer comes to the end of our data, and may go on sending.
+        """Send close_notify: the peer reads to the end of our data, and can keep sending.
 
-        Raises NotImplementedError in TLS 1.2, where one end is that of both (RFC 5246 7.2.1).
+        Raises NotImplementedError in TLS 1.2, where both directions end together (RFC 5246 7.2.1).
         """
         if self._tls.negotiated_tls_version is not TLSVersion.TLSv1_3:
             raise NotImplementedError("TLS 1.2 does not support half-close")
@@ -254,11 +257,11 @@ class TLSStream(ByteStream):
     async def aclose(self) -> None:
         """Send close_notify, and close when the peer has acknowledged all data that was sent.
 
-        It takes `CLOSE_TIMEOUT` at most, and discards what comes meanwhile. Where all had been
-        acknowledged before, nothing is waited for. Where that cannot be measured (a stream that is
-        no socket, and systems other than Linux and macOS), the peer's end is waited for instead,
-        unless another task receives. A task that receives gets ClosedResourceError. When it is
-        cancelled, it closes all the same.
+        It takes at most `CLOSE_TIMEOUT`, and discards data that arrives in the meantime. If
+        everything was acknowledged before, it does not wait. If delivery cannot be measured (the
+        underlying stream is not a socket, or the system is not Linux or macOS), it waits for the
+        peer's end instead, unless another task is receiving. A receiving task gets
+        ClosedResourceError. If it is cancelled, the stream is still closed.
 
         Raises BrokenResourceError, with the cause, if data may be lost. The stream is closed then.
         """
@@ -283,7 +286,7 @@ class TLSStream(ByteStream):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        """Close. After an exception, by force: what was sent must not look complete."""
+        """Close; by force after an exception, so that sent data does not look complete."""
         if exc_type is None:
             await self.aclose()
         else:
@@ -291,7 +294,7 @@ class TLSStream(ByteStream):
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """Those of the stream below, and those of TLSAttribute."""
+        """The attributes of the underlying stream, and those of TLSAttribute."""
         return {
             **self.transport_stream.extra_attributes,
             TLSAttribute.info: lambda: self._tls.info,
@@ -299,7 +302,7 @@ class TLSStream(ByteStream):
             TLSAttribute.buffer: lambda: self._buffer,
         }
 
-    # --- inside ---
+    # --- internals ---
 
     def _check_open(self) -> None:
         if self._closed:
@@ -308,8 +311,8 @@ class TLSStream(ByteStream):
     async def _more(self) -> bytes:
         """Ciphertext, b"" at the end.
 
-        A fault of the transport is told once, and may have been told to a send: then an end that is
-        found here is none.
+        A transport error is reported once, and may have been reported to a send: then an end that
+        is found here is not a real one.
         """
         try:
             return await self.transport_stream.receive()
@@ -319,7 +322,9 @@ class TLSStream(ByteStream):
             return b""
 
     async def _deliver(self, data: memoryview) -> None:
-        """Seal and send; with the lock. A refusal goes before the broken transport it leads to."""
+        """Encrypt and send; with the lock held. The peer's refusal takes precedence over the broken
+        transport it causes.
+        """
         if not self._on_trial:
             await self._put(self._seal(data))
             return
@@ -342,13 +347,17 @@ class TLSStream(ByteStream):
                 raise
 
     def _socket_below(self) -> Any:
-        """The socket, if nothing is between it and this stream; asked anew, as it may be closed."""
+        """The socket, if there is nothing between it and this stream; checked each time, as it may
+        be closed.
+        """
         if not isinstance(self.transport_stream, SocketStream):
             return None
         return self.transport_stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - no SQL
 
     async def _listen(self) -> None:
-        """Take in what has come, unless somebody else receives, or the peer is heard already."""
+        """Accept what has arrived, unless another task is receiving, or the peer has already been
+        heard.
+        """
         with suppress(BusyResourceError), self._receiving:
             self._on_trial = not self._tls._look_ahead()
             if self._on_trial:
@@ -372,7 +381,7 @@ class TLSStream(ByteStream):
         return sealed
 
     async def _put(self, data: bytes) -> None:
-        """Send ciphertext; with the lock."""
+        """Send ciphertext; with the lock held."""
         if not data:
             return
         try:
@@ -383,7 +392,7 @@ class TLSStream(ByteStream):
             raise
 
     async def _flush(self) -> None:
-        """Send what waits."""
+        """Send what is waiting."""
         async with self._flushing:
             if self._torn:
                 raise BrokenResourceError
@@ -392,8 +401,9 @@ class TLSStream(ByteStream):
             await self._put(waiting)
 
     async def _flush_quietly(self) -> None:
-        """Send what waits, if it can be: an alert, or an answer that whoever receives need not
-        care for."""
+        """Send what is waiting, if possible: an alert, or a response that the receiver need not
+        care about.
+        """
         with suppress(BrokenResourceError, ClosedResourceError):
             await self._flush()
 
@@ -403,7 +413,7 @@ class TLSStream(ByteStream):
         try:
             while True:
                 if blocks:
-                    # Who is cancelled leaves the connection to the thread.
+                    # A cancelled task leaves the connection to the thread.
                     done = await to_thread.run_sync(self._tls._handshake, abandon_on_cancel=True)
                 else:
                     done = self._tls._handshake()
@@ -419,7 +429,7 @@ class TLSStream(ByteStream):
             raise
 
     async def _refuse(self, error: TLSError) -> None:
-        """Tell the peer why, and wait until it knows."""
+        """Send the peer the alert, and wait until it has it."""
         with suppress(BrokenResourceError, ClosedResourceError, NotImplementedError, RuntimeError):
             await self._flush()
             if not isinstance(error, RaggedEOF):
@@ -437,10 +447,10 @@ class TLSStream(ByteStream):
             while duplicate is not None and self._tickets:
                 self._tickets = self._tickets[duplicate.send(self._tickets) :]
 
-    # --- the end ---
+    # --- closing ---
 
     async def _end(self) -> BaseException | None:
-        """Say goodbye and wait for delivery; return what keeps it, None if nothing does."""
+        """Send close_notify and wait for delivery; return what prevents it, or None."""
         with move_on_after(CLOSE_TIMEOUT):
             try:
                 self._tls._end_sending()
@@ -452,7 +462,7 @@ class TLSStream(ByteStream):
                 return error if self._undelivered() else None
             if self._undelivered() == 0:
                 return None
-            # RuntimeError: uvloop says so that its transport is broken.
+            # RuntimeError: how uvloop reports that its transport is broken.
             with suppress(
                 BrokenResourceError, ClosedResourceError, NotImplementedError, OSError, RuntimeError
             ):
@@ -473,7 +483,7 @@ class TLSStream(ByteStream):
         )
 
     async def _delivery(self) -> BaseException | None:
-        """Read on, discarding, until the peer has everything, or will not get it."""
+        """Keep reading, discarding, until the peer has everything, or will not get it."""
         ended: list[BaseException | None] = []
         lost = None
         async with create_task_group() as tasks:
@@ -483,7 +493,7 @@ class TLSStream(ByteStream):
                 if missing == 0:
                     break
                 if ended and (missing is None or ended[0] is not None):
-                    # Where nothing can be measured, the peer's end stands for it.
+                    # If delivery cannot be measured, the peer's end shows it.
                     lost = ended[0]
                     break
                 await sleep(nap)
@@ -491,7 +501,7 @@ class TLSStream(ByteStream):
         return lost
 
     async def _discard(self, ended: list[BaseException | None]) -> None:
-        """Read for nobody, and append how that ended."""
+        """Read and discard, and append how that ended."""
         end: BaseException | None = None
         try:
             with self._receiving:
@@ -505,17 +515,17 @@ class TLSStream(ByteStream):
         ended.append(end)
 
     def _undelivered(self) -> int | None:
-        """How many bytes that carry data the peer has not acknowledged; None: it is unknown."""
+        """How many bytes that carry data the peer has not acknowledged; None: unknown."""
         data_end = self._tls._data_end
         if not data_end:
             return 0
-        # asyncio and uvloop close a socket that is broken: what was known before holds.
+        # asyncio and uvloop close a broken socket: use the last known value.
         if self._identity is not None and _identity_of(self._raw) != self._identity:
             return data_end - self._delivered
         in_flight = unacknowledged(self._raw, after_fin=self._after_fin)
         if in_flight is None:
             return None
-        # What was sent behind the last data, close_notify above all, does not count.
+        # What was sent after the last data, above all close_notify, does not count.
         missing = max(0, in_flight - (self._tls._sent - data_end))
         if not missing:
             self._delivered = data_end
@@ -523,7 +533,7 @@ class TLSStream(ByteStream):
 
 
 def _identity_of(known: Any) -> tuple[int, int] | None:
-    """What tells a socket from all others, as its descriptor's number does not once it is closed.
+    """What distinguishes a socket from all others, unlike its descriptor's number after closing.
 
     None if there is no socket, or it is closed.
     """
@@ -537,9 +547,9 @@ def _identity_of(known: Any) -> tuple[int, int] | None:
 class TLSListener(Listener[TLSStream]):
     """Does the handshake on each connection that `listener` accepts.
 
-    A client that fails in it, or takes longer than `handshake_timeout` seconds, is told why and
-    dropped; nobody else hears of it, but for the logger's debug level. `accept_truncated_end`: of
-    the connections, as `TLSStream.wrap` has it.
+    A client that fails in it, or takes longer than `handshake_timeout` seconds, gets an alert and
+    is dropped; this is only logged, at level DEBUG. `accept_truncated_end` applies to the
+    connections, as in `TLSStream.wrap`.
     """
 
     def __init__(
@@ -552,7 +562,7 @@ class TLSListener(Listener[TLSStream]):
     ) -> None:
         if not is_server(tls, _HERE):
             raise TypeError("tls: a listener needs a server context")
-        #: What accepts.
+        #: The listener that accepts.
         self.listener = listener
         self.tls = tls
         self.handshake_timeout = handshake_timeout
@@ -561,7 +571,7 @@ class TLSListener(Listener[TLSStream]):
     async def serve(
         self, handler: Callable[[TLSStream], Any], task_group: TaskGroup | None = None
     ) -> None:
-        """Accept, and call `handler` with each connection whose handshake is done."""
+        """Accept, and call `handler` with each connection whose handshake is complete."""
 
         @wraps(handler)
         async def handled(stream: AnyByteStream) -> None:
@@ -578,12 +588,12 @@ class TLSListener(Listener[TLSStream]):
         await self.listener.serve(handled, task_group)
 
     async def aclose(self) -> None:
-        """Accept no more."""
+        """Stop accepting."""
         await self.listener.aclose()
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """Those of the listener below."""
+        """The attributes of the underlying listener."""
         return self.listener.extra_attributes
 
 

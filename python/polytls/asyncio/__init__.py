@@ -1,14 +1,14 @@
-"""TLS for asyncio: its functions and their signatures, with `tls=` in the place of `ssl=`.
+"""TLS for asyncio: its functions and signatures, with `tls=` in place of `ssl=`.
 
-`tls` takes a PEP 748 context of any implementation. The transports behave as asyncio documents
-them for TCP, on the standard event loops and on uvloop; docs/asyncio.md has examples.
+`tls` is a PEP 748 context of any implementation. The transports behave as asyncio documents them
+for TCP, on asyncio's event loops and on uvloop; docs/asyncio.md has examples.
 
-What differs from asyncio's own TLS:
+Differences from asyncio's own TLS:
 
 - The end of the peer's data is `eof_received` after its close_notify; a connection that just ends
-  is `connection_lost` with RaggedEOF. In TLS 1.3 a true result of `eof_received` keeps our
-  direction open, and `write_eof` ends it alone.
-- What ends a handshake is raised where it was awaited, as polytls's error, with nothing logged.
+  is `connection_lost` with RaggedEOF. In TLS 1.3, if `eof_received` returns a true value, our
+  direction stays open, and `write_eof` ends only our direction.
+- A failed handshake raises polytls's error where it was awaited; nothing is logged.
 - Timeouts raise TimeoutError.
 """
 

@@ -1,7 +1,7 @@
-"""Connections and servers for protocols: the event loop's methods, with `tls=` for `ssl=`.
+"""Connections and servers for protocols: the event loop's methods, with `tls=` in place of `ssl=`.
 
-`tls` is a PEP 748 context of any implementation, or None: no TLS. The transports and servers below
-are the loop's own, so that all of its other arguments hold.
+`tls` is a PEP 748 context of any implementation, or None for no TLS. The underlying transports and
+servers are the loop's own, so all of its other arguments work.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
     "start_tls",
 ]
 
-#: How long a handshake may take, in seconds: asyncio's figure.
+#: How long a handshake may take, in seconds: asyncio's default.
 HANDSHAKE_TIMEOUT = 60.0
 #: How long the peer may acknowledge nothing after a close, in seconds.
 SHUTDOWN_TIMEOUT = CLOSE_TIMEOUT
@@ -47,7 +47,7 @@ _P = TypeVar("_P", bound=asyncio.BaseProtocol)
 
 
 class _Settings(TypedDict):
-    """What all connections of one call are made with; both times in seconds."""
+    """What all connections of one call have in common; both times in seconds."""
 
     handshake_timeout: float
     shutdown_timeout: float
@@ -69,20 +69,21 @@ async def create_connection(
 ) -> tuple[asyncio.Transport, _P]:
     """Connect, do the handshake, and return the transport and the protocol.
 
-    As `loop.create_connection`, which takes the other arguments. `server_hostname`: the name or
-    address that the server's certificate must have; `host` where it is left out. `session`: the one
-    to resume, of another connection of this context (`SupportsSession`). The protocol's
-    `connection_made` is called when the handshake is done.
+    Like `loop.create_connection`, which receives the other arguments. `connection_made` is called
+    when the handshake is complete.
 
-    `accept_truncated_end`: where the peer ends TCP without close_notify, the protocol gets
-    `eof_received` in place of `connection_lost(RaggedEOF)`. Then nobody can tell the end of the
-    data from a cut that somebody on the path has made (RFC 8446 6.1): only for protocols that have
-    no other end, and data that may be incomplete. An end within a record or a handshake and a reset
-    stay errors.
+    `server_hostname`: the name or address that the server's certificate must be valid for; the
+    default is `host`.
+    `session`: the session to resume, from another connection of this context (`SupportsSession`).
+    `accept_truncated_end`: if the peer ends TCP without close_notify, the protocol gets
+    `eof_received` instead of `connection_lost(RaggedEOF)`. An attacker on the path can then
+    truncate the data without being noticed (RFC 8446 6.1): use it only for protocols that have no
+    other end marker, and for data that may be incomplete. An end within a record or during the
+    handshake, and a reset, are still errors.
 
-    Raises what `TLSBuffer.do_handshake` raises, TimeoutError if that takes longer than
+    Raises what `TLSBuffer.do_handshake` raises, TimeoutError if the handshake takes longer than
     `tls_handshake_timeout` seconds (60 by default), OSError, and ValueError for a session that must
-    not be resumed on this connection. Nothing is left behind.
+    not be resumed on this connection. Nothing is left open after an error.
     """
     connect = partial(asyncio.get_running_loop().create_connection, host=host, port=port, **kwds)
     times = (tls_handshake_timeout, tls_shutdown_timeout)
@@ -103,7 +104,7 @@ async def create_unix_connection(
     accept_truncated_end: bool = False,
     **kwds: Any,
 ) -> tuple[asyncio.Transport, _P]:
-    """Connect to the Unix socket at `path`; otherwise as `create_connection`."""
+    """Connect to the Unix socket at `path`; otherwise like `create_connection`."""
     loop: Any = asyncio.get_running_loop()  # The types know of paths as str alone.
     connect = partial(loop.create_unix_connection, path=path, **kwds)
     times = (tls_handshake_timeout, tls_shutdown_timeout)
@@ -123,12 +124,12 @@ async def create_server(
     accept_truncated_end: bool = False,
     **kwds: Any,
 ) -> asyncio.Server:
-    """Listen; each client whose handshake is done gets a protocol, which is told then.
+    """Listen; each client whose handshake is complete gets a protocol.
 
-    As `loop.create_server`, which takes the other arguments. A client that fails in its handshake,
-    or does not finish it within `tls_handshake_timeout` seconds (60 by default), is told why and
-    dropped; nobody else hears of it, but for the logger's debug level. `accept_truncated_end`: of
-    the connections, as `create_connection` has it.
+    Like `loop.create_server`, which receives the other arguments. A client that fails in its
+    handshake, or takes longer than `tls_handshake_timeout` seconds (60 by default), gets an alert
+    and is dropped; this is only logged, at level DEBUG. `accept_truncated_end` applies to the
+    connections, as in `create_connection`.
     """
     listen = partial(asyncio.get_running_loop().create_server, host=host, port=port)
     times = (tls_handshake_timeout, tls_shutdown_timeout)
@@ -146,7 +147,7 @@ async def create_unix_server(
     accept_truncated_end: bool = False,
     **kwds: Any,
 ) -> asyncio.Server:
-    """Listen at the Unix socket `path`; otherwise as `create_server`."""
+    """Listen on the Unix socket `path`; otherwise like `create_server`."""
     listen = partial(asyncio.get_running_loop().create_unix_server, path=path)
     times = (tls_handshake_timeout, tls_shutdown_timeout)
     settings = _settings(tls, kwds, times, accept_truncated_end)
@@ -166,17 +167,19 @@ async def start_tls(
     accept_truncated_end: bool = False,
     leftover: Buffer = b"",
 ) -> asyncio.Transport:
-    """Begin TLS on a connection that exists, and return the transport to use from now on.
+    """Start TLS on an existing connection, and return the transport to use from now on.
 
-    As `loop.start_tls`. The transport may be one of this package's: that is TLS within TLS. The
-    context knows its side; `server_side` may say so again. `session`, `accept_truncated_end`: as
-    `create_connection` has them. `leftover`: what the protocol has received and not used. On a
-    server that is the beginning of the client's handshake. On a client there can be none, as the
-    client speaks first: bytes that came too early, there or in the system, are an attacker's or a
-    broken server's (CVE-2021-23222 and its kin): PeerMisbehaved.
+    Like `loop.start_tls`. The transport can be one of this package's, for TLS in TLS. The context
+    determines the side; `server_side` may repeat it.
 
-    Raises what `create_connection` raises. After an error the connection is closed, and the
-    protocol has been told by `connection_lost`.
+    `session`, `accept_truncated_end`: as in `create_connection`.
+    `leftover`: what the protocol has received and not used. On a server it is the start of the
+    client's handshake. On a client there can be none, because the client sends first: bytes that
+    arrived too early, there or in the system, come from an attacker or a broken server
+    (CVE-2021-23222 and similar): PeerMisbehaved.
+
+    Raises what `create_connection` raises. After an error the connection is closed, and
+    `connection_lost` of the protocol has been called.
     """
     server = is_server(tls, _HERE)
     if server_side is not None and server_side is not server:
@@ -221,7 +224,7 @@ async def start_tls(
         connection = waiter = None
 
 
-# --- what they share ---
+# --- shared ---
 
 
 async def _connect(
@@ -272,8 +275,8 @@ async def _listen(
 
     server: asyncio.Server = await listen(factory, start_serving=False, **kwds)
     if start_serving:
-        # CPython's loop waits for a moment when it does this itself, and who is cancelled then
-        # leaves the server behind.
+        # CPython's loop waits for a moment when it does this itself; a task that is cancelled at
+        # that point leaves the server behind.
         try:
             await server.start_serving()
         except BaseException:
@@ -283,7 +286,7 @@ async def _listen(
 
 
 async def _done(connection: Any, waiter: Any) -> TLSTransport:
-    """Wait for the end of the handshake; who is cancelled has given up."""
+    """Wait for the end of the handshake; cancelling aborts it."""
     try:
         return await waiter  # type: ignore[no-any-return]  # A future; both are cleared.
     except BaseException:
@@ -300,9 +303,10 @@ def _settings(
     times: tuple[float | None, float | None],
     accept_truncated_end: bool,
 ) -> _Settings:
-    """What a protocol is made with; asyncio's rules for what is given.
+    """The arguments for a protocol; asyncio's rules for them.
 
-    The loop would take what is named for `ssl`, and do TLS of its own below ours, or in its place.
+    The loop would accept the arguments named for `ssl`, and do its own TLS below ours, or instead
+    of it.
     """
     for name, value in kwds.items():
         if name.startswith("ssl") and value is not None:
@@ -353,7 +357,7 @@ async def _buffer(
 
 
 def _has_more(below: Any) -> bool:
-    """Whether there is something to be read that the protocol above has not seen."""
+    """Whether there is data to read that the protocol has not seen."""
     if isinstance(below, TLSTransport):
         return below.pending() > 0
     with another(below.get_extra_info("socket")) as duplicate:

@@ -1,13 +1,13 @@
 """How connections of an event loop end (ARCHITECTURE.md, "Endings").
 
-After `close` a connection reads on, discarding, until the peer has acknowledged all data of the
-application. No loop tells when that is, so it is looked at again and again. The loop does this in
-the background: the application need not wait for it.
+After `close`, a connection keeps reading, discarding, until the peer has acknowledged all data of
+the application. No loop reports this, so it is polled. The loop does this in the background: the
+application does not have to wait for it.
 
 Rules of this file:
 
-- Of one loop, no more than `MOST` connections are at their end at a time. At the limit the oldest
-  gives way, and its protocol is told if data of it was not delivered.
+- At most `MOST` connections of a loop are closing at a time. At the limit, the oldest is dropped,
+  and its protocol is told if its data was not delivered.
 - `asyncio.run` closes its loop when these connections are closed, or after `CLOSE_TIMEOUT`.
 """
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST", "Ending", "leave", "register", "undelivered"]
 
-#: How many connections of a loop may be at their end at a time.
+#: How many connections of a loop can be closing at a time.
 MOST: Final = 1024
 
 _ROUNDS: Final = 4
 
 
 def undelivered(tls: Handle, below: asyncio.Transport, *, after_fin: bool) -> int | None:
-    """Return how many bytes the peer has not acknowledged of those that carry data.
+    """Return how many bytes that carry data the peer has not acknowledged.
 
-    What was sent behind the last data, close_notify above all, does not count. None: it cannot be
-    told. `after_fin`: the transport below has been told to end its sending side.
+    What was sent after the last data, above all close_notify, does not count. None: unknown.
+    `after_fin`: the underlying transport has been told to end its sending direction.
     """
     if not tls._data_end:
         return 0
@@ -56,8 +56,7 @@ def undelivered(tls: Handle, below: asyncio.Transport, *, after_fin: bool) -> in
 class Ending:
     """The end of one connection, from `close` until its data is delivered or given up.
 
-    `timeout`: how long nothing may be acknowledged, in seconds; as long as data goes out, there is
-    more time.
+    `timeout`: how long nothing may be acknowledged, in seconds; progress extends it.
     """
 
     def __init__(self, connection: TLSProtocol, timeout: float) -> None:
@@ -68,10 +67,10 @@ class Ending:
         self._until = 0.0
 
     def begin(self) -> None:
-        """Send the FIN behind close_notify, and wait for delivery."""
+        """Send the FIN after close_notify, and wait for delivery."""
         below = self._connection.below
         self._until = self._connection.loop.time() + self._timeout
-        # So that the peer sees the end at once, whatever is left for us to do.
+        # So that the peer sees the end at once, whatever remains to be done here.
         with suppress(OSError):  # The peer may have gone already.
             if below.can_write_eof():
                 below.write_eof()
@@ -79,10 +78,10 @@ class Ending:
         self.look()
 
     def look(self) -> None:
-        """Close if all is delivered, give up if it takes too long, else look again later."""
+        """Close if everything is delivered or it takes too long, otherwise check again later."""
         connection = self._connection
         missing = connection.undelivered()
-        # Where nothing can be measured, the peer's end stands for it.
+        # If delivery cannot be measured, the peer's end shows it.
         if missing == 0 or (missing is None and connection.peer_ended):
             connection.finish()
             return
@@ -91,7 +90,7 @@ class Ending:
             self._least = missing
             self._until = now + self._timeout
         if connection.peer_ended and (number := _error_of(connection.below)):
-            # Who has come to the end of what can be read does not hear of a reset from the loop.
+            # After the end of the data, the loop does not report a reset.
             connection.give_up(OSError(number, os.strerror(number)))
         elif now < self._until:
             nap = self._timeout if missing is None else next(self._naps)
@@ -112,7 +111,7 @@ class Ending:
 
 
 def _error_of(below: asyncio.Transport) -> int:
-    """The error that the socket below has and nobody has been told of; 0 without one."""
+    """The pending error of the underlying socket; 0 if there is none."""
     with another(below.get_extra_info("socket")) as duplicate:
         if duplicate is None:
             return 0
@@ -123,12 +122,13 @@ def _error_of(below: asyncio.Transport) -> int:
 
 
 class _Leaving:
-    """The connections of one loop that are at their end, the oldest first."""
+    """The closing connections of one loop, the oldest first."""
 
     def __init__(self) -> None:
         self.connections: dict[TLSProtocol, None] = {}
         self._guard = _see_off(self.connections)
-        # A loop remembers generators that have begun, and `asyncio.run` ends them before the loop.
+        # A loop keeps track of generators that have started, and `asyncio.run` ends them before the
+        # loop.
         with suppress(StopIteration):
             self._guard.asend(None).send(None)
 
@@ -137,7 +137,7 @@ _leaving: WeakKeyDictionary[asyncio.AbstractEventLoop, _Leaving] = WeakKeyDictio
 
 
 def register(connection: TLSProtocol) -> None:
-    """Note that a connection is at its end; at the limit the oldest gives way."""
+    """Register a closing connection; at the limit the oldest is dropped."""
     loop = connection.loop
     if asyncio._get_running_loop() is not loop:
         return
@@ -160,7 +160,7 @@ def leave(connection: TLSProtocol) -> None:
 
 
 async def _see_off(connections: dict[TLSProtocol, None]) -> AsyncGenerator[None, None]:
-    """Wait for the connections when the loop is about to end."""
+    """Wait for the connections when the loop is about to close."""
     try:
         yield
     finally:
@@ -172,6 +172,6 @@ async def _see_off(connections: dict[TLSProtocol, None]) -> AsyncGenerator[None,
                     await asyncio.sleep(nap)
         for connection in [*connections]:
             connection.give_up(TimeoutError("the event loop ended before all data was delivered"))
-        # That they are lost comes with the loop's next round, one for each TLS within TLS.
+        # The loop's next round reports that they are lost, one round for each TLS in TLS.
         for _ in range(_ROUNDS):
             await asyncio.sleep(0)

@@ -1,31 +1,31 @@
-"""The protocol between a transport of the event loop's and an application's protocol.
+"""The protocol between the event loop's transport and the application's protocol.
 
 ```text
-   application's protocol  <--  data_received, eof_received, connection_lost
+    application's protocol  <--  data_received, eof_received, connection_lost
             |
-      TLSTransport         -->  write, close, pause_reading
+       TLSTransport         -->  write, close, pause_reading
             |
-       TLSProtocol               the TLS connection (a native handle), timers, how far it has come
+       TLSProtocol               the TLS connection (a native handle), timers, the state
             |
     transport of the loop        a TCP or Unix socket, or another TLSTransport
 ```
 
 Rules of this file:
 
-- Nothing is buffered here. What the application writes is sealed at once and given to the
-  transport below, whose watermarks are therefore the connection's; what comes is opened at once
-  and given to the application, and where that has paused, the transport below is paused.
-- How far the connection has come is its `State`. It says who gets what comes (`_choose`): the
-  handshake, the application, nobody. Whoever changes the state, pauses, or finds the peer's end has
-  it chosen anew.
-- What comes is handed on by `_advance`, which the loop calls, so that no call of the application's
-  leads back into one. What cannot be handed on yet is queued, in order.
-- While a step of the handshake runs in a worker thread, the handle is the thread's.
-- The application hears of the end once, by `connection_lost`, when the transport below is closed:
-  with None after an end in order, with the error otherwise. How connections end is in
-  `polytls.asyncio.endings`.
-- A connection that is lost refers to nothing that refers to it, so that it is freed without the
-  garbage collector.
+- Nothing is buffered here. What the application writes is encrypted at once and given to the
+  underlying transport, so that its watermarks are the connection's. What arrives is decrypted at
+  once and given to the application. If the application has paused, the underlying transport is
+  paused.
+- `State` describes how far the connection has come, and determines who gets incoming data
+  (`_choose`): the handshake, the application, nobody. Whatever changes the state, pauses, or finds
+  the peer's end calls it again.
+- `_advance` delivers incoming data. The loop calls it, so that no call by the application leads
+  back into the application. What cannot be delivered yet is queued, in order.
+- While a worker thread runs a step of the handshake, the handle belongs to that thread.
+- The application is told of the end once, by `connection_lost`, when the underlying transport is
+  closed: with None after an orderly end, otherwise with the error. `polytls.asyncio.endings` has
+  how connections end.
+- A lost connection has no reference cycles, so it is freed without the garbage collector.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ __all__ = ["LINGER", "State", "TLSProtocol"]
 
 _log = logging.getLogger("polytls.asyncio")
 
-#: How long the peer is read from, at most, after a handshake was refused, in seconds: closing with
-#: something unread sends a reset, and that overtakes the alert.
+#: How long a refused peer is read from, at most, in seconds: closing with unread data sends a
+#: reset, which overtakes the alert.
 LINGER: Final = 2.0
 
-#: Received at a time, and handed over at a time.
+#: Received at a time, and delivered at a time.
 _ROOM: Final = 256 * 1024
-#: Sealed at a time.
+#: Encrypted at a time.
 _CHUNK: Final = 256 * 1024
 
-#: Memory to receive into, lent to a connection from `get_buffer` to `buffer_updated`, so that one
-#: that waits holds none. Shared by all loops: each call on a list is atomic.
+#: Memory to receive into, lent to a connection from `get_buffer` to `buffer_updated`, so that a
+#: waiting connection holds none. Shared by all loops: each call on a list is atomic.
 _spares: list[memoryview] = []
 _MOST_SPARES: Final = 4
 
@@ -71,17 +71,17 @@ class State(Enum):
     """How far a connection has come."""
 
     HANDSHAKING = auto()
-    #: A step of the handshake is with a worker thread.
+    #: A worker thread is running a step of the handshake.
     AT_WORK = auto()
-    #: Data flows both ways, until the peer ends its direction.
+    #: Data flows in both directions, until the peer ends its own.
     OPEN = auto()
-    #: The application has ended ours by `write_eof`.
+    #: The application has ended our direction with `write_eof`.
     WRITE_ENDED = auto()
-    #: `close`: what comes is discarded, until the peer has all data.
+    #: `close`: incoming data is discarded, until the peer has all data.
     CLOSING = auto()
-    #: It was refused, has failed or was given up: the transport below is being closed.
+    #: It was refused, has failed or was aborted: the underlying transport is being closed.
     OVER = auto()
-    #: The transport below is closed.
+    #: The underlying transport is closed.
     LOST = auto()
 
 
@@ -89,10 +89,13 @@ _HANDSHAKING, _AT_WORK, _OPEN, _WRITE_ENDED, _CLOSING, _OVER, _LOST = State
 
 
 class TLSProtocol(asyncio.BufferedProtocol):
-    """One connection. `connect_app`: the application's protocol is told when it begins.
+    """One connection.
 
-    `waiter`: a future for the handshake: it gets the application's transport, or the error when the
-    transport below is closed. `accept_truncated_end`: as `create_connection` has it.
+    `connect_app`: whether `connection_made` of the application's protocol is called when the
+    handshake is complete.
+    `waiter`: a future for the handshake. It gets the application's transport, or the error when the
+    underlying transport is closed.
+    `accept_truncated_end`: as in `create_connection`.
     """
 
     def __init__(
@@ -109,21 +112,21 @@ class TLSProtocol(asyncio.BufferedProtocol):
     ) -> None:
         self.state = _HANDSHAKING
         self.loop = loop
-        #: What the context made, to be asked for facts; and the connection itself.
+        #: The context's buffer, for facts; and the connection itself.
         self.buffer = buffer
         self.tls = handle_of(buffer, accept_truncated_end=accept_truncated_end)
-        #: The application's, from the end of the handshake to the end of the connection.
+        #: The application's protocol, from the end of the handshake to the end of the connection.
         self.transport: TLSTransport | None = None
-        #: The transport below.
+        #: The underlying transport.
         self.below: asyncio.Transport
-        #: Whether the application takes no data for now.
+        #: Whether the application has paused reading.
         self.paused = False
-        #: The peer's end was found: nothing more is handed on.
+        #: The peer's end was found: nothing more is delivered.
         self.peer_ended = False
-        #: The transport below has been told to send its end.
+        #: The underlying transport has been told to send its end.
         self.after_fin = False
         self._ending: Ending | None = None
-        #: What ended the connection, where that is not for the transport below to say.
+        #: What ended the connection, unless the underlying transport reports it.
         self._error: BaseException | None = None
         self._waiter = waiter
         self._handshake_timeout = handshake_timeout
@@ -132,29 +135,29 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._may_block = handshake_may_block(buffer.context)
         self._advance: Callable[[Buffer | None], None] = self._shake
         self._scratch: memoryview | None = None
-        #: What came and waits for `_advance`.
+        #: What has arrived and is waiting for `_advance`.
         self._came: list[bytes] = []
         #: The application's protocol has been told of the connection, and not yet of its end.
         self._app_connected = not connect_app
-        #: The transport below has more than it likes, or was broken when we closed.
+        #: The underlying transport was above its high watermark, or broken, when we closed.
         self._below_full = self._broken_below = False
         self.set_app(app)
 
     def set_app(self, app: asyncio.BaseProtocol) -> None:
-        """Hand data to `app` from now on."""
+        """Deliver data to `app` from now on."""
         if self.state is not _LOST:
             self.app: Any = app
             self._app_is_buffered = isinstance(app, asyncio.BufferedProtocol)
 
     @property
     def closing(self) -> bool:
-        """Whether nothing is handed to the application any more, nor taken from it."""
+        """Whether the connection to the application has ended, in both directions."""
         return self.state in (_CLOSING, _OVER, _LOST)
 
-    # --- what the transport below calls ---
+    # --- called by the underlying transport ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin with the handshake."""
+        """Start the handshake."""
         self.below = transport  # type: ignore[assignment]  # There is no other kind of stream.
         self.call_later(self._handshake_timeout, self._handshake_took_too_long)
         self._step()
@@ -171,7 +174,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         return scratch
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take in what came, and hand on what comes of it."""
+        """Accept what has arrived, and deliver the result."""
         scratch = self._scratch
         if scratch is None:
             raise RuntimeError("buffer_updated() was called without get_buffer()")
@@ -181,7 +184,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
             _spares.append(scratch)
 
     def eof_received(self) -> bool:
-        """Take in the end; the transport below is closed by us, when all was read."""
+        """Note the end; we close the underlying transport when everything was read."""
         if self.state is _OVER:
             self.below.close()
         else:
@@ -189,13 +192,13 @@ class TLSProtocol(asyncio.BufferedProtocol):
         return True
 
     def pause_writing(self) -> None:
-        """Tell the application to hold back."""
+        """Tell the application to pause writing."""
         self._below_full = True
         if self._app_connected:
             self.app.pause_writing()
 
     def resume_writing(self) -> None:
-        """Tell the application to go on."""
+        """Tell the application to resume writing."""
         self._below_full = False
         if self._app_connected:
             self.app.resume_writing()
@@ -203,7 +206,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
             self._answer()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Tell everybody."""
+        """Report the end to the application, or to the waiter."""
         if isinstance(exc, OSError) and self._error is None and self.state is not _AT_WORK:
             self._look_for_reason()
         self.call_later(0, None)
@@ -221,7 +224,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._waiter = self._error = self._ending = self._scratch = None
         self.transport = self.app = None
         self._came.clear()
-        # A worker thread may have it; `_worked` comes back to it then.
+        # A worker thread may have it; it then returns to `_worked`.
         self.tls._abort()
         self._become(_LOST)
         if app is not None:
@@ -229,24 +232,24 @@ class TLSProtocol(asyncio.BufferedProtocol):
             app.connection_lost(error)
 
     def _judged(self, exc: BaseException | None) -> BaseException | None:
-        """A reset after all was said and delivered takes nothing away."""
-        # What had not been sent is no longer in the transport below. But that was told to call
-        # `resume_writing` when everything has gone.
+        """Whether a reset loses nothing, because everything was sent and delivered."""
+        # Unsent data is no longer in the underlying transport. But that was told to call
+        # `resume_writing` when everything has been sent.
         known = self.closing and not (self._below_full or self._broken_below)
         delivered = known and self.undelivered() == 0
         return None if delivered and isinstance(exc, ConnectionError) else exc
 
     def undelivered(self) -> int | None:
-        """Return how many bytes of data the peer may not have; None: it cannot be told."""
-        # Before the end of the handshake there is none, and a worker thread may have the handle.
+        """Return how many bytes of data the peer may not have; None: unknown."""
+        # Before the end of the handshake there are none, and a worker thread may have the handle.
         if self.transport is None:
             return 0
         return undelivered(self.tls, self.below, after_fin=self.after_fin)
 
-    # --- what the application calls, through its transport ---
+    # --- called by the application, through its transport ---
 
     def write(self, data: Buffer) -> None:
-        """Seal and send."""
+        """Encrypt and send."""
         if self.state is not _OPEN:
             if self.state is _WRITE_ENDED:
                 raise RuntimeError("Cannot call write() after write_eof()")
@@ -262,7 +265,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
             self._failed(error)
 
     def write_eof(self) -> None:
-        """End our direction; the peer's goes on."""
+        """End our direction; the peer's continues."""
         if self.state is not _OPEN:
             return
         self._become(_WRITE_ENDED)
@@ -274,12 +277,12 @@ class TLSProtocol(asyncio.BufferedProtocol):
             self._later()
 
     def close(self) -> None:
-        """Say goodbye, wait until the peer has all our data, and close."""
+        """Send close_notify, wait until the peer has all our data, and close."""
         if self.closing:
             return
         self._become(_CLOSING)
         if self.below.is_closing():
-            # It is broken, has dropped what it had, and is about to tell us.
+            # It is broken, has dropped its data, and is about to report that.
             self._broken_below = True
             return
         if not self._ended_sending():
@@ -287,7 +290,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         if self.undelivered() == 0:
             self.finish()
             return
-        # `resume_writing` tells when everything has gone.
+        # `resume_writing` is called when everything has been sent.
         self.below.set_write_buffer_limits(0)
         self.below.resume_reading()
         self._later()
@@ -296,7 +299,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._ending.begin()
 
     def _ended_sending(self) -> bool:
-        """Send close_notify; False: it has failed."""
+        """Send close_notify; False: it failed."""
         try:
             self.tls._end_sending()
         except TLSError as error:
@@ -306,32 +309,32 @@ class TLSProtocol(asyncio.BufferedProtocol):
         return True
 
     def finish(self) -> None:
-        """Close the transport below, which sends what it still has."""
+        """Close the underlying transport, which sends what it still has."""
         self.call_later(LINGER, self.below.abort)
         self.below.close()
 
     def give_up(self, error: OSError) -> None:
-        """Close at once; `error` is what the application is told if data was not delivered."""
+        """Close at once; `error` is reported to the application if data was not delivered."""
         if self._error is None and self.undelivered() != 0:
             self._error = error
         self.below.abort()
 
     def abort(self) -> None:
-        """Drop the connection, and what was not sent."""
+        """Drop the connection, and unsent data."""
         if self.state is not _LOST:
             self._become(_OVER)
             self.call_later(0, None)
             self.below.abort()
 
     def pause_reading(self) -> None:
-        """Hand on nothing more for now, and receive nothing."""
+        """Stop delivering and receiving for now."""
         if not self.closing and not self.paused:
             self.paused = True
             self.below.pause_reading()
             self._choose()
 
     def resume_reading(self) -> None:
-        """Go on."""
+        """Resume delivering and receiving."""
         if not self.closing and self.paused:
             self.paused = False
             self.below.resume_reading()
@@ -344,7 +347,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._choose()
 
     def _choose(self) -> None:
-        """Say who gets what comes."""
+        """Determine who gets incoming data."""
         state = self.state
         if state is _OVER or state is _LOST or self.peer_ended:
             self._advance = _nothing
@@ -362,12 +365,12 @@ class TLSProtocol(asyncio.BufferedProtocol):
             return
         self._came.append(bytes(came))
         if came and self.state is _AT_WORK:
-            # CPython before 3.12 forgets a pause that was asked for in `connection_made`.
+            # CPython before 3.12 forgets a pause requested in `connection_made`.
             self.below.resume_reading()
             self.below.pause_reading()
 
     def _later(self) -> None:
-        """Go on with what waits, but not within a call of the application's."""
+        """Continue with what is waiting, but not within a call by the application."""
         if self._advance is not _nothing:
             self._advance = self._queue
         self.loop.call_soon(self._go_on)
@@ -382,11 +385,11 @@ class TLSProtocol(asyncio.BufferedProtocol):
             self._step(self._came.pop(0))
 
     def _step(self, came: Buffer | None = None) -> None:
-        """Hand on what can be; `came`: what has come from the peer just now."""
+        """Deliver what is possible; `came`: what has just arrived from the peer."""
         self._guarded(self._advance, came)
 
     def _guarded(self, call: Callable[[Any], None], given: object) -> None:
-        """Call; what it raises ends the connection, but for what ends the program."""
+        """Call; an exception ends the connection, unless it ends the program."""
         try:
             call(given)
         except (SystemExit, KeyboardInterrupt):
@@ -412,7 +415,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._shaken(self.tls._handshake)
 
     def _worked(self, work: asyncio.Future[bool]) -> None:
-        """Go on where the worker thread has left off."""
+        """Continue where the worker thread stopped."""
         if self.state is not _AT_WORK or work.cancelled():
             self.tls._abort()
             self.abort()
@@ -423,14 +426,14 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self._take_queued()
 
     def _shaken(self, step: Callable[[], bool]) -> None:
-        """Go on with what a step of the handshake gives or raises."""
+        """Continue with the result of a step of the handshake."""
         try:
             done = step()
         except BaseException as error:
             if isinstance(error, Exception) and not isinstance(error, TLSError):
                 raise
-            # What is no Exception (KeyboardInterrupt, say) is a callback's, and no verdict: the
-            # peer is refused anyway.
+            # What is not an Exception (KeyboardInterrupt, for example) comes from a callback, and
+            # does not accept the peer: it is refused in any case.
             self._refused(error)
             if isinstance(error, SystemExit | KeyboardInterrupt):
                 raise
@@ -445,19 +448,19 @@ class TLSProtocol(asyncio.BufferedProtocol):
         transport = self.transport = TLSTransport(self)
         if not self._app_connected:
             self._app_connected = True
-            # What it writes at once may fill the transport below, which then tells by itself.
+            # Data written at once may fill the underlying transport, which then reports that.
             was_full = self._below_full
             self.app.connection_made(transport)
             if was_full:
                 self.app.pause_writing()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(transport)
-        # Who waits is to have the transport before there is data.
+        # The waiter gets the transport before there is data.
         self._waiter = None
         self._later()
 
     def _refused(self, error: BaseException) -> None:
-        """The handshake has failed: tell the peer why, and wait until it knows."""
+        """The handshake has failed: send the peer the alert, and wait until it has it."""
         self._error = _without_frames(error) if isinstance(error, TLSError) else error
         self._become(_OVER)
         self._flush()
@@ -510,23 +513,24 @@ class TLSProtocol(asyncio.BufferedProtocol):
             self._answer()
 
     def _answer(self) -> None:
-        """Send what the peer has asked for, an answer to a change of keys, say.
+        """Send what the peer has requested, such as the answer to a key update.
 
-        To a peer that takes nothing it stays in the session, which has a limit.
+        If the peer does not receive it, it stays in the session, which has a limit.
         """
         if not self._below_full and not self.after_fin:
             self._flush()
 
     def _peer_has_closed(self) -> None:
-        """The peer has ended its direction, in order or so that the application accepts it.
+        """The peer has ended its direction, with close_notify or an end that the application
+        accepts.
 
-        The application says whether ours goes on.
+        The application decides whether our direction continues.
         """
         self.peer_ended = True
         self._choose()
         self._flush()
         keep_open = self.app.eof_received()
-        # TLS 1.2 has answered with our end (RFC 5246 7.2.1).
+        # TLS 1.2 has answered with our close_notify (RFC 5246 7.2.1).
         if not keep_open or self.tls._has_closed:
             self.close()
 
@@ -536,7 +540,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         try:
             ended = self.tls._discard(came)
         except TLSError as error:
-            # There is nobody left who would take our data.
+            # Nobody is left to receive our data.
             if self.undelivered() == 0:
                 self.finish()
             else:
@@ -573,7 +577,7 @@ class TLSProtocol(asyncio.BufferedProtocol):
         self.abort()
 
     def _look_for_reason(self) -> None:
-        """The transport below is broken: look whether the peer has said why."""
+        """The underlying transport is broken: check whether the peer has sent an alert."""
         self._go_on()
         if isinstance(self.below, TLSTransport) or self._advance is _nothing:
             return
@@ -582,20 +586,20 @@ class TLSProtocol(asyncio.BufferedProtocol):
                 self._step(data)
 
     def call_later(self, seconds: float, call: Callable[[], None] | None) -> None:
-        """Have `call` called then, in the place of what was to be called before; None: nothing."""
+        """Schedule `call`, replacing what was scheduled before; None: nothing."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if call is None else self.loop.call_later(seconds, call)
 
 
 def _nothing(_: Buffer | None) -> None:
-    """What is handed on of a connection that is over."""
+    """What a connection that has ended delivers."""
 
 
 def _without_frames(error: TLSError) -> TLSError:
     """The error without tracebacks, which lead back to the connection: their frames are all ours.
 
-    The application's exceptions, of a `peer_verifier` for one, keep theirs.
+    Exceptions of the application, such as those of a `peer_verifier`, keep theirs.
     """
     ours: BaseException | None = error
     while ours is not None and ours is not error.__cause__:

@@ -41,7 +41,7 @@ async def open_connection(
     limit: int = _LIMIT,
     **kwds: Any,
 ) -> _Streams:
-    """Connect and return a reader and a writer, as `asyncio.open_connection`.
+    """Connect and return a reader and a writer, like `asyncio.open_connection`.
 
     The other arguments are those of `create_connection`.
     """
@@ -57,7 +57,7 @@ async def open_unix_connection(
     limit: int = _LIMIT,
     **kwds: Any,
 ) -> _Streams:
-    """Connect to the Unix socket at `path`; otherwise as `open_connection`."""
+    """Connect to the Unix socket at `path`; otherwise like `open_connection`."""
     protocol, finish = _client(limit)
     transport, _ = await create_unix_connection(lambda: protocol, path, tls=tls, **kwds)
     return finish(transport)
@@ -72,7 +72,8 @@ async def start_server(
     limit: int = _LIMIT,
     **kwds: Any,
 ) -> asyncio.Server:
-    """Listen, and call back with a reader and a writer for each client, as `asyncio.start_server`.
+    """Listen, and call back with a reader and a writer for each client, like
+    `asyncio.start_server`.
 
     The other arguments are those of `create_server`.
     """
@@ -88,7 +89,7 @@ async def start_unix_server(
     limit: int = _LIMIT,
     **kwds: Any,
 ) -> asyncio.Server:
-    """Listen at the Unix socket `path`; otherwise as `start_server`."""
+    """Listen on the Unix socket `path`; otherwise like `start_server`."""
     factory = _server(client_connected_cb, limit)
     return await create_unix_server(factory, path, tls=tls, **kwds)
 
@@ -99,14 +100,15 @@ async def start_tls_streams(
     tls: ClientContext | ServerContext,
     **kwds: Any,
 ) -> None:
-    """Begin TLS on a pair of streams, which then go on over it: STARTTLS.
+    """Start TLS on a pair of streams in place: STARTTLS.
 
-    What was written goes out first. What the reader has received and nobody has read is the
-    `leftover` of `start_tls`, whose other arguments these are; so are the errors.
+    Written data is sent first. Data that the reader has received and nobody has read is the
+    `leftover` of `start_tls`. The other arguments and the errors are those of `start_tls`.
     """
     await writer.drain()
     plain: Any = writer.transport
-    # No public name leads to what is inside; these three have kept theirs since asyncio began.
+    # There is no public access to these three attributes; their names have not changed since
+    # asyncio began.
     received = reader._buffer  # type: ignore[attr-defined]
     leftover = bytes(received)
     received.clear()
@@ -114,7 +116,7 @@ async def start_tls_streams(
     try:
         transport = await start_tls(plain, protocol, tls, leftover=leftover, **kwds)
     except (TypeError, ValueError):
-        # Refused before anything has happened: the streams go on as they are.
+        # Refused before anything has happened: the streams stay usable.
         received[:0] = leftover
         raise
     users: list[Any] = [reader, writer, protocol]
@@ -144,10 +146,10 @@ def _server(connected: _Handler, limit: int) -> Callable[[], asyncio.StreamReade
 
 
 class _ServerProtocol(asyncio.StreamReaderProtocol):
-    """Leaves the writer to the handler alone: a writer that nobody has any more closes itself.
+    """Leaves the writer to the handler: an unreferenced writer closes itself.
 
-    As from CPython 3.13 on; before, the protocol kept the writer for as long as the connection
-    was open. (`asyncio.start_server(ssl=...)` closes at the peer's end, whoever has the writer, as
+    As in CPython 3.13 and later. Before, the protocol kept the writer as long as the connection was
+    open. (`asyncio.start_server(ssl=...)` closes at the peer's end, whoever has the writer, because
     `ssl` has no half-closed connections.)
     """
 

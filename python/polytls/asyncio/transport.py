@@ -1,6 +1,6 @@
-"""The transport that an application's protocol gets: `asyncio.Transport`, and no state of its own.
+"""The transport for an application's protocol: an `asyncio.Transport` without its own state.
 
-What it does stands in `polytls.asyncio.protocol`.
+`polytls.asyncio.protocol` implements it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _BYTES_LIKE: Final = (bytes, bytearray, memoryview)
 
 
 class TLSTransport(asyncio.Transport):
-    """A connection that TLS protects, as asyncio has transports. Made by this package's functions.
+    """A connection protected by TLS, as an asyncio transport. Created by this package's functions.
 
-    Extra information: what the transport below has ("peername", "sockname", "socket"), "tls", the
-    facts of the connection as a ConnectionInfo, "tls_session", its TLSSession for other connections
-    to resume, and "tls_buffer", the TLSBuffer, for what else it can tell (a channel binding, say).
-    Nothing may be read from it or written to it.
+    Extra information: that of the underlying transport ("peername", "sockname", "socket"); "tls",
+    the facts of the connection as a ConnectionInfo; "tls_session", its TLSSession for other
+    connections to resume; and "tls_buffer", the TLSBuffer, for anything else it reports, such as a
+    channel binding. Do not read from the buffer or write to it.
     """
 
     def __init__(self, connection: TLSProtocol) -> None:
@@ -32,7 +32,7 @@ class TLSTransport(asyncio.Transport):
         self._connection = connection
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return a fact of the connection, see the class; `default` for what is not known."""
+        """Return a fact of the connection, see the class; `default` if it is unknown."""
         if name == "tls":
             return self._connection.tls.info
         if name == "tls_session":
@@ -46,35 +46,36 @@ class TLSTransport(asyncio.Transport):
         return self._connection.app  # type: ignore[no-any-return]
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Give data to another protocol from now on."""
+        """Deliver data to another protocol from now on."""
         self._connection.set_app(protocol)
 
     # --- reading ---
 
     def is_reading(self) -> bool:
-        """Return whether data is handed over as it comes."""
+        """Return whether data is delivered as it arrives."""
         return not (self._connection.closing or self._connection.paused)
 
     def pause_reading(self) -> None:
-        """Hand over nothing more until `resume_reading`; the peer is held back meanwhile."""
+        """Deliver nothing until `resume_reading`; the peer is slowed down in the meantime."""
         self._connection.pause_reading()
 
     def resume_reading(self) -> None:
-        """Hand over data again."""
+        """Deliver data again."""
         self._connection.resume_reading()
 
     def pending(self) -> int:
-        """Return how many bytes of data are here that the protocol has not got: it has paused."""
+        """Return how many bytes of data are buffered because the protocol has paused."""
         tls = self._connection.tls
         return tls.pending() if tls._look_ahead() else 0
 
     # --- writing ---
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send `data`. Never blocks; what the system does not take waits below.
+        """Send `data`. Never blocks; the underlying transport buffers what the system does not
+        accept.
 
-        What is written after the end is dropped, as asyncio's transports do; a `drain` tells.
-        Raises RuntimeError after `write_eof`, TypeError for what is not bytes-like.
+        What is written after the end is dropped, as by asyncio's transports; `drain` reports it.
+        Raises RuntimeError after `write_eof`, and TypeError for anything but bytes-like objects.
         """
         if type(data) is not bytes and not isinstance(data, _BYTES_LIKE):
             raise TypeError(
@@ -84,20 +85,20 @@ class TLSTransport(asyncio.Transport):
             self._connection.write(data)
 
     def can_write_eof(self) -> bool:
-        """Return whether one direction can end alone: in TLS 1.3 (RFC 8446 6.1)."""
+        """Return whether one direction can end alone: only in TLS 1.3 (RFC 8446 6.1)."""
         return self._connection.tls.negotiated_tls_version is TLSVersion.TLSv1_3
 
     def write_eof(self) -> None:
-        """Send close_notify: the peer comes to the end of our data, and may go on sending.
+        """Send close_notify: the peer reads to the end of our data, and can keep sending.
 
-        Raises NotImplementedError in TLS 1.2, where one end is that of both.
+        Raises NotImplementedError in TLS 1.2, where both directions end together.
         """
         if not self.can_write_eof():
             raise NotImplementedError("TLS 1.2 does not support half-close")
         self._connection.write_eof()
 
     def get_write_buffer_size(self) -> int:
-        """Return how many bytes wait to be sent, as ciphertext."""
+        """Return how many bytes of ciphertext are waiting to be sent."""
         connection = self._connection
         if connection.transport is None:
             return 0
@@ -112,25 +113,25 @@ class TLSTransport(asyncio.Transport):
         if self._connection.transport is not None:
             self._connection.below.set_write_buffer_limits(high, low)
 
-    # --- the end ---
+    # --- closing ---
 
     def is_closing(self) -> bool:
-        """Return whether the connection is being closed, or is."""
-        # A transport below that is broken knows before we hear of it, and `StreamWriter.drain`
-        # gives way to the loop, which tells us, only where this is true.
+        """Return whether the connection is closing or closed."""
+        # A broken underlying transport knows before we are told, and `StreamWriter.drain` yields to
+        # the loop, which tells us, only if this is true.
         return self._connection.closing or self._connection.below.is_closing()
 
     def close(self) -> None:
-        """Send what waits and close_notify, and close when the peer has acknowledged all data.
+        """Send buffered data and close_notify, and close when the peer has acknowledged all data.
 
-        What still comes is discarded. When nothing is acknowledged for the shutdown timeout, the
-        protocol gets TimeoutError in `connection_lost`; after a reset ConnectionResetError, if data
-        is lost.
+        Incoming data is discarded. If nothing is acknowledged for the shutdown timeout, the
+        protocol gets TimeoutError in `connection_lost`; after a reset it gets ConnectionResetError,
+        if data is lost.
         """
         self._connection.close()
 
     def abort(self) -> None:
-        """Close at once; what waits is dropped, and the peer is told nothing."""
+        """Close at once; buffered data is dropped, and the peer is not notified."""
         self._connection.abort()
 
     def __repr__(self) -> str:
