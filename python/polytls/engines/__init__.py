@@ -1,1 +1,1 @@
-"""The built-in implementations, each a module or a package; found by `polytls.registry`."""
+"""The built-in implementations, each a module or a package; `polytls.registry` finds them."""

@@ -1,8 +1,8 @@
 """The contexts of every library that the Rust core drives: arguments, names, and the warnings of
-the insecure ones. Buffers are the core's, and so are sockets.
+insecure contexts. The core has the buffers and sockets.
 
-An implementation names its backend, which makes the engine of a configuration. Its insecure
-contexts are made by putting `InsecureClient` or `InsecureServer` before its own among the bases.
+An implementation names its backend, which creates the engine for a configuration. For its insecure
+contexts, `InsecureClient` or `InsecureServer` precedes its own class among the bases.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _C = TypeVar("_C", TLSClientConfiguration, TLSServerConfiguration)
 
 
 class _Wrapping(TypedDict):
-    """How TLS is to begin on a connection that exists: the keywords of `wrap_socket`."""
+    """How TLS starts on an existing connection: the keywords of `wrap_socket`."""
 
     leftover: Buffer
     do_handshake_on_connect: bool
@@ -55,13 +55,13 @@ class _Wrapping(TypedDict):
 class _Parameters(NamedTuple):
     """What belongs to one client connection: the core's `Parameters`."""
 
-    #: The name to verify, in the form TLS uses it; None only where names are not verified.
+    #: The name to verify, in the form that TLS uses; None only if names are not verified.
     verified: str | None
-    #: The server's port, if it is known. Sessions are remembered by the name and this.
+    #: The server's port, if it is known. Sessions are stored by name and port.
     port: int | None = None
-    #: The session to resume, as `admit` returned it for this name; None: one that is remembered.
+    #: The session to resume, as `admit` returned it for this name; None: a stored one.
     offer: _native.Offer | None = None
-    #: The zone of a link-local address (RFC 4007 11): sessions are remembered by this, too.
+    #: The zone of a link-local address (RFC 4007 11): sessions are stored by zone, too.
     scope: int | None = None
 
 
@@ -77,7 +77,7 @@ def validate(
 
 
 def _signs_elsewhere(configuration: TLSClientConfiguration | TLSServerConfiguration) -> bool:
-    """Return whether any of its private keys is elsewhere: a signer, or in a token."""
+    """Return whether any of its private keys is a signer or in a token."""
     chains: tuple[SigningChain | None, ...]
     if isinstance(configuration, TLSServerConfiguration):
         chains = configuration.certificate_chain or ()
@@ -98,7 +98,7 @@ def _wrapping(
 
 
 def _made(handle: _native.SocketHandle) -> StreamSocket:
-    # Costs milliseconds; buffers do without it.
+    # Takes milliseconds to import; buffers do not need it.
     from ..streams.connection import made_of
 
     return made_of(handle)
@@ -107,7 +107,7 @@ def _made(handle: _native.SocketHandle) -> StreamSocket:
 def _opened(
     backend: _native.Backend, configuration: _C, insecure: InsecureConfiguration | None
 ) -> tuple[_C, _native.Effective, InsecureConfiguration | None]:
-    """Judge a configuration, then read its files: what an engine is made of.
+    """Check a configuration, then read its files: the input for an engine.
 
     Raises ConfigurationError.
     """
@@ -120,7 +120,7 @@ class _Context(NotSSLContext):
     """What both sides have in common."""
 
     __slots__ = ("__weakref__", "_configuration", "_engine", "_insecure")
-    #: What makes engines, unless `_open` does it otherwise.
+    #: Creates engines, unless `_open` does it in another way.
     _backend: ClassVar[_native.Backend]
     _configuration: TLSClientConfiguration | TLSServerConfiguration
     _insecure: InsecureConfiguration | None
@@ -134,34 +134,34 @@ class _Context(NotSSLContext):
 
     @property
     def handshake_may_block(self) -> bool:
-        """Whether a handshake's step may take long: a `peer_verifier` or a signer is asked."""
+        """Whether a step of a handshake may block, in a `peer_verifier` or a signer."""
         configuration = self._configuration
         return configuration.peer_verifier is not None or _signs_elsewhere(configuration)
 
     @property
     def effective_ciphers(self) -> tuple[CipherSuite | int, ...]:
-        """The suites that may be negotiated, in order of preference."""
+        """The cipher suites that can be negotiated, in order of preference."""
         return self._engine.effective_ciphers
 
     @property
     def effective_groups(self) -> tuple[NamedGroup | int, ...]:
-        """The key exchange groups that may be negotiated, in order of preference.
+        """The key exchange groups that can be negotiated, in order of preference.
 
-        Those of them that the library can choose, if it chooses one by itself.
+        If the library has its own default, only those that can be configured.
         """
         return self._engine.effective_groups
 
     @property
     def statistics(self) -> SessionStatistics:
-        """What has become of its connections and sessions so far."""
+        """Counts of its connections and sessions so far."""
         return SessionStatistics(**self._engine.statistics())
 
 
 class Client(_Context, Generic[_Buffer, _Socket]):
-    """Makes client connections of one configuration; immutable, to be shared by threads.
+    """Creates client connections from one configuration; immutable, and threads can share it.
 
-    Raises ConfigurationError, naming the field, for what cannot be honoured, and for files and
-    encodings that cannot be read: all of that is done here, once.
+    Raises ConfigurationError, naming the field, for what is not supported, and for files and
+    encodings that cannot be read. All of that is done here, once.
     """
 
     __slots__ = ()
@@ -183,7 +183,7 @@ class Client(_Context, Generic[_Buffer, _Socket]):
 
     @property
     def configuration(self) -> TLSClientConfiguration:
-        """The configuration this context was made from."""
+        """The configuration this context was created from."""
         return self._configuration
 
     @explained_call
@@ -196,22 +196,22 @@ class Client(_Context, Generic[_Buffer, _Socket]):
         session: TLSSession | None = None,
         accept_truncated_end: bool = False,
     ) -> _Socket:
-        """Resolve, connect and do the handshake; return the connected socket.
+        """Resolve the name, connect, and do the handshake; return the connected socket.
 
-        `server_hostname`: the name to verify where it is not the address's host. `timeout`:
-        seconds for all of it, and for each later call; None waits for ever; by default that of
-        `socket.setdefaulttimeout`. `session`: the one to resume, of another connection
-        (`SupportsSession`).
+        `server_hostname`: the name to verify, if it is not the address's host.
+        `timeout`: seconds for all of it, and for each later call; None waits indefinitely; the
+        default is that of `socket.setdefaulttimeout`.
+        `session`: the session to resume, from another connection (`SupportsSession`).
+        `accept_truncated_end`: if the peer ends TCP without close_notify, `recv` returns `b""`
+        instead of raising RaggedEOF. An attacker on the path can then truncate the data with a
+        forged FIN without being noticed (RFC 8446 6.1): use it only for protocols that have no
+        other end marker, such as HTTP/1.0 bodies without a length (RFC 9112 9.8), and for data that
+        may be incomplete. An end within a record or during the handshake, a reset, and an end that
+        `unwrap` finds are still errors.
 
-        `accept_truncated_end`: where the peer ends TCP without close_notify, `recv` gives `b""` in
-        place of RaggedEOF. Then nobody can tell the end of the data from a cut that somebody on the
-        path has made with a forged FIN (RFC 8446 6.1): only for protocols that have no other end,
-        as HTTP/1.0 bodies without a length (RFC 9112 9.8), and for data that may be incomplete. An
-        end within a record or a handshake, a reset, and an end that `unwrap` finds stay errors.
-
-        Raises TimeoutError, `socket.gaierror`, other OSErrors as a plain socket does, and TLSError
-        for what the handshake finds; ValueError for what is no host name, and for a session that
-        must not be resumed on this connection.
+        Raises TimeoutError, `socket.gaierror`, other OSErrors like a plain socket, and TLSError for
+        failures of the handshake; ValueError for an invalid host name, and for a session that must
+        not be resumed on this connection.
         """
         self._note_use("connect")
         instance_of("accept_truncated_end", accept_truncated_end, bool)
@@ -223,7 +223,7 @@ class Client(_Context, Generic[_Buffer, _Socket]):
             )
         offer = self._offer(session, verified)
         addresses = resolve(address)
-        # The same in all of them: only a zone in the host gives one.
+        # The same in all of them: only a zone in the host sets one.
         scope = next((scope or None for *_, scope in addresses), None)
         handle = self._engine.connect(
             self,
@@ -245,7 +245,7 @@ class Client(_Context, Generic[_Buffer, _Socket]):
         session: TLSSession | None = None,
         accept_truncated_end: bool = False,
     ) -> _Socket | StreamSocket:
-        """Begin TLS on a connection that exists (`SupportsClientWrapSocket.wrap_socket`)."""
+        """Start TLS on an existing connection (`SupportsClientWrapSocket.wrap_socket`)."""
         verified = verified_name(server_hostname)
         options = _wrapping(leftover, do_handshake_on_connect, accept_truncated_end)
         return self._wrap(sock, verified, session, options)
@@ -257,7 +257,7 @@ class Client(_Context, Generic[_Buffer, _Socket]):
         session: TLSSession | None,
         options: _Wrapping,
     ) -> _Socket | StreamSocket:
-        # Costs milliseconds; buffers do without it.
+        # Takes milliseconds to import; buffers do not need it.
         from ..streams import server_below, wrap
 
         port, scope = server_below(sock)
@@ -266,12 +266,12 @@ class Client(_Context, Generic[_Buffer, _Socket]):
 
     @explained_call
     def create_buffer(self, server_hostname: str, *, session: TLSSession | None = None) -> _Buffer:
-        """Return one side of a connection in memory, to the server of that name.
+        """Return one side of a connection in memory, to the server with that name.
 
-        `session`: as `connect` has it.
+        `session`: as in `connect`.
 
-        Raises ValueError for what is no host name, and as `connect` for a session; TypeError for
-        what is no str.
+        Raises ValueError for an invalid host name and, like `connect`, for a session; TypeError for
+        anything but str.
         """
         return self._buffer(verified_name(server_hostname), session)
 
@@ -280,22 +280,22 @@ class Client(_Context, Generic[_Buffer, _Socket]):
         return cast("_Buffer", self._engine.buffer(self, parameters))
 
     def _offer(self, session: TLSSession | None, verified: str | None) -> _native.Offer | None:
-        """What offers the session that is named, if one is; nothing has been sent by then."""
+        """The offer of the session that was passed, if any; nothing has been sent at that point."""
         if session is None:
             return None
         return self._engine.admit(lineage_of(session, self), verified)
 
     def _name_of(self, name: str | None) -> str | None:
-        """The name to verify, in the form TLS uses it."""
+        """The name to verify, in the form that TLS uses."""
         if name is None:
             raise ValueError("server_hostname is required: the name to verify")
         return verified_name(name)
 
 
 class Server(_Context, Generic[_Buffer, _Socket]):
-    """Makes server connections of one configuration; immutable, to be shared by threads.
+    """Creates server connections from one configuration; immutable, and threads can share it.
 
-    Raises as `Client` does.
+    Raises the same as `Client`.
     """
 
     __slots__ = ()
@@ -317,7 +317,7 @@ class Server(_Context, Generic[_Buffer, _Socket]):
 
     @property
     def configuration(self) -> TLSServerConfiguration:
-        """The configuration this context was made from."""
+        """The configuration this context was created from."""
         return self._configuration
 
     @explained_call
@@ -333,22 +333,24 @@ class Server(_Context, Generic[_Buffer, _Socket]):
         handshake_limit: int = 128,
         accept_truncated_end: bool = False,
     ) -> _Socket:
-        """Bind and listen; return the listening socket, whose `accept` gives connections.
+        """Bind and listen; return the listening socket, whose `accept` returns connections.
 
-        `backlog`: how many connections may wait to be accepted. `reuse_port`: other sockets may
-        listen there as well, and the system deals clients out (SO_REUSEPORT). `dual_stack`: an IPv6
-        address takes clients over IPv4, too.
-
+        `backlog`: how many connections the system queues.
+        `reuse_port`: other sockets can listen on the same port, and the system distributes clients
+        (SO_REUSEPORT).
+        `dual_stack`: an IPv6 address accepts IPv4 clients, too.
         `do_handshake_on_accept`: whether a blocking `accept` does handshakes and returns the first
-        connection whose handshake is done; otherwise it returns the next connection, and
-        `do_handshake`, `recv` or `send` on that does it. `handshake_timeout`: how many seconds each
-        may take while somebody accepts, whatever the client does; None: no limit.
-        `handshake_limit`: how many are in hand at a time. At the limit the oldest gives way to a
-        client that comes in, if it has taken more than a second; else that client waits.
-        `accept_truncated_end`: of the connections, as a client context's `connect` has it.
+        connection whose handshake is complete; otherwise it returns the next connection, and its
+        `do_handshake`, `recv` or `send` does the handshake.
+        `handshake_timeout`: seconds for each handshake during `accept`, whatever the client does;
+        None: no limit.
+        `handshake_limit`: maximum number of handshakes in progress. At the limit, a new client
+        replaces the oldest handshake, if it has taken more than a second; otherwise the new client
+        waits.
+        `accept_truncated_end`: applies to the connections, as in a client context's `connect`.
 
-        Raises OSError as `socket.bind` does, ValueError for a limit below 1, a time that is not
-        above 0, and for `dual_stack` where there is no IPv6 address to listen at.
+        Raises OSError like `socket.bind`, ValueError for a limit below 1, a timeout that is not
+        above 0, and for `dual_stack` without an IPv6 address to listen on.
         """
         self._note_use("connect")
         handle = self._engine.listen(
@@ -377,9 +379,9 @@ class Server(_Context, Generic[_Buffer, _Socket]):
         do_handshake_on_connect: bool = True,
         accept_truncated_end: bool = False,
     ) -> _Socket | StreamSocket:
-        """Begin TLS on a connection that exists (`SupportsServerWrapSocket.wrap_socket`)."""
+        """Start TLS on an existing connection (`SupportsServerWrapSocket.wrap_socket`)."""
         self._note_use("wrap_socket")
-        # Costs milliseconds; buffers do without it.
+        # Takes milliseconds to import; buffers do not need it.
         from ..streams import wrap
 
         options = _wrapping(leftover, do_handshake_on_connect, accept_truncated_end)
@@ -411,7 +413,7 @@ class _Insecure:
 
 
 class InsecureClient(_Insecure, Client[_Buffer, _Socket]):
-    """A client context that verifies less, as `insecure_configuration` says. It warns."""
+    """A client context that verifies less, as in `insecure_configuration`. It warns."""
 
     __slots__ = ()
     _kind = "InsecureClientContext"
@@ -443,7 +445,7 @@ class InsecureClient(_Insecure, Client[_Buffer, _Socket]):
         session: TLSSession | None = None,
         accept_truncated_end: bool = False,
     ) -> _Socket | StreamSocket:
-        """As `ClientContext.wrap_socket`, with a warning."""
+        """Like `ClientContext.wrap_socket`, with a warning."""
         self._note_use("wrap_socket")
         verified = self._name_of(server_hostname)
         options = _wrapping(leftover, do_handshake_on_connect, accept_truncated_end)
@@ -453,19 +455,19 @@ class InsecureClient(_Insecure, Client[_Buffer, _Socket]):
     def create_buffer(
         self, server_hostname: str | None = None, *, session: TLSSession | None = None
     ) -> _Buffer:
-        """As `ClientContext.create_buffer`, with a warning."""
+        """Like `ClientContext.create_buffer`, with a warning."""
         self._note_use("create_buffer")
         return self._buffer(self._name_of(server_hostname), session)
 
     def _name_of(self, name: str | None) -> str | None:
-        # Where names are not checked none is needed; the server is then not told one either.
+        # If names are not verified, none is required; the server is then not sent one either.
         if name is None and self.insecure_configuration.disable_hostname_check:
             return None
         return super()._name_of(name)
 
 
 class InsecureServer(_Insecure, Server[_Buffer, _Socket]):
-    """A server context that verifies less, as `insecure_configuration` says. It warns."""
+    """A server context that verifies less, as in `insecure_configuration`. It warns."""
 
     __slots__ = ()
     _kind = "InsecureServerContext"

@@ -1,7 +1,7 @@
-"""Where secrets are written for debugging (`key_log=`), and the warning that they are.
+"""Writes secrets for debugging (`key_log=`), and warns about it.
 
-The file is the one that SSLKEYLOGFILE of other programs names: lines of the NSS key log format are
-appended. Nobody but its owner may read it, and that is whoever runs this.
+The format is that of the file that other programs take from SSLKEYLOGFILE: lines of the NSS key log
+format are appended. Only its owner, the user who runs the program, may be able to read it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OWNER_ALONE: Final = 0o600
 
 
 def prepare(path: str, implementation: str) -> None:
-    """Make the file if it is not there, with mode 0600, and refuse one that others can read.
+    """Create the file with mode 0600 if it does not exist, and refuse one that others can read.
 
     Raises ConfigurationError.
     """
@@ -34,7 +34,7 @@ def prepare(path: str, implementation: str) -> None:
 def writer(
     key_log: str | Callable[[str], object] | None, implementation: str
 ) -> Callable[[str], object] | None:
-    """Return what takes each line; a file stays open as long as that.
+    """Return the function that receives each line; it keeps a file open as long as it exists.
 
     Raises ConfigurationError.
     """
@@ -44,13 +44,13 @@ def writer(
 
 
 class _File:
-    """Appends lines to a descriptor, and closes it when it goes."""
+    """Appends lines to a descriptor, and closes it when it is freed."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def __call__(self, line: str) -> None:
-        # One call for a line: other threads and programs append here as well.
+        # One call per line: other threads and programs append to the file as well.
         os.write(self._descriptor, line.encode("ascii") + b"\n")
 
     def __del__(self) -> None:
@@ -58,7 +58,7 @@ class _File:
 
 
 def warn_of_key_log(configuration: TLSClientConfiguration | TLSServerConfiguration) -> None:
-    """Issue a SecurityWarning to whoever makes a context that has a key log."""
+    """Issue a SecurityWarning to the code that creates a context with a key log."""
     if configuration.key_log is not None:
         warnings.warn(
             "key_log: anyone who reads it can decrypt these connections; use it only for debugging",
@@ -75,7 +75,7 @@ def _open(path: str, implementation: str) -> int:
         descriptor = os.open(path, flags, _OWNER_ALONE)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            # Whoever may write to the folder chooses what it leads to.
+            # Anyone who can write to the directory controls where the link leads.
             raise refusal(
                 implementation,
                 "key_log",
@@ -91,7 +91,7 @@ def _open(path: str, implementation: str) -> int:
 
 
 def _readable_by_others(found: os.stat_result) -> str | None:
-    """Why, and what to do; None if they cannot."""
+    """Why others can read it, and what to do; None if they cannot."""
     if sys.platform == "win32" or stat.S_ISCHR(found.st_mode):  # A terminal, or /dev/null.
         return None
     if found.st_uid != os.geteuid():

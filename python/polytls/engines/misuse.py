@@ -1,7 +1,7 @@
-"""What a context says where it is taken for an `ssl.SSLContext`: what to use instead.
+"""What a context says if it is used as an `ssl.SSLContext`: what to use instead.
 
-A library that is given one of our contexts as its `ssl` asks it for what an SSLContext has. Without
-this module that would be an AttributeError about a name that the caller has never heard of.
+A library that gets one of our contexts as its `ssl` accesses attributes of an SSLContext. Without
+this module, that would raise an AttributeError about a name that the caller has never heard of.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TRUST: Final = "use trust_store= in the configuration"
 _PROTOCOLS: Final = "use inner_protocols= in the configuration"
 _NAMES: Final = "certificate_chain= in a server's configuration takes a chain for each name"
 
-#: What to use in the place of what an SSLContext has.
+#: What to use instead of an attribute of an SSLContext.
 _INSTEAD: Final[Mapping[str, str]] = {
     "wrap_bio": (
         "with asyncio and uvloop use polytls.asyncio, whose functions take it as tls=; with anyio "
@@ -64,12 +64,12 @@ _INSTEAD: Final[Mapping[str, str]] = {
     ),
 }
 
-#: The modules of asyncio that take a server's `ssl`.
+#: The modules of asyncio that accept a server's `ssl`.
 _ASYNCIO: Final = ("asyncio.base_events", "asyncio.unix_events")
 
 
 class NotSSLContext:
-    """A base of contexts: what only an SSLContext has is an error that says what to use."""
+    """A base class of contexts: SSLContext's attributes raise an error that says what to use."""
 
     __slots__ = ()
 
@@ -83,11 +83,10 @@ class NotSSLContext:
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        """The class, except to asyncio, which has been given the context as `ssl`: TypeError."""
+        """The class; TypeError for asyncio, which has been given the context as `ssl`."""
         # All that `asyncio.start_server` does with `ssl` is `isinstance(ssl, bool)`, which looks at
-        # `__class__`. It would serve then, and fail each client, without a word: CPython shows what
-        # `wrap_bio` raises in debug mode only. What can be used as `ssl` is
-        # `polytls.compat.of(context)`.
+        # `__class__`. It would then serve, and every client would fail silently: CPython shows what
+        # `wrap_bio` raises only in debug mode. `polytls.compat.of(context)` can be used as `ssl`.
         if sys._getframe(1).f_globals.get("__name__") in _ASYNCIO:
             raise TypeError(_wrong(self, "wrap_bio"))
         return type(self)

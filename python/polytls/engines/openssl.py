@@ -1,8 +1,8 @@
-"""PEP 748 on OpenSSL 3.0 to 4: the system's libssl, loaded when this module is.
+"""PEP 748 on OpenSSL 3.0 to 4: the system's libssl, loaded together with this module.
 
-Contexts, buffers and sockets are those of every native library. The copy of libssl that Python's
-own `ssl` uses is shared, so that one is loaded first if there is one: a process has one library of
-a name, and `_ssl` may need a newer one than the system's.
+Contexts, buffers and sockets are those of every native library. If Python's own `ssl` uses a
+libssl, that copy is loaded first and shared: a process has only one library of a name, and `_ssl`
+may need a newer one than the system's.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ CAPABILITIES: Final = _BACKEND.capabilities
 
 
 def validate_config(configuration: TLSClientConfiguration | TLSServerConfiguration) -> None:
-    """Refuse what this implementation cannot honour, as far as is known without files.
+    """Refuse what this implementation does not support, as far as that is known without files.
 
-    Raises ConfigurationError with the field, TypeError if the configuration is none.
+    Raises ConfigurationError with the field, and TypeError for anything but a configuration.
     """
     validate(_BACKEND, configuration)
 

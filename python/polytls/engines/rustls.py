@@ -1,7 +1,7 @@
 """PEP 748 on rustls and aws-lc-rs: the default implementation.
 
-Contexts read files and hand plain values to the Rust core, which parses everything once; buffers
-and sockets are the core's own (`contexts`).
+Contexts read files and pass plain values to the Rust core, which parses everything once. The core
+also has the buffers and sockets (`contexts`).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ CAPABILITIES: Final = _BACKEND.capabilities
 
 
 def validate_config(configuration: TLSClientConfiguration | TLSServerConfiguration) -> None:
-    """Refuse what this implementation cannot honour, as far as is known without files.
+    """Refuse what this implementation does not support, as far as that is known without files.
 
-    Raises ConfigurationError with the field, TypeError if the configuration is none.
+    Raises ConfigurationError with the field, and TypeError for anything but a configuration.
     """
     validate(_BACKEND, configuration)
 

@@ -1,10 +1,10 @@
 """TLS over anything: sockets made of any implementation's buffer and any byte stream (`wrap`).
 
-They are also the sockets of implementations that have buffers only (`connect`, `listen`). All of
-them are driven by the core (crates/io), which has the rules: who may call what when, how a call
-waits, how a connection ends. What is here is what only Python knows: of the stream below
-(`carrier`), of what was there before TLS (`upgrade`) and is there after it (`unwrapped`), and what
-is best said in Python of a socket (`connection`).
+They are also the sockets of implementations that only have buffers (`connect`, `listen`). The core
+(crates/io) drives all of them, and has the rules: which calls may run at the same time, how a call
+waits, how a connection ends. These modules have what only Python knows: the underlying stream
+(`carrier`), what was there before TLS (`upgrade`) and is there after it (`unwrapped`), and the
+parts of a socket that are best written in Python (`connection`).
 """
 
 from .connect import HANDSHAKE_LIMIT, HANDSHAKE_TIMEOUT, connect, listen

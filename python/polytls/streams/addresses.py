@@ -1,4 +1,4 @@
-"""Addresses of streams, as sockets of TLS tell them."""
+"""Addresses of streams, as TLS sockets report them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ TCP_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
 def host_and_port(address: tuple[object, ...]) -> tuple[str, int]:
-    """Return an address as PEP 748 has it for both families; a link-local host keeps its scope."""
+    """Return an address in PEP 748's form for both families; a link-local host keeps its scope."""
     host = str(address[0]).partition("%")[0]
     scope = address[3] if len(address) > 3 else 0
     return (f"{host}%{scope}" if scope else host), int(str(address[1]))
 
 
 def peer_of(stream: Any) -> tuple[str, int] | None:
-    """Return the address of a stream's peer; None if it has no such.
+    """Return the address of a stream's peer; None if there is none.
 
-    Raises OSError (ENOTCONN) for a socket that has no peer.
+    Raises OSError (ENOTCONN) for a socket without a peer.
     """
     try:
         address = stream.getpeername()
@@ -36,8 +36,8 @@ def peer_of(stream: Any) -> tuple[str, int] | None:
 
 
 def protocol_of(stream: Any) -> int:
-    """Return the number of a socket's protocol; 0 for what is no socket."""
-    # A socket made with 0, for the usual one, does not know better by itself.
+    """Return a socket's protocol number; 0 for anything but a socket."""
+    # A socket created with 0, for the default protocol, does not know the number itself.
     with suppress(AttributeError, OSError):
         return int(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL))
     usual = socket.IPPROTO_TCP if getattr(stream, "family", None) in TCP_FAMILIES else 0
@@ -45,5 +45,5 @@ def protocol_of(stream: Any) -> int:
 
 
 def no_address() -> OSError:
-    """Return the error of a call for the address of what has none."""
+    """Return the error for a call that needs an address, on a stream without one."""
     return OSError(errno.EAFNOSUPPORT, "the underlying stream has no host and port")

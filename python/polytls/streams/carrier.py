@@ -1,13 +1,13 @@
-"""What carries a connection's bytes: any byte stream, and what only Python knows of it.
+"""Adapts any byte stream to carry a connection, as far as only Python can.
 
-There are two kinds. A stream that can be told not to wait, and whose descriptor a selector can wait
-for in both directions: TLS over a socket, say. Of any other nothing is known but that `recv` and
-`send` may take their time; the core calls them while it waits, by the thread that waits and without
-any lock. Plain sockets are the core's own affair.
+There are two kinds of streams. The first has a non-blocking mode, and a descriptor that a selector
+can wait for in both directions: for example, TLS over a socket. Of the others only `recv` and
+`send` are known, which may block; the core calls them in the waiting thread, without a lock. The
+core handles plain sockets itself.
 
-The core calls a `Carrier` (crates/python/src/carrier.rs). Of the stream, `recv`, `send` and `close`
-are needed. `settimeout`, `gettimeout`, `setblocking`, `fileno`, `shutdown`, `pending` and
-`outgoing_bytes_buffered` are used where they are.
+The core calls a `Carrier` (crates/python/src/carrier.rs). The stream must have `recv`, `send` and
+`close`. `settimeout`, `gettimeout`, `setblocking`, `fileno`, `shutdown`, `pending` and
+`outgoing_bytes_buffered` are used if they exist.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from .unwrapped import UnwrappedStream
 
 __all__ = ["Carrier", "carrier_of", "is_plain"]
 
-#: What a stream is tried with, to see whether it keeps to a time, in seconds.
+#: The timeout to test whether a stream supports timeouts, in seconds.
 _STEP: Final = 1.0
 
 
 class Carrier:
-    """A byte stream under a connection, which owns it from now on."""
+    """A byte stream under a connection, which owns it."""
 
     __slots__ = ("_count_unsent", "descriptor", "keeps_time", "known", "stream", "wakes_readers")
 
     def __init__(self, stream: Any, descriptor: int, *, keeps_time: bool) -> None:
         self.stream = stream
-        #: What is polled; -1 if there is nothing, so that calls wait.
+        #: The descriptor to poll; -1 if there is none, so that calls block.
         self.descriptor = descriptor
-        #: Whether a wait ends in time.
+        #: Whether a wait has a time limit.
         self.keeps_time = keeps_time
-        #: Whether receiving can be ended, which wakes who waits, and the peer knows nothing of it.
+        #: Whether receiving can be ended, which wakes waiting threads, without the peer noticing.
         self.wakes_readers = (
             descriptor >= 0
             and os.name == "posix"
@@ -52,67 +52,68 @@ class Carrier:
         self.known = (*peer, getattr(stream, "family", socket.AF_UNSPEC), protocol_of(stream))
         self._count_unsent = getattr(stream, "outgoing_bytes_buffered", None)
 
-    # --- what the core calls ---
+    # --- called by the core ---
 
     @property
     def recv(self) -> Any:
-        """Receive what is there, up to so many bytes, b"" at the end."""
+        """Receive up to that many bytes, b"" at the end."""
         return self.stream.recv
 
     @property
     def send(self) -> Any:
-        """Send some of the data, and return how much; 0: it has been closed."""
+        """Send some of the data, and return how much; 0: the stream has been closed."""
         return self.stream.send
 
     @property
     def settimeout(self) -> Any:
-        """Limit calls that wait."""
+        """Limit blocking calls."""
         return self.stream.settimeout
 
     def pending(self) -> int:
-        """Return how many bytes `recv` gives without waiting, as far as the stream tells."""
+        """Return how many bytes `recv` returns without blocking, as far as that is known."""
         return int(getattr(self.stream, "pending", int)())
 
     def unsent(self) -> int:
-        """Return how much the stream has taken and not sent."""
+        """Return how many bytes the stream has accepted and not sent."""
         return 0 if self._count_unsent is None else self._count_unsent()
 
     def flush(self) -> None:
-        """Have the stream send what it has taken; raises as `send`."""
+        """Make the stream send what it has accepted; raises like `send`."""
         if isinstance(self.stream, SupportsDoHandshake):
-            # Done long ago; it returns when everything is sent.
+            # The handshake is long complete; the call returns when everything is sent.
             self.stream.do_handshake()
 
     def end(self, how: int) -> bool:
-        """End one or both directions, if that can be done; who waits finds out.
+        """End one or both directions, if possible; waiting threads notice.
 
-        Return whether the system knows that there is nothing to receive any more.
+        Returns whether the system knows that there is nothing more to receive.
         """
         if self.descriptor < 0:
             self._shutdown(how)
         elif how == socket.SHUT_RD:
-            # Elsewhere the peer could not send any more; those who wait look up now and then.
+            # On other streams the peer could no longer send; waiting threads check periodically.
             if self.wakes_readers:
                 self._shutdown_lowest(socket.SHUT_RD)
             return self.wakes_readers
         elif isinstance(self.stream, TLSSocket) and how == socket.SHUT_RDWR:
             self._shutdown(how)
-            # Once both are ended, the system answers what comes with a reset, which destroys what
-            # is on its way.
+            # If both directions are ended, the system answers incoming data with a reset, which
+            # destroys data in transit.
             self._shutdown_lowest(socket.SHUT_WR)
         else:
             self._shutdown(how)
         return False
 
     def close(self, waited_for: bool) -> None:
-        """Close the stream, without waiting; TLS below TLS says goodbye, if it can.
+        """Close the stream, without waiting; an underlying TLS stream sends close_notify, if
+        possible.
 
-        Not while it is waited for, as the number of its descriptor could be given to another
-        meanwhile: then those who wait are woken.
+        Not while a thread is waiting for it, because the number of its descriptor could be reused
+        in the meantime: then the waiting threads are woken.
         """
         if waited_for:
             self._shutdown(socket.SHUT_RDWR)
-            # TLS below may have refused, for want of room for its own goodbye.
+            # An underlying TLS stream may have refused, if it has no room for its own close_notify.
             self._shutdown_lowest(socket.SHUT_RDWR)
             return
         stream = self.stream
@@ -126,13 +127,13 @@ class Carrier:
                 stream.close(force=True)
 
     def close_inherited(self) -> None:
-        """Close what a forked child has of it, with nothing said to the peer."""
+        """Close a forked child's copy of it, without notifying the peer."""
         if _is_tls(self.stream):
             self.stream.close(force=True)
-        # Of anything else it is not known whether closing says something to the peer.
+        # For anything else, it is unknown whether closing notifies the peer.
 
     def check_timeout(self, seconds: float | None) -> None:
-        """Raise ValueError for a timeout that cannot be kept; 0: calls must not wait."""
+        """Raise ValueError for a timeout that cannot be enforced; 0: calls must not block."""
         if seconds == 0 and self.descriptor < 0:
             raise ValueError(
                 "timeout: non-blocking calls need a stream with a socket descriptor and "
@@ -151,21 +152,21 @@ class Carrier:
             raise no_address()
         return host_and_port(address)
 
-    # --- what is left when TLS goes ---
+    # --- after TLS has ended ---
 
     def give_back(self, timeout: float | None, unread: bytes) -> Any:
-        """Return the stream as it was before, with what was received ahead."""
+        """Return the original stream, with the data that was already received."""
         self._set_timeout(timeout)
         return UnwrappedStream(self.stream, unread) if unread else self.stream
 
     def detach(self, timeout: float | None) -> int:
-        """Return the descriptor of the stream, which lets go of it."""
+        """Return the descriptor of the stream, which releases it."""
         self._set_timeout(timeout)
         descriptor: int = self.stream.detach()
         return descriptor
 
     def check_detach(self) -> None:
-        """Raise OSError if it has no descriptor to give away."""
+        """Raise OSError if it has no descriptor to release."""
         if not hasattr(self.stream, "detach"):
             raise OSError(
                 errno.ENOTSOCK, "the underlying stream is not a socket: it has no descriptor"
@@ -201,7 +202,7 @@ class Carrier:
 
 
 def carrier_of(stream: ByteStream) -> Carrier:
-    """Return `stream` as connections use it; from now on it belongs to one of them."""
+    """Return `stream` in the form that connections use; it then belongs to one of them."""
     given: Any = stream
     descriptor = _descriptor(given)
     if descriptor >= 0:
@@ -215,7 +216,7 @@ def carrier_of(stream: ByteStream) -> Carrier:
 
 
 def is_plain(stream: object) -> bool:
-    """Whether it is a socket of the system's, and `recv` and `send` are the system's own."""
+    """Whether it is a system socket whose `recv` and `send` are not overridden."""
     kind: Any = type(stream)
     return isinstance(stream, socket.socket) and (
         (kind.recv, kind.send) == (socket.socket.recv, socket.socket.send)
@@ -225,7 +226,7 @@ def is_plain(stream: object) -> bool:
 def _descriptor(stream: Any) -> int:
     """The descriptor to wait for in both directions, -1 if there is none.
 
-    One end of a pipe tells of one direction alone (paramiko's channels have such a thing).
+    One end of a pipe only covers one direction (paramiko's channels have such a descriptor).
     """
     try:
         descriptor = stream.fileno()
@@ -253,7 +254,7 @@ def _keeps_time(stream: Any) -> bool:
 
 
 def _is_tls(stream: object) -> bool:
-    """Whether it is a TLS socket; one that was inherited, too, may refuse to be asked for facts."""
+    """Whether it is a TLS socket; one inherited through fork may refuse to report facts."""
     try:
         return isinstance(stream, TLSSocket)
     except TLSError:

@@ -1,7 +1,7 @@
-"""Sockets of any context: connected to a server, and listening for clients.
+"""Sockets for any context: connected to a server, and listening for clients.
 
-Contexts of polytls make their own. These are for whoever has written another one, of which buffers
-are enough.
+polytls's contexts create their own. These functions are for third-party contexts, which only need
+buffers.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .connection import StreamSocket, made_of
 
 __all__ = ["HANDSHAKE_LIMIT", "HANDSHAKE_TIMEOUT", "Address", "connect", "listen"]
 
-#: An address as `polytls.names.resolve` gives it: IP, port, and for IPv6 flow label and scope.
+#: An address as returned by `polytls.names.resolve`: IP, port, and for IPv6 flow label and scope.
 Address = tuple[str, int, int, int]
 
-#: How many connections may be in hand: in their handshakes, or finished and not returned yet. At
-#: this limit further ones stay with the system.
+#: How many connections can be in progress: in their handshakes, or complete and not yet returned.
+#: At this limit, further ones stay in the system's queue.
 HANDSHAKE_LIMIT: Final = 128
 #: How long one handshake may take, in seconds. Time in which no thread accepts does not count.
 HANDSHAKE_TIMEOUT: Final = 10.0
@@ -35,13 +35,13 @@ def connect(
     *,
     accept_truncated_end: bool = False,
 ) -> StreamSocket:
-    """Connect to the first of `addresses` that answers and do the handshake.
+    """Connect to the first of `addresses` that answers, and do the handshake.
 
-    `timeout`: seconds for all of it, and for each later call; None waits for ever.
-    `accept_truncated_end`: as a client context's `connect` has it.
+    `timeout`: seconds for all of it, and for each later call; None waits indefinitely.
+    `accept_truncated_end`: as in a client context's `connect`.
 
-    Raises the last address's error, TimeoutError, and what the handshake finds; ValueError for a
-    timeout of 0. No descriptor is left behind.
+    Raises the error of the last address, TimeoutError, and failures of the handshake; ValueError
+    for a timeout of 0. No descriptor remains open after an error.
     """
     engine = _native.foreign_client(make_buffer)
     handle = engine.connect(
@@ -70,18 +70,21 @@ def listen(
     handshake_limit: int = HANDSHAKE_LIMIT,
     accept_truncated_end: bool = False,
 ) -> StreamSocket:
-    """Listen at the first of `addresses` that can be had.
+    """Listen on the first of `addresses` that is available.
 
-    `engine`: what connections come from, in place of the buffers that `make_buffer` makes. An IPv6
-    address means IPv6 alone, so that `::` and `0.0.0.0` can be bound side by side; with
-    `dual_stack` it takes clients of both. `reuse_port`: others may listen there as well, and the
-    system deals clients out (SO_REUSEPORT). `timeout`: how long `accept` waits.
-    `do_handshake_on_accept`: whether a blocking `accept` does. `handshake_timeout`: seconds for
-    each, None for ever. `handshake_limit`: how many at a time. `accept_truncated_end`: of the
-    connections, as a client context's `connect` has it.
+    `engine`: creates connections, instead of the buffers that `make_buffer` returns.
+    `reuse_port`: other sockets can listen on the same port, and the system distributes clients
+    (SO_REUSEPORT).
+    `dual_stack`: an IPv6 address accepts IPv4 clients, too. Without it, an IPv6 address is for IPv6
+    only, so that `::` and `0.0.0.0` can be bound at the same time.
+    `timeout`: how long `accept` waits.
+    `do_handshake_on_accept`: whether a blocking `accept` does handshakes.
+    `handshake_timeout`: seconds for each handshake; None: no limit.
+    `handshake_limit`: maximum number of handshakes in progress.
+    `accept_truncated_end`: applies to the connections, as in a client context's `connect`.
 
-    Raises the last address's error; ValueError for a limit below 1 or a timeout of 0, for
-    `dual_stack` without an IPv6 address, and for what the system does not have.
+    Raises the error of the last address; ValueError for a limit below 1 or a timeout of 0, for
+    `dual_stack` without an IPv6 address, and for what the system does not support.
     """
     if dual_stack and not socket.has_dualstack_ipv6():
         raise ValueError(

@@ -1,8 +1,8 @@
-"""TLS sockets: the native one, and what is best said in Python.
+"""TLS sockets: the native one, and the parts that are best written in Python.
 
-That is files over it, plain sockets out of it, its options, and a warning where nobody closed it.
-Calls that carry data are the native ones, unchanged. Importing this takes `socket` along, which
-costs milliseconds: contexts do so when they make the first socket.
+These are files, the plain socket after TLS, socket options, and the warning for a socket that
+nobody closed. Calls that carry data are the native ones, unchanged. This module imports `socket`,
+which takes milliseconds: contexts import it when they create the first socket.
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ __all__ = ["ExtendedSocket", "StreamSocket", "made_of"]
 
 
 class StreamSocket(_native.TLSSocket):
-    """A TLS connection over a socket or any byte stream, or a listener for such.
+    """A TLS connection over a socket or any byte stream, or a listener.
 
-    Made by `connect` and `wrap_socket` of a context, by `polytls.streams`, and by `accept`; never
-    by hand.
+    Only `connect` and `wrap_socket` of a context, `polytls.streams`, and `accept` create it.
 
-    While files are open (`_io_refs`), `close` only remembers (`_closed`); the last file that is
-    closed closes the socket. Both names are those of `socket.socket`, whose `makefile` uses them.
+    While files are open (`_io_refs`), `close` only sets `_closed`; closing the last file closes the
+    socket. Both names are those of `socket.socket`, whose `makefile` uses them.
     """
 
     __slots__ = ("__weakref__", "_closed", "_io_refs")
@@ -59,19 +58,19 @@ class StreamSocket(_native.TLSSocket):
         try:
             warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
         finally:
-            # Who keeps warnings keeps the socket. A byte stream has its own way to end.
+            # A saved warning keeps the socket alive. A byte stream has its own way to end.
             descriptor = super().detach()
             if descriptor >= 0:
                 os.close(descriptor)
 
-    # --- the end ---
+    # --- closing ---
 
     def close(self, force: bool = False) -> None:
-        """End the connection: send close_notify and, unless `force`, wait until all is delivered.
+        """Close the connection: send close_notify and, unless `force`, wait for delivery.
 
-        `TLSSocket.close` says how. While files are open it only remembers; the last one that is
-        closed closes it, as leaving `with` does. A listener is closed with the handshakes it has in
-        progress.
+        See `TLSSocket.close`. While files are open, only the intention is noted; closing the last
+        file, or leaving `with`, closes the connection. A listener is closed together with its
+        handshakes in progress.
         """
         if self._io_refs:
             self._closed = True
@@ -82,16 +81,16 @@ class StreamSocket(_native.TLSSocket):
         return self
 
     def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
-        """Close in order, or, where an exception passes, with `force`.
+        """Close normally, or with `force` after an exception.
 
-        Raises what `close` raises, but for WantReadError and WantWriteError. A non-blocking socket
-        is closed at once; TimeoutError if the system has not taken all data by then.
+        Raises what `close` raises, except WantReadError and WantWriteError. A non-blocking socket
+        is closed at once; TimeoutError if the system has not accepted all data.
         """
         if kind is not None:
             try:
                 self.close(force=True)
             except WantWriteError:
-                # Non-blocking, and the system takes no more: a second time closes in any case.
+                # Non-blocking, and the system accepts no more: a second call closes in any case.
                 self.close(force=True)
         elif self._io_refs:
             self._closed = True
@@ -99,10 +98,11 @@ class StreamSocket(_native.TLSSocket):
             self._end()
 
     def unwrap(self) -> Any:
-        """End TLS in both directions, and give back what is below it (`SupportsUnwrap.unwrap`).
+        """End TLS in both directions, and return the underlying socket or stream
+        (`SupportsUnwrap`).
 
-        That is the plain socket, or the stream that was wrapped. What came together with the peer's
-        close_notify is received first (`UnwrappedSocket`, `UnwrappedStream`).
+        Data that arrived together with the peer's close_notify is received first
+        (`UnwrappedSocket`, `UnwrappedStream`).
         """
         timeout = self.gettimeout()
         descriptor, unread = self._unwrap()
@@ -120,10 +120,10 @@ class StreamSocket(_native.TLSSocket):
         return plain
 
     def detach(self) -> int:
-        """Return the descriptor and let go of it, with nothing said to the peer; -1 once closed.
+        """Return the descriptor and release it, without notifying the peer; -1 after closing.
 
-        Calls that wait for the peer go on waiting for it, and then say that it is closed. Raises
-        OSError over a byte stream that has no descriptor to give away.
+        Calls that are waiting for the peer keep waiting for it, and then report that the socket is
+        closed. Raises OSError on a byte stream without a descriptor to release.
         """
         carrier: Carrier | None = self._carrier
         if carrier is None or self._is_closed:
@@ -144,12 +144,12 @@ class StreamSocket(_native.TLSSocket):
         errors: str | None = None,
         newline: str | None = None,
     ) -> IO[Any]:
-        """Return a file object over the connection, as `socket.socket.makefile` does.
+        """Return a file object for the connection, like `socket.socket.makefile`.
 
         The connection stays open until it and all its files are closed.
         """
         self._check_connection()
-        # It needs of its socket what this one has: recv_into, send, and the count of files.
+        # It only needs recv_into, send, and the count of files from its socket.
         made: IO[Any] = socket.socket.makefile(
             self,  # type: ignore[call-overload]
             mode,
@@ -167,11 +167,11 @@ class StreamSocket(_native.TLSSocket):
             self.__exit__()
 
     def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
-        """Send `file` from `offset`, all of it or `count` bytes; return how many were sent.
+        """Send `file` from `offset`, completely or `count` bytes; return how many bytes were sent.
 
-        A file of the system's is read and sent natively. The timeout is for the whole. `file` then
-        stands behind the last byte that was accepted, after an error as well, if it is one that can
-        be positioned.
+        A regular file is read and sent natively. The timeout applies to the call as a whole.
+        Afterwards, even after an error, the position of a seekable `file` is just after the last
+        byte accepted.
         """
         if self.gettimeout() == 0:
             raise ValueError("sendfile needs a blocking socket")
@@ -201,11 +201,11 @@ class StreamSocket(_native.TLSSocket):
     def _check_connection(self) -> None:
         self.send(b"")
 
-    # --- the socket below ---
+    # --- the underlying socket ---
 
     @contextmanager
     def _below(self, name: str) -> Iterator[Any]:
-        """A method of the socket below: by a descriptor of its own, as this may be closed."""
+        """A method of the underlying socket, on a separate descriptor, as this may be closed."""
         carrier: Carrier | None = self._carrier
         if carrier is None:
             with socket.socket(fileno=self._duplicate()) as plain:
@@ -216,21 +216,21 @@ class StreamSocket(_native.TLSSocket):
 
     @property
     def family(self) -> int:
-        """The address family, as `socket.socket.family`; AF_UNSPEC over what is no socket."""
+        """The address family, like `socket.socket.family`; AF_UNSPEC for anything but a socket."""
         return socket.AddressFamily(self._family_and_protocol[0])
 
     @property
     def type(self) -> int:
-        """The kind of socket: `socket.SOCK_STREAM`."""
+        """The socket type: `socket.SOCK_STREAM`."""
         return socket.SOCK_STREAM
 
     @property
     def proto(self) -> int:
-        """The protocol's number."""
+        """The protocol number."""
         return self._family_and_protocol[1]
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
-        """Return an option, as `socket.socket.getsockopt`."""
+        """Return an option, like `socket.socket.getsockopt`."""
         given = (buflen,) if buflen else ()
         with self._below("getsockopt") as getsockopt:
             option: int | bytes = getsockopt(level, optname, *given)
@@ -239,7 +239,7 @@ class StreamSocket(_native.TLSSocket):
     def setsockopt(
         self, level: int, optname: int, value: int | Buffer | None, optlen: int = 0, /
     ) -> None:
-        """Set an option, as `socket.socket.setsockopt`."""
+        """Set an option, like `socket.socket.setsockopt`."""
         given = (optlen,) if value is None else ()
         with self._below("setsockopt") as setsockopt:
             setsockopt(level, optname, value, *given)
@@ -247,16 +247,16 @@ class StreamSocket(_native.TLSSocket):
 
 @final
 class ExtendedSocket(StreamSocket):
-    """One whose library can do more than those of all implementations."""
+    """A socket whose library supports more than all implementations do."""
 
     __slots__ = ()
 
     def update_keys(self) -> None:
-        """Change the keys for sending (`SupportsKeyUpdate.update_keys`)."""
+        """Update the sending keys (`SupportsKeyUpdate.update_keys`)."""
         self._update_keys()
 
     def write_early_data(self, data: Buffer) -> int:
-        """Queue data to leave with a client's first flight (`SupportsEarlyData`)."""
+        """Queue data to send with a client's first flight (`SupportsEarlyData`)."""
         return self._write_early_data(data)
 
     def read_early_data(self, amt: int) -> bytes:
@@ -271,9 +271,10 @@ class ExtendedSocket(StreamSocket):
 
 
 def made_of(handle: _native.SocketHandle) -> StreamSocket:
-    """Return the socket that the core has made the parts of, with all that its library can do.
+    """Return the socket for parts that the core has created, with everything that its library
+    supports.
 
-    Somebody else's buffer may be able to do some of it: `isinstance` tells what.
+    A third-party buffer may support some of it: `isinstance` shows which.
     """
     offers = frozenset(handle.offers)
     return (_offering(offers) if offers else StreamSocket)(handle)
@@ -290,14 +291,14 @@ def _offering(names: frozenset[str]) -> type[StreamSocket]:
 
 
 def _regular_file(file: IO[bytes]) -> int | None:
-    """The descriptor behind `file`, if what it reads is what stands in the system's file.
+    """The descriptor of `file`, if it reads the contents of a regular file unchanged.
 
-    Others have a descriptor too, of what they decompress or decrypt, say.
+    Other files have a descriptor too, for example of what they decompress or decrypt.
     """
     raw = file.raw if isinstance(file, io.BufferedReader | io.BufferedRandom) else file
     if type(raw) is not io.FileIO or not raw.readable():
         return None
-    # What was written through the file object is to be sent, too.
+    # Data written through the file object has to be sent, too.
     file.flush()
     descriptor = raw.fileno()
     return descriptor if stat.S_ISREG(os.fstat(descriptor).st_mode) else None

@@ -1,4 +1,4 @@
-"""Files that are sent: what is refused, and the loop for what is no file of the system's."""
+"""Sending files: which files are refused, and the loop for files without a system file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PIECE: Final = 256 * 1024
 
 
 def check_file(file: IO[bytes], offset: int, count: int | None) -> None:
-    """Refuse what cannot be sent, as `socket.socket.sendfile` does: ValueError, TypeError."""
+    """Refuse what cannot be sent, like `socket.socket.sendfile`: ValueError, TypeError."""
     if not hasattr(file, "read"):
         wrong = type(file).__name__
         raise TypeError(f"file must be a file that is open for reading bytes, not {wrong}")
@@ -32,11 +32,11 @@ def send_pieces(
     count: int | None,
     send: Callable[[memoryview], tuple[int, bool]],
 ) -> int:
-    """Read `file` from `offset` and send it, all of it or `count` bytes; return how many were sent.
+    """Read `file` from `offset` and send it, completely or `count` bytes; return the number sent.
 
-    `send` returns how much it took, and whether there is time for more; if not, this raises
-    TimeoutError. `file` then stands behind the last byte that was taken, after an error as well, if
-    it is one that can be positioned.
+    `send` returns how much it accepted, and whether there is time for more; if not, this raises
+    TimeoutError. Afterwards, even after an error, the position of a seekable `file` is just after
+    the last byte accepted.
     """
     seekable = file.seekable()
     if seekable or offset:

@@ -1,7 +1,7 @@
-"""What `unwrap` gives back where plaintext came together with the peer's close_notify.
+"""What `unwrap` returns if plaintext arrived together with the peer's close_notify.
 
-It was received with TLS records and cannot be put back into the system. So these give it first, and
-the rest of the stream after it. A selector does not see it: ask `pending`.
+The plaintext was received with TLS records, and cannot be returned to the system. So these objects
+return it first, and then the rest of the stream. A selector does not see it: use `pending`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["UnwrappedSocket", "UnwrappedStream"]
 
 
 class UnwrappedSocket(socket.socket):
-    """The plain socket with that `descriptor`, which it takes over; `unread` is received first.
+    """The plain socket with `descriptor`, which it owns; `unread` is received first.
 
-    As any socket, but for `pending`; and as long as that is not 0, `detach` and `dup` raise
-    OSError, because it would be lost.
+    Like any socket, except for `pending`. While that is not 0, `detach` and `dup` raise OSError,
+    because the data would be lost.
     """
 
     __slots__ = ("_unread",)
@@ -33,27 +33,27 @@ class UnwrappedSocket(socket.socket):
         self.settimeout(timeout)
 
     def pending(self) -> int:
-        """Return how many bytes wait here, out of a selector's sight."""
+        """Return how many bytes are waiting here, which a selector does not see."""
         return len(self._unread)
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        """As `socket.socket.recv`."""
+        """Like `socket.socket.recv`."""
         if not self._unread or bufsize < 0:
             return super().recv(bufsize, flags)
         return self._take(bufsize, flags).tobytes()
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
-        """As `socket.socket.recv_into`."""
+        """Like `socket.socket.recv_into`."""
         return self.recvfrom_into(buffer, nbytes, flags)[0]
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
-        """As `socket.socket.recvfrom`."""
+        """Like `socket.socket.recvfrom`."""
         if not self._unread or bufsize < 0:
             return super().recvfrom(bufsize, flags)
         return self._take(bufsize, flags).tobytes(), None
 
     def recvfrom_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
-        """As `socket.socket.recvfrom_into`."""
+        """Like `socket.socket.recvfrom_into`."""
         with memoryview(buffer) as given, given.cast("B") as view:
             if not self._unread or nbytes < 0 or nbytes > len(view):
                 return super().recvfrom_into(view, nbytes, flags)
@@ -62,7 +62,7 @@ class UnwrappedSocket(socket.socket):
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
     ) -> tuple[bytes, list[Any], int, Any]:
-        """As `socket.socket.recvmsg`."""
+        """Like `socket.socket.recvmsg`."""
         if not self._unread or bufsize < 0:
             return super().recvmsg(bufsize, ancbufsize, flags)
         return self._take(bufsize, flags).tobytes(), [], 0, None
@@ -70,25 +70,25 @@ class UnwrappedSocket(socket.socket):
     def recvmsg_into(
         self, buffers: Iterable[Buffer], ancbufsize: int = 0, flags: int = 0, /
     ) -> tuple[int, list[Any], int, Any]:
-        """As `socket.socket.recvmsg_into`."""
+        """Like `socket.socket.recvmsg_into`."""
         if not self._unread:
             return super().recvmsg_into(buffers, ancbufsize, flags)
         return self._fill([memoryview(each).cast("B") for each in buffers], flags), [], 0, None
 
     def detach(self) -> int:
-        """As `socket.socket.detach`; raises OSError while something is pending."""
+        """Like `socket.socket.detach`; raises OSError while data is pending."""
         self._refuse_to_lose()
         return super().detach()
 
     def dup(self) -> socket.socket:  # type: ignore[override]  # What it gives is plain.
-        """As `socket.socket.dup`; raises OSError while something is pending."""
+        """Like `socket.socket.dup`; raises OSError while data is pending."""
         self._refuse_to_lose()
         made = socket.socket(self.family, self.type, self.proto, fileno=socket.dup(self.fileno()))
         made.settimeout(self.gettimeout())
         return made
 
     def _real_close(self) -> None:
-        # Called by `close`, or when the last file made of it is closed.
+        # Called by `close`, or when the last file of it is closed.
         self._unread = memoryview(b"")
         super()._real_close()  # type: ignore[misc]
 
@@ -119,7 +119,7 @@ class UnwrappedSocket(socket.socket):
 
 
 class UnwrappedStream:
-    """The byte stream `stream`; `unread` is received first. All else is the stream's."""
+    """The byte stream `stream`; `unread` is received first. Everything else is the stream's."""
 
     def __init__(self, stream: ByteStream, unread: bytes) -> None:
         self._stream = stream
@@ -133,23 +133,23 @@ class UnwrappedStream:
         return data
 
     def recv_into(self, buffer: Buffer, nbytes: int = 0, /) -> int:
-        """Fill `buffer` with at most `nbytes` bytes (0: as many as fit), and give the count."""
+        """Fill `buffer` with at most `nbytes` bytes (0: as many as fit), and return the number."""
         with memoryview(buffer) as given, given.cast("B") as view:
             data = self.recv(nbytes or len(view))
             view[: len(data)] = data
             return len(data)
 
     def send(self, data: bytes, /) -> int:
-        """Send some of `data`, and return how much."""
+        """Send some of `data`, and return the number of bytes sent."""
         return self._stream.send(data)
 
     def close(self) -> None:
-        """Give the stream up."""
+        """Close the stream."""
         self._unread = b""
         self._stream.close()
 
     def pending(self) -> int:
-        """Return how many bytes can be received without waiting."""
+        """Return how many bytes can be received without blocking."""
         return len(self._unread) + getattr(self._stream, "pending", int)()
 
     def __getattr__(self, name: str) -> Any:

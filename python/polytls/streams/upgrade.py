@@ -1,4 +1,4 @@
-"""TLS begins on a stream that exists: STARTTLS, HTTP CONNECT, TLS in TLS."""
+"""Starts TLS on an existing stream: STARTTLS, HTTP CONNECT, TLS in TLS."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ def wrap(
     do_handshake_on_connect: bool = True,
     accept_truncated_end: bool = False,
 ) -> StreamSocket:
-    """Begin TLS on a connected stream, with `buffer` of any implementation, and return the socket.
+    """Start TLS on a connected stream, with `buffer` of any implementation, and return the socket.
 
-    `sock`: a plain socket, which is detached, or any byte stream, which from now on belongs to the
-    connection and is closed with it. `leftover`: what was received of the peer and not used yet.
-    `timeout`: in seconds, of the handshake and of later calls; by default that of `sock`, none if
-    it has none. The handshake is done at once, except where the timeout is 0, or without
+    `sock`: a plain socket, which is detached, or any byte stream, which then belongs to the
+    connection and is closed with it.
+    `leftover`: data that was received from the peer and not used.
+    `timeout`: in seconds, for the handshake and for each later call; the default is that of `sock`,
+    or none. The handshake is done at once, unless the timeout is 0, or without
     `do_handshake_on_connect`: then `do_handshake`, `recv` or `send` does it.
-    `accept_truncated_end`: as a client context's `connect` has it.
+    `accept_truncated_end`: as in a client context's `connect`.
 
     `SupportsClientWrapSocket.wrap_socket` and `SupportsServerWrapSocket.wrap_socket` say what is
-    refused, and what becomes of `sock` then. Also raises ValueError for a timeout that `sock`
-    cannot keep: see `docs/streams.md`.
+    refused, and what happens to `sock` then. Also raises ValueError for a timeout that `sock` does
+    not support: see docs/streams.md.
     """
     instance_of("accept_truncated_end", accept_truncated_end, bool)
     received = bytes(view_of("leftover", leftover))
@@ -73,7 +74,7 @@ def wrap(
 
 
 def check_stream(sock: Any) -> None:
-    """Refuse what TLS cannot be carried over: TypeError, ValueError."""
+    """Refuse what cannot carry TLS: TypeError, ValueError."""
     for name in ("recv", "send", "close"):
         if not callable(getattr(sock, name, None)):
             raise TypeError(f"sock must have recv, send and close, not {type(sock).__name__}")
@@ -82,9 +83,9 @@ def check_stream(sock: Any) -> None:
 
 
 def server_below(sock: Any) -> tuple[int | None, int | None]:
-    """Return the port that a socket of the system's is connected to, and a link-local peer's zone.
+    """Return the port that a system socket is connected to, and a link-local peer's zone.
 
-    None over other streams. Raises for what `wrap` does not take, as that does.
+    None for other streams. Raises like `wrap` for what that does not accept.
     """
     check_stream(sock)
     peer = peer_of(sock) if is_plain(sock) else None
@@ -96,7 +97,7 @@ def server_below(sock: Any) -> tuple[int | None, int | None]:
 
 
 def check_leftover(received: bytes, *, serves: bool) -> None:
-    """Refuse what the peer cannot have sent of TLS by then: PeerMisbehaved, NotTLSError."""
+    """Refuse data that cannot be TLS at that point: PeerMisbehaved, NotTLSError."""
     if received and not serves:
         raise PeerMisbehaved(
             "leftover: the peer sent plaintext before TLS started, which an attacker may have "
@@ -110,7 +111,7 @@ def check_leftover(received: bytes, *, serves: bool) -> None:
 
 
 def begins_hello(data: bytes) -> bool:
-    """Whether `data` can be the beginning of a ClientHello in a record (RFC 8446 4.1.2, 5.1)."""
+    """Whether `data` can be the start of a ClientHello in a record (RFC 8446 4.1.2, 5.1)."""
     fields = zip(data, (_HANDSHAKE, 3, None, None, None, _CLIENT_HELLO), strict=False)
     empty = len(data) >= 5 and not any(data[3:5])
     return not empty and all(expected in (None, there) for there, expected in fields)

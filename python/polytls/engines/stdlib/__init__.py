@@ -1,7 +1,7 @@
-"""PEP 748 on the standard library's `ssl`, with whatever OpenSSL Python was built with.
+"""PEP 748 on the standard library's `ssl`, with the OpenSSL that Python was built with.
 
-Contexts read files and make `ssl.SSLContext`s of their configuration, once; the Rust core makes
-connections of those (crates/python/src/ssl).
+Contexts read files and create `ssl.SSLContext`s from their configuration, once; the Rust core
+creates connections from those (crates/python/src/ssl).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = [
 
 
 def validate_config(configuration: TLSClientConfiguration | TLSServerConfiguration) -> None:
-    """Refuse what this implementation cannot honour, as far as is known without files.
+    """Refuse what this implementation does not support, as far as that is known without files.
 
-    Raises ConfigurationError with the field, TypeError if the configuration is none.
+    Raises ConfigurationError with the field, and TypeError for anything but a configuration.
     """
     validate(configuration)
 
@@ -58,7 +58,7 @@ class StdlibServerContext(Server[_native.TLSBuffer, "StreamSocket"]):
 
     @property
     def statistics(self) -> SessionStatistics:
-        """What has become of its connections; `ssl` does not tell what becomes of tickets."""
+        """Counts of its connections; `ssl` does not report what happens to tickets."""
         counts: dict[str, int | None] = dict(self._engine.statistics())
         return SessionStatistics(**counts | dict.fromkeys(("stored", "hits", "misses")))
 

@@ -1,7 +1,7 @@
-"""Trust and identities for `ssl`, loaded into `ssl.SSLContext`s; the Rust core has read them.
+"""Loads trust anchors and certificates into `ssl.SSLContext`s; the Rust core has parsed them.
 
-No key touches a disk. `ssl` reads certificates and keys from paths alone, so they are handed over
-through a descriptor (/dev/fd) to memory, or else to a pipe.
+No key is written to disk. `ssl` reads certificates and keys only from paths, so they are passed
+through a descriptor (/dev/fd) of a memory file, or else of a pipe.
 """
 
 from __future__ import annotations
@@ -35,22 +35,21 @@ __all__ = [
 
 NAME: Final = "stdlib"
 
-#: Makes the ConfigurationError for a field.
+#: Creates the ConfigurationError for a field.
 refuse: Final = partial(refusal, NAME)
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What peers are verified by, as `ssl` takes it."""
+    """What peers are verified against, in the form that `ssl` needs."""
 
-    #: Certificates in DER that were given in whatever way. To OpenSSL all are anchors; the verdict
-    #: knows which are not.
+    #: All given certificates, in DER. To OpenSSL all are trust anchors; the verdict knows which are
+    #: not.
     given: Sequence[bytes]
-    #: Revocation lists in DER that OpenSSL asks; with any, every certificate needs one that speaks
-    #: of it.
+    #: CRLs in DER for OpenSSL; if there are any, every certificate must be covered by one.
     crls: Sequence[bytes]
-    #: Whether the system's are trusted as well; certificates of the system's, in DER, and OpenSSL's
-    #: folders of such.
+    #: Whether the system's certificates are trusted as well; certificates of the system's, in DER,
+    #: and OpenSSL's directories of certificates.
     system: bool
     anchors: Sequence[bytes] = ()
     folders: str | None = None
@@ -58,7 +57,7 @@ class Trust:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Identity:
-    """A chain and its key, each as PEM; the leaf as DER."""
+    """A chain and its key in PEM; the leaf in DER."""
 
     chain: bytes
     key: bytes
@@ -66,7 +65,7 @@ class Identity:
 
 
 def trust_of(store: TrustStore | None, given: Sequence[bytes], crls: Sequence[bytes]) -> Trust:
-    """Add to what was given the system's store, if it is that.
+    """Add the system's trust store to the given certificates, if it is selected.
 
     Raises ConfigurationError.
     """
@@ -76,12 +75,12 @@ def trust_of(store: TrustStore | None, given: Sequence[bytes], crls: Sequence[by
 
 
 def _system_trust() -> tuple[list[bytes], str | None]:
-    """The system's certificates and folders, where OpenSSL looks for them.
+    """The system's certificates and directories, where OpenSSL looks for them.
 
-    The variables replace both places.
+    The environment variables replace both.
 
-    OpenSSL would read them by itself, but stops at the first root that it cannot read, and takes
-    an empty store for a store.
+    OpenSSL could read them itself, but stops at the first root that it cannot parse, and accepts an
+    empty store.
     """
     if sys.platform == "win32":
         return [], None
@@ -93,7 +92,7 @@ def _system_trust() -> tuple[list[bytes], str | None]:
     if file:
         with suppress(ValueError):
             anchors = _native.certificates(_system_file(file))
-    # OpenSSL finds certificates in a folder by the hash of their subjects, when it needs them.
+    # OpenSSL finds certificates in a directory by the hash of their subjects, on demand.
     there = [name for name in (folders or "").split(os.pathsep) if _has_hashed(Path(name))]
     if not anchors and not there:
         raise _no_system_trust()
@@ -101,7 +100,7 @@ def _system_trust() -> tuple[list[bytes], str | None]:
 
 
 def _system_file(path: str) -> bytes:
-    """What the bundle holds; nothing if the system has none.
+    """The contents of the bundle; nothing if the system has none.
 
     Raises ConfigurationError if SSL_CERT_FILE names it.
     """
@@ -125,7 +124,7 @@ def _has_hashed(folder: Path) -> bool:
 
 
 def _chosen() -> str:
-    """The variables that choose the store, in words."""
+    """The variables that select the store, in words."""
     names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
     given = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
     return f", chosen by {' and '.join(given)}," if given else ""
@@ -142,9 +141,9 @@ def _no_system_trust() -> Exception:
 
 
 def load_trust(context: ssl.SSLContext, trust: Trust) -> None:
-    """Have `context` trust the anchors.
+    """Make `context` trust the anchors.
 
-    Raises ConfigurationError, with the index of the one that cannot be read.
+    Raises ConfigurationError, with the index of the one that cannot be parsed.
     """
     if trust.system and sys.platform == "win32":
         context.load_default_certs(
@@ -173,7 +172,7 @@ def _load_anchor(context: ssl.SSLContext, anchor: bytes, index: int) -> None:
 
 
 def _load_system(context: ssl.SSLContext, trust: Trust) -> None:
-    """Load the system's anchors, those that can be read."""
+    """Load the system's anchors, as far as they can be parsed."""
     with suppress(ssl.SSLError):
         if trust.anchors:
             context.load_verify_locations(cadata=b"".join(trust.anchors))
@@ -198,17 +197,17 @@ def _load_revocation_lists(context: ssl.SSLContext, crls: Iterable[bytes]) -> No
     context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
 
 
-# --- identities ---
+# --- certificates and keys ---
 
 
 def identity_of(chain: Sequence[bytes], key: tuple[str, bytes]) -> Identity:
-    """Put a chain in DER and a key, with its label in PEM, into the form that OpenSSL reads.
+    """Convert a chain in DER and a key, with its label in PEM, to the form that OpenSSL reads.
 
     Raises ConfigurationError if it cannot use them.
     """
     sections = b"".join(pem("CERTIFICATE", der) for der in chain)
     identity = Identity(sections, pem(*key), chain[0])
-    # By itself: in a context with several, a leaf could find the key of another one.
+    # Separately: in a context with several, a leaf could match the key of another one.
     load_identity(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), identity)
     return identity
 
@@ -223,7 +222,7 @@ def pem(label: str, der: bytes) -> bytes:
 #: Where descriptors have paths.
 _DESCRIPTORS: Final = Path("/dev/fd")
 
-#: What OpenSSL calls a key that belongs to another certificate; with a key of another type it
+#: How OpenSSL reports that a key does not match the certificate; with a key of another type it
 #: looks for the certificate in the wrong place (SSL_CTX_check_private_key(3)).
 _MISMATCH: Final = frozenset(
     {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
@@ -231,14 +230,14 @@ _MISMATCH: Final = frozenset(
 
 
 def load_identity(context: ssl.SSLContext, identity: Identity) -> None:
-    """Have `context` present the identity, in place of another with a key of that type.
+    """Make `context` present the identity, replacing another one with a key of that type.
 
     Raises ConfigurationError.
     """
     field = "certificate_chain"
     try:
         with _path_to(identity.chain) as chain, _path_to(identity.key) as key:
-            # Without a password at hand OpenSSL would ask for one at the terminal.
+            # Without a password, OpenSSL would ask for one on the terminal.
             context.load_cert_chain(chain, key, password=lambda: b"")
     except ssl.SSLError as error:
         raise refuse(field, _unusable(error, identity)) from None
@@ -255,7 +254,7 @@ _TOO_WEAK: Final = {
 
 
 def _unusable(error: ssl.SSLError, identity: Identity) -> str:
-    """Why OpenSSL does not take an identity: it says neither what is at fault nor why."""
+    """Why OpenSSL does not accept an identity: it reports neither what is at fault nor why."""
     reason = error.reason or ""
     if reason in _MISMATCH:
         return "the private key does not match the leaf certificate"
@@ -290,7 +289,7 @@ def _no_path(what: str, error: OSError) -> str:
 
 @contextmanager
 def _path_to(data: bytes) -> Iterator[str]:
-    """A path that leads to `data`, and to no disk."""
+    """A path that leads to `data`, but not to a disk."""
     if not _DESCRIPTORS.is_dir():
         raise OSError(f"there is no {_DESCRIPTORS}")
     descriptor = _memory(data) if hasattr(os, "memfd_create") else _pipe(data)
@@ -310,7 +309,7 @@ def _memory(data: bytes) -> int:
 def _pipe(data: bytes) -> int:
     reader, writer = os.pipe()
     try:
-        # Nobody reads yet, so what does not fit in now never will.
+        # Nobody is reading yet, so what does not fit now never will.
         os.set_blocking(writer, False)
         fits = os.write(writer, data) == len(data)
     finally:

@@ -1,7 +1,7 @@
-"""OpenSSL's names of suites and groups.
+"""OpenSSL's names of cipher suites and groups.
 
-Suites are read from the running library, never from a table: which there are depends on its
-version and on how it was built.
+Cipher suites come from the running library, never from a table: they depend on its version and how
+it was built.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ class Suite:
     number: int
     #: OpenSSL's name for it.
     name: str
-    #: Whether it is one of TLS 1.3.
+    #: Whether it is a TLS 1.3 suite.
     is_tls13: bool
-    #: Whether a server can agree on it: finite-field Diffie-Hellman wants parameters, and `ssl`
-    #: takes them from files alone (SSLContext.load_dh_params).
+    #: Whether a server can negotiate it: finite-field Diffie-Hellman needs parameters, which `ssl`
+    #: reads only from files (SSLContext.load_dh_params).
     can_be_served: bool
 
 
-#: What can be asked for by number: all that authenticates the server by a certificate and
-#: encrypts. Anonymous and NULL suites would undo verification; PSK and SRP need what `ssl` lacks.
+#: What can be selected by number: everything that authenticates the server with a certificate and
+#: encrypts. Anonymous and NULL suites would defeat verification; PSK and SRP need features that
+#: `ssl` does not have.
 _ALL: Final = "ALL:COMPLEMENTOFALL:!aNULL:!eNULL:!PSK:!SRP"
 
-#: Bits that a suite must have at OpenSSL's security levels (SSL_CTX_set_security_level(3)).
+#: Key bits that a suite must have at OpenSSL's security levels (SSL_CTX_set_security_level(3)).
 _LEVELS: Final = (0, 80, 112, 128, 192, 256)
 
 
 def suites(context: ssl.SSLContext | None = None) -> tuple[Suite, ...]:
-    """Return the suites that `context` has enabled, the preferred first.
+    """Return the cipher suites that `context` has enabled, in order of preference.
 
     None: those that can be enabled for TLS 1.2, and those of TLS 1.3 that are enabled. Suites that
-    no connection of ours can agree on are left out: OpenSSL's own list, which Debian's Python takes
-    as it is, has those with pre-shared keys too.
+    none of our connections can negotiate are skipped: OpenSSL's own list, which Debian's Python
+    uses unchanged, has those with pre-shared keys too.
     """
     if context is None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -64,7 +65,7 @@ def suites(context: ssl.SSLContext | None = None) -> tuple[Suite, ...]:
 
 
 def _has_certificate(suite: Mapping[str, Any]) -> bool:
-    """Whether a server proves itself by a certificate, as in all that `_ALL` takes."""
+    """Whether the server authenticates with a certificate, as in everything that `_ALL` selects."""
     return not (
         suite["auth"] in ("auth-null", "auth-psk", "auth-srp")
         or suite["kea"] == "kx-srp"
@@ -72,5 +73,5 @@ def _has_certificate(suite: Mapping[str, Any]) -> bool:
     )
 
 
-#: Names of groups by their numbers, in the order of OpenSSL's own preference.
+#: Names of groups by number, in OpenSSL's own order of preference.
 GROUPS: Final = {number: name for name, number in _native.numbers("openssl_groups").items()}

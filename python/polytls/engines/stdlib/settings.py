@@ -1,9 +1,9 @@
-"""What a configuration comes to in terms of `ssl`, and how an `ssl.SSLContext` is made of it.
+"""Translates a configuration into terms of `ssl`, and creates an `ssl.SSLContext` from it.
 
 Rules of this file:
 
-- What the running `ssl` and its OpenSSL offer is asked of them, not read from a version number.
-- Everything that `ssl` cannot do as asked is refused here, with the field at fault.
+- The running `ssl` and its OpenSSL are asked what they support; version numbers are not used.
+- Everything that `ssl` does not support is refused here, with the field at fault.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _CHOOSES_GROUPS: Final = hasattr(ssl.SSLContext, "set_groups")
 
 _SUITES: Final = suites()
 
-#: The numbers of those that are enabled if nobody chooses.
+#: The numbers of those that are enabled by default.
 _OWN_CHOICE: Final = [suite.number for suite in suites(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))]
 
-#: The numbers of those that a server can agree on.
+#: The numbers of those that a server can negotiate.
 _SERVED: Final = frozenset(suite.number for suite in _SUITES if suite.can_be_served)
 
 #: By OpenSSL's names.
@@ -90,7 +90,7 @@ CAPABILITIES: Final = Capabilities(
 
 
 class _Wanted(NamedTuple):
-    """A configuration that was found in order, and what it came to."""
+    """A valid configuration, and its effective settings."""
 
     configuration: Configuration
     effective: Effective
@@ -102,7 +102,7 @@ class _Wanted(NamedTuple):
 
     @property
     def verify_mode(self) -> ssl.VerifyMode:
-        """How far a peer is verified by a trust store."""
+        """How far a peer is verified against a trust store."""
         if self.insecure and self.insecure.disable_verification:
             return ssl.CERT_NONE
         if not self.server:
@@ -119,7 +119,7 @@ def opened(
 ) -> tuple[
     _C, Effective, InsecureConfiguration | None, _native._SslFacts, Callable[..., _native._Contexts]
 ]:
-    """Judge a configuration, then read its files: what an engine is made of.
+    """Check a configuration, then read its files: the input for an engine.
 
     Raises ConfigurationError.
     """
@@ -137,10 +137,11 @@ def _contexts(
     crls: Sequence[bytes],
     identities: Sequence[tuple[Sequence[bytes], tuple[str, bytes]]],
 ) -> _native._Contexts:
-    """What makes contexts, of what the configuration's sources hold.
+    """Returns functions that create contexts, from the contents of the configuration's sources.
 
-    Two functions: one for contexts that present some of the identities, by their indices, and one
-    for those that a server's connections begin with, each with its own; None: with the first kind.
+    Two functions: one for contexts that present some of the identities, by index, and one for the
+    contexts that a server's connections start with, each with its own; None: they start with the
+    first kind.
     """
     configuration, effective, _ = wanted
     trusts = wanted.verify_mode is not ssl.CERT_NONE
@@ -150,15 +151,15 @@ def _contexts(
     def make(chosen: Iterable[int]) -> ssl.SSLContext:
         return _new_context(wanted, trust, [own[index] for index in chosen])
 
-    # Without tickets OpenSSL still resumes TLS 1.2 from a cache that `ssl` cannot switch off
-    # (SSL_CTX_set_session_cache_mode(3)). Sessions belong to the SSLContext that a connection began
-    # with; so each begins with one of its own, and is switched from there.
+    # Without tickets OpenSSL still resumes TLS 1.2 from a cache that `ssl` cannot turn off
+    # (SSL_CTX_set_session_cache_mode(3)). Sessions belong to the SSLContext that a connection
+    # started with; so each connection starts with its own, and is switched from there.
     begins_anew = configuration.sessions is None and TLSVersion.TLSv1_2 in effective.versions
     return make, partial(_new_context, wanted) if begins_anew else None
 
 
 def _enabled(wanted: _Wanted) -> list[int]:
-    """The suites that can be negotiated, in the order asked for, else in OpenSSL's."""
+    """The cipher suites that can be negotiated, in the configured order, or OpenSSL's."""
     left = wanted.effective.ciphers
     if wanted.configuration.ciphers is None:
         left = tuple(number for number in _OWN_CHOICE if number in left)
@@ -168,9 +169,9 @@ def _enabled(wanted: _Wanted) -> list[int]:
 def validate(
     configuration: Configuration, insecure: InsecureConfiguration | None = None
 ) -> Effective:
-    """Refuse what `ssl` cannot honour, as far as is known without files; return what is left.
+    """Refuse what `ssl` does not support, as far as that is known without files; return the rest.
 
-    Raises ConfigurationError with the field, TypeError if the configuration is none.
+    Raises ConfigurationError with the field, and TypeError for anything but a configuration.
     """
     verified = not (insecure and insecure.disable_verification)
     effective = check(configuration, CAPABILITIES, NAME, verification=verified)
@@ -209,7 +210,7 @@ def validate(
 def _new_context(
     wanted: _Wanted, trust: Trust | None = None, identities: Iterable[Identity] = ()
 ) -> ssl.SSLContext:
-    """Return a context that verifies by `trust`, and presents `identities`.
+    """Return a context that verifies against `trust`, and presents `identities`.
 
     One for each type of key: the first of a type.
 
@@ -227,7 +228,7 @@ def _new_context(
     context.verify_mode = mode
     if ssl.HAS_NEVER_CHECK_COMMON_NAME:
         context.hostname_checks_common_name = False
-    # Every certificate that was given is an anchor, not only the self-signed ones.
+    # Every given certificate is an anchor, not only the self-signed ones.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.options |= ssl.OP_NO_RENEGOTIATION
     if isinstance(configuration.key_log, str):
@@ -241,7 +242,7 @@ def _new_context(
     _choose_algorithms(context, configuration, effective)
     if trust is not None:
         load_trust(context, trust)
-    # Of two with keys of one type, OpenSSL keeps the one that was loaded last.
+    # Of two with keys of the same type, OpenSSL keeps the one that was loaded last.
     for identity in reversed([*identities]):
         load_identity(context, identity)
     return context
@@ -253,7 +254,7 @@ def _new_context(
 def _cipher_lists(
     configuration: Configuration, effective: Effective
 ) -> tuple[str | None, str | None]:
-    """OpenSSL's lists for TLS 1.2 and TLS 1.3; None where its own is to stay."""
+    """OpenSSL's lists for TLS 1.2 and TLS 1.3; None to keep its own."""
     if configuration.ciphers is None:
         return None, None
     versions = effective.versions
