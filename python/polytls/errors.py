@@ -57,11 +57,11 @@ class Responsible(Enum):
 class TLSError(OSError):
     """The base class of all TLS errors of every implementation (PEP 748, "Errors").
 
-    It is an `OSError`, so handlers for network errors catch it; `errno` is None, except for the two
-    Want errors. `str(error)` is the message.
+    It is an `OSError`, so handlers for network errors catch it; `errno` is None, and
+    EAGAIN in WantReadError and WantWriteError. `str(error)` is the message.
 
-    Raised itself only for errors that no subclass describes, such as an implementation's internal
-    error. The connection cannot be used any more.
+    Raised itself only for errors that no subclass describes, such as a fault in the
+    implementation. The connection cannot be used any more.
     """
 
     #: Names of the keyword-only attributes that `repr` shows, in order.

@@ -127,7 +127,7 @@ def test_a_record_that_cannot_be_ends_the_connection_with_an_alert() -> None:
     pair.handshake()
     pair.client.process_incoming(b"\x17\x03\x03\xff\xff")
     for _ in range(2):
-        with pytest.raises(PeerMisbehaved, match="too long"):
+        with pytest.raises(PeerMisbehaved, match="too large"):
             pair.client.read(1)
     assert pair.client.outgoing_bytes_buffered() > 0
 
@@ -205,15 +205,15 @@ class _With:
         ("write", -1, "returned -1, which must be 0 to 5"),
         ("write", 6, "returned 6, which must be 0 to 5"),
         ("write", 1 << 70, "which must be 0 to 5"),
-        ("write", None, "returned NoneType where int is due"),
-        ("write", 2.0, "returned float where int is due"),
+        ("write", None, "returned NoneType, expected int"),
+        ("write", 2.0, "returned float, expected int"),
         ("write", 0, "accepted nothing"),
         ("outgoing_bytes_buffered", -1, "returned -1"),
-        ("process_outgoing", "text", "returned str where bytes is due"),
+        ("process_outgoing", "text", "returned str, expected bytes"),
         ("process_outgoing", b"", "returned nothing, though"),
         ("process_outgoing", bytes(1 << 20), "returned 1048576 bytes where"),
-        ("read", 5, "returned int where bytes is due"),
-        ("read", None, "returned NoneType where bytes is due"),
+        ("read", 5, "returned int, expected bytes"),
+        ("read", None, "returned NoneType, expected bytes"),
         ("read", bytes(16385), "returned 16385 bytes where 16384 were asked for"),
         ("read", b"a" * 16384, "more plaintext than it got ciphertext"),
         ("negotiated_tls_version", None, "neither TLSv1_2 nor TLSv1_3"),

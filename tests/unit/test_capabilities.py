@@ -262,14 +262,14 @@ def test_what_one_side_alone_is_refused(
             SigningChain((Certificate(b""), None)),
             "a certificate comes from a buffer, which is empty",
         ),
-        (SigningChain((Certificate(path=""), None)), "a certificate comes from a file that is"),
+        (SigningChain((Certificate(path=""), None)), "a certificate comes from a file, which is"),
         (SigningChain((Certificate(id=b"1"), None)), "a certificate cannot come from an id"),
         (
             SigningChain(LEAF, [Certificate(b"")]),
             "a certificate comes from a buffer, which is empty",
         ),
         (SigningChain(LEAF, [Certificate(id=b"1")]), "a certificate cannot come from an id"),
-        (SigningChain((LEAF[0], PrivateKey(b""))), "a private key comes from a buffer that is"),
+        (SigningChain((LEAF[0], PrivateKey(b""))), "a private key comes from a buffer, which is"),
         (SigningChain((LEAF[0], PrivateKey(id=b"1"))), "a private key cannot come from an id"),
     ],
 )
@@ -482,11 +482,11 @@ def test_what_passes_leaves_a_version_and_a_suite_and_what_leaves_none_is_refuse
 
 
 def test_a_record_with_a_source_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^trust_sources: no such source: path$"):
+    with pytest.raises(ValueError, match=r"^trust_sources: unknown source: path$"):
         library(trust_sources=frozenset({"path", "file"}))
-    with pytest.raises(ValueError, match=r"^channel_bindings: no such binding: tls-unique$"):
+    with pytest.raises(ValueError, match=r"^channel_bindings: unknown binding: tls-unique$"):
         library(channel_bindings=frozenset({"tls-unique"}))
-    with pytest.raises(ValueError, match=r"^key_sources: no such source: system$"):
+    with pytest.raises(ValueError, match=r"^key_sources: unknown source: system$"):
         library(key_sources=frozenset({"system"}))
     with pytest.raises(ValueError, match=r"^cipher_choice: unknown choice: any; known are exact,"):
         library(cipher_choice="any")

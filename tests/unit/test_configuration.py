@@ -219,7 +219,9 @@ def test_a_wrong_type_is_a_type_error_that_names_the_parameter(
 def test_each_side_refuses_the_other_sides_certificate_chain() -> None:
     with pytest.raises(TypeError, match=r"^certificate_chain must be SigningChain, not list"):
         TLSClientConfiguration([CHAIN])  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"^certificate_chain must be a sequence .*a list of them"):
+    with pytest.raises(
+        TypeError, match=r"^certificate_chain must be a sequence .*a list of chains"
+    ):
         TLSServerConfiguration(CHAIN)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^certificate_chain\[1\] must be SigningChain"):
         TLSServerConfiguration([CHAIN, Certificate(b"a")])  # type: ignore[list-item]

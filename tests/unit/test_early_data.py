@@ -59,7 +59,7 @@ def test_rustls_takes_16_kib() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"ticket_keys": TicketKeys.from_secret(bytes(32))}, "accepts a replay"),
+        ({"ticket_keys": TicketKeys.from_secret(bytes(32))}, "accept a replay"),
         ({"trust_store": TRUST}, "before the client is verified"),
         (
             {"trust_store": TRUST, "client_authentication": ClientAuthentication.OPTIONAL},

@@ -228,9 +228,9 @@ def test_a_certificate_is_read_by_itself() -> None:
     assert (facts.subject, facts.issuer, facts.common_name) == ("CN=Léa", "CN=issuer", "Léa")
     assert (facts.not_after - facts.not_before).days == 8
     for end in range(len(leaf)):
-        with pytest.raises(ValueError, match="not a certificate"):
+        with pytest.raises(ValueError, match="not a readable certificate"):
             certificates.read(leaf[:end])
-    with pytest.raises(ValueError, match="1 bytes follow"):
+    with pytest.raises(ValueError, match="1 bytes of other data follow"):
         certificates.read(leaf + b"\0")
 
 

@@ -147,7 +147,7 @@ mod tests {
             "me@a.example",
         ] {
             let error = HostName::parse(text).unwrap_err().to_string();
-            assert!(error.contains("give it alone"), "{error}");
+            assert!(error.contains("give only the host"), "{error}");
         }
     }
 }

@@ -382,7 +382,7 @@ mod tests {
         for body in ["MAAwAjAA", "MAAwAqAA"] {
             let file = first.clone() + &section("TRUSTED CERTIFICATE", body);
             let error = certificates(file.as_bytes()).unwrap_err().to_string();
-            assert!(error.contains("restrict"), "{error}");
+            assert!(error.contains("trust settings"), "{error}");
         }
     }
 

@@ -136,7 +136,7 @@ ROWS: Final = (
             lambda it: it.having(Extension("1.3.6.1.4.1.11129.2.4.3", element(0x05), critical=True))
         ),
         _F.UNHANDLED_CRITICAL_EXTENSION,
-        ("1.3.6.1.4.1.11129.2.4.3 (precertificate of certificate transparency",),
+        ("1.3.6.1.4.1.11129.2.4.3 (Certificate Transparency poison",),
         "have it reissued without it",
     ),
     Row(
@@ -248,8 +248,8 @@ ROWS: Final = (
         _leaf(lambda it: it.but(algorithm=_pss(20))),
         _F.UNSUPPORTED_SIGNATURE_ALGORITHM,
         (
-            "is signed with RSASSA-PSS with SHA-256 and a salt of 20 bytes, which is not accepted",
-            "32 bytes there",
+            "is signed with RSASSA-PSS with SHA-256 and a salt of 20 bytes, which is not supported",
+            "must have 32 bytes",
         ),
         "have the issuer sign it with a newer algorithm",
     ),
@@ -390,7 +390,7 @@ ROWS: Final = (
         _F.NAME_CONSTRAINT_VIOLATION,
         (
             "the certificate of CN=the one between (intermediate 1)",
-            "may issue for test only (name constraints), and a certificate below it has other",
+            "must only issue for test (name constraints), and a certificate below it has other",
         ),
         "get one from a CA that is allowed to issue for all of its names",
         index=1,

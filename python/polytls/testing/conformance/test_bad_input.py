@@ -271,7 +271,7 @@ def test_a_chain_whose_first_certificate_is_not_the_leaf_is_refused(lab: Any) ->
     intermediate = lab.ca.intermediate()
     leaf, key = intermediate.issue(lab.host).leaf
     wrong = SigningChain((intermediate.certificate, key), [leaf])
-    refused(lab, "server", "certificate_chain", said="belong", certificate_chain=[wrong])
+    refused(lab, "server", "certificate_chain", said="does not match", certificate_chain=[wrong])
 
 
 def test_refusals_do_not_show_keys(lab: Any) -> None:

@@ -54,7 +54,7 @@ def test_a_wrong_name_lists_those_that_would_do(lab: Any) -> None:
     assert error.hostname == "c.example"
     assert (error.index, error.certificate) == (0, chain.leaf[0].buffer)
     assert error.responsible is Responsible.PEER
-    assert "valid for a.example, *.b.example and 192.0.2.1, you asked for c.example" in str(error)
+    assert "valid for a.example, *.b.example and 192.0.2.1; you asked for c.example" in str(error)
 
 
 def test_an_address_that_stands_there_as_a_name_is_told_apart(lab: Any) -> None:
