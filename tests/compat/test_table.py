@@ -123,6 +123,14 @@ def suites(side: Side) -> str:
     return "obeyed"
 
 
+def level(side: Side) -> str:
+    side.client.set_ciphers("@SECLEVEL=1:HIGH")
+    side.pair()
+    side.client.set_ciphers("@SECLEVEL=3:HIGH")
+    assert side.refuses(side.client)
+    return "refused"
+
+
 def missing_suites(side: Side) -> str:
     side.client.set_ciphers("AES128-SHA")
     with pytest.warns(RuntimeWarning, match="only TLS 1.3"):
@@ -243,6 +251,15 @@ def chain_flags(side: Side) -> str:
     return "obeyed"
 
 
+def other_flags(side: Side) -> str:
+    side.client.verify_flags |= ssl.VERIFY_ALLOW_PROXY_CERTS
+    side.pair()
+    # X509_V_FLAG_EXPLICIT_POLICY.
+    side.client.verify_flags |= 0x100
+    assert side.refuses(side.client)
+    return "refused"
+
+
 def key_log(side: Side) -> str:
     path = side.folder / "keys"
     side.client.keylog_filename = str(path)
@@ -350,6 +367,7 @@ CASES: dict[str, Callable[[Side], str]] = {
     "minimum_version, maximum_version, OP_NO_TLSv1_2, OP_NO_TLSv1_3": versions,
     "TLS 1.0 and 1.1 alone": old_versions,
     "set_ciphers": suites,
+    "set_ciphers with @SECLEVEL above 2": level,
     "set_ciphers with what polytls lacks": missing_suites,
     "set_ecdh_curve": curves,
     "set_alpn_protocols": protocols,
@@ -359,6 +377,7 @@ CASES: dict[str, Callable[[Side], str]] = {
     "OP_IGNORE_UNEXPECTED_EOF": truncation,
     "VERIFY_CRL_CHECK_LEAF, VERIFY_CRL_CHECK_CHAIN": lists,
     "VERIFY_X509_PARTIAL_CHAIN, VERIFY_X509_STRICT": chain_flags,
+    "other verify_flags": other_flags,
     "keylog_filename": key_log,
     "hostname_checks_common_name = True": common_name,
     "post_handshake_auth on a server that asks for certificates": later_server,

@@ -1,6 +1,10 @@
 //! What certificates say of themselves.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use polytls_core::pem;
+use polytls_core::pki_types::CertificateDer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -46,4 +50,25 @@ pub(crate) fn certificates<'py>(
     let found =
         pem::certificates(data).map_err(|error| PyValueError::new_err(error.to_string()))?;
     Ok(found.iter().map(|der| PyBytes::new(py, der)).collect())
+}
+
+/// Whether a private key, PEM or DER, belongs to a certificate in DER; None for a key of a kind that cannot be
+/// used.
+///
+/// Raises ValueError for what is no key.
+#[pyfunction]
+pub(crate) fn key_belongs(leaf: &[u8], key: &[u8]) -> PyResult<Option<bool>> {
+    let key = pem::private_key(key).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(polytls_rustls::key_belongs(
+        &CertificateDer::from(leaf),
+        &key,
+    ))
+}
+
+/// The file and the folder of the system's certificates; an empty text for what there is not.
+#[pyfunction]
+pub(crate) fn system_places() -> (OsString, OsString) {
+    let (file, folder) = polytls_verdict::system_places();
+    let text = |path: Option<PathBuf>| path.unwrap_or_default().into_os_string();
+    (text(file), text(folder))
 }

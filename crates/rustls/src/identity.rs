@@ -39,12 +39,7 @@ pub(crate) fn certified_key(
                 ))
             })?,
     };
-    let leaf = identity.chain.first().and_then(|leaf| summarize(leaf).ok());
-    let own = key.public_key();
-    let belongs = leaf.zip(own.as_deref()).is_some_and(|(leaf, own)| {
-        leaf.spki == own || with_named_curve(&leaf.spki).is_some_and(|named| named == own)
-    });
-    if !belongs {
+    if !belongs(identity.chain.first(), key.as_ref()) {
         return Err(wrong(
             "the private key does not match the leaf certificate".to_owned(),
         ));
@@ -52,6 +47,25 @@ pub(crate) fn certified_key(
     let mut certified = CertifiedKey::new(identity.chain.clone(), key);
     certified.ocsp.clone_from(&identity.ocsp_response);
     Ok(Arc::new(certified))
+}
+
+fn belongs(leaf: Option<&pki_types::CertificateDer<'_>>, key: &dyn SigningKey) -> bool {
+    let leaf = leaf.and_then(|leaf| summarize(leaf).ok());
+    leaf.zip(key.public_key()).is_some_and(|(leaf, own)| {
+        leaf.spki == own.as_ref()
+            || with_named_curve(&leaf.spki).is_some_and(|named| named == own.as_ref())
+    })
+}
+
+/// Whether a private key belongs to a certificate; `None` for a key that cannot be used here.
+#[must_use]
+pub fn key_belongs(
+    leaf: &pki_types::CertificateDer<'_>,
+    key: &pki_types::PrivateKeyDer<'_>,
+) -> Option<bool> {
+    let keys = rustls::crypto::aws_lc_rs::default_provider().key_provider;
+    let key = keys.load_private_key(key.clone_key()).ok()?;
+    Some(belongs(Some(leaf), key.as_ref()))
 }
 
 fn encoding(key: &pki_types::PrivateKeyDer<'_>) -> &'static str {

@@ -44,6 +44,7 @@ mod unbuffered;
 mod verifier;
 mod words;
 
+pub use identity::key_belongs;
 pub use observe::outside;
 
 use std::sync::Arc;

@@ -27,3 +27,4 @@ pub use binding::binding;
 pub use judge::{Case, Judge, No, Verdict};
 pub use passed_over::PassedOver;
 pub use policy::{Crypto, MakePlatform, Platform, Policy, SystemTrust};
+pub use system::system_places;

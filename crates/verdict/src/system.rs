@@ -107,6 +107,18 @@ fn add(found: &mut CertificateResult, file: Option<&Path>, folder: Option<&Path>
     found.errors.extend(more.errors);
 }
 
+/// Where the system's own are: a file, and a folder; `None` where there is none, or another kind of store.
+#[must_use]
+pub fn system_places() -> (Option<PathBuf>, Option<PathBuf>) {
+    #[cfg(all(unix, not(target_vendor = "apple")))]
+    {
+        let places = openssl_probe::probe();
+        (places.cert_file, places.cert_dir.into_iter().next())
+    }
+    #[cfg(not(all(unix, not(target_vendor = "apple"))))]
+    (None, None)
+}
+
 /// The system's own. `load_native_certs` would take an empty variable for a path.
 #[cfg(all(unix, not(target_vendor = "apple")))]
 fn of_the_system() -> CertificateResult {

@@ -1,8 +1,8 @@
 """Run a Python program whose `ssl` is polytls.
 
 `polytls run SCRIPT ARGUMENTS` and `polytls run -m MODULE ARGUMENTS` do what `python` does with
-them, after `polytls.compat.install()`. A child process is served if it is forked, or started in the
-same way.
+them, after `polytls.compat.install()`. Where Python was built without OpenSSL, it gets an `ssl`
+first. A child process is served if it is forked, or started in the same way.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Run the program; its exit code is what it raises."""
     # It imports `ssl`, which the other commands do without.
+    from ..compat import provide
+
+    provide()
     from ..compat import install
 
     install(fallback=chosen.fallback)

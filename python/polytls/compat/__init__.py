@@ -1,19 +1,43 @@
 """An `ssl` that is polytls, for programs and libraries that know `ssl.SSLContext` only.
 
 `SSLSocket`, `SSLObject` and `MemoryBIO` stay the standard library's; what stands behind them is
-polytls. There are two doors:
+polytls. There are three doors:
 
 - Hand a context in: `SSLContext`, `create_default_context`, or `of(context)` for a context of
   PEP 748. Each is an `ssl.SSLContext`.
 - Replace it for the whole process: `install()`, or `python -m polytls run PROGRAM`.
+- Where Python was built without OpenSSL, and `import ssl` fails: `provide()`, or the same command.
 
 What is asked for is obeyed or refused by an `ssl.SSLError`; `docs/ssl.md` has the table.
 """
 
-from .context import SSLContext
-from .faults import Refused
-from .installed import install, report, uninstall
-from .making import create_default_context, of
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .faults import Refused
+    from .installed import install, report, uninstall
+    from .making import SSLContext, create_default_context, of
+    from .provided import provide
+else:
+    _PLACES = {
+        "Refused": "faults",
+        "SSLContext": "making",
+        "create_default_context": "making",
+        "install": "installed",
+        "of": "making",
+        "provide": "provided",
+        "report": "installed",
+        "uninstall": "installed",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import what is asked for: `ssl` may be what imports this package, by way of `_ssl`."""
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+        return found
+
 
 __all__ = [
     "Refused",
@@ -21,6 +45,7 @@ __all__ = [
     "create_default_context",
     "install",
     "of",
+    "provide",
     "report",
     "uninstall",
 ]

@@ -4,7 +4,6 @@ what is asked for once a connection."""
 from __future__ import annotations
 
 import os
-import ssl
 import sys
 import time
 import types
@@ -13,18 +12,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import _native
+from .base import BASE, C
 from .faults import Refused, error
+from .pem import encoded
 from .suites import described
 
 if TYPE_CHECKING:
+    import ssl
+
     from .settings import Settings
 
 __all__ = ["Certificate", "Connection", "SSLSession"]
 
 _VERSIONS: Final = {0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
-_IGNORE_UNEXPECTED_EOF: Final = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
-_DER: Final = ssl._ssl.ENCODING_DER  # type: ignore[attr-defined]
-_PEM: Final = ssl._ssl.ENCODING_PEM  # type: ignore[attr-defined]
+_IGNORE_UNEXPECTED_EOF: Final = getattr(BASE, "OP_IGNORE_UNEXPECTED_EOF", 0)
+_DER: Final[int] = BASE.ENCODING_DER
+_PEM: Final[int] = BASE.ENCODING_PEM
 _INTERNAL_ERROR: Final = 80
 _HANDSHAKE_FAILURE: Final = 40
 
@@ -33,16 +36,24 @@ class Certificate:
     """A certificate of a chain: the counterpart of `_ssl.Certificate`, which nobody can make."""
 
     __slots__ = ("_der",)
+    _der: bytes
 
-    def __init__(self, der: bytes) -> None:
+    def __new__(cls, *_: object) -> Certificate:
+        """Raises TypeError: connections make them."""
+        raise TypeError("cannot create '_ssl.Certificate' instances")
+
+    @classmethod
+    def _of(cls, der: bytes) -> Certificate:
+        self = super().__new__(cls)
         self._der = der
+        return self
 
     def public_bytes(self, format: int = _PEM) -> bytes | str:
         """Return it, as a str in PEM or as bytes in DER."""
         if format == _DER:
             return self._der
         if format == _PEM:
-            return ssl.DER_cert_to_PEM_cert(self._der)
+            return encoded(self._der)
         raise ValueError("Unsupported format")
 
     def get_info(self) -> dict[str, Any]:
@@ -62,12 +73,30 @@ class Certificate:
 class SSLSession:
     """A session to resume: the counterpart of `ssl.SSLSession`, which nobody can make.
 
-    It is no instance of that. It can be used for any number of connections.
+    It is no instance of that, unless Python has no OpenSSL. It can be used for any number of
+    connections.
     """
 
-    def __init__(
-        self, context: ssl.SSLContext, engine: _native.ClientEngine, lineage: _native.Lineage
-    ) -> None:
+    id: bytes
+    #: Seconds since 1970.
+    time: int
+    #: In seconds.
+    timeout: int
+    ticket_lifetime_hint: int
+    has_ticket: bool
+    _context: ssl.SSLContext
+    _engine: _native.ClientEngine
+    _lineage: _native.Lineage
+
+    def __new__(cls, *_: object) -> SSLSession:
+        """Raises TypeError: connections make them."""
+        raise TypeError("cannot create '_ssl.SSLSession' instances")
+
+    @classmethod
+    def _of(
+        cls, context: ssl.SSLContext, engine: _native.ClientEngine, lineage: _native.Lineage
+    ) -> SSLSession:
+        self = super().__new__(cls)
         self._context = context
         self._engine = engine
         self._lineage = lineage
@@ -76,6 +105,7 @@ class SSLSession:
         self.timeout = 7200
         self.ticket_lifetime_hint = 7200
         self.has_ticket = True
+        return self
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SSLSession) and self.id == other.id
@@ -212,7 +242,7 @@ class Connection(_native.SSLConnection):
 
     @context.setter
     def context(self, context: ssl.SSLContext) -> None:
-        if not isinstance(context, ssl.SSLContext):
+        if not isinstance(context, C):
             raise TypeError("The value must be a SSLContext")
         self._context = context
         if not self.server_side and not self._begun:
@@ -234,7 +264,7 @@ class Connection(_native.SSLConnection):
             lineage = self._lineage()
             if lineage is None:
                 return None
-            self._made = SSLSession(self._context, self._engine, lineage)
+            self._made = SSLSession._of(self._context, self._engine, lineage)
             if self._session is not None and self.session_reused:
                 self._made.id = self._session.id
         return self._made
@@ -292,14 +322,14 @@ class Connection(_native.SSLConnection):
             return None
         if binary_form:
             return facts[4][0]
-        if self._context.verify_mode == ssl.CERT_NONE:
+        if self._context.verify_mode == BASE.CERT_NONE:
             return {}
         return _native.certificate_dictionary(facts[4][0])
 
     def get_unverified_chain(self) -> list[Certificate] | None:
         """Return the chain as the peer presented it."""
         facts = self._facts()
-        return None if facts is None or not facts[4] else [Certificate(der) for der in facts[4]]
+        return None if facts is None or not facts[4] else [Certificate._of(der) for der in facts[4]]
 
     def get_verified_chain(self) -> list[Certificate] | None:
         """Return the path that was verified, from the leaf to the anchor.
@@ -308,7 +338,7 @@ class Connection(_native.SSLConnection):
         """
         facts = self._facts()
         chain = facts and (facts[5] or facts[4])
-        return [Certificate(der) for der in chain] if chain else None
+        return [Certificate._of(der) for der in chain] if chain else None
 
     def get_channel_binding(self, cb_type: str = "tls-unique") -> bytes | None:
         """Refuse: "tls-unique" has no meaning in TLS 1.3, and is unsafe below (RFC 9266 4.2)."""

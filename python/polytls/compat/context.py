@@ -1,23 +1,26 @@
-"""The functions that stand in the place of those of OpenSSL's context, and the class that has them.
+"""The functions that stand in the place of those of OpenSSL's context.
 
 Only names that the C class has are here, and none calls `super()`: the same functions serve a
-subclass of `ssl.SSLContext`, and `ssl.SSLContext` itself once they are put into it (`install`).
+subclass of `ssl.SSLContext`, `ssl.SSLContext` itself once they are put into it (`install`), and the
+class below it where Python has no OpenSSL (`provided`).
 """
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from .base import BASE, C
 from .connection import Connection
 from .faults import Refused
-from .settings import C, Settings
+from .settings import Settings
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = [
     "NAME",
     "OVERRIDDEN",
-    "SSLContext",
     "counts",
     "load_deferred",
     "reasons",
@@ -35,7 +38,7 @@ counts: Final = {"polytls": 0, "openssl": 0}
 reasons: Final[dict[str, int]] = {}
 
 _BEFORE: Final = "the context was made before install()"
-_NEVER_CHECK_SUBJECT: Final = getattr(ssl._ssl, "HOSTFLAG_NEVER_CHECK_SUBJECT", 0x20)  # type: ignore[attr-defined]
+_NEVER_CHECK_SUBJECT: Final = getattr(BASE, "HOSTFLAG_NEVER_CHECK_SUBJECT", 0x20)
 
 
 class _State:
@@ -173,11 +176,9 @@ def _set_host_flags(self: ssl.SSLContext, flags: int) -> None:
 def _check(context: ssl.SSLContext, server_side: bool, name: str | None) -> None:
     """What the C class looks at first."""
     kind = "server" if server_side else "client"
-    wrong = ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER
-    if context.protocol == wrong:
-        raise ssl.SSLError(
-            1, f"Cannot create a {kind} socket with a {wrong.name} context (polytls)"
-        )
+    wrong = "PROTOCOL_TLS_CLIENT" if server_side else "PROTOCOL_TLS_SERVER"
+    if context.protocol == getattr(BASE, wrong):
+        raise BASE.SSLError(1, f"Cannot create a {kind} socket with a {wrong} context (polytls)")
     if name is not None:
         if not name or name.startswith("."):
             raise ValueError(
@@ -257,7 +258,7 @@ def _wrap_bio(
             session=session,
         )
     for bio in (incoming, outgoing):
-        if not isinstance(bio, ssl.MemoryBIO):
+        if not isinstance(bio, BASE.MemoryBIO):
             raise TypeError(f"expected ssl.MemoryBIO, not {type(bio).__name__}")
     _check(self, server_side, server_hostname)
     made = Connection.over(
@@ -298,21 +299,3 @@ def _overridden() -> dict[str, Any]:
 
 #: What stands in the place of OpenSSL's, by name.
 OVERRIDDEN: Final = _overridden()
-
-
-class SSLContext(ssl.SSLContext):
-    """An `ssl.SSLContext` whose connections are polytls's.
-
-    It is used as that one is, by any library that takes one: settings are obeyed, or refused by an
-    `ssl.SSLError` that names them (docs/ssl.md has the table).
-    """
-
-    def __new__(cls, protocol: int | None = None, *args: Any, **kwargs: Any) -> SSLContext:
-        """Make one. `protocol`: as `ssl.SSLContext` has it."""
-        self = ssl.SSLContext.__new__(cls, protocol, *args, **kwargs)
-        self.__dict__.setdefault(NAME, Settings(self))
-        return self
-
-
-for _name, _function in OVERRIDDEN.items():
-    setattr(SSLContext, _name, _function)

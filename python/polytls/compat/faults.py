@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import ssl
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+from .base import BASE
+
+if TYPE_CHECKING:
+    from ssl import SSLError
+else:
+    SSLError = BASE.SSLError
 
 __all__ = ["Fault", "Refused", "error"]
 
-_CLASSES: Final[dict[int, type[ssl.SSLError]]] = {
-    6: ssl.SSLZeroReturnError,
-    8: ssl.SSLEOFError,
+_CLASSES: Final[dict[int, Any]] = {
+    6: BASE.SSLZeroReturnError,
+    8: BASE.SSLEOFError,
 }
 
 
-class Refused(ssl.SSLError):
+class Refused(SSLError):
     """Something that polytls cannot honour was asked for; the message says what, and what to do."""
 
     library: str
@@ -27,7 +33,7 @@ class Refused(ssl.SSLError):
         self.reason = "NOT_HONOURED"
 
 
-def error(reason: str, text: str | None = None) -> ssl.SSLError:
+def error(reason: str, text: str | None = None) -> SSLError:
     """Return an SSLError for one of OpenSSL's reasons."""
     return Fault.exception(1, reason, text or reason.lower().replace("_", " "), None)
 
@@ -38,17 +44,17 @@ class Fault:
     @staticmethod
     def exception(
         number: int, reason: str | None, text: str, refused: tuple[int, str] | None
-    ) -> ssl.SSLError:
+    ) -> SSLError:
         """Return the exception for a number of `ssl.SSLErrorNumber`.
 
         `reason`: OpenSSL's name for it. `refused`: `verify_code` and `verify_message` of a
         certificate that was refused.
         """
         named = text if reason is None else f"[SSL: {reason}] {text}"
-        kind = _CLASSES.get(number, ssl.SSLError)
+        kind = _CLASSES.get(number, SSLError)
         if refused is not None:
-            kind = ssl.SSLCertVerificationError
-        made = kind(number, f"{named} (polytls)")
+            kind = BASE.SSLCertVerificationError
+        made: SSLError = kind(number, f"{named} (polytls)")
         made.library = "SSL"
         made.reason = reason  # type: ignore[assignment]
         if refused is not None:

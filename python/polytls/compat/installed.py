@@ -7,8 +7,11 @@ import threading
 import weakref
 from typing import Any, Final
 
-from .context import NAME, OVERRIDDEN, SSLContext, counts, load_deferred, reasons, state
-from .settings import C, Settings
+from ..errors import ConfigurationError
+from .base import IS_OPENSSL, C
+from .context import NAME, OVERRIDDEN, counts, load_deferred, reasons, state
+from .making import SSLContext
+from .settings import Settings
 
 __all__ = ["install", "report", "uninstall"]
 
@@ -45,7 +48,14 @@ def install(fallback: bool = False) -> None:
     (`report`); otherwise its connections are refused by an `ssl.SSLError` that says what it is.
 
     Calling it again changes `fallback`.
+
+    Where Python has no OpenSSL, polytls serves all contexts without it, and `fallback` raises
+    ConfigurationError.
     """
+    if fallback and not IS_OPENSSL:
+        raise ConfigurationError(
+            "fallback: this Python has no OpenSSL that contexts could be given to; leave it out"
+        )
     with _LOCK:
         state.fallback = bool(fallback)
         if _before:
@@ -54,9 +64,10 @@ def install(fallback: bool = False) -> None:
         for name in ("__new__", *OVERRIDDEN):
             found = mine.get(name, _MISSING)
             _before[name] = found.__func__ if isinstance(found, staticmethod) else found
-        _STANDARD.__new__ = _new
-        for name, function in OVERRIDDEN.items():
-            setattr(_STANDARD, name, function)
+        if IS_OPENSSL:
+            _STANDARD.__new__ = _new
+            for name, function in OVERRIDDEN.items():
+                setattr(_STANDARD, name, function)
         # tls-unique is refused; the list stays the one that others have imported.
         _bindings[:] = ssl.CHANNEL_BINDING_TYPES
         ssl.CHANNEL_BINDING_TYPES[:] = []
@@ -66,22 +77,28 @@ def uninstall() -> None:
     """Give `ssl.SSLContext` back what it had.
 
     The next connections of contexts that were made meanwhile are OpenSSL's, with the same settings.
+    Where Python has no OpenSSL, they stay polytls's.
     """
     with _LOCK:
         if not _before:
             return
-        _STANDARD.__new__ = _before["__new__"]
-        for made in list(_made):
-            load_deferred(made)
-        _made.clear()
-        for name in OVERRIDDEN:
-            if _before[name] is _MISSING:
-                delattr(_STANDARD, name)
-            else:
-                setattr(_STANDARD, name, _before[name])
+        if IS_OPENSSL:
+            _take_out()
         ssl.CHANNEL_BINDING_TYPES[:] = _bindings
         _before.clear()
         state.fallback = False
+
+
+def _take_out() -> None:
+    _STANDARD.__new__ = _before["__new__"]
+    for made in list(_made):
+        load_deferred(made)
+    _made.clear()
+    for name in OVERRIDDEN:
+        if _before[name] is _MISSING:
+            delattr(_STANDARD, name)
+        else:
+            setattr(_STANDARD, name, _before[name])
 
 
 def report() -> dict[str, Any]:
@@ -89,7 +106,7 @@ def report() -> dict[str, Any]:
     and `reasons`, why contexts were OpenSSL's and how many connections that were.
     """
     return {
-        "installed": bool(_before),
+        "installed": bool(_before) or not IS_OPENSSL,
         "fallback": state.fallback,
         "polytls": counts["polytls"],
         "openssl": counts["openssl"],

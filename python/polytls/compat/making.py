@@ -11,11 +11,29 @@ from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..constants import ClientAuthentication
 from ..errors import ConfigurationError
 from ..interfaces import ClientContext, ServerContext
-from .context import NAME, SSLContext
+from .context import NAME, OVERRIDDEN
 from .given import is_insecure
 from .settings import Settings
 
-__all__ = ["create_default_context", "of"]
+__all__ = ["SSLContext", "create_default_context", "of"]
+
+
+class SSLContext(ssl.SSLContext):
+    """An `ssl.SSLContext` whose connections are polytls's.
+
+    It is used as that one is, by any library that takes one: settings are obeyed, or refused by an
+    `ssl.SSLError` that names them (docs/ssl.md has the table).
+    """
+
+    def __new__(cls, protocol: int | None = None, *args: Any, **kwargs: Any) -> SSLContext:
+        """Make one. `protocol`: as `ssl.SSLContext` has it."""
+        self = ssl.SSLContext.__new__(cls, protocol, *args, **kwargs)
+        self.__dict__.setdefault(NAME, Settings(self))
+        return self
+
+
+for _name, _function in OVERRIDDEN.items():
+    setattr(SSLContext, _name, _function)
 
 _MODES: Final = {
     ClientAuthentication.NONE: ssl.CERT_NONE,

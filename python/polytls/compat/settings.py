@@ -10,27 +10,28 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 import threading
 import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import _native
 from ..errors import ConfigurationError
 from ..identity import decrypt
 from ..interfaces import ClientContext, ServerContext
+from .base import BASE, C
 from .faults import Refused
 from .given import Given
+from .pem import der_of, sections, split
 from .suites import CURVES
 
-__all__ = ["C", "Settings"]
+if TYPE_CHECKING:
+    import ssl
 
-#: OpenSSL's own class.
-C: Final[Any] = ssl._ssl._SSLContext  # type: ignore[attr-defined]
+__all__ = ["Settings"]
 
 _BACKEND: Final = _native.backend("rustls")
 _SUITES: Final = frozenset(map(int, _BACKEND.capabilities.cipher_suites))
@@ -41,16 +42,16 @@ _TLS13: Final = 0x0304
 _SESSIONS: Final = 256
 #: OpenSSL's own number.
 _TICKETS: Final = 2
+#: OpenSSL's security level of what is refused anyway: keys of less than 112 bits, and SHA-1.
+_LEVEL: Final = 2
 
 _CRL_CHECK: Final = 0x4
 _CRL_CHECK_ALL: Final = 0x8
 _STRICT: Final = 0x20
+#: What is asked of policies (RFC 5280 6.1), and of Suite B (RFC 6460).
+_NOT_HAD: Final = 0x780 | 0x30000
 _PARTIAL_CHAIN: Final = 0x80000
 
-_SECTION: Final = re.compile(
-    rb"-----BEGIN ((?:TRUSTED )?CERTIFICATE|X509 CRL|[A-Z ]*PRIVATE KEY)-----.*?-----END \1-----",
-    re.S,
-)
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 
 #: Certificates leaf first, and the leaf's key.
@@ -98,8 +99,8 @@ class Settings:
     ) -> None:
         whole = _contents(certfile)
         source = whole if keyfile is None else _contents(keyfile)
-        certificates = [_der(section) for section in _sections(whole, "CERTIFICATE")]
-        keys = _sections(source, "PRIVATE KEY")
+        certificates = [der_of(section) for section in sections(whole, "CERTIFICATE")]
+        keys = sections(source, "PRIVATE KEY")
         if not keys or not certificates:
             raise Refused(
                 f"a certificate or key in another form than PEM in {os.fsdecode(certfile)}"
@@ -114,10 +115,10 @@ class Settings:
     def add_trust(self, data: bytes) -> None:
         """Take certificates and revocation lists, PEM or DER, that OpenSSL has read."""
         if data[:1] == b"\x30":
-            self._trusted += _split(data)
+            self._trusted += split(data)
         else:
-            self._trusted += [_der(section) for section in _sections(data, "CERTIFICATE")]
-            self._crls += _sections(data, "X509 CRL")
+            self._trusted += [der_of(section) for section in sections(data, "CERTIFICATE")]
+            self._crls += sections(data, "X509 CRL")
         self._changed()
 
     def add_folder(self, path: str | bytes) -> None:
@@ -297,6 +298,11 @@ class Settings:
         versions = self._context.versions()
         ciphers = None
         if self._ciphers is not None:
+            if self._context.security_level > _LEVEL:
+                raise Refused(
+                    f"set_ciphers: @SECLEVEL above {_LEVEL}; name the suites, and have authorities "
+                    "issue larger keys"
+                )
             ciphers = [number for number in self._ciphers if number in _SUITES]
             if all(number >> 8 == 0x13 for number in ciphers):
                 left = [version for version in versions if version != _TLS12]
@@ -320,6 +326,8 @@ class Settings:
                 raise Refused(f"set_ecdh_curve: {self._curve}; use X25519, P-256 or P-384")
             groups = [group]
         flags = self._context.verify_flags
+        if flags & _NOT_HAD:
+            raise Refused("verify_flags for certificate policies or Suite B; leave them out")
         lists = bool(flags & (_CRL_CHECK | _CRL_CHECK_ALL))
         return {
             "versions": (_TLS12 in versions, _TLS13 in versions),
@@ -334,7 +342,7 @@ class Settings:
             ],
             "verifies": self._context.verifies,
             "checks_hostname": self._context.check_hostname,
-            "requires": self._context.verify_mode == ssl.CERT_REQUIRED,
+            "requires": self._context.verify_mode == BASE.CERT_REQUIRED,
             "system": self._system,
             "certificates": self._all_trusted(),
             "crls": list(self._crls) if lists else [],
@@ -387,7 +395,7 @@ class Settings:
             for path in sorted(Path(folder).iterdir()):
                 if _HASHED.fullmatch(path.name):
                     data = path.read_bytes()
-                    found += [_der(section) for section in _sections(data, "CERTIFICATE")]
+                    found += [der_of(section) for section in sections(data, "CERTIFICATE")]
         return list(dict.fromkeys(found))
 
 
@@ -414,7 +422,7 @@ class _Plain:
 
     @property
     def verifies(self) -> bool:
-        return self.verify_mode != ssl.CERT_NONE
+        return bool(self.verify_mode != BASE.CERT_NONE)
 
     @property
     def verify_flags(self) -> int:
@@ -438,15 +446,19 @@ class _Plain:
         return self._read("_msg_callback") is not None
 
     @property
+    def security_level(self) -> int:
+        return int(self._read("security_level", _LEVEL))
+
+    @property
     def tickets(self) -> int:
         """How many tickets a handshake of TLS 1.3 gives a client."""
         return int(self._read("num_tickets", _TICKETS))
 
     def resumes(self, versions: list[int]) -> bool:
         """Whether there are sessions to resume."""
-        if self._read("options") & ssl.OP_NO_TICKET:
+        if self._read("options") & BASE.OP_NO_TICKET:
             return False
-        is_client = self._read("protocol") == ssl.PROTOCOL_TLS_CLIENT
+        is_client: bool = self._read("protocol") == BASE.PROTOCOL_TLS_CLIENT
         return is_client or self.tickets > 0 or _TLS12 in versions
 
     def suites(self) -> list[dict[str, Any]]:
@@ -472,22 +484,21 @@ class _Plain:
         """The versions that may be spoken. Raises Refused if none is left."""
         low, high = self._read("minimum_version"), self._read("maximum_version")
         protocol, options = self._read("protocol"), self._read("options")
-        names = ssl.TLSVersion
-        if low == names.MINIMUM_SUPPORTED:
+        if low == BASE.PROTO_MINIMUM_SUPPORTED:
             low = 0
-        elif low == names.MAXIMUM_SUPPORTED:
+        elif low == BASE.PROTO_MAXIMUM_SUPPORTED:
             low = _TLS13
-        if high == names.MAXIMUM_SUPPORTED:
+        if high == BASE.PROTO_MAXIMUM_SUPPORTED:
             high = _TLS13
-        elif high == names.MINIMUM_SUPPORTED:
+        elif high == BASE.PROTO_MINIMUM_SUPPORTED:
             high = 0
-        if protocol in (ssl.PROTOCOL_TLSv1, ssl.PROTOCOL_TLSv1_1):
+        if protocol in (BASE.PROTOCOL_TLSv1, BASE.PROTOCOL_TLSv1_1):
             high = 0
-        elif protocol == ssl.PROTOCOL_TLSv1_2:
+        elif protocol == BASE.PROTOCOL_TLSv1_2:
             low, high = max(low, _TLS12), min(high, _TLS12)
         found = [
             version
-            for version, off in ((_TLS12, ssl.OP_NO_TLSv1_2), (_TLS13, ssl.OP_NO_TLSv1_3))
+            for version, off in ((_TLS12, BASE.OP_NO_TLSv1_2), (_TLS13, BASE.OP_NO_TLSv1_3))
             if low <= version <= high and not options & off
         ]
         if not found:
@@ -498,37 +509,6 @@ class _Plain:
 def _contents(path: str | bytes) -> bytes:
     with open(path, "rb") as file:
         return file.read()
-
-
-def _sections(data: bytes, kind: str) -> list[bytes]:
-    return [
-        match[0] + b"\n" for match in _SECTION.finditer(data) if match[1].decode().endswith(kind)
-    ]
-
-
-def _der(section: bytes) -> bytes:
-    der = ssl.PEM_cert_to_DER_cert(
-        section.strip().replace(b" TRUSTED CERT", b" CERT").decode("ascii")
-    )
-    # What follows in a TRUSTED CERTIFICATE are OpenSSL's own notes.
-    return der[: _length(der)]
-
-
-def _length(der: bytes) -> int:
-    first = der[1]
-    if first < 0x80:
-        return 2 + first
-    digits = first & 0x7F
-    return 2 + digits + int.from_bytes(der[2 : 2 + digits], "big")
-
-
-def _split(data: bytes) -> list[bytes]:
-    found = []
-    while data:
-        length = _length(data)
-        found.append(data[:length])
-        data = data[length:]
-    return found
 
 
 def _is_readable(der: bytes) -> bool:

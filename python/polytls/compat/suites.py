@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ssl
 from functools import cache
 from typing import Final
+
+from .base import BASE, C
 
 __all__ = ["CURVES", "described"]
 
@@ -24,7 +25,7 @@ CURVES: Final = {
 
 @cache
 def _known() -> dict[int, tuple[str, str, int]]:
-    context = ssl._ssl._SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # type: ignore[attr-defined]
+    context = C(BASE.PROTOCOL_TLS_CLIENT)
     context.set_ciphers("ALL:COMPLEMENTOFALL")
     return {
         suite["id"] & 0xFFFF: (

@@ -12,11 +12,13 @@
 //! - The peer's close_notify is not answered before `shutdown`.
 //!
 //! `connection` is the class, `wire` what is below it, `faults` the errors in OpenSSL's words, `certificate`
-//! the dictionary of `getpeercert`, `settings` what an engine is made of.
+//! the dictionary of `getpeercert`, `settings` what an engine is made of, `memory` the `MemoryBIO` of a Python
+//! that has no OpenSSL.
 
 mod certificate;
 mod connection;
 mod faults;
+mod memory;
 mod settings;
 mod wire;
 
@@ -25,6 +27,7 @@ use pyo3::prelude::*;
 /// Adds its class and its functions to the module.
 pub(crate) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<connection::SslConnection>()?;
+    module.add_class::<memory::MemoryBio>()?;
     module.add_function(wrap_pyfunction!(
         certificate::certificate_dictionary,
         module

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ... import _native
 from ...configuration import TLSClientConfiguration, TLSServerConfiguration
+from ...errors import ConfigurationError
 from ...info import SessionStatistics
 from ...interfaces import TLSImplementation
 from ...interfaces.insecure import InsecureTLSImplementation
@@ -20,6 +21,12 @@ from .settings import CAPABILITIES, opened, validate
 
 if TYPE_CHECKING:
     from ...streams import StreamSocket  # noqa: F401 - in a base, as a string
+
+if "compatible; polytls" in ssl.OPENSSL_VERSION:
+    raise ConfigurationError(
+        "this Python has no OpenSSL: its ssl is polytls (polytls.compat.provide); use rustls",
+        implementation=NAME,
+    )
 
 __all__ = [
     "CAPABILITIES",
