@@ -125,7 +125,7 @@ class NamedGroup(IntEnum):
 
 
 class SignatureScheme(IntEnum):
-    """Signature algorithms, by their names and numbers in RFC 8446 4.2.3.
+    """Signature algorithms, by their names and numbers in RFC 8446 4.2.3 and draft-ietf-tls-mldsa.
 
     The algorithms include hashing. ECDSA signatures are in DER (Ecdsa-Sig-Value).
     """
@@ -141,6 +141,12 @@ class SignatureScheme(IntEnum):
     rsa_pss_rsae_sha512 = 0x0806
     ed25519 = 0x0807
     ed448 = 0x0808
+    rsa_pss_pss_sha256 = 0x0809
+    rsa_pss_pss_sha384 = 0x080A
+    rsa_pss_pss_sha512 = 0x080B
+    mldsa44 = 0x0904
+    mldsa65 = 0x0905
+    mldsa87 = 0x0906
 
 
 class AlertDescription(IntEnum):

@@ -56,7 +56,8 @@ pub const OPENSSL_GROUPS: &[(u16, &str)] = &[
     (0x0202, "MLKEM1024"),
 ];
 
-/// Signature schemes (RFC 8446 section 4.2.3).
+/// Signature schemes (RFC 8446 section 4.2.3, draft-ietf-tls-mldsa), by the names that OpenSSL has for them too
+/// (SSL_CTX_set1_sigalgs_list(3)). Those with SHA-1 or SHA-224, and DSA, are not among them.
 pub const SIGNATURE_SCHEMES: &[(u16, &str)] = &[
     (0x0401, "rsa_pkcs1_sha256"),
     (0x0403, "ecdsa_secp256r1_sha256"),
@@ -69,6 +70,12 @@ pub const SIGNATURE_SCHEMES: &[(u16, &str)] = &[
     (0x0806, "rsa_pss_rsae_sha512"),
     (0x0807, "ed25519"),
     (0x0808, "ed448"),
+    (0x0809, "rsa_pss_pss_sha256"),
+    (0x080a, "rsa_pss_pss_sha384"),
+    (0x080b, "rsa_pss_pss_sha512"),
+    (0x0904, "mldsa44"),
+    (0x0905, "mldsa65"),
+    (0x0906, "mldsa87"),
 ];
 
 /// The group that OpenSSL tells by `name`, in whatever case: its own names, and IANA's.

@@ -230,6 +230,8 @@ functions! {
         fn SSL_SESSION_free(session: *mut SSL_SESSION);
         fn SSL_SESSION_get0_peer(session: *mut SSL_SESSION) -> *mut X509;
         fn SSL_SESSION_is_resumable(session: *const SSL_SESSION) -> c_int;
+        fn SSL_SESSION_get_max_fragment_length(session: *const SSL_SESSION) -> u8;
+        fn SSL_SESSION_up_ref(session: *mut SSL_SESSION) -> c_int;
         fn SSL_SESSION_get_max_early_data(session: *const SSL_SESSION) -> u32;
         fn SSL_SESSION_set_max_early_data(session: *mut SSL_SESSION, most: u32) -> c_int;
         fn SSL_SESSION_get_protocol_version(session: *const SSL_SESSION) -> c_int;
@@ -261,6 +263,7 @@ functions! {
         fn EVP_PKEY_CTX_free(context: *mut EVP_PKEY_CTX);
         fn EVP_PKEY_fromdata_init(context: *mut EVP_PKEY_CTX) -> c_int;
         fn EVP_PKEY_fromdata(context: *mut EVP_PKEY_CTX, key: *mut *mut EVP_PKEY, selection: c_int, parameters: *mut OSSL_PARAM) -> c_int;
+        fn OBJ_nid2sn(nid: c_int) -> *const c_char;
         fn OPENSSL_sk_num(stack: *const OPENSSL_STACK) -> c_int;
         fn OPENSSL_sk_value(stack: *const OPENSSL_STACK, index: c_int) -> *mut c_void;
         fn OPENSSL_sk_new_null() -> *mut OPENSSL_STACK;
@@ -313,6 +316,7 @@ pub(crate) const ERROR_WANT_WRITE: c_int = 3;
 pub(crate) const ERROR_ZERO_RETURN: c_int = 6;
 
 pub(crate) const CTRL_MODE: c_int = 33;
+pub(crate) const CTRL_SET_READ_AHEAD: c_int = 41;
 pub(crate) const CTRL_SET_SESS_CACHE_MODE: c_int = 44;
 pub(crate) const CTRL_SET_TLSEXT_HOSTNAME: c_int = 55;
 pub(crate) const CTRL_SET_TLSEXT_STATUS_REQ_CB: c_int = 63;

@@ -306,6 +306,8 @@ fn begin(
             | api::MODE_AUTO_RETRY
             | api::MODE_NO_AUTO_CHAIN,
     );
+    // As far as `wire` lets it.
+    set.number(api::CTRL_SET_READ_AHEAD, 1);
     let is_empty = |list: &CString| list.as_bytes().is_empty();
     // SAFETY: the context is ours, and not used yet; lists are copied, and callbacks have the types asked for.
     unsafe {

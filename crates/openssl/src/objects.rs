@@ -121,6 +121,16 @@ impl SslSession {
         Self::new(self.library, copy)
     }
 
+    /// Another reference to it.
+    pub(crate) fn share(&self) -> Option<Self> {
+        // SAFETY: the session is ours.
+        let shared = unsafe { self.library.SSL_SESSION_up_ref(self.as_ptr()) == 1 };
+        shared.then_some(Self {
+            library: self.library,
+            object: self.object,
+        })
+    }
+
     /// The same, but that no early data goes with it.
     pub(crate) fn without_early_data(self) -> Self {
         // SAFETY: the session is a copy that nobody else has.

@@ -247,12 +247,12 @@ impl Keeper {
         if !session.is_resumable() || session.ticket_length() > LARGEST_TICKET {
             return false;
         }
-        let copy = session.copy().map(|session| Kept {
+        let last = session.share().map(|session| Kept {
             session,
             before: before.clone(),
             line: self.line,
         });
-        self.last = copy;
+        self.last = last;
         self.hand_over();
         // Servers tie sessions to names, so those of another name stay with the lineage.
         let place = self
@@ -271,14 +271,16 @@ impl Keeper {
         true
     }
 
+    /// What the lineage has is a copy: the other is offered, and no more to be resumed where that fails.
     fn hand_over(&mut self) {
         if let Some(lineage) = &self.lineage
             && let Some(last) = self.last.take()
+            && let Some(session) = last.session.copy()
         {
             *lineage
                 .last()
                 .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(last);
+                .unwrap_or_else(PoisonError::into_inner) = Some(Kept { session, ..last });
         }
     }
 

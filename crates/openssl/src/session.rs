@@ -1,12 +1,15 @@
 //! One connection on OpenSSL. What it needs, beside what `polytls_core::Connection` sees to:
 //!
-//! 1. It is shown whole records, and reads no further than the one it needs. All plaintext is taken out at
-//!    once, so that its own buffers are empty whenever it is called.
+//! 1. It is shown whole records, and reads no further than the one it needs (`wire`). All plaintext is taken out
+//!    at once, so that its own buffers are empty whenever it is called.
 //! 2. With a part of a handshake message behind the handshake (a ticket of several records) it writes nothing:
 //!    SSL_write_ex(3) goes on with that message first. What is to be sealed waits until the message is whole.
 //! 3. What is said of a session that is resumed leaves once the caller's verifier has accepted the peer: the
 //!    verdict's callback is not called there.
 //! 4. What is to be known of the handshake is read once, when that is done.
+//! 5. How long sealed data will be is told where OpenSSL adds nothing to it: no padding, which the system's
+//!    configuration may ask for and nobody can ask about, but the length of Finished shows it; and no fragments
+//!    of the client's choice (RFC 6066 section 4).
 
 use std::ffi::{CString, c_int};
 use std::ptr::{self, NonNull};
@@ -15,7 +18,8 @@ use std::sync::Arc;
 use polytls_core::config::Version;
 use polytls_core::{
     Alert, CertificateFailure, Error, Facts, HostName, INCOMING_LIMIT, Inbound, Lineage,
-    OUTGOING_LIMIT, Outbound, Progress, Session, Sink, VerificationFailure, fork,
+    MAX_FRAGMENT, OUTGOING_LIMIT, Outbound, Progress, Session, Sink, VerificationFailure, fork,
+    records,
 };
 use polytls_verdict::{Case, No};
 use zeroize::Zeroizing;
@@ -64,6 +68,10 @@ pub(crate) struct OpensslSession {
     /// There once the handshake is done.
     facts: Option<Box<Facts>>,
     overhead: usize,
+    /// How long the last record was that went with our Finished (TLS 1.3); 0: there was none yet.
+    finished: usize,
+    /// Whether a record of data is longer than its content by `overhead`, and full until the last.
+    is_plain: bool,
     /// What is to be sealed, once a message of the peer's is whole.
     waiting: Zeroizing<Vec<u8>>,
     /// Whether close_notify is to be sent then.
@@ -175,6 +183,8 @@ impl OpensslSession {
             came: 0,
             facts: None,
             overhead: HEADER + TAG,
+            finished: 0,
+            is_plain: false,
             waiting: Zeroizing::default(),
             closing: false,
         };
@@ -363,6 +373,7 @@ impl OpensslSession {
             peer_closed: false,
             answerable,
         };
+        self.note_finished(out.since(before));
         if let Some(failure) = self.seen().note().failure.take() {
             return Err(failure);
         }
@@ -449,6 +460,41 @@ impl OpensslSession {
         Ok(())
     }
 
+    /// Looks for our Finished in a flight of ours, which in TLS 1.3 is the last record of what is encrypted, but
+    /// for a client's early data.
+    fn note_finished(&mut self, flight: &[u8]) {
+        const APPLICATION_DATA: u8 = 23;
+        if self.context().is_server && self.finished > 0 {
+            return; // Tickets follow.
+        }
+        if let Some(last) = records(flight).last()
+            && last.first() == Some(&APPLICATION_DATA)
+        {
+            self.finished = last.len();
+        }
+    }
+
+    /// See the module.
+    fn adds_nothing(&self, library: &Library, ssl: *mut SSL, facts: &Facts) -> bool {
+        // SAFETY: the connection is ours, and so is its session, which is only looked at.
+        let fragments = unsafe {
+            let session = library.SSL_get_session(ssl);
+            if session.is_null() {
+                return false;
+            }
+            library.SSL_SESSION_get_max_fragment_length(session)
+        };
+        let is_cut = (1..=4).contains(&fragments);
+        // Header, verify_data, content type, tag; CCM_8 has a shorter one, and is left out.
+        let finished = match facts.cipher {
+            0x1301 | 0x1303 | 0x1304 => HEADER + 4 + 32 + 1 + TAG,
+            0x1302 => HEADER + 4 + 48 + 1 + TAG,
+            _ => 0,
+        };
+        let is_padded = facts.is_tls13() && self.finished != finished;
+        !is_cut && !is_padded
+    }
+
     /// The handshake is done.
     fn done(&mut self) -> Result<(), Error> {
         let (library, ssl) = (self.library(), self.ssl()?);
@@ -463,6 +509,7 @@ impl OpensslSession {
         } else {
             HEADER + 8 + TAG
         };
+        self.is_plain = self.adds_nothing(library, ssl, &facts);
         self.context().counters.finished(facts.resumed);
         if let Some(keeper) = &mut self.keeper
             && !facts.resumed
@@ -471,6 +518,7 @@ impl OpensslSession {
         }
         let is_tls13 = facts.is_tls13();
         self.facts = Some(Box::new(facts));
+        self.settle_identity();
         if !is_tls13 && self.keeper.is_some() {
             self.seen().note().new_sessions.clear();
             // OpenSSL does not tell of a ticket that replaces another.
@@ -482,6 +530,21 @@ impl OpensslSession {
         }
         self.remember();
         Ok(())
+    }
+
+    /// Notes by which identity a server is known. Where a session is resumed none was chosen, but it would have
+    /// been. Of ClientHello nothing else is needed any more.
+    fn settle_identity(&self) {
+        let (seen, context) = (self.seen(), self.context());
+        let version = self.version().filter(|_| context.is_server);
+        let mut notes = seen.note();
+        let notes = &mut *notes;
+        if let (Some(version), Some(hello)) = (version, &mut notes.hello) {
+            let suites = &context.effective.cipher_suites;
+            let again = || context.identities.for_client(hello, version, suites);
+            notes.identity = notes.identity.or_else(again);
+            (hello.suites, hello.groups, hello.schemes) = Default::default();
+        }
     }
 
     /// Keeps the sessions that have come.
@@ -544,9 +607,6 @@ impl OpensslSession {
             host.map(ToString::to_string)
         };
         let hello_retry_request = Some(notes.hellos > 1);
-        let verified_chain = notes.verified.clone();
-        drop(notes);
-        let chain = seen.peer(resumed);
         Facts {
             version,
             cipher,
@@ -554,8 +614,9 @@ impl OpensslSession {
             alpn,
             server_name,
             resumed,
-            peer_chain: chain.iter().map(|der| der.to_vec()).collect(),
-            verified_chain,
+            // See `facts`.
+            peer_chain: Vec::new(),
+            verified_chain: None,
             early_data,
             hello_retry_request,
         }
@@ -563,17 +624,18 @@ impl OpensslSession {
 
     // --- data ---
 
-    /// Opens what the records hold.
+    /// Opens what the records hold, as long as there is room.
     fn open(
         &mut self,
         records: &[u8],
         plaintext: &mut Sink<'_>,
         out: &mut Outbound,
     ) -> Result<Progress, Error> {
-        // No content is longer.
-        let most = records.len().saturating_sub(self.overhead).max(1);
         let (opened, left) = self.call(records, out, |library, ssl| {
+            let wire = &self.seen().wire;
             loop {
+                // No content is longer. Small reads reach the caller's buffer if this is no more than they want.
+                let most = wire.next().saturating_sub(self.overhead).max(1);
                 let mut count = 0;
                 let memory = plaintext.space(most);
                 // SAFETY: the connection is ours; so much memory is there, and a place for the count.
@@ -586,7 +648,7 @@ impl OpensslSession {
                     break Err(self.trouble(library, ssl, result));
                 }
                 plaintext.came(most, count.min(most));
-                if !more && self.seen().wire.left() == 0 {
+                if !more && (wire.left() == 0 || plaintext.is_full()) {
                     break Ok(());
                 }
             }
@@ -631,27 +693,27 @@ impl OpensslSession {
     }
 
     fn write(&self, data: &[u8], out: &mut Outbound) -> Result<(), Error> {
-        let done = self.facts.is_some();
-        let (written, _) = self.call(&[], out, |library, ssl| {
-            let mut count = 0;
-            // SAFETY: the connection is ours; the data is read, and there is a place for the count.
-            let result = unsafe {
-                let from = data.as_ptr().cast();
-                if done {
-                    library.SSL_write_ex(ssl, from, data.len(), &raw mut count)
-                } else {
-                    library.SSL_write_early_data(ssl, from, data.len(), &raw mut count)
-                }
-            };
-            if result == 1 {
-                Ok(count)
+        let (written, _) = self.call(&[], out, |library, ssl| self.put(library, ssl, data))?;
+        written
+    }
+
+    /// Has OpenSSL seal all of it.
+    fn put(&self, library: &'static Library, ssl: *mut SSL, data: &[u8]) -> Result<(), Error> {
+        let mut count = 0;
+        // SAFETY: the connection is ours; the data is read, and there is a place for the count.
+        let result = unsafe {
+            let from = data.as_ptr().cast();
+            if self.facts.is_some() {
+                library.SSL_write_ex(ssl, from, data.len(), &raw mut count)
             } else {
-                Err(self.trouble(library, ssl, result))
+                library.SSL_write_early_data(ssl, from, data.len(), &raw mut count)
             }
-        })?;
-        match written {
-            Ok(count) if count == data.len() => Ok(()),
-            Err(Trouble::Failed(error)) => Err(error),
+        };
+        if result == 1 && count == data.len() {
+            return Ok(());
+        }
+        match self.trouble(library, ssl, result) {
+            Trouble::Failed(error) => Err(error),
             _ => Err(Error::Internal(
                 "OpenSSL did not encrypt everything".to_owned(),
             )),
@@ -768,8 +830,35 @@ impl Session for OpensslSession {
         Ok(())
     }
 
+    fn takes_batches(&self) -> bool {
+        true
+    }
+
     fn overhead(&self) -> usize {
         self.overhead
+    }
+
+    fn sealed_len(&self, plaintext: usize) -> Option<usize> {
+        let is_ready = self.is_plain && matches!(self.is_amid_message(), Ok(false));
+        let records = plaintext.div_ceil(MAX_FRAGMENT);
+        is_ready.then_some(plaintext + records * self.overhead)
+    }
+
+    fn seal_into(&mut self, plaintext: &[u8], into: &mut [u8]) -> Result<(), Error> {
+        if plaintext.is_empty() {
+            return Ok(());
+        }
+        let (library, ssl) = (self.library(), self.ssl()?);
+        library.clean();
+        let wire = &self.seen().wire;
+        let (written, left) = wire.into_memory(into, || self.put(library, ssl, plaintext));
+        library.clean();
+        written?;
+        if left > 0 {
+            let said = "OpenSSL has sealed less than was to come of it";
+            return Err(Error::Internal(said.to_owned()));
+        }
+        Ok(())
     }
 
     fn close(&mut self, out: &mut Outbound) -> Result<Progress, Error> {
@@ -842,7 +931,14 @@ impl Session for OpensslSession {
     }
 
     fn facts(&self) -> Facts {
-        self.facts.as_deref().cloned().unwrap_or_default()
+        let Some(mut facts) = self.facts.as_deref().cloned() else {
+            return Facts::default();
+        };
+        let seen = self.seen();
+        let chain = seen.peer(facts.resumed);
+        facts.peer_chain = chain.iter().map(|der| der.to_vec()).collect();
+        facts.verified_chain = seen.notes().verified.clone();
+        facts
     }
 
     fn export(&self, label: &[u8], context: Option<&[u8]>, into: &mut [u8]) -> Result<(), Error> {
@@ -885,18 +981,8 @@ impl Session for OpensslSession {
     }
 
     fn own_certificate(&self) -> Result<Option<Vec<u8>>, Error> {
-        let (seen, context) = (self.seen(), self.context());
-        let notes = seen.notes();
-        // Where a session is resumed it was not chosen, but would have been.
-        let again = || {
-            let version = self.version().filter(|_| context.is_server)?;
-            let suites = &context.effective.cipher_suites;
-            context
-                .identities
-                .for_client(notes.hello.as_ref()?, version, suites)
-        };
-        let index = notes.identity.or_else(again);
-        let found = index.and_then(|index| context.identities.get(index));
+        let index = self.seen().notes().identity;
+        let found = index.and_then(|index| self.context().identities.get(index));
         Ok(found.map(|one| one.leaf_der.clone()))
     }
 }

@@ -10,7 +10,9 @@ use std::ptr;
 
 use polytls_core::capabilities::{Capabilities, ChannelBinding, CipherChoice, Source};
 use polytls_core::config::{Common, Version};
-use polytls_core::names::{group_serves, version_of_suite};
+use polytls_core::names::{
+    OPENSSL_GROUPS, SIGNATURE_SCHEMES, group_of_openssl, group_serves, name, version_of_suite,
+};
 use polytls_core::{Effective, Error, Outbound};
 
 use crate::api::{self, SSL_CIPHER};
@@ -18,71 +20,21 @@ use crate::hello::Hello;
 use crate::library::Library;
 use crate::wire::Wire;
 
-/// A key exchange group.
-struct Group {
-    number: u16,
-    name: &'static str,
-    /// What OpenSSL calls it where it tells the group of a connection; 0: it has a name only.
-    nid: c_long,
-}
-
-const fn group(number: u16, name: &'static str, nid: c_long) -> Group {
-    Group { number, name, nid }
-}
-
-/// Those that can be had; the others are of finite fields.
-const GROUPS: [Group; 8] = [
-    group(4588, "X25519MLKEM768", 0),
-    group(29, "X25519", 1034),
-    group(23, "P-256", 415),
-    group(24, "P-384", 715),
-    group(25, "P-521", 716),
-    group(30, "X448", 1035),
-    group(4587, "SecP256r1MLKEM768", 0),
-    group(4589, "SecP384r1MLKEM1024", 0),
-];
-
 /// The group's bit in what `SSL_get_negotiated_group` tells where there is no NID.
 const UNKNOWN_NID: c_long = 0x0100_0000;
 
 /// Suites of TLS 1.2 that are forward secret and authenticate what they encrypt.
 const TLS12_SUITES: [u16; 6] = [0xc02b, 0xc02c, 0xc02f, 0xc030, 0xcca8, 0xcca9];
 
-/// Signature schemes with OpenSSL's names; what hashes with SHA-1 or SHA-224, and DSA, are not among them.
-const SCHEMES: [(u16, &str); 17] = [
-    (0x0904, "mldsa44"),
-    (0x0905, "mldsa65"),
-    (0x0906, "mldsa87"),
-    (0x0403, "ecdsa_secp256r1_sha256"),
-    (0x0503, "ecdsa_secp384r1_sha384"),
-    (0x0603, "ecdsa_secp521r1_sha512"),
-    (0x0807, "ed25519"),
-    (0x0808, "ed448"),
-    (0x0809, "rsa_pss_pss_sha256"),
-    (0x080a, "rsa_pss_pss_sha384"),
-    (0x080b, "rsa_pss_pss_sha512"),
-    (0x0804, "rsa_pss_rsae_sha256"),
-    (0x0805, "rsa_pss_rsae_sha384"),
-    (0x0806, "rsa_pss_rsae_sha512"),
-    (0x0401, "rsa_pkcs1_sha256"),
-    (0x0501, "rsa_pkcs1_sha384"),
-    (0x0601, "rsa_pkcs1_sha512"),
-];
-
 /// Whether a suite of TLS 1.2 needs a key for ECDSA (or EdDSA); otherwise one for RSA.
 pub(crate) const fn signs_with_ecdsa(suite: u16) -> bool {
     matches!(suite, 0xc02b | 0xc02c | 0xcca9)
 }
 
-/// The number of the group of a connection, by what `SSL_get_negotiated_group` tells.
-pub(crate) fn group_of(told: c_long) -> Option<u16> {
-    if told & UNKNOWN_NID != 0 {
-        return u16::try_from(told & 0xffff).ok();
-    }
-    let mut groups = GROUPS.iter();
-    groups
-        .find(|group| group.nid == told && told != 0)
-        .map(|group| group.number)
+/// The numbers that `table` has a name for; of groups those of finite fields have none.
+fn known(table: &[(u16, &'static str)], mut numbers: Vec<u16>) -> Vec<u16> {
+    numbers.retain(|number| name(table, *number).is_some());
+    numbers
 }
 
 /// What OpenSSL offers by itself, each in its order.
@@ -152,13 +104,11 @@ impl Offered {
                 .iter()
                 .any(|(suite, _)| version_of_suite(*suite) == *version)
         });
-        let known = |number: &u16| GROUPS.iter().any(|group| group.number == *number);
-        let named = |number: &u16| SCHEMES.iter().any(|(scheme, _)| scheme == number);
         Self {
             suites,
             versions,
-            groups: hello.groups.into_iter().filter(known).collect(),
-            schemes: hello.schemes.into_iter().filter(named).collect(),
+            groups: known(OPENSSL_GROUPS, hello.groups),
+            schemes: known(SIGNATURE_SCHEMES, hello.schemes),
         }
     }
 
@@ -242,31 +192,25 @@ impl Selection {
     /// [`Error::Internal`].
     pub(crate) fn schemes(&self, wanted: impl Fn(u16) -> bool) -> Result<CString, Error> {
         let wanted = self.schemes.iter().filter(|number| wanted(**number));
-        list(wanted.filter_map(|number| {
-            let mut known = SCHEMES.iter();
-            let (_, name) = known.find(|(scheme, _)| scheme == number)?;
-            Some((*name).to_owned())
-        }))
+        let names = wanted.filter_map(|number| name(SIGNATURE_SCHEMES, *number));
+        list(names.map(str::to_owned))
     }
 }
 
 /// The groups by OpenSSL's names. Key shares are sent of the first one, and of the next that is no hybrid if
 /// that is one: many servers know no hybrids.
 fn group_names(library: &Library, groups: &[u16]) -> Vec<String> {
-    let known: Vec<&Group> = groups
-        .iter()
-        .filter_map(|number| GROUPS.iter().find(|group| group.number == *number))
-        .collect();
-    let in_tls12 = |group: &&Group| group_serves(group.number, Version::Tls12);
-    let second = known
+    let in_tls12 = |number: &u16| group_serves(*number, Version::Tls12);
+    let second = groups
         .first()
         .filter(|first| !in_tls12(first))
-        .and_then(|_| known.iter().position(in_tls12));
+        .and_then(|_| groups.iter().position(in_tls12));
     let marked = |index: usize| library.marks_key_shares() && (index == 0 || Some(index) == second);
-    let named = known.iter().enumerate();
-    named
-        .map(|(index, group)| format!("{}{}", if marked(index) { "*" } else { "" }, group.name))
-        .collect()
+    let named = groups.iter().enumerate().filter_map(|(index, number)| {
+        let mark = if marked(index) { "*" } else { "" };
+        Some(format!("{mark}{}", name(OPENSSL_GROUPS, *number)?))
+    });
+    named.collect()
 }
 
 fn list(names: impl Iterator<Item = String>) -> Result<CString, Error> {
@@ -286,22 +230,19 @@ pub(crate) const fn nothing() -> *mut std::ffi::c_void {
 
 /// The group of a connection; `None` if OpenSSL does not tell.
 pub(crate) fn negotiated_group(library: &Library, ssl: *mut api::SSL) -> Option<u16> {
-    // SAFETY: the connection is there, and its handshake done.
-    let told = unsafe { library.SSL_ctrl(ssl, api::CTRL_GET_NEGOTIATED_GROUP, 0, nothing()) };
-    if let Some(number) = group_of(told) {
-        return Some(number);
-    }
-    let name = library.SSL_get0_group_name?;
-    // SAFETY: as above; the text is the connection's.
-    let name = unsafe {
-        let name = name(ssl);
+    // SAFETY: the connection is there, and its handshake done; the text is the connection's, or for ever.
+    unsafe {
+        let told = library.SSL_ctrl(ssl, api::CTRL_GET_NEGOTIATED_GROUP, 0, nothing());
+        if told & UNKNOWN_NID != 0 {
+            return u16::try_from(told & 0xffff).ok();
+        }
+        let name = match library.SSL_get0_group_name {
+            Some(name) => name(ssl),
+            None => library.OBJ_nid2sn(c_int::try_from(told).ok()?),
+        };
         if name.is_null() {
             return None;
         }
-        CStr::from_ptr(name).to_string_lossy()
-    };
-    let mut groups = GROUPS.iter();
-    groups
-        .find(|group| group.name.eq_ignore_ascii_case(&name))
-        .map(|group| group.number)
+        group_of_openssl(&CStr::from_ptr(name).to_string_lossy())
+    }
 }

@@ -1,21 +1,36 @@
-//! The transport that OpenSSL sees: a BIO whose input is the record that the caller shows, and whose output
+//! The transport that OpenSSL sees: a BIO whose input is the records that the caller shows, and whose output
 //! goes where the caller says. Between calls it has neither.
+//!
+//! OpenSSL reads ahead (`SSL_CTX_set_read_ahead`), which spares a call for each header: it asks for as much as
+//! its buffer holds, and gets no more than the record under way. So what follows a record is still here when
+//! that is done.
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_long, c_void};
 use std::ptr;
 
-use polytls_core::Outbound;
+use polytls_core::{Outbound, records};
 
 use crate::api::{self, Api, BIO, BIO_METHOD};
 use crate::library::loaded;
+
+/// Where what OpenSSL writes goes.
+#[derive(Clone, Copy, Debug)]
+enum Output {
+    Nowhere,
+    Outbound(*mut Outbound),
+    /// Memory, and how much of it is left.
+    Memory(*mut u8, usize),
+}
 
 /// What a call of OpenSSL reads from and writes to.
 #[derive(Debug)]
 pub(crate) struct Wire {
     input: Cell<*const u8>,
     left: Cell<usize>,
-    output: Cell<*mut Outbound>,
+    /// How much of the record under way is left.
+    of_record: Cell<usize>,
+    output: Cell<Output>,
 }
 
 impl Wire {
@@ -23,24 +38,44 @@ impl Wire {
         Self {
             input: Cell::new(ptr::null()),
             left: Cell::new(0),
-            output: Cell::new(ptr::null_mut()),
+            of_record: Cell::new(0),
+            output: Cell::new(Output::Nowhere),
         }
     }
 
-    /// Runs `call` with these; says how much of the input it has left.
+    /// Runs `call` with these, of which `input` is whole records; says how much of the input it has left.
     pub(crate) fn during<R>(
         &self,
         input: &[u8],
         output: &mut Outbound,
         call: impl FnOnce() -> R,
     ) -> (R, usize) {
+        self.lent(input, Output::Outbound(output), call)
+    }
+
+    /// Runs `call`, whose output goes to `memory`; says how much of that it has left.
+    pub(crate) fn into_memory<R>(&self, memory: &mut [u8], call: impl FnOnce() -> R) -> (R, usize) {
+        let output = Output::Memory(memory.as_mut_ptr(), memory.len());
+        let (done, _) = self.lent(&[], output, || {
+            let result = call();
+            let left = match self.output.get() {
+                Output::Memory(_, left) => left,
+                _ => 0,
+            };
+            (result, left)
+        });
+        done
+    }
+
+    fn lent<R>(&self, input: &[u8], output: Output, call: impl FnOnce() -> R) -> (R, usize) {
         /// They are lent for the call, however it ends.
         struct Lent<'a>(&'a Wire);
         impl Drop for Lent<'_> {
             fn drop(&mut self) {
                 self.0.input.set(ptr::null());
                 self.0.left.set(0);
-                self.0.output.set(ptr::null_mut());
+                self.0.of_record.set(0);
+                self.0.output.set(Output::Nowhere);
             }
         }
         let lent = Lent(self);
@@ -58,9 +93,25 @@ impl Wire {
         self.left.get()
     }
 
-    /// Fills `into` as far as there is input; says how far.
+    /// The length of the next record, header included, or what is left of the one under way; 0: there is none.
+    pub(crate) fn next(&self) -> usize {
+        if self.of_record.get() == 0 {
+            // SAFETY: `left` bytes are there from `input` on, which are lent for the call under way.
+            let input = match self.left.get() {
+                0 => &[],
+                left => unsafe { std::slice::from_raw_parts(self.input.get(), left) },
+            };
+            // What is no whole record is shown as it is.
+            let record = records(input).next().unwrap_or(input);
+            self.of_record.set(record.len());
+        }
+        self.of_record.get()
+    }
+
+    /// Fills `into` as far as there is input, and no further than the record under way; says how far.
     fn read(&self, into: *mut u8, room: usize) -> usize {
-        let count = room.min(self.left.get());
+        let record = self.next();
+        let count = room.min(record);
         let from = self.input.get();
         if count > 0 {
             // SAFETY: `left` bytes are there from `from` on, which are lent for the call under way; `room` bytes
@@ -70,19 +121,33 @@ impl Wire {
                 self.input.set(from.add(count));
             }
             self.left.set(self.left.get() - count);
+            self.of_record.set(record - count);
         }
         count
     }
 
     /// Takes the bytes; `false` if there is nowhere to put them.
     fn write(&self, bytes: &[u8]) -> bool {
-        let output = self.output.get();
-        if output.is_null() {
-            return false;
+        match self.output.get() {
+            Output::Nowhere => false,
+            Output::Outbound(output) => {
+                // SAFETY: it is lent for the call under way, whose caller does not touch it meanwhile.
+                unsafe { &mut *output }.extend(bytes);
+                true
+            }
+            Output::Memory(at, left) => {
+                let fits = bytes.len() <= left;
+                if fits {
+                    // SAFETY: `left` bytes are lent for the call under way, and no part of `bytes`.
+                    unsafe {
+                        ptr::copy_nonoverlapping(bytes.as_ptr(), at, bytes.len());
+                        self.output
+                            .set(Output::Memory(at.add(bytes.len()), left - bytes.len()));
+                    }
+                }
+                fits
+            }
         }
-        // SAFETY: it is lent for the call under way, whose caller does not touch it meanwhile.
-        unsafe { &mut *output }.extend(bytes);
-        true
     }
 }
 
