@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 620
 NATIVE_SOURCES := .cargo/config.toml Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-distributions lint format bench bench-check soak fuzz asan audit clean
+.PHONY: help build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-distributions test-openssl lint format bench bench-check soak fuzz asan audit clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ test-libraries: build ## thirty libraries over polytls.compat, which it installs
 test-distributions: build ## the kit under other Pythons and OpenSSLs, of Debian 13 and sid (Debian, as root)
 	$(BIN)/python tools/distributions.py test $(DISTRIBUTIONS)
 
+# OPENSSLS=4.0 takes one of them (tools/openssls.py list).
+test-openssl: build ## the kit on openssl with OpenSSL 3.0 (the system's), 3.5 and 4.0, which it compiles
+	$(BIN)/python tools/openssls.py test $(OPENSSLS)
+
 $(VENV)/.lint: $(VENV)/.tools requirements/lint.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lint.txt
 	touch $@
@@ -109,6 +113,7 @@ fuzz: ## handshakes, records, certificates and PEM of any shape, for ten minutes
 		PATH="$$PWD/.tools/bin:$$PATH" $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS); \
 	done
 
+# IMPLEMENTATIONS=openssl takes one of them.
 asan: $(VENV)/.tools ## the kit under the address sanitizer (GCC's libasan)
 	sh tools/asan.sh
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the native module with the address sanitizer, and runs the kit of every implementation under it.
+# Builds the native module with the address sanitizer, and runs the kit of every implementation under it, or of
+# those that IMPLEMENTATIONS names. What is given goes to pytest, as in `tools/asan.sh -k early`.
 #
 # The stable toolchain can: the flag is only kept behind RUSTC_BOOTSTRAP. The module is loaded by a Python that
 # knows nothing of sanitizers, so GCC's run-time library is loaded before it, and Python's memory comes from malloc,
@@ -22,7 +23,7 @@ RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
 	.venv/bin/maturin build --quiet --release --locked --compatibility linux --target "$target" -o target/asan/wheels
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/asan/wheels/*.whl
 
-for implementation in rustls openssl stdlib; do
+for implementation in ${IMPLEMENTATIONS:-rustls openssl stdlib}; do
 	echo "== the kit under the address sanitizer: $implementation"
 	LD_PRELOAD=$runtime PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
 		"$environment/bin/python" -m pytest -q -p no:cacheprovider --pyargs polytls.testing.conformance \

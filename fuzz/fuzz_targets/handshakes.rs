@@ -8,6 +8,10 @@ mod credentials;
 #[path = "../../crates/rustls/tests/operations/mod.rs"]
 mod operations;
 
+fn backend() -> impl polytls_core::Backend {
+    polytls_rustls::Rustls::default()
+}
+
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     operations::operate(input);
 });

@@ -5,6 +5,12 @@ mod operations;
 
 use operations::operate;
 use polytls_conformance::Random;
+use polytls_core::Backend;
+use polytls_rustls::Rustls;
+
+fn backend() -> impl Backend {
+    Rustls::default()
+}
 
 #[test]
 fn what_is_not_edited_completes() {

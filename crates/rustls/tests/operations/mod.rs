@@ -1,4 +1,5 @@
-//! Handshakes whose flights are edited on their way, as arbitrary bytes say.
+//! Handshakes whose flights are edited on their way, as arbitrary bytes say. Whoever includes this has the
+//! function `backend` beside it.
 
 use std::sync::{Arc, LazyLock};
 
@@ -7,9 +8,9 @@ use polytls_core::clock::ManualClock;
 use polytls_core::config::{
     ClientAuthentication, ClientConfig, Common, ServerConfig, Trust, Verification, Version,
 };
-use polytls_core::{Backend, ClientEngine, Error, HostName, Parameters, Role, ServerEngine};
-use polytls_rustls::Rustls;
+use polytls_core::{Backend as _, ClientEngine, Error, HostName, Parameters, Role, ServerEngine};
 
+use super::backend;
 use super::credentials::{CREDENTIALS, NOW};
 
 type Engines = (Arc<dyn ClientEngine>, Arc<dyn ServerEngine>);
@@ -42,13 +43,13 @@ fn engines(versions: &[Version], asks: bool) -> Engines {
         ..Common::default()
     };
     let trust = Trust::given(vec![CREDENTIALS.root.clone()]);
-    let client = Rustls::default().client(&ClientConfig {
+    let client = backend().client(&ClientConfig {
         common: common.clone(),
         identities: vec![CREDENTIALS.client.clone()],
         trust: trust.clone(),
         verification: Verification::Full,
     });
-    let server = Rustls::default().server(&ServerConfig {
+    let server = backend().server(&ServerConfig {
         common,
         identities: vec![CREDENTIALS.server.clone()],
         client_authentication: if asks {
