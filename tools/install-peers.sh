@@ -3,6 +3,21 @@
 # with the argument «libraries», the servers that `make test-libraries` talks to.
 set -eu
 
+# OpenSSL's FIPS provider is unpacked, not installed: nothing of the system changes. It is of Debian 13, and loads
+# into older OpenSSLs. apt checks it as it does all packages, with lists of its own.
+fips=$(dirname "$0")/../.tools/fips
+if ! ls "$fips"/usr/lib/*/ossl-modules/fips.so >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; then
+	apt=$(mktemp -d)
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$fips"
+	echo "deb http://deb.debian.org/debian trixie main" >"$apt/sources.list"
+	set -- -qq -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$apt/lists" \
+		-o Dir::Cache="$apt/cache" -o APT::Sandbox::User="$(id -un)"
+	apt-get "$@" update
+	(cd "$apt" && apt-get "$@" download openssl-provider-fips)
+	dpkg-deb -x "$apt"/openssl-provider-fips_*.deb "$fips"
+	rm -r "$apt"
+fi
+
 missing=""
 programs=""
 need() { # PROGRAM PACKAGE

@@ -53,6 +53,7 @@ __all__ = [
     "key_belongs",
     "leaf_validity",
     "numbers",
+    "openssl_backend",
     "over_socket",
     "over_stream",
     "public_half",
@@ -152,6 +153,14 @@ def token_listing(
     module: str | None = None, *, pin: Callable[[PinRequest], str | bytes] | None = None
 ) -> list[tuple[str, bool, list[str]]]: ...
 def unacknowledged(descriptor: int, after_fin: bool) -> int | None: ...
+def openssl_backend(
+    *,
+    properties: str | None,
+    security_level: int | None,
+    providers: list[str],
+    library_context: bool,
+    configuration_file: str | PathLike[str] | None,
+) -> Backend: ...
 def use_openssl(path: str | PathLike[str]) -> None: ...
 def read_certificate(der: bytes) -> CertificateInfo: ...
 def self_signed(

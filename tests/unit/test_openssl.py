@@ -1,12 +1,28 @@
-"""Which libssl `openssl` uses, and how it is found; each in a process of its own."""
+"""Which libssl `openssl` uses and how it is found; and the options that only OpenSSL has."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import polytls
+from polytls import (
+    ConfigurationError,
+    TLSClientConfiguration,
+    TLSServerConfiguration,
+    VerificationFailure,
+)
+from polytls.engines import openssl
+from polytls.testing import CertificateAuthority, KeyType, tie
+
+POLICIES = Path(__file__).resolve().parents[2] / "tools" / "policies"
 
 MAPPED = """
 def mapped():
@@ -19,8 +35,9 @@ needs_maps = pytest.mark.skipif(
 )
 
 
-def run(program: str) -> None:
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+def run(program: str, **environment: str) -> None:
+    environment = os.environ | environment
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env=environment)
 
 
 @needs_maps
@@ -174,3 +191,173 @@ def test_signers_are_refused_where_algorithms_must_be_approved() -> None:
         "else:\n"
         "    raise AssertionError('a signer was taken')\n"
     )
+
+
+# --- options ---
+
+
+def connects(tls: Any, ca: CertificateAuthority, kind: KeyType) -> Any:
+    """A client of `tls` and a server of another implementation, with a key of this kind."""
+    chain = ca.issue("localhost", key_type=kind)
+    server = polytls.implementation("rustls").server_context(
+        TLSServerConfiguration(certificate_chain=[chain])
+    )
+    client = tls.client_context(TLSClientConfiguration(trust_store=ca.trust_store()))
+    buffer = client.create_buffer("localhost")
+    tie(buffer, server.create_buffer())
+    return buffer.info
+
+
+@pytest.mark.parametrize(
+    ("authority", "leaf", "reason"),
+    [
+        (KeyType.RSA_2048, KeyType.ECDSA_P256, VerificationFailure.WEAK_KEY),
+        (KeyType.ECDSA_P256, KeyType.RSA_2048, VerificationFailure.WEAK_KEY),
+        (KeyType.ECDSA_P256, KeyType.ECDSA_P384, None),
+    ],
+)
+def test_a_security_level_holds_for_the_whole_path(
+    authority: KeyType, leaf: KeyType, reason: VerificationFailure | None
+) -> None:
+    ca = CertificateAuthority(key_type=authority)
+    assert connects(openssl.IMPLEMENTATION, ca, leaf).verified_chain
+    strict = openssl.with_options(security_level=3)
+    if reason is None:
+        assert connects(strict, ca, leaf).verified_chain
+        return
+    with pytest.raises(polytls.CertificateVerificationError) as caught:
+        connects(strict, ca, leaf)
+    assert caught.value.reason is reason
+    assert "security level 3" in str(caught.value)
+
+
+def test_a_security_level_holds_for_own_certificates_and_for_clients() -> None:
+    ca = CertificateAuthority()
+    weak = ca.issue("localhost", key_type=KeyType.RSA_2048)
+    strict = openssl.with_options(security_level=3)
+    with pytest.raises(ConfigurationError, match="key too small"):
+        strict.server_context(TLSServerConfiguration(certificate_chain=[weak]))
+    server = strict.server_context(
+        TLSServerConfiguration(
+            certificate_chain=[ca.issue("localhost")], trust_store=ca.trust_store()
+        )
+    )
+    client = openssl.OpensslClientContext(
+        TLSClientConfiguration(trust_store=ca.trust_store(), certificate_chain=weak)
+    )
+    with pytest.raises(polytls.CertificateVerificationError, match="security level 3"):
+        tie(client.create_buffer("localhost"), server.create_buffer())
+
+
+def test_the_systems_security_level_is_not_lowered() -> None:
+    run(
+        "import polytls\n"
+        "from polytls.engines import openssl\n"
+        "from polytls.testing import CertificateAuthority, KeyType\n"
+        "weak = CertificateAuthority().issue('localhost', key_type=KeyType.RSA_2048)\n"
+        "configuration = polytls.TLSServerConfiguration(certificate_chain=[weak])\n"
+        "for tls in openssl.IMPLEMENTATION, openssl.with_options(security_level=1):\n"
+        "    try:\n"
+        "        tls.server_context(configuration)\n"
+        "    except polytls.ConfigurationError:\n"
+        "        continue\n"
+        "    raise AssertionError(tls)",
+        OPENSSL_CONF=str(POLICIES / "seclevel-3.cnf"),
+    )
+
+
+def test_the_systems_policy_bounds_what_is_asked_for() -> None:
+    run(
+        "import polytls\n"
+        "from polytls import CipherSuite, NamedGroup, TLSClientConfiguration\n"
+        "tls = polytls.implementation('openssl')\n"
+        "asked = [CipherSuite.TLS_AES_128_GCM_SHA256, CipherSuite.TLS_AES_256_GCM_SHA384]\n"
+        "context = tls.client_context(TLSClientConfiguration(ciphers=asked))\n"
+        "assert context.effective_ciphers == (CipherSuite.TLS_AES_256_GCM_SHA384,)\n"
+        "try:\n"
+        "    tls.client_context(TLSClientConfiguration(ciphers=asked[:1]))\n"
+        "except polytls.ConfigurationError as error:\n"
+        "    assert error.field == 'ciphers'\n"
+        "else:\n"
+        "    raise AssertionError('the policy was overruled')",
+        OPENSSL_CONF=str(POLICIES / "fedora-future.cnf"),
+    )
+
+
+def refused(field: str, **options: Any) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        openssl.with_options(**options)
+    assert caught.value.field == field
+    return str(caught.value)
+
+
+def test_options_that_openssl_cannot_meet_are_refused(tmp_path: Path) -> None:
+    assert "0 to 5" in refused("security_level", security_level=6)
+    assert "0 to 5" in refused("security_level", security_level=-1)
+    assert "SHA-256" in refused("properties", properties="provider=nobodys")
+    assert "nobodys" in refused("providers", providers=["nobodys"])
+    missing = str(tmp_path / "missing.cnf")
+    assert missing in refused("configuration_file", configuration_file=missing)
+    with pytest.raises(TypeError, match="providers"):
+        openssl.with_options(providers="default")
+    with pytest.raises(TypeError, match="properties"):
+        openssl.with_options(properties=b"fips=yes")  # type: ignore[arg-type]
+
+
+def test_settings_of_tls_in_a_private_file_are_refused_where_they_would_be_everybodys() -> None:
+    series = re.findall(r"OpenSSL (\d+)\.(\d+)\.", openssl.IMPLEMENTATION.version or "")[0]
+    if tuple(map(int, series)) > (3, 5):
+        pytest.skip("from OpenSSL 3.6 on they belong to the library context")
+    said = refused("configuration_file", configuration_file=POLICIES / "seclevel-3.cnf")
+    assert "ssl_conf" in said
+    assert "OPENSSL_CONF" in said
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"library_context": True},
+        {"providers": ["default", "legacy"]},
+        {"providers": ["default"], "properties": "provider=default"},
+        {"configuration_file": POLICIES / "debian.cnf"},
+    ],
+    ids=lambda options: "-".join(options),
+)
+def test_a_library_context_of_its_own_has_all_that_tls_needs(
+    options: dict[str, Any], ca: CertificateAuthority
+) -> None:
+    tls = openssl.with_options(**options)
+    assert tls.name == "openssl"
+    assert tls.capabilities == openssl.CAPABILITIES
+    server = tls.server_context(
+        TLSServerConfiguration(
+            certificate_chain=[ca.issue("localhost", key_type=KeyType.RSA_2048)],
+            trust_store=ca.trust_store(),
+            ticket_keys=polytls.TicketKeys(b"s" * 32),
+        )
+    )
+    client = tls.client_context(
+        TLSClientConfiguration(trust_store=ca.trust_store(), certificate_chain=ca.issue("someone"))
+    )
+    resumed = []
+    for _ in range(2):
+        buffer = client.create_buffer("localhost")
+        peer = server.create_buffer()
+        tie(buffer, peer)
+        resumed.append(buffer.info.resumed)
+        # Tickets come before data.
+        peer.write(b"hello")
+        buffer.process_incoming(peer.process_outgoing(100_000))
+        assert buffer.read(100) == b"hello"
+    assert resumed == [False, True]
+    assert hashlib.md5(b"", usedforsecurity=False).digest()
+
+
+def test_a_stranger_is_refused_with_options_too(ca: CertificateAuthority) -> None:
+    tls = openssl.with_options(library_context=True)
+    stranger = CertificateAuthority().issue("localhost")
+    server = tls.server_context(TLSServerConfiguration(certificate_chain=[stranger]))
+    client = tls.client_context(TLSClientConfiguration(trust_store=ca.trust_store()))
+    with pytest.raises(polytls.CertificateVerificationError) as caught:
+        tie(client.create_buffer("localhost"), server.create_buffer())
+    assert caught.value.reason is VerificationFailure.UNKNOWN_ISSUER

@@ -25,7 +25,7 @@ macro_rules! opaque {
 }
 
 opaque! {
-    BIO BIO_METHOD EVP_CIPHER EVP_CIPHER_CTX EVP_MAC_CTX EVP_MD EVP_MD_CTX EVP_PKEY EVP_PKEY_CTX OPENSSL_STACK
+    BIO BIO_METHOD CONF EVP_CIPHER EVP_CIPHER_CTX EVP_MAC_CTX EVP_MD EVP_MD_CTX EVP_PKEY EVP_PKEY_CTX OPENSSL_STACK
     OSSL_CORE_HANDLE OSSL_LIB_CTX OSSL_PROVIDER SSL SSL_CIPHER SSL_CTX SSL_METHOD SSL_SESSION X509 X509_NAME
     X509_STORE_CTX
 }
@@ -54,6 +54,25 @@ pub(crate) struct OSSL_ALGORITHM {
     pub(crate) properties: *const c_char,
     pub(crate) implementation: *const OSSL_DISPATCH,
     pub(crate) description: *const c_char,
+}
+
+impl OSSL_PARAM {
+    /// What a list of them ends with.
+    pub(crate) const END: Self = Self {
+        key: std::ptr::null(),
+        data_type: 0,
+        data: std::ptr::null_mut(),
+        data_size: 0,
+        return_size: 0,
+    };
+}
+
+/// `CONF_VALUE` (conf.h).
+#[repr(C)]
+pub(crate) struct CONF_VALUE {
+    pub(crate) section: *const c_char,
+    pub(crate) name: *const c_char,
+    pub(crate) value: *const c_char,
 }
 
 pub(crate) type AlpnSelect = unsafe extern "C" fn(
@@ -156,6 +175,18 @@ functions! {
         fn CRYPTO_get_ex_new_index(class: c_int, argl: c_long, argp: *mut c_void, new: *mut c_void, dup: *mut c_void, free: *mut c_void) -> c_int;
         fn CRYPTO_malloc(length: usize, file: *const c_char, line: c_int) -> *mut c_void;
         fn CRYPTO_free(memory: *mut c_void, file: *const c_char, line: c_int);
+        // Library contexts.
+        fn OSSL_LIB_CTX_new() -> *mut OSSL_LIB_CTX;
+        fn OSSL_LIB_CTX_load_config(library: *mut OSSL_LIB_CTX, path: *const c_char) -> c_int;
+        fn OSSL_PROVIDER_load(library: *mut OSSL_LIB_CTX, name: *const c_char) -> *mut OSSL_PROVIDER;
+        fn OSSL_PROVIDER_available(library: *mut OSSL_LIB_CTX, name: *const c_char) -> c_int;
+        fn OSSL_PROVIDER_get_params(provider: *const OSSL_PROVIDER, parameters: *mut OSSL_PARAM) -> c_int;
+        fn EVP_default_properties_is_fips_enabled(library: *mut OSSL_LIB_CTX) -> c_int;
+        fn NCONF_new_ex(library: *mut OSSL_LIB_CTX, method: *mut c_void) -> *mut CONF;
+        fn NCONF_load(configuration: *mut CONF, path: *const c_char, line: *mut c_long) -> c_int;
+        fn NCONF_get_string(configuration: *const CONF, section: *const c_char, name: *const c_char) -> *mut c_char;
+        fn NCONF_get_section(configuration: *const CONF, section: *const c_char) -> *mut OPENSSL_STACK;
+        fn NCONF_free(configuration: *mut CONF);
         // The error queue.
         fn ERR_get_error() -> c_ulong;
         fn ERR_peek_error() -> c_ulong;
@@ -163,7 +194,9 @@ functions! {
         fn ERR_reason_error_string(code: c_ulong) -> *const c_char;
         // Contexts.
         fn TLS_method() -> *const SSL_METHOD;
-        fn SSL_CTX_new(method: *const SSL_METHOD) -> *mut SSL_CTX;
+        fn SSL_CTX_new_ex(library: *mut OSSL_LIB_CTX, properties: *const c_char, method: *const SSL_METHOD) -> *mut SSL_CTX;
+        fn SSL_CTX_get_security_level(context: *const SSL_CTX) -> c_int;
+        fn SSL_CTX_set_security_level(context: *mut SSL_CTX, level: c_int);
         fn SSL_CTX_free(context: *mut SSL_CTX);
         fn SSL_CTX_ctrl(context: *mut SSL_CTX, command: c_int, number: c_long, pointer: *mut c_void) -> c_long;
         fn SSL_CTX_callback_ctrl(context: *mut SSL_CTX, command: c_int, callback: Status) -> c_long;
@@ -250,8 +283,12 @@ functions! {
         fn d2i_X509_NAME(into: *mut *mut X509_NAME, from: *mut *const c_uchar, length: c_long) -> *mut X509_NAME;
         fn i2d_X509_NAME(name: *const X509_NAME, into: *mut *mut c_uchar) -> c_int;
         fn X509_NAME_free(name: *mut X509_NAME);
-        fn d2i_AutoPrivateKey(into: *mut *mut EVP_PKEY, from: *mut *const c_uchar, length: c_long) -> *mut EVP_PKEY;
-        fn d2i_PUBKEY(into: *mut *mut EVP_PKEY, from: *mut *const c_uchar, length: c_long) -> *mut EVP_PKEY;
+        fn d2i_AutoPrivateKey_ex(into: *mut *mut EVP_PKEY, from: *mut *const c_uchar, length: c_long, library: *mut OSSL_LIB_CTX, properties: *const c_char) -> *mut EVP_PKEY;
+        fn d2i_PUBKEY_ex(into: *mut *mut EVP_PKEY, from: *mut *const c_uchar, length: c_long, library: *mut OSSL_LIB_CTX, properties: *const c_char) -> *mut EVP_PKEY;
+        fn X509_new_ex(library: *mut OSSL_LIB_CTX, properties: *const c_char) -> *mut X509;
+        fn X509_get0_pubkey(certificate: *const X509) -> *mut EVP_PKEY;
+        fn X509_get_signature_info(certificate: *mut X509, digest: *mut c_int, key: *mut c_int, bits: *mut c_int, flags: *mut u32) -> c_int;
+        fn EVP_PKEY_get_security_bits(key: *const EVP_PKEY) -> c_int;
         fn EVP_PKEY_free(key: *mut EVP_PKEY);
         fn EVP_PKEY_get_base_id(key: *const EVP_PKEY) -> c_int;
         fn EVP_PKEY_get_bits(key: *const EVP_PKEY) -> c_int;
@@ -270,23 +307,19 @@ functions! {
         fn OPENSSL_sk_push(stack: *mut OPENSSL_STACK, item: *const c_void) -> c_int;
         fn OPENSSL_sk_free(stack: *mut OPENSSL_STACK);
         // Providers.
-        fn OSSL_LIB_CTX_new() -> *mut OSSL_LIB_CTX;
         fn OSSL_PROVIDER_add_builtin(library: *mut OSSL_LIB_CTX, name: *const c_char, init: ProviderInit) -> c_int;
-        fn OSSL_PROVIDER_load(library: *mut OSSL_LIB_CTX, name: *const c_char) -> *mut OSSL_PROVIDER;
-        fn EVP_default_properties_is_fips_enabled(library: *mut OSSL_LIB_CTX) -> c_int;
         // Cryptography.
-        fn RAND_bytes(into: *mut c_uchar, length: c_int) -> c_int;
+        fn RAND_bytes_ex(library: *mut OSSL_LIB_CTX, into: *mut c_uchar, length: usize, strength: c_uint) -> c_int;
         fn EVP_MD_fetch(library: *mut OSSL_LIB_CTX, name: *const c_char, properties: *const c_char) -> *mut EVP_MD;
         fn EVP_CIPHER_fetch(library: *mut OSSL_LIB_CTX, name: *const c_char, properties: *const c_char) -> *mut EVP_CIPHER;
         fn EVP_Digest(data: *const c_void, length: usize, into: *mut c_uchar, written: *mut c_uint, digest: *const EVP_MD, engine: *mut c_void) -> c_int;
         fn EVP_MD_CTX_new() -> *mut EVP_MD_CTX;
         fn EVP_MD_CTX_free(context: *mut EVP_MD_CTX);
-        fn EVP_DigestVerifyInit(context: *mut EVP_MD_CTX, key_context: *mut *mut EVP_PKEY_CTX, digest: *const EVP_MD, engine: *mut c_void, key: *mut EVP_PKEY) -> c_int;
+        fn EVP_DigestVerifyInit_ex(context: *mut EVP_MD_CTX, key_context: *mut *mut EVP_PKEY_CTX, digest: *const c_char, library: *mut OSSL_LIB_CTX, properties: *const c_char, key: *mut EVP_PKEY, parameters: *const OSSL_PARAM) -> c_int;
         fn EVP_DigestVerify(context: *mut EVP_MD_CTX, signature: *const c_uchar, signature_length: usize, message: *const c_uchar, message_length: usize) -> c_int;
         fn EVP_PKEY_CTX_set_rsa_padding(context: *mut EVP_PKEY_CTX, padding: c_int) -> c_int;
         fn EVP_PKEY_CTX_set_rsa_pss_saltlen(context: *mut EVP_PKEY_CTX, length: c_int) -> c_int;
-        fn EVP_PKEY_CTX_set_rsa_mgf1_md(context: *mut EVP_PKEY_CTX, digest: *const EVP_MD) -> c_int;
-        fn HMAC(digest: *const EVP_MD, key: *const c_void, key_length: c_int, data: *const c_uchar, length: usize, into: *mut c_uchar, written: *mut c_uint) -> *mut c_uchar;
+        fn EVP_Q_mac(library: *mut OSSL_LIB_CTX, name: *const c_char, properties: *const c_char, variant: *const c_char, parameters: *const OSSL_PARAM, key: *const c_void, key_length: usize, data: *const c_uchar, length: usize, into: *mut c_uchar, room: usize, written: *mut usize) -> *mut c_uchar;
         fn EVP_EncryptInit_ex(context: *mut EVP_CIPHER_CTX, cipher: *const EVP_CIPHER, engine: *mut c_void, key: *const c_uchar, iv: *const c_uchar) -> c_int;
         fn EVP_DecryptInit_ex(context: *mut EVP_CIPHER_CTX, cipher: *const EVP_CIPHER, engine: *mut c_void, key: *const c_uchar, iv: *const c_uchar) -> c_int;
         fn EVP_MAC_CTX_set_params(context: *mut EVP_MAC_CTX, parameters: *const OSSL_PARAM) -> c_int;
@@ -399,6 +432,7 @@ pub(crate) const PARAM_INTEGER: c_uint = 1;
 pub(crate) const PARAM_UNSIGNED_INTEGER: c_uint = 2;
 pub(crate) const PARAM_UTF8_STRING: c_uint = 4;
 pub(crate) const PARAM_OCTET_STRING: c_uint = 5;
+pub(crate) const PARAM_UTF8_PTR: c_uint = 6;
 pub(crate) const PARAM_UNMODIFIED: usize = usize::MAX;
 
 // --- core_dispatch.h: what a provider's functions are told by; the numbers are a part of OpenSSL's ABI ---

@@ -13,12 +13,12 @@ use polytls_verdict::{Judge, Policy, SystemTrust, binding};
 use crate::api;
 use crate::blame::Fault;
 use crate::callbacks::{self, A_WEEK};
-use crate::crypto::{crypto, sha256};
 use crate::identity::Identities;
-use crate::library::Library;
 use crate::objects::{SslContext, names};
 use crate::remembered::{ClientSessions, limit};
+use crate::scope::Scope;
 use crate::store::{self, Store};
+use crate::strength::Level;
 use crate::tables::{Selection, nothing};
 use crate::tickets::{self, Tickets};
 
@@ -28,7 +28,7 @@ const EARLY_DATA: u32 = 16_384;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Context {
-    pub(crate) library: &'static Library,
+    pub(crate) library: &'static Scope,
     pub(crate) ctx: SslContext,
     pub(crate) is_server: bool,
     pub(crate) effective: Effective,
@@ -50,7 +50,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn client(library: &'static Library, config: &ClientConfig) -> Result<Self, Error> {
+    pub(crate) fn client(library: &'static Scope, config: &ClientConfig) -> Result<Self, Error> {
         let common = &config.common;
         let policy = Policy {
             trust: Some(&config.trust),
@@ -59,9 +59,9 @@ impl Context {
             peer_is_server: true,
         };
         let selection = Selection::new(library, common)?;
-        let judge = Judge::new(&policy, crypto(library), SystemTrust::Read)?;
         let identities = Identities::new(library, &config.identities)?;
         let ctx = begin(library, &selection, common, &identities, false)?;
+        let judge = judge(library, &ctx, &policy)?;
         let sessions = match common.sessions {
             None => None,
             Some(capacity) => Some(Arc::new(ClientSessions::new(limit(capacity)?))),
@@ -103,7 +103,7 @@ impl Context {
         })
     }
 
-    pub(crate) fn server(library: &'static Library, config: &ServerConfig) -> Result<Self, Error> {
+    pub(crate) fn server(library: &'static Scope, config: &ServerConfig) -> Result<Self, Error> {
         let common = &config.common;
         if config.identities.is_empty() {
             return Err(Error::configuration(
@@ -112,6 +112,8 @@ impl Context {
             ));
         }
         let selection = Selection::new(library, common)?;
+        let identities = Identities::new(library, &config.identities)?;
+        let ctx = begin(library, &selection, common, &identities, true)?;
         let judge = if config.client_authentication == ClientAuthentication::None {
             None
         } else {
@@ -121,10 +123,8 @@ impl Context {
                 common,
                 peer_is_server: false,
             };
-            Some(Judge::new(&policy, crypto(library), SystemTrust::Read)?)
+            Some(judge(library, &ctx, &policy)?)
         };
-        let identities = Identities::new(library, &config.identities)?;
-        let ctx = begin(library, &selection, common, &identities, true)?;
         let (tickets, store) = resumption(library, config)?;
         let set = Setter { library, ctx: &ctx };
         let verify = match config.client_authentication {
@@ -206,12 +206,23 @@ impl Context {
     }
 }
 
+/// The judge of a context's peers, who holds them to its security level too.
+fn judge(library: &'static Scope, ctx: &SslContext, policy: &Policy<'_>) -> Result<Judge, Error> {
+    // SAFETY: the context is ours.
+    let level = unsafe { library.SSL_CTX_get_security_level(ctx.as_ptr()) };
+    let judge = Judge::new(policy, library.crypto()?, SystemTrust::Read)?;
+    Ok(match Level::new(library, level) {
+        Some(level) => judge.with_rule(Arc::new(level)),
+        None => judge,
+    })
+}
+
 /// Resumption on servers: where early data is taken, from a store of this context, which gives each session
 /// once; otherwise by tickets under keys of this context alone or, if it shares them, of those that ask the
 /// same of their clients; and from a store for TLS 1.2 clients without tickets. So no session made under other
 /// settings is ever accepted.
 fn resumption(
-    library: &Library,
+    library: &'static Scope,
     config: &ServerConfig,
 ) -> Result<(Option<Tickets>, Option<Store>), Error> {
     let Some(capacity) = config.common.sessions else {
@@ -222,14 +233,14 @@ fn resumption(
         return Ok((None, Some(store)));
     }
     let keys = config.ticket_keys.as_ref();
-    let keys = keys.map(|keys| Ok::<_, Error>((keys, binding(config, sha256)?)));
+    let keys = keys.map(|keys| Ok::<_, Error>((keys, binding(config, library.crypto()?.sha256)?)));
     let tickets = Tickets::new(library, keys.transpose()?)?;
     Ok((Some(tickets), Some(store)))
 }
 
 /// A context that is being made.
 struct Setter<'a> {
-    library: &'static Library,
+    library: &'static Scope,
     ctx: &'a SslContext,
 }
 
@@ -275,21 +286,22 @@ impl Setter<'_> {
     /// The error for a list that OpenSSL does not take.
     fn refused(&self, field: &'static str) -> Error {
         let fault = Fault::take(self.library);
-        Error::configuration(field, format!("OpenSSL rejects them: {}", fault.said()))
+        let approval = self.library.approval();
+        let message = format!("OpenSSL rejects them: {}{approval}", fault.said());
+        Error::configuration(field, message)
     }
 }
 
 /// What clients and servers have in common.
 fn begin(
-    library: &'static Library,
+    library: &'static Scope,
     selection: &Selection,
     common: &Common,
     identities: &Identities,
     is_server: bool,
 ) -> Result<SslContext, Error> {
     library.clean();
-    // SAFETY: a new context, with the system's settings.
-    let raw = unsafe { library.SSL_CTX_new(library.TLS_method()) };
+    let raw = library.new_context();
     let ctx = SslContext::new(library, raw).ok_or_else(|| {
         let fault = Fault::take(library);
         Error::Internal(format!("OpenSSL cannot create a context: {}", fault.said()))

@@ -1,7 +1,7 @@
 //! The verdict's cryptography, done by OpenSSL: signatures of certificates and revocation lists, hashes, and
 //! what ticket keys are derived by.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::CStr;
 use std::num::NonZeroUsize;
 use std::ptr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -14,19 +14,38 @@ use rustls_pki_types::{
 };
 
 use crate::api::{self, EVP_CIPHER, EVP_MD};
-use crate::library::{Library, loaded};
 use crate::objects::PrivateKey;
+use crate::scope::Scope;
 
 /// Sizes of RSA keys whose signatures are accepted.
 const RSA_BITS: std::ops::RangeInclusive<i32> = 2048..=8192;
 
 /// An algorithm that was looked up once, for ever.
-struct Fetched<T>(*const T);
+struct Found<T>(*const T);
 
 // SAFETY: what is fetched is not changed, and never freed.
-unsafe impl<T> Send for Fetched<T> {}
+unsafe impl<T> Send for Found<T> {}
 // SAFETY: as above.
-unsafe impl<T> Sync for Fetched<T> {}
+unsafe impl<T> Sync for Found<T> {}
+
+/// What is looked up in a scope, each once.
+pub(crate) struct Fetched {
+    digests: [OnceLock<Found<EVP_MD>>; 3],
+    cipher: OnceLock<Found<EVP_CIPHER>>,
+    crypto: OnceLock<Crypto>,
+    keys: PerProcess<Mutex<Keys>>,
+}
+
+impl Default for Fetched {
+    fn default() -> Self {
+        Self {
+            digests: [const { OnceLock::new() }; 3],
+            cipher: OnceLock::new(),
+            crypto: OnceLock::new(),
+            keys: PerProcess::new(Mutex::new(LruCache::new(KEYS))),
+        }
+    }
+}
 
 /// The digests of signatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,82 +75,121 @@ impl Digest {
         }
     }
 
-    /// Null if OpenSSL does not have it, as it is configured.
-    fn fetched(self, library: &Library) -> *const EVP_MD {
-        static FETCHED: [OnceLock<Fetched<EVP_MD>>; 3] = [const { OnceLock::new() }; 3];
-        let name: &CStr = match self {
+    const fn name(self) -> &'static CStr {
+        match self {
             Self::Sha256 => c"SHA2-256",
             Self::Sha384 => c"SHA2-384",
             Self::Sha512 => c"SHA2-512",
-        };
-        let fetched = FETCHED[self as usize].get_or_init(|| {
-            // SAFETY: from the default context, without further properties.
-            Fetched(unsafe { library.EVP_MD_fetch(ptr::null_mut(), name.as_ptr(), ptr::null()) })
+        }
+    }
+
+    /// Null if OpenSSL does not have it, as it is configured.
+    fn fetched(self, scope: &Scope) -> *const EVP_MD {
+        let fetched = scope.fetched.digests[self as usize].get_or_init(|| {
+            let name = self.name().as_ptr();
+            // SAFETY: from the scope's context; the name is read.
+            Found(unsafe { scope.EVP_MD_fetch(scope.context, name, scope.properties()) })
         });
         fetched.0
     }
 }
 
-/// AES-256-CBC, which tickets are encrypted with; null if OpenSSL does not have it, as it is configured.
-pub(crate) fn aes_256_cbc(library: &Library) -> *const EVP_CIPHER {
-    static FETCHED: OnceLock<Fetched<EVP_CIPHER>> = OnceLock::new();
-    let fetched = FETCHED.get_or_init(|| {
-        let name = c"AES-256-CBC".as_ptr();
-        // SAFETY: as in `Digest::fetched`.
-        Fetched(unsafe { library.EVP_CIPHER_fetch(ptr::null_mut(), name, ptr::null()) })
-    });
-    fetched.0
-}
+impl Scope {
+    /// AES-256-CBC, which tickets are encrypted with; null if OpenSSL does not have it, as it is configured.
+    pub(crate) fn aes_256_cbc(&self) -> *const EVP_CIPHER {
+        let fetched = self.fetched.cipher.get_or_init(|| {
+            let name = c"AES-256-CBC".as_ptr();
+            // SAFETY: as in `Digest::fetched`.
+            Found(unsafe { self.EVP_CIPHER_fetch(self.context, name, self.properties()) })
+        });
+        fetched.0
+    }
 
-/// SHA-256. All zeros would do harm as the hash of a pin, so there is no way on without it.
-pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    let done = loaded().is_some_and(|library| {
-        let digest = Digest::Sha256.fetched(library);
-        // SAFETY: `data` is read, and a hash has 32 bytes.
-        !digest.is_null()
-            && unsafe {
-                library.EVP_Digest(
+    /// SHA-256, if OpenSSL has it.
+    pub(crate) fn sha256(&self) -> Option<impl Fn(&[u8]) -> [u8; 32] + Send + Sync + '_> {
+        let digest = Found(Digest::Sha256.fetched(self));
+        (!digest.0.is_null()).then_some(move |data: &[u8]| {
+            let digest = &digest;
+            let mut hash = [0; 32];
+            // SAFETY: `data` is read, and a hash has 32 bytes.
+            let done = unsafe {
+                self.EVP_Digest(
                     data.as_ptr().cast(),
                     data.len(),
                     hash.as_mut_ptr(),
                     ptr::null_mut(),
-                    digest,
+                    digest.0,
                     ptr::null_mut(),
                 )
-            } == 1
-    });
-    assert!(done, "OpenSSL has no SHA-256 as it is configured");
-    hash
-}
+            };
+            // All zeros would do harm as the hash of a pin.
+            assert_eq!(done, 1, "OpenSSL has no memory for a hash");
+            hash
+        })
+    }
 
-/// HMAC-SHA256; `None` if OpenSSL refuses.
-pub(crate) fn hmac(library: &Library, key: &[u8], data: &[u8]) -> Option<[u8; 32]> {
-    let mut mac = [0; 32];
-    let digest = Digest::Sha256.fetched(library);
-    // SAFETY: both are read, and a MAC has 32 bytes.
-    let made = unsafe {
-        library.HMAC(
-            digest,
-            key.as_ptr().cast(),
-            c_int::try_from(key.len()).ok()?,
-            data.as_ptr(),
-            data.len(),
-            mac.as_mut_ptr(),
-            ptr::null_mut(),
-        )
-    };
-    (!digest.is_null() && !made.is_null()).then_some(mac)
-}
+    /// HMAC-SHA256; `None` if OpenSSL refuses.
+    pub(crate) fn hmac(&self, key: &[u8], data: &[u8]) -> Option<[u8; 32]> {
+        let mut mac = [0; 32];
+        let (mut length, digest) = (0, Digest::Sha256.name());
+        // SAFETY: texts, key and data are read, a MAC has 32 bytes, and there is a place for the length.
+        let made = unsafe {
+            self.EVP_Q_mac(
+                self.context,
+                c"HMAC".as_ptr(),
+                self.properties(),
+                digest.as_ptr(),
+                ptr::null(),
+                key.as_ptr().cast(),
+                key.len(),
+                data.as_ptr(),
+                data.len(),
+                mac.as_mut_ptr(),
+                mac.len(),
+                &raw mut length,
+            )
+        };
+        (!made.is_null() && length == mac.len()).then_some(mac)
+    }
 
-/// Fills it with random bytes; `false` if there are none.
-#[must_use]
-pub(crate) fn random(library: &Library, into: &mut [u8]) -> bool {
-    let Ok(length) = c_int::try_from(into.len()) else {
-        return false;
-    };
-    // SAFETY: as many bytes are ours.
-    unsafe { library.RAND_bytes(into.as_mut_ptr(), length) == 1 }
+    /// Fills it with random bytes; `false` if there are none.
+    #[must_use]
+    pub(crate) fn random(&self, into: &mut [u8]) -> bool {
+        /// As much as the generator gives by itself.
+        const STRENGTH: std::ffi::c_uint = 0;
+        // SAFETY: as many bytes are ours.
+        unsafe { self.RAND_bytes_ex(self.context, into.as_mut_ptr(), into.len(), STRENGTH) == 1 }
+    }
+
+    /// What the judge is given.
+    pub(crate) fn crypto(&'static self) -> Result<Crypto, polytls_core::Error> {
+        if let Some(crypto) = self.fetched.crypto.get() {
+            return Ok(*crypto);
+        }
+        let sha256 = self.sha256().ok_or_else(|| {
+            polytls_core::Error::Internal("OpenSSL has no SHA-256 as it is configured".to_owned())
+        })?;
+        let newer = if self.has_ml_dsa() { NEWER } else { &[] };
+        let made = self.fetched.crypto.get_or_init(|| {
+            let algorithms = ALGORITHMS.iter().chain(newer);
+            let algorithms = algorithms.map(|(key, signature, way)| {
+                let algorithm: &'static dyn SignatureVerificationAlgorithm =
+                    Box::leak(Box::new(Algorithm {
+                        scope: self,
+                        key: *key,
+                        signature: *signature,
+                        way: *way,
+                    }));
+                algorithm
+            });
+            // Once for each scope, which is there for ever.
+            Crypto {
+                algorithms: Vec::leak(algorithms.collect()),
+                sha256: Box::leak(Box::new(sha256)),
+            }
+        });
+        Ok(*made)
+    }
 }
 
 /// How a kind of key signs.
@@ -165,48 +223,45 @@ impl Way {
     /// Whether `key` has signed `message` so.
     pub(crate) fn verifies(
         self,
-        library: &Library,
+        scope: &Scope,
         key: &PrivateKey,
         message: &[u8],
         signature: &[u8],
     ) -> bool {
         let digest = match self {
-            Self::Ecdsa(digest) | Self::Pkcs1(digest) | Self::Pss(digest) => {
-                digest.fetched(library)
-            }
+            Self::Ecdsa(digest) | Self::Pkcs1(digest) | Self::Pss(digest) => digest.name().as_ptr(),
             Self::Whole => ptr::null(),
         };
-        if digest.is_null() && self != Self::Whole {
-            return false;
-        }
         // SAFETY: the context is ours, and freed; the context of the key is a part of it; what is read is lent.
         unsafe {
-            let context = library.EVP_MD_CTX_new();
+            let context = scope.EVP_MD_CTX_new();
             let mut of_key = ptr::null_mut();
             let verified = !context.is_null()
-                && library.EVP_DigestVerifyInit(
+                && scope.EVP_DigestVerifyInit_ex(
                     context,
                     &raw mut of_key,
                     digest,
-                    ptr::null_mut(),
+                    scope.context,
+                    scope.properties(),
                     key.as_ptr(),
+                    ptr::null(),
                 ) == 1
+                // The digest of MGF1 is the other one by itself.
                 && (!matches!(self, Self::Pss(_))
-                    || (library.EVP_PKEY_CTX_set_rsa_padding(of_key, api::RSA_PKCS1_PSS_PADDING)
+                    || (scope.EVP_PKEY_CTX_set_rsa_padding(of_key, api::RSA_PKCS1_PSS_PADDING)
                         == 1
-                        && library.EVP_PKEY_CTX_set_rsa_mgf1_md(of_key, digest) == 1
-                        && library.EVP_PKEY_CTX_set_rsa_pss_saltlen(
+                        && scope.EVP_PKEY_CTX_set_rsa_pss_saltlen(
                             of_key,
                             api::RSA_PSS_SALTLEN_DIGEST,
                         ) == 1))
-                && library.EVP_DigestVerify(
+                && scope.EVP_DigestVerify(
                     context,
                     signature.as_ptr(),
                     signature.len(),
                     message.as_ptr(),
                     message.len(),
                 ) == 1;
-            library.EVP_MD_CTX_free(context);
+            scope.EVP_MD_CTX_free(context);
             verified
         }
     }
@@ -214,6 +269,7 @@ impl Way {
 
 #[derive(Debug)]
 struct Algorithm {
+    scope: &'static Scope,
     key: AlgorithmIdentifier,
     signature: AlgorithmIdentifier,
     way: Way,
@@ -226,9 +282,8 @@ impl SignatureVerificationAlgorithm for Algorithm {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), InvalidSignature> {
-        let library = loaded().ok_or(InvalidSignature)?;
-        let verified = self.verify(library, public_key, message, signature);
-        library.clean();
+        let verified = self.verify(public_key, message, signature);
+        self.scope.clean();
         verified.ok_or(InvalidSignature)
     }
 
@@ -242,23 +297,18 @@ impl SignatureVerificationAlgorithm for Algorithm {
 }
 
 impl Algorithm {
-    fn verify(
-        &self,
-        library: &'static Library,
-        public_key: &[u8],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Option<()> {
+    fn verify(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Option<()> {
+        let scope = self.scope;
         // OpenSSL reads the hybrid form of points too, which RFC 5480 section 2.2 forbids.
         if matches!(self.way, Way::Ecdsa(_)) && !matches!(public_key.first(), Some(2..=4)) {
             return None;
         }
-        let key = read(library, key_info(self.key.as_ref(), public_key))?;
+        let key = read(scope, key_info(self.key.as_ref(), public_key))?;
         if matches!(self.way, Way::Pkcs1(_) | Way::Pss(_)) && !RSA_BITS.contains(&key.bits()) {
             return None;
         }
         self.way
-            .verifies(library, &key, message, signature)
+            .verifies(scope, &key, message, signature)
             .then_some(())
     }
 }
@@ -270,16 +320,14 @@ const KEYS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 type Keys = LruCache<Vec<u8>, Arc<PrivateKey>>;
 
 /// The key of a SubjectPublicKeyInfo.
-fn read(library: &'static Library, info: Vec<u8>) -> Option<Arc<PrivateKey>> {
-    static READ: OnceLock<PerProcess<Mutex<Keys>>> = OnceLock::new();
-    let none = || Mutex::new(LruCache::new(KEYS));
-    let keys = READ.get_or_init(|| PerProcess::new(none())).get(|_| none());
+fn read(scope: &'static Scope, info: Vec<u8>) -> Option<Arc<PrivateKey>> {
+    let keys = scope.fetched.keys.get(|_| Mutex::new(LruCache::new(KEYS)));
     let lock = || keys.lock().unwrap_or_else(PoisonError::into_inner);
     let known = lock().get(&info).cloned();
     if known.is_some() {
         return known;
     }
-    let key = Arc::new(PrivateKey::read_public(library, &info)?);
+    let key = Arc::new(PrivateKey::read_public(scope, &info)?);
     lock().put(info, Arc::clone(&key));
     Some(key)
 }
@@ -318,54 +366,64 @@ macro_rules! without_parameters {
     };
 }
 
-macro_rules! algorithms {
-    ($($key:expr, $signature:expr, $way:expr;)*) => {
-        &[$(&Algorithm { key: $key, signature: $signature, way: $way } as &dyn SignatureVerificationAlgorithm,)*]
-    };
-}
+type Row = (AlgorithmIdentifier, AlgorithmIdentifier, Way);
 
 use Digest::{Sha256, Sha384, Sha512};
 use Way::{Ecdsa, Pkcs1, Pss, Whole};
 
-static ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = algorithms! {
-    alg_id::ECDSA_P256, alg_id::ECDSA_SHA256, Ecdsa(Sha256);
-    alg_id::ECDSA_P256, alg_id::ECDSA_SHA384, Ecdsa(Sha384);
-    alg_id::ECDSA_P256, alg_id::ECDSA_SHA512, Ecdsa(Sha512);
-    alg_id::ECDSA_P384, alg_id::ECDSA_SHA256, Ecdsa(Sha256);
-    alg_id::ECDSA_P384, alg_id::ECDSA_SHA384, Ecdsa(Sha384);
-    alg_id::ECDSA_P384, alg_id::ECDSA_SHA512, Ecdsa(Sha512);
-    alg_id::ECDSA_P521, alg_id::ECDSA_SHA256, Ecdsa(Sha256);
-    alg_id::ECDSA_P521, alg_id::ECDSA_SHA384, Ecdsa(Sha384);
-    alg_id::ECDSA_P521, alg_id::ECDSA_SHA512, Ecdsa(Sha512);
-    alg_id::ED25519, alg_id::ED25519, Whole;
-    alg_id::RSA_ENCRYPTION, alg_id::RSA_PSS_SHA256, Pss(Sha256);
-    alg_id::RSA_ENCRYPTION, alg_id::RSA_PSS_SHA384, Pss(Sha384);
-    alg_id::RSA_ENCRYPTION, alg_id::RSA_PSS_SHA512, Pss(Sha512);
-    alg_id::RSA_ENCRYPTION, alg_id::RSA_PKCS1_SHA256, Pkcs1(Sha256);
-    alg_id::RSA_ENCRYPTION, alg_id::RSA_PKCS1_SHA384, Pkcs1(Sha384);
-    alg_id::RSA_ENCRYPTION, alg_id::RSA_PKCS1_SHA512, Pkcs1(Sha512);
-    alg_id::RSA_ENCRYPTION, without_parameters!(11), Pkcs1(Sha256);
-    alg_id::RSA_ENCRYPTION, without_parameters!(12), Pkcs1(Sha384);
-    alg_id::RSA_ENCRYPTION, without_parameters!(13), Pkcs1(Sha512);
-};
+/// The algorithm of the key, that of the signature, and how it is verified.
+static ALGORITHMS: &[Row] = &[
+    (alg_id::ECDSA_P256, alg_id::ECDSA_SHA256, Ecdsa(Sha256)),
+    (alg_id::ECDSA_P256, alg_id::ECDSA_SHA384, Ecdsa(Sha384)),
+    (alg_id::ECDSA_P256, alg_id::ECDSA_SHA512, Ecdsa(Sha512)),
+    (alg_id::ECDSA_P384, alg_id::ECDSA_SHA256, Ecdsa(Sha256)),
+    (alg_id::ECDSA_P384, alg_id::ECDSA_SHA384, Ecdsa(Sha384)),
+    (alg_id::ECDSA_P384, alg_id::ECDSA_SHA512, Ecdsa(Sha512)),
+    (alg_id::ECDSA_P521, alg_id::ECDSA_SHA256, Ecdsa(Sha256)),
+    (alg_id::ECDSA_P521, alg_id::ECDSA_SHA384, Ecdsa(Sha384)),
+    (alg_id::ECDSA_P521, alg_id::ECDSA_SHA512, Ecdsa(Sha512)),
+    (alg_id::ED25519, alg_id::ED25519, Whole),
+    (alg_id::RSA_ENCRYPTION, alg_id::RSA_PSS_SHA256, Pss(Sha256)),
+    (alg_id::RSA_ENCRYPTION, alg_id::RSA_PSS_SHA384, Pss(Sha384)),
+    (alg_id::RSA_ENCRYPTION, alg_id::RSA_PSS_SHA512, Pss(Sha512)),
+    (
+        alg_id::RSA_ENCRYPTION,
+        alg_id::RSA_PKCS1_SHA256,
+        Pkcs1(Sha256),
+    ),
+    (
+        alg_id::RSA_ENCRYPTION,
+        alg_id::RSA_PKCS1_SHA384,
+        Pkcs1(Sha384),
+    ),
+    (
+        alg_id::RSA_ENCRYPTION,
+        alg_id::RSA_PKCS1_SHA512,
+        Pkcs1(Sha512),
+    ),
+    (
+        alg_id::RSA_ENCRYPTION,
+        without_parameters!(11),
+        Pkcs1(Sha256),
+    ),
+    (
+        alg_id::RSA_ENCRYPTION,
+        without_parameters!(12),
+        Pkcs1(Sha384),
+    ),
+    (
+        alg_id::RSA_ENCRYPTION,
+        without_parameters!(13),
+        Pkcs1(Sha512),
+    ),
+];
 
 /// Those of OpenSSL 3.5.
-static NEWER: &[&dyn SignatureVerificationAlgorithm] = algorithms! {
-    alg_id::ML_DSA_44, alg_id::ML_DSA_44, Whole;
-    alg_id::ML_DSA_65, alg_id::ML_DSA_65, Whole;
-    alg_id::ML_DSA_87, alg_id::ML_DSA_87, Whole;
-};
-
-/// What the judge is given.
-pub(crate) fn crypto(library: &Library) -> Crypto {
-    static ALL: OnceLock<Vec<&'static dyn SignatureVerificationAlgorithm>> = OnceLock::new();
-    let algorithms = if library.has_ml_dsa() {
-        ALL.get_or_init(|| [ALGORITHMS, NEWER].concat())
-    } else {
-        ALGORITHMS
-    };
-    Crypto { algorithms, sha256 }
-}
+static NEWER: &[Row] = &[
+    (alg_id::ML_DSA_44, alg_id::ML_DSA_44, Whole),
+    (alg_id::ML_DSA_65, alg_id::ML_DSA_65, Whole),
+    (alg_id::ML_DSA_87, alg_id::ML_DSA_87, Whole),
+];
 
 #[cfg(test)]
 mod tests {
@@ -388,12 +446,13 @@ mod tests {
 
     #[test]
     fn hashes_are_those_of_fips_180() {
-        crate::library::load().expect("OpenSSL");
+        let library = crate::library::load().expect("OpenSSL");
+        let scope = Scope::of(library, &crate::Options::default()).expect("a scope");
         let expected = [
             0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea, 0x41, 0x41, 0x40, 0xde, 0x5d, 0xae,
             0x22, 0x23, 0xb0, 0x03, 0x61, 0xa3, 0x96, 0x17, 0x7a, 0x9c, 0xb4, 0x10, 0xff, 0x61,
             0xf2, 0x00, 0x15, 0xad,
         ];
-        assert_eq!(sha256(b"abc"), expected);
+        assert_eq!(scope.sha256().expect("SHA-256")(b"abc"), expected);
     }
 }

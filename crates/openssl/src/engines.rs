@@ -10,8 +10,8 @@ use polytls_core::{
 use polytls_verdict::Case;
 
 use crate::context::Context;
-use crate::library::Library;
 use crate::remembered::{self, Keeper, Place};
+use crate::scope::Scope;
 use crate::session::OpensslSession;
 
 /// Everything the connections of one client context share.
@@ -37,7 +37,7 @@ fn not_resumable(message: impl Into<String>) -> Error {
 }
 
 impl Client {
-    pub(crate) fn new(library: &'static Library, config: &ClientConfig) -> Result<Self, Error> {
+    pub(crate) fn new(library: &'static Scope, config: &ClientConfig) -> Result<Self, Error> {
         let _call = fork::undivided();
         Context::client(library, config).map(|context| Self(Arc::new(context)))
     }
@@ -148,7 +148,7 @@ impl ClientEngine for Client {
 }
 
 impl Server {
-    pub(crate) fn new(library: &'static Library, config: &ServerConfig) -> Result<Self, Error> {
+    pub(crate) fn new(library: &'static Scope, config: &ServerConfig) -> Result<Self, Error> {
         let _call = fork::undivided();
         Context::server(library, config).map(|context| Self(Arc::new(context)))
     }

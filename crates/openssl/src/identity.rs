@@ -1,6 +1,5 @@
 //! Our own chains and keys, and the choice among them.
 
-use std::ptr;
 use std::sync::Arc;
 
 use polytls_core::config::{Identity, Key, Signer, Version};
@@ -14,8 +13,8 @@ use zeroize::Zeroizing;
 use crate::api::{NID_EC, NID_ED448, NID_ED25519, NID_RSA, NID_RSA_PSS};
 use crate::crypto::element;
 use crate::hello::Hello;
-use crate::library::Library;
 use crate::objects::{Certificate, Chain, PrivateKey};
+use crate::scope::Scope;
 use crate::tables::signs_with_ecdsa;
 use crate::{provider, remote};
 
@@ -102,7 +101,7 @@ impl Loaded {
     /// # Errors
     ///
     /// [`Error::Configuration`].
-    pub(crate) fn new(library: &'static Library, identity: &Identity) -> Result<Self, Error> {
+    pub(crate) fn new(library: &'static Scope, identity: &Identity) -> Result<Self, Error> {
         let mut summaries = Vec::new();
         let mut certificates = Vec::new();
         for (index, der) in identity.chain.iter().enumerate() {
@@ -121,10 +120,11 @@ impl Loaded {
             return Err(wrong("a chain without certificates"));
         }
         let leaf = certificates.remove(0);
+        let unfit = || wrong(format!("{NOT_FOR_TLS}{}", library.approval()));
         let (key, kind, schemes) = match &identity.key {
             Key::Der(key) => {
                 let key = read_key(library, key)?;
-                let kind = Kind::of(&key).ok_or_else(|| wrong(NOT_FOR_TLS))?;
+                let kind = Kind::of(&key).ok_or_else(unfit)?;
                 // All of them.
                 (key, kind, kind.schemes(Version::Tls12).to_vec())
             }
@@ -171,11 +171,10 @@ const NOT_FOR_TLS: &str = "OpenSSL cannot use this private key for TLS; it takes
 
 /// A key that is elsewhere, with its kind and the schemes that it signs by.
 fn key_elsewhere(
-    library: &'static Library,
+    library: &'static Scope,
     signer: &Arc<dyn Signer>,
 ) -> Result<(PrivateKey, Kind, Vec<u16>), Error> {
-    // SAFETY: it may be called at any time; null is the default context.
-    if unsafe { library.EVP_default_properties_is_fips_enabled(ptr::null_mut()) } == 1 {
+    if library.keeps_to_fips() {
         return Err(wrong(
             "OpenSSL is configured for approved algorithms alone (fips=yes), which signers and keys in PKCS#11 \
              tokens are not; use a key that the FIPS provider has",
@@ -206,7 +205,7 @@ fn key_elsewhere(
     Ok((key, kind, schemes))
 }
 
-fn read_key(library: &'static Library, key: &PrivateKeyDer<'static>) -> Result<PrivateKey, Error> {
+fn read_key(library: &'static Scope, key: &PrivateKeyDer<'static>) -> Result<PrivateKey, Error> {
     let read = match key {
         PrivateKeyDer::Pkcs8(der) => {
             let first = version_1(der.secret_pkcs8_der());
@@ -220,8 +219,9 @@ fn read_key(library: &'static Library, key: &PrivateKeyDer<'static>) -> Result<P
     library.clean();
     read.ok_or_else(|| {
         wrong(format!(
-            "OpenSSL cannot read this {} private key",
-            encoding(key)
+            "OpenSSL cannot read this {} private key{}",
+            encoding(key),
+            library.approval()
         ))
     })
 }
@@ -279,7 +279,7 @@ pub(crate) struct Identities {
 }
 
 impl Identities {
-    pub(crate) fn new(library: &'static Library, identities: &[Identity]) -> Result<Self, Error> {
+    pub(crate) fn new(library: &'static Scope, identities: &[Identity]) -> Result<Self, Error> {
         let mut all = identities
             .iter()
             .map(|identity| Loaded::new(library, identity))

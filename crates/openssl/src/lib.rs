@@ -2,12 +2,13 @@
 //! is nothing of OpenSSL in the build.
 //!
 //! Reading order: [`Openssl`] (here) makes engines (`engines`); `library` finds libssl, whose functions `api`
-//! lists; `context` makes an `SSL_CTX` of a configuration, with the parts that `tables` (suites, groups,
+//! lists, and `scope` which of its implementations are used; `context` makes an `SSL_CTX` of a configuration, with the parts that `tables` (suites, groups,
 //! versions, as the system's configuration allows them) and `identity` (chains and keys) prepare; `session`
 //! runs one connection over `wire`, which is all the transport that OpenSSL sees; `callbacks` answers what
 //! OpenSSL asks in a handshake, and notes what it tells in `seen`; `tickets` and `store` are a server's sessions,
-//! `remembered` a client's, those that are named included. `provider` and `remote` are keys that are elsewhere. `crypto` is what the verdict of `polytls-verdict` is
-//! given; `blame` says whose fault it was; `hello` reads messages; `objects` owns OpenSSL's.
+//! `remembered` a client's, those that are named included. `provider` and `remote` are keys that are elsewhere.
+//! `crypto` is what the verdict of `polytls-verdict` is given, and `strength` holds it to the security level; `blame`
+//! says whose fault it was; `hello` reads messages; `objects` owns OpenSSL's.
 //!
 //! Rules: OpenSSL is called with an empty error queue, and leaves an empty one (`library`). A callback never
 //! lets a panic out. What OpenSSL says of lengths is a bound for what is read, never more.
@@ -30,30 +31,48 @@ mod objects;
 mod provider;
 mod remembered;
 mod remote;
+mod scope;
 mod seen;
 mod session;
 mod store;
+mod strength;
 mod tables;
 mod tickets;
 mod wire;
 
 pub use library::use_library;
+pub use scope::Options;
 
 use std::sync::Arc;
 
 use polytls_core::capabilities::Capabilities;
 use polytls_core::config::{ClientConfig, ServerConfig};
-use polytls_core::{Backend, ClientEngine, Error, ServerEngine, Unavailable};
+use polytls_core::{Backend, ClientEngine, Error, ServerEngine, Unavailable, fork};
 
-use library::Library;
+use scope::Scope;
 
 /// The descriptor of this backend.
 #[derive(Clone, Copy, Debug)]
-pub struct Openssl(&'static Library);
+pub struct Openssl(&'static Scope);
+
+impl Openssl {
+    /// The same library, with what an application asks of it beyond configurations.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`], with the option at fault.
+    pub fn with(&self, options: &Options) -> Result<Self, Error> {
+        let _call = fork::undivided();
+        Scope::of(self.0, options).map(Self)
+    }
+}
 
 impl Backend for Openssl {
     fn load() -> Result<Self, Unavailable> {
-        library::load().map(Self)
+        let scope = Scope::of(library::load()?, &Options::default());
+        scope
+            .map(Self)
+            .map_err(|error| Unavailable(error.to_string()))
     }
 
     fn id(&self) -> &'static str {
@@ -61,7 +80,7 @@ impl Backend for Openssl {
     }
 
     fn version(&self) -> String {
-        self.0.text.clone()
+        self.0.text()
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -17,7 +17,6 @@ use libloading::Library as Loaded;
 use polytls_core::Unavailable;
 
 use crate::api::{self, Api};
-use crate::tables::Offered;
 use crate::wire::Transport;
 
 /// What the libraries are called, the preferred first.
@@ -40,12 +39,11 @@ const MARKS_KEY_SHARES: c_ulong = 0x3050_0000;
 /// OpenSSL, loaded, with what is made of it once.
 pub(crate) struct Library {
     api: Api,
-    version: c_ulong,
+    pub(crate) version: c_ulong,
     pub(crate) text: String,
     /// Where an `SSL` keeps our data.
     pub(crate) ex_index: c_int,
     pub(crate) transport: Transport,
-    offered: OnceLock<Offered>,
 }
 
 impl std::ops::Deref for Library {
@@ -218,13 +216,7 @@ impl Library {
             text,
             ex_index,
             transport,
-            offered: OnceLock::new(),
         })
-    }
-
-    /// What it offers by itself, as configured by the system.
-    pub(crate) fn offered(&'static self) -> &'static Offered {
-        self.offered.get_or_init(|| Offered::find(self))
     }
 
     /// Whether a list of groups says which of them key shares are sent of.

@@ -6,6 +6,7 @@ use std::ptr::{self, NonNull};
 
 use crate::api::{EVP_PKEY, EVP_PKEY_CTX, OPENSSL_STACK, SSL_CTX, SSL_SESSION, X509, X509_NAME};
 use crate::library::Library;
+use crate::scope::Scope;
 
 macro_rules! owned {
     ($($(#[$doc:meta])* $name:ident($object:ident) freed by $free:ident;)*) => {
@@ -68,29 +69,69 @@ fn length(der: &[u8]) -> c_long {
 
 impl Certificate {
     /// Reads one certificate, which must be all of `der`.
-    pub(crate) fn read(library: &'static Library, der: &[u8]) -> Option<Self> {
+    pub(crate) fn read(scope: &'static Scope, der: &[u8]) -> Option<Self> {
         let mut at = der.as_ptr();
-        // SAFETY: it reads `der`, and no further.
-        let read = unsafe { library.d2i_X509(ptr::null_mut(), &raw mut at, length(der)) };
-        Self::new(library, read).filter(|_| at == der.as_ptr_range().end)
+        // SAFETY: a new certificate of the scope; it reads `der`, and no further, and frees what it cannot read.
+        let read = unsafe {
+            let mut one = scope.X509_new_ex(scope.context, scope.properties());
+            if one.is_null() {
+                return None;
+            }
+            scope.d2i_X509(&raw mut one, &raw mut at, length(der))
+        };
+        Self::new(scope, read).filter(|_| at == der.as_ptr_range().end)
+    }
+
+    /// The bits of security of its key and of its signature; `None` if OpenSSL knows neither.
+    pub(crate) fn security(&self) -> Option<(i32, i32)> {
+        let mut bits = 0;
+        // SAFETY: the certificate is ours, and so is its key; there is a place for the answer.
+        unsafe {
+            let key = self.library.X509_get0_pubkey(self.as_ptr());
+            let told = self.library.X509_get_signature_info(
+                self.as_ptr(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                &raw mut bits,
+                ptr::null_mut(),
+            );
+            (!key.is_null() && told == 1)
+                .then(|| (self.library.EVP_PKEY_get_security_bits(key), bits))
+        }
     }
 }
 
 impl PrivateKey {
     /// Reads a private key in any of its encodings.
-    pub(crate) fn read(library: &'static Library, der: &[u8]) -> Option<Self> {
+    pub(crate) fn read(scope: &'static Scope, der: &[u8]) -> Option<Self> {
         let mut at = der.as_ptr();
-        // SAFETY: as in `Certificate::read`.
-        let read = unsafe { library.d2i_AutoPrivateKey(ptr::null_mut(), &raw mut at, length(der)) };
-        Self::new(library, read)
+        // SAFETY: it reads `der`, and no further.
+        let read = unsafe {
+            scope.d2i_AutoPrivateKey_ex(
+                ptr::null_mut(),
+                &raw mut at,
+                length(der),
+                scope.context,
+                scope.properties(),
+            )
+        };
+        Self::new(scope, read)
     }
 
     /// Reads a SubjectPublicKeyInfo.
-    pub(crate) fn read_public(library: &'static Library, der: &[u8]) -> Option<Self> {
+    pub(crate) fn read_public(scope: &'static Scope, der: &[u8]) -> Option<Self> {
         let mut at = der.as_ptr();
-        // SAFETY: as in `Certificate::read`.
-        let read = unsafe { library.d2i_PUBKEY(ptr::null_mut(), &raw mut at, length(der)) };
-        Self::new(library, read).filter(|_| at == der.as_ptr_range().end)
+        // SAFETY: as above.
+        let read = unsafe {
+            scope.d2i_PUBKEY_ex(
+                ptr::null_mut(),
+                &raw mut at,
+                length(der),
+                scope.context,
+                scope.properties(),
+            )
+        };
+        Self::new(scope, read).filter(|_| at == der.as_ptr_range().end)
     }
 
     /// What kind of key it is (`EVP_PKEY_*`).

@@ -20,6 +20,7 @@ use crate::blame::Fault;
 use crate::library::Library;
 use crate::objects::{KeyContext, PrivateKey};
 use crate::remote::{self, Kind, Remote};
+use crate::scope::Scope;
 
 /// What it is called in its context.
 const NAME: &CStr = c"polytls";
@@ -227,7 +228,7 @@ pub(crate) fn key_of_parts(
 ///
 /// [`Error::Internal`].
 pub(crate) fn key(
-    library: &'static Library,
+    library: &'static Scope,
     signer: Arc<dyn Signer>,
     schemes: Vec<u16>,
     public: PrivateKey,
@@ -237,8 +238,8 @@ pub(crate) fn key(
     let selection = api::KEYMGMT_SELECT_PRIVATE_KEY
         | api::KEYMGMT_SELECT_PUBLIC_KEY
         | api::KEYMGMT_SELECT_ALL_PARAMETERS;
-    let remote = Remote::new(public, signer, schemes);
-    let mut end = [remote::END];
+    let remote = Remote::new(library, public, signer, schemes);
+    let mut end = [api::OSSL_PARAM::END];
     let made =
         remote.during_import(|| key_of_parts(library, context, kind, selection, end.as_mut_ptr()));
     made.ok_or_else(|| {

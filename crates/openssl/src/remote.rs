@@ -20,6 +20,7 @@ use crate::crypto::{Digest, Way};
 use crate::library::{Library, loaded};
 use crate::objects::PrivateKey;
 use crate::provider::{SIGNATURE, key_of_parts};
+use crate::scope::Scope;
 
 /// Kinds of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Kind {
 pub(crate) struct Remote {
     public: PrivateKey,
     /// With the schemes that it signs by; `None`: a public key of somebody else's, to be compared with.
-    signer: Option<(Arc<dyn Signer>, Vec<u16>)>,
+    signer: Option<(&'static Scope, Arc<dyn Signer>, Vec<u16>)>,
 }
 
 thread_local! {
@@ -60,10 +61,15 @@ pub(crate) fn take_failure() -> Option<SignerFailure> {
 }
 
 impl Remote {
-    pub(crate) fn new(public: PrivateKey, signer: Arc<dyn Signer>, schemes: Vec<u16>) -> Self {
+    pub(crate) fn new(
+        scope: &'static Scope,
+        public: PrivateKey,
+        signer: Arc<dyn Signer>,
+        schemes: Vec<u16>,
+    ) -> Self {
         Self {
             public,
-            signer: Some((signer, schemes)),
+            signer: Some((scope, signer, schemes)),
         }
     }
 
@@ -78,22 +84,22 @@ impl Remote {
 
     /// Signs `message`, and looks whether that was done: it would otherwise be the peer who finds out, and a
     /// faulty RSA signature can give the key away.
-    fn sign(&self, library: &Library, message: &[u8], way: Way) -> Result<Vec<u8>, SignerFailure> {
+    fn sign(&self, message: &[u8], way: Way) -> Result<Vec<u8>, SignerFailure> {
         let failure = |message: &str| SignerFailure {
             message: message.to_owned(),
             cause: None,
         };
         let scheme = way.scheme();
-        let (signer, _) = self
+        let (scope, signer, _) = self
             .signer
             .as_ref()
-            .filter(|(_, schemes)| schemes.contains(&scheme))
+            .filter(|(_, _, schemes)| schemes.contains(&scheme))
             .ok_or_else(|| failure("it has no algorithm that OpenSSL would sign by"))?;
         let signature = signer.sign(message, scheme)?;
         // What it has called of OpenSSL may have left something.
-        library.clean();
-        let verified = way.verifies(library, &self.public, message, &signature);
-        library.clean();
+        scope.clean();
+        let verified = way.verifies(scope, &self.public, message, &signature);
+        scope.clean();
         if verified && signature.len() <= self.public.longest_signature() {
             Ok(signature)
         } else {
@@ -254,15 +260,6 @@ const fn parameter(key: &'static CStr, data_type: u32) -> OSSL_PARAM {
     }
 }
 
-/// The end of a list.
-pub(crate) const END: OSSL_PARAM = OSSL_PARAM {
-    key: ptr::null(),
-    data_type: 0,
-    data: ptr::null_mut(),
-    data_size: 0,
-    return_size: 0,
-};
-
 const PAD_MODE: &CStr = c"pad-mode";
 const SALT_LENGTH: &CStr = c"saltlen";
 
@@ -273,19 +270,19 @@ static TOLD: Parameters<7> = Parameters([
     parameter(c"group", api::PARAM_UTF8_STRING),
     parameter(c"default-digest", api::PARAM_UTF8_STRING),
     parameter(c"mandatory-digest", api::PARAM_UTF8_STRING),
-    END,
+    OSSL_PARAM::END,
 ]);
 static PARTS: Parameters<5> = Parameters([
     parameter(c"n", api::PARAM_UNSIGNED_INTEGER),
     parameter(c"e", api::PARAM_UNSIGNED_INTEGER),
     parameter(c"group", api::PARAM_UTF8_STRING),
     parameter(c"pub", api::PARAM_OCTET_STRING),
-    END,
+    OSSL_PARAM::END,
 ]);
 static SETTABLE: Parameters<3> = Parameters([
     parameter(PAD_MODE, api::PARAM_UTF8_STRING),
     parameter(SALT_LENGTH, api::PARAM_UTF8_STRING),
-    END,
+    OSSL_PARAM::END,
 ]);
 
 pub(crate) unsafe extern "C" fn gettable_params(_: *mut c_void) -> *const OSSL_PARAM {
@@ -382,7 +379,7 @@ pub(crate) unsafe extern "C" fn digest_sign_init(
         };
         let digest = digest.and_then(Digest::named);
         let remote = slot.remote.get()?;
-        let (_, schemes) = remote.signer.as_ref()?;
+        let (_, _, schemes) = remote.signer.as_ref()?;
         let ways = match slot.kind {
             Kind::Rsa => vec![Way::Pkcs1(digest?), Way::Pss(digest?)],
             Kind::Ec => vec![Way::Ecdsa(digest?)],
@@ -455,7 +452,7 @@ pub(crate) unsafe extern "C" fn digest_sign(
     message: *const c_uchar,
     message_length: usize,
 ) -> c_int {
-    guarded(0, |library| {
+    guarded(0, |_| {
         // SAFETY: OpenSSL has called with what `digest_sign_init` has begun.
         let signature = unsafe { signature.as_ref() }?;
         let remote = signature.remote.as_ref()?;
@@ -469,7 +466,7 @@ pub(crate) unsafe extern "C" fn digest_sign(
             // SAFETY: there are so many bytes.
             length => unsafe { std::slice::from_raw_parts(message, length) },
         };
-        match remote.sign(library, message, signature.way) {
+        match remote.sign(message, signature.way) {
             Ok(made) if made.len() <= most => {
                 // SAFETY: there is room for so many bytes, and a place for their count.
                 unsafe {

@@ -14,8 +14,9 @@ use polytls_core::{Alert, CertificateFailure, Error, HostName};
 use crate::api::SSL;
 use crate::context::Context;
 use crate::hello::Hello;
-use crate::library::{Library, loaded};
+use crate::library::loaded;
 use crate::objects::SslSession;
+use crate::scope::Scope;
 use crate::wire::Wire;
 
 /// A chain as it was presented, leaf first.
@@ -78,7 +79,7 @@ impl Seen {
         }
     }
 
-    pub(crate) fn library(&self) -> &'static Library {
+    pub(crate) fn library(&self) -> &'static Scope {
         self.context.library
     }
 
@@ -118,7 +119,7 @@ impl Seen {
 pub(crate) unsafe fn called<R>(
     ssl: *const SSL,
     failed: R,
-    callback: impl FnOnce(&'static Library, &Seen) -> R,
+    callback: impl FnOnce(&'static Scope, &Seen) -> R,
 ) -> R {
     let Some(library) = loaded() else {
         return failed;
@@ -133,7 +134,7 @@ pub(crate) unsafe fn called<R>(
     };
     // A connection of somebody else's, or the one that `tables` makes.
     let Some(seen) = seen else { return failed };
-    catch_unwind(AssertUnwindSafe(|| callback(library, seen))).unwrap_or_else(|_| {
+    catch_unwind(AssertUnwindSafe(|| callback(seen.library(), seen))).unwrap_or_else(|_| {
         if let Ok(mut notes) = seen.notes.try_borrow_mut() {
             let what = "a callback of the TLS library panicked";
             notes

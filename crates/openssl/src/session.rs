@@ -32,6 +32,7 @@ use crate::library::Library;
 use crate::objects::SslSession;
 use crate::remembered::Keeper;
 use crate::remote;
+use crate::scope::Scope;
 use crate::seen::{Before, Seen};
 use crate::tables::{negotiated_group, nothing, version_number};
 
@@ -220,7 +221,7 @@ impl OpensslSession {
         unsafe { self.seen.as_ref() }
     }
 
-    fn library(&self) -> &'static Library {
+    fn library(&self) -> &'static Scope {
         self.seen().library()
     }
 
@@ -851,7 +852,7 @@ impl Session for OpensslSession {
         let (library, ssl) = (self.library(), self.ssl()?);
         library.clean();
         let wire = &self.seen().wire;
-        let (written, left) = wire.into_memory(into, || self.put(library, ssl, plaintext));
+        let (written, left) = wire.during_memory(into, || self.put(library, ssl, plaintext));
         library.clean();
         written?;
         if left > 0 {

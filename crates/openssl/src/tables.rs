@@ -18,6 +18,7 @@ use polytls_core::{Effective, Error, Outbound};
 use crate::api::{self, SSL_CIPHER};
 use crate::hello::Hello;
 use crate::library::Library;
+use crate::scope::Scope;
 use crate::wire::Wire;
 
 /// The group's bit in what `SSL_get_negotiated_group` tells where there is no NID.
@@ -49,11 +50,11 @@ pub(crate) struct Offered {
 
 impl Offered {
     /// Nothing, if this OpenSSL cannot make a ClientHello as it is configured.
-    pub(crate) fn find(library: &Library) -> Self {
+    pub(crate) fn find(library: &Scope) -> Self {
         library.clean();
         // SAFETY: a context and a connection of it, which are freed below; no data of ours is theirs.
         let found = unsafe {
-            let context = library.SSL_CTX_new(library.TLS_method());
+            let context = library.new_context();
             if context.is_null() {
                 return Self::default();
             }
@@ -158,7 +159,7 @@ impl Selection {
     /// # Errors
     ///
     /// [`Error::Configuration`].
-    pub(crate) fn new(library: &'static Library, common: &Common) -> Result<Self, Error> {
+    pub(crate) fn new(library: &'static Scope, common: &Common) -> Result<Self, Error> {
         let offered = library.offered();
         let effective = offered.capabilities().negotiable(
             &common.versions,

@@ -25,9 +25,8 @@ use zeroize::Zeroizing;
 
 use crate::api::{self, EVP_CIPHER_CTX, EVP_MAC_CTX, OSSL_PARAM, SSL, SSL_SESSION};
 use crate::callbacks::A_WEEK;
-use crate::crypto::{aes_256_cbc, hmac, random};
-use crate::library::Library;
 use crate::objects::certificate_der;
+use crate::scope::Scope;
 use crate::seen::{Before, Presented, Seen, called};
 
 /// How far the clocks of servers may be apart.
@@ -59,9 +58,9 @@ impl std::fmt::Debug for Tickets {
 }
 
 /// HKDF-Expand (RFC 5869 section 2.3) of one block.
-fn expand(library: &Library, key: &[u8], info: &[&[u8]]) -> Option<Zeroizing<[u8; KEY]>> {
+fn expand(library: &Scope, key: &[u8], info: &[&[u8]]) -> Option<Zeroizing<[u8; KEY]>> {
     let info = [&info.concat()[..], &[1]].concat();
-    hmac(library, key, &info).map(Zeroizing::new)
+    library.hmac(key, &info).map(Zeroizing::new)
 }
 
 /// The keys of one ticket.
@@ -73,7 +72,7 @@ struct Keys {
 impl Tickets {
     /// `keys`: those of a fleet, with what they are bound to; `None`: random ones of this context alone.
     pub(crate) fn new(
-        library: &Library,
+        library: &Scope,
         keys: Option<(&TicketKeys, [u8; 32])>,
     ) -> Result<Self, Error> {
         let broken = || Error::Internal("ticket keys cannot be derived".to_owned());
@@ -81,7 +80,7 @@ impl Tickets {
             Some((keys, binding)) => (keys.clone(), binding),
             None => {
                 let mut secret = vec![0; KEY];
-                if !random(library, &mut secret) {
+                if !library.random(&mut secret) {
                     return Err(broken());
                 }
                 let keys = TicketKeys {
@@ -102,7 +101,7 @@ impl Tickets {
         let secrets = [Some(&keys.secret), keys.previous.as_ref()];
         let bound = secrets.into_iter().flatten().map(|secret| {
             let salt = b"polytls session tickets for OpenSSL 1";
-            let root = hmac(library, salt, secret.bytes()).map(Zeroizing::new)?;
+            let root = library.hmac(salt, secret.bytes()).map(Zeroizing::new)?;
             expand(library, &*root, &[b"bound", &binding])
         });
         Ok(Self {
@@ -112,25 +111,25 @@ impl Tickets {
         })
     }
 
-    fn keys(library: &Library, bound: &[u8; KEY], name: &[u8; NAME]) -> Option<Keys> {
+    fn keys(library: &Scope, bound: &[u8; KEY], name: &[u8; NAME]) -> Option<Keys> {
         Some(Keys {
             encryption: expand(library, bound, &[b"encrypts", name])?,
             authentication: expand(library, bound, &[b"authenticates", name])?,
         })
     }
 
-    fn mark(library: &Library, bound: &[u8; KEY], name: &[u8; NAME]) -> Option<[u8; MARK]> {
+    fn mark(library: &Scope, bound: &[u8; KEY], name: &[u8; NAME]) -> Option<[u8; MARK]> {
         let mark = expand(library, bound, &[b"marks", &name[..NAME - MARK]])?;
         mark.first_chunk().copied()
     }
 
     /// Makes a name, and the keys that go with it.
-    fn seal(&self, library: &Library, now: u64, name: &mut [u8; NAME]) -> Option<Keys> {
+    fn seal(&self, library: &Scope, now: u64, name: &mut [u8; NAME]) -> Option<Keys> {
         let bound = self.bound.first()?;
         let epoch = (now / self.rotation).to_be_bytes();
         let (front, mark) = name.split_at_mut(NAME - MARK);
         front[..EPOCH].copy_from_slice(&epoch[epoch.len() - EPOCH..]);
-        if !random(library, &mut front[EPOCH..]) {
+        if !library.random(&mut front[EPOCH..]) {
             return None;
         }
         mark.fill(0);
@@ -140,7 +139,7 @@ impl Tickets {
     }
 
     /// The keys of the secret that the name is of.
-    fn open(&self, library: &Library, name: &[u8; NAME]) -> Option<Keys> {
+    fn open(&self, library: &Scope, name: &[u8; NAME]) -> Option<Keys> {
         let of_it = |bound: &&Zeroizing<[u8; KEY]>| {
             Self::mark(library, bound, name).is_some_and(|mark| name.ends_with(&mark))
         };
@@ -293,7 +292,7 @@ pub(crate) unsafe extern "C" fn read(
 }
 
 /// What went with a session.
-unsafe fn kept_in(library: &Library, session: *mut SSL_SESSION) -> Option<Kept> {
+unsafe fn kept_in(library: &Scope, session: *mut SSL_SESSION) -> Option<Kept> {
     let (mut data, mut size) = (ptr::null_mut(), 0);
     // SAFETY: the caller's session, whose data is lent.
     unsafe {
@@ -333,7 +332,7 @@ pub(crate) unsafe extern "C" fn keys(
             let iv = &mut *iv.cast::<[u8; IV]>();
             if seals != 0 {
                 let keys = tickets.seal(library, now.as_secs(), name);
-                let keys = keys.filter(|_| random(library, iv));
+                let keys = keys.filter(|_| library.random(iv));
                 let given = keys.is_some_and(|keys| give(library, &keys, iv, cipher, mac, true));
                 return if given { DONE } else { ERROR };
             }
@@ -348,7 +347,7 @@ pub(crate) unsafe extern "C" fn keys(
 
 /// Gives the keys to OpenSSL's contexts.
 unsafe fn give(
-    library: &Library,
+    library: &Scope,
     keys: &Keys,
     iv: &[u8; IV],
     cipher: *mut EVP_CIPHER_CTX,
@@ -372,15 +371,9 @@ unsafe fn give(
             KEY,
         ),
         parameter(c"digest", api::PARAM_UTF8_STRING, digest.as_ptr(), 6),
-        OSSL_PARAM {
-            key: ptr::null(),
-            data_type: 0,
-            data: ptr::null_mut(),
-            data_size: 0,
-            return_size: 0,
-        },
+        OSSL_PARAM::END,
     ];
-    let algorithm = aes_256_cbc(library);
+    let algorithm = library.aes_256_cbc();
     let (key, iv) = (keys.encryption.as_ptr(), iv.as_ptr());
     // SAFETY: the caller's contexts; parameters, key and IV are read.
     unsafe {

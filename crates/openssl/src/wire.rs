@@ -54,7 +54,11 @@ impl Wire {
     }
 
     /// Runs `call`, whose output goes to `memory`; says how much of that it has left.
-    pub(crate) fn into_memory<R>(&self, memory: &mut [u8], call: impl FnOnce() -> R) -> (R, usize) {
+    pub(crate) fn during_memory<R>(
+        &self,
+        memory: &mut [u8],
+        call: impl FnOnce() -> R,
+    ) -> (R, usize) {
         let output = Output::Memory(memory.as_mut_ptr(), memory.len());
         let (done, _) = self.lent(&[], output, || {
             let result = call();
@@ -96,9 +100,9 @@ impl Wire {
     /// The length of the next record, header included, or what is left of the one under way; 0: there is none.
     pub(crate) fn next(&self) -> usize {
         if self.of_record.get() == 0 {
-            // SAFETY: `left` bytes are there from `input` on, which are lent for the call under way.
             let input = match self.left.get() {
                 0 => &[],
+                // SAFETY: so many bytes are there from `input` on, which are lent for the call under way.
                 left => unsafe { std::slice::from_raw_parts(self.input.get(), left) },
             };
             // What is no whole record is shown as it is.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use polytls_core::Unavailable;
 use polytls_core::config::{ClientConfig, ServerConfig};
-use polytls_openssl::Openssl;
+use polytls_openssl::{Openssl, Options};
 use polytls_rustls::Rustls;
 use pyo3::exceptions::{PyImportError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -60,6 +60,38 @@ pub(crate) fn backend(py: Python<'_>, id: &str, record_layer: bool) -> PyResult<
 #[pyfunction]
 pub(crate) fn use_openssl(path: PathBuf) -> PyResult<()> {
     polytls_openssl::use_library(path).map_err(|error| PyRuntimeError::new_err(error.to_string()))
+}
+
+/// The backend `openssl` with what an application asks of OpenSSL beyond configurations; the same one for the
+/// same options.
+///
+/// Raises ConfigurationError, naming the option, and ImportError as `backend`.
+#[pyfunction]
+#[pyo3(signature = (*, properties, security_level, providers, library_context, configuration_file))]
+pub(crate) fn openssl_backend(
+    py: Python<'_>,
+    properties: Option<String>,
+    security_level: Option<i64>,
+    providers: Vec<String>,
+    library_context: bool,
+    configuration_file: Option<PathBuf>,
+) -> PyResult<Backend> {
+    let options = Options {
+        properties,
+        // What is no level is told by its field.
+        security_level: security_level.map(|level| u8::try_from(level).unwrap_or(u8::MAX)),
+        providers,
+        library_context,
+        configuration_file,
+    };
+    let loaded = py.detach(|| {
+        <Openssl as polytls_core::Backend>::load().map(|openssl| openssl.with(&options))
+    });
+    match loaded {
+        Ok(Ok(openssl)) => Ok(Backend(Arc::new(openssl))),
+        Ok(Err(error)) => Err(raised(py, "openssl", &error)),
+        Err(missing) => Err(PyImportError::new_err(missing.to_string())),
+    }
 }
 
 #[pymethods]

@@ -91,6 +91,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
     compat::add(module)?;
     module.add_function(wrap_pyfunction!(backend::backend, module)?)?;
+    module.add_function(wrap_pyfunction!(backend::openssl_backend, module)?)?;
     module.add_function(wrap_pyfunction!(backend::use_openssl, module)?)?;
     module.add_function(wrap_pyfunction!(capabilities::check, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::certificates, module)?)?;

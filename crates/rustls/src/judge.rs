@@ -72,7 +72,7 @@ impl Judge {
 pub(crate) fn crypto(provider: &CryptoProvider) -> Crypto {
     Crypto {
         algorithms: provider.signature_verification_algorithms.all,
-        sha256,
+        sha256: &sha256,
     }
 }
 

@@ -13,7 +13,10 @@ use crate::system_certificates;
 /// # Errors
 ///
 /// [`Error::Configuration`] if the system's certificates are asked for and cannot be read.
-pub fn binding(config: &ServerConfig, sha256: fn(&[u8]) -> [u8; 32]) -> Result<[u8; 32], Error> {
+pub fn binding(
+    config: &ServerConfig,
+    sha256: impl Fn(&[u8]) -> [u8; 32],
+) -> Result<[u8; 32], Error> {
     let mut asked_for = Vec::new();
     let mut item = |kind: &[u8], data: &[u8]| {
         for part in [kind, data] {

@@ -14,7 +14,7 @@ use crate::explain::{Refused, explain};
 use crate::leaf;
 use crate::lists::Lists;
 use crate::passed_over::PassedOver;
-use crate::policy::{Crypto, Platform, Policy, SystemTrust};
+use crate::policy::{Crypto, PathRule, Platform, Policy, SystemTrust};
 use crate::profile;
 use crate::system::with_variables;
 
@@ -50,6 +50,8 @@ pub struct Judge {
     verification: Verification,
     /// OpenSSL's, where the store stands for one of its.
     pub(crate) rules: Rules,
+    /// The library's own.
+    path_rule: Option<Arc<dyn PathRule>>,
     pub(crate) crypto: Crypto,
     pub(crate) peer_is_server: bool,
 }
@@ -187,9 +189,17 @@ impl Judge {
             peer_verifier: policy.common.peer_verifier.clone(),
             verification: policy.verification,
             rules: policy.common.rules,
+            path_rule: None,
             crypto,
             peer_is_server: policy.peer_is_server,
         })
+    }
+
+    /// The same, who holds each path that is found to `rule` as well.
+    #[must_use]
+    pub fn with_rule(mut self, rule: Arc<dyn PathRule>) -> Self {
+        self.path_rule = Some(rule);
+        self
     }
 
     /// The names by which a client may tell that it has a fitting certificate, each a Name in DER (RFC 8446
@@ -229,7 +239,13 @@ impl Judge {
     ///
     /// [`CertificateFailure`]: the peer is refused.
     pub fn verify(&self, case: &Case<'_>) -> Result<Verdict, Box<CertificateFailure>> {
-        self.decide(case).map_err(|no| self.refuse(&no, case))
+        let decided = self.decide(case).and_then(|verdict| {
+            if let (Some(rule), Some(path)) = (&self.path_rule, &verdict.path) {
+                rule.check(path)?;
+            }
+            Ok(verdict)
+        });
+        decided.map_err(|no| self.refuse(&no, case))
     }
 
     fn decide(&self, case: &Case<'_>) -> Result<Verdict, No> {

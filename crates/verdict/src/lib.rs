@@ -26,5 +26,5 @@ pub use anchors::{Unfit, system_certificates};
 pub use binding::binding;
 pub use judge::{Case, Judge, No, Verdict};
 pub use passed_over::PassedOver;
-pub use policy::{Crypto, MakePlatform, Platform, Policy, SystemTrust};
+pub use policy::{Crypto, MakePlatform, PathRule, Platform, Policy, SystemTrust};
 pub use system::system_places;

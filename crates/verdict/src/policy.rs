@@ -14,7 +14,7 @@ pub struct Crypto {
     /// The signature algorithms of certificates and revocation lists that are accepted.
     pub algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
     /// SHA-256.
-    pub sha256: fn(&[u8]) -> [u8; 32],
+    pub sha256: &'static (dyn Fn(&[u8]) -> [u8; 32] + Send + Sync),
 }
 
 impl fmt::Debug for Crypto {
@@ -49,6 +49,16 @@ pub enum SystemTrust<'a> {
 
 /// Makes the platform's verifier for a policy, or says why it cannot do what is asked.
 pub type MakePlatform<'a> = dyn Fn(&Policy<'_>) -> Result<Box<dyn Platform>, Error> + 'a;
+
+/// What a library asks of a path that was found, beyond what the judge does.
+pub trait PathRule: fmt::Debug + Send + Sync {
+    /// Judges the path, from the leaf to the anchor, in DER.
+    ///
+    /// # Errors
+    ///
+    /// [`No`]: the peer is refused.
+    fn check(&self, path: &[Vec<u8>]) -> Result<(), No>;
+}
 
 /// The platform's own verifier, for servers.
 pub trait Platform: fmt::Debug + Send + Sync {

@@ -3,14 +3,20 @@
 Contexts, buffers and sockets are those of every native library. If Python's own `ssl` uses a
 libssl, that copy is loaded first and shared: a process has only one library of a name, and `_ssl`
 may need a newer one than the system's.
+
+`with_options` adds what only OpenSSL has: property queries, security levels, providers and library
+contexts (docs/openssl.md).
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import _native
+from ..arguments import instance_of, items_of, path_of
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
 from ..interfaces import TLSImplementation
 from ..interfaces.insecure import InsecureTLSImplementation
@@ -28,6 +34,7 @@ __all__ = [
     "OpensslInsecureServerContext",
     "OpensslServerContext",
     "validate_config",
+    "with_options",
 ]
 
 with suppress(ImportError):
@@ -90,3 +97,64 @@ INSECURE_IMPLEMENTATION: Final = InsecureTLSImplementation(
     OpensslInsecureServerContext,
     **_FACTS,
 )
+
+
+def with_options(
+    *,
+    properties: str | None = None,
+    security_level: int | None = None,
+    providers: Sequence[str] = (),
+    library_context: bool = False,
+    configuration_file: str | os.PathLike[str] | None = None,
+) -> TLSImplementation[OpensslClientContext, OpensslServerContext]:
+    """Return this implementation with what an application asks of OpenSSL beyond configurations.
+
+    `properties`: a property query (property(7)) that every algorithm has to meet, as in
+    `"fips=yes"`. `security_level`: the least one, 0 to 5 (SSL_CTX_set_security_level(3)); the
+    system's may be higher, and the paths of peers are held to it too.
+
+    `library_context`: OpenSSL's algorithms come from a library context of its own, not from the one
+    that `ssl` and `hashlib` use (OSSL_LIB_CTX(3)). `providers` are loaded there by name, instead of
+    the default one, and `configuration_file` (config(5)) is; both make such a context. It stays
+    until the process ends, and is the same for the same options.
+
+    Raises ConfigurationError, naming the option: a provider or a file that OpenSSL cannot load, a
+    property query that it has no algorithms for, and a file with a section `ssl_conf`, which up to
+    OpenSSL 3.5 would change all connections of the process. TypeError for wrong types.
+    """
+    if properties is not None:
+        instance_of("properties", properties, str)
+    if security_level is not None:
+        instance_of("security_level", security_level, int)
+    backend = _native.openssl_backend(
+        properties=properties,
+        security_level=security_level,
+        providers=[
+            instance_of("providers", name, str)
+            for name in items_of("providers", providers, "provider names")
+        ],
+        library_context=instance_of("library_context", library_context, bool),
+        configuration_file=path_of("configuration_file", configuration_file),
+    )
+
+    class ClientContext(OpensslClientContext):
+        __slots__ = ()
+        __doc__ = OpensslClientContext.__doc__
+        _backend = backend
+
+    class ServerContext(OpensslServerContext):
+        __slots__ = ()
+        __doc__ = OpensslServerContext.__doc__
+        _backend = backend
+
+    def validate_there(configuration: TLSClientConfiguration | TLSServerConfiguration) -> None:
+        validate(backend, configuration)
+
+    return TLSImplementation(
+        ClientContext,
+        ServerContext,
+        validate_there,
+        name=backend.id,
+        version=backend.version,
+        capabilities=backend.capabilities,
+    )

@@ -33,7 +33,7 @@ static DOCUMENTS: LazyLock<Documents> = LazyLock::new(documents);
 
 static CRYPTO: Crypto = Crypto {
     algorithms: &[&AnySignature],
-    sha256: |_| [7; 32],
+    sha256: &|_| [7; 32],
 };
 
 #[derive(Debug)]
