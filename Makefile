@@ -5,25 +5,34 @@ VENV := .venv
 BIN := $(VENV)/bin
 WHEELS := target/wheels
 CARGO := cargo
-# The wheel is optimised as a whole, from what `.cargo/config.toml` keeps in the crates for it. RUSTFLAGS take its place.
-LTO := $(if $(RUSTFLAGS),,-- -C lto=fat)
+# The wheel is optimised as a whole (pyproject.toml), from what `.cargo/config.toml` keeps in the crates for it.
+# RUSTFLAGS take the place of that, and `make build LTO=` goes without, which is quicker: any other flag will do.
+LTO := $(if $(RUSTFLAGS),,fat)
 FUZZ_SECONDS ?= 620
 NATIVE_SOURCES := .cargo/config.toml Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-distributions test-openssl lint format bench bench-check soak fuzz asan audit clean
+.PHONY: help needs build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-distributions test-openssl lint format bench bench-check soak fuzz asan audit wheels licences clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
 
-$(VENV)/.tools: requirements/dev.txt
+needs:
+	@sh tools/needs.sh $(PYTHON)
+
+# All that a build takes; `make demo` installs no more.
+$(VENV)/.maturin: requirements/dev.txt | needs
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt maturin
+	touch $@
+
+$(VENV)/.tools: requirements/dev.txt $(VENV)/.maturin
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade -r requirements/dev.txt
 	touch $@
 
-$(VENV)/.built: $(VENV)/.tools $(NATIVE_SOURCES) $(PYTHON_SOURCES)
+$(VENV)/.built: $(VENV)/.maturin $(NATIVE_SOURCES) $(PYTHON_SOURCES) | needs
 	rm -f $(WHEELS)/*.whl
-	$(BIN)/maturin build --quiet --release --locked --compatibility linux -o $(WHEELS) $(LTO)
+	$(BIN)/maturin build --quiet --release --locked --compatibility linux -o $(WHEELS) $(if $(LTO),,-- -C debuginfo=0)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
 	touch $@
 
@@ -32,26 +41,26 @@ build: $(VENV)/.built ## a release build, installed in .venv
 demo: build ## connections of every kind over loopback, as a table
 	$(BIN)/python -m polytls demo
 
-check: build ## a part of the tests, in less than a minute
+check: build $(VENV)/.tools ## a part of the tests, in less than a minute
 	$(BIN)/python tools/pythons.py check
 
 test: test-rust test-python ## everything that needs Rust and one Python
 
-test-all: test-rust build ## the same under every CPython from 3.11 on that this machine has
+test-all: test-rust build $(VENV)/.tools ## the same under every CPython from 3.11 on that this machine has
 	$(BIN)/python tools/pythons.py test all
 
-test-rust:
+test-rust: needs
 	$(CARGO) test --quiet --release --locked --workspace
 
-test-python: build
+test-python: build $(VENV)/.tools
 	$(BIN)/python tools/pythons.py test
 
-test-peers: build ## against OpenSSL, curl and others, which it installs (Debian packages)
+test-peers: build $(VENV)/.tools ## against OpenSSL, curl and others, which it installs (Debian packages)
 	sh tools/install-peers.sh
 	$(BIN)/python -m pytest -q tests/interop -m peers
 
 # Options: `make test-cpython CPYTHON="3.12 test_ssl"` takes one version, or one module of it.
-test-cpython: build ## CPython's own tests of TLS, with polytls.compat under them
+test-cpython: build $(VENV)/.tools ## CPython's own tests of TLS, with polytls.compat under them
 	$(BIN)/python tools/cpython_suite.py $(CPYTHON)
 
 # Options: `make test-libraries LIBRARIES="requests gevent"` takes some of them.
@@ -89,6 +98,17 @@ format:
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format
 
+$(VENV)/.release: $(VENV)/.maturin requirements/release.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/release.txt
+	touch $@
+
+# TARGETS="x86_64-unknown-linux-gnu" builds one of them: tools/wheels.py list.
+wheels: $(VENV)/.release ## what a release consists of, checked, in dist/ (docs/releasing.md)
+	$(BIN)/python tools/wheels.py build $(TARGETS)
+
+licences: ## LICENSE-THIRD-PARTY, once Cargo.lock has changed
+	$(PYTHON) tools/linked.py licences
+
 $(VENV)/.bench: $(VENV)/.tools requirements/bench.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt
 	touch $@
@@ -100,7 +120,7 @@ bench: build $(VENV)/.bench ## figures, as ratios to `ssl` in the same run
 bench-check: build $(VENV)/.bench ## the same; fails below a mark
 	$(BIN)/python -m benches --check $(BENCH)
 
-soak: build ## random traffic, forgeries, thousands of connections, faults at every byte, tests without our record layer
+soak: build $(VENV)/.tools ## random traffic, forgeries, thousands of connections, faults at every byte, tests without our record layer
 	$(CARGO) test --release --locked -p polytls-records -p polytls-rustls -p polytls-io -- --ignored
 	POLYTLS_SOAK=1 $(BIN)/python -m pytest -q tests -m soak
 	$(BIN)/python -m pytest -q -p tests.without_record_layer tests/unit tests/drivers tests/interop tests/matrix -m "not peers"
@@ -122,4 +142,4 @@ audit: ## licences, bans and sources of all crates (advisories need a network: S
 	PATH="$$PWD/.tools/bin:$$PATH" $(CARGO) deny --locked check licenses bans sources
 
 clean:
-	rm -rf target .venv .venvs .tools .distributions
+	rm -rf dist target .venv .venvs .tools .distributions

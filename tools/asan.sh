@@ -20,7 +20,7 @@ environment=.venvs/asan
 
 # A folder of its own, and a target, so that build scripts and macros are built without the sanitizer.
 RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/asan \
-	.venv/bin/maturin build --quiet --release --locked --compatibility linux --target "$target" -o target/asan/wheels
+	.venv/bin/maturin build --quiet --release --locked --compatibility linux --target "$target" -o target/asan/wheels -- -C debuginfo=0
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps target/asan/wheels/*.whl
 
 for implementation in ${IMPLEMENTATIONS:-rustls openssl stdlib}; do

@@ -171,17 +171,24 @@ __all__ = [
     "key_log_from_environment",
 ]
 
-__version__ = "0.1.0"
-
 if TYPE_CHECKING:
     from .capabilities import Capabilities
+
+    __version__: str
 else:
 
     def __getattr__(name: str) -> object:
-        """Import `Capabilities` on first access, because loading the Rust core takes time."""
-        if name != "Capabilities":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from .capabilities import Capabilities
+        """Load on first access what takes time: the Rust core, and the version.
 
-        globals()[name] = Capabilities
-        return Capabilities
+        The version stands in Cargo.toml; what was installed has it from there.
+        """
+        if name == "Capabilities":
+            from .capabilities import Capabilities as value
+        elif name == "__version__":
+            from importlib.metadata import version
+
+            value = version("polytls")
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
