@@ -20,6 +20,7 @@ fi
 
 missing=""
 programs=""
+news=""
 need() { # PROGRAM PACKAGE
 	command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
 }
@@ -63,10 +64,12 @@ peers() {
 	alone vsftpd vsftpd libwrap0
 	alone pure-ftpd pure-ftpd libsodium23
 	alone pure-pw pure-ftpd libsodium23
+	# The set-up of inn2 fails on hosts without a full name, and is not wanted: its programs alone, too.
+	[ -x /usr/local/lib/news/bin/nnrpd ] || news=/usr/local/lib/news
 }
 
 "${1:-peers}"
-[ -z "$missing" ] && exit 0
+[ -z "$missing$news" ] && exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
 	echo "please install:$missing" >&2
@@ -78,10 +81,10 @@ $run apt-get update -qq
 # The tests start servers of their own: those of the packages are not wanted. RUNLEVEL=1 keeps
 # invoke-rc.d from starting them where no policy does.
 # shellcheck disable=SC2086 # a list of packages
-$run env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+[ -z "$missing" ] || $run env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
 	apt-get install -y -qq --no-install-recommends $missing
 
-[ -z "$programs" ] && exit 0
+[ -z "$programs$news" ] && exit 0
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
 chmod 755 "$folder"
@@ -94,3 +97,13 @@ for each in $programs; do
 	)
 	$run install -m 755 "$folder/$package"/usr/*bin/"$program" /usr/local/sbin/
 done
+[ -z "$news" ] && exit 0
+cd "$folder"
+apt-get download -qq inn2
+dpkg-deb -x inn2_*.deb inn2
+for field in Pre-Depends Depends; do
+	$run env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+		apt-get satisfy -y -qq --no-install-recommends "$(dpkg-deb -f inn2_*.deb $field)"
+done
+$run mkdir -p "$news"
+$run cp -R inn2/usr/lib/news/. "$news"
