@@ -4,6 +4,7 @@
     tools/cpython_suite.py 3.12 3.13        those versions
     tools/cpython_suite.py 3.12 test_ssl    one module, with the reason of each lost test
     tools/cpython_suite.py --ssl 3.12 ...   the same over `ssl` as it is, for comparison
+    tools/cpython_suite.py --without 3.11   the same where `_ssl` and `_hashlib` cannot be imported
 
 The tests come with the interpreter (`test` in its library), so the list of them differs by version:
 tools/cpython/VERSION.toml names the modules, how many of their tests pass at the least, how many
@@ -11,6 +12,8 @@ of those are tests of TLS, and the lost ones, each with its reason. A lost test 
 error as well: the list says what is so. A test of TLS is one of a module that is about it
 (test_ssl, test_asyncio.test_ssl, test_asyncio.test_sslproto), or one during which a connection was
 made. What is lost and not listed is run once more by itself before it counts.
+
+Without OpenSSL, `without` of a list has its own numbers and modules, and what is lost besides.
 """
 
 from __future__ import annotations
@@ -35,8 +38,12 @@ LISTS = Path(__file__).resolve().parent / "cpython"
 RUN = """
 import importlib, json, os, sys, unittest, warnings
 warnings.simplefilter("ignore")
+if sys.argv[1] == "without":
+    sys.modules["_ssl"] = sys.modules["_hashlib"] = None
 from polytls import compat
-if sys.argv[1] == "polytls":
+if sys.argv[1] == "without":
+    assert compat.provide()
+if sys.argv[1] != "ssl":
     compat.install()
 from test import support
 support.use_resources = ["walltime"]
@@ -87,7 +94,7 @@ class Outcome:
 
 
 def run(python: str, under: str, module: str, names: Iterable[str] = ()) -> Outcome:
-    """Run a module's tests, or some of them, over "polytls" or "ssl"."""
+    """Run a module's tests, or some of them, over "polytls" or "ssl", or "without" OpenSSL."""
     ran = subprocess.run(
         [python, "-c", RUN, under, module, *names],
         capture_output=True,
@@ -119,6 +126,9 @@ def suite(version: str, executable: str, under: str, chosen: list[str]) -> bool:
     python = environment(version, executable)
     listed = tomllib.loads((LISTS / f"{version}.toml").read_text())
     reasons: dict[str, str] = listed["lost"]
+    if under == "without":
+        listed = listed["without"]
+        reasons = reasons | listed["lost"]
     modules = chosen or listed["modules"]
     right, total, tls = True, 0, 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -161,11 +171,16 @@ def suite(version: str, executable: str, under: str, chosen: list[str]) -> bool:
 
 def main(arguments: list[str]) -> int:
     """Run what is asked for; return the exit code."""
-    under = "ssl" if "--ssl" in arguments else "polytls"
-    named = [argument for argument in arguments if argument != "--ssl"]
+    options = [argument for argument in arguments if argument in ("--ssl", "--without")]
+    under = options[0].removeprefix("--") if options else "polytls"
+    named = [argument for argument in arguments if argument not in options]
     versions = [name for name in named if re.fullmatch(r"3\.\d+", name)]
     found = interpreters()
-    listed = versions or [path.stem for path in sorted(LISTS.glob("*.toml"))]
+    listed = versions or [
+        path.stem
+        for path in sorted(LISTS.glob("*.toml"))
+        if under != "without" or "without" in tomllib.loads(path.read_text())
+    ]
     missing = [version for version in listed if version not in found]
     if missing:
         print(f"missing: CPython {', '.join(missing)}", file=sys.stderr)

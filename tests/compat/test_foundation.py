@@ -245,6 +245,16 @@ def test_passwords_are_judged_alike(folder: Path, password: Any) -> None:
     assert mine == other
 
 
+def test_nobody_is_asked_for_a_password(folder: Path) -> None:
+    """OpenSSL would ask at the terminal."""
+    key = (folder / "key").read_bytes()
+    path = folder / "asking"
+    path.write_bytes(key.replace(b"PRIVATE KEY", b"ENCRYPTED PRIVATE KEY"))
+    ours, _ = pair(17)
+    with pytest.raises(foundation.SSLError, match="PEM lib"):
+        ours.load_cert_chain(str(folder / "cert"), str(path))
+
+
 def trust(folder: Path) -> list[tuple[Any, ...]]:
     text = (folder / "two").read_text()
     der = foundation.der_of((folder / "ca").read_bytes())
