@@ -148,7 +148,7 @@ def stop(*_: object) -> None:
 
 @contextmanager
 def alarm(handler: Callable[..., None], every: float = 0.0) -> Iterator[None]:
-    """SIGALRM comes soon, and again if so wished."""
+    """SIGALRM comes soon, and again if requested."""
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, SHORT, every)
     try:

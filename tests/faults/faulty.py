@@ -810,7 +810,7 @@ def _any_cipher(self: Any, configuration: Any) -> Any:
     return configuration.replace(ciphers=None)
 
 
-def _wished_ciphers(self: Any) -> Any:
+def _requested_ciphers(self: Any) -> Any:
     """What was asked for, as if it had taken effect."""
     return self.configuration.ciphers or self.inner.effective_ciphers
 
@@ -858,12 +858,12 @@ IGNORES_THE_CLOCK: Final = Faulty(
 IGNORES_CIPHERS: Final = Faulty(
     "ignores ciphers, and says that they are in effect",
     "test_handshake::test_a_suite_asked_for_is_used_or_refused",
-    **_either(changed=_any_cipher, effective_ciphers=property(_wished_ciphers)),
+    **_either(changed=_any_cipher, effective_ciphers=property(_requested_ciphers)),
 )
 IGNORES_THE_ORDER_OF_CIPHERS: Final = Faulty(
     "sorts ciphers by number",
     "test_handshake::test_the_servers_order_of_suites_decides_where_it_gave_one",
-    **_either(changed=_sorted_ciphers, effective_ciphers=property(_wished_ciphers)),
+    **_either(changed=_sorted_ciphers, effective_ciphers=property(_requested_ciphers)),
 )
 IGNORES_GROUPS: Final = Faulty(
     "ignores groups",
@@ -1570,9 +1570,9 @@ BINDS_TO_THE_FIRST_CERTIFICATE: Final = Faulty(
 
 
 def _logs_as_the_environment_says(self: Any, configuration: Any) -> Any:
-    wish = configuration.key_log or key_log_from_environment()
-    with _quietly(wish):
-        return Context.make_inner(self, configuration.replace(key_log=wish))
+    key_log = configuration.key_log or key_log_from_environment()
+    with _quietly(key_log):
+        return Context.make_inner(self, configuration.replace(key_log=key_log))
 
 
 def _shows_its_key_log(self: Any, configuration: Any) -> Any:

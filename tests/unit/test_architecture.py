@@ -161,7 +161,7 @@ def test_no_module_leads_back_to_itself() -> None:
 @pytest.mark.parametrize("kind", [polytls.TLSClientConfiguration, polytls.TLSServerConfiguration])
 def test_every_field_of_a_configuration_crosses_into_rust(kind: type) -> None:
     """None is ignored in silence; `key_log`, whose file is opened first, comes as an argument."""
-    crossing = ("wishes.rs", "configuration.rs")
+    crossing = ("requirements.rs", "configuration.rs")
     read = "".join((ROOT / "crates/python/src" / name).read_text() for name in crossing)
     missing = [it.name for it in dataclasses.fields(kind) if f'"{it.name}"' not in read]
     assert missing == []

@@ -358,7 +358,7 @@ impl Outbound {
         self.whole_len() + self.window.len()
     }
 
-    /// For a library that answers its peer by itself, each KeyUpdate or, in TLS 1.2, each wish to renegotiate: to be
+    /// For a library that answers its peer by itself, each KeyUpdate or, in TLS 1.2, each request to renegotiate: to be
     /// called before it is shown more.
     ///
     /// # Errors

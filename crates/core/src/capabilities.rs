@@ -1,9 +1,9 @@
-//! What a TLS library can do, and the one judge of whether a configuration asks for more.
+//! What a TLS library supports, and the check whether a configuration requires more.
 //!
-//! [`Capabilities::check`] compares what is wished for with what there is, and tells what it comes to, so
-//! that the same wish gets the same answer, in the same words, from every library. Nothing here opens a file
-//! or reads a certificate: that is for the engine. What a record cannot express, a library refuses by
-//! itself, with [`Error::configuration`].
+//! [`Capabilities::check`] compares a configuration's requirements with a library's capabilities, and returns
+//! the effective settings. So the same configuration gets the same answer, in the same words, from every
+//! library. Nothing here opens a file or reads a certificate; the engine does that. What a record cannot
+//! express, a library refuses with [`Error::configuration`].
 
 use std::collections::BTreeSet;
 
@@ -182,54 +182,54 @@ pub struct Origin {
 
 /// A chain and its key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ChainWishes {
+pub struct ChainRequirements {
     /// Leaf first.
     pub certificates: Vec<Origin>,
-    /// `None`: it is with the leaf.
+    /// `None`: the leaf's data contains it.
     pub key: Option<Origin>,
-    /// Whether something is to be stapled to it.
+    /// Whether an OCSP response is stapled to it.
     pub ocsp_response: bool,
 }
 
-/// Whom to trust.
+/// The trust store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrustWishes {
+pub struct TrustRequirements {
     /// The store.
     pub store: Origin,
-    /// Certificates that are trusted beside it.
+    /// Additional certificates.
     pub extra: Vec<Origin>,
-    /// Leaves that are accepted by themselves.
+    /// Trusted leaf certificates.
     pub peers: Vec<Origin>,
     /// Pinned certificates.
     pub pinned: Vec<Origin>,
-    /// Revocation lists.
+    /// CRLs.
     pub crls: Vec<Origin>,
 }
 
-/// What only one side can wish for.
+/// The requirements of one side only.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SideWishes {
+pub enum SideRequirements {
     /// A client's.
     Client {
-        /// What it presents if it is asked.
-        certificate_chain: Option<ChainWishes>,
-        /// What it presents instead where that suits the server better.
-        alternative_chains: Vec<ChainWishes>,
+        /// What it presents if the server asks.
+        certificate_chain: Option<ChainRequirements>,
+        /// What it presents instead if that suits the server better.
+        alternative_chains: Vec<ChainRequirements>,
     },
     /// A server's.
     Server {
         /// One for each identity.
-        certificate_chain: Vec<ChainWishes>,
+        certificate_chain: Vec<ChainRequirements>,
         /// `None`: required if there is a trust store.
         client_authentication: Option<ClientAuthentication>,
-        /// Whether it is given keys for its tickets.
+        /// Whether ticket keys are given.
         ticket_keys: bool,
     },
 }
 
-/// What a configuration asks for, as far as it is known without opening a file.
+/// The requirements of a configuration, as far as they are known without opening a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wishes {
+pub struct Requirements {
     /// The lowest version; `None`: the library's.
     pub lowest_supported_version: Option<Bound>,
     /// The highest version; `None`: the library's.
@@ -240,22 +240,22 @@ pub struct Wishes {
     pub groups: Option<Vec<u16>>,
     /// The names of application protocols.
     pub inner_protocols: Vec<Vec<u8>>,
-    /// How many sessions to remember; `None`: no resumption.
+    /// The capacity of the session cache; `None`: no resumption.
     pub sessions: Option<i64>,
     /// Whether secrets are logged.
     pub key_log: bool,
-    /// Whether the caller has a say in the verdict.
+    /// Whether there is custom verification.
     pub peer_verifier: bool,
-    /// Whether data may go before the handshake is complete.
+    /// Whether early data is enabled.
     pub early_data: bool,
     /// Whether a clock is given.
     pub clock: bool,
     /// `None`: the system's on a client, nothing on a server.
-    pub trust_store: Option<TrustWishes>,
+    pub trust_store: Option<TrustRequirements>,
     /// Whether the peer's certificate is verified at all.
     pub verifies: bool,
-    /// What only this side can wish for.
-    pub side: SideWishes,
+    /// The requirements of this side only.
+    pub side: SideRequirements,
 }
 
 /// The versions that can be negotiated, the lowest first.
@@ -298,38 +298,38 @@ pub struct Effective {
 }
 
 impl Capabilities {
-    /// What `wishes` come to.
+    /// What `requirements` come to.
     ///
     /// # Errors
     ///
     /// [`Error::Configuration`] with the first field that this library cannot honour.
-    pub fn check(&self, wishes: &Wishes) -> Result<Effective, Error> {
-        let versions = self.versions_in_range(wishes)?;
+    pub fn check(&self, requirements: &Requirements) -> Result<Effective, Error> {
+        let versions = self.versions_in_range(requirements)?;
         let effective = self.negotiable(
             &versions,
-            wishes.ciphers.as_deref(),
-            wishes.groups.as_deref(),
+            requirements.ciphers.as_deref(),
+            requirements.groups.as_deref(),
         )?;
-        check_protocols(&wishes.inner_protocols)?;
-        self.check_sessions(wishes)?;
-        if wishes.key_log && !self.key_log {
+        check_protocols(&requirements.inner_protocols)?;
+        self.check_sessions(requirements)?;
+        if requirements.key_log && !self.key_log {
             return refuse(
                 "key_log",
                 "this implementation does not export secrets; leave it None",
             );
         }
-        if wishes.clock && !self.clock {
+        if requirements.clock && !self.clock {
             return refuse(
                 "clock",
                 "the library reads the machine's clock and takes no other; leave it None",
             );
         }
-        if wishes.early_data {
-            self.check_early_data(wishes)?;
+        if requirements.early_data {
+            self.check_early_data(requirements)?;
         }
-        self.check_chains(&wishes.side)?;
-        self.check_trust(wishes)?;
-        if wishes.peer_verifier && !self.peer_verifier {
+        self.check_chains(&requirements.side)?;
+        self.check_trust(requirements)?;
+        if requirements.peer_verifier && !self.peer_verifier {
             return refuse(
                 "peer_verifier",
                 "this implementation does not support custom verification; leave it None",
@@ -426,10 +426,10 @@ impl Capabilities {
         })
     }
 
-    fn versions_in_range(&self, wishes: &Wishes) -> Result<Vec<Version>, Error> {
+    fn versions_in_range(&self, requirements: &Requirements) -> Result<Vec<Version>, Error> {
         let (lowest, highest) = (
-            wishes.lowest_supported_version,
-            wishes.highest_supported_version,
+            requirements.lowest_supported_version,
+            requirements.highest_supported_version,
         );
         let own_highest = self.versions.iter().max().copied();
         let low = match lowest {
@@ -481,8 +481,8 @@ impl Capabilities {
         Ok(versions)
     }
 
-    fn check_sessions(&self, wishes: &Wishes) -> Result<(), Error> {
-        if let Some(capacity) = wishes.sessions
+    fn check_sessions(&self, requirements: &Requirements) -> Result<(), Error> {
+        if let Some(capacity) = requirements.sessions
             && !(1..=LARGEST_CACHE).contains(&capacity)
         {
             return refuse(
@@ -494,16 +494,16 @@ impl Capabilities {
             );
         }
         let field = "ticket_keys";
-        match wishes.side {
-            SideWishes::Server {
+        match requirements.side {
+            SideRequirements::Server {
                 ticket_keys: true, ..
             } if !self.ticket_keys => refuse(
                 field,
                 "this implementation does not support shared ticket keys; leave it None",
             ),
-            SideWishes::Server {
+            SideRequirements::Server {
                 ticket_keys: true, ..
-            } if wishes.sessions.is_none() => refuse(
+            } if requirements.sessions.is_none() => refuse(
                 field,
                 "sessions=None turns resumption off; set only one of them",
             ),
@@ -511,7 +511,7 @@ impl Capabilities {
         }
     }
 
-    fn check_early_data(&self, wishes: &Wishes) -> Result<(), Error> {
+    fn check_early_data(&self, requirements: &Requirements) -> Result<(), Error> {
         let field = "early_data";
         if !self.early_data {
             return refuse(
@@ -519,29 +519,29 @@ impl Capabilities {
                 "this implementation does not support early data; leave it False",
             );
         }
-        if wishes.sessions.is_none() {
+        if requirements.sessions.is_none() {
             return refuse(
                 field,
                 "early data requires resumption, which sessions=None turns off; set only one of \
                  them",
             );
         }
-        match &wishes.side {
-            SideWishes::Client { .. } if wishes.peer_verifier => refuse(
+        match &requirements.side {
+            SideRequirements::Client { .. } if requirements.peer_verifier => refuse(
                 field,
                 "early data would be sent before peer_verifier is called; set only one of them",
             ),
-            SideWishes::Server {
+            SideRequirements::Server {
                 ticket_keys: true, ..
             } => refuse(
                 field,
                 "early data requires single-use sessions: every server with the same ticket_keys \
                  would accept a replay; set only one of them",
             ),
-            SideWishes::Server {
+            SideRequirements::Server {
                 client_authentication: asked,
                 ..
-            } if client_authentication(*asked, wishes.trust_store.is_some())
+            } if client_authentication(*asked, requirements.trust_store.is_some())
                 != ClientAuthentication::None =>
             {
                 refuse(
@@ -554,10 +554,10 @@ impl Capabilities {
         }
     }
 
-    fn check_chains(&self, side: &SideWishes) -> Result<(), Error> {
+    fn check_chains(&self, side: &SideRequirements) -> Result<(), Error> {
         let field = "certificate_chain";
-        let chains: Vec<&ChainWishes> = match side {
-            SideWishes::Server {
+        let chains: Vec<&ChainRequirements> = match side {
+            SideRequirements::Server {
                 certificate_chain, ..
             } => {
                 if certificate_chain.is_empty() {
@@ -572,7 +572,7 @@ impl Capabilities {
                 }
                 certificate_chain.iter().collect()
             }
-            SideWishes::Client {
+            SideRequirements::Client {
                 certificate_chain: None,
                 alternative_chains,
             } => {
@@ -584,7 +584,7 @@ impl Capabilities {
                 }
                 return Ok(());
             }
-            SideWishes::Client {
+            SideRequirements::Client {
                 certificate_chain: Some(first),
                 alternative_chains,
             } => {
@@ -626,14 +626,14 @@ impl Capabilities {
         Ok(())
     }
 
-    fn check_trust(&self, wishes: &Wishes) -> Result<(), Error> {
+    fn check_trust(&self, requirements: &Requirements) -> Result<(), Error> {
         let field = "trust_store";
-        if let Some(store) = &wishes.trust_store {
+        if let Some(store) = &requirements.trust_store {
             self.check_store(store)?;
             let narrows = store.store.source == Source::Pins
                 || !store.peers.is_empty()
                 || !store.crls.is_empty();
-            if !wishes.verifies && narrows {
+            if !requirements.verifies && narrows {
                 return refuse(
                     field,
                     "verification is turned off, so pins, peers and crls have no effect; remove \
@@ -641,9 +641,9 @@ impl Capabilities {
                 );
             }
         }
-        let has_store = wishes.trust_store.is_some();
-        match &wishes.side {
-            SideWishes::Server {
+        let has_store = requirements.trust_store.is_some();
+        match &requirements.side {
+            SideRequirements::Server {
                 client_authentication: asked,
                 ..
             } => {
@@ -658,7 +658,7 @@ impl Capabilities {
                          NONE",
                     );
                 }
-                if !has_store && wishes.verifies {
+                if !has_store && requirements.verifies {
                     return refuse(
                         field,
                         format!(
@@ -669,8 +669,11 @@ impl Capabilities {
                     );
                 }
             }
-            SideWishes::Client { .. } => {
-                if !has_store && wishes.verifies && !self.trust_sources.contains(&Source::System) {
+            SideRequirements::Client { .. } => {
+                if !has_store
+                    && requirements.verifies
+                    && !self.trust_sources.contains(&Source::System)
+                {
                     return refuse(
                         field,
                         "this implementation does not support the system's trust store; give a \
@@ -682,7 +685,7 @@ impl Capabilities {
         Ok(())
     }
 
-    fn check_store(&self, store: &TrustWishes) -> Result<(), Error> {
+    fn check_store(&self, store: &TrustRequirements) -> Result<(), Error> {
         let field = "trust_store";
         check_origins(field, "a trust store", &[store.store], &self.trust_sources)?;
         if !store.peers.is_empty() && !self.peers {
@@ -786,7 +789,7 @@ fn names_of(table: &[(u16, &'static str)], numbers: &[u16]) -> String {
     listed(names, "and")
 }
 
-/// A list in words: «a, b and c».
+/// A list in words: "a, b and c".
 fn listed(names: impl IntoIterator<Item = impl Into<String>>, last: &str) -> String {
     let mut names: Vec<String> = names.into_iter().map(Into::into).collect();
     match names.pop() {

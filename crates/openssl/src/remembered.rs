@@ -40,13 +40,13 @@ pub(crate) struct Place {
 
 /// A session, and what is known of the server that it was begun with.
 #[derive(Debug)]
-struct Kept {
+struct Stored {
     session: SslSession,
     before: Before,
     line: u64,
 }
 
-impl Kept {
+impl Stored {
     /// `None` if it has ended, or without memory.
     fn copy(&self, now: u64) -> Option<(SslSession, Before)> {
         let copy = || Some((self.session.copy()?, self.before.clone()));
@@ -56,8 +56,8 @@ impl Kept {
 
 #[derive(Debug, Default)]
 struct Remembered {
-    tls12: Option<Kept>,
-    tls13: Tickets<Kept>,
+    tls12: Option<Stored>,
+    tls13: Tickets<Stored>,
 }
 
 /// What one client context remembers; the server that was used least recently is forgotten first.
@@ -125,7 +125,7 @@ impl ClientSessions {
         })
     }
 
-    fn put(&self, place: &Place, kept: Kept) {
+    fn put(&self, place: &Place, kept: Stored) {
         self.at(place, |server| {
             if !kept.session.is_tls13() {
                 server.tls12 = Some(kept);
@@ -154,11 +154,11 @@ pub(crate) struct Lineage {
     /// What the server presented when it began.
     pub(crate) chain: Presented,
     /// In a child of fork(2) there is none.
-    last: PerProcess<Mutex<Option<Kept>>>,
+    last: PerProcess<Mutex<Option<Stored>>>,
 }
 
 impl Lineage {
-    fn last(&self) -> &Mutex<Option<Kept>> {
+    fn last(&self) -> &Mutex<Option<Stored>> {
         self.last.get(|_| Mutex::new(None))
     }
 
@@ -177,7 +177,7 @@ pub(crate) struct Keeper {
     /// The one that was named, or that was asked for.
     lineage: Option<Arc<Lineage>>,
     /// The last session that has come, until there is a lineage to keep it.
-    last: Option<Kept>,
+    last: Option<Stored>,
 }
 
 impl Keeper {
@@ -247,7 +247,7 @@ impl Keeper {
         if !session.is_resumable() || session.ticket_length() > LARGEST_TICKET {
             return false;
         }
-        let last = session.share().map(|session| Kept {
+        let last = session.share().map(|session| Stored {
             session,
             before: before.clone(),
             line: self.line,
@@ -262,7 +262,7 @@ impl Keeper {
         if place.host.is_none() || place.host != self.place.host {
             return false;
         }
-        let kept = Kept {
+        let kept = Stored {
             session,
             before,
             line: self.line,
@@ -280,7 +280,7 @@ impl Keeper {
             *lineage
                 .last()
                 .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(Kept { session, ..last });
+                .unwrap_or_else(PoisonError::into_inner) = Some(Stored { session, ..last });
         }
     }
 

@@ -16,9 +16,9 @@ use crate::callbacks::{A_WEEK, bytes};
 use crate::library::Library;
 use crate::objects::SslSession;
 use crate::seen::called;
-use crate::tickets::Kept;
+use crate::tickets::TicketState;
 
-type Named = LruCache<Vec<u8>, (SslSession, Kept)>;
+type Named = LruCache<Vec<u8>, (SslSession, TicketState)>;
 
 /// See the module.
 pub(crate) struct Store {
@@ -71,7 +71,7 @@ pub(crate) unsafe extern "C" fn put(ssl: *mut SSL, session: *mut SSL_SESSION) ->
                 return 0;
             }
             let resumed = library.SSL_session_reused(ssl) == 1;
-            let Some(kept) = Kept::of(seen, resumed) else {
+            let Some(kept) = TicketState::of(seen, resumed) else {
                 return 0;
             };
             let Some(session) = SslSession::new(library, session) else {

@@ -10,7 +10,7 @@
 //! ticket  = name (16) | IV (16) | AES-256-CBC(session) | HMAC-SHA256
 //! ```
 //!
-//! What OpenSSL does not keep of a session goes with it as application data ([`Kept`]): when it was issued,
+//! What OpenSSL does not keep of a session goes with it as application data ([`TicketState`]): when it was issued,
 //! when it ends, the name it was asked for by, and what the client's chain has beyond the leaf.
 
 use std::ffi::{c_int, c_uchar, c_void};
@@ -150,7 +150,7 @@ impl Tickets {
 
 /// What goes with a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct TicketState {
     issued: u64,
     end: u64,
     /// The name in ClientHello.
@@ -158,7 +158,7 @@ pub(crate) struct Kept {
     chain: Presented,
 }
 
-impl Kept {
+impl TicketState {
     /// Of the connection whose session it is; `None` if that must not be resumed.
     pub(crate) fn of(seen: &Seen, resumed: bool) -> Option<Self> {
         let now = seen.context.clock.now()?.as_secs();
@@ -250,7 +250,7 @@ pub(crate) unsafe extern "C" fn made(ssl: *mut SSL, _: *mut c_void) -> c_int {
     unsafe {
         called(ssl, 0, |library, seen| {
             let resumed = library.SSL_session_reused(ssl) == 1;
-            let kept = Kept::of(seen, resumed);
+            let kept = TicketState::of(seen, resumed);
             if kept.is_some() {
                 seen.context.counters.stored();
             }
@@ -292,7 +292,7 @@ pub(crate) unsafe extern "C" fn read(
 }
 
 /// What went with a session.
-unsafe fn kept_in(library: &Scope, session: *mut SSL_SESSION) -> Option<Kept> {
+unsafe fn kept_in(library: &Scope, session: *mut SSL_SESSION) -> Option<TicketState> {
     let (mut data, mut size) = (ptr::null_mut(), 0);
     // SAFETY: the caller's session, whose data is lent.
     unsafe {
@@ -302,7 +302,7 @@ unsafe fn kept_in(library: &Scope, session: *mut SSL_SESSION) -> Option<Kept> {
         }
         let peer = library.SSL_SESSION_get0_peer(session);
         let leaf = (!peer.is_null()).then(|| certificate_der(library, peer));
-        Kept::read(std::slice::from_raw_parts(data.cast::<u8>(), size), leaf)
+        TicketState::read(std::slice::from_raw_parts(data.cast::<u8>(), size), leaf)
     }
 }
 

@@ -739,8 +739,8 @@ class_of_buffers!(
             let _held = self.lock(py)?;
             return buffer.optional(py, "export_keying_material", (label, context, length));
         }
-        let wish = ExportRequest::new(label, context, length)?;
-        let exported = wish.of(&*self.lock(py)?);
+        let request = ExportRequest::new(label, context, length)?;
+        let exported = request.of(&*self.lock(py)?);
         exported
             .map(|bytes| PyBytes::new(py, &bytes).into_any())
             .map_err(|refused| refused.raised(py, self.implementation))

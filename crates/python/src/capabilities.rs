@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyFrozenSet, PyTuple};
 
 use crate::calls::CallsOut as _;
 use crate::errors::raised;
-use crate::{info, wishes};
+use crate::{info, requirements};
 
 /// A field of the record, in Python's types.
 trait Field: Sized {
@@ -103,7 +103,7 @@ impl Field for Vec<Version> {
         let kind = "a sequence of TLSVersion";
         let members: Vec<Bound<'_, PyAny>> =
             given.extract().map_err(|_| wrong_type(name, kind, given))?;
-        let versions = members.iter().map(|member| match wishes::bound(member)? {
+        let versions = members.iter().map(|member| match requirements::bound(member)? {
             Some(core::Bound::Exactly(version)) => Ok(version),
             Some(_) => Err(PyValueError::new_err(format!(
                 "{name}: give versions; MINIMUM_SUPPORTED and MAXIMUM_SUPPORTED are not versions"
@@ -304,26 +304,29 @@ fields! {
 #[pyclass(frozen, module = "polytls.capabilities")]
 pub(crate) struct Effective {
     pub(crate) core: polytls_core::Effective,
-    pub(crate) wishes: core::Wishes,
+    pub(crate) requirements: core::Requirements,
     /// Who judged.
     pub(crate) implementation: String,
 }
 
 impl Effective {
     pub(crate) const fn is_server(&self) -> bool {
-        matches!(self.wishes.side, core::SideWishes::Server { .. })
+        matches!(
+            self.requirements.side,
+            core::SideRequirements::Server { .. }
+        )
     }
 
     /// What a server asks of its clients; nothing on a client.
     pub(crate) fn asked(&self) -> ClientAuthentication {
-        match self.wishes.side {
-            core::SideWishes::Client { .. } => ClientAuthentication::None,
-            core::SideWishes::Server {
+        match self.requirements.side {
+            core::SideRequirements::Client { .. } => ClientAuthentication::None,
+            core::SideRequirements::Server {
                 client_authentication,
                 ..
             } => core::client_authentication(
                 client_authentication,
-                self.wishes.trust_store.is_some(),
+                self.requirements.trust_store.is_some(),
             ),
         }
     }
@@ -372,14 +375,14 @@ pub(crate) fn check(
     implementation: &str,
     verification: bool,
 ) -> PyResult<Effective> {
-    let wishes = wishes::of(configuration, implementation, verification)?;
+    let requirements = requirements::of(configuration, implementation, verification)?;
     let core = capabilities
         .0
-        .check(&wishes)
+        .check(&requirements)
         .map_err(|error| raised(py, implementation, &error))?;
     Ok(Effective {
         core,
-        wishes,
+        requirements,
         implementation: implementation.to_owned(),
     })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use polytls_core::clock::{Clock as Shows, ManualClock, SystemClock};
 use pyo3::prelude::*;
 
-use crate::wishes::given;
+use crate::requirements::given;
 
 /// A clock that moves only when it is told to; for the `clock` of configurations, in tests.
 ///

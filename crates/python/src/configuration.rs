@@ -19,10 +19,10 @@ use crate::capabilities::Effective;
 use crate::clock;
 use crate::errors::misconfigured;
 use crate::key_log::Lines;
+use crate::requirements::{given, items};
 use crate::signer::PythonSigner;
 use crate::tokens;
 use crate::verifier::Hook;
-use crate::wishes::{given, items};
 
 /// A configuration and what it came down to.
 pub(crate) struct Configuration<'a, 'py> {
@@ -97,17 +97,17 @@ impl<'py> Configuration<'_, 'py> {
         key_log: &Bound<'py, PyAny>,
         callbacks: &mut Callbacks,
     ) -> PyResult<Common> {
-        let wishes = &self.effective.wishes;
+        let requirements = &self.effective.requirements;
         let key_log =
             given(key_log).map(|callable| callbacks.add(Lines(callable.clone().unbind())));
         Ok(Common {
             versions: self.effective.core.versions.clone(),
-            cipher_suites: wishes.ciphers.clone(),
-            groups: wishes.groups.clone(),
-            alpn: wishes.inner_protocols.clone(),
+            cipher_suites: requirements.ciphers.clone(),
+            groups: requirements.groups.clone(),
+            alpn: requirements.inner_protocols.clone(),
             sessions: self.sessions(),
             key_log: key_log.map(|lines| lines as Arc<dyn KeyLog>),
-            early_data: wishes.early_data,
+            early_data: requirements.early_data,
             crls: self.revocation_lists()?,
             peer_verifier: self.peer_verifier(callbacks)?,
             clock: clock::of(&self.field("clock")?)?,
@@ -117,7 +117,7 @@ impl<'py> Configuration<'_, 'py> {
 
     /// How many sessions to remember; `None`: no resumption.
     pub(crate) fn sessions(&self) -> Option<usize> {
-        let sessions = self.effective.wishes.sessions;
+        let sessions = self.effective.requirements.sessions;
         sessions.and_then(|capacity| capacity.try_into().ok())
     }
 

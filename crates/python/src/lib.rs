@@ -2,7 +2,7 @@
 //!
 //! It converts and nothing else:
 //!
-//! - what libraries can do, and whether a configuration asks for more ([`capabilities`], [`wishes`]);
+//! - what libraries can do, and whether a configuration asks for more ([`capabilities`], [`requirements`]);
 //! - configuration in ([`configuration`]), of which a [`backend`] makes an [`engine`], and the Python code
 //!   that this calls ([`callbacks`]): secrets, for debugging
 //!   ([`key_log`]), keys that are elsewhere ([`signer`]) or in a token
@@ -50,6 +50,7 @@ mod interpreters;
 mod key_log;
 mod lineage;
 mod names;
+mod requirements;
 mod signer;
 mod socket;
 mod ssl;
@@ -58,7 +59,6 @@ mod testing_signer;
 mod tokens;
 mod verifier;
 mod waiting;
-mod wishes;
 
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;

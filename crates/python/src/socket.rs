@@ -525,8 +525,8 @@ impl TlsSocket {
                 buffer.optional(py, "export_keying_material", (label, context, length))
             });
         }
-        let wish = ExportRequest::new(label, context, length)?;
-        self.run(py, |_| stream.ask(|connection| wish.of(connection)))?
+        let request = ExportRequest::new(label, context, length)?;
+        self.run(py, |_| stream.ask(|connection| request.of(connection)))?
             .map(|bytes| PyBytes::new(py, &bytes).into_any())
             .map_err(|refused| refused.raised(py, self.implementation))
     }

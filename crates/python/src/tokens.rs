@@ -18,7 +18,7 @@ use crate::callbacks::{Callback, Callbacks, ENDING, attached, cause};
 use crate::calls::{CallsOut as _, import};
 use crate::errors::misconfigured;
 use crate::imported::Imported;
-use crate::wishes::{given, items};
+use crate::requirements::{given, items};
 
 static REQUEST: Imported = Imported::new("polytls.tokens", "PinRequest");
 static SCHEMES: Imported = Imported::new("polytls.constants", "SignatureScheme");

@@ -61,7 +61,7 @@ pub fn binding(
     Ok(sha256(&asked_for))
 }
 
-/// What stands for each wish in the keys of a fleet. Every version of polytls must say the same.
+/// What represents each requirement in the keys of a fleet. Every version of polytls must say the same.
 const fn asked(authentication: ClientAuthentication) -> &'static [u8] {
     match authentication {
         ClientAuthentication::None => b"none",

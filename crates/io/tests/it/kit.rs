@@ -179,7 +179,7 @@ pub(crate) fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// What a non-blocking call gives once it gives more than a wish.
+/// What a non-blocking call gives once it returns more than a Want error.
 pub(crate) fn past_wants<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     eventually(|| match call() {
         Err(Error::WantRead | Error::WantWrite) => None,

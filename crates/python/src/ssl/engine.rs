@@ -130,7 +130,7 @@ impl Parts {
             .call_out((trusted.certificates(py), trusted.lists(py), shown), None)?
             .extract()?;
         let only_group = match judged.core.groups[..] {
-            [only] if judged.wishes.groups.is_some() => Some(only),
+            [only] if judged.requirements.groups.is_some() => Some(only),
             _ => None,
         };
         Ok(Self {

@@ -111,7 +111,7 @@ class Lab:
     def chain(
         self, *names: str, key_type: KeyType = KeyType.ECDSA_P256, **given: Any
     ) -> SigningChain:
-        """A chain that `ca` issued for `names` (HOST by default), the same for the same wish."""
+        """A chain that `ca` issued for `names` (HOST by default); cached."""
         return self.ca.issue(*(names or (HOST,)), key_type=key_type, **given)
 
     def client(self, *, version: TLSVersion | None = None, **given: Any) -> Any:

@@ -1,7 +1,7 @@
 """Cases that are asked only of implementations which can do what they are about.
 
 A case says what it needs with `@needs(...)`. Cases that an implementation cannot be asked, by the
-capabilities it publishes itself, are deselected; that it refuses such wishes is a case as well.
+capabilities it publishes itself, are deselected; a test also checks that it refuses such configurations.
 """
 
 from __future__ import annotations

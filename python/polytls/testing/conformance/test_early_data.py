@@ -459,7 +459,7 @@ def test_where_it_was_not_asked_for_it_is_refused_by_name(lab: Any) -> None:
 def test_what_must_not_be_together_is_refused(lab: Any) -> None:
     keys = TicketKeys.from_secret(bytes(32))
     trust = lab.ca.trust_store()
-    wishes: list[tuple[Any, dict[str, Any]]] = [
+    requests: list[tuple[Any, dict[str, Any]]] = [
         (lab.server, {"sessions": None}),
         (lab.client, {"sessions": None}),
         (lab.server, {"ticket_keys": keys}),
@@ -470,7 +470,7 @@ def test_what_must_not_be_together_is_refused(lab: Any) -> None:
         ),
         (lab.client, {"peer_verifier": lambda _: None}),
     ]
-    for make, given in wishes:
+    for make, given in requests:
         with pytest.raises(ConfigurationError) as refused:
             make(early_data=True, **given)
         assert refused.value.field in {"early_data", *given}

@@ -1,7 +1,8 @@
 //! What a configuration of `polytls.configuration` asks for, as the core judges it.
 
 use polytls_core::capabilities::{
-    Bound as VersionBound, ChainWishes, Origin, SideWishes, Source, TrustWishes, Wishes,
+    Bound as VersionBound, ChainRequirements, Origin, Requirements, SideRequirements, Source,
+    TrustRequirements,
 };
 use polytls_core::config::{ClientAuthentication, Version};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -24,13 +25,13 @@ pub(crate) fn of(
     configuration: &Bound<'_, PyAny>,
     implementation: &str,
     verifies: bool,
-) -> PyResult<Wishes> {
+) -> PyResult<Requirements> {
     let is_server = is_server(configuration)?;
     let field = |name: &str| configuration.attribute(name);
     let is_given = |name: &str| field(name).map(|value| !value.is_none());
     let numbers = |name| numbers(configuration, implementation, name);
     let sessions = field("sessions")?;
-    Ok(Wishes {
+    Ok(Requirements {
         lowest_supported_version: optional_bound(&field("lowest_supported_version")?)?,
         highest_supported_version: optional_bound(&field("highest_supported_version")?)?,
         ciphers: numbers("ciphers")?,
@@ -46,7 +47,7 @@ pub(crate) fn of(
         trust_store: given(&field("trust_store")?).map(trust).transpose()?,
         verifies,
         side: if is_server {
-            SideWishes::Server {
+            SideRequirements::Server {
                 certificate_chain: given(&field("certificate_chain")?)
                     .map(chains)
                     .transpose()?
@@ -57,7 +58,7 @@ pub(crate) fn of(
                 ticket_keys: is_given("ticket_keys")?,
             }
         } else {
-            SideWishes::Client {
+            SideRequirements::Client {
                 certificate_chain: given(&field("certificate_chain")?).map(chain).transpose()?,
                 alternative_chains: chains(&field("alternative_chains")?)?,
             }
@@ -172,25 +173,25 @@ fn saturated(number: &Bound<'_, PyAny>) -> i64 {
     number.extract().unwrap_or(end)
 }
 
-fn chains(value: &Bound<'_, PyAny>) -> PyResult<Vec<ChainWishes>> {
+fn chains(value: &Bound<'_, PyAny>) -> PyResult<Vec<ChainRequirements>> {
     items(value)?.iter().map(chain).collect()
 }
 
-fn chain(signing: &Bound<'_, PyAny>) -> PyResult<ChainWishes> {
+fn chain(signing: &Bound<'_, PyAny>) -> PyResult<ChainRequirements> {
     let (leaf, key): (Bound<'_, PyAny>, Bound<'_, PyAny>) = signing.attribute("leaf")?.extract()?;
     let mut certificates = vec![origin(&leaf)?];
     certificates.extend(origins(&signing.attribute("chain")?)?);
-    Ok(ChainWishes {
+    Ok(ChainRequirements {
         certificates,
         key: given(&key).map(origin).transpose()?,
         ocsp_response: !signing.attribute("ocsp_response")?.is_none(),
     })
 }
 
-fn trust(store: &Bound<'_, PyAny>) -> PyResult<TrustWishes> {
+fn trust(store: &Bound<'_, PyAny>) -> PyResult<TrustRequirements> {
     let pins = store.attribute("pins")?;
     let pinned = given(&pins).map(|pins| origins(&pins.attribute("certificates")?));
-    Ok(TrustWishes {
+    Ok(TrustRequirements {
         store: origin(store)?,
         extra: origins(&store.attribute("extra")?)?,
         peers: origins(&store.attribute("peers")?)?,
