@@ -1,9 +1,9 @@
-"""The options of polytls's conformance kit, known to pytest wherever polytls is installed.
+"""The pytest options of polytls's conformance kit, available wherever polytls is installed.
 
 pytest reads a conftest inside an installed package only after it has parsed the command line, so
-the options need a plugin, and pytest imports that in every run of everybody who has polytls. It is
-therefore a package of its own that imports nothing, polytls included, and its options carry
-polytls's name. Everything else is in `polytls.testing.conformance`.
+the options need a plugin, and pytest imports that in every run if polytls is installed. It is
+therefore a separate package that imports nothing, not even polytls, and its options carry polytls's
+name. Everything else is in `polytls.testing.conformance`.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
-"""The standard library's network modules over TLS connections of polytls.
+"""The standard library's network modules over polytls.
 
-Each module here has the name of its counterpart (`http`, `smtp` for `smtplib`, ...) and subclasses
-it: the protocol is the standard module's, the TLS that of a PEP 748 context. They are imported one
-by one, as `import polytls.net.http`; none of them imports `ssl`.
+Each module has the name of its counterpart (`http`, `smtp` for `smtplib`, ...) and subclasses it:
+the standard module implements the protocol, a PEP 748 context provides TLS. Import them one by one,
+such as `import polytls.net.http`. None of them imports `ssl`.
 
 What they have in common:
 
-- `tls=` takes a context, or a configuration, of which the default implementation makes a context.
-  Left out: one client context, made once, which trusts what the system trusts (`contexts`).
-- Names are verified: the one that was dialled.
-- What fails in a handshake is raised as it is, a `TLSError` or `OSError`. Later, a connection that
-  ends or fails is what it is to the standard module, with the `TLSError` as its `__cause__`.
-- An upgrade that is not offered, refused, or mixed with plaintext is an error, and the connection
-  is closed where it cannot be used any more. Nothing falls back to plaintext.
+- `tls=` takes a context, or a configuration, from which the default implementation creates a
+  context. Without `tls`, clients share one context that trusts the system's trust store
+  (`contexts`).
+- The host name that you connect to is verified.
+- A failed handshake raises the `TLSError` or `OSError` itself. If a connection ends or fails later,
+  the standard module's exception is raised, with the `TLSError` as its `__cause__`.
+- An upgrade that is not offered, is refused, or is mixed with plaintext raises an error. The
+  connection is closed if it cannot be used any more. Nothing falls back to plaintext.
 """

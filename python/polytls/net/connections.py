@@ -1,4 +1,4 @@
-"""TLS begins on a socket that a standard module has connected or accepted."""
+"""Starts TLS on sockets that a standard module has connected or accepted."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def begin(
 ) -> Any:
     """Do a client's handshake on `sock`, within its timeout; return the TLS socket.
 
-    `host`: the name to verify; an IPv6 address may stand in brackets. The rest is as
-    `SupportsClientWrapSocket.wrap_socket` has it. After an error `sock` is closed in any case.
+    `host`: the name to verify; an IPv6 address can be in brackets. Otherwise like
+    `SupportsClientWrapSocket.wrap_socket`. After any error `sock` is closed.
     """
     name = host.removeprefix("[").removesuffix("]")
     try:
         if isinstance(context, SupportsClientWrapSocket):
-            # Contexts of other implementations may not know it.
+            # Contexts of other implementations may not have this argument.
             named: dict[str, Any] = {} if session is None else {"session": session}
             return context.wrap_socket(
                 sock, name, leftover=leftover, accept_truncated_end=accept_truncated_end, **named
@@ -49,14 +49,14 @@ def begin(
             accept_truncated_end=accept_truncated_end,
         )
     except BaseException:
-        # Where the arguments were at fault, it was not taken.
+        # After invalid arguments, it was not taken over.
         with suppress(OSError):
             sock.close()
         raise
 
 
 def accepted(sock: Any, context: ServerContext) -> Any:
-    """Return a server's side on `sock`, whose handshake is still to be done.
+    """Return the server side on `sock`, whose handshake still has to be done.
 
     After an error `sock` is closed.
     """
@@ -73,12 +73,12 @@ def accepted(sock: Any, context: ServerContext) -> Any:
 
 
 class Upgrade:
-    """Stands for the context of `ssl` that a standard module's STARTTLS hands its socket to.
+    """Replaces the `ssl` context that a standard module's STARTTLS passes its socket to.
 
-    `file`: what answers were read through; what it has read ahead came before TLS, and is refused
-    (PeerMisbehaved), as is what `received` returns. `host`: the name to verify instead of the one
-    that the module gives. `lost`: called when the handshake fails; the socket and `file` are closed
-    then.
+    `file`: what responses are read from. Data that it has read ahead arrived before TLS, and is
+    refused (PeerMisbehaved), and so is what `received` returns.
+    `host`: the name to verify instead of the module's.
+    `lost`: called when the handshake fails; the socket and `file` are then closed.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Upgrade:
         self._received = received
 
     def wrap_socket(self, sock: Any, server_hostname: str) -> Any:
-        """Do the handshake; called with the answer «go ahead» read from `file`."""
+        """Do the handshake; called when the positive response has been read from `file`."""
         file = self._file()
         host = server_hostname if self._host is None else self._host
         try:
@@ -115,14 +115,14 @@ class Upgrade:
 
 
 def unread(sock: Any, file: IO[Any]) -> bytes:
-    """Return some of what `file` has received of `sock` and not given out; `b""` if there is none.
+    """Return some of what `file` has received from `sock` and not returned; `b""` if there is none.
 
-    It does not wait, but may receive what has come meanwhile.
+    It does not wait, but may receive what has arrived in the meantime.
     """
     timeout = sock.gettimeout()
     sock.settimeout(0)
     try:
-        # A file that finds nothing takes that for the end. Text has been decoded already.
+        # A file without data treats that as the end. Text has already been decoded.
         if isinstance(file, io.TextIOBase):
             return file.readline(1).encode("utf-8", "surrogatepass")
         found: bytes = file.peek(1)  # type: ignore[attr-defined]  # a buffered reader
@@ -133,9 +133,9 @@ def unread(sock: Any, file: IO[Any]) -> bytes:
 
 @contextmanager
 def caused() -> Iterator[None]:
-    """Let the exceptions of a standard module name the error of the socket as their cause.
+    """Make the socket's error the cause of a standard module's exceptions.
 
-    They are raised where that, or one that it has caused, was caught: it is behind their context.
+    They are raised while that error, or one that it caused, is handled: it is in their context.
     """
     try:
         yield

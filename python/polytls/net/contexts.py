@@ -1,4 +1,4 @@
-"""What `tls=` may be."""
+"""The values of `tls=`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _default: ClientContext | None = None
 
 
 def client_context(tls: ClientContext | TLSClientConfiguration | None) -> ClientContext:
-    """Return the context that `tls` is, or that is made of it.
+    """Return `tls` if it is a context, otherwise a context created from it.
 
-    A configuration gets a new context of the default implementation. None is the context that all
-    share, which trusts what the system trusts, and which is made when it is first needed.
+    For a configuration, the default implementation creates a new context. None is the shared
+    context, which trusts the system's trust store, and is created on first use.
 
-    Raises TypeError for anything else, and ConfigurationError as a context's constructor does.
+    Raises TypeError for anything else, and ConfigurationError like a context's constructor.
     """
     if tls is None:
         return _shared()
@@ -35,9 +35,9 @@ def client_context(tls: ClientContext | TLSClientConfiguration | None) -> Client
 
 
 def server_context(tls: ServerContext | TLSServerConfiguration) -> ServerContext:
-    """Return the context that `tls` is, or that the default implementation makes of it.
+    """Return `tls` if it is a context, otherwise a context that the default implementation creates.
 
-    Raises TypeError for anything else, and ConfigurationError as a context's constructor does.
+    Raises TypeError for anything else, and ConfigurationError like a context's constructor.
     """
     if isinstance(tls, TLSServerConfiguration):
         return implementation().server_context(tls)

@@ -18,16 +18,16 @@ __all__ = ["FTP_TLS"]
 
 
 class FTP_TLS(ftplib.FTP):
-    """`ftplib.FTP_TLS` over TLS of polytls: `login` begins TLS, `prot_p` protects data as well.
+    """`ftplib.FTP_TLS` over polytls: `login` starts TLS, `prot_p` also protects data.
 
-    `tls`: a client's context or configuration (`polytls.net`). The rest is as for `ftplib.FTP`.
+    `tls`: a client context or configuration (`polytls.net`). Otherwise like `ftplib.FTP`.
 
-    Data connections verify the name that the control connection does, wherever the server says that
-    they lead, and resume its session, which many servers ask for.
+    Data connections verify the host name of the control connection, whatever address the server
+    returns, and resume its session, which many servers require.
 
-    A handshake that fails raises what `polytls.TLSSocket` raises. A control connection that ends
-    without close_notify is EOFError, with `RaggedEOF` as its cause, and data that is cut off is
-    `RaggedEOF`, after all that came was handed over.
+    A failed handshake raises what `polytls.TLSSocket` raises. A control connection that ends
+    without close_notify raises EOFError, with `RaggedEOF` as its cause. Truncated data raises
+    `RaggedEOF`, after everything that arrived was delivered.
     """
 
     sock: Any
@@ -48,7 +48,7 @@ class FTP_TLS(ftplib.FTP):
         self._tls = client_context(tls)
         self._protects_data = False
         self._accept_truncated_end = False
-        #: What the control connection is to be resumed by; known after CCC as well.
+        #: The session for data connections; known after CCC as well.
         self._session: Any = None
         try:
             super().__init__(host, user, passwd, acct, timeout, source_address, encoding=encoding)
@@ -59,22 +59,23 @@ class FTP_TLS(ftplib.FTP):
             raise
 
     def connect(self, *given: Any, **named: Any) -> str:
-        """Connect to the server, in plaintext, and return its welcome."""
+        """Connect to the server, in plaintext, and return its welcome message."""
         self._protects_data = False
         self._session = None
         return super().connect(*given, **named)
 
     def login(self, user: str = "", passwd: str = "", acct: str = "", secure: bool = True) -> str:
-        """Log in, once the control connection is protected; `secure` as in `ftplib.FTP_TLS`."""
+        """Log in, after securing the control connection; `secure` as in `ftplib.FTP_TLS`."""
         if secure and not isinstance(self.sock, TLSSocket):
             self.auth()
         return super().login(user, passwd, acct)
 
     def auth(self) -> str:
-        """Begin TLS on the control connection, and return the answer to AUTH TLS.
+        """Start TLS on the control connection, and return the response to AUTH TLS.
 
-        Raises `ftplib.Error` if the server says no, ValueError if TLS has begun. PeerMisbehaved if
-        more than the answer came, and what a handshake raises; the connection is closed then.
+        Raises `ftplib.Error` if the server refuses, ValueError if TLS has already started,
+        PeerMisbehaved if the server sent more than the response, and what a handshake raises. In
+        the last two cases the connection is closed.
         """
         if isinstance(self.sock, TLSSocket):
             raise ValueError("Already using TLS")
@@ -93,10 +94,10 @@ class FTP_TLS(ftplib.FTP):
         return answer
 
     def ccc(self) -> str:
-        """Go back to plaintext on the control connection, and return the answer to CCC.
+        """Return the control connection to plaintext, and return the response to CCC.
 
-        Whoever is on the path can read and change commands and answers from then on. Raises
-        ValueError if TLS has not begun, and what `unwrap` of a socket does.
+        From then on, anyone on the path can read and change commands and responses. Raises
+        ValueError if TLS has not started, and what `unwrap` of a socket raises.
         """
         if not isinstance(self.sock, TLSSocket) or not isinstance(self.sock, SupportsUnwrap):
             raise ValueError("not using TLS")
@@ -106,9 +107,9 @@ class FTP_TLS(ftplib.FTP):
         return answer
 
     def prot_p(self) -> str:
-        """Protect data connections from now on, and return the answer to PROT P.
+        """Protect data connections from now on, and return the response to PROT P.
 
-        Raises `ftplib.Error` if the server says no. ValueError before `auth`.
+        Raises `ftplib.Error` if the server refuses. ValueError before `auth`.
         """
         if self._session is None and not isinstance(self.sock, TLSSocket):
             raise ValueError("secure the control connection first: call auth or login")
@@ -118,13 +119,13 @@ class FTP_TLS(ftplib.FTP):
         return answer
 
     def prot_c(self) -> str:
-        """Leave data connections in plaintext from now on, and return the answer to PROT C."""
+        """Leave data connections in plaintext from now on, and return the response to PROT C."""
         answer = self.voidcmd("PROT C")
         self._protects_data = False
         return answer
 
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[Any, int | None]:
-        """Begin a transfer, as `ftplib.FTP.ntransfercmd`, over TLS after `prot_p`."""
+        """Start a transfer, like `ftplib.FTP.ntransfercmd`, over TLS after `prot_p`."""
         data, size = super().ntransfercmd(cmd, rest)
         if not self._protects_data:
             return data, size
@@ -146,10 +147,10 @@ class FTP_TLS(ftplib.FTP):
         *,
         accept_truncated_end: bool = False,
     ) -> str:
-        """Retrieve data, as `ftplib.FTP.retrbinary`.
+        """Retrieve data, like `ftplib.FTP.retrbinary`.
 
-        `accept_truncated_end`: whether it may end without close_notify; anyone on the path can then
-        cut it off (docs/sockets.md, "Truncated connections").
+        `accept_truncated_end`: whether the data may end without close_notify; anyone on the path
+        can then truncate it (docs/sockets.md, "Truncated connections").
         """
         self._accept_truncated_end = accept_truncated_end
         try:
@@ -164,7 +165,7 @@ class FTP_TLS(ftplib.FTP):
         *,
         accept_truncated_end: bool = False,
     ) -> str:
-        """Retrieve lines, as `ftplib.FTP.retrlines`; `accept_truncated_end` as in `retrbinary`."""
+        """Like `ftplib.FTP.retrlines`; `accept_truncated_end` as in `retrbinary`."""
         self._accept_truncated_end = accept_truncated_end
         try:
             return super().retrlines(cmd, callback)
@@ -172,14 +173,14 @@ class FTP_TLS(ftplib.FTP):
             self._accept_truncated_end = False
 
     def getline(self) -> str:
-        """Return a line of the server's, as `ftplib.FTP.getline`."""
+        """Return a line from the server, like `ftplib.FTP.getline`."""
         try:
             return super().getline()
         except RaggedEOF as error:
             raise EOFError(str(error)) from error
 
     def abort(self) -> str:
-        """Abort a transfer, as `ftplib.FTP_TLS.abort`: TLS has no urgent data."""
+        """Abort a transfer, like `ftplib.FTP_TLS.abort`: TLS has no urgent data."""
         self.putline("ABOR")
         answer = self.getmultiline()
         if answer[:3] not in ("426", "225", "226"):

@@ -1,8 +1,9 @@
 """HTTPS: `http.client` and `http.server` over TLS (RFC 9110, RFC 9112).
 
-Bodies are complete, or the response says that they are not. One with Content-Length or in chunks is
-when all of it has come, whatever becomes of the connection. Any other ends with the connection, so
-only the server's close_notify shows that nothing was cut off (RFC 9112 9.8).
+A response body is complete, or the response raises an error. A body with Content-Length or in
+chunks is complete when all of it has arrived, whatever happens to the connection. Any other body
+ends with the connection, so only the server's close_notify shows that it is not truncated (RFC 9112
+9.8).
 """
 
 from __future__ import annotations
@@ -33,15 +34,14 @@ _Result = TypeVar("_Result")
 
 
 class HTTPResponse(http.client.HTTPResponse):
-    """A response that never passes a part of its body for all of it.
+    """A response that never presents a partial body as a complete one.
 
-    As `http.client.HTTPResponse`, but that every method that reads raises `IncompleteRead` where
-    the body ends early, and the exception has the TLS error as its cause. `read()` without an
-    amount gives what has come as the exception's `partial`; the other methods have returned it
-    before.
+    Like `http.client.HTTPResponse`, except that every method that reads raises `IncompleteRead` if
+    the body ends early, with the TLS error as its cause. For `read()` without an amount, the
+    exception's `partial` contains what arrived; the other methods have already returned it.
     """
 
-    #: Whether a body that only the end of the connection ends may end without close_notify.
+    #: Whether a body that ends with the connection may end without close_notify.
     accepts_truncated_end: ClassVar[bool] = False
 
     def __init__(
@@ -56,10 +56,10 @@ class HTTPResponse(http.client.HTTPResponse):
         super().__init__(self._transport, debuglevel, method, url)  # type: ignore[arg-type]
 
     def begin(self) -> None:
-        """Read status and headers.
+        """Read the status and headers.
 
         Raises RemoteDisconnected if the connection ended before the status, and IncompleteRead if
-        it ended before the empty line that ends the headers.
+        it ended before the empty line after the headers.
         """
         try:
             super().begin()
@@ -68,7 +68,7 @@ class HTTPResponse(http.client.HTTPResponse):
                 raise
             raise error from self._transport.ragged
         if self._transport.ended:
-            # Only what asks for another line gets there.
+            # Only reached if another line is requested.
             raise IncompleteRead(b"") from self._transport.ragged
 
     def read(self, amt: int | None = None) -> bytes:
@@ -76,11 +76,11 @@ class HTTPResponse(http.client.HTTPResponse):
         return self._checked(super().read, amt)
 
     def read1(self, n: int = -1) -> bytes:
-        """Return up to `n` bytes of the body, of one system call."""
+        """Return up to `n` bytes of the body, with one system call."""
         return self._checked(super().read1, n)
 
     def readinto(self, b: Buffer) -> int:
-        """Fill `b`; return how many bytes that were."""
+        """Fill `b`; return the number of bytes."""
         return self._checked(super().readinto, b)
 
     def readline(self, limit: int | None = -1) -> bytes:
@@ -96,7 +96,7 @@ class HTTPResponse(http.client.HTTPResponse):
             got = call(given)
         except IncompleteRead as error:
             if isinstance(error.__cause__, IncompleteRead):
-                # The chunks that were whole; what came of another one is in its cause.
+                # The complete chunks; its cause contains the part of another one.
                 error.partial += error.__cause__.partial
             self._incomplete = error
             raise error from self._transport.ragged
@@ -107,10 +107,10 @@ class HTTPResponse(http.client.HTTPResponse):
         return got
 
     def _is_cut(self) -> bool:
-        """Whether the body, of which no more comes, is less than it should be."""
+        """Whether the body has ended, and is shorter than it should be."""
         if self.length is not None and not self.chunked:
             return self.length > 0
-        # The chunk of length 0 may be the beginning of another length.
+        # The chunk of length 0 may be the start of another length.
         unended = self.chunked or not self.accepts_truncated_end
         return unended and self._transport.ragged is not None
 
@@ -120,7 +120,7 @@ class _TruncatableResponse(HTTPResponse):
 
 
 class _ProxyResponse(http.client.HTTPResponse):
-    """A proxy's answer to CONNECT: not a byte behind it is read."""
+    """A proxy's response to CONNECT: nothing after it is read."""
 
     def __init__(self, sock: Any, *given: Any, **named: Any) -> None:
         super().__init__(_Unbuffered(sock), *given, **named)  # type: ignore[arg-type]
@@ -135,13 +135,13 @@ class _Unbuffered:
 
 
 class _Transport(io.RawIOBase):
-    """What a response is read from: one that ends without close_notify ends, and says so later.
+    """The file that a response reads from. If it ends without close_notify, it reports that later.
 
-    Otherwise the data that was read with the end would be lost.
+    Otherwise the data that was read together with the end would be lost.
     """
 
     def __init__(self, sock: Any) -> None:
-        #: Keeps the socket open, as long as this is.
+        #: Keeps the socket open as long as this object exists.
         self._held: io.RawIOBase = sock.makefile("rb", 0)
         self._receive: Callable[[Buffer], int] = sock.recv_into
         self._late: TimeoutError | None = None
@@ -149,7 +149,7 @@ class _Transport(io.RawIOBase):
         self.ragged: RaggedEOF | None = None
 
     def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002 - "rb", of the response
-        """Return the file that the response reads; it is a response's only use for a socket."""
+        """Return the file that the response reads; a response only uses its socket for this."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
@@ -157,7 +157,7 @@ class _Transport(io.RawIOBase):
 
     def readinto(self, buffer: Buffer) -> int:
         if self._late is not None:
-            # What was read of a line before is lost.
+            # The part of a line that was read before is lost.
             raise OSError("cannot read from a response that has timed out") from self._late
         try:
             count = self._receive(buffer)
@@ -182,17 +182,18 @@ class _Transport(io.RawIOBase):
 
 
 class HTTPSConnection(http.client.HTTPConnection):
-    """`http.client.HTTPSConnection` over TLS of polytls.
+    """`http.client.HTTPSConnection` over polytls.
 
-    `tls`: a client's context or configuration (`polytls.net`). `proxy_tls`: the same for the proxy
-    of `set_tunnel`, where that is an HTTPS proxy: the connection to it is TLS, and TLS with the
-    server runs inside. None: the proxy is asked in plaintext, as HTTP proxies expect.
+    `tls`: a client context or configuration (`polytls.net`).
+    `proxy_tls`: the same for the proxy of `set_tunnel`, if it is an HTTPS proxy: the connection to
+    it uses TLS, with TLS to the server inside. None: the connection to the proxy is plaintext, as
+    HTTP proxies expect.
     `accept_truncated_end`: whether a body with neither Content-Length nor chunks may end without
-    close_notify; anyone on the path can then cut it off (docs/sockets.md, "Truncated connections").
-    It ends the connection, so it is the last response of this connection that this is about.
+    close_notify; anyone on the path can then truncate it (docs/sockets.md, "Truncated
+    connections"). Such a body ends the connection, so this concerns one response.
 
-    The other arguments, and what is raised, are those of `http.client.HTTPConnection`. A handshake
-    that fails raises what `polytls.TLSSocket` raises.
+    The other arguments, and exceptions, are those of `http.client.HTTPConnection`. A failed
+    handshake raises what `polytls.TLSSocket` raises.
     """
 
     default_port = http.client.HTTPS_PORT
@@ -224,13 +225,13 @@ class HTTPSConnection(http.client.HTTPConnection):
             self._connect_below()
             self.sock = begin(self.sock, self._tunnel_host or self.host, self._tls_context)
         except BaseException:
-            # What was connected must not pass for a connection with the server.
+            # A partial connection must not pass for a connection to the server.
             with suppress(OSError):
                 self.close()
             raise
 
     def getresponse(self) -> HTTPResponse:
-        """Return the response; IncompleteRead, and the connection closed, if it has no headers."""
+        """Return the response; without headers, close the connection and raise IncompleteRead."""
         try:
             response: HTTPResponse = super().getresponse()  # type: ignore[assignment]
         except IncompleteRead:
@@ -255,12 +256,12 @@ class HTTPSConnection(http.client.HTTPConnection):
 class HTTPSServer(TLSMixIn, OneAtATimeMixIn, http.server.HTTPServer):
     """`http.server.HTTPServer` over TLS: one request at a time.
 
-    `tls`: a server's context or configuration; `polytls.net.socketserver.TLSMixIn` has the rest.
+    `tls`: a server context or configuration; see `polytls.net.socketserver.TLSMixIn`.
     """
 
 
 class ThreadingHTTPSServer(TLSMixIn, http.server.ThreadingHTTPServer):
     """`http.server.ThreadingHTTPServer` over TLS: a thread for each connection.
 
-    `tls`: a server's context or configuration; `polytls.net.socketserver.TLSMixIn` has the rest.
+    `tls`: a server context or configuration; see `polytls.net.socketserver.TLSMixIn`.
     """

@@ -19,14 +19,14 @@ __all__ = ["IMAP4", "IMAP4_SSL"]
 #: From Python 3.14 on, `imaplib` reads from its socket, not from a file.
 _READS_BY_ITSELF: Final = sys.version_info >= (3, 14)
 
-#: Of IMAPS.
+#: The port for IMAPS.
 _PORT: Final = 993
 
 
 class IMAP4(imaplib.IMAP4):
-    """`imaplib.IMAP4`, whose `starttls` begins TLS of polytls.
+    """`imaplib.IMAP4`, whose `starttls` uses polytls.
 
-    A TLS connection that ends or fails is `IMAP4.abort`, with the error as its cause.
+    A TLS connection that ends or fails raises `IMAP4.abort`, with the error as its cause.
     """
 
     sock: Any
@@ -35,14 +35,15 @@ class IMAP4(imaplib.IMAP4):
     _readbuf: list[bytes]
 
     def starttls(self, tls: ClientContext | TLSClientConfiguration | None = None) -> Any:
-        """Begin TLS, and ask again what the server can do; return the answer to STARTTLS.
+        """Start TLS, and request the server's capabilities again; return the response to STARTTLS.
 
-        `tls`: a client's context or configuration (`polytls.net`).
+        `tls`: a client context or configuration (`polytls.net`).
 
-        Raises `IMAP4.abort` if the server does not offer it, `IMAP4.error` if it says no, or if it
-        has greeted with PREAUTH, after which TLS cannot begin: a server that is to be asked for
-        STARTTLS does not do that, but somebody on the path might. PeerMisbehaved if more than the
-        answer came, and what a handshake raises; the connection is closed then.
+        Raises `IMAP4.abort` if the server does not offer STARTTLS, and `IMAP4.error` if it refuses,
+        or if it greeted with PREAUTH, after which STARTTLS is not possible: a server that expects
+        STARTTLS does not send that greeting, but an attacker on the path might. Raises
+        PeerMisbehaved if the server sent more than the response, and what a handshake raises; the
+        connection is then closed.
         """
         if "PREAUTH" in self.untagged_responses:
             raise self.error(
@@ -56,7 +57,7 @@ class IMAP4(imaplib.IMAP4):
         return super().starttls(upgrade)
 
     def logout(self) -> Any:
-        """Log out and close the connection, as `imaplib.IMAP4.logout`, whatever the answer."""
+        """Log out and close the connection, like `imaplib.IMAP4.logout`, whatever the response."""
         try:
             return super().logout()
         except self.abort:
@@ -65,17 +66,17 @@ class IMAP4(imaplib.IMAP4):
             raise
 
     def read(self, size: int) -> bytes:
-        """Read `size` bytes, as `imaplib.IMAP4.read`."""
+        """Read `size` bytes, like `imaplib.IMAP4.read`."""
         with self._aborting():
             return super().read(size)
 
     def readline(self) -> bytes:
-        """Read a line, as `imaplib.IMAP4.readline`."""
+        """Read a line, like `imaplib.IMAP4.readline`."""
         with self._aborting():
             return super().readline()
 
     def send(self, data: Any) -> None:
-        """Send `data`, as `imaplib.IMAP4.send`."""
+        """Send `data`, like `imaplib.IMAP4.send`."""
         with self._aborting():
             super().send(data)
 
@@ -91,24 +92,24 @@ class IMAP4(imaplib.IMAP4):
             raise self.abort(f"socket error: {error}") from error
 
     def _plain_file(self) -> Any:
-        # What the server has said in plaintext, its capabilities among it, may be anybody's.
+        # Anything that arrived in plaintext, including capabilities, may come from an attacker.
         self.untagged_responses.clear()
         return self._file if _READS_BY_ITSELF else self.file
 
     def _received(self) -> bytes:
-        # Python 3.14 keeps it here.
+        # Python 3.14 stores it here.
         return b"".join(self._readbuf) if _READS_BY_ITSELF else b""
 
     def _lost(self) -> None:
-        # Leaving `with` does nothing then.
+        # Leaving `with` then does nothing.
         self.state = "LOGOUT"
 
 
 class IMAP4_SSL(IMAP4):
-    """`imaplib.IMAP4_SSL` over TLS of polytls: TLS from the start, on port 993.
+    """`imaplib.IMAP4_SSL` over polytls: TLS from the start, on port 993.
 
-    `tls`: a client's context or configuration (`polytls.net`). The rest is as for `imaplib.IMAP4`.
-    A handshake that fails raises what `polytls.TLSSocket` raises.
+    `tls`: a client context or configuration (`polytls.net`). Otherwise like `imaplib.IMAP4`. A
+    failed handshake raises what `polytls.TLSSocket` raises.
     """
 
     def __init__(
@@ -123,11 +124,11 @@ class IMAP4_SSL(IMAP4):
         super().__init__(host, port, timeout)
 
     def open(self, host: str = "", port: int = _PORT, timeout: float | None = None) -> None:
-        """Connect to the server, on port 993 if nothing else is said."""
+        """Connect to the server, on port 993 by default."""
         super().open(host, port, timeout)
 
     def starttls(self, tls: Any = None) -> Any:  # noqa: ARG002 - whatever it is
-        """Raise `IMAP4.abort`: TLS has begun."""
+        """Raise `IMAP4.abort`: TLS has already started."""
         raise self.abort("TLS session already established")
 
     def _create_socket(self, timeout: float | None) -> Any:

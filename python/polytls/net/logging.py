@@ -1,7 +1,7 @@
 """`logging.handlers` over TLS: records go to HTTPS servers, mail servers, and sockets.
 
-None of these handlers sends a record in plaintext: where TLS cannot begin, `handleError` gets the
-error, as it does of the standard handlers.
+These handlers never send a record in plaintext: if TLS cannot start, `handleError` gets the error,
+as in the standard handlers.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = ["HTTPHandler", "SMTPHandler", "SocketHandler"]
 class HTTPHandler(logging.handlers.HTTPHandler):
     """`logging.handlers.HTTPHandler` to an HTTPS server.
 
-    `tls`: a client's context or configuration (`polytls.net`). `timeout`: of each request, in
-    seconds. The rest is as in `logging.handlers`.
+    `tls`: a client context or configuration (`polytls.net`).
+    `timeout`: of each request, in seconds. Otherwise like `logging.handlers`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class HTTPHandler(logging.handlers.HTTPHandler):
 
 
 class _OneRequest(HTTPSConnection):
-    """A connection that its response ends: the handler looks at neither."""
+    """A connection that ends with its response: the handler looks at neither."""
 
     def getresponse(self) -> HTTPResponse:
         try:
@@ -63,9 +63,10 @@ class _OneRequest(HTTPSConnection):
 class SMTPHandler(logging.handlers.SMTPHandler):
     """`logging.handlers.SMTPHandler` over TLS.
 
-    `tls`: a client's context or configuration (`polytls.net`). `implicit`: whether TLS begins with
-    the connection (port 465 if `mailhost` names none); otherwise it begins with STARTTLS (port 25),
-    and a server that does not offer that gets no mail. The rest is as in `logging.handlers`.
+    `tls`: a client context or configuration (`polytls.net`).
+    `implicit`: whether TLS starts with the connection (port 465 by default); otherwise it starts
+    with STARTTLS (port 25 by default), and a server that does not offer STARTTLS gets no mail.
+    Otherwise like `logging.handlers`.
     """
 
     def __init__(
@@ -120,10 +121,10 @@ class SMTPHandler(logging.handlers.SMTPHandler):
 class SocketHandler(logging.handlers.SocketHandler):
     """`logging.handlers.SocketHandler` over TLS.
 
-    `tls`: a client's context or configuration (`polytls.net`). `server_hostname`: the name to
-    verify, by default `host`; needed where `port` is None, and `host` a path. A server that cannot
-    be reached loses records silently, as in `logging.handlers`; one with which TLS fails is an
-    error, each time that it is tried.
+    `tls`: a client context or configuration (`polytls.net`).
+    `server_hostname`: the name to verify, by default `host`; required if `port` is None and `host`
+    is a path. If the server cannot be reached, records are lost silently, as in `logging.handlers`;
+    a TLS failure is an error, at every attempt.
     """
 
     def __init__(
@@ -151,7 +152,7 @@ class SocketHandler(logging.handlers.SocketHandler):
             raise
 
     def createSocket(self) -> None:
-        """Connect if it is time to; raise what TLS has failed with."""
+        """Connect if it is time to; raise the error of a failed handshake."""
         super().createSocket()
         if self.sock is None and self._refusal is not None:
             error, self._refusal = self._refusal, None
@@ -162,6 +163,6 @@ class SocketHandler(logging.handlers.SocketHandler):
         try:
             super().send(s)
         except OSError:
-            # What closing found; nothing can be sent over it any more.
+            # The error found when closing; nothing more can be sent over the connection.
             self.sock = None
             raise

@@ -26,9 +26,9 @@ __all__ = ["NNTP", "NNTP_SSL"]
 
 
 class NNTP(nntplib.NNTP):
-    """`nntplib.NNTP`, whose `starttls` begins TLS of polytls.
+    """`nntplib.NNTP`, whose `starttls` uses polytls.
 
-    A TLS connection that ends without close_notify is EOFError, with `RaggedEOF` as its cause.
+    A TLS connection that ends without close_notify raises EOFError, with `RaggedEOF` as its cause.
     """
 
     sock: Any
@@ -37,14 +37,15 @@ class NNTP(nntplib.NNTP):
     def starttls(  # type: ignore[override]  # `tls` instead of `context`
         self, tls: ClientContext | TLSClientConfiguration | None = None
     ) -> None:
-        """Begin TLS, and ask again what the server can do.
+        """Start TLS, and request the server's capabilities again.
 
-        `tls`: a client's context or configuration (`polytls.net`).
+        `tls`: a client context or configuration (`polytls.net`).
 
-        Raises `nntplib.NNTPError` if the server says no. PeerMisbehaved if more than the answer
-        came, and what a handshake raises; the connection is closed then.
+        Raises `nntplib.NNTPError` if the server refuses. Raises PeerMisbehaved if the server sent
+        more than the response, and what a handshake raises; the connection is then closed.
         """
-        # `nntplib` closes its file before it begins TLS; what it has read ahead is wanted then.
+        # `nntplib` closes its file before it starts TLS; what the file has read ahead is needed
+        # then.
         kept = _Kept(self.file)
         self.file = kept
         upgrade: Any = Upgrade(client_context(tls), lambda: kept.file, self._lost)
@@ -55,7 +56,7 @@ class NNTP(nntplib.NNTP):
                 self.file = kept.file
 
     def _lost(self) -> None:
-        # Leaving `with` asks for no QUIT then.
+        # Leaving `with` then sends no QUIT.
         del self.file
 
     def _getline(self, strip_crlf: bool = True) -> bytes:
@@ -67,10 +68,10 @@ class NNTP(nntplib.NNTP):
 
 
 class NNTP_SSL(NNTP):
-    """`nntplib.NNTP_SSL` over TLS of polytls: TLS from the start, on port 563.
+    """`nntplib.NNTP_SSL` over polytls: TLS from the start, on port 563.
 
-    `tls`: a client's context or configuration (`polytls.net`). The rest is as for `nntplib.NNTP`. A
-    handshake that fails raises what `polytls.TLSSocket` raises.
+    `tls`: a client context or configuration (`polytls.net`). Otherwise like `nntplib.NNTP`. A
+    failed handshake raises what `polytls.TLSSocket` raises.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class NNTP_SSL(NNTP):
 
 
 class _Kept:
-    """A file that is not closed when it is told to."""
+    """A file that ignores `close`."""
 
     def __init__(self, file: Any) -> None:
         self.file = file

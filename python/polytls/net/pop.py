@@ -18,12 +18,13 @@ __all__ = ["POP3", "POP3_SSL"]
 
 
 class POP3(poplib.POP3):
-    """`poplib.POP3`, whose `stls` begins TLS of polytls.
+    """`poplib.POP3`, whose `stls` uses polytls.
 
-    A TLS connection that ends or fails is `poplib.error_proto`, with the `TLSError` as its cause.
+    A TLS connection that ends or fails raises `poplib.error_proto`, with the `TLSError` as its
+    cause.
     """
 
-    #: Before there is a connection, and after it.
+    #: Before and after there is a connection.
     sock: Any = None
     file: Any = None
     _failed = False
@@ -34,7 +35,7 @@ class POP3(poplib.POP3):
         try:
             super().__init__(host, port, timeout)
         except BaseException:
-            # A greeting that does not come leaves nobody who could close it.
+            # If there is no greeting, nobody could close it.
             with suppress(OSError):
                 self.close()
             raise
@@ -42,18 +43,19 @@ class POP3(poplib.POP3):
     def stls(  # type: ignore[override]  # `tls` instead of `context`
         self, tls: ClientContext | TLSClientConfiguration | None = None
     ) -> bytes:
-        """Begin TLS, and return the answer to STLS; `capa` asks anew each time.
+        """Start TLS, and return the response to STLS; `capa` asks the server again each time.
 
-        `tls`: a client's context or configuration (`polytls.net`).
+        `tls`: a client context or configuration (`polytls.net`).
 
-        Raises `poplib.error_proto` if the server does not offer it, or says no. PeerMisbehaved if
-        more than the answer came, and what a handshake raises; the connection is closed then.
+        Raises `poplib.error_proto` if the server does not offer STLS, or refuses. Raises
+        PeerMisbehaved if the server sent more than the response, and what a handshake raises; the
+        connection is then closed.
         """
         upgrade: Any = Upgrade(client_context(tls), lambda: self.file, self._lost)
         return super().stls(upgrade)
 
     def close(self) -> None:
-        """Close the connection. An error of one that has failed before is not raised again."""
+        """Close the connection. If it has already failed, the error is not raised again."""
         try:
             super().close()
         except OSError:
@@ -61,7 +63,7 @@ class POP3(poplib.POP3):
                 raise
 
     def _lost(self) -> None:
-        # There is nothing left for `close` to close.
+        # Leaves nothing for `close` to close.
         self.file = self.sock = None
 
     def _getline(self) -> tuple[bytes, int]:
@@ -83,10 +85,10 @@ class POP3(poplib.POP3):
 
 
 class POP3_SSL(POP3):
-    """`poplib.POP3_SSL` over TLS of polytls: TLS from the start, on port 995.
+    """`poplib.POP3_SSL` over polytls: TLS from the start, on port 995.
 
-    `tls`: a client's context or configuration (`polytls.net`). The rest is as for `poplib.POP3`. A
-    handshake that fails raises what `polytls.TLSSocket` raises.
+    `tls`: a client context or configuration (`polytls.net`). Otherwise like `poplib.POP3`. A failed
+    handshake raises what `polytls.TLSSocket` raises.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class POP3_SSL(POP3):
         super().__init__(host, port, timeout)
 
     def stls(self, tls: Any = None) -> bytes:  # noqa: ARG002 - whatever it is
-        """Raise `poplib.error_proto`: TLS has begun."""
+        """Raise `poplib.error_proto`: TLS has already started."""
         raise poplib.error_proto("-ERR TLS session already established")
 
     def _create_socket(self, timeout: float | None) -> Any:

@@ -15,9 +15,9 @@ __all__ = ["LMTP", "SMTP", "SMTP_SSL"]
 
 
 class SMTP(smtplib.SMTP):
-    """`smtplib.SMTP`, whose `starttls` begins TLS of polytls.
+    """`smtplib.SMTP`, whose `starttls` uses polytls.
 
-    A connection that ends or fails is SMTPServerDisconnected, with the error as its cause.
+    A connection that ends or fails raises SMTPServerDisconnected, with the error as its cause.
     """
 
     sock: Any
@@ -29,15 +29,16 @@ class SMTP(smtplib.SMTP):
         tls: ClientContext | TLSClientConfiguration | None = None,
         server_hostname: str | None = None,
     ) -> tuple[int, bytes]:
-        """Begin TLS, and ask again what the server can do; return the answer to STARTTLS.
+        """Start TLS, and request the server's capabilities again; return the response to STARTTLS.
 
-        `tls`: a client's context or configuration (`polytls.net`). `server_hostname`: the name to
-        verify, by default the one that was connected to; needed over a Unix socket.
+        `tls`: a client context or configuration (`polytls.net`).
+        `server_hostname`: the name to verify, by default the host that was connected to; required
+        over a Unix socket.
 
-        Raises SMTPNotSupportedError if the server does not offer it, SMTPResponseException if it
-        says no; what was sent until then was sent in plaintext, and nothing else. PeerMisbehaved
-        if the server, or somebody on the path, sent more than the answer; what a handshake raises.
-        The connection is closed then.
+        Raises SMTPNotSupportedError if the server does not offer STARTTLS, and
+        SMTPResponseException if it refuses; nothing else was sent in plaintext. Raises
+        PeerMisbehaved if the server, or an attacker on the path, sent more than the response, and
+        what a handshake raises; the connection is then closed.
         """
         upgrade: Any = Upgrade(client_context(tls), lambda: self.file, self.close, server_hostname)
         answer: tuple[int, bytes] = super().starttls(context=upgrade)
@@ -45,26 +46,26 @@ class SMTP(smtplib.SMTP):
         return answer
 
     def getreply(self) -> tuple[int, bytes]:
-        """Return the server's next reply, as `smtplib.SMTP.getreply`."""
+        """Return the server's next reply, like `smtplib.SMTP.getreply`."""
         with caused():
             return super().getreply()
 
     def send(self, s: Any) -> None:
-        """Send to the server, as `smtplib.SMTP.send`."""
+        """Send to the server, like `smtplib.SMTP.send`."""
         with caused():
             super().send(s)
 
     def _get_socket(self, host: str, port: int, timeout: float | None) -> Any:
-        # `smtplib` remembers what its constructor was given only.
+        # `smtplib` only remembers the host that its constructor was given.
         self._host = host
         return super()._get_socket(host, port, timeout)  # type: ignore[misc]  # not in its types
 
 
 class SMTP_SSL(SMTP):
-    """`smtplib.SMTP_SSL` over TLS of polytls: TLS from the start, on port 465.
+    """`smtplib.SMTP_SSL` over polytls: TLS from the start, on port 465.
 
-    `tls`: a client's context or configuration (`polytls.net`). The rest is as for `smtplib.SMTP`. A
-    handshake that fails raises what `polytls.TLSSocket` raises.
+    `tls`: a client context or configuration (`polytls.net`). Otherwise like `smtplib.SMTP`. A
+    failed handshake raises what `polytls.TLSSocket` raises.
     """
 
     default_port = smtplib.SMTP_SSL_PORT
@@ -86,7 +87,7 @@ class SMTP_SSL(SMTP):
         self,
         **given: Any,  # noqa: ARG002 - whatever it is
     ) -> tuple[int, bytes]:
-        """Raise SMTPNotSupportedError: TLS has begun."""
+        """Raise SMTPNotSupportedError: TLS has already started."""
         raise smtplib.SMTPNotSupportedError("the connection already uses TLS")
 
     def _get_socket(self, host: str, port: int, timeout: float | None) -> Any:
@@ -94,4 +95,4 @@ class SMTP_SSL(SMTP):
 
 
 class LMTP(SMTP, smtplib.LMTP):
-    """`smtplib.LMTP`, whose `starttls` begins TLS of polytls, as that of `SMTP`."""
+    """`smtplib.LMTP`, whose `starttls` uses polytls, like that of `SMTP`."""

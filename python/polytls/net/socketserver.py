@@ -1,7 +1,7 @@
-"""`socketserver` over TLS: handshakes are done where requests are handled, off the accept loop.
+"""`socketserver` over TLS: handshakes are done where requests are handled, outside the accept loop.
 
-So a client that does not finish its handshake holds up nothing but its own thread or process, and
-that for `handshake_timeout` at most.
+A client that does not finish its handshake therefore only blocks its own thread or process, for at
+most `handshake_timeout`.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ else:
 
 
 class TLSMixIn(_Server):
-    """Makes a stream server of `socketserver` or `http.server` one over TLS.
+    """Turns a stream server of `socketserver` or `http.server` into a TLS server.
 
     Put it first: `class Server(TLSMixIn, socketserver.ForkingTCPServer)`. A handler's `request` is
-    then the TLS socket. When the handler returns, the connection is closed in order, so that the
-    client gets all of it. When the handler raises, it is closed without close_notify, so that the
-    client does not take what it got for all there was.
+    then the TLS socket. When the handler returns, the connection is closed normally, so that the
+    client gets everything. When the handler raises, it is closed without close_notify, so that the
+    client does not mistake partial data for all of it.
 
-    `tls`: a server's context or configuration. Handshakes that fail, and what clients do wrong
-    later (`TLSError`), are logged by this module's logger, a line each; other errors go to
+    `tls`: a server context or configuration. Failed handshakes, and later client errors
+    (`TLSError`), are logged by this module's logger, one line each; other errors go to
     `socketserver`'s `handle_error`.
     """
 
@@ -60,7 +60,7 @@ class TLSMixIn(_Server):
             connection.settimeout(self.handshake_timeout)
             connection.do_handshake()
         except BaseException as error:
-            # Sends what alert there is.
+            # Sends the alert, if there is one.
             connection.close(force=True)
             if not isinstance(error, OSError):
                 raise
@@ -77,7 +77,7 @@ class TLSMixIn(_Server):
             connection.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what a client did wrong; leave anything else to `socketserver`."""
+        """Log a client's error; leave anything else to `socketserver`."""
         error = sys.exc_info()[1]
         if isinstance(error, TLSError):
             _log.info("the connection of %s failed: %s", client_address, error)
@@ -86,9 +86,9 @@ class TLSMixIn(_Server):
 
 
 class OneAtATimeMixIn(socketserver.ThreadingMixIn):
-    """Does handshakes in threads, as many as there are clients, and handles one request at a time.
+    """Does handshakes in threads, one for each client, and handles one request at a time.
 
-    Put it behind `TLSMixIn`.
+    Put it after `TLSMixIn`.
     """
 
     daemon_threads = True
@@ -99,21 +99,21 @@ class OneAtATimeMixIn(socketserver.ThreadingMixIn):
         super().__init__(*given, **named)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Go on with `request` in a thread."""
+        """Continue with `request` in a thread."""
         self._latest = threading.Thread(
             target=self.process_request_thread, args=(request, client_address), daemon=True
         )
         self._latest.start()
 
     def handle_request(self) -> None:
-        """Handle one request, and return when that is done."""
+        """Handle one request, and return when that is complete."""
         self._latest = None
         super().handle_request()  # type: ignore[misc]  # the server's
         if self._latest is not None:
             self._latest.join()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Handle the request when its turn has come."""
+        """Handle the request when its turn comes."""
         with self._handling:
             super().finish_request(request, client_address)  # type: ignore[misc]
 
@@ -127,9 +127,9 @@ class ThreadingTCPServer(TLSMixIn, socketserver.ThreadingTCPServer):
 
 
 def _break_off(connection: Any, error: BaseException) -> None:
-    """End a connection that failed, without close_notify."""
+    """End a failed connection, without close_notify."""
     if isinstance(error, TLSError) and not isinstance(error, RaggedEOF):
-        # There is no close_notify after an alert, which the client gets so.
+        # There is no close_notify after an alert; this way the client gets the alert.
         connection.close(force=True)
         return
     descriptor = connection.detach()

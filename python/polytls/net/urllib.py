@@ -1,4 +1,4 @@
-"""`urllib.request` over TLS: `urlopen`, openers, and proxies, HTTPS ones among them."""
+"""`urllib.request` over TLS: `urlopen`, openers, and proxies, including HTTPS proxies."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .private import DEFAULT_TIMEOUT
 if TYPE_CHECKING:
     _Handler = urllib.request.HTTPSHandler
 else:
-    # An opener leaves its own handler out only for a subclass of that, which a Python without
-    # `ssl` does not have.
+    # An opener only omits its own handler for a subclass of that, which a Python without `ssl` does
+    # not have.
     _Handler = getattr(urllib.request, "HTTPSHandler", urllib.request.AbstractHTTPHandler)
 
 __all__ = ["HTTPSHandler", "ProxyHandler", "build_opener", "urlopen"]
@@ -29,10 +29,10 @@ _SECURE_PROXY = "_polytls_secure_proxy"
 
 
 class HTTPSHandler(_Handler):
-    """Opens HTTPS URLs over TLS of polytls.
+    """Opens HTTPS URLs over polytls.
 
-    `tls` and `accept_truncated_end` are those of `polytls.net.http.HTTPSConnection`; `tls` is for
-    HTTPS proxies as well.
+    `tls` and `accept_truncated_end` are those of `polytls.net.http.HTTPSConnection`; `tls` also
+    applies to HTTPS proxies.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class HTTPSHandler(_Handler):
         tls: ClientContext | TLSClientConfiguration | None = None,
         accept_truncated_end: bool = False,
     ) -> None:
-        # Not that of `HTTPSHandler`, which makes a context of `ssl`.
+        # Not that of `HTTPSHandler`, which creates an `ssl` context.
         urllib.request.AbstractHTTPHandler.__init__(self, debuglevel)
         self._tls = client_context(tls)
         self._accept_truncated_end = accept_truncated_end
 
     def https_open(self, req: urllib.request.Request) -> HTTPResponse:
-        """Open `req`. URLError for a connection that cannot be made: the reason is its cause."""
+        """Open `req`. Raises URLError if the connection fails, with the reason as its cause."""
         try:
             return self.do_open(
                 HTTPSConnection,
@@ -68,11 +68,12 @@ class HTTPSHandler(_Handler):
 class ProxyHandler(urllib.request.ProxyHandler):
     """Sends requests through proxies: those given, or those of the environment.
 
-    As `urllib.request.ProxyHandler`, but that a proxy whose URL is `https:` is spoken to over TLS.
+    Like `urllib.request.ProxyHandler`, except that it connects over TLS to a proxy whose URL starts
+    with `https:`.
     """
 
     def proxy_open(self, req: urllib.request.Request, proxy: str, type: str) -> Any:
-        """Point `req` at `proxy`. URLError for a kind of proxy that cannot carry HTTPS."""
+        """Direct `req` to `proxy`. Raises URLError if that type of proxy does not support HTTPS."""
         scheme = urlsplit(proxy).scheme.lower() if "://" in proxy else ""
         encrypted = req.type == "https"
         if encrypted and scheme not in ("", "http", "https"):
@@ -88,10 +89,10 @@ def build_opener(
     tls: ClientContext | TLSClientConfiguration | None = None,
     accept_truncated_end: bool = False,
 ) -> urllib.request.OpenerDirector:
-    """Return an opener as `urllib.request.build_opener` does, for HTTPS over TLS of polytls.
+    """Return an opener like `urllib.request.build_opener`, for HTTPS over polytls.
 
-    `tls` and `accept_truncated_end` are those of `HTTPSHandler`. ValueError if they are given
-    together with a handler for HTTPS.
+    `tls` and `accept_truncated_end` are those of `HTTPSHandler`. Raises ValueError if they are
+    combined with a handler for HTTPS.
     """
     ours: list[urllib.request.BaseHandler] = []
     if not _among(handlers, _Handler):
@@ -111,7 +112,7 @@ def urlopen(
     tls: ClientContext | TLSClientConfiguration | None = None,
     accept_truncated_end: bool = False,
 ) -> Any:
-    """Open a URL as `urllib.request.urlopen` does, HTTPS over TLS of polytls.
+    """Open a URL like `urllib.request.urlopen`, with HTTPS over polytls.
 
     `tls` and `accept_truncated_end` are those of `HTTPSHandler`. Without them all calls share an
     opener; proxies of the environment are then those of the first call.

@@ -16,9 +16,9 @@ __all__ = ["SafeTransport", "ServerProxy"]
 
 
 class SafeTransport(xmlrpc.client.Transport):
-    """`xmlrpc.client.SafeTransport` over TLS of polytls.
+    """`xmlrpc.client.SafeTransport` over polytls.
 
-    `tls`: a client's context or configuration (`polytls.net`).
+    `tls`: a client context or configuration (`polytls.net`).
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class SafeTransport(xmlrpc.client.Transport):
         self._tls = client_context(tls)
 
     def make_connection(self, host: Any) -> HTTPSConnection:
-        """Return the connection to `host`, the last one if that is to it, too."""
+        """Return the connection to `host`; the last one if it is to the same host."""
         known, connection = self._connection
         if connection is None or known != host:
             name, self._extra_headers, _ = self.get_host_info(host)
@@ -43,10 +43,11 @@ class SafeTransport(xmlrpc.client.Transport):
 
 
 class ServerProxy(xmlrpc.client.ServerProxy):
-    """`xmlrpc.client.ServerProxy` over TLS of polytls.
+    """`xmlrpc.client.ServerProxy` over polytls.
 
-    `uri` begins with `https:`, or ValueError. `tls`: a client's context or configuration
-    (`polytls.net`), where no `transport` is given; with both, ValueError.
+    `uri` must start with `https:`, otherwise ValueError.
+    `tls`: a client context or configuration (`polytls.net`), if no `transport` is given; both raise
+    ValueError.
     """
 
     def __init__(

@@ -166,7 +166,8 @@ fn purpose(it: &Read<'_>, is_server: bool) -> Option<Finding> {
         (true, Some(true)) => {
             return found(
                 format!("is a CA certificate (CA:TRUE), not a {role} certificate"),
-                format!("present a leaf certificate (CA:FALSE), or trust this one itself (peers=)"),
+                "present a leaf certificate (CA:FALSE), or trust this one itself (peers=)"
+                    .to_owned(),
             );
         }
         (true, _) if it.facts.claims_to_issue => {

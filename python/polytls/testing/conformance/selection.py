@@ -1,7 +1,7 @@
-"""Cases that are asked only of implementations which can do what they are about.
+"""Tests that only run on implementations with the features that they need.
 
-A case says what it needs with `@needs(...)`. Cases that an implementation cannot be asked, by the
-capabilities it publishes itself, are deselected; a test also checks that it refuses such configurations.
+A test states its needs with `@needs(...)`. Tests that need more than an implementation's published
+capabilities are deselected; other tests check that it refuses such configurations.
 """
 
 from __future__ import annotations
