@@ -373,7 +373,7 @@ def test_a_service_that_does_not_go_on_is_quoted(
 ) -> None:
     outcome = run(serve(dialogue(service, end, said)), "--starttls", service)
     said = said.partition(b"\x1b")[0]
-    assert_no_starttls(f"the server said «{said.decode()}\\x1b[2J", outcome)
+    assert_no_starttls(f'the server replied "{said.decode()}\\x1b[2J', outcome)
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,41 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         target = page.parent / name if name else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+#: What must not come in what users read, and what to write instead.
+PHRASES = {
+    r"[«»]": 'quotation marks are "',
+    r"(?<!there )\b(?:is|are) no (?!longer\b|more\b)\w": "is not a",
+    r"\bthat (?:is|are) none\b": "invalid, malformed",
+    r"\bof no use\b": "unusable",
+    r"\bthereof\b": "its",
+    r"\bwhoever\b": "anyone who, the caller",
+    r"\bdialled\b": "connected to",
+    r"\b(?:client|server)'s context\b": "client context, server context",
+    r"SEMANTICS": "a file of this tree",
+}
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Pages without code, and the docstrings and messages of the package, each with its place."""
+    for page in PAGES:
+        text = CODE.sub(lambda code: "\n" * code[0].count("\n"), page.read_text())
+        for number, line in enumerate(text.splitlines(), 1):
+            yield f"{page.name}:{number}", line
+    for path in (ROOT / "python" / "polytls").rglob("*.py"):
+        if "testing" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", " ".join(node.value.split())
+
+
+@pytest.mark.parametrize(("phrase", "instead"), PHRASES.items())
+def test_what_users_read_is_in_plain_words(phrase: str, instead: str) -> None:
+    found = [
+        f"{place}: {match[0]!r}: write {instead}"
+        for place, text in texts()
+        for match in re.finditer(phrase, text, re.IGNORECASE)
+    ]
+    assert not found, "\n".join(found)

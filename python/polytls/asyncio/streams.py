@@ -149,8 +149,8 @@ class _ServerProtocol(asyncio.StreamReaderProtocol):
     """Leaves the writer to the handler: an unreferenced writer closes itself.
 
     As in CPython 3.13 and later. Before, the protocol kept the writer as long as the connection was
-    open. (`asyncio.start_server(ssl=...)` closes at the peer's end, whoever has the writer, because
-    `ssl` has no half-closed connections.)
+    open. (`asyncio.start_server(ssl=...)` closes at the peer's end even if the
+    handler has the writer, because `ssl` has no half-closed connections.)
     """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -103,7 +103,7 @@ def gather(target: Target, context: SupportsClientWrapSocket, timeout: float) ->
 
     `timeout`: seconds for each step: one address, the dialogue of STARTTLS, the handshake.
 
-    Raises ValueError for what is no host name or port.
+    Raises ValueError for an invalid host name or port.
     """
     try:
         addresses = names.resolve((target.host, target.port))
@@ -202,7 +202,7 @@ def _check_silence(plain: socket.socket) -> None:
     spoke = select.select([plain], [], [], _GREETING_WAIT)[0]
     if spoke and (said := plain.recv(_GREETING, socket.MSG_PEEK)):
         text = said.partition(b"\n")[0].rstrip(b"\r").decode("utf-8", "replace")
-        raise NotTLSError(f"the server spoke first, and not TLS: «{text}»")
+        raise NotTLSError(f'the server sent plaintext first: "{text}"')
 
 
 def _facts(connection: TLSSocket) -> ConnectionInfo:

@@ -28,7 +28,7 @@ _TAG: Final = b"a"
 
 
 class UpgradeRefused(OSError):
-    """The server did not go on to TLS. The message has what it said, which is not to be trusted."""
+    """The server did not start TLS. The message has its reply, which cannot be trusted."""
 
 
 def upgrade(plain: socket.socket, service: str, timeout: float) -> bytes:
@@ -82,7 +82,7 @@ class _Dialogue:
     def expect(self, wanted: bytes, line: bytes) -> None:
         if not line.startswith(wanted):
             said = line.decode("utf-8", "replace")
-            raise UpgradeRefused(f"the server said «{said}», not «{wanted.decode()}»")
+            raise UpgradeRefused(f'the server replied "{said}", expected "{wanted.decode()}"')
 
     def _limit(self) -> None:
         left = self.deadline - monotonic()

@@ -43,7 +43,7 @@ class Outcome(Enum):
 
 
 class Failure(Enum):
-    """Why there was no connection, where the certificate is not the reason: a closed list."""
+    """Why there was no connection, if the certificate is not the reason: a closed list."""
 
     UNKNOWN_HOST = "unknown host"
     CONNECTION_REFUSED = "connection refused"

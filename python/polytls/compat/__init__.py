@@ -1,4 +1,4 @@
-"""An `ssl` that is polytls, for programs and libraries that know `ssl.SSLContext` only.
+"""polytls through `ssl`, for programs and libraries that only know `ssl.SSLContext`.
 
 `SSLSocket`, `SSLObject` and `MemoryBIO` stay the standard library's; what stands behind them is
 polytls. There are three doors:
@@ -8,7 +8,7 @@ polytls. There are three doors:
 - Replace it for the whole process: `install()`, or `python -m polytls run PROGRAM`.
 - Where Python was built without OpenSSL, and `import ssl` fails: `provide()`, or the same command.
 
-What is asked for is obeyed or refused by an `ssl.SSLError`; `docs/ssl.md` has the table.
+A setting is honoured, or refused with an `ssl.SSLError`; docs/ssl.md has the table.
 """
 
 from importlib import import_module

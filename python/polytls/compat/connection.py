@@ -73,7 +73,7 @@ class Certificate:
 class SSLSession:
     """A session to resume: the counterpart of `ssl.SSLSession`, which nobody can make.
 
-    It is no instance of that, unless Python has no OpenSSL. It can be used for any number of
+    It is not an instance of that, unless Python has no OpenSSL. It can be used for any number of
     connections.
     """
 
@@ -197,7 +197,7 @@ class Connection(_native.SSLConnection):
     # --- called by the native class ---
 
     def _configure(self, hello: tuple[str | None, list[int], tuple[bytes, ...]] | None) -> None:
-        """Choose a server's engine by what ClientHello says; None for what is no ClientHello."""
+        """Choose a server's engine by what ClientHello says; None for anything else."""
         self._hello = hello
         offered: tuple[bytes, ...] = ()
         if hello is not None:
@@ -249,7 +249,7 @@ class Connection(_native.SSLConnection):
             self._begin_anew()
 
     def do_handshake(self) -> None:
-        """Go on with the handshake."""
+        """Continue the handshake."""
         super().do_handshake()
         if not self._counted:
             self._counted = True

@@ -82,7 +82,8 @@ def of(context: ClientContext | ServerContext) -> SSLContext:
 
     The context may be of any implementation: what it has to have is `create_buffer`.
 
-    Raises TypeError for what is no context of PEP 748, ConfigurationError for one without buffers.
+    Raises TypeError for anything but a PEP 748 context, and ConfigurationError for one without
+    buffers.
     """
     configuration = getattr(context, "configuration", None)
     if not isinstance(configuration, TLSClientConfiguration | TLSServerConfiguration):

@@ -1,7 +1,7 @@
 """What an `ssl.SSLContext` has been told, and the engines that come of it.
 
 The C class judges arguments and keeps plain settings (`verify_mode`, `options`, versions). They are
-read from it when a connection is made, so that whoever sets them past any override is obeyed too.
+read from it when a connection is made, so that values set past any override are honoured, too.
 What it does not give back (chains, keys, authorities, protocols, suites) is kept here. An engine is
 made once for what was set, and used until something is set anew.
 """
@@ -113,7 +113,7 @@ class Settings:
         self._changed()
 
     def add_trust(self, data: bytes) -> None:
-        """Take certificates and revocation lists, PEM or DER, that OpenSSL has read."""
+        """Take certificates and CRLs, PEM or DER, that OpenSSL has read."""
         if data[:1] == b"\x30":
             self._trusted += split(data)
         else:
@@ -210,7 +210,7 @@ class Settings:
     def server(self, offered: Iterable[bytes] = ()) -> _native.ServerEngine | None:
         """Return the engine of a server for a client that offers these protocols; None: no chain.
 
-        OpenSSL goes on without a protocol where none is in common. Raises Refused.
+        OpenSSL continues without a protocol if there is none in common. Raises Refused.
         """
         if self._given is not None:
             self._check_given()

@@ -105,7 +105,7 @@ class Context:
     """The state of one context: settings, and what was said of certificates."""
 
     def __new__(cls, protocol: int, /) -> Context:
-        """Raises ValueError for a protocol that is none."""
+        """Raises ValueError for an invalid protocol."""
         number = operator.index(protocol)
         if not _is_int(number):
             raise OverflowError("Python int too large to convert to C int")

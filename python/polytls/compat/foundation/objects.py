@@ -29,7 +29,7 @@ _PURPOSES: Final = (
 def txt2obj(txt: str, name: bool = False) -> _Object:
     """Look an object up by its OID, or with `name` by its names as well.
 
-    Raises ValueError for what is no purpose of certificates.
+    Raises ValueError for anything but a purpose of certificates.
     """
     if not isinstance(txt, str):
         raise TypeError(f"txt2obj() argument 'txt' must be str, not {type(txt).__name__}")
@@ -42,7 +42,7 @@ def txt2obj(txt: str, name: bool = False) -> _Object:
 def nid2obj(nid: int, /) -> _Object:
     """Look an object up by OpenSSL's number.
 
-    Raises ValueError for what is no purpose of certificates.
+    Raises ValueError for anything but a purpose of certificates.
     """
     if nid < 0:
         raise ValueError("NID must be positive.")

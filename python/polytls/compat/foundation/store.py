@@ -1,4 +1,4 @@
-"""The certificates and revocation lists that a context was told, counted as OpenSSL does it."""
+"""The certificates and CRLs that a context was given, counted like OpenSSL does."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Store:
             self._certificates[der] = _is_authority(der)
 
     def load_system(self) -> None:
-        """Take those of the system's file. One that cannot be read is no error, as for OpenSSL.
+        """Take those of the system's file. An unreadable file is not an error, as in OpenSSL.
 
         What connections trust is the core's to read; this is what `cert_store_stats` tells.
         """
