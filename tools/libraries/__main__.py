@@ -3,6 +3,7 @@
     tools/libraries                    a table; 0 if every connection was polytls's
     tools/libraries requests gevent    some of them
     tools/libraries --quick            those that need no server of the system
+    tools/libraries --without          where `_ssl` cannot be imported, and polytls's is on the path
     tools/libraries --list             their names and doors, as JSON
 
 Door 1 hands a context in, door 2 is `compat.install()`. Each runs in a process of its own, with
@@ -22,6 +23,8 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 #: What replaces blocking calls does so before anything else is imported, as its manual says.
@@ -59,17 +62,31 @@ def one(name: str, door: int) -> dict[str, Any]:
             LIBRARIES[name].call(place)
     except Exception:
         outcome = traceback.format_exc()
-    return {"outcome": outcome, **compat.report()}
+    without = "polytls" in import_module("ssl").OPENSSL_VERSION
+    return {"outcome": outcome, "without": without, **compat.report()}
 
 
-def apart(name: str, door: int) -> dict[str, Any]:
-    """The same in a process of its own."""
-    failed = {"polytls": 0, "openssl": 0}
+def path_without() -> dict[str, str]:
+    """The path of modules for an interpreter that has no OpenSSL (tests/compat/without_ssl)."""
+    found = find_spec("polytls.compat")
+    assert found is not None
+    assert found.origin is not None
+    folders = (
+        Path(__file__).resolve().parents[2] / "tests" / "compat" / "without_ssl",
+        Path(found.origin).parent / "path",
+    )
+    return {"PYTHONPATH": os.pathsep.join(map(str, folders))}
+
+
+def apart(name: str, door: int, more: dict[str, str]) -> dict[str, Any]:
+    """The same in a process of its own. `more`: of its environment."""
+    failed = {"polytls": 0, "openssl": 0, "without": bool(more)}
+    kept = {name: value for name, value in os.environ.items() if name not in OTHERS}
     try:
         ran = subprocess.run(
             [sys.executable, __file__, "--one", name, str(door)],
             stdin=subprocess.DEVNULL,
-            env={name: value for name, value in os.environ.items() if name not in OTHERS},
+            env=kept | more,
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
@@ -99,20 +116,24 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--list"]:
         print(json.dumps({name: found.doors for name, found in LIBRARIES.items()}))
         return 0
-    names = [name for name in arguments if name != "--quick"] or list(LIBRARIES)
+    more = path_without() if "--without" in arguments else {}
+    names = [name for name in arguments if not name.startswith("--")] or list(LIBRARIES)
     rows = [
         (LIBRARIES[name], door)
         for name in names
         for door in LIBRARIES[name].doors or (0,)
         if "--quick" not in arguments or LIBRARIES[name].needs is None
+        # What serves there serves all contexts.
+        if door == 2 or not more
     ]
     wrong, right = 0, 0
     with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:
         call: Callable[..., Any] = apart
-        outcomes = pool.map(lambda row: call(row[0].name, row[1]), rows)
+        outcomes = pool.map(lambda row: call(row[0].name, row[1], more), rows)
         for (library, door), found in zip(rows, outcomes, strict=True):
             enough = found["polytls"] >= library.sides if door else found["polytls"] == 0
             ok = found["outcome"] == "ok" and enough and not found["openssl"]
+            ok = ok and found["without"] is bool(more)
             right, wrong = right + ok, wrong + (not ok)
             said = f"{found['polytls']} connections of polytls, {found['openssl']} of OpenSSL"
             told = f"door {door}" if door else "cannot"
