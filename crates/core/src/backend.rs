@@ -1,4 +1,4 @@
-//! How a TLS library is reached: one descriptor, which makes engines, which make sessions.
+//! A TLS library: a backend creates engines, and engines create sessions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::host::HostName;
 use crate::lineage::{Lineage, Offer};
 use crate::session::Session;
 
-/// Why a TLS library cannot be used on this machine, in one line, with what to do about it.
+/// Why a TLS library cannot be used on this machine, in one line, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable(pub String);
 
@@ -25,22 +25,22 @@ impl std::error::Error for Unavailable {}
 
 /// One TLS library.
 pub trait Backend: Send + Sync {
-    /// Finds the library, if it is not linked in, and whatever it needs to run.
+    /// Finds the library, if it is not linked in, and everything it needs to run.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] if this machine has none that can be used. The next call looks again.
+    /// [`Unavailable`] if this machine has no usable one. The next call searches again.
     fn load() -> Result<Self, Unavailable>
     where
         Self: Sized;
 
-    /// The id by which it is asked for.
+    /// The id of the library.
     fn id(&self) -> &'static str;
 
-    /// The library and its version, for people.
+    /// The library and its version, for display.
     fn version(&self) -> String;
 
-    /// What it can do.
+    /// What it supports.
     fn capabilities(&self) -> Capabilities;
 
     /// Parses and checks everything, once.
@@ -58,22 +58,22 @@ pub trait Backend: Send + Sync {
     fn server(&self, config: &ServerConfig) -> Result<Arc<dyn ServerEngine>, Error>;
 }
 
-/// What has become of the connections of one engine, and of the sessions for them.
+/// Counts of the connections of one engine, and of their sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// Handshakes that were done in full.
+    /// Full handshakes.
     pub full: u64,
     /// Handshakes that resumed a session.
     pub resumed: u64,
-    /// Sessions kept by a client, tickets given out by a server.
+    /// Sessions stored by a client, tickets issued by a server.
     pub stored: u64,
     /// Connections for which a client had a session to offer; tickets that a server could use.
     pub hits: u64,
-    /// Connections for which a client had none; tickets that a server could not use.
+    /// Connections for which a client had no session; tickets that a server could not use.
     pub misses: u64,
 }
 
-/// Counts what becomes of the connections of one engine: what [`Statistics`] has.
+/// Counts the connections and sessions of one engine, for [`Statistics`].
 #[derive(Debug, Default)]
 pub struct Counters {
     full: AtomicU64,
@@ -84,24 +84,24 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// A handshake is done.
+    /// A handshake is complete.
     pub fn finished(&self, resumed: bool) {
         let counter = if resumed { &self.resumed } else { &self.full };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A session was looked for.
+    /// A session was looked up.
     pub fn looked_for(&self, found: bool) {
         let counter = if found { &self.hits } else { &self.misses };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A session was kept, or given away.
+    /// A session was stored, or issued.
     pub fn stored(&self) {
         self.stored.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What they say now.
+    /// The current counts.
     #[must_use]
     pub fn read(&self) -> Statistics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -115,29 +115,30 @@ impl Counters {
     }
 }
 
-/// What belongs to one client connection, where all else belongs to its engine.
+/// What belongs to one client connection; everything else belongs to its engine.
 #[derive(Clone, Debug, Default)]
 pub struct Parameters {
-    /// The name that is verified; `None` only where names are not verified.
+    /// The name to verify; `None` only if names are not verified.
     pub host: Option<HostName>,
-    /// The name in ClientHello (SNI), where that is not `host`. An address is never sent there (RFC 6066
+    /// The name in ClientHello (SNI), if it is not `host`. An address is never sent there (RFC 6066
     /// section 3).
     pub server_name: Option<HostName>,
-    /// The server's port. Sessions are remembered by `host`, `server_name`, this and `scope`.
+    /// The server's port. Sessions are stored by `host`, `server_name`, port and `scope`.
     pub port: Option<u16>,
     /// The zone of a link-local address, by its number on this machine (RFC 4007 section 11).
     pub scope: Option<u32>,
     /// The application protocols to offer, in order; `None`: those of the engine.
     pub alpn: Option<Vec<Vec<u8>>>,
-    /// The session to resume, by permission of [`ClientEngine::admit`] for the same `host`. `None`: one
-    /// that is remembered.
+    /// The session to resume, as permitted by [`ClientEngine::admit`] for the same `host`. `None`:
+    /// a stored session.
     pub offer: Option<Offer>,
-    /// Without `offer`, no session is offered, though some may be remembered.
+    /// Without `offer`: no session is offered, even if some are stored.
     pub anew: bool,
 }
 
 impl Parameters {
-    /// For engines whose connections all ask for the name that they verify, and offer the same protocols.
+    /// For engines whose connections all send the name that they verify, and offer the same
+    /// protocols.
     ///
     /// # Errors
     ///
@@ -159,33 +160,34 @@ impl Parameters {
     }
 }
 
-/// Everything client connections of one configuration share; immutable.
+/// What client connections of one configuration share; immutable.
 pub trait ClientEngine: fmt::Debug + Send + Sync {
     /// One side of a new connection.
     ///
     /// # Errors
     ///
-    /// [`Error::Misuse`] without a name that has to be verified, [`Error::Configuration`] for what the
-    /// library cannot do for one connection, [`Error::Internal`].
+    /// [`Error::Misuse`] without a name to verify, [`Error::Configuration`] for what the library
+    /// does not support for one connection, [`Error::Internal`].
     fn session(&self, parameters: &Parameters) -> Result<Box<dyn Session>, Error>;
 
-    /// Permission to offer `lineage` on a connection to `host`. No library verifies anything when it
-    /// resumes, so this gives the whole verdict on the session's chain for this name now.
+    /// Permission to offer `lineage` on a connection to `host`. TLS libraries do not verify
+    /// certificates on resumption, so this verifies the session's chain completely, for this name
+    /// and the current time.
     ///
     /// # Errors
     ///
-    /// [`Error::NotResumable`] if the session is of another engine, or its chain does not pass;
-    /// [`Error::Misuse`] without a name that has to be verified.
+    /// [`Error::NotResumable`] if the session belongs to another engine, or its chain does not
+    /// pass; [`Error::Misuse`] without a name to verify.
     fn admit(&self, lineage: &Lineage, host: Option<&HostName>) -> Result<Offer, Error>;
 
-    /// What the configuration came down to.
+    /// The effective settings of the configuration.
     fn effective(&self) -> &Effective;
 
-    /// What has become of its connections so far.
+    /// Counts of its connections so far.
     fn statistics(&self) -> Statistics;
 }
 
-/// Everything server connections of one configuration share; immutable.
+/// What server connections of one configuration share; immutable.
 pub trait ServerEngine: fmt::Debug + Send + Sync {
     /// One side of a new connection.
     ///
@@ -194,9 +196,9 @@ pub trait ServerEngine: fmt::Debug + Send + Sync {
     /// [`Error::Internal`].
     fn session(&self) -> Result<Box<dyn Session>, Error>;
 
-    /// What the configuration came down to.
+    /// The effective settings of the configuration.
     fn effective(&self) -> &Effective;
 
-    /// What has become of its connections so far.
+    /// Counts of its connections so far.
     fn statistics(&self) -> Statistics;
 }

@@ -413,7 +413,7 @@ impl Outbound {
         self.window.extend(ciphertext);
     }
 
-    /// As [`Self::extend`], without a copy if that can be.
+    /// Like [`Self::extend`], without a copy if that can be.
     pub fn give(&mut self, ciphertext: Box<dyn Memory>) {
         if self.is_empty() && !ciphertext.bytes().is_empty() {
             self.whole = Some(HeldMemory::new(ciphertext));

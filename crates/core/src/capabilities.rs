@@ -128,7 +128,7 @@ pub struct Capabilities {
     pub channel_bindings: BTreeSet<ChannelBinding>,
     /// Whether secrets can be logged for debugging (the NSS key log format).
     pub key_log: bool,
-    /// Whether certificate revocation lists are honoured (RFC 5280 section 5).
+    /// Whether certificate CRLs are honoured (RFC 5280 section 5).
     pub crl: bool,
     /// Whether leaves can be accepted by themselves.
     pub peers: bool,

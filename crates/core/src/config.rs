@@ -1,5 +1,5 @@
-//! What a connection shall be like, as plain values. Files have been read and encodings parsed
-//! by the time they stand here; whether a library can do it is judged when an engine is made.
+//! The configuration of a connection, as plain values. Files have already been read and encodings
+//! parsed; creating an engine checks whether the library supports the configuration.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use zeroize::Zeroize as _;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Cause, SignerFailure};
 
-/// A protocol version that may be spoken.
+/// A protocol version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// RFC 5246.
@@ -30,7 +30,7 @@ impl Version {
         }
     }
 
-    /// The version of this number on the wire.
+    /// The version with this number on the wire.
     #[must_use]
     pub const fn of_wire(number: u16) -> Option<Self> {
         match number {
@@ -53,37 +53,37 @@ impl Version {
 /// What client and server configurations have in common.
 #[derive(Clone, Debug)]
 pub struct Common {
-    /// Versions that may be spoken.
+    /// The allowed versions.
     pub versions: Vec<Version>,
-    /// Cipher suites by IANA number, an upper bound in the order of preference; `None`: the
-    /// library's own choice.
+    /// Cipher suites by IANA number, an upper bound in order of preference; `None`: the library's
+    /// defaults.
     pub cipher_suites: Option<Vec<u16>>,
     /// Key exchange groups by IANA number, likewise.
     pub groups: Option<Vec<u16>>,
-    /// Application protocols in the order of preference.
+    /// Application protocols in order of preference.
     pub alpn: Vec<Vec<u8>>,
-    /// How many sessions to remember; `None`: no resumption.
+    /// The capacity of the session cache; `None`: no resumption.
     pub sessions: Option<usize>,
-    /// Who is told the secrets of every connection, for debugging; `None`: nobody.
+    /// Receives the secrets of every connection, for debugging; `None`: no key log.
     pub key_log: Option<Arc<dyn KeyLog>>,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Revocation lists. With any, every certificate of a path but the anchor must be spoken of by
-    /// one that is in force.
+    /// CRLs. If there are any, every certificate of a path except the anchor must be covered by a
+    /// current one.
     pub crls: Vec<CertificateRevocationListDer<'static>>,
     /// The caller's custom verification.
     pub peer_verifier: Option<Arc<dyn PeerVerifier>>,
-    /// Whether data may go before the handshake is complete (RFC 8446 section 2.3): a client may send
-    /// it, a server takes it. It can be replayed.
+    /// Whether early data can be sent (client) or received (server) before the handshake is
+    /// complete (RFC 8446 section 2.3). It can be replayed.
     pub early_data: bool,
-    /// How trust is read where it stands for a store of OpenSSL's.
+    /// OpenSSL's rules for the trust store, where they differ.
     pub rules: Rules,
 }
 
-/// Is told secrets in the NSS key log format.
+/// Receives secrets in the NSS key log format.
 pub trait KeyLog: fmt::Debug + Send + Sync {
-    /// `label` as in that format, such as `CLIENT_TRAFFIC_SECRET_0`. Called on the thread that calls
-    /// the connection.
+    /// `label` as in that format, such as `CLIENT_TRAFFIC_SECRET_0`. Called on the thread that
+    /// calls the connection.
     fn log(&self, label: &str, client_random: &[u8], secret: &[u8]);
 }
 
@@ -112,7 +112,7 @@ pub struct Identity {
     pub chain: Vec<CertificateDer<'static>>,
     /// The leaf's private key; its `Debug` shows no key bytes.
     pub key: Key,
-    /// What the issuer says of the leaf's revocation (RFC 6960), for servers to pass on.
+    /// The OCSP response for the leaf (RFC 6960), which servers staple.
     pub ocsp_response: Option<Vec<u8>>,
 }
 
@@ -121,7 +121,7 @@ pub struct Identity {
 pub enum Key {
     /// The key itself.
     Der(PrivateKeyDer<'static>),
-    /// One that is elsewhere.
+    /// A signer.
     Signer(Arc<dyn Signer>),
 }
 
@@ -134,12 +134,13 @@ impl Clone for Key {
     }
 }
 
-/// A private key that is elsewhere: in a token, an agent, another process.
+/// A private key outside this process or library: in a token, an agent, another process.
 pub trait Signer: fmt::Debug + Send + Sync {
     /// Its public key, as SubjectPublicKeyInfo in DER.
     fn public_key(&self) -> &[u8];
 
-    /// The signature schemes it can do, by their numbers (RFC 8446 section 4.2.3), the preferred first.
+    /// The signature schemes it supports, by number (RFC 8446 section 4.2.3), in order of
+    /// preference.
     fn schemes(&self) -> &[u16];
 
     /// Signs `message`, which is not hashed yet. It may block.
@@ -150,12 +151,12 @@ pub trait Signer: fmt::Debug + Send + Sync {
     fn sign(&self, message: &[u8], scheme: u16) -> Result<Vec<u8>, SignerFailure>;
 }
 
-/// Whose certificates are accepted.
+/// Which certificates are accepted.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// Paths to the certificates of a store, and these themselves.
+    /// Paths to the certificates of a store, and these certificates themselves.
     Store(TrustStore),
-    /// These leaves alone, and no path.
+    /// Only these leaves, without a path.
     Pinned(Pins),
 }
 
@@ -169,7 +170,7 @@ impl Trust {
         })
     }
 
-    /// Where trust comes from, for explanations.
+    /// The source of trust, for explanations.
     #[must_use]
     pub fn source(&self) -> TrustSource {
         match self {
@@ -183,52 +184,52 @@ impl Trust {
     }
 }
 
-/// Certificates that are trusted.
+/// Trusted certificates.
 #[derive(Clone, Debug, Default)]
 pub struct TrustStore {
-    /// Whether those of the operating system are among them.
+    /// Whether the operating system's are included.
     pub system: bool,
-    /// Each is an authority, if it may issue by its own words, and is accepted itself as a leaf.
+    /// Each is a CA, if it is allowed to issue, and is accepted itself as a leaf.
     pub certificates: Vec<CertificateDer<'static>>,
-    /// These are accepted themselves as leaves, and speak for nobody else.
+    /// Accepted themselves as leaves, and never as CAs.
     pub peers: Vec<CertificateDer<'static>>,
-    /// Whether self-issued certificates of version 1 among `certificates`, which cannot say that they
-    /// may issue, are authorities. Those of the system are.
+    /// Whether self-issued version 1 certificates among `certificates`, which cannot state that
+    /// they may issue, are CAs. Those of the system are.
     pub v1_authorities: bool,
-    /// The file that `certificates` came from, if it was one.
+    /// The file that `certificates` came from, if any.
     pub path: Option<String>,
 }
 
-/// Rules of OpenSSL's for a store that differ from ours: all are off by default.
+/// Rules of OpenSSL for a store that differ from ours; all are off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// What is not self-issued among `certificates` is trusted by nobody's word but its issuer's: it completes
-    /// paths, and is neither an authority that ends them nor a leaf that is accepted itself (without
-    /// X509_V_FLAG_PARTIAL_CHAIN).
+    /// Certificates among `certificates` that are not self-issued are trusted only if their issuer
+    /// is: they complete paths, but are neither trust anchors nor accepted themselves as leaves
+    /// (without X509_V_FLAG_PARTIAL_CHAIN).
     pub whole_chains: bool,
-    /// What X509_V_FLAG_X509_STRICT asks of each certificate of a path.
+    /// The checks of X509_V_FLAG_X509_STRICT for each certificate of a path.
     pub strict: bool,
-    /// A store may be empty; nobody is accepted then.
+    /// A store may be empty; then no peer is accepted.
     pub may_be_empty: bool,
-    /// Nobody is accepted without a revocation list (X509_V_FLAG_CRL_CHECK).
+    /// No peer is accepted without a CRL (X509_V_FLAG_CRL_CHECK).
     pub needs_lists: bool,
-    /// Only a leaf is looked for in revocation lists (without X509_V_FLAG_CRL_CHECK_ALL).
+    /// Only leaves are looked up in CRLs (without X509_V_FLAG_CRL_CHECK_ALL).
     pub lists_for_leaf: bool,
 }
 
-/// What a peer was judged by.
+/// What a peer was verified against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrustSource {
     /// Nothing.
     Nobody,
     /// The operating system's certificates.
     System {
-        /// Whether others were added to them.
+        /// Whether other certificates were added to them.
         has_more: bool,
-        /// What chose them, in words, if it was not the system.
+        /// What selected them, in words, if it was not the system.
         chosen: Option<String>,
     },
-    /// Certificates that were given, from this file or from memory.
+    /// Given certificates, from this file or from memory.
     Given(Option<String>),
     /// Pins.
     Pins,
@@ -241,14 +242,14 @@ pub struct Pins {
     pub certificates: Vec<CertificateDer<'static>>,
     /// SHA-256 over SubjectPublicKeyInfo (RFC 7469 section 2.4).
     pub spki_sha256: Vec<[u8; 32]>,
-    /// Whether the host name is left unchecked.
+    /// Whether the host name is not checked.
     pub any_name: bool,
 }
 
-/// Custom verification of a peer: it can only refuse.
+/// Custom verification of a peer: it can only refuse the peer.
 pub trait PeerVerifier: fmt::Debug + Send + Sync {
-    /// Called inside the handshake with a peer that presented a certificate, after everything else
-    /// was found right; resumed handshakes included. It may block.
+    /// Called inside the handshake with a peer that presented a certificate, after all other checks
+    /// have passed; also for resumed handshakes. It may block.
     ///
     /// # Errors
     ///
@@ -256,50 +257,50 @@ pub trait PeerVerifier: fmt::Debug + Send + Sync {
     fn verify(&self, peer: &Peer<'_>) -> Result<(), Refusal>;
 }
 
-/// What a [`PeerVerifier`] is shown.
+/// The peer, for a [`PeerVerifier`].
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'a> {
     /// The chain as the peer presented it, leaf first; never empty.
     pub presented: &'a [CertificateDer<'a>],
-    /// The path that was verified, from the leaf to the anchor; `None` where there is none.
+    /// The verified path, from the leaf to the anchor; `None` if there is none.
     pub verified: Option<&'a [Vec<u8>]>,
-    /// The name that was asked for, on a client.
+    /// The requested name, on a client.
     pub hostname: Option<&'a str>,
     /// Whether the peer is a server.
     pub is_server: bool,
 }
 
-/// A [`PeerVerifier`]'s no.
+/// The refusal of a [`PeerVerifier`].
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// Why, in one line.
     pub message: String,
-    /// What is behind it.
+    /// The underlying cause.
     pub cause: Option<Cause>,
 }
 
-/// How much of the peer's certificate is checked. Less than [`Self::Full`] is asked for through
-/// `polytls.insecure` alone.
+/// How much of the peer's certificate is verified. Only `polytls.insecure` uses less than
+/// [`Self::Full`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verification {
     /// Path, validity, purpose and host name.
     #[default]
     Full,
-    /// All but the host name.
+    /// Everything except the host name.
     AnyName,
-    /// Nothing but the handshake's own signature.
+    /// Only the handshake's own signature.
     Nothing,
 }
 
 /// Whether a server asks for the client's certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientAuthentication {
-    /// It does not.
+    /// It does not ask.
     #[default]
     None,
-    /// It does, and goes on without.
+    /// It asks, and continues without one.
     Optional,
-    /// It does, and refuses a client without.
+    /// It asks, and refuses a client without one.
     Required,
 }
 
@@ -318,41 +319,42 @@ impl ClientAuthentication {
 /// A client's configuration.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// What servers have too.
+    /// What servers have, too.
     pub common: Common,
-    /// What the client presents if asked: the first one that the server can verify, as far as it says.
+    /// What the client presents if asked: the first that the server can verify, as far as the
+    /// server says.
     pub identities: Vec<Identity>,
-    /// Whom it trusts.
+    /// Which servers it trusts.
     pub trust: Trust,
-    /// How much it checks.
+    /// How much it verifies.
     pub verification: Verification,
 }
 
 /// A server's configuration.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// What clients have too.
+    /// What clients have, too.
     pub common: Common,
     /// What the server presents; the first one by default, the others by name.
     pub identities: Vec<Identity>,
     /// Whether it asks for the client's certificate.
     pub client_authentication: ClientAuthentication,
-    /// Whom it trusts, if it asks.
+    /// Which clients it trusts, if it asks.
     pub trust: Option<Trust>,
-    /// How much it checks.
+    /// How much it verifies.
     pub verification: Verification,
-    /// Ticket encryption keys; `None`: random keys of this engine alone.
+    /// Ticket keys; `None`: random keys for this engine only.
     pub ticket_keys: Option<TicketKeys>,
-    /// How many tickets a handshake of TLS 1.3 gives a client, if any; `None`: as many as the library does.
+    /// How many tickets a TLS 1.3 handshake issues to a client; `None`: the library's default.
     pub tickets: Option<usize>,
 }
 
 /// Ticket keys that several servers share.
 #[derive(Clone, Debug)]
 pub struct TicketKeys {
-    /// What keys are derived from.
+    /// The secret that keys are derived from.
     pub secret: Secret,
-    /// A secret whose tickets are still accepted.
+    /// Another secret whose tickets are still accepted.
     pub previous: Option<Secret>,
     /// How long one key is used.
     pub rotation: Duration,
@@ -360,7 +362,7 @@ pub struct TicketKeys {
     pub lifetime: Duration,
 }
 
-/// Bytes that are not shown, and are wiped when they are dropped.
+/// Bytes that are not shown, and are wiped when dropped.
 #[derive(Clone)]
 pub struct Secret(Vec<u8>);
 

@@ -1,13 +1,15 @@
-//! One side of one connection, in memory: a [`Session`] and the rules that no library may change.
+//! One side of one connection, in memory: a [`Session`] and the rules that no library can change.
 //!
-//! 1. Ciphertext is taken in until [`INCOMING_LIMIT`] is reached on entry; then it is refused
-//!    whole, so a caller never has to find out how much was taken.
-//! 2. The session sees whole records, each until it has consumed it: one at a time, or many if it wants
-//!    them. Bytes behind the peer's close_notify are never consumed.
-//! 3. Plaintext that was authenticated is delivered before the error or the end that follows it.
-//! 4. A fatal error is latched: every later call but those that drain output gives it again.
-//! 5. A panic of the session is such an error: the connection cannot be used any more, the process can.
-//! 6. Close is per direction in TLS 1.3, and mutual in TLS 1.2 (RFC 8446 section 6.1).
+//! 1. Ciphertext is accepted unless [`INCOMING_LIMIT`] was reached before the call; then it is
+//!    refused completely, so a caller never has to find out how much was accepted.
+//! 2. The session gets whole records, each until it has consumed it: one at a time, or many if it
+//!    supports that. Bytes after the peer's close_notify are never consumed.
+//! 3. Authenticated plaintext is delivered before the error or the end that follows it.
+//! 4. A fatal error is latched: every later call returns it again, except those that drain output.
+//! 5. A panic of the session is such an error: the connection cannot be used any more, but the
+//!    process can.
+//! 6. Each direction closes separately in TLS 1.3, and both together in TLS 1.2 (RFC 8446 section
+//!    6.1).
 
 mod early;
 mod given;
@@ -32,18 +34,18 @@ use state::Handshake;
 pub use state::{Ours, Phase, Theirs, Wants};
 use steps::guarded;
 
-/// Ciphertext is refused while this many bytes wait to be opened.
+/// Ciphertext is refused while this many bytes are waiting to be decrypted.
 pub const INCOMING_LIMIT: usize = 128 * 1024;
-/// How often keys may be changed with no data in between. OpenSSL and rustls take 32 messages in a
-/// row, which our answers to the peer's requests count against, too.
+/// How often keys can be updated with no data in between. OpenSSL and rustls accept 32 messages in
+/// a row, which include our answers to the peer's requests.
 const KEY_UPDATES: u32 = 16;
 
-/// Why [`Connection::process_incoming`] did not take what it was given.
+/// Why [`Connection::process_incoming`] did not accept the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The buffer is at its limit; reading makes room.
+    /// The buffer is at its limit; read to make room.
     Full,
-    /// The end of the transport was declared before.
+    /// The end of the transport was already reported.
     Ended,
 }
 
@@ -52,7 +54,7 @@ pub enum Refused {
 pub enum Role {
     /// The side that sends ClientHello.
     Client,
-    /// The side that is connected to.
+    /// The side that accepts the connection.
     Server,
 }
 
@@ -109,7 +111,7 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// A connection at its beginning.
+    /// A new connection.
     #[must_use]
     pub fn new(session: Box<dyn Session>, role: Role) -> Self {
         let established = role == Role::Server && !session.is_handshaking();
@@ -165,8 +167,8 @@ impl Connection {
 
     // --- ciphertext in ---
 
-    /// Stores a copy of `data`; all of it or, at the limit, nothing. Empty data declares the end
-    /// of the transport.
+    /// Stores a copy of `data`; all of it or, at the limit, nothing. Empty data reports the end of
+    /// the transport.
     ///
     /// # Errors
     ///
@@ -182,19 +184,20 @@ impl Connection {
         Ok(())
     }
 
-    /// At least `room` bytes for ciphertext, in place; [`Self::commit`] says how many came.
+    /// At least `room` bytes for ciphertext, in place; [`Self::commit`] reports how many were
+    /// received.
     ///
     /// # Errors
     ///
-    /// As [`Self::process_incoming`].
+    /// Like [`Self::process_incoming`].
     pub fn space(&mut self, room: usize) -> Result<&mut [u8], Refused> {
         self.may_receive()?;
         self.store_kept();
         Ok(self.inbound.space(room))
     }
 
-    /// Declares `received` bytes of the last [`Self::space`] to have come from the peer; 0 is the
-    /// end of the transport.
+    /// Reports that the peer sent `received` bytes into the last [`Self::space`]; 0 is the end of
+    /// the transport.
     pub fn commit(&mut self, received: usize) {
         if received == 0 {
             self.transport_ended = true;
@@ -202,7 +205,7 @@ impl Connection {
         self.inbound.commit(received);
     }
 
-    /// Nothing came: a connection that waits for its peer keeps no memory for what may come.
+    /// Nothing was received: a connection that waits for its peer keeps no memory.
     pub fn give_back_space(&mut self) {
         self.inbound.give_back();
     }
@@ -217,26 +220,26 @@ impl Connection {
         }
     }
 
-    /// Whether the end of the transport was declared.
+    /// Whether the end of the transport was reported.
     #[must_use]
     pub const fn transport_has_ended(&self) -> bool {
         self.transport_ended
     }
 
-    /// How many bytes of ciphertext wait to be opened.
+    /// How many bytes of ciphertext are waiting to be decrypted.
     #[must_use]
     pub fn incoming_len(&self) -> usize {
         self.inbound.len() + self.kept.as_ref().map_or(0, |kept| kept.left().len())
     }
 
-    /// How many more bytes the next record takes to be whole: of its header first. Whoever receives
-    /// no more than that at a time leaves what stands behind the peer's close_notify alone.
+    /// How many more bytes complete the next record, or first its header. A caller that receives no
+    /// more than that at a time leaves the data after the peer's close_notify in the transport.
     #[must_use]
     pub fn incoming_needed(&self) -> usize {
         self.inbound.needed()
     }
 
-    /// Whether a whole record waits to be opened.
+    /// Whether a whole record is waiting to be decrypted.
     #[must_use]
     pub fn has_record(&self) -> bool {
         self.inbound.is_whole()
@@ -244,39 +247,40 @@ impl Connection {
 
     // --- ciphertext out ---
 
-    /// What has to be sent to the peer next; empty only if nothing has to be.
+    /// What has to be sent to the peer next; empty only if there is nothing.
     #[must_use]
     pub fn outgoing(&self) -> &[u8] {
         self.outbound.next()
     }
 
-    /// How many bytes have to be sent to the peer. [`Self::outgoing`] has all of them, but for what
-    /// is sealed after a [`Self::write_to`].
+    /// How many bytes have to be sent to the peer. [`Self::outgoing`] has all of them, except what
+    /// is encrypted after a [`Self::write_to`].
     #[must_use]
     pub fn outgoing_len(&self) -> usize {
         self.outbound.len()
     }
 
-    /// The first `sent` bytes of [`Self::outgoing`] are on their way.
+    /// The first `sent` bytes of [`Self::outgoing`] have been sent.
     pub fn consume_outgoing(&mut self, sent: usize) {
         self.outbound.consume(sent);
         self.sent += sent as u64;
     }
 
-    /// How many bytes of ciphertext have been taken out since the beginning.
+    /// How many bytes of ciphertext have been sent since the start.
     #[must_use]
     pub const fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// What [`Self::sent`] will be once all that is sealed now has been taken out.
+    /// The value of [`Self::sent`] when everything that is encrypted now has been sent.
     #[must_use]
     pub fn sealed_end(&self) -> u64 {
         self.sent + self.outgoing_len() as u64
     }
 
-    /// What [`Self::sent`] is once the last data of the application has been taken out: it is delivered once
-    /// the peer has acknowledged that much. Session tickets and close_notify are no data of the application.
+    /// The value of [`Self::sent`] when the last data of the application has been sent: it is
+    /// delivered when the peer has acknowledged that much. Session tickets and close_notify are not
+    /// data of the application.
     #[must_use]
     pub const fn data_end(&self) -> u64 {
         self.data_end
@@ -284,13 +288,13 @@ impl Connection {
 
     // --- the handshake ---
 
-    /// Goes on with the handshake as far as what came in allows. It may succeed with its last
+    /// Continues the handshake as far as the received data allows. It may succeed with its last
     /// flight still to be sent.
     ///
     /// # Errors
     ///
     /// [`Error::WantRead`] until it is complete; [`Error::WantWrite`] at the output limit; fatal
-    /// ones as found.
+    /// errors as found.
     pub fn do_handshake(&mut self) -> Result<(), Error> {
         while self.step_handshake()? {}
         Ok(())
@@ -317,14 +321,14 @@ impl Connection {
         })
     }
 
-    /// What the handshake agreed on; `None` until it is complete.
+    /// What was negotiated; `None` until the handshake is complete.
     #[must_use]
     pub fn facts(&self) -> Option<Facts> {
         (!self.is_handshaking()).then(|| self.session.facts())
     }
 
-    /// The session of this connection, for others to resume; `None` until the handshake is complete,
-    /// after a failure, on a server, and where no sessions are kept.
+    /// The session of this connection, for others to resume; `None` until the handshake is
+    /// complete, after a failure, on a server, and if no sessions are kept.
     pub fn lineage(&mut self) -> Option<Lineage> {
         if self.phase() != Phase::Established {
             return None;
@@ -332,8 +336,8 @@ impl Connection {
         self.session.lineage()
     }
 
-    /// Wipes the keys: the connection is over, and nobody reads, writes or exports any more. Facts and the
-    /// session stay known.
+    /// Wipes the keys: the connection is over, and is no longer read, written or exported from.
+    /// Facts and the session remain available.
     pub fn forget_keys(&mut self) {
         self.session.forget_keys();
         self.keys_gone = true;
@@ -343,8 +347,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::Misuse`] until the handshake is complete, and where the library or the connection
-    /// cannot; fatal ones as latched.
+    /// [`Error::Misuse`] until the handshake is complete, and if the library or the connection does
+    /// not support it; latched fatal errors.
     pub fn export(
         &self,
         label: &[u8],
@@ -365,11 +369,11 @@ impl Connection {
         self.session.export(label, context, into)
     }
 
-    /// The server's certificate, on either side, as channel bindings need it (RFC 5929 section 4).
+    /// The server's certificate, on either side, for channel bindings (RFC 5929 section 4).
     ///
     /// # Errors
     ///
-    /// As [`Self::export`].
+    /// Like [`Self::export`].
     pub fn server_certificate(&self) -> Result<Vec<u8>, Error> {
         self.check()?;
         const UNTOLD: Error = Error::Misuse(
@@ -390,22 +394,23 @@ impl Connection {
 
     // --- plaintext ---
 
-    /// Opens into `into` as much as is there and fits; the count is 0 only for an empty `into`
-    /// and after the peer's close_notify. Drives the handshake first.
+    /// Decrypts into `into` as much as is available and fits; the count is 0 only for an empty
+    /// `into` and after the peer's close_notify. Drives the handshake first.
     ///
     /// # Errors
     ///
-    /// [`Error::WantRead`] if nothing is there; [`Error::RaggedEof`] for ever once the transport
-    /// ended without close_notify; fatal ones as found, after all data before them.
+    /// [`Error::WantRead`] if nothing is available; [`Error::RaggedEof`], on this and every later
+    /// call, after the transport ended without close_notify; fatal errors as found, after all data
+    /// before them.
     pub fn read(&mut self, into: &mut [u8]) -> Result<usize, Error> {
         self.read_into(Room::new(into))
     }
 
-    /// As [`Self::read`], into any room.
+    /// Like [`Self::read`], into any room.
     ///
     /// # Errors
     ///
-    /// As [`Self::read`].
+    /// Like [`Self::read`].
     pub fn read_into(&mut self, into: Room<'_>) -> Result<usize, Error> {
         self.open_from(&mut &[][..], into)
     }
@@ -450,9 +455,10 @@ impl Connection {
         Ok(filled)
     }
 
-    /// From now on an end of the transport without close_notify is for those who read what close_notify is, in
-    /// place of [`Error::RaggedEof`]: nobody can tell it from a cut that was made on the path. Not an end
-    /// within a record or a handshake, nor one that [`Self::shutdown`] finds.
+    /// From now on, readers treat an end of the transport without close_notify like close_notify,
+    /// instead of getting [`Error::RaggedEof`]: it may be a truncation by an attacker on the path.
+    /// This does not apply to an end within a record or during the handshake, nor to one that
+    /// [`Self::shutdown`] finds.
     pub const fn accept_truncated_end(&mut self) {
         self.accepts_truncated_end = true;
     }
@@ -477,14 +483,14 @@ impl Connection {
         }
     }
 
-    /// How many bytes of plaintext a read gives without more from the peer.
+    /// How many bytes of plaintext a read returns without more data from the peer.
     #[must_use]
     pub const fn pending(&self) -> usize {
         self.rest.len()
     }
 
-    /// No more plaintext than this comes of what is there now and of what is `behind` it; exactly
-    /// this much if all of it is data that is not padded. Beyond `enough` it is not counted.
+    /// An upper bound for the plaintext of what is buffered and of what is `behind` it; exact if
+    /// all of it is data without padding. Counting stops at `enough`.
     #[must_use]
     pub fn readable_bound(&mut self, behind: &[u8], enough: usize) -> usize {
         if !behind.is_empty() {
@@ -506,13 +512,13 @@ impl Connection {
         bound.min(enough)
     }
 
-    /// Seals as much of `from` as the output limit allows, at least a record's worth, and says how
-    /// much that was. Drives the handshake first.
+    /// Encrypts as much of `from` as the output limit allows, at least a record's worth, and
+    /// returns how much that was. Drives the handshake first.
     ///
     /// # Errors
     ///
     /// [`Error::WantRead`] until the handshake is complete, [`Error::WantWrite`] at the output
-    /// limit: nothing was taken then. [`Error::Misuse`] after our close. Fatal ones as found.
+    /// limit: nothing was accepted then. [`Error::Misuse`] after our close. Fatal errors as found.
     pub fn write(&mut self, from: &[u8]) -> Result<usize, Error> {
         let taken = self.writable(from.len())?;
         self.seal(&from[..taken])?;
@@ -528,11 +534,11 @@ impl Connection {
         }
     }
 
-    /// What has to be so before anything is sealed; called by all that seal.
+    /// Checks and prepares everything before encryption; called by all methods that encrypt.
     ///
     /// # Errors
     ///
-    /// As [`Self::write`], but for the limit.
+    /// Like [`Self::write`], except for the limit.
     pub fn get_ready_to_write(&mut self) -> Result<(), Error> {
         const CLOSED: Error = Error::Misuse("the connection is shut down for sending");
         match self.do_handshake() {
@@ -567,14 +573,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Changes the keys for sending, and asks the peer to do the same (RFC 8446 section 4.6.3). The
-    /// message that says so is queued.
+    /// Updates the keys for sending, and requests the same from the peer (RFC 8446 section 4.6.3).
+    /// The KeyUpdate is queued.
     ///
     /// # Errors
     ///
     /// [`Error::Misuse`] while the handshake is not complete, after our close, in TLS 1.2, and if
-    /// so often called with no data sealed in between that the peer would take it for an attack;
-    /// [`Error::WantWrite`] at the output limit: nothing was done then. Fatal ones as found.
+    /// it was called so often with no data in between that the peer would treat it as an attack;
+    /// [`Error::WantWrite`] at the output limit: nothing was done then. Fatal errors as found.
     pub fn update_keys(&mut self) -> Result<(), Error> {
         self.check()?;
         if self.is_handshaking() {
@@ -607,8 +613,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`Error::WantRead`] until the peer's close_notify has come; [`Error::Misuse`] if nothing more
-    /// has to come, but data has to be read first; [`Error::RaggedEof`] if the transport ended without
+    /// [`Error::WantRead`] until the peer's close_notify has arrived; [`Error::Misuse`] if it has
+    /// arrived but unread data remains; [`Error::RaggedEof`] if the transport ended without
     /// close_notify; [`Error::Misuse`] while the handshake is not complete.
     pub fn shutdown(&mut self) -> Result<(), Error> {
         const UNREAD: Error =
@@ -631,11 +637,11 @@ impl Connection {
         }
     }
 
-    /// Queues close_notify, once, and asks nothing of the peer.
+    /// Queues close_notify, once, and requires nothing from the peer.
     ///
     /// # Errors
     ///
-    /// [`Error::Misuse`] while the handshake is not complete; fatal ones as latched.
+    /// [`Error::Misuse`] while the handshake is not complete; latched fatal errors.
     pub fn send_close_notify(&mut self) -> Result<(), Error> {
         self.check()?;
         if self.is_handshaking() {
@@ -654,12 +660,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends our direction: queues close_notify, once, and looks in what has come for what ended the
-    /// connection before. The peer's own end and data that nobody has read are for those who read on.
+    /// Ends our direction: queues close_notify, once, and checks whether the received data has
+    /// ended the connection. The peer's own end and unread data remain available to later reads.
     ///
     /// # Errors
     ///
-    /// As [`Self::send_close_notify`].
+    /// Like [`Self::send_close_notify`].
     pub fn end_sending(&mut self) -> Result<(), Error> {
         self.send_close_notify()?;
         match self.shutdown() {
@@ -680,8 +686,8 @@ impl Connection {
         self.closed
     }
 
-    /// What came behind the peer's close_notify and belongs to whoever uses the transport next;
-    /// nothing before that, and nothing of a connection that failed.
+    /// The data after the peer's close_notify, for the next user of the transport; nothing before
+    /// that, and nothing of a failed connection.
     #[must_use]
     pub fn unprocessed(&self) -> &[u8] {
         if self.peer_has_closed() && self.failure.is_none() {
@@ -691,13 +697,13 @@ impl Connection {
         }
     }
 
-    /// Drops it: it was given to whom it belongs.
+    /// Drops that data: its owner has it.
     pub fn forget_unprocessed(&mut self) {
         let length = self.unprocessed().len();
         self.inbound.forget(length);
     }
 
-    /// Whether a read would find something without more from the peer, or part of a record.
+    /// Whether a read would find something without more data from the peer, or part of a record.
     #[must_use]
     pub fn has_something(&self) -> bool {
         self.pending() > 0
@@ -712,21 +718,23 @@ impl Connection {
         self.failure.as_ref()
     }
 
-    /// The alert that goes with [`Self::failure`], where this side found it and the library tells.
+    /// The alert that goes with [`Self::failure`], if this side found the fault and the library
+    /// reports it.
     #[must_use]
     pub fn alert(&self) -> Option<Alert> {
         self.failure.as_ref()?;
         self.alert.or_else(|| self.session.alert())
     }
 
-    /// In TLS 1.2, leaves the answer to the peer's close_notify to whoever calls [`Self::shutdown`], and
-    /// writing possible until then, as OpenSSL does (RFC 5246 section 7.2.1 wants an answer at once).
+    /// In TLS 1.2, leaves the answer to the peer's close_notify to the caller of
+    /// [`Self::shutdown`], and allows writing until then, like OpenSSL (RFC 5246 section 7.2.1
+    /// requires an immediate answer).
     pub fn leave_close_unanswered(&mut self) {
         self.answers_close = false;
     }
 
-    /// Forgets what is behind [`Self::failure`], and gives it: a cause may lead back to whoever holds
-    /// this connection. To be dropped where no lock is held.
+    /// Returns the cause of [`Self::failure`], and forgets it: a cause may refer to the owner of
+    /// this connection. Drop it where no lock is held.
     pub fn take_cause(&mut self) -> Option<Cause> {
         let given_up = self.given_up.as_mut().and_then(Error::take_cause);
         self.failure
@@ -735,7 +743,7 @@ impl Connection {
             .or(given_up)
     }
 
-    /// Ends the connection with an error of the caller's, the same way one of ours would.
+    /// Ends the connection with an error of the caller, like one of ours.
     pub fn poison(&mut self, error: Error) {
         self.fail(error);
     }

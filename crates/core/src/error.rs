@@ -1,4 +1,4 @@
-//! Errors that carry blame: each variant says who has to act.
+//! Errors that show where the fault is: each variant says who has to act.
 
 use std::any::Any;
 use std::fmt;
@@ -6,93 +6,94 @@ use std::sync::Arc;
 
 use crate::alert::Alert;
 
-/// Why a call did not do what was asked.
+/// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nothing can go on before more ciphertext has come in.
+    /// More ciphertext has to be received first.
     WantRead,
-    /// Nothing can go on before ciphertext has been taken out.
+    /// Ciphertext has to be sent first.
     WantWrite,
-    /// The call came at the wrong time; the connection is as it was.
+    /// The call came at the wrong time; the connection is unchanged.
     Misuse(&'static str),
     /// Our own configuration is at fault.
     Configuration {
         /// The field of the configuration, by its public name.
         field: &'static str,
-        /// What was wrong and what to do.
+        /// What is wrong and what to do.
         message: String,
     },
     /// The peer's certificate was not accepted.
     Certificate(Box<CertificateFailure>),
-    /// The session that was named must not be offered on this connection. Nothing was sent.
+    /// The session that was passed must not be offered on this connection. Nothing was sent.
     NotResumable {
         /// What is wrong, in one sentence.
         message: String,
-        /// The verdict on its certificate, if that is what is wrong.
+        /// The verdict on its certificate, if that is the reason.
         failure: Option<Box<CertificateFailure>>,
     },
-    /// The peer broke the protocol.
+    /// The peer violated the protocol.
     PeerMisbehaved(String),
-    /// What the peer sent is no TLS at all.
+    /// What the peer sent is not TLS.
     NotTls(String),
-    /// The peer keeps to the protocol, and there is nothing both sides can do.
+    /// The peer follows the protocol, but the two sides have nothing in common.
     PeerIncompatible(String),
     /// The peer refused us with a fatal alert.
     AlertReceived(Alert),
     /// The transport ended without the peer's close_notify.
     RaggedEof {
-        /// Whether the handshake was still going on.
+        /// Whether the handshake was still in progress.
         during_handshake: bool,
     },
-    /// A fault of ours or of the TLS library.
+    /// A fault of polytls or of the TLS library.
     Internal(String),
-    /// Our private key, which is elsewhere, has not signed.
+    /// The signer failed.
     Signer(SignerFailure),
-    /// The application's code has cut a call of the library short (a signal's handler that raised), and
-    /// nobody knows how far that had come.
+    /// The application's code interrupted a call of the library (a signal handler that raised), so
+    /// it is unknown how far that call got.
     CutShort(Option<Cause>),
-    /// An error of an implementation that is not ours, which the caller gets as it is.
+    /// An error of a third-party implementation, which the caller gets unchanged.
     Foreign {
-        /// What it is, in a form that whoever wraps that implementation knows. `None` once it was taken
-        /// ([`Error::take_cause`]).
+        /// The error, in a form that the wrapper of that implementation knows. `None` after it was
+        /// taken ([`Error::take_cause`]).
         cause: Option<Cause>,
         /// Whether it ends the connection.
         fatal: bool,
     },
-    /// The caller has given up ([`crate::Connection::abort`]).
+    /// The caller aborted the connection ([`crate::Connection::abort`]).
     Aborted,
-    /// The handshake or the close has taken too long ([`crate::Connection::time_out`]).
+    /// The handshake or the close took too long ([`crate::Connection::time_out`]).
     TimedOut,
 }
 
-/// Why, and which, certificate was not accepted.
+/// Why a certificate was refused, and which one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateFailure {
     /// The closed list of reasons.
     pub reason: VerificationFailure,
     /// What was found, in one sentence.
     pub message: String,
-    /// A few lines that a person can act on; the first is the reason with the message.
+    /// A few lines that say what happened and how to fix it; the first has the reason and the
+    /// message.
     pub explanation: String,
     /// The name the certificate should have been valid for.
     pub hostname: Option<String>,
     /// The chain as the peer presented it, leaf first, DER.
     pub chain: Vec<Vec<u8>>,
-    /// Which certificate of the chain is at fault; `None` where that cannot be told.
+    /// Which certificate of the chain is at fault; `None` if unknown.
     pub index: Option<usize>,
-    /// The names that the leaf is valid for, where they matter.
+    /// The names that the leaf is valid for, where relevant.
     pub names: Vec<String>,
-    /// notBefore and notAfter of the certificate at fault in seconds since 1970, where they matter.
+    /// notBefore and notAfter of the certificate at fault in seconds since 1970, where relevant.
     pub validity: Option<(i64, i64)>,
-    /// What the certificate was judged by, in words.
+    /// What the certificate was verified against, in words.
     pub trust_source: Option<String>,
     /// Who can fix it.
     pub responsible: Responsible,
-    /// The number of the rule that was broken, where it is one of [`crate::config::Rules`] (X509_V_ERR_* in
+    /// The number of the violated rule, if it is one of [`crate::config::Rules`] (X509_V_ERR_* in
     /// openssl/x509_vfy.h).
     pub rule: Option<u16>,
-    /// What the caller's own verifier said.
+    /// The cause given by the custom verifier.
     pub cause: Option<Cause>,
 }
 
@@ -101,10 +102,10 @@ pub struct CertificateFailure {
 pub enum Responsible {
     /// Whoever configured this side.
     You,
-    /// Whoever runs the other side.
+    /// The operator of the other side.
     #[default]
     Peer,
-    /// Whoever looks after this machine.
+    /// Whoever maintains this machine.
     Administrator,
 }
 
@@ -120,17 +121,17 @@ impl Responsible {
     }
 }
 
-/// Why a [`crate::config::Signer`] has not signed.
+/// Why a [`crate::config::Signer`] failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignerFailure {
     /// Why, in one line.
     pub message: String,
-    /// What is behind it.
+    /// The underlying cause.
     pub cause: Option<Cause>,
 }
 
 impl SignerFailure {
-    /// It has signed, but not with its key.
+    /// It returned a signature that does not match its key.
     #[must_use]
     pub fn of_signature() -> Self {
         Self {
@@ -140,7 +141,7 @@ impl SignerFailure {
     }
 }
 
-/// What made a callback fail, in a form that it alone knows.
+/// The cause of a callback's failure, in a form that only the callback's owner knows.
 #[derive(Clone)]
 pub struct Cause(pub Arc<dyn Any + Send + Sync>);
 
@@ -158,7 +159,7 @@ impl fmt::Debug for Cause {
     }
 }
 
-/// Why a certificate is not accepted.
+/// Why a certificate is refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum VerificationFailure {
     /// No path leads to a trusted certificate.
@@ -169,31 +170,31 @@ pub enum VerificationFailure {
     NotYetValid,
     /// Not valid for the host name.
     HostnameMismatch,
-    /// The peer presented none, and one was required.
+    /// The peer presented no certificate, but one is required.
     NoCertificate,
     /// Revoked by its issuer.
     Revoked,
-    /// A signature in the chain is wrong.
+    /// A signature in the chain is invalid.
     BadSignature,
-    /// Not a certificate, or not one that can be read.
+    /// Not a certificate, or not one that can be parsed.
     BadEncoding,
-    /// Not meant for this use (basic constraints, key usage, extended key usage).
+    /// Not valid for this use (basic constraints, key usage, extended key usage).
     InvalidPurpose,
     /// Outside a name constraint of an issuer.
     NameConstraintViolation,
-    /// A path length constraint, or the limit on work done for one chain.
+    /// A path length constraint, or the limit on work for one chain.
     PathTooLong,
-    /// Signed with an algorithm that is not accepted.
+    /// Signed with an unsupported algorithm.
     UnsupportedSignatureAlgorithm,
     /// A key that is too small.
     WeakKey,
-    /// A critical extension nobody here understands.
+    /// An unsupported critical extension.
     UnhandledCriticalExtension,
-    /// Revocation lists were given, and no current one covers it.
+    /// CRLs were given, and no current one covers it.
     RevocationUnknown,
     /// Neither the certificate nor its key is pinned.
     PinMismatch,
-    /// The caller's own verifier said no.
+    /// The custom verifier refused the peer.
     RefusedByVerifier,
     /// Anything else; the message says what.
     #[default]
@@ -264,7 +265,7 @@ impl Error {
         }
     }
 
-    /// What made a callback fail, or the foreign error itself, where that is behind this error.
+    /// The cause of a callback's failure, or the foreign error itself, if this error has one.
     #[must_use]
     pub fn cause(&self) -> Option<&Cause> {
         match self {
@@ -275,7 +276,7 @@ impl Error {
         }
     }
 
-    /// Forgets the cause, and gives it.
+    /// Returns the cause, and forgets it.
     pub fn take_cause(&mut self) -> Option<Cause> {
         match self {
             Self::Certificate(failure) => failure.cause.take(),
@@ -285,7 +286,7 @@ impl Error {
         }
     }
 
-    /// Whether nothing but draining what is left to send is possible after this error.
+    /// Whether the only thing left to do after this error is to send what is queued.
     #[must_use]
     pub const fn is_fatal(&self) -> bool {
         !matches!(

@@ -1,10 +1,11 @@
-//! What a TLS engine is, whatever library does the cryptography.
+//! The core of a TLS connection, independent of the library that does the cryptography.
 //!
-//! This crate holds what every implementation shares: configuration values ([`config`]), what a library
-//! can do and whether a configuration asks for more ([`capabilities`]), the names of TLS's numbers
-//! ([`names`]), errors that carry blame ([`Error`]), the [`Session`] trait a library implements, and the
-//! [`Connection`] around it, which owns the buffers and every rule that must not differ between libraries
-//! (limits, latched errors, close, the end of the transport).
+//! This crate has what every implementation shares: configuration values ([`config`]), what a
+//! library supports and whether a configuration requires more ([`capabilities`]), the names of
+//! TLS's numbers ([`names`]), errors that show where the fault is ([`Error`]), the [`Session`]
+//! trait that a library implements, and the [`Connection`] around it, which owns the buffers and
+//! every rule that must not differ between libraries (limits, latched errors, closing, the end of
+//! the transport).
 //!
 //! ```text
 //!  ciphertext in --> [ Incoming ] -- Inbound --> Session::receive --> caller's buffer (or Unread)
@@ -12,7 +13,7 @@
 //!  ciphertext out <-- [ Outbound ] <----------------+----- Session::seal <-- plaintext
 //! ```
 //!
-//! It knows no TLS library, no Python, no socket and no file; time comes through one injected
+//! It depends on no TLS library, no Python, no socket and no file; the time comes from an injected
 //! [`clock::Clock`].
 
 pub mod alert;

@@ -146,7 +146,7 @@ impl<'a, T> Entry<'a, T> {
     ///
     /// # Errors
     ///
-    /// As [`Self::lock`].
+    /// Like [`Self::lock`].
     pub fn lock_by(
         self,
         wait: impl FnOnce(&'a Mutex<T>) -> LockResult<MutexGuard<'a, T>>,

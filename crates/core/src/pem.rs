@@ -1,5 +1,5 @@
-//! Certificates, revocation lists and keys out of bytes: PEM or DER, told apart by the preamble (PEP 748,
-//! «Certificates»).
+//! Certificates, CRLs and keys out of bytes: PEM or DER, told apart by the preamble (PEP 748,
+//! "Certificates").
 
 mod foreign;
 
@@ -151,7 +151,7 @@ fn without_trust_settings(mut der: Vec<u8>) -> Result<Vec<u8>, Malformed> {
     }
 }
 
-/// All revocation lists in `bytes`: every X509 CRL section of a PEM file, or one in DER.
+/// All CRLs in `bytes`: every X509 CRL section of a PEM file, or one in DER.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What a TLS library provides for one side of one connection.
+//! The interface of a TLS library for one side of one connection.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -14,26 +14,26 @@ use crate::record;
 /// One side of one connection, as a TLS library implements it: records in, records out.
 ///
 /// [`crate::Connection`] is the only caller. It owns the buffers, never calls again after a fatal
-/// error, and calls [`Self::seal`] and [`Self::close`] only once [`Self::is_handshaking`] is
-/// false; [`Self::seal`] also once [`Progress::answerable`] was told.
+/// error, and calls [`Self::seal`] and [`Self::close`] only when [`Self::is_handshaking`] is false;
+/// [`Self::seal`] also after [`Progress::answerable`] was reported.
 ///
-/// An error that is not fatal ([`Error::is_fatal`]) leaves the connection as it was: the call is made
-/// again, with the same records.
+/// An error that is not fatal ([`Error::is_fatal`]) leaves the connection unchanged: the call is
+/// repeated with the same records.
 pub trait Session: Send {
-    /// Whether the handshake is not complete yet, the peer's certificate not judged included.
+    /// Whether the handshake is not complete yet; it includes verifying the peer's certificate.
     fn is_handshaking(&self) -> bool;
 
-    /// Whether [`Self::receive`] may be shown many records at once after the handshake. Otherwise, and
-    /// in the handshake, it is shown one at a time.
+    /// Whether [`Self::receive`] can get many records at once after the handshake. Otherwise, and
+    /// in the handshake, it gets one at a time.
     fn takes_batches(&self) -> bool {
         false
     }
 
-    /// Goes on with `inbound`: what came next from the peer, in whole records. Empty at the start,
-    /// which is how a client makes its first flight.
+    /// Processes `inbound`: the next data from the peer, in whole records. Empty at the start,
+    /// which makes a client create its first flight.
     ///
-    /// Plaintext goes to `plaintext`, whatever has to be answered to `out`. What a library wants to see
-    /// again, such as the beginning of a handshake message, the session keeps.
+    /// Plaintext goes to `plaintext`, responses to `out`. If a library needs to see data again,
+    /// such as the start of a handshake message, the session keeps it.
     ///
     /// # Errors
     ///
@@ -45,15 +45,15 @@ pub trait Session: Send {
         out: &mut Outbound,
     ) -> Result<Progress, Error>;
 
-    /// Whether early data was asked for (RFC 8446 section 2.3): a client's may be written, a server's
-    /// comes through [`Sink::put_early`].
+    /// Whether early data is enabled (RFC 8446 section 2.3): a client's can be written, a server's
+    /// arrives through [`Sink::put_early`].
     fn has_early_data(&self) -> bool {
         false
     }
 
-    /// Begins a client's handshake: puts its first flight into `out`, once, and behind it as much of
-    /// `plaintext` as may go with it, which is nothing where no session is offered that allows it.
-    /// Says how much that was. Called before the first [`Self::receive`] alone.
+    /// Starts a client's handshake: puts its first flight into `out`, once, followed by as much of
+    /// `plaintext` as is allowed, which is nothing if no session that allows early data is offered.
+    /// Returns how much that was. Only called before the first [`Self::receive`].
     ///
     /// # Errors
     ///
@@ -62,86 +62,87 @@ pub trait Session: Send {
         Ok(0)
     }
 
-    /// Seals all of `plaintext` into as many records as it takes.
+    /// Encrypts all of `plaintext` into as many records as necessary.
     ///
     /// # Errors
     ///
     /// Fatal ones: keys exhausted.
     fn seal(&mut self, plaintext: &[u8], out: &mut Outbound) -> Result<(), Error>;
 
-    /// How much longer a record of data is than its content, header included, at the least. Called
-    /// after the handshake only.
+    /// The minimum difference between the length of a data record, including its header, and its
+    /// content. Only called after the handshake.
     fn overhead(&self) -> usize {
         record::HEADER + 16
     }
 
-    /// How many bytes [`Self::seal`] would make of so much plaintext now, exactly. `None`: that
-    /// cannot be told, and [`Self::seal_into`] must not be called.
+    /// How many bytes [`Self::seal`] would make of that much plaintext now, exactly. `None`:
+    /// unknown, and [`Self::seal_into`] must not be called.
     fn sealed_len(&self, _plaintext: usize) -> Option<usize> {
         None
     }
 
-    /// As [`Self::seal`], into memory of exactly [`Self::sealed_len`] bytes.
+    /// Like [`Self::seal`], into memory of exactly [`Self::sealed_len`] bytes.
     ///
     /// # Errors
     ///
-    /// As [`Self::seal`].
+    /// Like [`Self::seal`].
     fn seal_into(&mut self, _plaintext: &[u8], _into: &mut [u8]) -> Result<(), Error> {
         Err(Error::Internal(
             "this TLS library can only seal into its own memory".to_owned(),
         ))
     }
 
-    /// Puts close_notify into `out`. Called once. A library may look for the peer's on the way.
+    /// Puts close_notify into `out`. Called once. A library may look for the peer's at the same
+    /// time.
     ///
     /// # Errors
     ///
     /// Fatal ones only.
     fn close(&mut self, out: &mut Outbound) -> Result<Progress, Error>;
 
-    /// Puts a fatal alert into `out`, encrypted if the peer expects that. Called once at most, after which
-    /// nothing is called, and not after [`Self::close`].
+    /// Puts a fatal alert into `out`, encrypted if the peer expects that. Called at most once;
+    /// nothing is called after it, and it is not called after [`Self::close`].
     ///
-    /// `found`: what the alert is about, if a record may not come as [`crate::Connection`] has found it;
-    /// for a library that has no way to send an alert but finding the fault itself.
+    /// `found`: the record that [`crate::Connection`] found to be invalid, if any; for a library
+    /// that can only send an alert by finding the fault itself.
     ///
     /// # Errors
     ///
     /// Fatal ones only.
     fn send_alert(&mut self, alert: Alert, found: &[u8], out: &mut Outbound) -> Result<(), Error>;
 
-    /// The alert that goes with the error that ended the connection, where this side found it; `None` where the
-    /// library does not tell.
+    /// The alert that goes with the error that ended the connection, if this side found it; `None`
+    /// if the library does not report it.
     fn alert(&self) -> Option<Alert> {
         None
     }
 
-    /// Puts a KeyUpdate that asks for another one into `out`, and seals with the next keys from then
-    /// on (RFC 8446 section 4.6.3). Called in TLS 1.3 alone, and not after [`Self::close`].
+    /// Puts a KeyUpdate that requests another one into `out`, and encrypts with the next keys from
+    /// then on (RFC 8446 section 4.6.3). Only called in TLS 1.3, and not after [`Self::close`].
     ///
     /// # Errors
     ///
-    /// Fatal ones; [`Error::Misuse`] from a library that cannot.
+    /// Fatal ones; [`Error::Misuse`] if the library does not support it.
     fn update_keys(&mut self, _out: &mut Outbound) -> Result<(), Error> {
         Err(Error::Misuse(
             "this TLS library does not support key updates",
         ))
     }
 
-    /// The protocol version agreed on. Called after the handshake only; `None` where the library cannot
-    /// tell.
+    /// The negotiated protocol version. Only called after the handshake; `None` if the library does
+    /// not report it.
     fn version(&self) -> Option<Version>;
 
-    /// What was agreed. Called after the handshake only.
+    /// What was negotiated. Only called after the handshake.
     fn facts(&self) -> Facts;
 
-    /// Fills `into` with keying material of this connection (RFC 8446 section 7.5, RFC 5705). Called
-    /// after the handshake only; `into` is not empty.
+    /// Fills `into` with keying material of this connection (RFC 8446 section 7.5, RFC 5705). Only
+    /// called after the handshake; `into` is not empty.
     ///
     /// # Errors
     ///
-    /// [`Error::Misuse`], which leaves the connection as it is, where this library or this
-    /// connection cannot.
+    /// [`Error::Misuse`], which leaves the connection unchanged, if this library or this connection
+    /// does not support it.
     fn export(
         &self,
         _label: &[u8],
@@ -154,58 +155,59 @@ pub trait Session: Send {
     }
 
     /// The session of this connection, for other connections of its engine to resume; the same one
-    /// each time. `None` on a server, and where no sessions are kept. Called after the handshake only.
+    /// each time. `None` on a server, and if no sessions are kept. Only called after the handshake.
     fn lineage(&mut self) -> Option<Lineage> {
         None
     }
 
-    /// The connection is over: nothing is received, sealed, exported or told to the peer any more. Keys are to
-    /// be wiped, as far as that can be done; facts, lineage and own certificate stay.
+    /// The connection is over: nothing more is received, encrypted, exported or sent. Keys have to
+    /// be wiped as far as possible; facts, lineage and own certificate remain.
     fn forget_keys(&mut self) {}
 
-    /// The certificate this side is known by on this connection, DER; `None` without one, and where the
-    /// library cannot tell. Called after the handshake only.
+    /// This side's certificate on this connection, DER; `None` without one, and if the library does
+    /// not report it. Only called after the handshake.
     ///
     /// # Errors
     ///
-    /// Why the library cannot tell, where there is more to be said. The connection stays as it is.
+    /// Why the library does not report it, if there is more to say. The connection is unchanged.
     fn own_certificate(&self) -> Result<Option<Vec<u8>>, Error> {
         Ok(None)
     }
 
-    /// Whether it is made of Python's objects. A thread that holds the interpreter then keeps it for the
-    /// calls that seal and open data, which give it up themselves while they work.
+    /// Whether it consists of Python objects. A thread that holds the interpreter then keeps it for
+    /// the calls that encrypt and decrypt data, which release it themselves.
     fn calls_python(&self) -> bool {
         false
     }
 
-    /// What the session is made of, where that tells more than the session: for whoever has made it.
+    /// The object the session was created from, if that has more information, for its creator.
     fn origin(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         None
     }
 }
 
-/// What [`Session::receive`] or [`Session::close`] came to.
+/// The result of [`Session::receive`] or [`Session::close`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// How many bytes of what it was shown it is done with: a record at least; what follows is shown again.
-    /// All of it, but where a batch has filled the room for plaintext, or holds the peer's close_notify,
-    /// behind which nothing is taken.
+    /// How many bytes of the data are processed: at least a record; the rest is passed again. All
+    /// of it, unless a batch has filled the room for plaintext, or contains the peer's
+    /// close_notify, after which nothing is consumed.
     pub consumed: usize,
     /// Whether the peer's close_notify was found.
     pub peer_closed: bool,
-    /// Whether early data was taken, so that a server may answer before the handshake is complete.
+    /// Whether early data was accepted, so that a server can respond before the handshake is
+    /// complete.
     pub answerable: bool,
 }
 
-/// What the handshake agreed on. Numbers are those of the IANA TLS registries.
+/// What was negotiated. Numbers are those of the IANA TLS registries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The protocol version as on the wire: 0x0303 or 0x0304.
     pub version: u16,
     /// The cipher suite.
     pub cipher: u16,
-    /// The key exchange group; `None` where none took part or the library cannot tell.
+    /// The key exchange group; `None` if there was none or the library does not report it.
     pub group: Option<u16>,
     /// The application protocol.
     pub alpn: Option<Vec<u8>>,
@@ -215,19 +217,19 @@ pub struct Facts {
     pub resumed: bool,
     /// The certificates the peer presented, leaf first, DER; empty if none.
     pub peer_chain: Vec<Vec<u8>>,
-    /// The path that was verified, from the leaf to the anchor, DER; `None` where nothing was
-    /// verified in this handshake or the library does not tell.
+    /// The verified path, from the leaf to the anchor, DER; `None` if nothing was verified in this
+    /// handshake or the library does not report it.
     pub verified_chain: Option<Vec<Vec<u8>>>,
-    /// Whether the server took the client's early data, of which there may be none at all. `None`: a client
-    /// sent none, a server was offered none, or the library cannot tell.
+    /// Whether the server accepted the client's early data, which may be empty. `None`: a client
+    /// sent none, a server was offered none, or the library does not report it.
     pub early_data: Option<bool>,
-    /// Whether the server asked for another ClientHello (HelloRetryRequest, RFC 8446 section 4.1.4);
-    /// `None` where the library cannot tell.
+    /// Whether the server requested another ClientHello (HelloRetryRequest, RFC 8446 section
+    /// 4.1.4); `None` if the library does not report it.
     pub hello_retry_request: Option<bool>,
 }
 
 impl Facts {
-    /// Whether TLS 1.3 was agreed.
+    /// Whether TLS 1.3 was negotiated.
     #[must_use]
     pub const fn is_tls13(&self) -> bool {
         self.version == Version::Tls13.wire()

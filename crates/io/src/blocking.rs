@@ -36,7 +36,7 @@ pub trait Blocking: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As [`Self::recv`].
+    /// Like [`Self::recv`].
     fn send(&self, bytes: &[u8], time: Option<Duration>) -> Result<usize, Fault>;
 
     /// How many bytes are known to be there for `recv`.

@@ -14,29 +14,29 @@ use crate::link::Guard;
 use crate::stream::Stream;
 use crate::wait::{Interest, Interrupt};
 
-/// How long [`Stream::close`] waits for what was accepted to be delivered, at most.
+/// How long [`Stream::close`] waits for delivery, at most.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the peer is read from, at most, after a fatal alert was sent to it: if there is
-/// something unread, closing sends a reset, and that overtakes the alert.
+/// How long the peer is read from, at most, after it was sent a fatal alert: closing with unread
+/// data sends a reset, which overtakes the alert.
 pub const LINGER: Duration = Duration::from_secs(2);
 
-/// The first and the longest wait between two looks at what the peer has acknowledged: no system
-/// tells when the last byte has been.
+/// The first and the longest interval between two checks of what the peer has acknowledged: no
+/// system reports when the last byte is.
 const FIRST_NAP: Duration = Duration::from_millis(1);
 const LONGEST_NAP: Duration = Duration::from_millis(25);
 
 impl Stream {
     /// Ends one direction, or both.
     ///
-    /// Writing: sends close_notify and no FIN: TLS 1.3 goes on reading (RFC 8446 section 6.1).
-    /// Reading: [`Stream::recv`] gives 0 from now on, to threads that wait in it, too. Both: our side
-    /// of the TCP connection ends as well; the descriptor stays.
+    /// Writing: sends close_notify and no FIN: in TLS 1.3, reading continues (RFC 8446 section
+    /// 6.1). Reading: [`Stream::recv`] returns 0 from now on, also in waiting threads. Both: our
+    /// direction of the TCP connection ends as well; the descriptor stays open.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] (ENOTCONN) before the handshake is complete. Otherwise as [`Stream::send`];
-    /// calling again goes on.
+    /// [`Error::Io`] (ENOTCONN) before the handshake is complete. Otherwise like [`Stream::send`];
+    /// another call continues.
     pub fn shutdown(&self, how: Shutdown, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
         let mut link = self.lock()?;
         if link.connection.is_handshaking() && link.connection.failure().is_none() {
@@ -77,29 +77,30 @@ impl Stream {
         Ok(())
     }
 
-    /// Ends the connection. Threads that wait on it get [`Error::Closed`]. Closing again does
-    /// nothing. A connection that failed, or whose handshake is not complete, is just closed; one
-    /// that was inherited through fork(2) as well, with nothing said: it goes on in the parent.
+    /// Ends the connection. Waiting threads get [`Error::Closed`]. Closing again does nothing. A
+    /// connection that failed, or whose handshake is not complete, is just closed; so is one that
+    /// was inherited through fork(2), without notifying the peer: it continues in the parent.
     ///
     /// Without `force` this is an orderly end: it sends close_notify and a FIN, and waits until the
-    /// peer's TCP has acknowledged what was sent, reading out and discarding what comes meanwhile.
-    /// That takes [`Self::timeout`] or [`CLOSE_TIMEOUT`] at most, whichever is less, and no time if
-    /// all data was acknowledged before. It does not wait for the peer's close_notify.
+    /// peer's TCP has acknowledged what was sent, discarding incoming data. That takes at most
+    /// [`Self::timeout`] or [`CLOSE_TIMEOUT`], whichever is less, and no time if all data was
+    /// acknowledged before. It does not wait for the peer's close_notify.
     ///
-    /// With `force` it sends close_notify and waits for nothing; that it could not be sent because
-    /// the peer has gone, or takes nothing of what another thread sends, is no error. After
-    /// [`Self::shutdown`] for writing, which says that the data is complete, it waits for delivery
-    /// all the same, unless it is non-blocking.
+    /// With `force` it sends close_notify and does not wait; it is not an error if it could not be
+    /// sent because the peer has gone, or accepts nothing of what another thread sends. After
+    /// [`Self::shutdown`] for writing, which declares the data complete, it still waits for
+    /// delivery, unless it is non-blocking.
     ///
     /// # Errors
     ///
     /// [`Error::WantRead`] and [`Error::WantWrite`] (non-blocking): not closed yet, call again.
-    /// Without `force` they come until the peer's close_notify or the end of its transport has come;
-    /// with `force`, [`Error::WantWrite`] comes once, and the next forced call closes in any case.
+    /// Without `force` they are returned until the peer's close_notify or the end of its transport
+    /// has arrived; with `force`, [`Error::WantWrite`] is returned once, and the next forced call
+    /// closes in any case.
     ///
     /// After every other outcome the descriptor is closed: [`Error::Interrupted`]; with `force`,
-    /// [`Error::TimedOut`]; without, and only if data is unacknowledged: [`Error::Undelivered`] when
-    /// the time is over, an error of the transport, or the peer's fatal alert.
+    /// [`Error::TimedOut`]; without, and only if data is unacknowledged: [`Error::Undelivered`]
+    /// when the time is over, an error of the transport, or the peer's fatal alert.
     pub fn close(&self, force: bool, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
         match self.link.enter() {
             Ok(_) => {}
@@ -127,14 +128,14 @@ impl Stream {
         }
     }
 
-    /// Ends the connection as [`Self::close`] without `force` does, but in one call: where a
-    /// non-blocking one would have to be repeated, the descriptor is closed all the same. What the
-    /// kernel has been given by then it goes on sending.
+    /// Ends the connection like [`Self::close`] without `force`, but in one call: where a
+    /// non-blocking call would have to be repeated, the descriptor is closed anyway. The kernel
+    /// continues to send what it has accepted.
     ///
     /// # Errors
     ///
-    /// As [`Self::close`], but for the `Want` errors. [`Error::Undelivered`] also if it is
-    /// non-blocking and the kernel has not taken all data.
+    /// Like [`Self::close`], except for the `Want` errors. [`Error::Undelivered`] also if it is
+    /// non-blocking and the kernel has not accepted all data.
     pub fn leave(&self, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
         match self.close(false, interrupt) {
             Err(Error::WantRead | Error::WantWrite) => {

@@ -79,7 +79,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// As [`crate::Stream::close`].
+    /// Like [`crate::Stream::close`].
     pub(crate) fn exchange_goodbyes(&mut self) -> Result<(), crate::Error> {
         let _ = self.flush();
         self.finish_sending();

@@ -1,36 +1,36 @@
-//! Why a call on a socket did not do what was asked.
+//! Why a call on a socket failed.
 
 use std::{fmt, io};
 
 use polytls_core as core;
 
-/// One enumeration for the whole crate, so that there is one mapping outside.
+/// One enumeration for the whole crate, so that only one mapping is needed outside.
 #[derive(Debug)]
 pub enum Error {
     /// TLS's own; never one of its `Want` errors.
     Tls(core::Error),
     /// The operating system's, with its own number in [`io::Error::raw_os_error`].
     Io(io::Error),
-    /// The time of this call is over. The connection is as it was, but for [`crate::connect`] and
+    /// The call ran out of time. The connection is unchanged, except by [`crate::connect`] and
     /// [`crate::Stream::close`], which end it.
     TimedOut,
-    /// The connection is closed, and nobody knows whether the last data arrived: the peer did not
-    /// acknowledge it in time.
+    /// The connection is closed, and the last data may be lost: the peer did not acknowledge it in
+    /// time.
     Undelivered {
-        /// How much that is, as it was sealed.
+        /// How many bytes of ciphertext that is.
         bytes: u64,
     },
     /// Non-blocking: try again once the descriptor can be read.
     WantRead,
     /// Non-blocking: try again once the descriptor can be written.
     WantWrite,
-    /// A signal came and the caller's [`crate::Interrupt`] said to stop.
+    /// A signal arrived and the caller's [`crate::Interrupt`] said to stop.
     Interrupted,
-    /// It has been closed, before or during the call.
+    /// The socket was closed, before or during the call.
     Closed,
-    /// This process was forked from the one that it belongs to.
+    /// This process was forked from the one that the connection belongs to.
     Inherited,
-    /// What a stream of the caller's has raised ([`crate::Fault::Foreign`]).
+    /// The error of a stream of the caller ([`crate::Fault::Foreign`]).
     Foreign(core::Cause),
 }
 

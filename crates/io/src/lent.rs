@@ -18,7 +18,7 @@ pub fn receive(descriptor: BorrowedFd<'_>, into: &mut [u8]) -> Result<Option<usi
     at_once(socket::receive(descriptor, into))
 }
 
-/// As [`receive`], but waits for it, without an end, if the descriptor is one that waits: one call of the system
+/// Like [`receive`], but waits for it, without an end, if the descriptor is one that waits: one call of the system
 /// where there would be three.
 ///
 /// # Errors

@@ -1,19 +1,19 @@
 //! The socket driver: TLS for any [`polytls_core::Session`], over TCP or any other byte stream.
 //!
-//! It owns descriptors, waiting, time and threads, and nothing else: what a record means, when an
-//! error is latched and how much is buffered is [`polytls_core::Connection`]'s; names are resolved,
-//! exceptions are made and signal handlers are run by whoever calls.
+//! It owns descriptors, waiting, timeouts and threads, and nothing else:
+//! [`polytls_core::Connection`] decides what a record means, when an error is latched and how much
+//! is buffered; the caller resolves names, creates exceptions and runs signal handlers.
 //!
 //! ```text
 //!  connect, take_over --> Stream <-- Listener (pool of handshakes in progress; workers, if they may block)
 //!                  |
-//!                turns      one lock; who waits for the kernel, and who waits for that thread
+//!                turns      one lock; which thread waits for the kernel, and which wait for that thread
 //!                  |
 //!                link       Connection + transport: calls that return at once
 //!                  |
-//!              transport    what carries the bytes: a descriptor, owned or lent, or a stream of the caller's
+//!              transport    what carries the bytes: a descriptor, owned or borrowed, or a stream of the caller
 //!                  |
-//!            wait, system      poll(2), time and signals; the one folder for a platform's own: sockets, the bell, fork(2)
+//!            wait, system      poll(2), time and signals; the one folder for platform code: sockets, the bell, fork(2)
 //! ```
 //!
 //! Rules:
@@ -21,15 +21,15 @@
 //! 1. Descriptors are non-blocking inside, whatever the [`Timeout`]; a wait is poll(2) with no lock
 //!    held. Under the lock there are system calls that return at once, and the work of at most 16
 //!    full records.
-//! 2. Ciphertext is sent in the order in which it was sealed, by whichever call comes next. A call
-//!    that timed out or was interrupted loses none of it.
-//! 3. What the peer said before it went away is read before the error that says it went away.
-//! 4. Every method may be called from any thread at any time; each says what happens to calls that
-//!    wait when it ends the connection.
-//! 5. After fork(2) a connection belongs to the parent: in the child every call gives
-//!    [`Error::Inherited`], before it takes a lock, but for closing the descriptor. A listener that
-//!    nobody has accepted from goes on in both.
-//! 6. Waits that signals interrupt ask the caller's [`Interrupt`], without a lock.
+//! 2. Ciphertext is sent in the order in which it was encrypted, by the next call of any kind. A
+//!    call that timed out or was interrupted loses none of it.
+//! 3. What the peer sent before it went away is read before the error that says it went away.
+//! 4. Every method can be called from any thread at any time; each says what happens to waiting
+//!    calls when it ends the connection.
+//! 5. After fork(2) a connection belongs to the parent: in the child every call returns
+//!    [`Error::Inherited`], before it takes a lock, except closing the descriptor. A listener that
+//!    has not accepted yet works in both.
+//! 6. If a signal interrupts a wait, the caller's [`Interrupt`] is asked, without a lock.
 //!
 //! Linux and macOS; on other platforms this crate is empty.
 

@@ -183,7 +183,7 @@ impl Link {
             .is_none_or(|transport| transport.is_selectable())
     }
 
-    /// How much the stream below has accepted and keeps.
+    /// How much the underlying stream has accepted and keeps.
     pub(crate) fn kept(&self) -> usize {
         self.transport
             .as_ref()
@@ -204,7 +204,7 @@ impl Link {
         self.send_fault.get_or_insert(fault);
     }
 
-    /// [`Connection::flight_is_sent`], by the stream below as well.
+    /// [`Connection::flight_is_sent`], by the underlying stream as well.
     pub(crate) fn flight_is_sent(&self) -> bool {
         self.connection.flight_is_sent()
             && (self.kept() == 0 || self.connection.only_tickets_are_left())
@@ -315,7 +315,7 @@ impl Link {
 
     // --- plaintext ---
 
-    /// As [`Connection::read_into`], unless we were told to read no more.
+    /// Like [`Connection::read_into`], unless we were told to read no more.
     pub(crate) fn read(&mut self, into: Room<'_>) -> Result<usize, Error> {
         if self.reading_ended {
             return Ok(0);
@@ -332,7 +332,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// As [`Connection::write`]; a fault in sending shows as [`Error::WantWrite`].
+    /// Like [`Connection::write`]; a fault in sending shows as [`Error::WantWrite`].
     pub(crate) fn take(&mut self, from: &[u8], to_the_end: bool) -> Result<usize, Error> {
         self.connection.get_ready_to_write()?;
         if self.flush().is_err() || self.has_unsent() {

@@ -1,20 +1,19 @@
 //! A listening socket whose `accept` returns connections that are ready for data.
 //!
-//! A blocking [`Listener::accept`] keeps all the handshakes in progress going and returns the
-//! first that finishes: a client that stalls, fails or talks nonsense costs the others nothing.
-//! Handshakes belong to the listener, not to the call that began them; the next call, or another
-//! thread's, goes on with them.
+//! A blocking [`Listener::accept`] drives all handshakes in progress and returns the first
+//! connection that completes: a client that stalls, fails or sends garbage does not delay the
+//! others. Handshakes belong to the listener, not to the call that started them; the next call, or
+//! another thread's, continues them.
 //!
-//! Several threads may accept at once. One of them leads: it polls the listening socket and all
-//! handshakes. Handshakes that can go on are worked on by whichever thread is free, each without
-//! the lock; the others wait, each for a bell of its own, until there is work or nobody leads.
-//! Where a handshake may block, threads of the listener's own work on them (`workers.rs`), and those
-//! that accept poll alone.
+//! Several threads can accept at once. One of them leads: it polls the listening socket and all
+//! handshakes. Any free thread works on a handshake that can proceed, without the lock; the others
+//! wait, each for its own bell, until there is work or no thread leads. If a handshake may block,
+//! the listener's own threads work on it (`workers.rs`), and the accepting threads only poll.
 //!
-//! When there is no descriptor or no memory for a connection (EMFILE and its kin), the connection
-//! stays with the kernel, and the listening socket is left alone for a moment, so that nobody
-//! spins. Handshakes in progress go on; only if there are none is the error the caller's, who can
-//! close something. Accepting again goes on, after that moment.
+//! If there is no descriptor or no memory for a connection (EMFILE and similar), the connection
+//! stays in the kernel's queue, and the listening socket is ignored for a moment, so that no thread
+//! spins. Handshakes in progress continue. Only if there are none, the caller gets the error, and
+//! can close something. After that moment, accepting works again.
 
 use rustix::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::fmt;
@@ -41,23 +40,23 @@ use crate::workers::{Keep, Shared};
 /// Taken from the kernel's queue at a time.
 const ACCEPT_BATCH: usize = 16;
 
-/// How long a thread that nobody can wake, for want of a descriptor, sleeps at a time.
+/// How long a thread that cannot be woken, for lack of a descriptor, sleeps at a time.
 const NAP: Duration = Duration::from_millis(50);
-/// How often a child tries to have a lock that its parent's threads hold for moments only.
+/// How often a child tries to take a lock that its parent's threads only hold briefly.
 const ADOPTION_TRIES: usize = 1000;
 
 type MakeSession = dyn Fn() -> Result<Box<dyn Session>, TlsError> + Send + Sync;
 
-/// A listening socket. Every method may be called from every thread at any time. Dropping it
-/// closes it.
+/// A listening socket. Every method can be called from every thread at any time. Dropping it closes
+/// it.
 ///
-/// After fork(2) it goes on in both processes if nobody has accepted from it by then. If somebody
-/// has, it belongs to the parent, as the handshakes in progress do; [`Self::close`] in the child
-/// closes the descriptor there.
+/// After fork(2) it works in both processes if it has not accepted before. Otherwise it belongs to
+/// the parent, like the handshakes in progress; [`Self::close`] in the child closes the child's
+/// descriptor.
 pub struct Listener {
     shared: Arc<Shared>,
     born: OwningProcess,
-    /// Whether somebody has accepted.
+    /// Whether it has accepted.
     used: AtomicBool,
     descriptor: AtomicI32,
     timeout: TimeoutCell,
@@ -76,9 +75,9 @@ impl fmt::Debug for Listener {
 }
 
 impl Listener {
-    /// Listens at the first of `addresses` that can be had. `make` makes the session of each
-    /// connection. An IPv6 address, `::` included, means IPv6 alone. `accept` waits for ever until
-    /// [`Self::set_timeout`] says otherwise.
+    /// Listens on the first of `addresses` that is available. `make` creates the session of each
+    /// connection. An IPv6 address, including `::`, is for IPv6 only. `accept` waits indefinitely
+    /// until [`Self::set_timeout`] says otherwise.
     ///
     /// # Errors
     ///
@@ -115,21 +114,21 @@ impl Listener {
         })
     }
 
-    /// Returns the next connection; its calls may wait for `stream_timeout` each. Threads that this
-    /// starts for handshakes that may block have a share in `keep`.
+    /// Returns the next connection; its calls may wait for `stream_timeout` each. Threads started
+    /// for handshakes that may block hold a reference to `keep`.
     ///
-    /// With a timeout or without, the connection whose handshake finishes first, unless
+    /// Blocking: the connection whose handshake completes first, unless
     /// [`ListenerSettings::handshake_on_accept`] is off. Non-blocking, or with that off: the next
-    /// connection, its handshake not done; `recv`, `send` or `do_handshake` drive it.
+    /// connection, before its handshake; `recv`, `send` or `do_handshake` drive it.
     ///
     /// # Errors
     ///
-    /// Never for a client's fault: [`Self::failed_handshakes`] counts those, and the log has them
-    /// at level debug. [`Error::WantRead`] (non-blocking), [`Error::TimedOut`],
-    /// [`Error::Interrupted`], [`Error::Closed`]; the operating system's where it is the process
-    /// or the machine that lacks something (EMFILE) and no handshake is in progress; those of
-    /// `make`. After each of them handshakes in progress are where they were, and accepting goes on
-    /// with the next call. [`Error::Inherited`].
+    /// Never for a client's fault: [`Self::failed_handshakes`] counts those, and they are logged at
+    /// level debug. [`Error::WantRead`] (non-blocking), [`Error::TimedOut`],
+    /// [`Error::Interrupted`], [`Error::Closed`]; the operating system's if the process or the
+    /// machine lacks something (EMFILE) and no handshake is in progress; those of `make`. After
+    /// each of them handshakes in progress are unchanged, and the next call continues.
+    /// [`Error::Inherited`].
     pub fn accept(
         &self,
         stream_timeout: Timeout,
@@ -375,7 +374,7 @@ impl Listener {
         fault.map_or(Ok(pool), |errno| Err(errno.into()))
     }
 
-    /// Changes the backlog, and nothing else.
+    /// Only changes the backlog.
     ///
     /// # Errors
     ///
@@ -386,8 +385,8 @@ impl Listener {
         Ok(socket::listen(socket, backlog)?)
     }
 
-    /// Stops listening and drops the handshakes in progress. Threads that accept get
-    /// [`Error::Closed`]. Connections that were returned go on. Closing again does nothing.
+    /// Stops listening and drops the handshakes in progress. Accepting threads get
+    /// [`Error::Closed`]. Returned connections continue. Closing again does nothing.
     pub fn close(&self) {
         if self.check_process().is_err() {
             fork::close_inherited(&self.descriptor);
@@ -397,8 +396,8 @@ impl Listener {
         drop(self.shared.close());
     }
 
-    /// Gives the descriptor away, and is closed then. Its own calls wait if the timeout is
-    /// [`Timeout::Forever`].
+    /// Returns the descriptor; the listener is then closed. The descriptor's own calls block if the
+    /// timeout is [`Timeout::Forever`].
     ///
     /// # Errors
     ///
@@ -425,7 +424,7 @@ impl Listener {
         }
     }
 
-    /// There is no direction to end.
+    /// Fails: there is no direction to end.
     ///
     /// # Errors
     ///
@@ -435,7 +434,7 @@ impl Listener {
         Err(rustix::io::Errno::NOTCONN.into())
     }
 
-    /// Another descriptor of the same socket, for what has to be asked of it.
+    /// Another descriptor of the same socket, for socket options and similar calls.
     ///
     /// # Errors
     ///
@@ -445,7 +444,7 @@ impl Listener {
         Ok(socket.try_clone()?)
     }
 
-    /// How many handshakes did not succeed, those out of time included.
+    /// How many handshakes failed, including timeouts.
     #[must_use]
     pub fn failed_handshakes(&self) -> u64 {
         self.shared.failed.load(Ordering::Relaxed)
@@ -464,13 +463,13 @@ impl Listener {
         }
     }
 
-    /// The numbers of its address family and protocol; known after closing, too.
+    /// The numbers of its address family and protocol; available after closing, too.
     #[must_use]
     pub const fn family_and_protocol(&self) -> (u16, u32) {
         (self.family, socket::TCP)
     }
 
-    /// The descriptor, for selectors; -1 once closed. Readable when a connection is there.
+    /// The descriptor, for selectors; -1 after closing. Readable when a connection is waiting.
     #[must_use]
     pub fn descriptor(&self) -> RawFd {
         self.descriptor.load(Ordering::Acquire)
@@ -482,13 +481,13 @@ impl Listener {
         self.timeout.get()
     }
 
-    /// For calls that begin later.
+    /// Applies to later calls.
     pub fn set_timeout(&self, timeout: Timeout) {
         self.timeout.set(timeout);
     }
 
-    /// A child takes over what nobody has accepted from; other threads of the parent can have had
-    /// the lock then, but not for long.
+    /// A child takes over a listener that has not accepted; other threads of the parent may have
+    /// held the lock at the fork, but not for long.
     ///
     /// # Errors
     ///

@@ -19,31 +19,31 @@ use crate::system::socket::{self, Address};
 use crate::transport::Transport;
 use crate::wait::{Interest, Interrupt};
 
-/// In a long `send_all` that never has to wait, signals are looked for this often.
+/// How often a long `send_all` that never has to wait checks for signals.
 const SIGNALS_EVERY: Duration = Duration::from_millis(100);
 
 /// A piece of a file that is sent.
 const FILE_PIECE: usize = 256 * 1024;
 
-/// A connected TLS socket. Made by [`crate::connect`], [`crate::take_over`],
-/// [`crate::Listener::accept`], and over a transport of the caller's by [`Stream::lent`] and
+/// A connected TLS socket. Created by [`crate::connect`], [`crate::take_over`],
+/// [`crate::Listener::accept`], and over a transport of the caller by [`Stream::lent`] and
 /// [`Stream::over`].
 ///
-/// Every method may be called from every thread at any time. One thread may read while another
-/// writes, at full speed; two readers or two writers are safe, and whose bytes come first is left
-/// to chance, a record at least in one piece.
+/// Every method can be called from every thread at any time. One thread can read while another
+/// writes, at full speed; two readers or two writers are safe, but the order of their bytes is
+/// undefined, except that a record stays in one piece.
 ///
-/// Each call waits as long as [`Self::timeout`] said when it began. Except where a method says
-/// otherwise it may be called again after any error, goes on where the last call stopped, and gives
-/// [`Error::Closed`] during and after [`Self::close`], a fatal TLS error again and again.
+/// Each call waits as long as [`Self::timeout`] said when it started. Unless a method says
+/// otherwise, it can be called again after any error, continues where the last call stopped, and
+/// returns [`Error::Closed`] during and after [`Self::close`], and a fatal TLS error every time.
 ///
-/// Dropping it closes the descriptor without a word to the peer: a ragged end.
+/// Dropping it closes the descriptor without notifying the peer: a ragged end.
 pub struct Stream {
     pub(crate) turn: Mutex<()>,
     pub(crate) link: Lock<Link>,
-    /// What `fileno()` gives, without the lock; -1 once closed, and where there is none.
+    /// The result of `fileno()`, without the lock; -1 after closing, and if there is none.
     pub(crate) descriptor: AtomicI32,
-    /// Whether the descriptor is ours to close.
+    /// Whether we have to close the descriptor.
     owned: bool,
     pub(crate) closed: AtomicBool,
     timeout: TimeoutCell,
@@ -95,9 +95,10 @@ impl Stream {
         }
     }
 
-    /// From now on the end of the transport is for [`Self::recv`] what close_notify is, in place of
-    /// [`TlsError::RaggedEof`]: nobody can tell it from a cut that was made on the path. Not an end within
-    /// a record or a handshake, nor one that [`Self::unwrap`] finds.
+    /// From now on [`Self::recv`] treats the end of the transport like close_notify, instead of
+    /// returning [`TlsError::RaggedEof`]: it may be a truncation by an attacker on the path. This
+    /// does not apply to an end within a record or during the handshake, nor to one that
+    /// [`Self::unwrap`] finds.
     ///
     /// # Errors
     ///
@@ -109,15 +110,15 @@ impl Stream {
 
     // --- data ---
 
-    /// Completes the handshake and sends its last flight. The other methods do so by themselves. The
-    /// session tickets of a TLS 1.3 server come after it: what the kernel does not take of them at
-    /// once goes out with the next call.
+    /// Completes the handshake and sends its last flight. The other methods do this automatically.
+    /// The session tickets of a TLS 1.3 server come after it: the next call sends what the kernel
+    /// does not accept at once.
     ///
     /// # Errors
     ///
-    /// A fatal error of ours is told to the peer first, and then the peer is read from until it
-    /// ends the connection, for 2 seconds at most and within the timeout: otherwise the alert could
-    /// be lost to a reset.
+    /// A fatal error of ours is sent to the peer first, and then the peer is read from until it
+    /// ends the connection, for at most 2 seconds and within the timeout: otherwise a reset could
+    /// destroy the alert.
     pub fn do_handshake(&self, interrupt: &mut dyn Interrupt) -> Result<(), Error> {
         self.handshake(self.deadline(), interrupt)
     }
@@ -142,14 +143,14 @@ impl Stream {
         .map(drop)
     }
 
-    /// Receives what is there, waiting for the first byte; 0 is the peer's close_notify, or an
-    /// empty `into`. Sends what waits to be sent if that can be done on the way.
+    /// Receives what is available, waiting for the first byte; 0 is the peer's close_notify, or an
+    /// empty `into`. Also sends what is waiting, if possible.
     ///
     /// # Errors
     ///
-    /// Everything that was authenticated comes before [`TlsError::RaggedEof`], an alert or the
-    /// transport's error, which are then given for ever. Non-blocking: [`Error::WantRead`], with
-    /// [`Error::WantWrite`] only in a handshake whose next flight the kernel does not take.
+    /// All authenticated data comes before [`TlsError::RaggedEof`], an alert or the transport's
+    /// error, which every later call returns again. Non-blocking: [`Error::WantRead`], and
+    /// [`Error::WantWrite`] only in a handshake whose next flight the kernel does not accept.
     pub fn recv(&self, into: &mut [u8], interrupt: &mut dyn Interrupt) -> Result<usize, Error> {
         self.recv_into(Room::new(into), interrupt)
     }
@@ -158,7 +159,7 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// As [`Self::recv`].
+    /// Like [`Self::recv`].
     pub fn recv_into(
         &self,
         mut into: Room<'_>,
@@ -199,7 +200,7 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// As [`Self::send`].
+    /// Like [`Self::send`].
     pub fn send_within(
         &self,
         from: &[u8],
@@ -220,23 +221,24 @@ impl Stream {
         Ok(count)
     }
 
-    /// Sends all of `data` and returns once the kernel has it, within one timeout altogether.
+    /// Sends all of `data` and returns when the kernel has it, within one timeout for the whole
+    /// call.
     ///
     /// # Errors
     ///
-    /// As [`Self::send`]; after any of them it is not known how much of `data` was sent.
-    /// Non-blocking: [`Error::WantWrite`] if not all was accepted, or nothing.
+    /// Like [`Self::send`]; after any of them it is unknown how much of `data` was sent.
+    /// Non-blocking: [`Error::WantWrite`] if not everything, or nothing, was accepted.
     pub fn send_all(&self, data: &[u8], interrupt: &mut dyn Interrupt) -> Result<(), Error> {
         let mut looked = Instant::now();
         self.send_whole(data, self.deadline(), interrupt, &mut looked, &mut 0)
     }
 
-    /// Sends a file from `offset`, to its end or up to `count` bytes, within one timeout
-    /// altogether, and adds to `sent` how many were accepted, after an error as well.
+    /// Sends a file from `offset`, to its end or up to `count` bytes, within one timeout for the
+    /// whole call, and adds the number of accepted bytes to `sent`, also after an error.
     ///
     /// # Errors
     ///
-    /// As [`Self::send_all`], and those of reading the file.
+    /// Like [`Self::send_all`], and those of reading the file.
     pub fn send_file(
         &self,
         file: impl AsFd,
@@ -293,22 +295,22 @@ impl Stream {
         }
     }
 
-    /// Queues early data of a client's, to leave with its first flight; says how much of it may. Never
+    /// Queues a client's early data for its first flight; returns how much of it is allowed. Never
     /// waits.
     ///
     /// # Errors
     ///
-    /// As [`Connection::write_early`].
+    /// Like [`Connection::write_early`].
     pub fn write_early(&self, from: &[u8]) -> Result<usize, Error> {
         Ok(self.lock()?.connection.write_early(from)?)
     }
 
-    /// Receives early data of a client's, waiting for the first byte; 0 once no more can come, or for an
-    /// empty `into`.
+    /// Receives a client's early data, waiting for the first byte; 0 when no more can arrive, or
+    /// for an empty `into`.
     ///
     /// # Errors
     ///
-    /// As [`Connection::read_early`] and [`Self::do_handshake`].
+    /// Like [`Connection::read_early`] and [`Self::do_handshake`].
     pub fn read_early(
         &self,
         into: &mut [u8],
@@ -324,13 +326,13 @@ impl Stream {
         Ok(count)
     }
 
-    /// Changes the keys for sending, and asks the peer to do the same. What says so goes out with
-    /// the next call at the latest. Never waits for the peer, but for the handshake.
+    /// Updates the keys for sending, and requests the same from the peer. The KeyUpdate is sent
+    /// with the next call at the latest. Never waits for the peer, except for the handshake.
     ///
     /// # Errors
     ///
-    /// [`TlsError::Misuse`] before the handshake is done, after closing and in TLS 1.2;
-    /// [`Error::WantWrite`] if far too much waits to be sent.
+    /// [`TlsError::Misuse`] before the handshake is complete, after closing and in TLS 1.2;
+    /// [`Error::WantWrite`] if far too much is waiting to be sent.
     pub fn update_keys(&self) -> Result<(), Error> {
         let mut link = self.lock()?;
         link.connection.update_keys()?;
@@ -397,21 +399,21 @@ impl Stream {
 
     // --- what is known ---
 
-    /// How much plaintext [`Self::recv`] gives without waiting; 0 once closed. Not 0 whenever there
-    /// is some that the descriptor's readiness does not tell of.
+    /// How much plaintext [`Self::recv`] returns without waiting; 0 after closing. Not 0 whenever
+    /// there is some that the descriptor's readiness does not show.
     ///
     /// # Errors
     ///
-    /// [`Error::Inherited`]; [`TlsError::Misuse`] in a callback of this connection's.
+    /// [`Error::Inherited`]; [`TlsError::Misuse`] in a callback of this connection.
     pub fn pending(&self) -> Result<usize, Error> {
         self.unless_closed(|link| link.pending())
     }
 
-    /// How much ciphertext waits to be sent; 0 once closed.
+    /// How much ciphertext is waiting to be sent; 0 after closing.
     ///
     /// # Errors
     ///
-    /// As [`Self::pending`].
+    /// Like [`Self::pending`].
     pub fn outgoing_len(&self) -> Result<usize, Error> {
         self.unless_closed(|link| link.connection.outgoing_len() + link.kept())
     }
@@ -424,7 +426,7 @@ impl Stream {
         }
     }
 
-    /// What the handshake agreed on; `None` until it is complete. Known after closing, too.
+    /// What was negotiated; `None` until the handshake is complete. Available after closing, too.
     ///
     /// # Errors
     ///
@@ -433,8 +435,8 @@ impl Stream {
         Ok(self.lock_anyway()?.connection.facts())
     }
 
-    /// The session of this connection, for others to resume ([`Connection::lineage`]). Known after closing,
-    /// too.
+    /// The session of this connection, for others to resume ([`Connection::lineage`]). Available
+    /// after closing, too.
     ///
     /// # Errors
     ///
@@ -447,7 +449,7 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// As [`Self::pending`].
+    /// Like [`Self::pending`].
     pub fn ask<R>(&self, ask: impl FnOnce(&Connection) -> R) -> Result<R, Error> {
         Ok(ask(&self.lock_anyway()?.connection))
     }

@@ -71,7 +71,7 @@ pub trait Transport: Any + fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Those of the stream below.
+    /// Those of the underlying stream.
     fn close(&self, waited_for: bool) -> Result<(), Fault>;
 
     /// Whether there is room for some data to be sent, where that can be asked: for what
@@ -80,16 +80,16 @@ pub trait Transport: Any + fmt::Debug + Send + Sync {
         true
     }
 
-    /// How much the stream below has accepted and keeps.
+    /// How much the underlying stream has accepted and keeps.
     fn unsent(&self) -> usize {
         0
     }
 
-    /// Has the stream below send what it keeps.
+    /// Has the underlying stream send what it keeps.
     ///
     /// # Errors
     ///
-    /// As [`Self::try_send`].
+    /// Like [`Self::try_send`].
     fn flush(&self) -> Result<(), Fault> {
         Ok(())
     }

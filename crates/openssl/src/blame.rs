@@ -15,7 +15,7 @@ pub(crate) struct Fault {
     reason: c_ulong,
     /// Whether a provider has failed, which does the cryptography.
     of_provider: bool,
-    /// In words, as in «no shared cipher».
+    /// In words, as in "no shared cipher".
     said: String,
 }
 

@@ -1,4 +1,4 @@
-//! The verdict's cryptography, done by OpenSSL: signatures of certificates and revocation lists, hashes, and
+//! The verdict's cryptography, done by OpenSSL: signatures of certificates and CRLs, hashes, and
 //! what ticket keys are derived by.
 
 use std::ffi::CStr;

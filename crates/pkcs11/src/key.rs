@@ -122,7 +122,7 @@ impl TokenKey {
         )))
     }
 
-    /// As [`Signer::sign`].
+    /// Like [`Signer::sign`].
     ///
     /// # Errors
     ///

@@ -380,7 +380,7 @@ const fn is_path_character(byte: u8) -> bool {
     is_common_character(byte) || byte == b'&'
 }
 
-/// `pk11-qchar` without what is encoded. «|» stands for itself in examples of the RFC.
+/// `pk11-qchar` without what is encoded. "|" stands for itself in examples of the RFC.
 const fn is_query_character(byte: u8) -> bool {
     is_common_character(byte) || matches!(byte, b'/' | b'?' | b'|')
 }

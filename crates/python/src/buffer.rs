@@ -1,4 +1,4 @@
-//! `TLSBuffer`: a connection in memory (PEP 748, section «Buffer»).
+//! `TLSBuffer`: a connection in memory (PEP 748, section "Buffer").
 //!
 //! The lock is given back before an exception is made: that may run the garbage collector, and so
 //! code that uses this very buffer.

@@ -257,7 +257,7 @@ impl<'py> Destination<'py> {
         self.lend(length, alone).run(call)
     }
 
-    /// As [`Self::attached`], while detached. Others may use what lies behind the `length` bytes
+    /// Like [`Self::attached`], while detached. Others may use what lies behind the `length` bytes
     /// meanwhile: nothing of it is written to.
     pub(crate) fn detached<R: Send>(
         &mut self,
@@ -349,7 +349,7 @@ impl<'py> Fresh<'py> {
         self.lend().run(call)
     }
 
-    /// As [`Self::attached`], while detached.
+    /// Like [`Self::attached`], while detached.
     pub(crate) fn detached<R: Send>(&mut self, call: impl FnOnce(Room<'_>) -> R + Send) -> R {
         let py = self.object.py();
         let lent = self.lend();

@@ -169,7 +169,7 @@ impl Field for CipherChoice {
 ///
 /// Where things can come from, each a set of "buffer", "file" and "id":
 /// `trust_sources`: trust; "system" as well, and "pins" where pinned certificates and keys are accepted.
-/// `certificate_sources`: certificates and revocation lists.
+/// `certificate_sources`: certificates and CRLs.
 /// `key_sources`: private keys; "signer" as well.
 ///
 /// What can be negotiated:
@@ -187,7 +187,7 @@ impl Field for CipherChoice {
 /// `exporter`: keying material can be exported (RFC 8446 7.5).
 /// `channel_bindings`: the channel bindings there are, of "tls-exporter" and "tls-server-end-point".
 /// `key_log`: secrets can be logged for debugging (the NSS key log format).
-/// `crl`: certificate revocation lists are honoured (RFC 5280 5).
+/// `crl`: certificate CRLs are honoured (RFC 5280 5).
 /// `peers`: leaves can be accepted by themselves (`peers` of a `TrustStore`).
 /// `ticket_keys`: servers can be given the keys of their tickets (RFC 5077).
 /// `ocsp_stapling`: servers can pass on what issuers say of revocation (RFC 6066 8).

@@ -9,7 +9,7 @@ use crate::requirements::given;
 
 /// A clock that moves only when it is told to; for the `clock` of configurations, in tests.
 ///
-/// Validity of certificates and revocation lists, and the age of sessions and tickets, are judged by it in
+/// Validity of certificates and CRLs, and the age of sessions and tickets, are judged by it in
 /// every connection of a context that has it. Timeouts are not. Threads may share it.
 ///
 /// `now`: what it shows at first, in seconds since 1970-01-01 00:00 UTC; by default the machine's time.

@@ -296,7 +296,7 @@ impl<'py> Configuration<'_, 'py> {
         }))
     }
 
-    /// The revocation lists of the trust store.
+    /// The CRLs of the trust store.
     pub(crate) fn revocation_lists(&self) -> PyResult<Vec<CertificateRevocationListDer<'static>>> {
         let store = self.field("trust_store")?;
         let Some(store) = given(&store) else {

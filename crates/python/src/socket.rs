@@ -1,4 +1,4 @@
-//! `TLSSocket`: a connection over a stream socket, or a listener (PEP 748, section «Socket»).
+//! `TLSSocket`: a connection over a stream socket, or a listener (PEP 748, section "Socket").
 //!
 //! Users get a final subclass of it (`polytls.streams.connection`), which adds what is best said in Python,
 //! and what its library can do beyond the others. A socket is made of a [`SocketHandle`]. Every call that may touch the network runs detached.

@@ -332,7 +332,7 @@ impl CertificateAuthority {
             .map_err(|error| failed(&error))
     }
 
-    /// A revocation list as DER: the certificates with these serial numbers are revoked.
+    /// A CRL as DER: the certificates with these serial numbers are revoked.
     fn revocation_list<'py>(
         &self,
         py: Python<'py>,

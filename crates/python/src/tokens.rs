@@ -243,7 +243,7 @@ pub(crate) fn is_token_error(py: Python<'_>, error: &PyErr) -> bool {
         .is_ok_and(|class| error.is_instance(py, class))
 }
 
-/// As [`chain`], in DER.
+/// Like [`chain`], in DER.
 #[pyfunction]
 #[pyo3(signature = (uri, *, pin=None))]
 pub(crate) fn token_certificates<'py>(

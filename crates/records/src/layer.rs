@@ -93,7 +93,7 @@ impl<K: KeySource> RecordLayer<K> {
         &self.source
     }
 
-    /// As [`Self::source`], to be changed.
+    /// Like [`Self::source`], to be changed.
     #[must_use]
     pub const fn source_mut(&mut self) -> &mut K {
         &mut self.source
@@ -160,7 +160,7 @@ impl<K: KeySource> RecordLayer<K> {
         fits.then(|| plaintext + records * OVERHEAD)
     }
 
-    /// As [`Self::seal`], into memory of exactly [`Self::sealed_len`] bytes.
+    /// Like [`Self::seal`], into memory of exactly [`Self::sealed_len`] bytes.
     ///
     /// # Errors
     ///
@@ -184,7 +184,7 @@ impl<K: KeySource> RecordLayer<K> {
     ///
     /// # Errors
     ///
-    /// As [`Self::seal`].
+    /// Like [`Self::seal`].
     pub fn close(&mut self, out: &mut Outbound) -> Result<(), Error> {
         self.closed = true;
         self.seal_record(ALERT, &[1, 0], out)
@@ -195,7 +195,7 @@ impl<K: KeySource> RecordLayer<K> {
     ///
     /// # Errors
     ///
-    /// As [`Self::seal`].
+    /// Like [`Self::seal`].
     pub fn send_alert(&mut self, alert: Alert, out: &mut Outbound) -> Result<(), Error> {
         self.alert = Some(alert);
         if self.closed {
@@ -215,7 +215,7 @@ impl<K: KeySource> RecordLayer<K> {
     ///
     /// # Errors
     ///
-    /// As [`Self::seal`].
+    /// Like [`Self::seal`].
     pub fn update_sending(&mut self, ask_peer: bool, out: &mut Outbound) -> Result<(), Error> {
         let asks = ask_peer && !self.update_is_due;
         self.seal_record(HANDSHAKE, &[24, 0, 0, 1, u8::from(asks)], out)?;

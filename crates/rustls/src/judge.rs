@@ -48,7 +48,7 @@ impl Judge {
         self.decide(case).map(|_| ())
     }
 
-    /// As [`Self::judge`], of a peer that has just presented its certificate: its sessions end with that.
+    /// Like [`Self::judge`], of a peer that has just presented its certificate: its sessions end with that.
     pub(crate) fn judge_anew(&self, case: &Case<'_>) -> Result<(), Error> {
         let end = self.decide(case)?.unwrap_or(u64::MAX);
         let end = end.min(session_lifetime::last_end(case.now));

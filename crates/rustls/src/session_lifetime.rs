@@ -33,7 +33,7 @@ impl SessionLifetime {
         self.0.now().is_some_and(|now| now.as_secs() <= end)
     }
 
-    /// As [`Self::allows`], by the connection that is being called.
+    /// Like [`Self::allows`], by the connection that is being called.
     pub(crate) fn goes_on(&self, end: u64) -> bool {
         let goes_on = self.allows(end);
         if goes_on {

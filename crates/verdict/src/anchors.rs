@@ -43,7 +43,7 @@ pub enum Unfit {
     Purpose,
     /// It has a critical extension that nobody here knows.
     UnknownCritical,
-    /// Its key usage does not allow its key to sign revocation lists, and there are some to be asked.
+    /// Its key usage does not allow its key to sign CRLs, and there are some to be asked.
     Lists,
 }
 

@@ -153,7 +153,7 @@ pub struct Verdict {
     /// The path that was verified, from the leaf to the anchor, DER; `None` where there is none.
     pub path: Option<Vec<Vec<u8>>>,
     /// The last second, since 1970, in which all of it holds that was judged: the certificates of the path,
-    /// the anchor included, and the revocation lists. `None`: nothing was judged that could end.
+    /// the anchor included, and the CRLs. `None`: nothing was judged that could end.
     pub ends: Option<u64>,
 }
 

@@ -5,7 +5,7 @@
 //! [`Judge::judge`] then decides each [`Case`]. `anchors` has the certificates that are trusted, `path`
 //! builds paths to them (by webpki), `signatures` finds out why there is none, `profile` has the rules that webpki leaves
 //! out, `leaf` judges certificates that need no path, `lists` reads
-//! revocation lists; `binding` has what tickets are bound to. [`explain`] makes the words, after the decision, from facts; `passed_over` has
+//! CRLs; `binding` has what tickets are bound to. [`explain`] makes the words, after the decision, from facts; `passed_over` has
 //! those about certificates of the store.
 
 mod anchors;

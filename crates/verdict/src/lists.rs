@@ -1,4 +1,4 @@
-//! Revocation lists that were given: what they say, and until when.
+//! CRLs that were given: what they say, and until when.
 
 use polytls_core::Error;
 use polytls_core::pki_types::CertificateRevocationListDer;

@@ -15,7 +15,7 @@ pub struct PassedOver {
     pub why: Unfit,
     /// notBefore and notAfter, in seconds since 1970.
     pub validity: (i64, i64),
-    /// Its critical extensions that paths are not judged by, in words.
+    /// Its critical extensions that paths are not verified by, in words.
     pub unhandled: Vec<String>,
 }
 

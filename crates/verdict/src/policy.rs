@@ -11,7 +11,7 @@ use crate::judge::{Case, No};
 /// The caller's cryptography.
 #[derive(Clone, Copy)]
 pub struct Crypto {
-    /// The signature algorithms of certificates and revocation lists that are accepted.
+    /// The signature algorithms of certificates and CRLs that are accepted.
     pub algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
     /// SHA-256.
     pub sha256: &'static (dyn Fn(&[u8]) -> [u8; 32] + Send + Sync),
@@ -30,7 +30,7 @@ pub struct Policy<'a> {
     pub trust: Option<&'a Trust>,
     /// How much is checked.
     pub verification: Verification,
-    /// The revocation lists and the caller's verifier.
+    /// The CRLs and the caller's verifier.
     pub common: &'a Common,
     /// The peers' role.
     pub peer_is_server: bool,

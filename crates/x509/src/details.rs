@@ -14,7 +14,7 @@ use crate::{Unreadable, address, name_in_words, printable};
 pub struct Details {
     /// 1, 2 or 3.
     pub version: u32,
-    /// Critical extensions that paths are not judged by, as in "1.3.6.1.5.5.7.1.24 (TLS features)".
+    /// Critical extensions that paths are not verified by, as in "1.3.6.1.5.5.7.1.24 (TLS features)".
     pub unhandled: Vec<String>,
     /// What its extended key usage allows, as in "TLS servers"; `None`: it has none.
     pub purposes: Option<Vec<String>>,
@@ -53,7 +53,7 @@ pub fn details(der: &[u8]) -> Result<Details, Unreadable> {
 }
 
 /// Extensions that paths are judged by: key usage, alternative names, basic constraints, name constraints,
-/// distribution points of revocation lists, extended key usage (RFC 5280 section 4.2.1).
+/// distribution points of CRLs, extended key usage (RFC 5280 section 4.2.1).
 const HANDLED: [&str; 6] = [
     "2.5.29.15",
     "2.5.29.17",

@@ -168,7 +168,7 @@ pub fn summarize(der: &[u8]) -> Result<Summary, Unreadable> {
 ///
 /// # Errors
 ///
-/// As [`summarize`].
+/// Like [`summarize`].
 pub fn issuer(der: &[u8]) -> Result<Vec<u8>, Unreadable> {
     let (_, certificate) =
         X509Certificate::from_der(der).map_err(|error| Unreadable::certificate(part(&error)))?;

@@ -26,7 +26,7 @@ pub struct PathFacts {
     pub path_length: Option<u32>,
     /// Whether its key may sign certificates: key usage, where there is any.
     pub signs_certificates: bool,
-    /// Whether its key may sign revocation lists, likewise.
+    /// Whether its key may sign CRLs, likewise.
     pub signs_lists: bool,
     /// Whether its key usage names the signing of certificates, which a leaf's must not (RFC 5280 section
     /// 4.2.1.9).

@@ -1,4 +1,4 @@
-//! Revocation lists: whose they are, and until when they hold.
+//! CRLs: whose they are, and until when they hold.
 
 use x509_parser::prelude::FromDer;
 use x509_parser::revocation_list::CertificateRevocationList;
@@ -6,7 +6,7 @@ use x509_parser::revocation_list::CertificateRevocationList;
 use crate::Unreadable;
 use crate::unreadable::part;
 
-/// What a certificate revocation list says of itself.
+/// What a certificate CRL says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevocationList {
     /// Its issuer, a Name in DER.
@@ -40,7 +40,7 @@ pub fn revocation_list(der: &[u8]) -> Result<RevocationList, Unreadable> {
 ///
 /// # Errors
 ///
-/// As [`revocation_list`].
+/// Like [`revocation_list`].
 pub fn check_revocation_list(der: &[u8]) -> Result<(), Unreadable> {
     revocation_list(der).map(|_| ())
 }

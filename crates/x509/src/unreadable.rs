@@ -5,7 +5,7 @@ use std::fmt;
 use x509_parser::error::X509Error;
 use x509_parser::nom;
 
-/// Bytes that are no certificate, or no revocation list.
+/// Bytes that are no certificate, or no CRL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     what: &'static str,

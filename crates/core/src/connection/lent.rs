@@ -46,11 +46,11 @@ impl Connection {
         }
     }
 
-    /// As [`Self::process_incoming`], without a copy if that can be.
+    /// Like [`Self::process_incoming`], without a copy if that can be.
     ///
     /// # Errors
     ///
-    /// As [`Self::process_incoming`].
+    /// Like [`Self::process_incoming`].
     pub fn keep_incoming(&mut self, data: Box<dyn Memory>) -> Result<(), Refused> {
         if data.bytes().is_empty() || self.is_handshaking() || self.peer_has_closed() {
             return self.process_incoming(data.bytes());
@@ -74,7 +74,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`Self::write`], but for the limit.
+    /// Like [`Self::write`], but for the limit.
     pub fn write_all(&mut self, from: &[u8]) -> Result<(), Error> {
         self.get_ready_to_write()?;
         self.seal(from)
@@ -85,7 +85,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`Self::write`], but for the limit.
+    /// Like [`Self::write`], but for the limit.
     pub fn sealed_len(&mut self, plaintext: usize) -> Result<Option<usize>, Error> {
         self.get_ready_to_write()?;
         let sealed = self.session.sealed_len(plaintext);
@@ -97,7 +97,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`Self::write`], but for the limit. What waited to be sent still waits then.
+    /// Like [`Self::write`], but for the limit. What waited to be sent still waits then.
     pub fn write_into(&mut self, from: &[u8], into: &mut [u8]) -> Result<bool, Error> {
         if self.sealed_len(from.len())? != Some(into.len()) {
             return Ok(false);
@@ -134,7 +134,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`Self::write`].
+    /// Like [`Self::write`].
     pub fn memory_to_write(&mut self, length: usize) -> Result<Option<(usize, usize)>, Error> {
         let taken = self.writable(length)?;
         if taken == 0 || self.outgoing_len() > 0 {
@@ -149,7 +149,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// As [`Self::write`].
+    /// Like [`Self::write`].
     pub fn write_to(&mut self, from: &[u8], mut into: Box<dyn Memory>) -> Result<bool, Error> {
         if self.memory_to_write(from.len())? != Some((from.len(), into.bytes().len())) {
             return Ok(false);

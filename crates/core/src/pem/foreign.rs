@@ -1,4 +1,4 @@
-//! What else files hold that are given for certificates, keys and revocation lists: what it is, and what
+//! What else files hold that are given for certificates, keys and CRLs: what it is, and what
 //! turns it into what is wanted.
 
 use super::{ENCRYPTED, contains, header};

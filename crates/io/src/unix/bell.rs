@@ -49,7 +49,7 @@ impl Bell {
     ///
     /// # Errors
     ///
-    /// As [`poll_until`].
+    /// Like [`poll_until`].
     pub(crate) fn wait(
         &self,
         until: Option<Instant>,

@@ -102,7 +102,7 @@ impl ForeignBuffer {
         found.map_err(|error| Trouble::of(py, error))
     }
 
-    /// As [`Self::call`], of a method that gives a count, of no more than `most`.
+    /// Like [`Self::call`], of a method that gives a count, of no more than `most`.
     pub(crate) fn count<'py>(
         &self,
         py: Python<'py>,

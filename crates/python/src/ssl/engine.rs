@@ -73,7 +73,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// `contexts`: called with the certificates that are trusted beside the system's, the revocation lists
+    /// `contexts`: called with the certificates that are trusted beside the system's, the CRLs
     /// that OpenSSL can judge by, and the identities, each as OpenSSL takes it; returns `make` and `begin`.
     fn new(
         configuration: &Configuration<'_, '_>,
