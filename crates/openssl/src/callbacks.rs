@@ -48,7 +48,7 @@ pub(crate) unsafe extern "C" fn message(
                     let mut notes = seen.note();
                     notes.hellos = notes.hellos.saturating_add(1);
                     if !sent {
-                        notes.hello = Hello::read(content);
+                        notes.hello = Hello::read(content).map(Box::new);
                     }
                 }
                 (api::RT_HANDSHAKE, false, [CERTIFICATE, ..]) => {
@@ -197,7 +197,11 @@ fn judge(seen: &Seen, chain: &Presented) -> Result<(), Box<CertificateFailure>> 
     let latest = now.as_secs().saturating_add(A_WEEK);
     let mut notes = seen.note();
     notes.end = Some(verdict.ends.unwrap_or(u64::MAX).min(latest));
-    notes.verified = verdict.path;
+    if let Some(path) = verdict.path {
+        let (chain, path) = seen.context.last.shared(Arc::clone(chain), path);
+        notes.presented = Some(chain);
+        notes.verified = Some(path);
+    }
     Ok(())
 }
 
@@ -224,7 +228,7 @@ pub(crate) fn judge_resumed(seen: &Seen) -> Result<(), Box<CertificateFailure>> 
         None => Ok(()),
         Some(case) => {
             let verdict = judge.judge(&case)?;
-            seen.note().verified = verdict.path;
+            seen.note().verified = verdict.path.map(Arc::new);
             Ok(())
         }
     }

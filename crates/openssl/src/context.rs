@@ -17,6 +17,7 @@ use crate::identity::Identities;
 use crate::objects::{SslContext, names};
 use crate::remembered::{ClientSessions, limit};
 use crate::scope::Scope;
+use crate::seen::Last;
 use crate::store::{self, Store};
 use crate::strength::Level;
 use crate::tables::{Selection, nothing};
@@ -40,6 +41,8 @@ pub(crate) struct Context {
     pub(crate) names_are_checked: bool,
     pub(crate) key_log: Option<Arc<dyn KeyLog>>,
     pub(crate) counters: Counters,
+    /// What the last peer has presented, and the path that was verified.
+    pub(crate) last: Last,
     pub(crate) early_data: bool,
     /// What a client remembers.
     pub(crate) sessions: Option<Arc<ClientSessions>>,
@@ -96,6 +99,7 @@ impl Context {
             names_are_checked: config.verification == Verification::Full,
             key_log: common.key_log.clone(),
             counters: Counters::default(),
+            last: Last::default(),
             early_data: common.early_data,
             sessions,
             tickets: None,
@@ -198,6 +202,7 @@ impl Context {
             names_are_checked: false,
             key_log: common.key_log.clone(),
             counters: Counters::default(),
+            last: Last::default(),
             early_data: common.early_data,
             sessions: None,
             tickets,

@@ -34,6 +34,8 @@ pub(crate) struct Fetched {
     cipher: OnceLock<Found<EVP_CIPHER>>,
     crypto: OnceLock<Crypto>,
     keys: PerProcess<Mutex<Keys>>,
+    /// The hashes of signatures that were verified, with their keys and messages.
+    verified: PerProcess<Mutex<Verified>>,
 }
 
 impl Default for Fetched {
@@ -43,6 +45,7 @@ impl Default for Fetched {
             cipher: OnceLock::new(),
             crypto: OnceLock::new(),
             keys: PerProcess::new(Mutex::new(LruCache::new(KEYS))),
+            verified: PerProcess::new(Mutex::new(LruCache::new(SIGNATURES))),
         }
     }
 }
@@ -307,9 +310,61 @@ impl Algorithm {
         if matches!(self.way, Way::Pkcs1(_) | Way::Pss(_)) && !RSA_BITS.contains(&key.bits()) {
             return None;
         }
-        self.way
-            .verifies(scope, &key, message, signature)
-            .then_some(())
+        let seen = self.hash(public_key, message, signature);
+        if seen.is_some_and(|hash| scope.fetched.has_verified(&hash)) {
+            return Some(());
+        }
+        if !self.way.verifies(scope, &key, message, signature) {
+            return None;
+        }
+        if let Some(hash) = seen {
+            scope.fetched.note_verified(hash);
+        }
+        Some(())
+    }
+}
+
+impl Algorithm {
+    /// A hash of all that says whether a signature is right. `None` where nothing is remembered: with FIPS each
+    /// is verified by the provider.
+    fn hash(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Option<[u8; 32]> {
+        if self.scope.fips.is_some() {
+            return None;
+        }
+        let parts = [
+            self.key.as_ref(),
+            self.signature.as_ref(),
+            public_key,
+            message,
+            signature,
+        ];
+        let mut all = Vec::with_capacity(message.len() + 1024);
+        for part in parts {
+            all.extend((part.len() as u64).to_be_bytes());
+            all.extend(part);
+        }
+        self.scope.sha256().map(|sha256| sha256(&all))
+    }
+}
+
+/// How many signatures are known to be right: those of servers that one connects to come again and again, and
+/// whether a signature is right depends on nothing else.
+const SIGNATURES: NonZeroUsize = NonZeroUsize::new(256).unwrap();
+
+type Verified = LruCache<[u8; 32], ()>;
+
+impl Fetched {
+    fn verified(&self) -> std::sync::MutexGuard<'_, Verified> {
+        let verified = self.verified.get(|_| Mutex::new(LruCache::new(SIGNATURES)));
+        verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_verified(&self, hash: &[u8; 32]) -> bool {
+        self.verified().get(hash).is_some()
+    }
+
+    fn note_verified(&self, hash: [u8; 32]) {
+        self.verified().put(hash, ());
     }
 }
 
@@ -441,6 +496,41 @@ mod tests {
             let made = element(4, &vec![7; length]);
             assert_eq!(&made[..header.len()], header);
             assert_eq!(made.len(), header.len() + length);
+        }
+    }
+
+    #[test]
+    fn what_was_verified_is_known_for_that_key_message_and_signature_alone() {
+        let library = crate::library::load().expect("OpenSSL");
+        let scope = Scope::of(library, &crate::Options::default()).expect("a scope");
+        let [one, other] = [
+            (alg_id::ECDSA_P256, alg_id::ECDSA_SHA256, Ecdsa(Sha256)),
+            (alg_id::ECDSA_P256, alg_id::ECDSA_SHA384, Ecdsa(Sha384)),
+        ]
+        .map(|(key, signature, way)| Algorithm {
+            scope,
+            key,
+            signature,
+            way,
+        });
+        let cases = [
+            one.hash(b"key", b"message", b"signature"),
+            one.hash(b"key", b"messages", b"ignature"),
+            one.hash(b"keym", b"essage", b"signature"),
+            one.hash(b"other", b"message", b"signature"),
+            other.hash(b"key", b"message", b"signature"),
+        ];
+        let hashes: std::collections::BTreeSet<_> = cases.into_iter().flatten().collect();
+        assert_eq!(hashes.len(), 5);
+        for hash in hashes {
+            assert!(!scope.fetched.has_verified(&hash));
+            scope.fetched.note_verified(hash);
+            assert!(scope.fetched.has_verified(&hash));
+        }
+        // A signature that is none is verified each time, and never is.
+        for _ in 0..2 {
+            let verified = one.verify_signature(&[4; 65], b"message", b"no signature");
+            assert!(verified.is_err());
         }
     }
 

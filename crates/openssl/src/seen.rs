@@ -6,7 +6,7 @@
 use std::cell::{Ref, RefCell, RefMut};
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use polytls_core::pki_types::CertificateDer;
 use polytls_core::{Alert, CertificateFailure, Error, HostName};
@@ -22,6 +22,27 @@ use crate::wire::Wire;
 /// A chain as it was presented, leaf first.
 pub(crate) type Presented = Arc<Vec<CertificateDer<'static>>>;
 
+/// A path that was verified, from the leaf to the anchor, in DER.
+pub(crate) type Path = Arc<Vec<Vec<u8>>>;
+
+/// What was presented last to a context, and verified: many connections have the same peer, and share it.
+#[derive(Debug, Default)]
+pub(crate) struct Last(Mutex<(Presented, Path)>);
+
+impl Last {
+    /// `chain` and `path`, or what is equal to them and there already.
+    pub(crate) fn shared(&self, chain: Presented, path: Vec<Vec<u8>>) -> (Presented, Path) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.0 != chain {
+            last.0 = chain;
+        }
+        if *last.1 != path {
+            last.1 = Arc::new(path);
+        }
+        last.clone()
+    }
+}
+
 /// What is known of a peer by the session that was begun with it.
 #[derive(Clone, Debug)]
 pub(crate) struct Before {
@@ -33,8 +54,8 @@ pub(crate) struct Before {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    /// On a server: the last ClientHello.
-    pub(crate) hello: Option<Hello>,
+    /// On a server: the last ClientHello, until the handshake is done.
+    pub(crate) hello: Option<Box<Hello>>,
     /// How many ClientHellos there were.
     pub(crate) hellos: u8,
     /// What the peer has presented in this handshake.
@@ -42,7 +63,7 @@ pub(crate) struct Notes {
     /// Whether the verdict on that was given.
     pub(crate) judged: bool,
     /// The path that was verified.
-    pub(crate) verified: Option<Vec<Vec<u8>>>,
+    pub(crate) verified: Option<Path>,
     /// Until when sessions of this connection may be resumed, if that is known.
     pub(crate) end: Option<u64>,
     /// Why the peer was refused.
@@ -50,7 +71,7 @@ pub(crate) struct Notes {
     /// The peer's fatal alert.
     pub(crate) alert: Option<Alert>,
     /// What went wrong in a callback.
-    pub(crate) failure: Option<Error>,
+    pub(crate) failure: Option<Box<Error>>,
     /// Which of our identities was presented.
     pub(crate) identity: Option<usize>,
     /// The session that is offered, or was found for the one that is.
@@ -139,7 +160,7 @@ pub(crate) unsafe fn called<R>(
             let what = "a callback of the TLS library panicked";
             notes
                 .failure
-                .get_or_insert(Error::Internal(what.to_owned()));
+                .get_or_insert(Box::new(Error::Internal(what.to_owned())));
         }
         failed
     })

@@ -287,7 +287,7 @@ impl OpensslSession {
         let seen = self.seen();
         let mut notes = seen.note();
         if let Some(failure) = notes.failure.take() {
-            return failure;
+            return *failure;
         }
         if let Some(refusal) = notes.refusal.take() {
             return Error::Certificate(refusal);
@@ -376,7 +376,7 @@ impl OpensslSession {
         };
         self.note_finished(out.since(before));
         if let Some(failure) = self.seen().note().failure.take() {
-            return Err(failure);
+            return Err(*failure);
         }
         if self.went_back()? {
             out.truncate(before);
@@ -534,17 +534,16 @@ impl OpensslSession {
     }
 
     /// Notes by which identity a server is known. Where a session is resumed none was chosen, but it would have
-    /// been. Of ClientHello nothing else is needed any more.
+    /// been. ClientHello is not needed any more.
     fn settle_identity(&self) {
         let (seen, context) = (self.seen(), self.context());
+        let hello = seen.note().hello.take();
         let version = self.version().filter(|_| context.is_server);
-        let mut notes = seen.note();
-        let notes = &mut *notes;
-        if let (Some(version), Some(hello)) = (version, &mut notes.hello) {
+        if let (Some(version), Some(hello)) = (version, hello) {
             let suites = &context.effective.cipher_suites;
-            let again = || context.identities.for_client(hello, version, suites);
+            let again = || context.identities.for_client(&hello, version, suites);
+            let mut notes = seen.note();
             notes.identity = notes.identity.or_else(again);
-            (hello.suites, hello.groups, hello.schemes) = Default::default();
         }
     }
 
@@ -601,12 +600,8 @@ impl OpensslSession {
         // TLS 1.2 exchanges no keys when it resumes.
         let exchanged = version == 0x0304 || !resumed;
         let notes = seen.notes();
-        let server_name = if seen.context.is_server {
-            notes.hello.as_ref().and_then(|hello| hello.name.clone())
-        } else {
-            let host = seen.host.as_ref().filter(|host| !host.is_ip());
-            host.map(ToString::to_string)
-        };
+        // A client's is in `facts`.
+        let server_name = notes.hello.as_ref().and_then(|hello| hello.name.clone());
         let hello_retry_request = Some(notes.hellos > 1);
         Facts {
             version,
@@ -936,9 +931,13 @@ impl Session for OpensslSession {
             return Facts::default();
         };
         let seen = self.seen();
+        if !seen.context.is_server {
+            let host = seen.host.as_ref().filter(|host| !host.is_ip());
+            facts.server_name = host.map(ToString::to_string);
+        }
         let chain = seen.peer(facts.resumed);
         facts.peer_chain = chain.iter().map(|der| der.to_vec()).collect();
-        facts.verified_chain = seen.notes().verified.clone();
+        facts.verified_chain = seen.notes().verified.as_deref().cloned();
         facts
     }
 
