@@ -83,7 +83,7 @@ def test_a_server_judges_clients_by_its_own(lab: Any, clock: Clock) -> None:
 
 
 @with_clock
-@needs("revocation lists")
+@needs("CRLs")
 def test_a_revocation_list_goes_out_of_date(lab: Any, clock: Clock) -> None:
     authority = CertificateAuthority("lists")
     soon = datetime.now(UTC) + timedelta(days=1)
