@@ -3,20 +3,26 @@
 # with the argument «libraries», the servers that `make test-libraries` talks to.
 set -eu
 
-# OpenSSL's FIPS provider is unpacked, not installed: nothing of the system changes. It is of Debian 13, and loads
-# into older OpenSSLs. apt checks it as it does all packages, with lists of its own.
-fips=$(dirname "$0")/../.tools/fips
-if ! ls "$fips"/usr/lib/*/ossl-modules/fips.so >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; then
+# Providers of OpenSSL are unpacked, not installed: nothing of the system changes. apt checks the packages as it does
+# all, with lists of its own.
+unpacked() { # FOLDER PACKAGE SUITE MODULE
+	folder=$(dirname "$0")/../.tools/$1
+	ls "$folder"/usr/lib/*/ossl-modules/"$4" >/dev/null 2>&1 && return
+	command -v apt-get >/dev/null 2>&1 || return 0
 	apt=$(mktemp -d)
-	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$fips"
-	echo "deb http://deb.debian.org/debian trixie main" >"$apt/sources.list"
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$folder"
+	echo "deb http://deb.debian.org/debian $3 main" >"$apt/sources.list"
+	package=$2
 	set -- -qq -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$apt/lists" \
 		-o Dir::Cache="$apt/cache" -o APT::Sandbox::User="$(id -un)"
 	apt-get "$@" update
-	(cd "$apt" && apt-get "$@" download openssl-provider-fips)
-	dpkg-deb -x "$apt"/openssl-provider-fips_*.deb "$fips"
+	(cd "$apt" && apt-get "$@" download "$package")
+	dpkg-deb -x "$apt/$package"_*.deb "$folder"
 	rm -r "$apt"
-fi
+}
+unpacked fips openssl-provider-fips trixie fips.so # It loads into older OpenSSLs.
+unpacked pkcs11-provider pkcs11-provider bookworm-backports pkcs11.so
+unpacked tpm2-openssl tpm2-openssl bookworm tpm2.so
 
 missing=""
 programs=""

@@ -183,11 +183,11 @@ def refusal(implementation: str, field: str, message: str) -> ConfigurationError
 
 
 class TokenFailure(Enum):
-    """Why a PKCS#11 token, or an object in it, cannot be used."""
+    """Why a token, or what a URI names, cannot be used."""
 
-    #: The `pkcs11:` URI is malformed (RFC 7512).
+    #: The URI is malformed (RFC 7512), or no URI.
     INVALID_URI = "invalid URI"
-    #: The PKCS#11 module was not found, or cannot be loaded.
+    #: The PKCS#11 module was not found, or cannot be loaded; OpenSSL has no provider for the URI.
     NO_MODULE = "no module"
     #: No token or no object matches the URI.
     NOT_FOUND = "not found"
@@ -206,7 +206,7 @@ class TokenFailure(Enum):
 
 
 class TokenError(TLSError):
-    """A PKCS#11 token, or an object in it, cannot be used (`polytls.tokens`).
+    """A token, or what a URI names, cannot be used (`polytls.tokens`, `from_id`).
 
     Messages never contain a PIN. `reason`: what went wrong.
     """

@@ -115,8 +115,9 @@ class Source(Record):
     def from_id(cls, id: Buffer) -> Self:
         """Create it from an identifier that the implementation understands.
 
-        Each implementation defines its identifiers, if any. If it has none, `validate_config`
-        raises ConfigurationError.
+        Each implementation defines its identifiers, if any: `rustls` and `openssl` take `pkcs11:`
+        URIs (RFC 7512), and `openssl` those of OpenSSL's providers. If it has none,
+        `validate_config` raises ConfigurationError.
 
         Raises TypeError for anything but a bytes-like object.
         """

@@ -826,6 +826,7 @@ def tpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]
         "TPM2_PKCS11_STORE": str(folder / "store"),
         "TPM2_PKCS11_TCTI": where,
         "TPM2TOOLS_TCTI": where,
+        "TPM2OPENSSL_TCTI": where,
         "TSS2_LOG": "all+NONE",
     }
     process = subprocess.Popen(

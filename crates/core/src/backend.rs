@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::capabilities::{Capabilities, Effective};
-use crate::config::{ClientConfig, ServerConfig};
+use crate::config::{ClientConfig, Key, ServerConfig};
 use crate::error::Error;
 use crate::host::HostName;
+use crate::id::IdFailure;
 use crate::lineage::{Lineage, Offer};
+use crate::pki_types::CertificateDer;
 use crate::session::Session;
 
 /// Why a TLS library cannot be used on this machine, in one line, and what to do about it.
@@ -56,6 +58,33 @@ pub trait Backend: Send + Sync {
     ///
     /// [`Error::Configuration`] naming the field.
     fn server(&self, config: &ServerConfig) -> Result<Arc<dyn ServerEngine>, Error>;
+
+    /// Whether `id` has the form of one that the library looks for by itself; nothing is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`IdFailure`], from a library that finds nothing for any id.
+    fn check_id(&self, _id: &[u8]) -> Result<(), IdFailure> {
+        Err(IdFailure::none_here())
+    }
+
+    /// The private key that an id names. `leaf`: the certificate that it is for, in DER.
+    ///
+    /// # Errors
+    ///
+    /// [`IdFailure`].
+    fn private_key(&self, _id: &[u8], _leaf: Option<&[u8]>) -> Result<Key, IdFailure> {
+        Err(IdFailure::none_here())
+    }
+
+    /// The certificates that an id names, a leaf first.
+    ///
+    /// # Errors
+    ///
+    /// [`IdFailure`].
+    fn certificates(&self, _id: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdFailure> {
+        Err(IdFailure::none_here())
+    }
 }
 
 /// Counts of the connections of one engine, and of their sessions.

@@ -1,6 +1,7 @@
 //! The configuration of a connection, as plain values. Files have already been read and encodings
 //! parsed; creating an engine checks whether the library supports the configuration.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,6 +124,9 @@ pub enum Key {
     Der(PrivateKeyDer<'static>),
     /// A signer.
     Signer(Arc<dyn Signer>),
+    /// One that the library has opened by itself ([`crate::backend::Backend::private_key`]), in a form that it
+    /// alone knows.
+    Opened(Arc<dyn Any + Send + Sync>),
 }
 
 impl Clone for Key {
@@ -130,6 +134,7 @@ impl Clone for Key {
         match self {
             Self::Der(key) => Self::Der(key.clone_key()),
             Self::Signer(signer) => Self::Signer(Arc::clone(signer)),
+            Self::Opened(key) => Self::Opened(Arc::clone(key)),
         }
     }
 }

@@ -27,6 +27,7 @@ mod error;
 pub mod fork;
 pub mod hello;
 mod host;
+mod id;
 mod lineage;
 mod lock;
 mod memory;
@@ -49,6 +50,7 @@ pub use error::{
     Cause, CertificateFailure, Error, Responsible, SignerFailure, VerificationFailure,
 };
 pub use host::{HostName, InvalidHostName};
+pub use id::{IdFailure, IdReason};
 pub use lineage::{Lineage, Offer};
 pub use lock::{Barred, Entry, Guard, Lock};
 pub use memory::Memory;

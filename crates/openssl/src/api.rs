@@ -26,6 +26,7 @@ macro_rules! opaque {
 
 opaque! {
     BIO BIO_METHOD CONF EVP_CIPHER EVP_CIPHER_CTX EVP_MAC_CTX EVP_MD EVP_MD_CTX EVP_PKEY EVP_PKEY_CTX OPENSSL_STACK
+    OSSL_STORE_CTX OSSL_STORE_INFO UI UI_METHOD UI_STRING
     OSSL_CORE_HANDLE OSSL_LIB_CTX OSSL_PROVIDER SSL SSL_CIPHER SSL_CTX SSL_METHOD SSL_SESSION X509 X509_NAME
     X509_STORE_CTX
 }
@@ -119,6 +120,7 @@ pub(crate) type ProviderInit = unsafe extern "C" fn(
     *mut *const OSSL_DISPATCH,
     *mut *mut c_void,
 ) -> c_int;
+pub(crate) type UiRead = unsafe extern "C" fn(*mut UI, *mut UI_STRING) -> c_int;
 pub(crate) type Verify = unsafe extern "C" fn(*mut X509_STORE_CTX, *mut c_void) -> c_int;
 
 /// Declares the table of functions, and a method for each required one.
@@ -189,6 +191,7 @@ functions! {
         fn NCONF_free(configuration: *mut CONF);
         // The error queue.
         fn ERR_get_error() -> c_ulong;
+        fn ERR_get_error_all(file: *mut *const c_char, line: *mut c_int, function: *mut *const c_char, data: *mut *const c_char, flags: *mut c_int) -> c_ulong;
         fn ERR_peek_error() -> c_ulong;
         fn ERR_clear_error();
         fn ERR_reason_error_string(code: c_ulong) -> *const c_char;
@@ -290,6 +293,7 @@ functions! {
         fn X509_get_signature_info(certificate: *mut X509, digest: *mut c_int, key: *mut c_int, bits: *mut c_int, flags: *mut u32) -> c_int;
         fn EVP_PKEY_get_security_bits(key: *const EVP_PKEY) -> c_int;
         fn EVP_PKEY_free(key: *mut EVP_PKEY);
+        fn EVP_PKEY_up_ref(key: *mut EVP_PKEY) -> c_int;
         fn EVP_PKEY_get_base_id(key: *const EVP_PKEY) -> c_int;
         fn EVP_PKEY_get_bits(key: *const EVP_PKEY) -> c_int;
         fn EVP_PKEY_get_size(key: *const EVP_PKEY) -> c_int;
@@ -297,6 +301,9 @@ functions! {
         fn EVP_PKEY_eq(one: *const EVP_PKEY, other: *const EVP_PKEY) -> c_int;
         fn EVP_PKEY_parameters_eq(one: *const EVP_PKEY, other: *const EVP_PKEY) -> c_int;
         fn EVP_PKEY_CTX_new_from_name(library: *mut OSSL_LIB_CTX, name: *const c_char, properties: *const c_char) -> *mut EVP_PKEY_CTX;
+        fn EVP_PKEY_CTX_new_from_pkey(library: *mut OSSL_LIB_CTX, key: *mut EVP_PKEY, properties: *const c_char) -> *mut EVP_PKEY_CTX;
+        fn EVP_PKEY_get0_provider(key: *const EVP_PKEY) -> *const OSSL_PROVIDER;
+        fn OSSL_PROVIDER_get0_name(provider: *const OSSL_PROVIDER) -> *const c_char;
         fn EVP_PKEY_CTX_free(context: *mut EVP_PKEY_CTX);
         fn EVP_PKEY_fromdata_init(context: *mut EVP_PKEY_CTX) -> c_int;
         fn EVP_PKEY_fromdata(context: *mut EVP_PKEY_CTX, key: *mut *mut EVP_PKEY, selection: c_int, parameters: *mut OSSL_PARAM) -> c_int;
@@ -308,8 +315,27 @@ functions! {
         fn OPENSSL_sk_free(stack: *mut OPENSSL_STACK);
         // Providers.
         fn OSSL_PROVIDER_add_builtin(library: *mut OSSL_LIB_CTX, name: *const c_char, init: ProviderInit) -> c_int;
+        // Stores.
+        fn OSSL_STORE_open_ex(uri: *const c_char, library: *mut OSSL_LIB_CTX, properties: *const c_char, ui: *const UI_METHOD, ui_data: *mut c_void, parameters: *const OSSL_PARAM, process: *mut c_void, process_data: *mut c_void) -> *mut OSSL_STORE_CTX;
+        fn OSSL_STORE_expect(store: *mut OSSL_STORE_CTX, kind: c_int) -> c_int;
+        fn OSSL_STORE_load(store: *mut OSSL_STORE_CTX) -> *mut OSSL_STORE_INFO;
+        fn OSSL_STORE_eof(store: *mut OSSL_STORE_CTX) -> c_int;
+        fn OSSL_STORE_error(store: *mut OSSL_STORE_CTX) -> c_int;
+        fn OSSL_STORE_close(store: *mut OSSL_STORE_CTX) -> c_int;
+        fn OSSL_STORE_INFO_get_type(info: *const OSSL_STORE_INFO) -> c_int;
+        fn OSSL_STORE_INFO_get1_PKEY(info: *const OSSL_STORE_INFO) -> *mut EVP_PKEY;
+        fn OSSL_STORE_INFO_get1_CERT(info: *const OSSL_STORE_INFO) -> *mut X509;
+        fn OSSL_STORE_INFO_free(info: *mut OSSL_STORE_INFO);
+        fn UI_create_method(name: *const c_char) -> *mut UI_METHOD;
+        fn UI_destroy_method(method: *mut UI_METHOD);
+        fn UI_get_default_method() -> *const UI_METHOD;
+        fn UI_set_default_method(method: *const UI_METHOD);
+        fn UI_method_set_reader(method: *mut UI_METHOD, read: UiRead) -> c_int;
         // Cryptography.
         fn RAND_bytes_ex(library: *mut OSSL_LIB_CTX, into: *mut c_uchar, length: usize, strength: c_uint) -> c_int;
+        fn EVP_MD_CTX_set_pkey_ctx(context: *mut EVP_MD_CTX, key_context: *mut EVP_PKEY_CTX);
+        fn EVP_DigestSignInit_ex(context: *mut EVP_MD_CTX, key_context: *mut *mut EVP_PKEY_CTX, digest: *const c_char, library: *mut OSSL_LIB_CTX, properties: *const c_char, key: *mut EVP_PKEY, parameters: *const OSSL_PARAM) -> c_int;
+        fn EVP_DigestSign(context: *mut EVP_MD_CTX, signature: *mut c_uchar, length: *mut usize, message: *const c_uchar, message_length: usize) -> c_int;
         fn EVP_MD_fetch(library: *mut OSSL_LIB_CTX, name: *const c_char, properties: *const c_char) -> *mut EVP_MD;
         fn EVP_CIPHER_fetch(library: *mut OSSL_LIB_CTX, name: *const c_char, properties: *const c_char) -> *mut EVP_CIPHER;
         fn EVP_Digest(data: *const c_void, length: usize, into: *mut c_uchar, written: *mut c_uint, digest: *const EVP_MD, engine: *mut c_void) -> c_int;
@@ -410,6 +436,8 @@ pub(crate) const RT_HANDSHAKE: c_int = 22;
 // --- err.h, crypto.h, bio.h, rsa.h, obj_mac.h ---
 
 pub(crate) const LIB_SSL: c_ulong = 20;
+pub(crate) const TXT_STRING: c_int = 2;
+pub(crate) const LIB_STORE: c_ulong = 44;
 pub(crate) const LIB_PROVIDER: c_ulong = 57;
 pub(crate) const EX_INDEX_SSL: c_int = 0;
 pub(crate) const INIT_NO_ATEXIT: u64 = 0x0008_0000;
@@ -434,6 +462,11 @@ pub(crate) const PARAM_UTF8_STRING: c_uint = 4;
 pub(crate) const PARAM_OCTET_STRING: c_uint = 5;
 pub(crate) const PARAM_UTF8_PTR: c_uint = 6;
 pub(crate) const PARAM_UNMODIFIED: usize = usize::MAX;
+
+// --- store.h ---
+
+pub(crate) const STORE_INFO_PKEY: c_int = 4;
+pub(crate) const STORE_INFO_CERT: c_int = 5;
 
 // --- core_dispatch.h: what a provider's functions are told by; the numbers are a part of OpenSSL's ABI ---
 

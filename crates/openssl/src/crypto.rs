@@ -69,20 +69,21 @@ impl Digest {
         })
     }
 
+    /// What OpenSSL calls it.
+    pub(crate) const fn name(self) -> &'static CStr {
+        match self {
+            Self::Sha256 => c"SHA2-256",
+            Self::Sha384 => c"SHA2-384",
+            Self::Sha512 => c"SHA2-512",
+        }
+    }
+
     /// How many bytes it has.
     pub(crate) const fn size(self) -> usize {
         match self {
             Self::Sha256 => 32,
             Self::Sha384 => 48,
             Self::Sha512 => 64,
-        }
-    }
-
-    const fn name(self) -> &'static CStr {
-        match self {
-            Self::Sha256 => c"SHA2-256",
-            Self::Sha384 => c"SHA2-384",
-            Self::Sha512 => c"SHA2-512",
         }
     }
 
@@ -221,6 +222,14 @@ impl Way {
             Self::Pss(Digest::Sha512) => 0x0806,
             Self::Whole => 0x0807,
         }
+    }
+
+    /// The way of a signature scheme, of those above.
+    pub(crate) fn of_scheme(scheme: u16) -> Option<Self> {
+        let digests = [Digest::Sha256, Digest::Sha384, Digest::Sha512];
+        let of_digest = |digest| [Self::Pkcs1(digest), Self::Ecdsa(digest), Self::Pss(digest)];
+        let mut ways = digests.into_iter().flat_map(of_digest).chain([Self::Whole]);
+        ways.find(|way| way.scheme() == scheme)
     }
 
     /// Whether `key` has signed `message` so.

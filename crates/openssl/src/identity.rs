@@ -20,7 +20,7 @@ use crate::{provider, remote};
 
 /// What kind of key an identity has, as far as it decides what can be signed with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     Rsa,
     RsaPss,
     P256,
@@ -31,7 +31,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(key: &PrivateKey) -> Option<Self> {
+    pub(crate) fn of(key: &PrivateKey) -> Option<Self> {
         Some(match (key.kind(), key.bits()) {
             (NID_RSA, _) => Self::Rsa,
             (NID_RSA_PSS, _) => Self::RsaPss,
@@ -46,7 +46,7 @@ impl Kind {
 
     /// The signature schemes that go with it (RFC 8446 section 4.2.3). A curve goes with one hash, in TLS 1.2
     /// too.
-    const fn schemes(self, version: Version) -> &'static [u16] {
+    pub(crate) const fn schemes(self, version: Version) -> &'static [u16] {
         match (self, version) {
             (Self::Rsa, Version::Tls13) => &[0x0804, 0x0805, 0x0806],
             (Self::Rsa, Version::Tls12) => &[0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601],
@@ -78,7 +78,7 @@ impl Kind {
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) leaf: Certificate,
-    pub(crate) key: PrivateKey,
+    pub(crate) key: Arc<PrivateKey>,
     /// What follows the leaf.
     pub(crate) chain: Chain,
     pub(crate) leaf_der: Vec<u8>,
@@ -126,6 +126,13 @@ impl Loaded {
                 let key = read_key(library, key)?;
                 let kind = Kind::of(&key).ok_or_else(unfit)?;
                 // All of them.
+                (Arc::new(key), kind, kind.schemes(Version::Tls12).to_vec())
+            }
+            Key::Opened(key) => {
+                let key = Arc::clone(key).downcast::<PrivateKey>();
+                let key =
+                    key.map_err(|_| wrong("the private key was opened by another library"))?;
+                let kind = Kind::of(&key).ok_or_else(unfit)?;
                 (key, kind, kind.schemes(Version::Tls12).to_vec())
             }
             Key::Signer(signer) => key_elsewhere(library, signer)?,
@@ -173,7 +180,7 @@ const NOT_FOR_TLS: &str = "OpenSSL cannot use this private key for TLS; it takes
 fn key_elsewhere(
     library: &'static Scope,
     signer: &Arc<dyn Signer>,
-) -> Result<(PrivateKey, Kind, Vec<u16>), Error> {
+) -> Result<(Arc<PrivateKey>, Kind, Vec<u16>), Error> {
     if library.keeps_to_fips() {
         return Err(wrong(
             "OpenSSL is configured for approved algorithms alone (fips=yes), which signers and keys in PKCS#11 \
@@ -202,7 +209,7 @@ fn key_elsewhere(
         public,
         elsewhere,
     )?;
-    Ok((key, kind, schemes))
+    Ok((Arc::new(key), kind, schemes))
 }
 
 fn read_key(library: &'static Scope, key: &PrivateKeyDer<'static>) -> Result<PrivateKey, Error> {

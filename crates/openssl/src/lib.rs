@@ -6,7 +6,9 @@
 //! versions, as the system's configuration allows them) and `identity` (chains and keys) prepare; `session`
 //! runs one connection over `wire`, which is all the transport that OpenSSL sees; `callbacks` answers what
 //! OpenSSL asks in a handshake, and notes what it tells in `seen`; `tickets` and `store` are a server's sessions,
-//! `remembered` a client's, those that are named included. `provider` and `remote` are keys that are elsewhere.
+//! `remembered` a client's, those that are named included. `provider` and `remote` are keys that are elsewhere,
+//! `uris` those that OpenSSL's own providers find (`opened` signs with them, and `ui` sees to it that nobody is asked on a
+//! terminal).
 //! `crypto` is what the verdict of `polytls-verdict` is given, and `strength` holds it to the security level; `blame`
 //! says whose fault it was; `hello` reads messages; `objects` owns OpenSSL's.
 //!
@@ -28,6 +30,7 @@ mod hello;
 mod identity;
 mod library;
 mod objects;
+mod opened;
 mod provider;
 mod remembered;
 mod remote;
@@ -38,6 +41,8 @@ mod store;
 mod strength;
 mod tables;
 mod tickets;
+mod ui;
+mod uris;
 mod wire;
 
 pub use library::use_library;
@@ -46,8 +51,9 @@ pub use scope::Options;
 use std::sync::Arc;
 
 use polytls_core::capabilities::Capabilities;
-use polytls_core::config::{ClientConfig, ServerConfig};
-use polytls_core::{Backend, ClientEngine, Error, ServerEngine, Unavailable, fork};
+use polytls_core::config::{ClientConfig, Key, ServerConfig};
+use polytls_core::pki_types::CertificateDer;
+use polytls_core::{Backend, ClientEngine, Error, IdFailure, ServerEngine, Unavailable, fork};
 
 use scope::Scope;
 
@@ -93,5 +99,19 @@ impl Backend for Openssl {
 
     fn server(&self, config: &ServerConfig) -> Result<Arc<dyn ServerEngine>, Error> {
         Ok(Arc::new(engines::Server::new(self.0, config)?))
+    }
+
+    fn check_id(&self, id: &[u8]) -> Result<(), IdFailure> {
+        uris::check(id).map(drop)
+    }
+
+    fn private_key(&self, id: &[u8], leaf: Option<&[u8]>) -> Result<Key, IdFailure> {
+        let _call = fork::undivided();
+        uris::private_key(self.0, id, leaf)
+    }
+
+    fn certificates(&self, id: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdFailure> {
+        let _call = fork::undivided();
+        uris::certificates(self.0, id)
     }
 }

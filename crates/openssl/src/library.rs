@@ -229,6 +229,22 @@ impl Library {
         self.version >= MARKS_KEY_SHARES
     }
 
+    /// The first error of this thread's queue in words, as it says most of what a provider has met. The queue is
+    /// empty then.
+    pub(crate) fn first_error(&self) -> String {
+        // SAFETY: they may be called at any time; the text is a constant, or a provider's, which stays loaded.
+        let said = unsafe {
+            let text = self.ERR_reason_error_string(self.ERR_get_error());
+            if text.is_null() {
+                "it does not say why".to_owned()
+            } else {
+                CStr::from_ptr(text).to_string_lossy().into_owned()
+            }
+        };
+        self.clean();
+        said
+    }
+
     /// Empties this thread's queue of errors.
     pub(crate) fn clean(&self) {
         // SAFETY: they may be called at any time.

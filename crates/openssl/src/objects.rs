@@ -146,6 +146,12 @@ impl PrivateKey {
         unsafe { self.library.EVP_PKEY_get_bits(self.as_ptr()) }
     }
 
+    /// Keeps the key for ever.
+    pub(crate) fn keep(&self) {
+        // SAFETY: the key is ours; the reference is given up.
+        unsafe { self.library.EVP_PKEY_up_ref(self.as_ptr()) };
+    }
+
     /// How many bytes a signature with it has at most.
     pub(crate) fn longest_signature(&self) -> usize {
         // SAFETY: the key is ours.

@@ -15,7 +15,7 @@ use crate::capabilities::{Capabilities, Effective};
 use crate::configuration::{Configuration, verification};
 use crate::engine::{ClientEngine, ServerEngine};
 use crate::errors::raised;
-use crate::tokens;
+use crate::ids;
 
 /// How a library's backend is had.
 type Load = fn() -> Result<Arc<dyn polytls_core::Backend>, Unavailable>;
@@ -118,7 +118,7 @@ impl Backend {
     ///
     /// Raises ConfigurationError, naming the field.
     fn check_ids(&self, configuration: &Bound<'_, PyAny>) -> PyResult<()> {
-        tokens::check_ids(configuration, self.0.id())
+        ids::check(configuration, &*self.0)
     }
 
     /// An engine for client connections. `configuration`: with its files read; `effective`: what it came to.
@@ -135,6 +135,7 @@ impl Backend {
         key_log: &Bound<'_, PyAny>,
     ) -> PyResult<ClientEngine> {
         let configuration = Configuration {
+            backend: Some(&*self.0),
             fields: configuration,
             effective,
         };
@@ -175,6 +176,7 @@ impl Backend {
         key_log: &Bound<'_, PyAny>,
     ) -> PyResult<ServerEngine> {
         let configuration = Configuration {
+            backend: Some(&*self.0),
             fields: configuration,
             effective,
         };

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use polytls_core::Backend;
 use polytls_core::config::{
     Common, Identity, Key, KeyLog, PeerVerifier, Pins, Secret, TicketKeys, Trust, TrustStore,
     Verification, Version,
@@ -18,6 +19,7 @@ use crate::calls::CallsOut as _;
 use crate::capabilities::Effective;
 use crate::clock;
 use crate::errors::misconfigured;
+use crate::ids;
 use crate::key_log::Lines;
 use crate::requirements::{given, items};
 use crate::signer::PythonSigner;
@@ -26,6 +28,8 @@ use crate::verifier::Hook;
 
 /// A configuration and what it came down to.
 pub(crate) struct Configuration<'a, 'py> {
+    /// Who finds keys and certificates by ids of its own, if somebody does.
+    pub(crate) backend: Option<&'a dyn Backend>,
     pub(crate) fields: &'a Bound<'py, PyAny>,
     pub(crate) effective: &'a Effective,
 }
@@ -196,10 +200,8 @@ impl<'py> Configuration<'_, 'py> {
     ) -> PyResult<Key> {
         let field = "certificate_chain";
         if let Some(id) = self.id(key)? {
-            let opened = tokens::open(self.py(), &id, leaf.map(|leaf| &**leaf));
-            return Ok(Key::Signer(
-                opened.map_err(|error| self.of_token(field, error))?,
-            ));
+            let opened = ids::key(self.py(), self.backend, &id, leaf.map(|leaf| &**leaf));
+            return opened.map_err(|error| self.of_token(field, error));
         }
         let signer = key.attribute("signer")?;
         let Some(signer) = given(&signer) else {
@@ -241,7 +243,7 @@ impl<'py> Configuration<'_, 'py> {
         field: &'static str,
     ) -> PyResult<Vec<CertificateDer<'static>>> {
         if let Some(id) = self.id(source)? {
-            let found = tokens::chain(self.py(), &id, None);
+            let found = ids::certificates(self.py(), self.backend, &id);
             return found.map_err(|error| self.of_token(field, error));
         }
         let data = self.data(source, field)?;

@@ -44,6 +44,7 @@ mod errors;
 mod exporter;
 mod foreign;
 mod handle;
+mod ids;
 mod imported;
 mod info;
 mod interpreters;

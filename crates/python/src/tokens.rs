@@ -16,9 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::callbacks::{Callback, Callbacks, ENDING, attached, cause};
 use crate::calls::{CallsOut as _, import};
-use crate::errors::misconfigured;
 use crate::imported::Imported;
-use crate::requirements::{given, items};
 
 static REQUEST: Imported = Imported::new("polytls.tokens", "PinRequest");
 static SCHEMES: Imported = Imported::new("polytls.constants", "SignatureScheme");
@@ -40,13 +38,17 @@ const fn failure(error: &Error) -> &'static str {
     }
 }
 
-fn raised(py: Python<'_>, error: &Error) -> PyErr {
+/// A TokenError.
+pub(crate) fn token_error(py: Python<'_>, reason: &str, message: String) -> PyResult<PyErr> {
+    let facts = PyDict::new(py);
+    facts.set_item("reason", TOKEN_FAILURE.get(py)?.attribute(reason)?)?;
+    let class = TOKEN_ERROR.get(py)?;
+    Ok(PyErr::from_value(class.call_out((message,), Some(&facts))?))
+}
+
+pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
     let made = || -> PyResult<PyErr> {
-        let facts = PyDict::new(py);
-        let reason = TOKEN_FAILURE.get(py)?.attribute(failure(error))?;
-        facts.set_item("reason", reason)?;
-        let class = TOKEN_ERROR.get(py)?;
-        let made = PyErr::from_value(class.call_out((error.to_string(),), Some(&facts))?);
+        let made = token_error(py, failure(error), error.to_string())?;
         if let Error::NoPin {
             cause: Some(Cause(cause)),
             ..
@@ -271,55 +273,4 @@ pub(crate) fn token_listing(
         (listing.uri.with_module(), listing.needs_pin, objects)
     };
     Ok(listed.iter().map(shown).collect())
-}
-
-/// Refuses ids in a configuration that are no `pkcs11:` URIs, with nothing opened. Raises ConfigurationError.
-pub(crate) fn check_ids(configuration: &Bound<'_, PyAny>, implementation: &str) -> PyResult<()> {
-    let chains = configuration.attribute("certificate_chain")?;
-    let chains = match given(&chains) {
-        None => Vec::new(),
-        Some(first) if first.hasattr("leaf")? => {
-            let mut chains = vec![first.clone()];
-            chains.extend(items(&configuration.attribute("alternative_chains")?)?);
-            chains
-        }
-        Some(chains) => items(chains)?,
-    };
-    let mut sources = Vec::new();
-    for chain in chains {
-        let (leaf, key): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
-            chain.attribute("leaf")?.extract()?;
-        sources.extend([leaf, key]);
-        sources.extend(items(&chain.attribute("chain")?)?);
-    }
-    check_sources(&sources, implementation, "certificate_chain")?;
-    let store = configuration.attribute("trust_store")?;
-    let Some(store) = given(&store) else {
-        return Ok(());
-    };
-    let mut trusted = items(&store.attribute("extra")?)?;
-    trusted.extend(items(&store.attribute("peers")?)?);
-    let pins = store.attribute("pins")?;
-    if let Some(pins) = given(&pins) {
-        trusted.extend(items(&pins.attribute("certificates")?)?);
-    }
-    check_sources(&trusted, implementation, "trust_store")
-}
-
-fn check_sources(
-    sources: &[Bound<'_, PyAny>],
-    implementation: &str,
-    field: &'static str,
-) -> PyResult<()> {
-    for source in sources.iter().filter_map(given) {
-        let id: Option<Vec<u8>> = source.attribute("id")?.extract()?;
-        let Some(Err(error)) = id.map(|id| Uri::parse(&id)) else {
-            continue;
-        };
-        let py = source.py();
-        let refused = misconfigured(py, implementation, field, error.to_string());
-        refused.set_cause(py, Some(raised(py, &error)));
-        return Err(refused);
-    }
-    Ok(())
 }

@@ -28,6 +28,7 @@ pub(crate) fn certified_key(
     let key: Arc<dyn SigningKey> = match (&identity.key, identity.chain.first()) {
         (Key::Signer(signer), Some(_)) => Arc::new(RemoteKey::new(Arc::clone(signer), provider)?),
         (Key::Signer(_), None) => return Err(wrong("a chain without certificates".to_owned())),
+        (Key::Opened(_), _) => return Err(wrong("rustls opens no keys".to_owned())),
         (Key::Der(key), _) => provider
             .key_provider
             .load_private_key(key.clone_key())

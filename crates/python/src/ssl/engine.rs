@@ -190,6 +190,7 @@ pub(crate) fn ssl_client(
     contexts: &Bound<'_, PyAny>,
 ) -> PyResult<ClientEngine> {
     let configuration = Configuration {
+        backend: None,
         fields: configuration,
         effective,
     };
@@ -499,6 +500,7 @@ pub(crate) fn ssl_server(
     contexts: &Bound<'_, PyAny>,
 ) -> PyResult<ServerEngine> {
     let configuration = Configuration {
+        backend: None,
         fields: configuration,
         effective,
     };
