@@ -62,6 +62,7 @@ test-peers: build $(VENV)/.tools ## against OpenSSL, curl and others, which it i
 # Options: `make test-cpython CPYTHON="3.12 test_ssl"` takes one version, or one module of it.
 test-cpython: build $(VENV)/.tools ## CPython's own tests of TLS, with polytls.compat under them
 	$(BIN)/python tools/cpython_suite.py $(CPYTHON)
+	$(if $(CPYTHON),,$(BIN)/python tools/cpython_suite.py --without)
 
 # Options: `make test-libraries LIBRARIES="requests gevent"` takes some of them.
 test-libraries: build ## thirty libraries over polytls.compat, which it installs, with servers (Debian packages)

@@ -41,6 +41,7 @@ __all__ = [
     "TLSBuffer",
     "TLSSocket",
     "TokenKey",
+    "__version__",
     "backend",
     "certificate_dictionary",
     "certificates",
@@ -69,6 +70,8 @@ __all__ = [
     "unacknowledged",
     "use_openssl",
 ]
+
+__version__: Final[str]
 
 _Address = tuple[str, int, int, int]
 _Parameters = tuple[str | None, int | None, Offer | None, int | None]

@@ -94,7 +94,7 @@ MODULES = {
         "streams",
         "_native",
     },
-    "compat": BELOW_DRIVERS | {"__init__", "_native"},
+    "compat": BELOW_DRIVERS | {"_native"},
     "reload": BELOW_DRIVERS | {"arguments", "certificates", "handles", "names", "streams"},
     "registry": BELOW_DRIVERS | {"engines"},
     "net": BELOW_DRIVERS | {"registry", "streams"},

@@ -75,6 +75,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let end = wrap_pyfunction!(end_workers, module)?;
     import(module.py(), "atexit")?.method_out("register", (end,))?;
 
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<backend::Backend>()?;
     module.add_class::<buffer::TlsBuffer>()?;
     module.add_class::<buffer::ExtendedTlsBuffer>()?;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Iterator
 from typing import Final
 
 __all__ = ["der_of", "encoded", "first_of", "sections", "split"]
@@ -45,13 +46,12 @@ def first_of(data: bytes) -> bytes:
     return data[:length]
 
 
-def split(data: bytes) -> list[bytes]:
-    """Return the DER values that follow one another. Raises ValueError for what is none."""
-    found = []
+def split(data: bytes) -> Iterator[bytes]:
+    """Yield the DER values that follow one another. Raises ValueError for what is none."""
     while data:
-        found.append(first_of(data))
-        data = data[len(found[-1]) :]
-    return found
+        found = first_of(data)
+        yield found
+        data = data[len(found) :]
 
 
 def _length(der: bytes) -> int:

@@ -115,7 +115,7 @@ class Settings:
     def add_trust(self, data: bytes) -> None:
         """Take certificates and CRLs, PEM or DER, that OpenSSL has read."""
         if data[:1] == b"\x30":
-            self._trusted += split(data)
+            self._trusted += list(split(data))
         else:
             self._trusted += [der_of(section) for section in sections(data, "CERTIFICATE")]
             self._crls += sections(data, "X509 CRL")

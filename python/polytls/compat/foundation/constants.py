@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from ... import __version__
+from ... import _native
 
 __all__ = ["CONSTANTS"]
 
@@ -149,7 +149,7 @@ CONSTANTS: Final[dict[str, object]] = {
     **_prefixed("PROTO_", _VERSIONS),
     **_prefixed("SSL_ERROR_", _ERRORS),
     **_prefixed("VERIFY_", _VERIFICATION),
-    "OPENSSL_VERSION": f"OpenSSL 3.0.0 (compatible; polytls {__version__})",
+    "OPENSSL_VERSION": f"OpenSSL 3.0.0 (compatible; polytls {_native.__version__})",
     "OPENSSL_VERSION_INFO": (3, 0, 0, 0, 0),
     "OPENSSL_VERSION_NUMBER": 0x30000000,
     "_OPENSSL_API_VERSION": (3, 0, 0, 0, 0),

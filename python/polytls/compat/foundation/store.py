@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any, Final
 
 from ... import _native
-from ..pem import der_of, first_of, sections
+from ..pem import der_of, sections, split
 from .errors import SSLError, no_error, reasoned
 
 __all__ = ["Store", "contents", "path_of"]
@@ -76,27 +77,15 @@ class Store:
             missing = "not enough data: cadata does not contain a certificate"
         if not data:
             raise ValueError("Empty certificate data")
-        found, wrong = self._pem(data) if isinstance(cadata, str) else _der(data)
+        found, wrong = _pem(data) if isinstance(cadata, str) else _der(data)
         if not found:
             raise no_error(missing)
         self._add(found)
         if wrong is not None:
             raise wrong
 
-    @staticmethod
-    def _pem(data: bytes) -> tuple[list[bytes], SSLError | None]:
-        found: list[bytes] = []
-        for section in sections(data, "CERTIFICATE"):
-            try:
-                der = der_of(section)
-                _native.read_certificate(der)
-            except ValueError:
-                return found, reasoned("PEM", "BAD_BASE64_DECODE", 100)
-            found.append(der)
-        return found, None
-
     def _load_file(self, data: bytes) -> None:
-        found, wrong = self._pem(data)
+        found, wrong = _pem(data)
         if wrong is not None:
             raise reasoned("X509", None, 0x80009, "PEM lib")
         lists = {der_of(section) for section in sections(data, "X509 CRL")}
@@ -116,7 +105,7 @@ class Store:
         """
         file = os.environ.get("SSL_CERT_FILE") or _native.system_places()[0]
         try:
-            found, _ = self._pem(contents(file))
+            found, _ = _pem(contents(file))
         except OSError:
             return
         self._add(found)
@@ -135,14 +124,24 @@ class Store:
         return found if binary_form else [_native.certificate_dictionary(der) for der in found]
 
 
+def _pem(data: bytes) -> tuple[list[bytes], SSLError | None]:
+    found = map(der_of, sections(data, "CERTIFICATE"))
+    return _readable(found, reasoned("PEM", "BAD_BASE64_DECODE", 100))
+
+
 def _der(data: bytes) -> tuple[list[bytes], SSLError | None]:
+    return _readable(split(data), reasoned("ASN1", "HEADER_TOO_LONG", 123))
+
+
+def _readable(
+    certificates: Iterable[bytes], wrong: SSLError
+) -> tuple[list[bytes], SSLError | None]:
+    """Those before the first that cannot be read, and the error if there is one."""
     found: list[bytes] = []
-    while data:
-        try:
-            der = first_of(data)
+    try:
+        for der in certificates:
             _native.read_certificate(der)
-        except ValueError:
-            return found, reasoned("ASN1", "HEADER_TOO_LONG", 123)
-        found.append(der)
-        data = data[len(der) :]
+            found.append(der)
+    except ValueError:
+        return found, wrong
     return found, None
