@@ -48,7 +48,7 @@ def test_every_context_from_then_on_is_served(files: Any, memory: Any, installed
     assert served(pair) == (2, 0)
     # What exists stays OpenSSL's, and is told.
     assert served(lambda: memory(before).handshake()) == (1, 1)
-    assert compat.report()["reasons"]["the context was made before install()"] >= 1
+    assert compat.report()["reasons"]["the context was created before install()"] >= 1
     assert compat.report()["installed"]
     assert ssl.CHANNEL_BINDING_TYPES == []
 

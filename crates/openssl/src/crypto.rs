@@ -171,7 +171,11 @@ impl Scope {
             return Ok(*crypto);
         }
         let sha256 = self.sha256().ok_or_else(|| {
-            polytls_core::Error::Internal("OpenSSL has no SHA-256 as it is configured".to_owned())
+            polytls_core::Error::Internal(
+                "OpenSSL's configuration does not provide \
+                                           SHA-256"
+                    .to_owned(),
+            )
         })?;
         let newer = if self.has_ml_dsa() { NEWER } else { &[] };
         let made = self.fetched.crypto.get_or_init(|| {

@@ -183,8 +183,8 @@ fn key_elsewhere(
 ) -> Result<(Arc<PrivateKey>, Kind, Vec<u16>), Error> {
     if library.keeps_to_fips() {
         return Err(wrong(
-            "OpenSSL is configured for approved algorithms alone (fips=yes), which signers and keys in PKCS#11 \
-             tokens are not; use a key that the FIPS provider has",
+            "OpenSSL is configured for FIPS-approved algorithms only (fips=yes), which excludes \
+             signers and keys in PKCS#11 tokens; use a key that the FIPS provider supports",
         ));
     }
     let public = PrivateKey::read_public(library, signer.public_key());
@@ -192,14 +192,17 @@ fn key_elsewhere(
     let public = public.ok_or_else(|| wrong("OpenSSL cannot read the public key of the signer"))?;
     let kind = Kind::of(&public).ok_or_else(|| wrong(NOT_FOR_TLS))?;
     let elsewhere = kind.elsewhere().ok_or_else(|| {
-        wrong("a signer has an RSA key (rsaEncryption), ECDSA on P-256, P-384 or P-521, or Ed25519")
+        wrong(
+            "a signer must have an RSA key (rsaEncryption), an ECDSA key on P-256, P-384 or \
+               P-521, or an Ed25519 key",
+        )
     })?;
     let of_kind = kind.schemes(Version::Tls12);
     let schemes = signer.schemes().iter().copied();
     let schemes: Vec<u16> = schemes.filter(|scheme| of_kind.contains(scheme)).collect();
     if schemes.is_empty() {
         return Err(wrong(
-            "the signer offers no algorithm that OpenSSL has for its kind of key",
+            "the signer offers no algorithm that OpenSSL supports for its type of key",
         ));
     }
     let key = provider::key(
@@ -306,8 +309,8 @@ impl Identities {
         for (one, schemes) in all.iter_mut().zip(shared) {
             if schemes.is_empty() {
                 return Err(wrong(
-                    "two signers of the same kind of key have no signature algorithm in common, and OpenSSL \
-                     cannot choose between them; use a context for each",
+                    "two signers for the same type of key have no signature algorithm in common, \
+                     and OpenSSL cannot choose between them; use a separate context for each",
                 ));
             }
             one.schemes = schemes;

@@ -199,7 +199,7 @@ impl Library {
         // taken apart then.
         if unsafe { api.OPENSSL_init_ssl(api::INIT_NO_ATEXIT, ptr::null()) } != 1 {
             return Err(Unavailable(format!(
-                "{text} cannot be initialised; its configuration file may be wrong"
+                "{text} cannot be initialized; its configuration file may be invalid"
             )));
         }
         let none: *mut c_void = ptr::null_mut();

@@ -181,7 +181,12 @@ unsafe impl Sync for Context {}
 fn context(library: &'static Library) -> Result<*mut OSSL_LIB_CTX, Error> {
     static CONTEXT: OnceLock<Result<Context, String>> = OnceLock::new();
     let made = CONTEXT.get_or_init(|| {
-        let failed = || format!("OpenSSL loads no provider: {}", Fault::take(library).said());
+        let failed = || {
+            format!(
+                "OpenSSL cannot load a provider: {}",
+                Fault::take(library).said()
+            )
+        };
         // SAFETY: a new context, which is kept; our function has the type asked for.
         unsafe {
             let context = NonNull::new(library.OSSL_LIB_CTX_new()).ok_or_else(failed)?;
@@ -244,6 +249,9 @@ pub(crate) fn key(
         remote.during_import(|| key_of_parts(library, context, kind, selection, end.as_mut_ptr()));
     made.ok_or_else(|| {
         let fault = Fault::take(library);
-        Error::Internal(format!("OpenSSL takes no such key: {}", fault.said()))
+        Error::Internal(format!(
+            "OpenSSL does not accept this key: {}",
+            fault.said()
+        ))
     })
 }

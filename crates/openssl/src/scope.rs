@@ -95,7 +95,7 @@ impl Scope {
         };
         let level = options.security_level;
         if level.is_some_and(|level| level > 5) {
-            let said = "there are the levels 0 to 5";
+            let said = "the level must be 0 to 5";
             return Err(Error::configuration("security_level", said));
         }
         let properties = options.properties.as_deref();
@@ -127,8 +127,8 @@ impl Scope {
                 return Err(Error::configuration(
                     field,
                     format!(
-                        "{shown} has a section ssl_conf, which {} applies to every connection of the \
-                         process, those of ssl included: take it out, or set OPENSSL_CONF",
+                        "{shown} has a section ssl_conf, which {} applies to every connection of \
+                         the process, including those of ssl: remove it, or set OPENSSL_CONF",
                         library.text
                     ),
                 ));
@@ -159,7 +159,7 @@ impl Scope {
             offered: OnceLock::new(),
         };
         if scope.sha256().is_none() {
-            let what = "OpenSSL has no SHA-256 as it is configured".to_owned();
+            let what = "OpenSSL's configuration does not provide SHA-256".to_owned();
             return Err(refused("properties", what));
         }
         scope.fips = scope.fips_provider();

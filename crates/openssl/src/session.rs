@@ -851,7 +851,7 @@ impl Session for OpensslSession {
         library.clean();
         written?;
         if left > 0 {
-            let said = "OpenSSL has sealed less than was to come of it";
+            let said = "OpenSSL encrypted less than expected";
             return Err(Error::Internal(said.to_owned()));
         }
         Ok(())
@@ -963,7 +963,7 @@ impl Session for OpensslSession {
             Ok(())
         } else {
             Err(Error::Misuse(
-                "OpenSSL exports no keying material for this label and context",
+                "OpenSSL cannot export keying material for this label and context",
             ))
         }
     }

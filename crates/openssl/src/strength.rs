@@ -38,7 +38,8 @@ impl Level {
         No::new(
             reason,
             format!(
-                "{what} has {bits} bits of security, and OpenSSL's security level {level} asks for {least}"
+                "{what} has {bits} bits of security, but OpenSSL's security level {level} \
+                 requires {least}"
             ),
         )
     }

@@ -1,15 +1,17 @@
 //! Private keys and certificates in PKCS#11 tokens: smart cards, HSMs, TPMs, agents.
 //!
-//! A key never leaves its token: [`TokenKey`] is a [`polytls_core::config::Signer`], which any TLS library here
-//! can use. Objects are named by URIs ([`Uri`], RFC 7512).
+//! A key never leaves its token: [`TokenKey`] is a [`polytls_core::config::Signer`], which any TLS
+//! library here can use. URIs name objects ([`Uri`], RFC 7512).
 //!
 //! Rules of this crate:
 //!
-//! - One module for each file and process; a child of fork(2) initialises it anew and forgets its parent's
-//!   sessions.
+//! - Each file is loaded as one module per process; a child of fork(2) initializes it again and
+//!   abandons its parent's sessions.
 //! - No lock is held while a token signs, logs in or asks for a PIN.
-//! - A PIN is wiped after use, and is in no message. One that the token has rejected is not tried again.
-//! - What fails because a session, a login or the token is gone is tried once more, from the start.
+//! - A PIN is wiped after use, and never appears in a message. A PIN that the token has rejected is
+//!   not tried again.
+//! - An operation that fails because a session, a login or the token is gone is tried once more,
+//!   from the start.
 
 mod certificate;
 mod der;

@@ -1,12 +1,13 @@
-//! Whether a peer's certificate is accepted: one judge for every TLS library.
+//! Decides whether a peer's certificate is accepted, for every TLS library.
 //!
-//! A [`Judge`] is made once for each context, of what the configuration says ([`Policy`]) and of the
-//! caller's cryptography ([`Crypto`]): this crate checks no signature and computes no hash by itself.
-//! [`Judge::judge`] then decides each [`Case`]. `anchors` has the certificates that are trusted, `path`
-//! builds paths to them (by webpki), `signatures` finds out why there is none, `profile` has the rules that webpki leaves
-//! out, `leaf` judges certificates that need no path, `lists` reads
-//! CRLs; `binding` has what tickets are bound to. [`explain`] makes the words, after the decision, from facts; `passed_over` has
-//! those about certificates of the store.
+//! A [`Judge`] is created once for each context, from the configuration ([`Policy`]) and the
+//! caller's cryptography ([`Crypto`]): this crate does not check signatures or compute hashes
+//! itself. [`Judge::judge`] then decides each [`Case`]. `anchors` has the trusted certificates,
+//! `path` builds paths to them (with webpki), `signatures` finds out why there is no path,
+//! `profile` has the rules that webpki does not check, `leaf` verifies certificates that need no
+//! path, `lists` reads CRLs, and `binding` has what tickets are bound to. [`explain`] creates the
+//! messages, after the decision, from facts; `passed_over` has those about certificates of the
+//! store.
 
 mod anchors;
 mod binding;

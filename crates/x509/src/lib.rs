@@ -1,7 +1,8 @@
-//! Reading certificates for what people and rules outside path building need: names, validity, keys.
+//! Reads the contents of certificates for display, and for rules outside path building: names,
+//! validity, keys.
 //!
-//! The parsing is `x509-parser`'s; nothing here decides whether a certificate is trusted. [`names`]
-//! compares names where a TLS library leaves that to us.
+//! `x509-parser` does the parsing; nothing here decides whether a certificate is trusted. [`names`]
+//! compares names if a TLS library leaves that to us.
 
 pub mod der;
 pub mod names;
@@ -40,47 +41,48 @@ pub use unreadable::Unreadable;
 
 use unreadable::{part, part_of};
 
-/// What a certificate says of itself. Text in it comes from strangers: what people see of names has
-/// its control characters escaped, the names that are compared stand as they are.
+/// The contents of a certificate. Its text is not trusted: control characters are escaped in names
+/// for display; names for comparison are unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// The DNS names among the subject's alternative names, as they stand there. The common name
-    /// is never one of them.
+    /// The DNS names in the subject alternative name, unchanged. The common name is never one of
+    /// them.
     pub dns_names: Vec<String>,
-    /// The IP addresses among them.
+    /// The IP addresses in the subject alternative name.
     pub ip_addresses: Vec<IpAddr>,
-    /// The mail addresses among them.
+    /// The email addresses in the subject alternative name.
     pub email_addresses: Vec<String>,
-    /// The URIs among them, such as SPIFFE identities.
+    /// The URIs in the subject alternative name, such as SPIFFE identities.
     pub uris: Vec<String>,
-    /// The subject's distinguished name, for people; control characters are escaped.
+    /// The subject's distinguished name, for display; control characters are escaped.
     pub subject: String,
-    /// The issuer's, likewise.
+    /// The issuer's, in the same form.
     pub issuer: String,
-    /// The subject's common name, if there is one, likewise.
+    /// The subject's common name, if any, in the same form.
     pub common_name: Option<String>,
-    /// The subject as DER: what issuers are found by.
+    /// The subject in DER, for finding issuers.
     pub subject_der: Vec<u8>,
-    /// The issuer, likewise.
+    /// The issuer in DER.
     pub issuer_der: Vec<u8>,
     /// notBefore, in seconds since 1970 UTC.
     pub not_before: i64,
-    /// notAfter, likewise.
+    /// notAfter, in seconds since 1970 UTC.
     pub not_after: i64,
     /// The serial number, big-endian.
     pub serial_number: Vec<u8>,
-    /// The kind of the key, such as "RSA", "ECDSA" or "Ed25519"; its OID where it has no name here.
+    /// The type of the key, such as "RSA", "ECDSA" or "Ed25519"; the OID of a type without a name
+    /// here.
     pub key_type: String,
-    /// The size of the key in bits, as its kind counts them; 0 where that is unknown.
+    /// The size of the key in bits, as usual for its type; 0 if unknown.
     pub key_bits: u32,
     /// SubjectPublicKeyInfo as DER.
     pub spki: Vec<u8>,
-    /// Whether it may issue certificates (basic constraints).
+    /// Whether it is a CA certificate (basic constraints).
     pub is_authority: bool,
 }
 
 impl Summary {
-    /// The names a server's certificate is valid for, DNS names and addresses, as people read them.
+    /// The names a server's certificate is valid for, DNS names and addresses, for display.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let addresses = self.ip_addresses.iter().map(ToString::to_string);
@@ -88,24 +90,24 @@ impl Summary {
         names.chain(addresses).collect()
     }
 
-    /// Whether its key is too small to be trusted with a signature.
+    /// Whether its key is too small.
     #[must_use]
     pub fn is_weak(&self) -> bool {
         self.key_type == "RSA" && self.key_bits < LEAST_RSA_BITS
     }
 
-    /// Whether it names itself as its issuer.
+    /// Whether its subject is its issuer.
     #[must_use]
     pub fn is_self_issued(&self) -> bool {
         self.subject_der == self.issuer_der
     }
 }
 
-/// Reads one certificate in DER.
+/// Parses one certificate in DER.
 ///
 /// # Errors
 ///
-/// [`Unreadable`], also when something follows the certificate.
+/// [`Unreadable`], also if data follows the certificate.
 pub fn summarize(der: &[u8]) -> Result<Summary, Unreadable> {
     let (rest, certificate) =
         X509Certificate::from_der(der).map_err(|error| Unreadable::certificate(part(&error)))?;
@@ -163,8 +165,8 @@ pub fn summarize(der: &[u8]) -> Result<Summary, Unreadable> {
     })
 }
 
-/// The distinguished name of the issuer, DER, as servers hint which they accept (RFC 8446 section
-/// 4.2.4).
+/// The distinguished name of the issuer, DER, as in the lists of accepted CAs that servers send
+/// (RFC 8446 section 4.2.4).
 ///
 /// # Errors
 ///
@@ -175,7 +177,7 @@ pub fn issuer(der: &[u8]) -> Result<Vec<u8>, Unreadable> {
     Ok(certificate.issuer().as_raw().to_vec())
 }
 
-/// The least size of an RSA key that is accepted (NIST SP 800-131A).
+/// The minimum size of an accepted RSA key (NIST SP 800-131A).
 pub const LEAST_RSA_BITS: u32 = 2048;
 
 /// An address as it stands in a certificate; of any other length it is none.

@@ -1,4 +1,4 @@
-"""The command line: `polytls`, or `python -m polytls`. One file a command."""
+"""The command line: `polytls`, or `python -m polytls`. One file per command."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from . import demo, implementations, inspect, run, serve, tokens
 __all__ = ["main"]
 
 
-#: What shells say of a program that SIGINT, or SIGPIPE, has ended.
+#: The exit codes that shells report for programs ended by SIGINT or SIGPIPE.
 _INTERRUPTED: Final = 130
 _UNHEARD: Final = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code: 0 as expected, 2 for what cannot be run.
+    """Run a command; return the exit code: 0 for success, 2 for a usage error.
 
-    Ctrl-C ends it with 130, and a reader of its output that goes, as `head` does, with 141.
+    Ctrl-C ends it with 130. If the reader of its output exits, as `head` does, it ends with 141.
     """
     parser = argparse.ArgumentParser(prog="polytls", description="TLS for Python by PEP 748.")
     parser.add_argument("--version", action="version", version=f"polytls {__version__}")
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # Nobody reads any more. Python flushes once more at exit, and would complain.
+        # Nobody reads the output any more. Python flushes again at exit, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _UNHEARD
     return code

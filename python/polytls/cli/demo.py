@@ -1,8 +1,8 @@
 """Show TLS connections of every kind over loopback, and three that are refused.
 
-A throw-away certificate authority and an HTTPS server are made in this process; a client fetches
-from it through sockets and through buffers. Where there are several implementations, each then
-talks to each (`matrix`). Nothing leaves the machine, nothing is written.
+A temporary certificate authority and an HTTPS server are created in this process; a client connects
+to it through sockets and through buffers. If there are several implementations, each then connects
+to each (`matrix`). Nothing leaves the machine, and nothing is written.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SECONDS = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this command's options."""
+    """Add the options of this command."""
     parser.add_argument(
         "--implementation",
         metavar="NAME",
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a line for each connection; return 0 if all went as expected."""
+    """Print a line for each connection; return 0 if all results are as expected."""
     implementation = registry.implementation(arguments.implementation)
     print(f"polytls on {implementation.version or implementation.name}\n")
     print(f"{'connection':34} {'version':8} {'group':16} {'alpn':9} {'resumed':8} outcome")
@@ -70,12 +70,12 @@ _Show = Callable[[], tuple[str, bool]]
 
 @dataclass(frozen=True)
 class _Stage:
-    """Two servers, and what is needed to talk to them."""
+    """Two servers, and what clients need to connect to them."""
 
     implementation: TLSImplementation[ClientContext, ServerContext]
     ca: CertificateAuthority
     port: int
-    #: Where a client certificate is required.
+    #: The server that requires a client certificate.
     mutual_port: int
 
     def client(self, **changes: object) -> ClientContext:
@@ -112,7 +112,7 @@ def _stage(
 
 @contextmanager
 def _server(context: ServerContext) -> Iterator[int]:
-    """Serve on a free port until left."""
+    """Serve on a free port until the block is left."""
     listener = context.connect(("127.0.0.1", 0))
     thread = threading.Thread(target=_serve, args=(listener,))
     thread.start()
@@ -232,7 +232,7 @@ def _over_socket(client: ClientContext, port: int, name: str) -> tuple[bytes, Co
 
 
 def _over_buffer(client: ClientContext, port: int, name: str) -> tuple[bytes, ConnectionInfo]:
-    """Fetch through a TLSBuffer, with a plain socket of our own."""
+    """Fetch through a TLSBuffer, with our own plain socket."""
     buffer = client.create_buffer(name)
     with socket.create_connection(("127.0.0.1", port), timeout=_SECONDS) as plain:
         _drive(buffer, plain, buffer.do_handshake)
@@ -244,7 +244,7 @@ def _over_buffer(client: ClientContext, port: int, name: str) -> tuple[bytes, Co
 
 
 def _drive(buffer: TLSBuffer, plain: socket.socket, call: Callable[[], _T]) -> _T:
-    """Repeat `call`, carrying ciphertext to and fro, until it has what it needs."""
+    """Repeat `call`, transporting ciphertext in both directions, until it succeeds."""
     while True:
         try:
             result = call()

@@ -1,7 +1,8 @@
-"""Requests for files of a folder, and for nothing outside: the standard library's and one rule.
+"""Requests for files in a directory, and nothing outside: the standard library's handler with one
+more rule.
 
-`http.server` takes `..` out of paths, and escapes what it lists. It follows symbolic links, which
-may lead anywhere: here they may not lead out of the folder.
+`http.server` removes `..` from paths, and escapes directory listings. It follows symbolic links,
+which may lead anywhere: here they must not lead out of the directory.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ _INDEXES: Final = ("index.html", "index.htm")
 
 
 class FileHandler(http.server.SimpleHTTPRequestHandler):
-    """Answers GET and HEAD, one request a connection."""
+    """Answers GET and HEAD, one request per connection."""
 
     def __init__(
         self, connection: Any, peer: tuple[str, int], root: Path, log: Callable[[str], None]
     ) -> None:
         self._root = root
         self._log = log
-        # It asks its server for nothing.
+        # It requests nothing from its server.
         super().__init__(connection, peer, None, directory=str(root))  # type: ignore[arg-type]
 
     def version_string(self) -> str:
-        """Tell nothing of Python's version."""
+        """Do not report the version of Python."""
         return "polytls"
 
     def send_head(self) -> io.BytesIO | BinaryIO | None:
-        """Refuse what is not in the folder once all links are followed."""
+        """Refuse what is outside the directory after all links are followed."""
         if not self._is_inside(self.translate_path(self.path)):
             self.send_error(HTTPStatus.NOT_FOUND, "File not found")
             return None
@@ -43,7 +44,7 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
     def _is_inside(self, path: str) -> bool:
         try:
             found = Path(path).resolve()
-            # `http.server` takes an index for its folder.
+            # `http.server` looks for an index file in a directory.
             served = [
                 found,
                 *(at for name in _INDEXES if (at := (found / name).resolve()).exists()),
@@ -56,5 +57,5 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
             return False
 
     def log_message(self, format: str, *args: object) -> None:
-        """One line, with what the client sent made harmless."""
+        """One line, with the client's text escaped."""
         self._log(f"{self.client_address[0]}:{self.client_address[1]} {format % args}")

@@ -1,4 +1,4 @@
-"""List the TLS implementations and what they can do, or why they cannot be used here."""
+"""List the TLS implementations and what they support, or why they cannot be used here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INDENT = 26
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this command's options."""
+    """Add the options of this command."""
     parser.add_argument(
         "--markdown",
         action="store_true",
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print every implementation, the default first; last those that cannot be used."""
+    """Print every implementation, the default first, and then those that cannot be used."""
     if arguments.markdown:
         print("\n".join(_table()))
         return 0
@@ -77,7 +77,7 @@ def _flags(can: Capabilities) -> dict[str, bool]:
 
 
 def _table() -> Iterator[str]:
-    """A column for each implementation; suites and groups, which come and go, are left out."""
+    """A column for each implementation, without what changes with its version."""
     columns: dict[str, dict[str, str]] = {}
     for name in registry.implementations():
         can = registry.implementation(name).capabilities

@@ -1,6 +1,7 @@
 """Connect to a TLS server, show what happened, and explain what went wrong.
 
-Connections are made by `findings` (and `starttls`), judged by `verdict`, printed by `report`.
+`findings` (and `starttls`) make the connections, `verdict` evaluates them, and `report` prints the
+result.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _T = TypeVar("_T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this command's options."""
+    """Add the options of this command."""
     parser.epilog = (
         "Exit codes: 0: success; 1: the server's certificate was refused; 2: usage error, or an "
         "unreadable file; 3: no TLS connection for another reason."
@@ -98,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what was found; return the verdict as an exit code."""
+    """Print the findings; return the verdict as an exit code."""
     if "://" in arguments.target:
         _asked(lambda: _take_url(arguments))
     target = _asked(lambda: _target(arguments))
@@ -116,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _asked(make: Callable[[], _T]) -> _T:
-    """What a wrong value is on a command line: a configuration that cannot be had."""
+    """An invalid value on a command line is an unusable configuration."""
     try:
         return make()
     except ValueError as error:
@@ -132,7 +133,7 @@ def _target(arguments: argparse.Namespace) -> Target:
     return Target(host, port, name, arguments.starttls)
 
 
-#: Schemes of URLs, with the port and with what TLS begins with.
+#: URL schemes, with the port and the STARTTLS service.
 _SCHEMES: Final[dict[str, tuple[int, str | None]]] = {
     "https": (443, None),
     "wss": (443, None),
@@ -146,8 +147,8 @@ _SCHEMES: Final[dict[str, tuple[int, str | None]]] = {
 
 
 def _take_url(arguments: argparse.Namespace) -> None:
-    """Put host and port in the place of a URL, and STARTTLS if that is what its scheme means."""
-    # Takes milliseconds to import, and is for URLs alone.
+    """Replace a URL by host and port, and select STARTTLS if its scheme requires it."""
+    # Takes milliseconds to import, and is only needed for URLs.
     from urllib.parse import urlsplit
 
     url = urlsplit(arguments.target)

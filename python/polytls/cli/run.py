@@ -1,8 +1,8 @@
 """Run a Python program whose `ssl` is polytls.
 
-`polytls run SCRIPT ARGUMENTS` and `polytls run -m MODULE ARGUMENTS` do what `python` does with
-them, after `polytls.compat.install()`. Where Python was built without OpenSSL, it gets an `ssl`
-first. A child process is served if it is forked, or started in the same way.
+`polytls run SCRIPT ARGUMENTS` and `polytls run -m MODULE ARGUMENTS` work like `python`, after
+`polytls.compat.install()`. If Python was built without OpenSSL, it gets an `ssl` first. This also
+applies to child processes that are forked, or started in the same way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of this command."""
     parser.add_argument(
         "--fallback",
         action="store_true",
@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(chosen: argparse.Namespace) -> int:
-    """Run the program; its exit code is what it raises."""
-    # It imports `ssl`, which the other commands do without.
+    """Run the program; its exception determines the exit code."""
+    # It imports `ssl`, which the other commands do not need.
     from ..compat import provide
 
     provide()

@@ -1,7 +1,8 @@
-"""Serve the files of a folder over HTTPS, or echo whatever comes: for tests, not for the world.
+"""Serve the files of a directory over HTTPS, or echo incoming data: for tests, not for the
+internet.
 
-Threads of a pool do handshakes and requests, so that a client that stalls holds up no other. Ctrl-C
-ends it.
+A thread pool does handshakes and requests, so a client that stalls does not delay others. Press
+Ctrl-C to stop.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ __all__ = ["add_arguments", "run"]
 
 _LOOPBACK: Final = "127.0.0.1"
 _NAMES: Final = ("localhost", "127.0.0.1", "::1")
-#: They stand for all addresses, and cannot be connected to.
+#: They mean all addresses, and cannot be connected to.
 _ALL: Final = ("0.0.0.0", "::")  # noqa: S104 - that is what --host may ask for
-#: Of connections in hand; further ones wait with the system.
+#: Of connections in progress; further ones wait in the system's queue.
 _THREADS: Final = 32
 #: For the handshake, and for each read and write, in seconds.
 _PATIENCE: Final = 30.0
@@ -42,7 +43,7 @@ _Serve = Callable[[Any, Any], None]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add this command's options."""
+    """Add the options of this command."""
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "folder",
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     serve = _echo if arguments.echo else _files(arguments.folder)
     context = registry.implementation(arguments.implementation).server_context(configuration)
     try:
-        # Not of the PEP: whoever serves a connection does its handshake.
+        # Not part of the PEP: the thread that serves a connection does its handshake.
         listener: Any = context.connect(address, do_handshake_on_accept=False)
     except OSError as error:
         where = f"{arguments.host} port {arguments.port}"
@@ -158,7 +159,7 @@ def _announce(arguments: argparse.Namespace, chain: SigningChain, host: str, por
 
 
 class _Server:
-    """Serves connections in threads, and ends them all when it is left."""
+    """Serves connections in threads, and ends them all when the block is left."""
 
     def __init__(self, listener: Any, serve: _Serve) -> None:
         self._listener = listener
@@ -178,7 +179,7 @@ class _Server:
             self._ended = True
             connections = [*self._open]
         for connection in connections:
-            # Ends waits in other threads; in the middle of a handshake there is nothing to shut.
+            # Ends waits in other threads; during a handshake there is nothing to shut down.
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             with suppress(OSError):
@@ -186,7 +187,7 @@ class _Server:
         self._pool.shutdown()
 
     def accept(self) -> None:
-        """Accept for ever."""
+        """Accept clients indefinitely."""
         while True:
             self._free.acquire()
             try:
@@ -226,11 +227,11 @@ def _echo(connection: Any, _: object) -> None:
 
 
 def _files(folder: str) -> _Serve:
-    """What answers one request for a file of `folder`."""
+    """The handler for one request for a file in `folder`."""
     root = Path(folder).resolve()
     if not root.is_dir():
         raise ConfigurationError(f"{folder} is not a directory")
-    # Costs milliseconds; other commands do without it.
+    # Takes milliseconds to import; other commands do not need it.
     from .files import FileHandler
 
     def serve(connection: Any, peer: tuple[str, int]) -> None:

@@ -17,7 +17,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's own arguments."""
+    """Add the arguments of this command."""
     commands = parser.add_subparsers(dest="tokens_command", metavar="COMMAND", required=True)
     listing = commands.add_parser("list", help="show tokens, their objects, and the URI of each")
     listing.add_argument("module", nargs="?", help="the path of a PKCS#11 module (p11-kit's)")
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do it; return 0, or 1 where a token cannot be used."""
+    """Run the command; return 0, or 1 if a token cannot be used."""
     try:
         if arguments.tokens_command == "list":
             _list(arguments.module, login=arguments.login)

@@ -165,8 +165,9 @@ class Connection(_native.SSLConnection):
         settings = self._settings_of(self._context)
         if settings is None:
             raise Refused(
-                "the context that was chosen for this connection is OpenSSL's: it was made before "
-                "polytls.compat.install(), or with another class; make it of the same kind"
+                "the context selected for this connection uses OpenSSL: it was created before "
+                "polytls.compat.install(), or with another class; create it in the same way as "
+                "this one"
             )
         return settings
 
@@ -347,7 +348,8 @@ class Connection(_native.SSLConnection):
         if self._facts() is None:
             return None
         raise Refused(
-            "the channel binding tls-unique; use tls-exporter or tls-server-end-point of polytls"
+            "the channel binding tls-unique; use tls-exporter or tls-server-end-point with the "
+            "polytls API"
         )
 
     def verify_client_post_handshake(self) -> None:
@@ -357,8 +359,8 @@ class Connection(_native.SSLConnection):
         if self.version() != "TLSv1.3":
             raise error("WRONG_SSL_VERSION")
         raise Refused(
-            "post-handshake authentication; set verify_mode before the handshake, on a listener or "
-            "a name of its own"
+            "post-handshake authentication; set verify_mode before the handshake, with a separate "
+            "listener or server name"
         )
 
     def __copy__(self) -> Any:

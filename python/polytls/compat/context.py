@@ -37,7 +37,7 @@ counts: Final = {"polytls": 0, "openssl": 0}
 #: Why contexts were given to OpenSSL, and how many connections that were.
 reasons: Final[dict[str, int]] = {}
 
-_BEFORE: Final = "the context was made before install()"
+_BEFORE: Final = "the context was created before install()"
 _NEVER_CHECK_SUBJECT: Final = getattr(BASE, "HOSTFLAG_NEVER_CHECK_SUBJECT", 0x20)
 
 
@@ -167,8 +167,9 @@ def _set_host_flags(self: ssl.SSLContext, flags: int) -> None:
     C._host_flags.__set__(self, flags)
     if not flags & _NEVER_CHECK_SUBJECT:
         what = (
-            "hostname_checks_common_name = True: names are looked for among the alternative names "
-            "only (RFC 9525 2); leave it alone, and have the certificate name its hosts there"
+            "hostname_checks_common_name = True: host names are only checked against the subject "
+            "alternative name (RFC 9525 2); do not set it, and use a certificate with a subject "
+            "alternative name"
         )
         _told(self, lambda settings: settings.refuse(what))
 

@@ -54,8 +54,8 @@ class Given:
             store = configuration.trust_store or TrustStore.system()
             if store.pins is not None:
                 raise Refused(
-                    "load_verify_locations on the face of a PEP 748 context with pins, which alone "
-                    "decide; use another trust_store="
+                    "load_verify_locations on a PEP 748 context with pins, which exclude other "
+                    "certificates; use another trust_store="
                 )
             more = [*store.extra, *map(Certificate.from_buffer, trusted)]
             store = TrustStore(

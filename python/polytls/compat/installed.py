@@ -53,9 +53,7 @@ def install(fallback: bool = False) -> None:
     ConfigurationError.
     """
     if fallback and not IS_OPENSSL:
-        raise ConfigurationError(
-            "fallback: this Python has no OpenSSL that contexts could be given to; leave it out"
-        )
+        raise ConfigurationError("fallback: this Python has no OpenSSL to fall back to; remove it")
     with _LOCK:
         state.fallback = bool(fallback)
         if _before:

@@ -90,8 +90,8 @@ def of(context: ClientContext | ServerContext) -> SSLContext:
         raise TypeError(f"context: expected a context of PEP 748, got {type(context).__name__}")
     if not callable(getattr(context, "create_buffer", None)):
         raise ConfigurationError(
-            f"{type(context).__name__} has no create_buffer(), which makes the connections of its "
-            "face; use a context that has",
+            f"{type(context).__name__} has no create_buffer(), which is required; use a context "
+            "that has it",
             field="create_buffer",
         )
     serves = isinstance(configuration, TLSServerConfiguration)

@@ -32,7 +32,7 @@ def provide() -> bool:
         known = ", ".join(f"{major}.{minor}" for major, minor in _KNOWN)
         raise ConfigurationError(
             f"Python {sys.version_info.major}.{sys.version_info.minor} has no _ssl, and polytls "
-            f"knows the one of {known} only; use one of these, or a Python with OpenSSL"
+            f"only replaces that of {known}; use one of these, or a Python with OpenSSL"
         )
     sys.modules["_ssl"] = _module()
     return True

@@ -102,9 +102,7 @@ class Settings:
         certificates = [der_of(section) for section in sections(whole, "CERTIFICATE")]
         keys = sections(source, "PRIVATE KEY")
         if not keys or not certificates:
-            raise Refused(
-                f"a certificate or key in another form than PEM in {os.fsdecode(certfile)}"
-            )
+            raise Refused(f"a certificate or key that is not PEM in {os.fsdecode(certfile)}")
         key = keys[0]
         if b"ENCRYPTED" in key:
             key = _decrypted(key, password)
@@ -262,8 +260,8 @@ class Settings:
             or self._crls
         ):
             raise Refused(
-                "a setting of the face of a PEP 748 context that its configuration does not have; "
-                "change the configuration, or use polytls.compat.SSLContext"
+                "a setting on a PEP 748 context that differs from its configuration; change the "
+                "configuration, or use polytls.compat.SSLContext"
             )
 
     def _changed_client(self) -> Given:
@@ -279,12 +277,12 @@ class Settings:
     def _server(self, alpn: tuple[bytes, ...]) -> _native.ServerEngine:
         if self._given is not None:
             raise Refused(
-                "set_alpn_protocols on the server context of a PEP 748 context; use "
-                "inner_protocols= in its configuration"
+                "set_alpn_protocols on a PEP 748 server context; use inner_protocols= in its "
+                "configuration"
             )
         if self._context.verifies and self._context.post_handshake_auth:
             raise Refused(
-                "post_handshake_auth on a server; leave it False, and clients are authenticated in "
+                "post_handshake_auth on a server; leave it False: clients are authenticated in "
                 "the handshake"
             )
         settings = self._plain_settings(alpn)
@@ -294,30 +292,32 @@ class Settings:
     def _plain_settings(self, alpn: tuple[bytes, ...]) -> _native._Settings:
         self._check_refused()
         if self._context.has_message_callback:
-            raise Refused("_msg_callback; use tracing of the network, with keylog_filename")
+            raise Refused(
+                "_msg_callback; capture the network traffic instead, with keylog_filename"
+            )
         versions = self._context.versions()
         ciphers = None
         if self._ciphers is not None:
             if self._context.security_level > _LEVEL:
                 raise Refused(
-                    f"set_ciphers: @SECLEVEL above {_LEVEL}; name the suites, and have authorities "
-                    "issue larger keys"
+                    f"set_ciphers: @SECLEVEL above {_LEVEL}; list the cipher suites, and use "
+                    "certificates with larger keys"
                 )
             ciphers = [number for number in self._ciphers if number in _SUITES]
             if all(number >> 8 == 0x13 for number in ciphers):
                 left = [version for version in versions if version != _TLS12]
                 if left and left != versions:
                     warnings.warn(
-                        "set_ciphers: none of these suites of TLS 1.2 is supported; only TLS 1.3 "
-                        "is spoken",
+                        "set_ciphers: none of these TLS 1.2 cipher suites is supported; only TLS "
+                        "1.3 is used",
                         RuntimeWarning,
                         stacklevel=2,
                     )
                 versions = left
             if not versions or not ciphers:
                 raise Refused(
-                    "set_ciphers: none of these cipher suites is supported; leave the choice to "
-                    "the library, or name ECDHE suites with AES-GCM or ChaCha20-Poly1305"
+                    "set_ciphers: none of these cipher suites is supported; use the library's "
+                    "defaults, or list ECDHE suites with AES-GCM or ChaCha20-Poly1305"
                 )
         groups = None
         if self._curve is not None:
@@ -327,7 +327,7 @@ class Settings:
             groups = [group]
         flags = self._context.verify_flags
         if flags & _NOT_HAD:
-            raise Refused("verify_flags for certificate policies or Suite B; leave them out")
+            raise Refused("verify_flags for certificate policies or Suite B; remove them")
         lists = bool(flags & (_CRL_CHECK | _CRL_CHECK_ALL))
         return {
             "versions": (_TLS12 in versions, _TLS13 in versions),
@@ -523,8 +523,7 @@ def _decrypted(key: bytes, password: Any) -> bytes:
     """A private key that OpenSSL has decrypted already, and does not give away."""
     if password is None:
         raise Refused(
-            "an encrypted private key whose password was not given; pass it as password= of "
-            "load_cert_chain"
+            "an encrypted private key without a password; pass password= to load_cert_chain"
         )
     try:
         plain = decrypt(key, password)

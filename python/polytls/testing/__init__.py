@@ -1,6 +1,6 @@
-"""Tools for testing code that uses TLS: throw-away certificates, connections in memory.
+"""Tools for testing code that uses TLS: temporary certificates, connections in memory.
 
-Nothing here is fit for real use: keys live in memory, and certificates expire soon.
+Nothing here is fit for production: keys are in memory, and certificates expire soon.
 """
 
 from .._native import Clock

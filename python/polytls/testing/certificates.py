@@ -1,4 +1,4 @@
-"""Throw-away certificates, made in memory by the Rust core (rcgen)."""
+"""Temporary certificates, created in memory by the Rust core (rcgen)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..identity import Certificate, PrivateKey, RevocationList, SigningChain, Tr
 
 __all__ = ["CertificateAuthority", "KeyType", "pem", "self_signed"]
 
-#: Certificates are valid from a day ago, so that clocks may differ, for this many days in all.
+#: Certificates are valid from one day ago, so that clocks can differ, for this many days in total.
 _LIFETIME: Final = timedelta(days=8)
 _BEFORE_NOW: Final = timedelta(days=1)
 
 
 class KeyType(Enum):
-    """The kinds of keys that can be made."""
+    """The types of keys that can be created."""
 
     ECDSA_P256 = "ecdsa-p256"
     ECDSA_P384 = "ecdsa-p384"
@@ -29,28 +29,30 @@ class KeyType(Enum):
     RSA_2048 = "rsa-2048"
 
 
-#: What authorities and leaves may use their keys for, if nothing else is said.
+#: The default key usage of CAs and leaves.
 _AUTHORITY: Final = ("certificate signing", "CRL signing", "digital signature")
 _LEAF: Final = ("digital signature",)
 
 
 class CertificateAuthority:
-    """A throw-away certificate authority: a new key, and a certificate signed by itself.
+    """A temporary certificate authority: a new key, and a self-signed certificate.
 
-    `common_name`: its name, by default one that no other authority has. `key_type`: the kind of
-    its key. `not_before`, `not_after`: its validity, aware datetimes; by default from yesterday
-    for eight days. `path_length`: how many authorities may stand below it; None: any number.
-    `permitted`, `excluded`: what it may and may not issue for, with all below (RFC 5280
-    4.2.1.10): DNS names, networks such as "192.0.2.0/24", and directory names such as "CN=name".
-    `key_usage`: what its key is for
-    (RFC 5280 4.2.1.3): "certificate signing", "CRL signing", "digital signature",
-    "key agreement"; empty: no restriction. `server`, `client`: purposes that its certificate is
-    restricted to; neither: none. `authority`: False makes one that is no authority, and None one
-    that does not say, for want of basic constraints; both issue all the same. `names`: DNS names
-    and addresses of its own, so that it can be a peer as well (`identity`). `version`: 3, or 1,
-    which has no names and no restrictions.
+    `common_name`: its name; the default is unique.
+    `key_type`: the type of its key.
+    `not_before`, `not_after`: its validity period, aware datetimes; the default is eight days from
+    yesterday.
+    `path_length`: how many CAs can be below it; None: any number.
+    `permitted`, `excluded`: its name constraints (RFC 5280 4.2.1.10): DNS names, networks such as
+    "192.0.2.0/24", and directory names such as "CN=name".
+    `key_usage`: the uses of its key (RFC 5280 4.2.1.3): "certificate signing", "CRL signing",
+    "digital signature", "key agreement"; empty: no restriction.
+    `server`, `client`: its extended key usage; neither: no restriction.
+    `authority`: False creates one with CA:FALSE, and None one without basic constraints; both issue
+    anyway.
+    `names`: its own DNS names and addresses, so that it can also be a peer (`identity`).
+    `version`: 3, or 1, which has no names and no restrictions.
 
-    Raises ValueError for what rcgen cannot make.
+    Raises ValueError for what rcgen does not support.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class CertificateAuthority:
 
     @property
     def certificate_pem(self) -> bytes:
-        """Its own certificate, as PEM."""
+        """Its own certificate, in PEM."""
         return pem("CERTIFICATE", self.certificate_der)
 
     @property
@@ -113,22 +115,22 @@ class CertificateAuthority:
 
     @property
     def identity(self) -> SigningChain:
-        """Its own certificate with its key, to be presented as a device presents it."""
+        """Its own certificate with its key, as a device presents it."""
         return SigningChain((self.certificate, PrivateKey.from_buffer(self._authority.key)))
 
     def trust_store(self, *, crls: Sequence[RevocationList] = ()) -> TrustStore:
-        """Return a trust store with this authority alone."""
+        """Return a trust store that only contains this CA."""
         return TrustStore.from_buffer(self.certificate_pem, crls=crls)
 
     def intermediate(self, common_name: str | None = None, **given: Any) -> CertificateAuthority:
-        """Return an authority below this one; chains that it issues include its certificate.
+        """Return a CA below this one; chains that it issues include its certificate.
 
-        It takes what the constructor takes.
+        It takes the arguments of the constructor.
         """
         return CertificateAuthority(common_name, _parent=self, **given)
 
     def cross_sign(self, other: CertificateAuthority) -> Certificate:
-        """Return a certificate for the name and key of `other`, issued by this authority."""
+        """Return a certificate for the name and key of `other`, issued by this CA."""
         start, end = _validity(None, None)
         return Certificate.from_buffer(
             self._authority.cross_sign(other._authority, other._common_name, start, end)
@@ -140,10 +142,10 @@ class CertificateAuthority:
         this_update: datetime | None = None,
         next_update: datetime | None = None,
     ) -> RevocationList:
-        """Return a revocation list, as DER, by which these certificates are revoked.
+        """Return a CRL, in DER, that revokes these certificates.
 
-        `this_update`, `next_update`: since when and until when it is in force; by default from
-        yesterday for eight days.
+        `this_update`, `next_update`: when it becomes and stops being current; the default is eight
+        days from yesterday.
         """
         start, end = _validity(this_update, next_update)
         certificates = [
@@ -175,13 +177,15 @@ class CertificateAuthority:
     ) -> SigningChain:
         """Return a certificate for `names` with a new key, and the intermediates above it.
 
-        `names`: DNS names (wildcards too) and IP addresses; "DNS:" before one makes a DNS name of
-        an address. `server`, `client`: what it may be
-        used for (extended key usage); neither: anything. `key_usage`: as for an authority.
-        `authority`: it also claims to be a CA. `unknown_extension`: add one that nobody knows:
-        whether it is critical, and of how many bytes.
+        `names`: DNS names (also wildcards) and IP addresses; with the prefix "DNS:", an address
+        becomes a DNS name.
+        `server`, `client`: its extended key usage; neither: no restriction.
+        `key_usage`: as for a CA.
+        `authority`: whether it also claims to be a CA.
+        `unknown_extension`: add an unknown extension: whether it is critical, and its size in
+        bytes.
 
-        Raises ValueError for what rcgen cannot make.
+        Raises ValueError for what rcgen does not support.
         """
         start, end = _validity(not_before, not_after)
         certificate, key = self._authority.issue(
@@ -214,10 +218,10 @@ def self_signed(
     not_after: datetime | None = None,
     authority: bool | None = None,
 ) -> SigningChain:
-    """Return a self-signed certificate for `names`, as devices on a local network have them.
+    """Return a self-signed certificate for `names`, as devices on a local network have.
 
     `authority`: whether it claims to be a CA, as many do; None: it has no basic constraints.
-    Otherwise as `CertificateAuthority.issue`.
+    Otherwise like `CertificateAuthority.issue`.
     """
     start, end = _validity(not_before, not_after)
     certificate, key = _native.self_signed(
@@ -233,7 +237,7 @@ def pem(label: str, der: bytes) -> bytes:
 
 
 def _validity(not_before: datetime | None, not_after: datetime | None) -> tuple[int, int]:
-    """Both ends in seconds since 1970."""
+    """Both ends of the validity period in seconds since 1970."""
     start = not_before or datetime.now(UTC) - _BEFORE_NOW
     end = not_after or start + _LIFETIME
     for name, moment in (("not_before", start), ("not_after", end)):

@@ -1,4 +1,4 @@
-"""Connections in memory: two buffers tied together, with no socket in between."""
+"""Connections in memory: two buffers connected to each other, without a socket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import WantReadError
 from ..interfaces import TLSBuffer
 
 if TYPE_CHECKING:
-    # Defaults of type variables are Python 3.13's.
+    # Type variables with defaults need Python 3.13.
     from typing_extensions import TypeVar
 
     _Client = TypeVar("_Client", bound=TLSBuffer, default=TLSBuffer)
@@ -23,7 +23,7 @@ else:
 
 __all__ = ["Pair", "tie"]
 
-#: How to cut what goes over the wire: from the bytes to the pieces they arrive in.
+#: How to cut the data on the wire: from the bytes to the pieces in which they arrive.
 Split = Callable[[bytes], Iterator[bytes]]
 
 
@@ -35,8 +35,8 @@ def _whole(data: bytes) -> Iterator[bytes]:
 class Pair(Generic[_Client, _Server]):
     """A client's and a server's buffer, and the wire between them.
 
-    `split` cuts what is on the wire into the pieces in which it arrives; by default it arrives
-    whole. What a side refuses, because its buffer is full, stays on the wire.
+    `split` cuts the data on the wire into the pieces in which it arrives; by default it arrives
+    whole. Data that a side refuses, because its buffer is full, stays on the wire.
     """
 
     client: _Client
@@ -46,14 +46,14 @@ class Pair(Generic[_Client, _Server]):
     _to_client: deque[bytes] = field(default_factory=deque, repr=False)
 
     def transfer(self) -> int:
-        """Carry what waits on either side over to the other; return how many bytes arrived."""
+        """Carry waiting data from each side to the other; return how many bytes arrived."""
         there = self._carry(self.client, self._to_server, self.server)
         return there + self._carry(self.server, self._to_client, self.client)
 
     def handshake(self) -> None:
-        """Drive both sides until both are done.
+        """Drive both sides until their handshakes are complete.
 
-        Raises what either side finds, after its alert was carried over.
+        Raises the error of either side, after its alert was carried over.
         """
         while True:
             waiting = 0
@@ -101,9 +101,9 @@ class Pair(Generic[_Client, _Server]):
 
 
 def tie(client: _Client, server: _Server, split: Split = _whole) -> Pair[_Client, _Server]:
-    """Return the two as a pair with its handshake done.
+    """Return the two as a pair whose handshake is complete.
 
-    Raises what either side finds.
+    Raises the error of either side.
     """
     pair = Pair(client, server, split)
     pair.handshake()

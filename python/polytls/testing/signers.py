@@ -1,4 +1,4 @@
-"""A signer that has its key at hand, for tests of keys that are elsewhere."""
+"""A signer with its key in memory, for tests of external keys."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["KeySigner"]
 
 
 class KeySigner:
-    """A `polytls.Signer` over a private key in PKCS#8 DER, such as `CertificateAuthority` makes.
+    """A `polytls.Signer` for a private key in PKCS#8 DER, such as `CertificateAuthority` creates.
 
-    Raises ValueError for a key that is no ECDSA on P-256 or P-384, RSA or Ed25519.
+    Raises ValueError for a key that is not ECDSA on P-256 or P-384, RSA or Ed25519.
     """
 
     def __init__(self, key: PrivateKey) -> None:
@@ -27,7 +27,7 @@ class KeySigner:
 
     @property
     def algorithms(self) -> tuple[SignatureScheme, ...]:
-        """What it can sign with."""
+        """The algorithms that it can sign with."""
         return self._algorithms
 
     def sign(self, data: bytes, algorithm: SignatureScheme) -> bytes:

@@ -1,7 +1,7 @@
-"""A PKCS#11 token in software, for tests of keys that are elsewhere.
+"""A PKCS#11 token in software, for tests of external keys.
 
-It is SoftHSM 2, a program of the system (Debian: `softhsm2`). SoftHSM reads `SOFTHSM2_CONF` when a
-process first uses it, and never again: put `SoftHSM.environment` into `os.environ` before that.
+It uses SoftHSM 2, a program of the system (Debian: `softhsm2`). SoftHSM reads `SOFTHSM2_CONF` only
+when a process first uses it: set `SoftHSM.environment` in `os.environ` before that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .certificates import pem
 __all__ = ["SoftHSM", "signer"]
 
 _TOOL: Final = "softhsm2-util"
-#: Below which folders distributions put the module, and how it is called there.
+#: The directories where distributions put the module, and its name there.
 _FOLDERS: Final = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/opt/homebrew/lib")
 _MODULES: Final = (
     "softhsm/libsofthsm2.so",
@@ -32,16 +32,17 @@ _MODULES: Final = (
     "pkcs11/libsofthsm2.so",
     "*/pkcs11/libsofthsm2.so",
 )
-#: What nothing of SoftHSM's may take, in seconds.
+#: The time limit for every command of SoftHSM, in seconds.
 _PATIENCE: Final = 30.0
 
 
 class SoftHSM:
-    """A new token of SoftHSM in a folder; several may share one.
+    """A new SoftHSM token in a directory; several can share one.
 
-    `label`: the token's. `pin`: of its user; None makes one up.
+    `label`: the token's label.
+    `pin`: of its user; None creates a random one.
 
-    Raises FileNotFoundError where SoftHSM is missing.
+    Raises FileNotFoundError if SoftHSM is missing.
     """
 
     def __init__(self, folder: Path, *, label: str = "test", pin: str | None = None) -> None:
@@ -62,16 +63,16 @@ class SoftHSM:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process that uses the token must have in its environment."""
+        """The environment of a process that uses the token."""
         return {"SOFTHSM2_CONF": str(self._configuration)}
 
     def uri(self, name: str) -> str:
-        """Return the `pkcs11:` URI of what is called `name`, with the PIN."""
+        """Return the `pkcs11:` URI of the object `name`, with the PIN."""
         where = f"module-path={self.module}&pin-value={self.pin}"
         return f"pkcs11:token={self.label};object={name}?{where}"
 
     def add(self, name: str, key: PrivateKey) -> int:
-        """Import a private key, PKCS#8 from a buffer, and call it `name`.
+        """Import a private key, PKCS#8 from a buffer, as the object `name`.
 
         Returns its id, which has two bytes: 1 for the first key of this object.
         """
@@ -81,7 +82,7 @@ class SoftHSM:
         with self._adding:
             self._added += 1
             file = self._folder / "imported.pem"
-            # The token itself has the key in the folder.
+            # The token itself stores the key in the directory.
             file.write_bytes(data if is_pem else pem("PRIVATE KEY", data))
             try:
                 self._run(
@@ -117,13 +118,13 @@ class SoftHSM:
             check=False,
         )
         if done.returncode:
-            # The arguments have PINs.
+            # The arguments contain PINs.
             raise OSError(f"{_TOOL} {arguments[0]}: status {done.returncode}: {done.stdout}")
 
 
 @functools.cache
 def _token() -> SoftHSM:
-    """One for this process; it goes with it."""
+    """A token for this process; it is removed at exit."""
     folder = tempfile.mkdtemp(prefix="softhsm-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     made = SoftHSM(Path(folder))
@@ -133,7 +134,7 @@ def _token() -> SoftHSM:
 
 @functools.cache
 def signer(key: PrivateKey) -> Signer:
-    """Return what signs with `key` in a throw-away token of this process.
+    """Return a signer for `key` in a temporary token of this process.
 
     For the conformance kit: `--polytls-signers polytls.testing.softhsm:signer`.
     """

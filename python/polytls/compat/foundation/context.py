@@ -431,4 +431,4 @@ def _password(given: object, wrong: str) -> str | bytes:
 
 
 def _alone() -> SSLError:
-    return SSLError(1, "this state of a context has no OpenSSL that could serve it (polytls)")
+    return SSLError(1, "this Python has no OpenSSL that this context could use (polytls)")
