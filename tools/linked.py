@@ -24,12 +24,7 @@ THIRD_PARTY = ROOT / "LICENSE-THIRD-PARTY"
 PACKAGE = "polytls-python"
 
 #: The platforms of wheels, as Rust names them.
-TARGETS = (
-    "x86_64-unknown-linux-gnu",
-    "aarch64-unknown-linux-gnu",
-    "x86_64-unknown-linux-musl",
-    "aarch64-unknown-linux-musl",
-)
+TARGETS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu")
 
 #: Files that hold terms.
 _TERMS = re.compile(r"(LICEN[CS]E|COPYING|COPYRIGHT|NOTICE|UNLICENSE)\b.*", re.IGNORECASE)

@@ -37,6 +37,7 @@ BIN = Path(sys.executable).parent
 #: Behind a wheel's name and version: the oldest C library that it must run with.
 TAGS = {
     "x86_64-unknown-linux-gnu": "manylinux_2_17_x86_64.manylinux2014_x86_64",
+    "aarch64-unknown-linux-gnu": "manylinux_2_17_aarch64.manylinux2014_aarch64",
 }
 #: What an sdist must have, that it can be built, tested and read without anything else.
 IN_SDIST = (
