@@ -14,6 +14,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -473,6 +474,29 @@ def test_a_client_that_closes_with_unread_tickets_does_not_reset_the_connection(
             assert sent_tickets.wait(10)
             client.close()
             assert done() == b"z" * 100_000
+
+
+def test_a_client_that_goes_before_its_tickets_was_one(files: Any, sockets: Any) -> None:
+    mine, other = sockets
+    mine.setblocking(False)
+    server = files.server_context()._wrap_socket(mine, True)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = files.client_context().wrap_bio(incoming, outgoing, server_hostname=NAME)
+    for _ in range(2):
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        other.sendall(outgoing.read())
+        with pytest.raises(ssl.SSLWantReadError):
+            server.do_handshake()
+        incoming.write(other.recv(65536))
+        with suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+            break
+    client.write(b"hello")
+    other.sendall(outgoing.read())
+    other.close()
+    server.do_handshake()
+    assert server.read(10) == b"hello"
 
 
 def test_a_socket_that_is_gone_is_an_error(files: Any, sockets: Any) -> None:

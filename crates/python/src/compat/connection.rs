@@ -7,7 +7,7 @@ use polytls_core::hello::{ClientHello, Coming, client_hello};
 use polytls_core::{Connection, Error, MAX_FRAGMENT, Role, Room};
 use polytls_io::lent;
 use pyo3::PyTraverseError;
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyConnectionError, PyTypeError, PyValueError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt as _;
@@ -156,6 +156,19 @@ impl SslConnection {
                 return Ok(());
             }
         }
+    }
+
+    /// Sends what waits of a handshake. A server puts off that its client has gone: these may be tickets, and what the
+    /// client sent before is still to be read. Where it is not, the end that is read next tells.
+    fn flush_handshake(&self, py: Python<'_>, buffer: &Buffer, line: Option<Line>) -> PyResult<()> {
+        let Err(error) = self.flush(py, buffer, line, Doing::Handshake) else {
+            return Ok(());
+        };
+        // The value: up to Python 3.11, the error's own type is the OSError that was asked for.
+        if self.is_server() && error.value(py).is_instance_of::<PyConnectionError>() {
+            return Ok(());
+        }
+        Err(error)
     }
 
     /// Sends what waits as far as that can be done at once: an alert, for a peer that may be gone.
@@ -585,21 +598,9 @@ impl SslConnection {
         };
         loop {
             match Self::call(py, &buffer, Connection::do_handshake)? {
-                Ok(()) => {
-                    return match this.flush(py, &buffer, line, Doing::Handshake) {
-                        // Tickets for a client that has gone already: what it sent is still to be read.
-                        Err(error)
-                            if this.is_server()
-                                && error
-                                    .is_instance_of::<pyo3::exceptions::PyConnectionError>(py) =>
-                        {
-                            Ok(())
-                        }
-                        done => done,
-                    };
-                }
+                Ok(()) => return this.flush_handshake(py, &buffer, line),
                 Err(Error::WantRead) => {
-                    this.flush(py, &buffer, line, Doing::Handshake)?;
+                    this.flush_handshake(py, &buffer, line)?;
                     this.receive(py, &buffer, line, Doing::Handshake, 0)?;
                 }
                 Err(Error::WantWrite) => this.flush(py, &buffer, line, Doing::Handshake)?,
