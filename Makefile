@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 620
 NATIVE_SOURCES := .cargo/config.toml Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help needs build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-distributions test-openssl lint format bench bench-check soak fuzz asan audit wheels licences clean
+.PHONY: help needs build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-suites test-distributions test-openssl lint format bench bench-check soak fuzz asan audit wheels licences clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -71,6 +71,10 @@ test-libraries: build ## thirty libraries over polytls.compat, which it installs
 	.venvs/libraries/bin/pip install --quiet --disable-pip-version-check -r requirements/libraries.txt
 	.venvs/libraries/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
 	.venvs/libraries/bin/python tools/libraries $(LIBRARIES)
+
+# Options: `make test-suites SUITES="trio aiohttp"` takes some of them.
+test-suites: build $(VENV)/.tools ## the suites of urllib3, trio, anyio, uvloop, aiohttp, httpx and httpcore over polytls.compat
+	$(BIN)/python tools/suites $(SUITES)
 
 # In folders that debootstrap makes. DISTRIBUTIONS=sid takes one of them (tools/distributions.py list),
 # DISTRIBUTIONS=turn the one whose turn it is at this commit, as CI does.
