@@ -1,12 +1,12 @@
 """polytls through `ssl`, for programs and libraries that only know `ssl.SSLContext`.
 
-`SSLSocket`, `SSLObject` and `MemoryBIO` stay the standard library's; what stands behind them is
-polytls. There are three doors:
+`SSLSocket`, `SSLObject` and `MemoryBIO` remain the standard library's, but use polytls. There are
+three ways to use it:
 
-- Hand a context in: `SSLContext`, `create_default_context`, or `of(context)` for a context of
-  PEP 748. Each is an `ssl.SSLContext`.
-- Replace it for the whole process: `install()`, or `python -m polytls run PROGRAM`.
-- Where Python was built without OpenSSL, and `import ssl` fails: `provide()`, or the same command.
+- Pass a context: `SSLContext`, `create_default_context`, or `of(context)` for a PEP 748 context.
+  Each is an `ssl.SSLContext`.
+- Patch the whole process: `install()`, or `python -m polytls run PROGRAM`.
+- If Python was built without OpenSSL, and `import ssl` fails: `provide()`, or the same command.
 
 A setting is honoured, or refused with an `ssl.SSLError`; docs/ssl.md has the table.
 """
@@ -32,7 +32,7 @@ else:
     }
 
     def __getattr__(name: str) -> object:
-        """Import what is asked for: `ssl` may be what imports this package, by way of `_ssl`."""
+        """Import on first access: `ssl` itself may import this package, through `_ssl`."""
         if name not in _PLACES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = found = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

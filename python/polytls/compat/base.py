@@ -1,8 +1,8 @@
-"""What the face stands on: `_ssl`, or where Python was built without OpenSSL, a state of our own.
+"""The base of `compat`: `_ssl`, or its replacement if Python was built without OpenSSL.
 
-Either has the constants, the errors and the class of contexts that judges arguments and keeps plain
-settings. The face takes them from here, and never from `ssl`: that may be what is being imported
-(`polytls.compat.provided`).
+Both have the constants, the errors and the context class that checks arguments and stores plain
+settings. `compat` takes them from here, never from `ssl`, which may be in the process of being
+imported (`polytls.compat.provided`).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ def _found() -> Any:
         found = import_module("_ssl")
     except ImportError:
         return None
-    # What has no class of contexts is our own, which is being made.
+    # A module without a context class is our own, which is being created.
     return found if hasattr(found, "_SSLContext") else None
 
 
 _OPENSSL: Final = _found()
 
-#: Whether OpenSSL is there.
+#: Whether OpenSSL is available.
 IS_OPENSSL: Final = _OPENSSL is not None
 
 #: The module.
 BASE: Final[Any] = _OPENSSL or import_module("polytls.compat.foundation")
 
-#: Its class of contexts.
+#: Its context class.
 C: Final[Any] = BASE._SSLContext

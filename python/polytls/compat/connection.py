@@ -1,5 +1,6 @@
-"""What stands behind `SSLSocket` and `SSLObject`: the native class carries the data, and this adds
-what is asked for once a connection."""
+"""The objects behind `SSLSocket` and `SSLObject`. The native class transports data; this module
+adds what is called once per connection.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +34,13 @@ _HANDSHAKE_FAILURE: Final = 40
 
 
 class Certificate:
-    """A certificate of a chain: the counterpart of `_ssl.Certificate`, which nobody can make."""
+    """A certificate of a chain: the counterpart of `_ssl.Certificate`, which cannot be created."""
 
     __slots__ = ("_der",)
     _der: bytes
 
     def __new__(cls, *_: object) -> Certificate:
-        """Raises TypeError: connections make them."""
+        """Raises TypeError: only connections create certificates."""
         raise TypeError("cannot create '_ssl.Certificate' instances")
 
     @classmethod
@@ -49,7 +50,7 @@ class Certificate:
         return self
 
     def public_bytes(self, format: int = _PEM) -> bytes | str:
-        """Return it, as a str in PEM or as bytes in DER."""
+        """Return the certificate, as a str in PEM or as bytes in DER."""
         if format == _DER:
             return self._der
         if format == _PEM:
@@ -57,7 +58,7 @@ class Certificate:
         raise ValueError("Unsupported format")
 
     def get_info(self) -> dict[str, Any]:
-        """Return what it says of itself, as `SSLSocket.getpeercert` does."""
+        """Return its contents, like `SSLSocket.getpeercert`."""
         return _native.certificate_dictionary(self._der)
 
     def __eq__(self, other: object) -> bool:
@@ -71,7 +72,7 @@ class Certificate:
 
 
 class SSLSession:
-    """A session to resume: the counterpart of `ssl.SSLSession`, which nobody can make.
+    """A session to resume: the counterpart of `ssl.SSLSession`, which cannot be created.
 
     It is not an instance of that, unless Python has no OpenSSL. It can be used for any number of
     connections.
@@ -89,7 +90,7 @@ class SSLSession:
     _lineage: _native.Lineage
 
     def __new__(cls, *_: object) -> SSLSession:
-        """Raises TypeError: connections make them."""
+        """Raises TypeError: only connections create sessions."""
         raise TypeError("cannot create '_ssl.SSLSession' instances")
 
     @classmethod
@@ -115,7 +116,7 @@ class SSLSession:
 
 
 class Connection(_native.SSLConnection):
-    """One side of a connection, as `ssl` drives it (`_sslobj`)."""
+    """One side of a connection, in the form that `ssl` uses (`_sslobj`)."""
 
     server_side: bool
     server_hostname: str | None
@@ -143,7 +144,7 @@ class Connection(_native.SSLConnection):
         incoming: object = None,
         outgoing: object = None,
     ) -> Connection:
-        """Make one, a client's ready to begin."""
+        """Create one; a client's is ready to start."""
         self = cls(
             server_side=server_side,
             lenient=bool(context.options & _IGNORE_UNEXPECTED_EOF),
@@ -173,7 +174,7 @@ class Connection(_native.SSLConnection):
 
     def _begin_anew(self) -> None:
         settings = self._settings()
-        # A name that is no host name cannot be verified; where it is not, it is not sent either.
+        # An invalid host name cannot be verified; if names are not verified, it is not sent either.
         name = self.server_hostname
         try:
             if name is not None:
@@ -190,7 +191,7 @@ class Connection(_native.SSLConnection):
             try:
                 offer = engine.admit(self._session._lineage, name)
             except ValueError:
-                # What must not be resumed is not: the handshake is a full one.
+                # If the session must not be resumed, the handshake is a full one.
                 offer = None
         self._engine = engine
         self._begin(engine, (name, None, offer, None))
@@ -198,7 +199,7 @@ class Connection(_native.SSLConnection):
     # --- called by the native class ---
 
     def _configure(self, hello: tuple[str | None, list[int], tuple[bytes, ...]] | None) -> None:
-        """Choose a server's engine by what ClientHello says; None for anything else."""
+        """Select a server's engine from the ClientHello; None for anything else."""
         self._hello = hello
         offered: tuple[bytes, ...] = ()
         if hello is not None:
@@ -216,7 +217,7 @@ class Connection(_native.SSLConnection):
         self._accept(engine)
 
     def _ask(self, callback: Callable[..., Any], name: str | None) -> int | None:
-        """Ask `sni_callback`; return the alert that refuses the client, if one does."""
+        """Call `sni_callback`; return the alert that refuses the client, if any."""
         try:
             answer = callback(self.owner, name, self._context)
         except Exception as raised:
@@ -229,7 +230,7 @@ class Connection(_native.SSLConnection):
             return _INTERNAL_ERROR
         return int(answer)
 
-    # --- what `ssl` asks for ---
+    # --- called by `ssl` ---
 
     @property
     def owner(self) -> Any:
@@ -238,7 +239,7 @@ class Connection(_native.SSLConnection):
 
     @property
     def context(self) -> ssl.SSLContext:
-        """The context; another one may be chosen until the handshake has begun."""
+        """The context; `sni_callback` can select another one until the handshake has started."""
         return self._context
 
     @context.setter
@@ -290,12 +291,12 @@ class Connection(_native.SSLConnection):
         return facts is not None and facts[3]
 
     def version(self) -> str | None:
-        """Return the version agreed on, as in "TLSv1.3"."""
+        """Return the negotiated version, such as "TLSv1.3"."""
         facts = self._facts()
         return None if facts is None else _VERSIONS[facts[0]]
 
     def cipher(self) -> tuple[str, str, int] | None:
-        """Return name, protocol and bits of the cipher suite agreed on."""
+        """Return name, protocol and bits of the negotiated cipher suite."""
         facts = self._facts()
         return None if facts is None else described(facts[1])
 
@@ -310,7 +311,7 @@ class Connection(_native.SSLConnection):
         """Return None: nothing is compressed."""
 
     def selected_alpn_protocol(self) -> str | None:
-        """Return the application protocol agreed on."""
+        """Return the negotiated application protocol."""
         facts = self._facts()
         return None if facts is None or facts[2] is None else facts[2].decode("ascii")
 
@@ -333,16 +334,16 @@ class Connection(_native.SSLConnection):
         return None if facts is None or not facts[4] else [Certificate._of(der) for der in facts[4]]
 
     def get_verified_chain(self) -> list[Certificate] | None:
-        """Return the path that was verified, from the leaf to the anchor.
+        """Return the verified path, from the leaf to the trust anchor.
 
-        Where nothing was verified, it is what the peer presented, as with OpenSSL.
+        If nothing was verified, it is what the peer presented, as with OpenSSL.
         """
         facts = self._facts()
         chain = facts and (facts[5] or facts[4])
         return [Certificate._of(der) for der in chain] if chain else None
 
     def get_channel_binding(self, cb_type: str = "tls-unique") -> bytes | None:
-        """Refuse: "tls-unique" has no meaning in TLS 1.3, and is unsafe below (RFC 9266 4.2)."""
+        """Refuse: TLS 1.3 does not have "tls-unique", and it is unsafe before (RFC 9266 4.2)."""
         if cb_type != "tls-unique":
             raise ValueError(f"{cb_type} channel binding type not implemented")
         if self._facts() is None:

@@ -1,8 +1,8 @@
-"""The functions that stand in the place of those of OpenSSL's context.
+"""The functions that replace those of OpenSSL's context.
 
-Only names that the C class has are here, and none calls `super()`: the same functions serve a
-subclass of `ssl.SSLContext`, `ssl.SSLContext` itself once they are put into it (`install`), and the
-class below it where Python has no OpenSSL (`provided`).
+This module only has names that the C class has, and does not call `super()`: the same functions are
+used in a subclass of `ssl.SSLContext`, in `ssl.SSLContext` itself (`install`), and in the class
+below it if Python has no OpenSSL (`provided`).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ __all__ = [
     "state",
 ]
 
-#: Where a context has its settings.
+#: The attribute with the settings of a context.
 NAME: Final = "_polytls"
 
-#: How many connections were served by what.
+#: How many connections used which library.
 counts: Final = {"polytls": 0, "openssl": 0}
 
-#: Why contexts were given to OpenSSL, and how many connections that were.
+#: Why contexts used OpenSSL, and how many connections that were.
 reasons: Final[dict[str, int]] = {}
 
 _BEFORE: Final = "the context was created before install()"
@@ -42,7 +42,7 @@ _NEVER_CHECK_SUBJECT: Final = getattr(BASE, "HOSTFLAG_NEVER_CHECK_SUBJECT", 0x20
 
 
 class _State:
-    #: Whether a context that cannot be served is given to OpenSSL.
+    #: Whether contexts with unsupported settings use OpenSSL.
     fallback = False
 
 
@@ -50,7 +50,7 @@ state: Final = _State()
 
 
 def settings_of(context: ssl.SSLContext) -> Settings | None:
-    """Return the settings of a context that is served; None for one of OpenSSL's."""
+    """Return the settings of a context that uses polytls; None for one that uses OpenSSL."""
     found: Settings | None = context.__dict__.get(NAME)
     return found
 
@@ -107,7 +107,7 @@ def set_default_verify_paths(self: ssl.SSLContext) -> None:
 
 
 def load_deferred(context: ssl.SSLContext) -> None:
-    """Have OpenSSL's own context read the system's certificates, if that was put off."""
+    """Load the system's certificates into OpenSSL's own context, if that was deferred."""
     settings = settings_of(context)
     if settings is not None and settings.deferred:
         settings.deferred = False
@@ -175,7 +175,7 @@ def _set_host_flags(self: ssl.SSLContext, flags: int) -> None:
 
 
 def _check(context: ssl.SSLContext, server_side: bool, name: str | None) -> None:
-    """What the C class looks at first."""
+    """What the C class checks first."""
     kind = "server" if server_side else "client"
     wrong = "PROTOCOL_TLS_CLIENT" if server_side else "PROTOCOL_TLS_SERVER"
     if context.protocol == getattr(BASE, wrong):
@@ -192,7 +192,7 @@ def _check(context: ssl.SSLContext, server_side: bool, name: str | None) -> None
 
 
 def _served(context: ssl.SSLContext, server_side: bool) -> bool:
-    """Whether polytls makes this connection. Raises Refused."""
+    """Whether polytls creates this connection. Raises Refused."""
     settings = settings_of(context)
     why = _BEFORE if settings is None else settings.fallen
     if settings is not None and why is None:
@@ -294,9 +294,9 @@ def _overridden() -> dict[str, Any]:
     )
     found: dict[str, Any] = {function.__name__: function for function in functions}
     found["_host_flags"] = property(_get_host_flags, _set_host_flags)
-    # Which of them there are differs by minor version.
+    # They differ by minor version.
     return {name: found[name] for name in found if hasattr(C, name)}
 
 
-#: What stands in the place of OpenSSL's, by name.
+#: The replacements of OpenSSL's functions, by name.
 OVERRIDDEN: Final = _overridden()

@@ -1,4 +1,4 @@
-"""Errors as `ssl` raises them. The Rust core chooses them by facts; here they are made."""
+"""Errors in the form that `ssl` raises. The Rust core selects them; this module creates them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _CLASSES: Final[dict[int, Any]] = {
 
 
 class Refused(SSLError):
-    """Something that polytls cannot honour was asked for; the message says what, and what to do."""
+    """A setting that polytls does not support; the message names it and says what to do."""
 
     library: str
     reason: str
 
     def __init__(self, what: str) -> None:
         super().__init__(1, f"[POLYTLS: NOT_HONOURED] {what}")
-        #: What it is.
+        #: The setting.
         self.what = what
         self.library = "POLYTLS"
         self.reason = "NOT_HONOURED"
@@ -39,7 +39,7 @@ def error(reason: str, text: str | None = None) -> SSLError:
 
 
 class Fault:
-    """Makes exceptions for the Rust core."""
+    """Creates exceptions for the Rust core."""
 
     @staticmethod
     def exception(
@@ -47,8 +47,8 @@ class Fault:
     ) -> SSLError:
         """Return the exception for a number of `ssl.SSLErrorNumber`.
 
-        `reason`: OpenSSL's name for it. `refused`: `verify_code` and `verify_message` of a
-        certificate that was refused.
+        `reason`: OpenSSL's name for it.
+        `refused`: `verify_code` and `verify_message` of a refused certificate.
         """
         named = text if reason is None else f"[SSL: {reason}] {text}"
         kind = _CLASSES.get(number, SSLError)

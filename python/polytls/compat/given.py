@@ -1,6 +1,6 @@
-"""Contexts of PEP 748 behind a face: where its connections come from.
+"""PEP 748 contexts as `ssl.SSLContext`: where their connections come from.
 
-The engine of a context that the Rust core drives serves all connections. Any other context makes a
+If the Rust core drives the context, its engine serves all connections. Any other context creates a
 `TLSBuffer` for each, which becomes the session of a connection.
 """
 
@@ -20,7 +20,7 @@ __all__ = ["Given", "is_insecure"]
 
 
 class Given:
-    """A context of PEP 748, and the settings that the face had at its beginning."""
+    """A PEP 748 context, and the initial settings of its `ssl.SSLContext`."""
 
     def __init__(self, context: ClientContext | ServerContext, key: tuple[Any, ...]) -> None:
         self._context: Any = context
@@ -28,23 +28,25 @@ class Given:
         self.key = key
 
     def client(self, name: str | None) -> _native.ClientEngine:
-        """Return the engine of a client's connection to `name`."""
+        """Return the engine for a client connection to `name`."""
         if isinstance(self._engine, _native.ClientEngine):
             return self._engine
         return _native.foreign_client(partial(self._context.create_buffer, name))
 
     def server(self) -> _native.ServerEngine:
-        """Return the engine of a server."""
+        """Return the engine for server connections."""
         if isinstance(self._engine, _native.ServerEngine):
             return self._engine
         return _native.foreign_server(self._context.create_buffer, type(self._context).__name__)
 
     def suites(self) -> list[int]:
-        """Return the suites that a connection may agree on, as far as the context tells."""
+        """Return the cipher suites that a connection can negotiate, as far as the context reports
+        them.
+        """
         return [int(number) for number in getattr(self._context, "effective_ciphers", ())]
 
     def changed(self, alpn: tuple[bytes, ...] | None, trusted: list[bytes]) -> Given:
-        """Return the same for a client with other protocols and more authorities."""
+        """Return the same for a client with other protocols and more CAs."""
         if alpn is None and not trusted:
             return self
         configuration: TLSClientConfiguration = self._context.configuration
@@ -76,5 +78,5 @@ class Given:
 
 
 def is_insecure(context: object) -> bool:
-    """Whether a context gives protection up."""
+    """Whether a context has protection disabled."""
     return "insecure_configuration" in dir(type(context))

@@ -1,4 +1,4 @@
-"""Putting the functions of `context` into `ssl.SSLContext` itself, and taking them out again."""
+"""Patches `ssl.SSLContext` with the functions of `context`, and removes the patch."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .settings import Settings
 __all__ = ["install", "report", "uninstall"]
 
 _LOCK: Final = threading.Lock()
-#: What `ssl.SSLContext` had before, by name; None: it inherited it from the C class.
+#: The previous attributes of `ssl.SSLContext`, by name; None: inherited from the C class.
 _before: dict[str, Any] = {}
 #: The contents of `ssl.CHANNEL_BINDING_TYPES`.
 _bindings: list[str] = []
 
 _MISSING: Final = object()
 
-#: The standard library's class, below those that gevent and eventlet put in its place.
+#: The standard library's class, below those that gevent and eventlet replace it with.
 _STANDARD: Final[Any] = next(found for found in ssl.SSLContext.__mro__ if C in found.__bases__)
 
-#: Contexts that were made since.
+#: Contexts created since.
 _made: weakref.WeakSet[ssl.SSLContext] = weakref.WeakSet()
 
 
@@ -39,17 +39,17 @@ def _new(cls: Any, protocol: int | None = None, *args: Any, **kwargs: Any) -> An
 
 
 def install(fallback: bool = False) -> None:
-    """Have polytls serve every `ssl.SSLContext` that this process makes from now on.
+    """Make every `ssl.SSLContext` that this process creates from now on use polytls.
 
-    The class stays what it is, so that `from ssl import SSLContext` done before is reached, too.
-    Contexts that exist stay OpenSSL's.
+    The class is patched in place, so this also works after `from ssl import SSLContext`. Existing
+    contexts keep using OpenSSL.
 
-    `fallback`: a context that asks for what polytls cannot honour is given to OpenSSL, and counted
-    (`report`); otherwise its connections are refused by an `ssl.SSLError` that says what it is.
+    `fallback`: a context with settings that polytls does not support uses OpenSSL, and is counted
+    (`report`); otherwise its connections are refused with an `ssl.SSLError` that names the setting.
 
-    Calling it again changes `fallback`.
+    Another call changes `fallback`.
 
-    Where Python has no OpenSSL, polytls serves all contexts without it, and `fallback` raises
+    If Python has no OpenSSL, all contexts use polytls without this call, and `fallback` raises
     ConfigurationError.
     """
     if fallback and not IS_OPENSSL:
@@ -66,16 +66,16 @@ def install(fallback: bool = False) -> None:
             _STANDARD.__new__ = _new
             for name, function in OVERRIDDEN.items():
                 setattr(_STANDARD, name, function)
-        # tls-unique is refused; the list stays the one that others have imported.
+        # tls-unique is refused; the list object stays the one that others have imported.
         _bindings[:] = ssl.CHANNEL_BINDING_TYPES
         ssl.CHANNEL_BINDING_TYPES[:] = []
 
 
 def uninstall() -> None:
-    """Give `ssl.SSLContext` back what it had.
+    """Remove the patch from `ssl.SSLContext`.
 
-    The next connections of contexts that were made meanwhile are OpenSSL's, with the same settings.
-    Where Python has no OpenSSL, they stay polytls's.
+    Contexts created in the meantime use OpenSSL for their next connections, with the same settings.
+    If Python has no OpenSSL, they keep using polytls.
     """
     with _LOCK:
         if not _before:
@@ -100,8 +100,8 @@ def _take_out() -> None:
 
 
 def report() -> dict[str, Any]:
-    """Return who serves: `installed`, how many connections were made by `polytls` and by `openssl`,
-    and `reasons`, why contexts were OpenSSL's and how many connections that were.
+    """Return `installed`, how many connections used `polytls` and `openssl`, and `reasons`: why
+    contexts used OpenSSL, and how many connections that were.
     """
     return {
         "installed": bool(_before) or not IS_OPENSSL,

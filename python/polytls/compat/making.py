@@ -1,4 +1,6 @@
-"""Contexts of `ssl` that polytls serves: with the standard library's defaults, or of PEP 748's."""
+"""Creates `ssl` contexts that use polytls: with the standard library's defaults, or for PEP 748
+contexts.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,14 @@ __all__ = ["SSLContext", "create_default_context", "of"]
 
 
 class SSLContext(ssl.SSLContext):
-    """An `ssl.SSLContext` whose connections are polytls's.
+    """An `ssl.SSLContext` whose connections use polytls.
 
-    It is used as that one is, by any library that takes one: settings are obeyed, or refused by an
-    `ssl.SSLError` that names them (docs/ssl.md has the table).
+    Use it like `ssl.SSLContext`, with any library that accepts one. Settings are honoured, or
+    refused with an `ssl.SSLError` that names them (docs/ssl.md has the table).
     """
 
     def __new__(cls, protocol: int | None = None, *args: Any, **kwargs: Any) -> SSLContext:
-        """Make one. `protocol`: as `ssl.SSLContext` has it."""
+        """Create a context. `protocol`: as for `ssl.SSLContext`."""
         self = ssl.SSLContext.__new__(cls, protocol, *args, **kwargs)
         self.__dict__.setdefault(NAME, Settings(self))
         return self
@@ -51,8 +53,8 @@ def create_default_context(
 ) -> SSLContext:
     """Return an SSLContext with the defaults of `ssl.create_default_context`.
 
-    A client's verifies certificate and name. Without `cafile`, `capath` and `cadata` it trusts the
-    system's certificates.
+    A client context verifies certificate and name. Without `cafile`, `capath` and `cadata` it
+    trusts the system's trust store.
     """
     if purpose == ssl.Purpose.SERVER_AUTH:
         context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -73,14 +75,14 @@ def create_default_context(
 
 
 def of(context: ClientContext | ServerContext) -> SSLContext:
-    """Return the face of a PEP 748 context: an SSLContext whose connections are that context's.
+    """Return an SSLContext whose connections are those of a PEP 748 context.
 
-    Its configuration stays what decides. Libraries call `set_alpn_protocols` and
-    `load_verify_locations` unasked: on a client's face they change a copy of the configuration, for
-    the connections made here. Whatever else differs from what the face had is refused when a
-    connection is made. A truncated end of data is an error.
+    The context's configuration applies. Libraries call `set_alpn_protocols` and
+    `load_verify_locations` automatically: for a client context they change a copy of the
+    configuration, for the connections created here. Any other change is refused when a connection
+    is created. A truncated end of data is an error.
 
-    The context may be of any implementation: what it has to have is `create_buffer`.
+    The context can be of any implementation that has `create_buffer`.
 
     Raises TypeError for anything but a PEP 748 context, and ConfigurationError for one without
     buffers.

@@ -1,4 +1,4 @@
-"""PEM and DER as contexts of `ssl` take them."""
+"""PEM and DER in the form that `ssl` contexts accept."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def sections(data: bytes, kind: str) -> list[bytes]:
 
 
 def der_of(section: bytes) -> bytes:
-    """Return the first DER value of a section. Raises ValueError for what is none."""
+    """Return the first DER value of a section. Raises ValueError if there is none."""
     lines = map(bytes.strip, section.strip().splitlines()[1:-1])
     der = binascii.a2b_base64(b"".join(lines), strict_mode=True)
-    # What follows in a TRUSTED CERTIFICATE are OpenSSL's own notes.
+    # The rest of a TRUSTED CERTIFICATE is OpenSSL's own data.
     return first_of(der)
 
 
@@ -39,7 +39,7 @@ def encoded(der: bytes) -> str:
 
 
 def first_of(data: bytes) -> bytes:
-    """Return the DER value that data begins with. Raises ValueError if it is none, or cut off."""
+    """Return the first DER value of data. Raises ValueError if it is invalid or truncated."""
     length = _length(data)
     if length > len(data):
         raise ValueError("DER that is cut off")
@@ -47,7 +47,7 @@ def first_of(data: bytes) -> bytes:
 
 
 def split(data: bytes) -> Iterator[bytes]:
-    """Yield the DER values that follow one another. Raises ValueError for what is none."""
+    """Yield consecutive DER values. Raises ValueError for invalid ones."""
     while data:
         found = first_of(data)
         yield found

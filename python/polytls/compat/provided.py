@@ -1,4 +1,4 @@
-"""A whole `_ssl`, for the standard library's `ssl` of a Python that was built without OpenSSL."""
+"""A complete `_ssl`, for the standard library's `ssl` in a Python without OpenSSL."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ _KNOWN: Final = ((3, 11), (3, 12), (3, 13))
 
 
 def provide() -> bool:
-    """Give Python an `_ssl` that is polytls, if it has none: `import ssl` works from then on.
+    """Give Python an `_ssl` that uses polytls, if it has none: `import ssl` works from then on.
 
-    Returns whether there was none. Where OpenSSL is, nothing changes; `install` is for that.
+    Returns whether there was none. If Python has OpenSSL, nothing changes; use `install` in that
+    case.
 
     Raises ConfigurationError for a version of Python whose `ssl` is not known.
     """

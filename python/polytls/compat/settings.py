@@ -1,9 +1,9 @@
-"""What an `ssl.SSLContext` has been told, and the engines that come of it.
+"""The settings of an `ssl.SSLContext`, and the engines created from them.
 
-The C class judges arguments and keeps plain settings (`verify_mode`, `options`, versions). They are
-read from it when a connection is made, so that values set past any override are honoured, too.
-What it does not give back (chains, keys, authorities, protocols, suites) is kept here. An engine is
-made once for what was set, and used until something is set anew.
+The C class checks arguments and stores plain settings (`verify_mode`, `options`, versions). They
+are read from it when a connection is created, so that values set past any override are honoured,
+too. What the C class does not return (chains, keys, CAs, protocols, cipher suites) is stored here.
+An engine is created once for given settings, and used until they change.
 """
 
 from __future__ import annotations
@@ -42,24 +42,25 @@ _TLS13: Final = 0x0304
 _SESSIONS: Final = 256
 #: OpenSSL's own number.
 _TICKETS: Final = 2
-#: OpenSSL's security level of what is refused anyway: keys of less than 112 bits, and SHA-1.
+#: OpenSSL's security level that only refuses what is refused anyway: keys of less than 112 bits,
+#: and SHA-1.
 _LEVEL: Final = 2
 
 _CRL_CHECK: Final = 0x4
 _CRL_CHECK_ALL: Final = 0x8
 _STRICT: Final = 0x20
-#: What is asked of policies (RFC 5280 6.1), and of Suite B (RFC 6460).
+#: Flags for policies (RFC 5280 6.1) and Suite B (RFC 6460).
 _NOT_HAD: Final = 0x780 | 0x30000
 _PARTIAL_CHAIN: Final = 0x80000
 
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
 
-#: Certificates leaf first, and the leaf's key.
+#: Certificates, leaf first, and the leaf's key.
 _Chain = tuple[list[bytes], bytes]
 
 
 class Settings:
-    """What one context has been told. Any thread may use it."""
+    """The settings of one context. Any thread can use it."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._chains: dict[str, _Chain] = {}
@@ -76,18 +77,18 @@ class Settings:
         self._counts: Counter[str] = Counter()
         #: Whether OpenSSL's own context still lacks the system's certificates.
         self.deferred = False
-        #: Why this context was given to OpenSSL; None: it is served.
+        #: Why this context uses OpenSSL; None: it uses polytls.
         self.fallen: str | None = None
         self._context = _Plain(context)
 
-    # --- what is set ---
+    # --- setting ---
 
     def add_chain(
         self, certfile: str | bytes, keyfile: str | bytes | None, password: object
     ) -> None:
-        """Take a chain and its key from files that OpenSSL has read.
+        """Store a chain and its key from files that OpenSSL has read.
 
-        What cannot be used is refused when a connection is made, when it can still be OpenSSL's.
+        What cannot be used is refused when a connection is created, when it can still use OpenSSL.
         """
         try:
             self._add_chain(certfile, keyfile, password)
@@ -111,7 +112,7 @@ class Settings:
         self._changed()
 
     def add_trust(self, data: bytes) -> None:
-        """Take certificates and CRLs, PEM or DER, that OpenSSL has read."""
+        """Store certificates and CRLs, PEM or DER, that OpenSSL has read."""
         if data[:1] == b"\x30":
             self._trusted += list(split(data))
         else:
@@ -120,7 +121,7 @@ class Settings:
         self._changed()
 
     def add_folder(self, path: str | bytes) -> None:
-        """Take a folder of certificates by hashes of their names, read when it is needed."""
+        """Store a directory of certificates by hashes of their names, read on demand."""
         self._folders.append(os.fsdecode(path))
         self._changed()
 
@@ -131,7 +132,7 @@ class Settings:
         self._changed()
 
     def set_protocols(self, data: bytes) -> None:
-        """Take ALPN protocols as they stand on the wire."""
+        """Store ALPN protocols in wire format."""
         found = []
         while data:
             found.append(data[1 : 1 + data[0]])
@@ -140,22 +141,22 @@ class Settings:
         self._changed()
 
     def set_suites(self) -> None:
-        """Take the suites that OpenSSL has now, as a string was set."""
+        """Store OpenSSL's current cipher suites, after a string was set."""
         self._ciphers = [suite["id"] & 0xFFFF for suite in self._context.suites()]
         self._changed()
 
     def set_curve(self, name: str) -> None:
-        """Take the only group."""
+        """Store the only group."""
         self._curve = name
         self._changed()
 
     def refuse(self, what: str) -> None:
-        """Something was set that cannot be honoured: no connection can be made any more."""
+        """Something was set that is not supported: no connection can be created any more."""
         self._refused = what
         self._changed()
 
     def give(self, context: ClientContext | ServerContext) -> None:
-        """Serve the connections of a context of PEP 748."""
+        """Use the connections of a PEP 748 context."""
         self._given = Given(context, self._context.key())
 
     def _changed(self) -> None:
@@ -169,7 +170,7 @@ class Settings:
             self._counts["hits"] += 1
 
     def session_stats(self) -> dict[str, int]:
-        """Return what `SSLContext.session_stats` does."""
+        """Return the result of `SSLContext.session_stats`."""
         return {
             name: self._counts[name]
             for name in (
@@ -188,16 +189,16 @@ class Settings:
         }
 
     def suites(self) -> list[int]:
-        """Return the suites that a connection may agree on, the preferred first."""
+        """Return the cipher suites that a connection can negotiate, in order of preference."""
         if self._given is not None:
             return self._given.suites()
         listed = [suite["id"] & 0xFFFF for suite in self._context.suites()]
         return [number for number in listed if number in _SUITES]
 
-    # --- what comes of it ---
+    # --- engines ---
 
     def client(self, name: str | None = None) -> _native.ClientEngine:
-        """Return the engine of a client's connection to `name`. Raises Refused."""
+        """Return the engine for a client connection to `name`. Raises Refused."""
         key = ("client", *self._context.key())
         if self._given is not None:
             given: Given = self._engine(key, self._changed_client)
@@ -226,7 +227,7 @@ class Settings:
         return made
 
     def check(self, server_side: bool) -> None:
-        """Raise Refused if no connection can be made."""
+        """Raise Refused if no connection can be created."""
         if server_side:
             self.server()
             self.server(self._alpn or ())
@@ -241,7 +242,7 @@ class Settings:
                 found = make()
             except ConfigurationError as error:
                 raise Refused(f"{error}") from error
-            # The first that was made stays: sessions belong to it.
+            # The first one that was created stays: sessions belong to it.
             found = engines.setdefault(key, found)
         return found
 

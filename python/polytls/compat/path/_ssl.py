@@ -1,6 +1,7 @@
-"""The `_ssl` of a Python that was built without: it is imported where this folder is on the path.
+"""The `_ssl` of a Python that was built without it: imported if this directory is on the module
+search path.
 
-The folder belongs behind everything else, so that an `_ssl` of the interpreter's own comes first
+The directory belongs at the end of the path, so that the interpreter's own `_ssl` comes first
 (docs/ssl.md).
 """
 
