@@ -209,6 +209,48 @@ def test_nobody_is_asked_on_a_terminal(
         os.close(master)
 
 
+SHARED = """
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from polytls import *
+from polytls.engines import openssl
+from polytls.testing import tie
+configuration, ca, key, host = sys.argv[1:]
+tls = openssl.with_options(configuration_file=configuration)
+chain = SigningChain((Certificate.from_id(key.encode()), PrivateKey.from_id(key.encode())))
+server = tls.server_context(TLSServerConfiguration(certificate_chain=[chain], sessions=None))
+trust = TrustStore.from_file(ca)
+client = tls.client_context(TLSClientConfiguration(trust_store=trust, sessions=None))
+def handshakes(_=None):
+    for _ in range(20):
+        tie(client.create_buffer(host), server.create_buffer())
+    return 20
+with ThreadPoolExecutor(4) as threads:
+    print(sum(threads.map(handshakes, range(4))))
+for _ in range(2):
+    child = os.fork()
+    if child == 0:
+        try:
+            handshakes()
+        except BaseException as error:
+            print(repr(error), flush=True)
+            os._exit(1)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), handshakes())
+"""
+
+
+def test_threads_and_children_of_fork_share_a_key(
+    hsm: Tokens,  # noqa: F811 - the fixture
+    tried: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    files = (str(tmp_path / "pkcs11.cnf"), str(tmp_path / "ca.pem"))
+    told = run(sys.executable, "-c", SHARED, *files, stored("ec"), HOST)
+    assert told.split() == ["80", "0", "20", "0", "20"]
+
+
 def test_other_libraries_take_pkcs11_uris_alone() -> None:
     certificate, _ = polytls.testing.CertificateAuthority().issue(HOST).leaf
     chain = polytls.SigningChain((certificate, PrivateKey.from_id(b"handle:0x81010001")))

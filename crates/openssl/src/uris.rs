@@ -368,3 +368,44 @@ fn is_wrong_pin(words: &[String]) -> bool {
             || said(&text, &["auth", "fail"])
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_uri_and_store_leaves_the_rest_to_openssl() {
+        for (id, uri) in [
+            (&b"handle:0x81000001"[..], c"handle:0x81000001"),
+            (b"store:pkcs11:token=web", c"pkcs11:token=web"),
+            (b"store:file:/key.pem", c"file:/key.pem"),
+            (b"file:/key.pem", c"file:/key.pem"),
+        ] {
+            assert_eq!(check(id).as_deref(), Ok(uri));
+        }
+        for id in [
+            &b""[..],
+            b"key.pem",
+            b":",
+            b"store:",
+            b"/a:b",
+            b"1a:b",
+            b"a b:c",
+            b"a:\0",
+        ] {
+            let refused = check(id).expect_err("no URI");
+            assert_eq!(refused.reason, IdReason::Invalid, "{id:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_pin_is_known_by_the_words_of_providers() {
+        let wrong = |text: &str| is_wrong_pin(&[text.to_owned()]);
+        assert!(wrong("The specified PIN is incorrect"));
+        assert!(wrong(
+            "-1:2446 tpm:session(1):authorization failure without DA implications"
+        ));
+        assert!(!wrong("cannot sign"));
+        assert!(!wrong("No such file or directory"));
+    }
+}
