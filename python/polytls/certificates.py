@@ -14,7 +14,7 @@ from .errors import refusal
 from .identity import Source
 from .info import CertificateInfo
 
-__all__ = ["contents_of", "leaf_validity", "loaded", "read"]
+__all__ = ["contents_of", "leaf_validity", "loaded", "read", "subject_of"]
 
 _C = TypeVar("_C", TLSClientConfiguration, TLSServerConfiguration)
 
@@ -61,3 +61,16 @@ def read(der: bytes) -> CertificateInfo:
     Raises ValueError for a certificate that cannot be parsed.
     """
     return _native.read_certificate(der)
+
+
+def subject_of(der: bytes) -> tuple[tuple[tuple[str, str], ...], ...]:
+    """Return the subject's distinguished name: its parts in order, each of types and values.
+
+    Types are named as by `ssl.SSLSocket.getpeercert`. Values are as they stand in the certificate.
+
+    Raises ValueError if it cannot be parsed.
+    """
+    subject: tuple[tuple[tuple[str, str], ...], ...] = _native.certificate_dictionary(der)[
+        "subject"
+    ]
+    return subject

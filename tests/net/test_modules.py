@@ -21,6 +21,8 @@ FOLDER = Path(polytls.net.__file__).parent
 #: Of ours, and of the standard library's where this Python has it.
 GONE = {"nntp"} if sys.version_info >= (3, 13) else set()
 SHARED = {"__init__", "connections", "contexts", "private"}
+#: Those for libraries of others, which import `ssl` themselves.
+FOR_OTHERS = {"uvicorn"}
 MODULES = sorted({path.stem for path in FOLDER.glob("*.py")} - SHARED)
 
 #: Which of ours another one is made of.
@@ -32,7 +34,7 @@ MADE_OF = {
 }
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in FOR_OTHERS])
 def test_each_is_imported_on_its_own_and_without_ssl(name: str) -> None:
     if name in GONE:
         pytest.skip(f"this Python has no {name}lib")

@@ -97,7 +97,7 @@ MODULES = {
     "compat": BELOW_DRIVERS | {"_native"},
     "reload": BELOW_DRIVERS | {"arguments", "certificates", "handles", "names", "streams"},
     "registry": BELOW_DRIVERS | {"engines"},
-    "net": BELOW_DRIVERS | {"registry", "streams"},
+    "net": BELOW_DRIVERS | {"asyncio", "certificates", "registry", "streams"},
     "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "reload", "tokens", "_native"},
     "cli": BELOW_DRIVERS
     | {"__init__", "compat", "registry", "testing", "certificates", "names", "tokens"},

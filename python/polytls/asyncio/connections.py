@@ -266,13 +266,7 @@ async def _listen(
 ) -> asyncio.Server:
     factory = protocol_factory
     if tls is not None:
-        if not is_server(tls, _HERE):
-            raise TypeError("tls: a server needs a server context")
-        loop = asyncio.get_running_loop()
-
-        def factory() -> TLSProtocol:
-            return TLSProtocol(loop, protocol_factory(), tls.create_buffer(), **settings)
-
+        factory = server_protocol(protocol_factory, tls, settings)
     server: asyncio.Server = await listen(factory, start_serving=False, **kwds)
     if start_serving:
         # CPython's loop waits for a moment when it does this itself; a task that is cancelled at
@@ -283,6 +277,23 @@ async def _listen(
             server.close()
             raise
     return server
+
+
+def server_protocol(
+    protocol_factory: Callable[[], asyncio.BaseProtocol],
+    tls: ServerContext,
+    settings: _Settings | None = None,
+) -> Callable[[], TLSProtocol]:
+    """Return a factory of protocols for the running loop's servers, which know no TLS."""
+    if not is_server(tls, _HERE):
+        raise TypeError("tls: a server needs a server context")
+    loop = asyncio.get_running_loop()
+    given = settings or _settings(tls, {}, (None, None), False)
+
+    def factory() -> TLSProtocol:
+        return TLSProtocol(loop, protocol_factory(), tls.create_buffer(), **given)
+
+    return factory
 
 
 async def _done(connection: Any, waiter: Any) -> TLSTransport:

@@ -1,7 +1,7 @@
-"""What `polytls.net` uses of the standard library beyond its documentation.
+"""What `polytls.net` uses of the standard library, and of uvicorn, beyond their documentation.
 
-Each line: the class, the attribute, and a method of the standard library that must use it for our
-override or access to work. Tests check them against the running Python.
+Each line: the class, the attribute, and a method of theirs that must use it for our override or
+access to work. Tests check them against the running Python.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ class Reliance(NamedTuple):
 
 
 RELIED_ON: Final = (
+    # Makes the protocol of a connection, by keywords alone; has no TLS of its own.
+    Reliance("uvicorn.Server", "http_protocol_class", "startup"),
+    Reliance("uvicorn.Server", "_log_started_message", "startup"),
+    # The application that a protocol calls.
+    Reliance("uvicorn.protocols.http.h11_impl.H11Protocol", "app", "handle_events"),
     # Connects to the server or the proxy; replaced for an HTTPS proxy.
     Reliance("http.client.HTTPConnection", "_create_connection", "connect"),
     # The host behind a proxy: the name to verify.
