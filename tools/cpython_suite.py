@@ -13,7 +13,8 @@ error as well: the list says what is so. A test of TLS is one of a module that i
 (test_ssl, test_asyncio.test_ssl, test_asyncio.test_sslproto), or one during which a connection was
 made. What is lost and not listed is run once more by itself before it counts.
 
-Without OpenSSL, `without` of a list has its own numbers and modules, and what is lost besides.
+Without OpenSSL, `without` of a list has its own numbers and modules, what is lost besides, and what
+is skipped there.
 """
 
 from __future__ import annotations
@@ -132,7 +133,8 @@ def suite(version: str, executable: str, under: str, chosen: list[str]) -> bool:
     reasons: dict[str, str] = listed["lost"]
     if under == "without":
         listed = listed["without"]
-        reasons = reasons | listed["lost"]
+        there = {name: why for name, why in reasons.items() if name not in listed["skipped"]}
+        reasons = there | listed["lost"]
     modules = chosen or listed["modules"]
     right, total, tls = True, 0, 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
