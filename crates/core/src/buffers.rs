@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::memory::{HeldMemory, Memory};
 use crate::record::{self, Front, Malformed, Stage};
 
-/// An empty buffer keeps at most this much memory.
-const KEPT_WHEN_EMPTY: usize = 1024;
+/// An empty buffer keeps at most this much memory: that of a short message and its record. What a handshake took is more.
+const KEPT_WHEN_EMPTY: usize = 160;
 /// A thread keeps at most so many spare allocations ...
 const SPARES: usize = 6;
 /// ... of at most this size each.
@@ -315,9 +315,9 @@ impl Incoming {
         record::lacking(self.window.filled()).max(1)
     }
 
-    /// Whether the next record is whole.
-    pub(crate) fn is_whole(&self) -> bool {
-        record::lacking(self.window.filled()) == 0
+    /// Whether there is no more than the beginning of a record.
+    pub(crate) fn is_partial(&self, stage: Stage) -> bool {
+        record::front(self.window.filled(), stage) == Front::Partial
     }
 
     /// Drops the first `length` bytes.

@@ -239,10 +239,22 @@ impl Connection {
         self.inbound.needed()
     }
 
-    /// Whether a whole record is waiting to be decrypted.
+    /// Whether no more than the beginning of a record is there, or nothing.
     #[must_use]
-    pub fn has_record(&self) -> bool {
-        self.inbound.is_whole()
+    pub fn has_part_at_most(&self) -> bool {
+        self.kept.is_none() && self.inbound.is_partial(self.stage)
+    }
+
+    /// Whether a read could do nothing but ask for more: there is no whole record, and neither an end nor an error
+    /// is to be told.
+    #[must_use]
+    pub fn awaits_record(&self) -> bool {
+        self.has_part_at_most()
+            && self.rest.is_empty()
+            && !self.transport_ended
+            && self.theirs == Theirs::Open
+            && self.failure.is_none()
+            && !self.is_handshaking()
     }
 
     // --- ciphertext out ---

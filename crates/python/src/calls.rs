@@ -34,6 +34,11 @@ mod raw {
         ) -> *mut PyObject;
         pub(super) fn PyObject_GetAttr(object: *mut PyObject, name: *mut PyObject)
         -> *mut PyObject;
+        pub(super) fn PyObject_CallMethodObjArgs(
+            object: *mut PyObject,
+            name: *mut PyObject,
+            ...
+        ) -> *mut PyObject;
         pub(super) fn PyObject_Str(object: *mut PyObject) -> *mut PyObject;
         pub(super) fn PyImport_Import(name: *mut PyObject) -> *mut PyObject;
         pub(super) fn PyErr_WriteUnraisable(object: *mut PyObject);
@@ -127,6 +132,9 @@ pub(crate) trait CallsOut<'py> {
         self.attribute(name)?.call_out(arguments, None)
     }
 
+    /// `object.name()`, without an object for the method in between.
+    fn plain_method(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>>;
+
     /// `str(object)`.
     fn text(&self) -> PyResult<Bound<'py, PyString>>;
 }
@@ -152,6 +160,14 @@ impl<'py, T> CallsOut<'py> for Bound<'py, T> {
         // SAFETY: see the module.
         object(py, || unsafe {
             raw::PyObject_GetAttr(self.as_ptr(), name.as_ptr())
+        })
+    }
+
+    fn plain_method(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+        let none = std::ptr::null_mut::<ffi::PyObject>();
+        // SAFETY: see the module; a null pointer ends the arguments, of which there are none.
+        object(self.py(), || unsafe {
+            raw::PyObject_CallMethodObjArgs(self.as_ptr(), name.as_ptr(), none)
         })
     }
 

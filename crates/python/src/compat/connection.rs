@@ -16,7 +16,7 @@ use pyo3::types::{PyBytes, PyTuple, PyWeakrefReference};
 use super::faults::{self, Fault};
 use super::wire::{Doing, Line, Patience, Wire};
 use crate::buffer::Buffer;
-use crate::bytes::{Destination, Source};
+use crate::bytes::{DETACH_FROM, Destination, Source};
 use crate::callbacks::end_of_call;
 use crate::calls::CallsOut as _;
 use crate::engine::{ClientEngine, ServerEngine, Wanted};
@@ -198,35 +198,26 @@ impl SslConnection {
         doing: Doing,
         much: usize,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let lacking = |connection: &Connection| wanted(connection, much > 0);
         if let Some(line) = line {
             if matches!(line.patience, Patience::Endless)
-                && self.receive_header(py, buffer, line)?
+                && self.receive_header(py, buffer, line, much > 0)?
             {
                 return Ok(None);
             }
-            line.run(py, doing, false, |descriptor| {
-                let received = buffer.locked(|connection| {
-                    let Some(_receiving) = self.receiving() else {
-                        return Ok(Ok(None));
-                    };
-                    let lacking = lacking(connection);
-                    let Ok(space) = connection.space(lacking) else {
-                        // It has ended, which is what the caller finds.
-                        return Ok(Ok(Some(())));
-                    };
-                    let received = lent::receive(descriptor, &mut space[..lacking]);
-                    match received {
-                        Ok(Some(count)) => connection.commit(count),
-                        _ => connection.give_back_space(),
+            line.run(py, doing, false, |_| {
+                let received = buffer.locked(|connection| match self.receiving() {
+                    Some(_receiving) => {
+                        let lacking = wanted(connection, much > 0);
+                        Ok(take(connection, line, lacking))
                     }
-                    Ok(received.map(|count| count.map(|_| ())))
+                    None => Ok(Ok(None)),
                 });
-                received.unwrap_or(Ok(Some(())))
+                // What ends it is what the caller finds.
+                received.unwrap_or(Ok(Some(0)))
             })?;
             return Ok(None);
         }
-        let mut most = lacking(&*buffer.lock(py)?);
+        let mut most = wanted(&*buffer.lock(py)?, much > 0);
         if much >= MUCH {
             most = most.max(self.wire.waiting(py)?.min(much));
         }
@@ -248,9 +239,15 @@ impl SslConnection {
         }
     }
 
-    /// Waits for the header of a record, where none has begun to come. `false`: that is for others to wait for, or
-    /// not by a call of the system that waits.
-    fn receive_header(&self, py: Python<'_>, buffer: &Buffer, line: Line) -> PyResult<bool> {
+    /// Waits for the header of a record, where none has begun to come, and takes of the record what is there.
+    /// `false`: that is for others to wait for, or not by a call of the system that waits.
+    fn receive_header(
+        &self,
+        py: Python<'_>,
+        buffer: &Buffer,
+        line: Line,
+        much: bool,
+    ) -> PyResult<bool> {
         let Some(_receiving) = self.receiving() else {
             return Ok(false);
         };
@@ -258,12 +255,18 @@ impl SslConnection {
             return Ok(false);
         }
         let mut header = [0; HEADER];
-        let Some(received) = line.receive_waiting(py, &mut header)? else {
-            return Ok(false);
-        };
-        // It is refused where the connection has ended, which is what the caller finds then.
-        let _ = buffer.lock(py)?.process_incoming(&header[..received]);
-        Ok(true)
+        let received = line.receive_waiting(py, &mut header, |header| {
+            // It is refused where the connection has ended, which is what the caller finds then.
+            let _ = buffer.locked(|connection| {
+                let taken = connection.process_incoming(header);
+                if taken.is_ok() && connection.has_part_at_most() {
+                    // Whoever calls next finds an error of the system's.
+                    let _ = take(connection, line, wanted(connection, much));
+                }
+                Ok(())
+            });
+        })?;
+        Ok(received)
     }
 
     /// Goes on with a read that gave a long record: what the socket has at once, into what is left of the
@@ -407,6 +410,23 @@ fn wanted(connection: &Connection, much: bool) -> usize {
     }
 }
 
+/// Receives up to `most` bytes. `None`: nothing has come yet; 0 bytes are the end, or a connection that takes no more.
+fn take(
+    connection: &mut Connection,
+    line: Line,
+    most: usize,
+) -> Result<Option<usize>, polytls_io::Error> {
+    let Ok(space) = connection.space(most) else {
+        return Ok(Some(0));
+    };
+    let received = line.at_once(|descriptor| lent::receive(descriptor, &mut space[..most]));
+    match received {
+        Ok(Some(count)) => connection.commit(count),
+        _ => connection.give_back_space(),
+    }
+    received
+}
+
 /// Receives what the next record lacks, or its header, and opens it if it is whole. `None`: there is not all of
 /// it, or an end is to be told.
 fn take_next(
@@ -415,20 +435,11 @@ fn take_next(
     into: &mut [u8],
 ) -> Result<Option<usize>, Error> {
     let lacking = wanted(connection, true);
-    let Ok(space) = connection.space(lacking) else {
-        return Ok(None);
-    };
-    let received = line.at_once(|descriptor| lent::receive(descriptor, &mut space[..lacking]));
-    let Ok(Some(received)) = received else {
-        // The next call finds an error of the system's.
-        connection.give_back_space();
-        return Ok(None);
-    };
-    connection.commit(received);
-    if received < lacking {
+    // The next call finds an error of the system's.
+    if !matches!(take(connection, line, lacking), Ok(Some(received)) if received == lacking) {
         return Ok(None);
     }
-    if !connection.has_record() {
+    if connection.awaits_record() {
         return Ok(Some(0));
     }
     // Of the caller's memory nothing is changed behind what is read.
@@ -646,6 +657,10 @@ impl SslConnection {
             came = this.receive(py, &connection, line, Doing::Read, amount)?;
         }
         loop {
+            if came.is_none() && line.is_some() && connection.lock(py)?.awaits_record() {
+                this.receive(py, &connection, line, Doing::Read, amount)?;
+                continue;
+            }
             let data = came.take().map(|came| came.into_any());
             let source = data
                 .as_ref()
@@ -722,9 +737,13 @@ impl SslConnection {
         flush(at)?;
         while at < total {
             let part = at..total.min(at + PART);
-            let written = source.part_detached(part, |from| {
-                buffer.locked(|connection| connection.write(from))
-            });
+            let written = if total < DETACH_FROM && !buffer.lock(py)?.calls_python() {
+                buffer.lock(py)?.write(&source.bytes()[part])
+            } else {
+                source.part_detached(part, |from| {
+                    buffer.locked(|connection| connection.write(from))
+                })
+            };
             if let Some(raised) = end_of_call(py) {
                 return Err(raised);
             }

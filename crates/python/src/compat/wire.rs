@@ -147,18 +147,24 @@ impl Line {
         descriptors::with_borrowed(self.descriptor, call)
     }
 
-    /// Receives, waiting for it in the call of the system if the descriptor is one that waits. `None`: it is not,
-    /// and nothing has come.
+    /// Receives into `memory`, waiting for it in the call of the system if the descriptor is one that waits, and has
+    /// `taken` what came, detached. `false`: it is not, and nothing has come.
     ///
     /// Raises OSError, and what a signal's handler raises.
     pub(super) fn receive_waiting(
         self,
         py: Python<'_>,
-        into: &mut [u8],
-    ) -> PyResult<Option<usize>> {
+        memory: &mut [u8],
+        taken: impl FnOnce(&[u8]) + Send,
+    ) -> PyResult<bool> {
         let mut signals = Signals::new(py)?;
         let received = py.detach(|| {
-            self.at_once(|descriptor| lent::receive_waiting(descriptor, into, &mut signals))
+            let received =
+                self.at_once(|descriptor| lent::receive_waiting(descriptor, memory, &mut signals))?;
+            if let Some(count) = received {
+                taken(&memory[..count]);
+            }
+            Ok(received.is_some())
         });
         outcome(py, "ssl", received, signals)
     }
