@@ -171,3 +171,56 @@ def test_a_signal_reaches_a_read_that_waits(pair: Any, raises: bool) -> None:
         signal.signal(signal.SIGALRM, before)
     server.sendall(b"after")
     assert client.recv(10) == b"after"
+
+
+@pytest.mark.parametrize("sizes", [[1, 2, 3], [5000] * 3, [RECORD] * 5, [100, RECORD, 100, RECORD]])
+@pytest.mark.parametrize("amount", [1, 100, RECORD, 1 << 20])
+def test_records_in_memory_come_in_order_whatever_is_asked_for(
+    memory: Any, sizes: list[int], amount: int
+) -> None:
+    pair = memory().handshake()
+    data = b""
+    for size in sizes:
+        part = os.urandom(size)
+        pair.server.write(part)
+        data += part
+    came = b""
+    while pair.to_client.pending + pair.client.pending() > 0:
+        try:
+            came += pair.client.read(amount if amount > 1 else 1 + len(came) % 3000)
+        except ssl.SSLWantReadError:
+            break
+    assert came == data
+
+
+def test_records_before_an_end_in_memory_come_in_order(memory: Any) -> None:
+    pair = memory().handshake()
+    for part in (b"one", b"two", b"three"):
+        pair.server.write(part)
+    pair.to_client.write_eof()
+    came = b""
+    while len(came) < len(b"onetwothree"):
+        came += pair.client.read(4)
+    assert came == b"onetwothree"
+    with pytest.raises(ssl.SSLEOFError):
+        pair.client.read(100)
+
+
+def test_data_that_comes_with_the_last_of_the_handshake_is_read(files: Any) -> None:
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = files.client_context().wrap_bio(to_client, to_server, server_hostname=NAME)
+    server = files.server_context().wrap_bio(to_server, to_client, server_side=True)
+    for side in (client, server):
+        with pytest.raises(ssl.SSLWantReadError):
+            side.do_handshake()
+    client.do_handshake()
+    client.write(b"at once")
+    client.write(bytes(RECORD))
+    server.do_handshake()
+    assert to_server.pending + server.pending() > 0
+    came = b""
+    while len(came) < len(b"at once") + RECORD:
+        came += server.read(100)
+    assert came == b"at once" + bytes(RECORD)
+    with pytest.raises(ssl.SSLWantReadError):
+        server.read(1)

@@ -132,8 +132,16 @@ pub(crate) trait CallsOut<'py> {
         self.attribute(name)?.call_out(arguments, None)
     }
 
-    /// `object.name()`, without an object for the method in between.
-    fn plain_method(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>>;
+    /// `object.name`, by a name that is kept.
+    fn plain_attribute(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>>;
+
+    /// `object.name()` or `object.name(argument)`, by a name that is kept, and without an object for the method in
+    /// between.
+    fn plain_method(
+        &self,
+        name: &Bound<'py, PyString>,
+        argument: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>>;
 
     /// `str(object)`.
     fn text(&self) -> PyResult<Bound<'py, PyString>>;
@@ -155,19 +163,26 @@ impl<'py, T> CallsOut<'py> for Bound<'py, T> {
     }
 
     fn attribute(&self, name: &str) -> PyResult<Bound<'py, PyAny>> {
-        let py = self.py();
-        let name = PyString::intern(py, name);
+        self.plain_attribute(&PyString::intern(self.py(), name))
+    }
+
+    fn plain_attribute(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
         // SAFETY: see the module.
-        object(py, || unsafe {
+        object(self.py(), || unsafe {
             raw::PyObject_GetAttr(self.as_ptr(), name.as_ptr())
         })
     }
 
-    fn plain_method(&self, name: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyAny>> {
+    fn plain_method(
+        &self,
+        name: &Bound<'py, PyString>,
+        argument: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let none = std::ptr::null_mut::<ffi::PyObject>();
-        // SAFETY: see the module; a null pointer ends the arguments, of which there are none.
+        let argument = argument.map_or(none, Bound::as_ptr);
+        // SAFETY: see the module; a null pointer ends the arguments.
         object(self.py(), || unsafe {
-            raw::PyObject_CallMethodObjArgs(self.as_ptr(), name.as_ptr(), none)
+            raw::PyObject_CallMethodObjArgs(self.as_ptr(), name.as_ptr(), argument, none)
         })
     }
 

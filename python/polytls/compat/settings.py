@@ -230,7 +230,8 @@ class Settings:
         """Raise Refused if no connection can be created."""
         if server_side:
             self.server()
-            self.server(self._alpn or ())
+            if self._alpn:
+                self.server(self._alpn)
         else:
             self.client()
 
@@ -400,6 +401,25 @@ class Settings:
         return list(dict.fromkeys(found))
 
 
+def _readers(*names: str) -> list[Callable[[ssl.SSLContext], Any]]:
+    """What reads these of OpenSSL's context, as far as this version has them."""
+    return [found.__get__ for name in names if (found := getattr(C, name, None)) is not None]
+
+
+#: Settings that are read as they are.
+_PLAIN: Final = _readers(
+    "verify_mode",
+    "check_hostname",
+    "verify_flags",
+    "options",
+    "minimum_version",
+    "maximum_version",
+    "keylog_filename",
+    "post_handshake_auth",
+    "num_tickets",
+)
+
+
 class _Plain:
     """The settings that OpenSSL's context keeps, read past any override."""
 
@@ -467,19 +487,9 @@ class _Plain:
         return found
 
     def key(self) -> tuple[Any, ...]:
-        """What engines differ by."""
-        return (
-            self.verify_mode,
-            self.check_hostname,
-            self.verify_flags,
-            self._read("options"),
-            self._read("minimum_version"),
-            self._read("maximum_version"),
-            self.keylog_filename,
-            self.post_handshake_auth,
-            self._read("num_tickets"),
-            self.has_message_callback,
-        )
+        """What engines differ by; each connection asks for it."""
+        context = self._context
+        return (self.has_message_callback, *[read(context) for read in _PLAIN])
 
     def versions(self) -> list[int]:
         """The versions that may be spoken. Raises Refused if none is left."""

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use polytls_core::hello::{ClientHello, Coming, client_hello};
-use polytls_core::{Connection, Error, MAX_FRAGMENT, Role, Room};
+use polytls_core::{Connection, Error, MAX_FRAGMENT, MAX_RECORD, Role, Room};
 use polytls_io::lent;
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyConnectionError, PyTypeError, PyValueError};
@@ -217,13 +217,29 @@ impl SslConnection {
             })?;
             return Ok(None);
         }
-        let mut most = wanted(&*buffer.lock(py)?, much > 0);
-        if much >= MUCH {
-            most = most.max(self.wire.waiting(py)?.min(much));
-        }
-        let came = self.wire.memory(py, most)?;
-        let came = came.ok_or_else(|| faults::want_read(py))?;
+        let (most, nothing) = {
+            let connection = buffer.lock(py)?;
+            let nothing = connection.incoming_len() == 0;
+            (wanted(&connection, much > 0), nothing)
+        };
+        let came = self.wire.memory(py, |waiting| match doing {
+            // Whatever follows the handshake counts as pending.
+            Doing::Handshake => most.max(waiting.min(MUCH)),
+            _ if much >= MUCH => most.max(waiting.min(much)),
+            // A record that is there alone, as most are; otherwise the rest goes back where it was.
+            Doing::Read if nothing && much > 0 && waiting <= MAX_RECORD => waiting,
+            _ => most,
+        })?;
+        let mut came = came.ok_or_else(|| faults::want_read(py))?;
         if much > 0 && !came.as_bytes().is_empty() {
+            if much < MUCH && nothing {
+                let behind = first_record(came.as_bytes());
+                if behind < came.as_bytes().len() && self.wire.takes_back(py)? {
+                    let (record, behind) = came.as_bytes().split_at(behind);
+                    self.wire.put_back(py, behind)?;
+                    came = PyBytes::new(py, record);
+                }
+            }
             return Ok(Some(came));
         }
         // It is refused where the end came before, which is what the caller finds then.
@@ -361,7 +377,7 @@ impl SslConnection {
             memory.truncate(count);
             memory
         } else {
-            let came = self.wire.memory(py, lacking)?;
+            let came = self.wire.memory(py, |_| lacking)?;
             let came = came.ok_or_else(|| faults::want_read(py))?;
             came.as_bytes().to_vec()
         };
@@ -408,6 +424,15 @@ fn wanted(connection: &Connection, much: bool) -> usize {
     } else {
         lacking
     }
+}
+
+/// How long the record is that these bytes begin with, as far as it is there.
+fn first_record(came: &[u8]) -> usize {
+    let length = match came.first_chunk::<HEADER>() {
+        Some(&[.., high, low]) => HEADER + usize::from(u16::from_be_bytes([high, low])),
+        None => HEADER,
+    };
+    length.min(came.len())
 }
 
 /// Receives up to `most` bytes. `None`: nothing has come yet; 0 bytes are the end, or a connection that takes no more.

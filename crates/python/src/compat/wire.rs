@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use polytls_io::{Error, Interest, lent};
 use pyo3::exceptions::PyTimeoutError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyWeakrefReference};
 
@@ -51,13 +52,13 @@ impl Wire {
         // The C class's own methods: eventlet's sockets have others of these names, which tell how long a
         // greenlet waits, and not how long the descriptor does.
         let class = SOCKET.get(py)?;
-        let fileno = class.attribute("fileno")?;
-        let descriptor: RawFd = fileno.call_out((&socket,), None)?.extract()?;
+        let fileno = class.plain_method(intern!(py, "fileno"), Some(&socket))?;
+        let descriptor: RawFd = fileno.extract()?;
         if descriptor < 0 {
             return Err(gone(py));
         }
-        let gettimeout = class.attribute("gettimeout")?;
-        let timeout: Option<f64> = gettimeout.call_out((&socket,), None)?.extract()?;
+        let timeout = class.plain_method(intern!(py, "gettimeout"), Some(&socket))?;
+        let timeout: Option<f64> = timeout.extract()?;
         let patience = match timeout {
             None => Patience::Endless,
             Some(seconds) if seconds <= 0.0 => Patience::None,
@@ -80,50 +81,60 @@ impl Wire {
         }
     }
 
-    /// Up to `most` bytes of what has come into memory; None: nothing yet. Empty: the end.
+    /// Of what has come into memory as many bytes as `most` says, which is told how many there are; None: nothing
+    /// yet. Empty: the end.
     pub(super) fn memory<'py>(
         &self,
         py: Python<'py>,
-        most: usize,
+        most: impl FnOnce(usize) -> usize,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let Self::Memory { incoming, .. } = self else {
             return Ok(None);
         };
         let incoming = incoming.bind(py);
-        let found = incoming
-            .method_out("read", (most,))?
-            .cast_into::<PyBytes>()?;
-        if found.as_bytes().is_empty() && !incoming.attribute("eof")?.is_truthy()? {
-            return Ok(None);
+        let waiting: usize = incoming
+            .plain_attribute(intern!(py, "pending"))?
+            .extract()?;
+        if waiting == 0 {
+            let ended = incoming.plain_attribute(intern!(py, "eof"))?.is_truthy()?;
+            return Ok(ended.then(|| PyBytes::new(py, b"")));
         }
-        Ok(Some(found))
+        let most = most(waiting).into_pyobject(py)?;
+        let found = incoming.plain_method(intern!(py, "read"), Some(&most))?;
+        Ok(Some(found.cast_into()?))
+    }
+
+    /// Whether what is put back into memory can be read again: not behind its end.
+    pub(super) fn takes_back(&self, py: Python<'_>) -> PyResult<bool> {
+        match self {
+            Self::Memory { incoming, .. } => {
+                let ended = incoming.bind(py).plain_attribute(intern!(py, "eof"))?;
+                Ok(!ended.is_truthy()?)
+            }
+            Self::Socket(_) => Ok(false),
+        }
     }
 
     pub(super) const fn line_is_memory(&self) -> bool {
         matches!(self, Self::Memory { .. })
     }
 
-    /// How many bytes wait in memory.
-    pub(super) fn waiting(&self, py: Python<'_>) -> PyResult<usize> {
-        match self {
-            Self::Memory { incoming, .. } => incoming.bind(py).attribute("pending")?.extract(),
-            Self::Socket(_) => Ok(0),
-        }
-    }
-
     /// Puts what was taken too much back into memory, which is empty.
     pub(super) fn put_back(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
         if let Self::Memory { incoming, .. } = self {
+            let data = PyBytes::new(py, data);
             incoming
                 .bind(py)
-                .method_out("write", (PyBytes::new(py, data),))?;
+                .plain_method(intern!(py, "write"), Some(&data))?;
         }
         Ok(())
     }
 
     pub(super) fn write(&self, py: Python<'_>, data: Bound<'_, PyBytes>) -> PyResult<()> {
         if let Self::Memory { outgoing, .. } = self {
-            outgoing.bind(py).method_out("write", (data,))?;
+            outgoing
+                .bind(py)
+                .plain_method(intern!(py, "write"), Some(&data))?;
         }
         Ok(())
     }
