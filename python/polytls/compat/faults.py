@@ -13,6 +13,10 @@ else:
 
 __all__ = ["Fault", "Refused", "error"]
 
+#: What the Rust core raises without a call of Python code.
+SSLWantReadError: Final[Any] = BASE.SSLWantReadError
+SSLWantWriteError: Final[Any] = BASE.SSLWantWriteError
+
 _CLASSES: Final[dict[int, Any]] = {
     6: BASE.SSLZeroReturnError,
     8: BASE.SSLEOFError,

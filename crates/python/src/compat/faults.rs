@@ -10,8 +10,8 @@ use crate::errors::{self, raised};
 use crate::imported::Imported;
 
 static MAKE: Imported = Imported::new("polytls.compat.faults", "Fault");
-static WANT_READ: Imported = Imported::new("ssl", "SSLWantReadError");
-static WANT_WRITE: Imported = Imported::new("ssl", "SSLWantWriteError");
+static WANT_READ: Imported = Imported::new("polytls.compat.faults", "SSLWantReadError");
+static WANT_WRITE: Imported = Imported::new("polytls.compat.faults", "SSLWantWriteError");
 
 /// The numbers of `ssl.SSLErrorNumber`.
 #[derive(Clone, Copy)]
