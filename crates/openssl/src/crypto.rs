@@ -13,7 +13,7 @@ use rustls_pki_types::{
     AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
 };
 
-use crate::api::{self, EVP_CIPHER, EVP_MD};
+use crate::api::{self, EVP_CIPHER, EVP_MD, EVP_PKEY_CTX};
 use crate::objects::PrivateKey;
 use crate::scope::Scope;
 
@@ -236,6 +236,22 @@ impl Way {
         ways.find(|way| way.scheme() == scheme)
     }
 
+    /// Asks for the padding, which is another than OpenSSL's own for RSA-PSS alone. The digest of MGF1 is the
+    /// other one by itself.
+    ///
+    /// # Safety
+    ///
+    /// A signature has begun with `of_key`.
+    pub(crate) unsafe fn padded(self, scope: &Scope, of_key: *mut EVP_PKEY_CTX) -> bool {
+        let (padding, salt) = (api::RSA_PKCS1_PSS_PADDING, api::RSA_PSS_SALTLEN_DIGEST);
+        // SAFETY: the caller's.
+        unsafe {
+            !matches!(self, Self::Pss(_))
+                || (scope.EVP_PKEY_CTX_set_rsa_padding(of_key, padding) == 1
+                    && scope.EVP_PKEY_CTX_set_rsa_pss_saltlen(of_key, salt) == 1)
+        }
+    }
+
     /// Whether `key` has signed `message` so.
     pub(crate) fn verifies(
         self,
@@ -262,14 +278,7 @@ impl Way {
                     key.as_ptr(),
                     ptr::null(),
                 ) == 1
-                // The digest of MGF1 is the other one by itself.
-                && (!matches!(self, Self::Pss(_))
-                    || (scope.EVP_PKEY_CTX_set_rsa_padding(of_key, api::RSA_PKCS1_PSS_PADDING)
-                        == 1
-                        && scope.EVP_PKEY_CTX_set_rsa_pss_saltlen(
-                            of_key,
-                            api::RSA_PSS_SALTLEN_DIGEST,
-                        ) == 1))
+                && self.padded(scope, of_key)
                 && scope.EVP_DigestVerify(
                     context,
                     signature.as_ptr(),

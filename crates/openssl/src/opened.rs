@@ -11,7 +11,6 @@ use std::ptr;
 use polytls_core::SignerFailure;
 use polytls_core::config::Signer;
 
-use crate::api;
 use crate::crypto::{Digest, Way};
 use crate::objects::{KeyContext, PrivateKey};
 use crate::scope::Scope;
@@ -121,13 +120,7 @@ impl Opened {
                 key,
                 ptr::null(),
             ) == 1
-                && (!matches!(way, Way::Pss(_))
-                    || (scope.EVP_PKEY_CTX_set_rsa_padding(of_key, api::RSA_PKCS1_PSS_PADDING)
-                        == 1
-                        && scope.EVP_PKEY_CTX_set_rsa_pss_saltlen(
-                            of_key,
-                            api::RSA_PSS_SALTLEN_DIGEST,
-                        ) == 1))
+                && way.padded(scope, of_key)
                 && scope.EVP_DigestSign(
                     context,
                     signature.as_mut_ptr(),
