@@ -14,7 +14,7 @@ PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
 .PHONY: help needs build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-suites test-distributions test-openssl lint format bench bench-check soak fuzz asan audit wheels licences clean
 
-help: ## what there is
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
 
 needs:
@@ -36,17 +36,17 @@ $(VENV)/.built: $(VENV)/.maturin $(NATIVE_SOURCES) $(PYTHON_SOURCES) | needs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
 	touch $@
 
-build: $(VENV)/.built ## a release build, installed in .venv
+build: $(VENV)/.built ## create a release build and install it in .venv
 
-demo: build ## connections of every kind over loopback, as a table
+demo: build ## show connections of every kind over loopback
 	$(BIN)/python -m polytls demo
 
-check: build $(VENV)/.tools ## a part of the tests, in less than a minute
+check: build $(VENV)/.tools ## run some of the tests, in less than a minute
 	$(BIN)/python tools/pythons.py check
 
-test: test-rust test-python ## everything that needs Rust and one Python
+test: test-rust test-python ## run all tests that need only Rust and one Python
 
-test-all: test-rust build $(VENV)/.tools ## the same under every CPython from 3.11 on that this machine has
+test-all: test-rust build $(VENV)/.tools ## the same with every CPython from 3.11 on that this machine has
 	$(BIN)/python tools/pythons.py test all
 
 test-rust: needs
@@ -55,12 +55,12 @@ test-rust: needs
 test-python: build $(VENV)/.tools
 	$(BIN)/python tools/pythons.py test
 
-test-peers: build $(VENV)/.tools ## against OpenSSL, curl and others, which it installs (Debian packages)
+test-peers: build $(VENV)/.tools ## tests with OpenSSL, curl and other peers, which it installs (Debian packages)
 	sh tools/install-peers.sh
 	$(BIN)/python -m pytest -q tests/interop -m peers
 
 # Options: `make test-cpython CPYTHON="3.12 test_ssl"` takes one version, or one module of it.
-test-cpython: build $(VENV)/.tools ## CPython's own tests of TLS, with polytls.compat under them
+test-cpython: build $(VENV)/.tools ## CPython's own TLS tests, with polytls.compat
 	$(BIN)/python tools/cpython_suite.py $(CPYTHON)
 	$(if $(CPYTHON),,$(BIN)/python tools/cpython_suite.py --without)
 
@@ -89,7 +89,7 @@ $(VENV)/.lint: $(VENV)/.tools requirements/lint.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lint.txt
 	touch $@
 
-lint: build $(VENV)/.lint ## what CI checks before it tests
+lint: build $(VENV)/.lint ## the checks that CI runs before the tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --quiet --release --locked --workspace --all-targets -- -D warnings
 	$(BIN)/ruff check
@@ -119,20 +119,20 @@ $(VENV)/.bench: $(VENV)/.tools requirements/bench.txt
 	touch $@
 
 # Options: `make bench BENCH="--only handshakes --rounds 3"`; all of them: docs/performance.md.
-bench: build $(VENV)/.bench ## figures, as ratios to `ssl` in the same run
+bench: build $(VENV)/.bench ## run the benchmarks: ratios to `ssl` in the same run
 	$(BIN)/python -m benches $(BENCH)
 
-bench-check: build $(VENV)/.bench ## the same; fails below a mark
+bench-check: build $(VENV)/.bench ## the same; fails below a target
 	$(BIN)/python -m benches --check $(BENCH)
 
-soak: build $(VENV)/.tools ## random traffic, forgeries, thousands of connections, faults at every byte, tests without our record layer
+soak: build $(VENV)/.tools ## long tests: random traffic, forgeries, thousands of connections, faults at every byte, no record layer
 	$(CARGO) test --release --locked -p polytls-records -p polytls-rustls -p polytls-io -- --ignored
 	POLYTLS_SOAK=1 $(BIN)/python -m pytest -q tests -m soak
 	$(BIN)/python -m pytest -q -p tests.without_record_layer tests/unit tests/drivers tests/interop tests/matrix -m "not peers"
 
 # Needs a nightly toolchain: cargo-fuzz asks for one. FUZZ_TARGETS=pem takes one of them.
 FUZZ_TARGETS ?= $(sort $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs))))
-fuzz: ## handshakes, records, certificates and PEM of any shape, for ten minutes each
+fuzz: ## fuzz handshakes, records, certificates and PEM, for ten minutes each
 	.tools/bin/cargo-fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked --root .tools cargo-fuzz@0.13.2
 	set -e; for target in $(FUZZ_TARGETS); do \
 		PATH="$$PWD/.tools/bin:$$PATH" $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS); \

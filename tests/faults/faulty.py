@@ -470,7 +470,7 @@ TELLS_AN_ADDRESS_AS_SERVER_NAME: Final = Faulty(
 )
 
 
-# --- trust, and a say in it ---
+# --- trust, and custom verification ---
 
 
 def _with_store(change: Any) -> dict[str, Any]:

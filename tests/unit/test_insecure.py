@@ -1,4 +1,4 @@
-"""The loud door: what it takes to give protection up, and that each step warns."""
+"""`polytls.insecure`: what it takes to disable protection, and that each step warns."""
 
 from __future__ import annotations
 

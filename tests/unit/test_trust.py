@@ -1,4 +1,4 @@
-"""Trust stores beyond the PEP's: extra certificates, revocation lists, pins, and who has a say."""
+"""Trust stores beyond the PEP: extra certificates, CRLs, pins, and custom verification."""
 
 from __future__ import annotations
 

@@ -1,25 +1,26 @@
-//! `polytls._native`: the one crate that knows Python.
+//! `polytls._native`: the only crate that knows Python.
 //!
-//! It converts and nothing else:
+//! It only converts:
 //!
-//! - what libraries can do, and whether a configuration asks for more ([`capabilities`], [`requirements`]);
-//! - configuration in ([`configuration`]), of which a [`backend`] makes an [`engine`], and the Python code
-//!   that this calls ([`callbacks`]): secrets, for debugging
-//!   ([`key_log`]), keys that are elsewhere ([`signer`]) or in a token
-//!   ([`tokens`]), a say in the verdict ([`verifier`]);
-//! - connections in memory ([`buffer`]), and over sockets ([`socket`]), which are made of a [`handle`]
-//!   ([`addresses`], [`waiting`], [`descriptors`]), or over byte streams of Python's ([`carrier`]); memory of Python's for both ([`bytes`](mod@bytes));
-//! - facts and errors out ([`info`], [`errors`]), and keying material ([`exporter`]), in classes of the
+//! - what libraries support, and whether a configuration requires more ([`capabilities`],
+//!   [`requirements`]);
+//! - configurations ([`configuration`]), from which a [`backend`] creates an [`engine`], and the
+//!   Python code that this calls ([`callbacks`]): the key log ([`key_log`]), signers ([`signer`]),
+//!   keys in tokens ([`tokens`]), custom verification ([`verifier`]);
+//! - connections in memory ([`buffer`]), and over sockets ([`socket`]), which are created from a
+//!   [`handle`] ([`addresses`], [`waiting`], [`descriptors`]), or over Python byte streams
+//!   ([`carrier`]); Python memory for both ([`bytes`](mod@bytes));
+//! - facts and errors ([`info`], [`errors`]), and keying material ([`exporter`]), in classes of the
 //!   Python package ([`imported`]);
-//! - what the end of the interpreter cuts off ([`calls`]), and which interpreter it is ([`interpreters`]);
-//! - connections on Python's `ssl` ([`ssl`]), and on anybody's buffers and contexts ([`foreign`]); and connections
-//!   for who knows `ssl` alone ([`compat`]);
-//! - host names, and the names of TLS's numbers ([`names`]), certificates read ([`certificates`]), throw-away ones ([`testing`],
-//!   [`testing_signer`]).
+//! - the end of the interpreter ([`calls`]), and which interpreter it is ([`interpreters`]);
+//! - connections on Python's `ssl` ([`ssl`]), on third-party buffers and contexts ([`foreign`]),
+//!   and for programs that only know `ssl` ([`compat`]);
+//! - host names, and the names of TLS's numbers ([`names`]), parsed certificates
+//!   ([`certificates`]), and temporary ones ([`testing`], [`testing_signer`]).
 //!
-//! Rules of every class here: frozen, with state behind a lock; an attached thread takes a lock only
-//! through `lock_py_attached`, which lets others run while it waits; no exception class is made
-//! here, they are those of `polytls.errors`.
+//! Rules of every class here: it is frozen, with state behind a lock. An attached thread only takes
+//! a lock through `lock_py_attached`, which lets others run while it waits. No exception class is
+//! defined here; they are those of `polytls.errors`.
 
 #![allow(
     clippy::needless_pass_by_value,

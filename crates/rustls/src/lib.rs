@@ -1,18 +1,19 @@
 //! polytls-core on rustls and aws-lc-rs: the default implementation.
 //!
-//! Reading order: [`Rustls`] (here) makes engines; `client` and `server` build rustls's
-//! configurations from ours, with the parts that `provider` (`suites`, groups, versions; `hkdf`: their key schedule), `identity`
-//! (chains and keys; `signer`: keys that are elsewhere), `verifier`, `judge` and `platform` (the verdict of
-//! `polytls-verdict`, as rustls asks for it; `handshake_signature`: the proof of the key), `resumption` (sessions; `session_lifetime`;
-//! `remembered`: a client's; `lineage`: those that are named, `last_ticket`: what is offered of them again) and `tickets` (keys that servers share) prepare;
-//! `hello` reads both hellos as they pass by, `key_log` hears what rustls derives, for exporters (`secrets`) and the key log; `session` runs one connection,
-//! first over rustls's `unbuffered` API, then, where
-//! `kernel` hands it over, on our record layer; `error` says whose fault it was, and `alerts` what the peer is
-//! told, which `sealing` protects.
+//! Reading order: [`Rustls`] (here) creates engines; `client` and `server` build rustls's
+//! configurations from ours, with parts from `provider` (`suites`, groups, versions; `hkdf`: their
+//! key schedule), `identity` (chains and keys; `signer`: external keys), `verifier`, `judge` and
+//! `platform` (the verdict of `polytls-verdict` in rustls's form; `handshake_signature`: the proof
+//! of the key), `resumption` (sessions; `session_lifetime`; `remembered`: a client's; `lineage`:
+//! those passed as `session=`, `last_ticket`: offering their last ticket again) and `tickets` (keys
+//! that servers share). `hello` reads both hello messages; `key_log` receives the secrets that
+//! rustls derives, for exporters (`secrets`) and the key log. `session` runs one connection, first
+//! over rustls's `unbuffered` API, then, after `kernel` has handed it over, on our record layer.
+//! `error` says where the fault is; `alerts` has the alert for the peer, which `sealing` encrypts.
 //!
 //! rustls gives a verifier and a session store no way to tell which connection calls them, and no
-//! way to hand more than its own error to the caller. `observe` is the way around: what they see
-//! and need for one call of the engine stands in a scope of the calling thread.
+//! way to pass more than its own error to the caller. `observe` works around that: what they see
+//! and need for one call of the engine is in a scope of the calling thread.
 
 mod alerts;
 mod client;

@@ -38,7 +38,7 @@ pub(crate) struct Accepted {
 /// Judges the peers of one context.
 pub(crate) struct Peers {
     judge: Judge,
-    /// Whether anything but the caller's verifier has a say.
+    /// Whether anything but custom verification decides.
     verifies: bool,
     /// Whether the system's certificates are trusted.
     trusts_system: bool,

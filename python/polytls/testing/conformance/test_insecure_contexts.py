@@ -1,4 +1,4 @@
-"""The loud door: what each switch turns off, what it leaves on, and that every step warns."""
+"""Insecure contexts: what each switch turns off, what it leaves on, and that every step warns."""
 
 from __future__ import annotations
 
