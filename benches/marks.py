@@ -93,6 +93,17 @@ MARKS: list[Mark] = [
         }.items()
     ),
     Mark("memory of an idle pair", "ssl", 1.5, least=False, library="polytls/stdlib"),
+    # Against `ssl` on the same libssl.
+    *(
+        Mark(case, "ssl", bound, library="polytls/openssl")
+        for case, bound in {
+            "bulk 1,400 B, methods": 1.5,
+            "bulk 16 KiB, methods": 1.1,
+            "full handshakes, X25519": 1.05,
+            "resumed handshakes, X25519": 1.5,
+        }.items()
+    ),
+    Mark("memory of an idle pair", "ssl", 1.0, least=False, library="polytls/openssl"),
     *(
         Mark(case, "ssl", bound, library="polytls/compat")
         for case, bound in {
