@@ -1,5 +1,5 @@
-"""Cases of HTTP: `http.client` over each library, urllib3 and requests over those that have an
-`ssl.SSLContext`, to the server of `server`, which speaks enough of it for that."""
+"""Cases of HTTP: `http.client` over each library, and urllib3, requests and httpx over those with
+an `ssl.SSLContext`, to the server of `server`, which speaks enough of it for that."""
 
 from __future__ import annotations
 
@@ -63,21 +63,24 @@ def _imported(name: str) -> Any:
         raise Unable(f"there is no {name}: pip install -r requirements/bench.txt") from error
 
 
-def _urllib3(contexts: Contexts, port: int) -> tuple[Callable[[], bytes], Callable[[], None]]:
-    """What gets a small body over a connection that is kept, and what closes it."""
+#: What gets the body at a path, and what closes all connections.
+_Getter = tuple[Callable[[str], bytes], Callable[[], None]]
+
+
+def _urllib3(contexts: Contexts, port: int) -> _Getter:
     module = _imported("urllib3")
     pool = module.HTTPSConnectionPool(
         "127.0.0.1", port, ssl_context=contexts.shaped(), server_hostname=HOST, assert_hostname=HOST
     )
 
-    def get() -> bytes:
-        body: bytes = pool.request("GET", f"/{_SMALL}").data
+    def get(path: str) -> bytes:
+        body: bytes = pool.request("GET", path).data
         return body
 
     return get, pool.close
 
 
-def _requests(contexts: Contexts, port: int) -> tuple[Callable[[], bytes], Callable[[], None]]:
+def _requests(contexts: Contexts, port: int) -> _Getter:
     """The same of requests, which gives contexts to its adapters alone."""
     module, context = _imported("requests"), contexts.shaped()
 
@@ -90,32 +93,56 @@ def _requests(contexts: Contexts, port: int) -> tuple[Callable[[], bytes], Calla
     session.trust_env = False
     session.mount("https://", Adapter())
 
-    def get() -> bytes:
-        body: bytes = session.get(f"https://127.0.0.1:{port}/{_SMALL}").content
+    def get(path: str) -> bytes:
+        body: bytes = session.get(f"https://127.0.0.1:{port}{path}").content
         return body
 
     return get, session.close
 
 
+def _httpx(contexts: Contexts, port: int) -> _Getter:
+    module = _imported("httpx")
+    client = module.Client(verify=contexts.shaped(), trust_env=False)
+    named = {"sni_hostname": HOST}
+
+    def get(path: str) -> bytes:
+        body: bytes = client.get(f"https://127.0.0.1:{port}{path}", extensions=named).content
+        return body
+
+    return get, client.close
+
+
 def _client(
-    make: Callable[[Contexts, int], tuple[Callable[[], bytes], Callable[[], None]]],
+    make: Callable[[Contexts, int], _Getter],
+    amount: int = _SMALL,
+    each: float = 1.0,
+    *,
+    kept: bool = True,
 ) -> Callable[[Bench, Library], Sample]:
     def prepare(bench: Bench, library: Library) -> Sample:
         bench.contexts(library, Setting()).shaped()  # raises Unable before a server is started
         server = connected_server(bench, library)
+        # Kept connections are closed at the end, others with the client that each is made for.
         get, close = make(server.contexts, server.answering)
-        bench.stack.callback(close)
+        bench.stack.callback(lambda: close())
+        path = f"/{amount}"
 
         def run(count: int) -> float:
-            began = time.perf_counter()
+            nonlocal get, close
+            took = 0.0
             for _ in range(count):
-                body = get()
-            took = time.perf_counter() - began
-            assert len(body) == _SMALL
+                if not kept:
+                    close()
+                    get, close = make(server.contexts, server.answering)
+                began = time.perf_counter()
+                body = get(path)
+                took += time.perf_counter() - began
+            assert len(body) == amount
             return took
 
+        most = {} if kept else {"most": _CONNECTIONS}
         with bench.cores.on(-2):
-            sample = bench.rate(run)
+            sample = bench.rate(run, each, **most)
         return on_client_core(bench, sample)
 
     return prepare
@@ -130,5 +157,10 @@ CASES: list[Case] = [
     Case("http.client, connections 1 KiB", "1/s", _NEW, floor=tcp(_NEW)),
     Case("http.client, download 10 MiB", "MB/s", _DOWNLOAD, floor=tcp(_DOWNLOAD)),
     Case("urllib3, requests 1 KiB", "1/s", _client(_urllib3)),
+    Case("urllib3, connections 1 KiB", "1/s", _client(_urllib3, kept=False)),
+    Case("urllib3, download 10 MiB", "MB/s", _client(_urllib3, _LARGE, _LARGE / 1e6)),
     Case("requests, requests 1 KiB", "1/s", _client(_requests)),
+    Case("httpx, requests 1 KiB", "1/s", _client(_httpx)),
+    Case("httpx, connections 1 KiB", "1/s", _client(_httpx, kept=False)),
+    Case("httpx, download 10 MiB", "MB/s", _client(_httpx, _LARGE, _LARGE / 1e6)),
 ]
