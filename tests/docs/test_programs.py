@@ -38,6 +38,7 @@ PRINTED = {
     ("exporters.md", "SCRAM-SHA-256-PLUS"): "the proof was made for another connection\n",
     ("resumption.md", "Early data"): "welcome None\nwelcome True\n",
     ("ssl.md", "One context"): "200\n",
+    ("ssl.md", "A Python without OpenSSL"): r"OpenSSL .*\n",
     ("ssl.md", "A whole program"): r"\{'installed': True, .*\}\n",
     ("signers.md", "A cloud's key management service"): "b'hello'\n",
     ("sockets.md", "In memory"): r"b'hello' ConnectionInfo\(.*\n",
