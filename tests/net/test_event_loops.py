@@ -12,6 +12,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,6 +121,23 @@ def test_clients_are_accepted_and_served(own: Any, tls: Any) -> None:
             connection.close(force=True)
 
         run(serve)
+
+
+def test_a_file_does_not_go_out_as_plaintext(sides: tuple[Any, Any], tmp_path: Path) -> None:
+    client, server = sides
+    file = tmp_path / "secret"
+    file.write_bytes(b"secret" * 1000)
+
+    async def send() -> None:
+        loop = asyncio.get_running_loop()
+        for fallback in (True, False):
+            with file.open("rb") as opened, pytest.raises(TypeError, match="plaintext"):
+                await loop.sock_sendfile(client, opened, fallback=fallback)
+        # Nothing was sent: the connection goes on.
+        await loop.sock_sendall(client, b"next")
+        assert await loop.sock_recv(server, 100) == b"next"
+
+    run(send)
 
 
 def test_datagrams_are_refused(sides: tuple[Any, Any]) -> None:

@@ -11,6 +11,7 @@ import io
 import os
 import socket
 import stat
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -221,7 +222,14 @@ class StreamSocket(_native.TLSSocket):
 
     @property
     def type(self) -> int:
-        """The socket type: `socket.SOCK_STREAM`."""
+        """The socket type: `socket.SOCK_STREAM`.
+
+        To `loop.sock_sendfile` of asyncio: TypeError.
+        """
+        # It would write the file to the descriptor, as plaintext. It refuses sockets of `ssl`; of
+        # others it asks nothing but this.
+        if sys._getframe(1).f_code.co_name == "_check_sendfile_params":
+            raise TypeError("loop.sock_sendfile() would send plaintext: use loop.sock_sendall()")
         return socket.SOCK_STREAM
 
     @property
