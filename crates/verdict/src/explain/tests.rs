@@ -69,7 +69,7 @@ fn an_incomplete_chain_is_the_operators_turn() {
         "unknown issuer: the certificate of CN=leaf was issued by CN=Corp Root, which is not in \
          the system's trust store\n\
          the server sent 1 certificate and no intermediate: either the server's chain is \
-         incomplete, or CN=Corp Root is a root that is not trusted here\n\
+         incomplete, or CN=Corp Root is a root that is not in the trust store\n\
          To fix: the server's operator or your administrator must send the certificate of CN=Corp Root as \
          well (if it is an intermediate), or add it to the trust store (if it is a root that you trust)"
     );
