@@ -180,7 +180,7 @@ else:
     def __getattr__(name: str) -> object:
         """Load on first access what takes time: the Rust core, and the version.
 
-        The version stands in Cargo.toml; what was installed has it from there.
+        The version is set in Cargo.toml; the installed package takes it from there.
         """
         if name == "Capabilities":
             from .capabilities import Capabilities as value

@@ -46,11 +46,11 @@ __all__ = [
 class Responsible(Enum):
     """Who can fix the problem."""
 
-    #: Whoever configured or called this side.
+    #: The user or the program on this side: its configuration or its calls.
     YOU = "you"
     #: The operator of the other side.
     PEER = "the peer's operator"
-    #: Whoever maintains this machine and its trust store.
+    #: The administrator of this machine and its trust store.
     ADMINISTRATOR = "your administrator"
 
 

@@ -53,7 +53,7 @@ def frozen(*, kw_only: bool = False) -> Callable[[type[_T]], type[_T]]:
     def decorate(plain: type[_T]) -> type[_T]:
         bases = tuple(base for base in plain.__bases__ if issubclass(base, Record))
         if bases != plain.__bases__ != (object,):
-            raise TypeError(f"{plain.__name__}: a record inherits from records alone")
+            raise TypeError(f"{plain.__name__}: a record can inherit only from records")
         body = {
             name: value
             for name, value in vars(plain).items()

@@ -197,7 +197,7 @@ def test_a_record_of_a_record_has_its_fields_first() -> None:
 
 
 def test_a_record_of_anything_else_is_refused() -> None:
-    with pytest.raises(TypeError, match="Below: a record inherits from records alone"):
+    with pytest.raises(TypeError, match="Below: a record can inherit only from records"):
 
         @frozen()
         class Below(Exception):

@@ -85,7 +85,7 @@ class TLSTransport(asyncio.Transport):
             self._connection.write(data)
 
     def can_write_eof(self) -> bool:
-        """Return whether one direction can end alone: only in TLS 1.3 (RFC 8446 6.1)."""
+        """Return whether one direction can be closed first: only in TLS 1.3 (RFC 8446 6.1)."""
         return self._connection.tls.negotiated_tls_version is TLSVersion.TLSv1_3
 
     def write_eof(self) -> None:

@@ -275,7 +275,8 @@ fn closing_wakes_the_thread_that_is_inside_of_the_stream() {
             closed.recv_timeout(LONG),
             Err(RecvTimeoutError::Disconnected)
         );
-        assert!(matches!(reading.join().unwrap(), Err(Error::Closed)));
+        let read = reading.join().unwrap();
+        assert!(matches!(read, Err(Error::Closed)), "{read:?}");
         assert_eq!(shaking.join().unwrap().unwrap(), b"");
     });
 }

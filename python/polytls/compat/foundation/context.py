@@ -1,4 +1,4 @@
-"""What stands in the place of OpenSSL's context: it judges arguments and keeps plain settings.
+"""The replacement of OpenSSL's context: it judges arguments and keeps plain settings.
 
 It makes no connections: the face does, which reads the settings from here as it reads them from
 OpenSSL's (`polytls.compat.settings`). Names, defaults, errors and warnings are the C class's; a

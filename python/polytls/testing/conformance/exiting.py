@@ -1,4 +1,4 @@
-"""A process that ends while its daemon threads are busy: `python exiting.py IMPLEMENTATION CASE`.
+"""A process that ends while its daemon threads are busy: `python -m …conformance.exiting …`.
 
 Run by cases (`assert_exits`) in a process of its own. The end takes long enough for each thread to
 wake up in it. Before Python 3.14 the interpreter ends such threads, and must not abort. The exit
@@ -258,7 +258,7 @@ CASES = {
 def assert_exits(name: str, case: str) -> None:
     """Run this file, and hold it to what it says above."""
     done = subprocess.run(
-        [sys.executable, __file__, name, case],
+        [sys.executable, "-m", __name__, name, case],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""A process that forks: `python forked.py IMPLEMENTATION CASE`.
+"""A process that forks: `python -m polytls.testing.conformance.forked …`.
 
 Run by cases (`assert_done_in_a_process`) in a process of its own, as its threads must not be there
 when it forks. Prints «done» and exits with 0, or fails, or hangs.
@@ -308,7 +308,7 @@ OTHERS = {"early data": early_data, "named session": named_session}
 def assert_done_in_a_process(name: str, case: str) -> None:
     """Run this file, and hold it to what it says above."""
     done = subprocess.run(
-        [sys.executable, __file__, name, case],
+        [sys.executable, "-m", __name__, name, case],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,

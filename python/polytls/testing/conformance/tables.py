@@ -105,7 +105,7 @@ def table_of(name: str) -> Path | None:
 
 
 def read(paths: Iterable[Path]) -> list[Deviation]:
-    """Return the entries of the tables. Raises ValueError for what is no table."""
+    """Return the entries of the tables. Raises ValueError for anything else."""
     return [entry for path in paths for entry in _read(path)]
 
 

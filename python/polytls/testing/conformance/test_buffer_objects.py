@@ -9,13 +9,13 @@ import pickle
 import subprocess
 import sys
 import weakref
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from polytls import SupportsInfo, SupportsPending, TLSBuffer, TLSVersion
 from polytls.testing import Pair
+from polytls.testing.conformance import two_threads
 from polytls.testing.conformance.target import Target
 
 DATA = b"the quick brown fox jumps over the lazy dog"
@@ -82,9 +82,8 @@ def test_contexts_live_as_long_as_their_buffers(lab: Any, version: TLSVersion) -
 @pytest.mark.parametrize("case", ["echo", "refused and written", "read and asked"])
 def test_threads_may_share_a_buffer(target: Target, version: TLSVersion, case: str) -> None:
     # In a process of its own: a deadlock that holds the interpreter's lock stops every thread.
-    script = Path(__file__).parent / "two_threads.py"
     done = subprocess.run(
-        [sys.executable, script, target.name, version.name, case],
+        [sys.executable, "-m", two_threads.__name__, target.name, version.name, case],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,

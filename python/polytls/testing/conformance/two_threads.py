@@ -1,4 +1,4 @@
-"""Two threads at one buffer: `python two_threads.py IMPLEMENTATION VERSION CASE`.
+"""Two threads at one buffer: `python -m polytls.testing.conformance.two_threads …`.
 
 Run by `test_buffer_objects.py` in a process of its own. Prints «done» and exits with 0, or fails,
 or hangs.
