@@ -34,7 +34,7 @@ def test_streams_leave_nothing(
     raised: Any,
     stream: Any,
 ) -> None:
-    refused = {"stdlib": ("key log", "signer"), "openssl": ("signer",)}
+    refused = {"stdlib": ("key log", "signer")}
     if callback in refused.get(lab.implementation.name, ()):
         with pytest.raises(polytls.ConfigurationError):
             CALLBACKS[callback](lab, side, raised)

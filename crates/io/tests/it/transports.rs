@@ -276,7 +276,9 @@ fn closing_wakes_the_thread_that_is_inside_of_the_stream() {
             Err(RecvTimeoutError::Disconnected)
         );
         let read = reading.join().unwrap();
-        assert!(matches!(read, Err(Error::Closed)), "{read:?}");
+        // Whether it learns of the closing or of the peer's answer first is left to the scheduler.
+        let ended = matches!(&read, Ok(data) if data.is_empty());
+        assert!(ended || matches!(read, Err(Error::Closed)), "{read:?}");
         assert_eq!(shaking.join().unwrap().unwrap(), b"");
     });
 }
