@@ -26,6 +26,7 @@ from interop.mail_servers import (  # noqa: F401 - pytest finds them here
     mailboxes,
     smtp,
 )
+from interop.token_peers import hsm, tpm  # noqa: F401 - as above
 from polytls import SigningChain
 from polytls.testing import CertificateAuthority
 from polytls.testing.certificates import pem

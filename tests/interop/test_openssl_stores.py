@@ -19,15 +19,7 @@ from pathlib import Path
 import pytest
 
 import polytls
-from interop.test_tokens import (  # noqa: F401 - pytest finds the fixtures here
-    HOST,
-    PIN,
-    SOFTHSM,
-    Tokens,
-    hsm,
-    run,
-    tpm,
-)
+from interop.token_peers import HOST, PIN, SOFTHSM, Tokens, run
 from polytls import PrivateKey, TLSServerConfiguration
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,7 +87,7 @@ def provider(folder: Path, name: str, package: str, more: str = "") -> Path:
 
 
 @pytest.fixture
-def tried(hsm: Tokens, tmp_path: Path) -> Callable[..., str]:  # noqa: F811 - the fixture
+def tried(hsm: Tokens, tmp_path: Path) -> Callable[..., str]:
     """A function that tries a key by its URI, and says what came of it."""
     # Without the quirk, SoftHSM has taken itself apart when the provider ends (softhsm issue 729).
     more = f"pkcs11-module-path = {SOFTHSM}\npkcs11-module-quirks = no-deinit"
@@ -127,7 +119,7 @@ def test_a_key_and_a_certificate_are_found_by_a_provider(
 
 
 @pytest.fixture
-def leaf(hsm: Tokens, tmp_path: Path) -> str:  # noqa: F811 - the fixture
+def leaf(hsm: Tokens, tmp_path: Path) -> str:
     """A file with a certificate whose key is in no token."""
     chain = hsm.ca.issue(HOST)
     path = tmp_path / "leaf.pem"
@@ -242,7 +234,7 @@ for _ in range(2):
 
 
 def test_threads_and_children_of_fork_share_a_key(
-    hsm: Tokens,  # noqa: F811 - the fixture
+    hsm: Tokens,
     tried: Callable[..., str],
     tmp_path: Path,
 ) -> None:
@@ -264,7 +256,7 @@ def test_other_libraries_take_pkcs11_uris_alone() -> None:
 # --- a TPM ---
 
 
-def test_a_tpm_signs_by_its_handles(tpm: Callable[..., str], tmp_path: Path) -> None:  # noqa: F811
+def test_a_tpm_signs_by_its_handles(tpm: Callable[..., str], tmp_path: Path) -> None:
     configuration = str(provider(tmp_path, "tpm2", "tpm2-openssl"))
     at = {name: str(tmp_path / name) for name in ("primary", "public", "private", "loaded")}
     tpm("tpm2_createprimary", "-C", "o", "-G", "ecc", "-c", at["primary"])
