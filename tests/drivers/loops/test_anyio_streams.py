@@ -415,7 +415,7 @@ def test_a_handshake_that_is_cancelled_leaves_nothing_open(run: Run, lab: Lab) -
 
 def test_arguments_that_are_wrong_leave_the_stream_alone(run: Run, lab: Lab) -> None:
     cases: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
-        (lab.client(), {}, ValueError, "server_hostname is needed"),
+        (lab.client(), {}, ValueError, "server_hostname is required"),
         (lab.server(), {"server_hostname": "x"}, ValueError, "only meaningful"),
         (True, {}, TypeError, "expected a ClientContext"),
     ]

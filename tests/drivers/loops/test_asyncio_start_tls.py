@@ -221,10 +221,10 @@ def test_what_is_refused_is_refused_before_anything_happens(
     start = polytls.asyncio.start_tls
     client, server = lab.client(), lab.server()
     cases: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
-        (client, {}, ValueError, "server_hostname is needed"),
+        (client, {}, ValueError, "server_hostname is required"),
         (client, {"server_hostname": "x", "server_side": True}, ValueError, "server_side"),
         (server, {"server_side": False}, ValueError, "server_side"),
-        (server, {"server_hostname": "x"}, ValueError, "client's context"),
+        (server, {"server_hostname": "x"}, ValueError, "client context"),
         (True, {}, TypeError, "expected a ClientContext"),
         (server, {"tls_handshake_timeout": 0}, ValueError, "positive"),
     ]
