@@ -247,6 +247,7 @@ functions! {
         fn SSL_shutdown(ssl: *mut SSL) -> c_int;
         fn SSL_set_shutdown(ssl: *mut SSL, mode: c_int);
         fn SSL_key_update(ssl: *mut SSL, kind: c_int) -> c_int;
+        fn SSL_get_key_update_type(ssl: *const SSL) -> c_int;
         fn SSL_export_keying_material(ssl: *mut SSL, into: *mut c_uchar, length: usize, label: *const c_char, label_length: usize, context: *const c_uchar, context_length: usize, use_context: c_int) -> c_int;
         fn SSL_version(ssl: *const SSL) -> c_int;
         fn SSL_get_current_cipher(ssl: *const SSL) -> *const SSL_CIPHER;
@@ -417,6 +418,7 @@ pub(crate) const READ_EARLY_DATA_ERROR: c_int = 0;
 pub(crate) const READ_EARLY_DATA_FINISH: c_int = 2;
 
 pub(crate) const KEY_UPDATE_REQUESTED: c_int = 1;
+pub(crate) const KEY_UPDATE_NONE: c_int = -1;
 
 pub(crate) const TICKET_NO_DECRYPT: c_int = 4;
 pub(crate) const TICKET_SUCCESS: c_int = 5;

@@ -673,6 +673,13 @@ impl OpensslSession {
         Ok(self.facts.is_some() && unsafe { library.SSL_in_init(ssl) } != 0)
     }
 
+    /// Whether the peer has asked for new keys: OpenSSL sends that answer in front of the next data.
+    fn has_to_answer(&self) -> Result<bool, Error> {
+        let (library, ssl) = (self.library(), self.ssl()?);
+        // SAFETY: the connection is ours.
+        Ok(unsafe { library.SSL_get_key_update_type(ssl) } != api::KEY_UPDATE_NONE)
+    }
+
     /// Seals what had to wait, if it has no more to.
     fn go_on(&mut self, out: &mut Outbound) -> Result<(), Error> {
         if self.is_amid_message()? {
@@ -835,7 +842,9 @@ impl Session for OpensslSession {
     }
 
     fn sealed_len(&self, plaintext: usize) -> Option<usize> {
-        let is_ready = self.is_plain && matches!(self.is_amid_message(), Ok(false));
+        let is_ready = self.is_plain
+            && matches!(self.is_amid_message(), Ok(false))
+            && matches!(self.has_to_answer(), Ok(false));
         let records = plaintext.div_ceil(MAX_FRAGMENT);
         is_ready.then_some(plaintext + records * self.overhead)
     }

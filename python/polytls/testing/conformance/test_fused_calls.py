@@ -48,6 +48,23 @@ def test_buffers_offer_both(connected: Pair) -> None:
 # --- data ---
 
 
+@needs("key update")
+def test_the_answer_to_a_change_of_keys_goes_with_what_is_sealed(connected: Pair) -> None:
+    client: Any = connected.client
+    server: Any = connected.server
+    if client.negotiated_tls_version is TLSVersion.TLSv1_2:
+        with pytest.raises(TLSError):
+            client.update_keys()
+        return
+    for source, target in ((client, server), (server, client)):
+        for data in (DATA, b"z" * MUCH):
+            source.update_keys()
+            # Nobody else has written in between: the answer is still to be sent.
+            assert opened(target, source.seal(b"asks")) == b"asks"
+            assert opened(source, target.seal(data)) == data
+            assert opened(target, source.seal(data)) == data
+
+
 @pytest.mark.parametrize("size", [1, 100, 16_383, 16_384, 16_385, 65_536, MUCH])
 def test_what_is_sealed_is_opened(connected: Pair, rng: random.Random, size: int) -> None:
     client: Any = connected.client
