@@ -25,7 +25,11 @@ _AGAIN = (
     ("test_tickets_that_were_not_offered_come_first_and_then_the_last_one",),
     ("test_tickets_join_the_session_on_whichever_connection_they_come",),
 )
-_DIFFERENCES = dict.fromkeys(_AGAIN, "a ticket is offered once without the record layer")
+_DIFFERENCES = dict.fromkeys(_AGAIN, "a ticket is offered once without the record layer") | {
+    ("test_connections_that_begin_and_end_together_are_all_resumed",): (
+        "the length of a ticket is unknown without the record layer, so only eight are kept"
+    ),
+}
 
 #: The implementation asks for its backend once, when it is imported.
 _ENGINE = "polytls.engines.rustls"
