@@ -4,7 +4,7 @@ the implementation that it is for; machines that are busy with something else pr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from .rounds import Figures
 
@@ -49,6 +49,37 @@ class Mark:
         return f"{'≥' if self.least else '≤'} {bound}{what}"
 
 
+_MEMORY: Final = "memory of an idle pair"
+
+#: What libraries other than the first are held to, as ratios to `ssl`.
+_OTHERS: Final = {
+    "polytls/stdlib": {
+        "bulk 1,400 B, methods": 0.65,
+        "bulk 16 KiB, methods": 0.85,
+        "bulk 256 KiB, methods": 0.85,
+        "full handshakes, X25519": 0.9,
+        _MEMORY: 1.5,
+    },
+    "polytls/openssl": {
+        "bulk 1,400 B, methods": 1.5,
+        "bulk 16 KiB, methods": 1.1,
+        "full handshakes, X25519": 1.05,
+        "resumed handshakes, X25519": 1.5,
+        _MEMORY: 1.0,
+    },
+    "polytls/compat": {
+        "full handshakes, X25519": 2.0,
+        "loopback download": 2.0,
+        "loopback echo 100 B": 1.0,
+        "http.client, connections 1 KiB": 1.6,
+        "urllib3, requests 1 KiB": 1.0,
+        "requests, requests 1 KiB": 1.0,
+        "asyncio streams download": 3.0,
+        "uvloop download": 1.5,
+        _MEMORY: 0.4,
+    },
+}
+
 MARKS: list[Mark] = [
     Mark("bulk 1,400 B, methods", "ssl", 2.2),
     *(
@@ -80,44 +111,14 @@ MARKS: list[Mark] = [
     Mark("asyncio echo 100 B", "floor", 0.85),
     Mark("uvloop download", "ssl", 1.5),
     Mark("uvloop echo 100 B", "ssl", 1.0),
-    Mark("memory of an idle pair", "ssl", 0.4, least=False),
+    Mark(_MEMORY, "ssl", 0.4, least=False),
     Mark("import", "ssl", 1.5, least=False),
     Mark("second client context, system's trust", "figure", 0.2, least=False),
     *(
-        Mark(case, "ssl", bound, library="polytls/stdlib")
-        for case, bound in {
-            "bulk 1,400 B, methods": 0.65,
-            "bulk 16 KiB, methods": 0.85,
-            "bulk 256 KiB, methods": 0.85,
-            "full handshakes, X25519": 0.9,
-        }.items()
+        Mark(case, "ssl", bound, least=case != _MEMORY, library=library)
+        for library, bounds in _OTHERS.items()
+        for case, bound in bounds.items()
     ),
-    Mark("memory of an idle pair", "ssl", 1.5, least=False, library="polytls/stdlib"),
-    # Against `ssl` on the same libssl.
-    *(
-        Mark(case, "ssl", bound, library="polytls/openssl")
-        for case, bound in {
-            "bulk 1,400 B, methods": 1.5,
-            "bulk 16 KiB, methods": 1.1,
-            "full handshakes, X25519": 1.05,
-            "resumed handshakes, X25519": 1.5,
-        }.items()
-    ),
-    Mark("memory of an idle pair", "ssl", 1.0, least=False, library="polytls/openssl"),
-    *(
-        Mark(case, "ssl", bound, library="polytls/compat")
-        for case, bound in {
-            "full handshakes, X25519": 2.0,
-            "loopback download": 2.0,
-            "loopback echo 100 B": 1.0,
-            "http.client, connections 1 KiB": 1.6,
-            "urllib3, requests 1 KiB": 1.0,
-            "requests, requests 1 KiB": 1.0,
-            "asyncio streams download": 3.0,
-            "uvloop download": 1.5,
-        }.items()
-    ),
-    Mark("memory of an idle pair", "ssl", 0.4, least=False, library="polytls/compat"),
 ]
 
 

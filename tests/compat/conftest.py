@@ -128,6 +128,14 @@ class Memory:
                 return self
         raise AssertionError("no end")
 
+    def end(self) -> None:
+        """Close in order, the client first."""
+        with pytest.raises(ssl.SSLWantReadError):
+            self.client.unwrap()
+        assert self.server.read(1) == b""
+        self.server.unwrap()
+        self.client.unwrap()
+
 
 @pytest.fixture
 def memory(files: Files) -> Callable[..., Memory]:

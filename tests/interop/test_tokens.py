@@ -382,16 +382,22 @@ def test_an_unknown_query_attribute_is_warned_of(hsm: Tokens) -> None:
 
 # --- processes, and tokens that go ---
 
-CHILDREN = """
+#: A server context with the key and the certificate of a URI, before anything forks.
+SERVER = """
 import os, sys
 import polytls
 from polytls import *
-from polytls.testing import Pair
 implementation = polytls.implementation(sys.argv[1])
 uri = sys.argv[2].encode()
 chain = SigningChain((Certificate.from_id(uri), PrivateKey.from_id(uri)))
 configuration = TLSServerConfiguration(certificate_chain=[chain], sessions=None)
 server = implementation.server_context(configuration)
+"""
+
+CHILDREN = (
+    SERVER
+    + """
+from polytls.testing import Pair
 trust = TrustStore.from_file(sys.argv[3])
 client = implementation.client_context(TLSClientConfiguration(trust_store=trust, sessions=None))
 def handshake():
@@ -414,6 +420,7 @@ for _ in range(25):
     handshake()
 print([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
 """
+)
 
 
 @each_library
@@ -426,15 +433,9 @@ def test_children_of_fork_log_in_for_themselves(hsm: Tokens, tmp_path: Path, lib
     )
 
 
-PREFORKED = """
-import os, sys
-import polytls
-from polytls import *
-implementation = polytls.implementation(sys.argv[1])
-uri = sys.argv[2].encode()
-chain = SigningChain((Certificate.from_id(uri), PrivateKey.from_id(uri)))
-configuration = TLSServerConfiguration(certificate_chain=[chain], sessions=None)
-server = implementation.server_context(configuration)
+PREFORKED = (
+    SERVER
+    + """
 with server.connect(("127.0.0.1", 0)) as listener:
     print(listener.getsockname()[1], flush=True)
     children = []
@@ -455,6 +456,7 @@ with server.connect(("127.0.0.1", 0)) as listener:
         os.kill(child, 9)
         os.waitpid(child, 0)
 """
+)
 
 
 def test_the_children_of_a_server_serve_with_the_key(native: Any, hsm: Tokens) -> None:

@@ -388,10 +388,8 @@ impl Connection {
     /// Like [`Self::export`].
     pub fn server_certificate(&self) -> Result<Vec<u8>, Error> {
         self.check()?;
-        const UNTOLD: Error = Error::Misuse(
-            "this TLS library does not report the server's \
-                                             certificate",
-        );
+        const UNTOLD: Error =
+            Error::Misuse("this TLS library does not report the server's certificate");
         if self.is_handshaking() {
             return Err(Error::Misuse(
                 "channel bindings are available only after the handshake",

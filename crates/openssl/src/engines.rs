@@ -81,9 +81,7 @@ impl ClientEngine for Client {
                     .filter(|admitted| admitted.host == *host && admitted.lineage.is_of(sessions))
                     .ok_or_else(|| {
                         Error::Internal(
-                            "the session was verified for another \
-                                         connection"
-                                .to_owned(),
+                            "the session was verified for another connection".to_owned(),
                         )
                     })?;
                 let lineage = Arc::clone(&admitted.lineage);

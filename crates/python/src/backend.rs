@@ -144,10 +144,7 @@ impl Backend {
             common: configuration.common(key_log, &mut callbacks)?,
             identities: configuration.identities(&mut callbacks)?,
             trust: configuration.trust()?.ok_or_else(|| {
-                PyValueError::new_err(
-                    "configuration: expected a client \
-                                                      configuration",
-                )
+                PyValueError::new_err("configuration: expected a client configuration")
             })?,
             verification: verification(insecure)?,
         };

@@ -18,10 +18,7 @@ pub(crate) fn parse(text: &str, parameter: &str) -> PyResult<HostName> {
 #[pyo3(signature = (text, parameter="server_hostname"))]
 pub(crate) fn host_name(text: &Bound<'_, PyString>, parameter: &str) -> PyResult<(String, bool)> {
     let text = text.to_str().map_err(|_| {
-        PyValueError::new_err(format!(
-            "{parameter}: lone surrogates are not valid \
-                                                    text"
-        ))
+        PyValueError::new_err(format!("{parameter}: lone surrogates are not valid text"))
     })?;
     let name = parse(text, parameter)?;
     Ok((name.to_string(), name.is_ip()))

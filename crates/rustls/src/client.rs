@@ -231,10 +231,6 @@ fn admitted(
         })
         .map(|admitted| Arc::clone(&admitted.lineage))
         .ok_or_else(|| {
-            Error::Internal(
-                "the session was verified for another \
-                                        connection"
-                    .to_owned(),
-            )
+            Error::Internal("the session was verified for another connection".to_owned())
         })
 }

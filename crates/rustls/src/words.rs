@@ -118,8 +118,7 @@ pub(crate) fn misbehaved(why: &PeerMisbehaved) -> &'static str {
         E::OfferedDuplicateKeyShares => "it sent two key shares for the same group",
         E::OfferedEarlyDataWithOldProtocolVersion => "it offers early data with TLS 1.2",
         E::OfferedEmptyApplicationProtocol => {
-            "it offers an application protocol with an empty \
-                                               name"
+            "it offers an application protocol with an empty name"
         }
         E::OfferedIncorrectCompressions => "it offers compression, which TLS 1.3 does not have",
         E::PskExtensionMustBeLast => "pre_shared_key is not the last extension",
@@ -145,8 +144,7 @@ pub(crate) fn misbehaved(why: &PeerMisbehaved) -> &'static str {
         }
         E::SelectedInvalidPsk => "it chose a session that cannot be used",
         E::SelectedTls12UsingTls13VersionExtension => {
-            "it chose TLS 1.2 in supported_versions, \
-                                                       which is for TLS 1.3"
+            "it chose TLS 1.2 in supported_versions, which is for TLS 1.3"
         }
         E::SelectedUnofferedApplicationProtocol => {
             "it chose an application protocol that was not offered"
@@ -164,8 +162,7 @@ pub(crate) fn misbehaved(why: &PeerMisbehaved) -> &'static str {
             "it chose a cipher suite of another TLS version"
         }
         E::ServerEchoedCompatibilitySessionId => {
-            "it resumed a session ID sent only for \
-                                                  compatibility"
+            "it resumed a session ID sent only for compatibility"
         }
         E::ServerHelloMustOfferUncompressedEcPoints => "it does not support uncompressed points",
         E::ServerNameDifferedOnRetry => "it changed its server_name after HelloRetryRequest",

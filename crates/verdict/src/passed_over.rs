@@ -110,10 +110,9 @@ impl PassedOver {
             Unfit::Version(1) => "an X.509 version 1 certificate, which cannot state that it is a \
                                   CA (to accept it as a CA: v1_authorities=True)"
                 .to_owned(),
-            Unfit::Version(version) => format!(
-                "an X.509 version {version} certificate, not \
-                                                version 3"
-            ),
+            Unfit::Version(version) => {
+                format!("an X.509 version {version} certificate, not version 3")
+            }
             Unfit::NoBasicConstraints => "not a CA: it has no basic constraints".to_owned(),
             Unfit::NotAnAuthority => "not a CA: its basic constraints say CA:FALSE".to_owned(),
             Unfit::KeyUsage => "not for issuing: its key usage lacks keyCertSign".to_owned(),

@@ -28,10 +28,9 @@ impl Connection {
             Some([]) => self.transport_ended = true,
             Some(_) => self.may_receive().map_err(|refused| match refused {
                 Refused::Full => Error::WantRead,
-                Refused::Ended => Error::Misuse(
-                    "the transport has ended: no more data is \
-                                                 accepted",
-                ),
+                Refused::Ended => {
+                    Error::Misuse("the transport has ended: no more data is accepted")
+                }
             })?,
         }
         let mut behind = data.unwrap_or_default();

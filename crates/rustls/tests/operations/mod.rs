@@ -13,6 +13,9 @@ use polytls_core::{Backend as _, ClientEngine, Error, HostName, Parameters, Role
 use super::backend;
 use super::credentials::{CREDENTIALS, NOW};
 
+#[cfg(test)]
+mod tests;
+
 type Engines = (Arc<dyn ClientEngine>, Arc<dyn ServerEngine>);
 
 /// With TLS 1.2, TLS 1.3 and both, each with servers that ask for certificates and others.

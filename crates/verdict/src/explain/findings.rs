@@ -321,8 +321,8 @@ fn constrained(each: &mut dyn Iterator<Item = Read<'_>>) -> Option<Finding> {
         ),
     };
     let what = format!("{rules} (name constraints), and a certificate below it has other names");
-    Some(Finding::new(it.index, what).with(
-        "get one from a CA that is allowed to issue for all of \
-                                            its names",
-    ))
+    Some(
+        Finding::new(it.index, what)
+            .with("get one from a CA that is allowed to issue for all of its names"),
+    )
 }

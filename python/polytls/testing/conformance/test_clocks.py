@@ -39,6 +39,11 @@ def visit(lab: Any, client: Any, server: Any) -> Pair:
     return pair
 
 
+def refused(error: object, reason: VerificationFailure) -> None:
+    assert isinstance(error, CertificateVerificationError)
+    assert error.reason is reason
+
+
 @with_clock
 def test_a_certificate_expires(lab: Any, clock: Clock, version: TLSVersion) -> None:
     end = datetime.now(UTC) + timedelta(days=10)
@@ -52,17 +57,16 @@ def test_a_certificate_expires(lab: Any, clock: Clock, version: TLSVersion) -> N
     clock.now = int(end.timestamp()) - 1
     lab.connect(client, server)
     clock.advance(2)
-    error = lab.settle(lab.pair(client, server)).client
-    assert isinstance(error, CertificateVerificationError)
-    assert error.reason is VerificationFailure.EXPIRED
+    refused(lab.settle(lab.pair(client, server)).client, VerificationFailure.EXPIRED)
 
 
 @with_clock
 def test_a_certificate_begins_to_be_valid(lab: Any, clock: Clock) -> None:
     clock.now -= 100 * DAY
-    error = lab.settle(lab.pair(lab.client(clock=clock), lab.server())).client
-    assert isinstance(error, CertificateVerificationError)
-    assert error.reason is VerificationFailure.NOT_YET_VALID
+    refused(
+        lab.settle(lab.pair(lab.client(clock=clock), lab.server())).client,
+        VerificationFailure.NOT_YET_VALID,
+    )
 
 
 @with_clock
@@ -77,9 +81,7 @@ def test_a_server_judges_clients_by_its_own(lab: Any, clock: Clock) -> None:
     client = lab.client(certificate_chain=authority.issue("client.example"), sessions=None)
     lab.connect(client, server)
     clock.advance(20 * 365 * DAY)
-    error = lab.settle(lab.pair(client, server)).server
-    assert isinstance(error, CertificateVerificationError)
-    assert error.reason is VerificationFailure.EXPIRED
+    refused(lab.settle(lab.pair(client, server)).server, VerificationFailure.EXPIRED)
 
 
 @with_clock
