@@ -24,11 +24,10 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from pythons import IMPLEMENTATIONS, KIT, REQUIREMENTS, ROOT, WHEELS
+from pythons import IMPLEMENTATIONS, KIT, REQUIREMENTS, ROOT, WHEELS, Run, together
 
 FOLDERS = ROOT / ".distributions"
 MIRROR = "http://deb.debian.org/debian"
@@ -195,21 +194,20 @@ def install(name: str, distribution: Distribution) -> str:
     return python
 
 
-def test(name: str, distribution: Distribution) -> tuple[bool, str]:
-    """Whether all tests pass there, and what they print."""
+def test(name: str, distribution: Distribution) -> bool:
+    """Whether all tests pass there. Prints what they print."""
     folder, python = distribution.folder, install(name, distribution)
-    printed = f"{name}: CPython {inside(folder, python, '-c', VERSIONS)}"
+    print(f"{name}: CPython {inside(folder, python, '-c', VERSIONS)}", flush=True)
+
+    def run(chdir: str, *arguments: str) -> Run:
+        pytest = entering(folder, "env", f"--chdir={chdir}", python, "-m", "pytest")
+        return Run(name, (*pytest,), arguments, folder, ENVIRONMENT)
+
     # Only tests of our own may see the settings of our project.
-    pytest = (python, "-m", "pytest", "-p", "no:cacheprovider")
-    own = ("env", f"--chdir=/root/{name}", *pytest, "-q", "tests/unit/test_stdlib.py")
-    kit = ("env", "--chdir=/tmp", *pytest, *KIT, "--polytls-implementation")
-    names = inside(folder, python, "-c", IMPLEMENTATIONS).split()
-    runs = [entering(folder, *own), *(entering(folder, *kit, each) for each in names)]
-    # Side by side: most tests that take long wait for a timeout.
-    with ThreadPoolExecutor(len(runs)) as pool:
-        ended = list(pool.map(lambda command: completed(command, ENVIRONMENT), runs))
-    printed += "".join(each.stdout for each in ended)
-    return all(each.returncode == 0 for each in ended), printed
+    runs = [run(f"/root/{name}", "-q", "tests/unit/test_stdlib.py")]
+    for implementation in inside(folder, python, "-c", IMPLEMENTATIONS).split():
+        runs.append(run("/root", *KIT, "--polytls-implementation", implementation))
+    return together(runs) == 0
 
 
 def turn() -> str:
@@ -233,9 +231,7 @@ def main(arguments: list[str]) -> int:
         check()
         for name in [turn()] if names == ["turn"] else names or DISTRIBUTIONS:
             prepare(DISTRIBUTIONS[name].suite)
-            passed, printed = test(name, DISTRIBUTIONS[name])
-            print(printed, flush=True)
-            if not passed:
+            if not test(name, DISTRIBUTIONS[name]):
                 failed.append(name)
     except CannotError as error:
         print(error, file=sys.stderr)

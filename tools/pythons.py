@@ -22,7 +22,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from hashlib import sha256
@@ -114,40 +114,54 @@ def environment(version: str, executable: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of pytest."""
+    """One run of pytest: `pytest` is the command, and `root` the folder that is its `/`."""
 
-    version: str
-    python: str
+    place: str
+    pytest: tuple[str, ...]
     arguments: tuple[str, ...]
+    root: Path = Path("/")
+    environment: Mapping[str, str] | None = None
 
     def __str__(self) -> str:
-        return f"CPython {self.version}: pytest {' '.join(self.arguments)}"
+        return f"{self.place}: pytest {' '.join(self.arguments)}"
 
     @property
     def cache(self) -> Path:
-        """What pytest remembers of this run."""
-        return CACHES / sha256(str(self).encode()).hexdigest()[:16]
+        """What pytest remembers of this run, as a path under `root`."""
+        return Path(CACHES, sha256(str(self).encode()).hexdigest()[:16])
 
     def failures(self) -> list[str]:
         """The tests that failed when it was last run."""
+        remembered = self.here() / "v" / "cache" / "lastfailed"
         try:
-            return list(json.loads((self.cache / "v" / "cache" / "lastfailed").read_text()))
+            return list(json.loads(remembered.read_text()))
         except FileNotFoundError:
             return []
+
+    def here(self) -> Path:
+        """`cache` as a path of this process."""
+        return self.root / self.cache.relative_to("/")
 
     def run(self, *more: str) -> tuple[bool, str]:
         """Whether it passes, and what it prints."""
         if not more:
-            shutil.rmtree(self.cache, ignore_errors=True)
+            shutil.rmtree(self.here(), ignore_errors=True)
         done = subprocess.run(
-            [self.python, "-m", "pytest", "-o", f"cache_dir={self.cache}", *self.arguments, *more],
+            [*self.pytest, "-o", f"cache_dir={self.cache}", *self.arguments, *more],
             cwd=ROOT,
+            env=self.environment,
             check=False,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         return done.returncode == 0, done.stdout
+
+
+def under(version: str, python: str, *arguments: str) -> Run:
+    """A run under one version."""
+    return Run(f"CPython {version}", (python, "-m", "pytest"), arguments)
 
 
 def implementations(python: str) -> list[str]:
@@ -169,19 +183,19 @@ def runs_of(
     python = environment(version, executable)
     for part in PARTS:
         if proves_kit or part != FAULTS:
-            yield Run(version, python, ("-q", *part, "-m", "not peers"))
+            yield under(version, python, "-q", *part, "-m", "not peers")
     for name in [OWN] if own_only else implementations(python):
-        yield Run(version, python, (*KIT, "--polytls-implementation", name))
+        yield under(version, python, *KIT, "--polytls-implementation", name)
     if goes_without:
-        yield Run(version, python, WITHOUT_RECORDS)
+        yield under(version, python, *WITHOUT_RECORDS)
 
 
 def looks(version: str, executable: str) -> Iterator[Run]:
     """The runs of `check`."""
     python = environment(version, executable)
-    yield Run(version, python, LOOK)
+    yield under(version, python, *LOOK)
     for name in implementations(python):
-        yield Run(version, python, (*KIT_LOOK, "--polytls-implementation", name))
+        yield under(version, python, *KIT_LOOK, "--polytls-implementation", name)
 
 
 def together(runs: Iterable[Run]) -> int:
