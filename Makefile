@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 620
 NATIVE_SOURCES := .cargo/config.toml Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help needs build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-suites test-distributions test-openssl lint format bench bench-check soak fuzz asan audit wheels licences clean
+.PHONY: help needs build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-suites test-distributions test-openssl lint docs format bench bench-check soak fuzz asan audit wheels licences clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -97,6 +97,13 @@ lint: build $(VENV)/.lint ## the checks that CI runs before the tests
 	$(BIN)/mypy
 	$(BIN)/python tools/pages.py check
 	cd tests && ../$(BIN)/python -m mypy.stubtest polytls._native --mypy-config-file ../pyproject.toml
+
+$(VENV)/.docs: $(VENV)/.tools requirements/docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/docs.txt
+	touch $@
+
+docs: build $(VENV)/.docs ## the documentation site, in target/website/html; fails on a link that leads nowhere
+	$(BIN)/python tools/website.py build
 
 format:
 	$(CARGO) fmt

@@ -44,7 +44,7 @@ class Program:
 
 def pages() -> list[Path]:
     """README and everything in docs/."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def programs(page: Path) -> dict[str, Program]:

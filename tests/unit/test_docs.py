@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import website
 from polytls.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 
 #: A link's text may be broken over lines; its target has neither blanks nor a scheme.
 LINK = re.compile(r"\]\((?!\w+:)([^\s()]+)\)")
@@ -40,6 +41,18 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         target = page.parent / name if name else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_the_site_has_every_page() -> None:
+    pages = [str(path) for path in website.sources().values() if path.suffix == ".md"]
+    settings = website.configuration()
+    assert len(pages) > 20
+    assert all(f" {page}\n" in settings for page in pages)
+
+
+def test_the_reference_has_every_public_name() -> None:
+    website.complete()
+    assert "::: polytls.TrustStore\n" in "".join(page.text for page in website.REFERENCE)
 
 
 #: What must not come in what users read, and what to write instead.
