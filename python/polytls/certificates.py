@@ -14,7 +14,7 @@ from .errors import refusal
 from .identity import Source
 from .info import CertificateInfo
 
-__all__ = ["contents_of", "leaf_validity", "loaded", "read", "subject_of"]
+__all__ = ["contents_of", "leaf_validity", "loaded", "read", "split", "subject_of"]
 
 _C = TypeVar("_C", TLSClientConfiguration, TLSServerConfiguration)
 
@@ -61,6 +61,14 @@ def read(der: bytes) -> CertificateInfo:
     Raises ValueError for a certificate that cannot be parsed.
     """
     return _native.read_certificate(der)
+
+
+def split(data: bytes) -> tuple[bytes, ...]:
+    """Return the certificates of a file in PEM or DER, as DER, in order.
+
+    Raises ValueError, with what was found, if there is none.
+    """
+    return (*_native.certificates(data),)
 
 
 def subject_of(der: bytes) -> tuple[tuple[tuple[str, str], ...], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -12,19 +13,23 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 import polytls
 from polytls import NextProtocol, TLSServerConfiguration
 from polytls.cli import main
 from polytls.cli.verdict import Failure, Outcome
 from polytls.testing import CertificateAuthority
+from polytls.testing.certificates import pem
 
 NAME = "server.example"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+SCHEMA = PAGE.with_name("inspect.schema.json")
 PATIENCE = 30.0
 SERVICES = ("smtp", "imap", "pop3", "ftp")
 
@@ -95,6 +100,32 @@ def run(ca: CertificateAuthority, tmp_path: Path, capsys: pytest.CaptureFixture[
     return run
 
 
+def closed(schema: Any) -> Any:
+    """A schema that allows no other fields than it names."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    parts = {name: closed(part) for name, part in schema.items()}
+    return parts | ({"additionalProperties": False} if "required" in parts else {})
+
+
+VALIDATOR = Draft202012Validator(closed(json.loads(SCHEMA.read_text())))
+
+
+def results_of(printed: str) -> list[dict[str, Any]]:
+    """The results in a document, which has to be as the schema says."""
+    document = json.loads(printed)
+    VALIDATOR.validate(document)
+    return list(document["results"])
+
+
+def result_of(printed: str) -> dict[str, Any]:
+    """The one result in a document."""
+    (result,) = results_of(printed)
+    return result
+
+
 def wait_for_the_end(plain: socket.socket) -> None:
     while plain.recv(4096):
         pass
@@ -110,10 +141,12 @@ def test_a_server_in_order_is_shown_as_a_document(
     port = serve(tls)
     options = ("--implementation", name, "--alpn", "h2", "--alpn", "foo, http/1.1", "--json")
     code, printed = run(port, *options)
-    document = json.loads(printed)
-    assert (code, document["exit_code"]) == (0, 0)
-    assert document["format"] == 1
+    whole, document = json.loads(printed), result_of(printed)
+    assert (code, whole["exit_code"], document["exit_code"]) == (0, 0, 0)
+    assert whole["format"] == 1
+    assert whole["polytls"] == polytls.__version__
     assert document["target"] == {
+        "file": None,
         "host": "127.0.0.1",
         "port": port,
         "server_hostname": NAME,
@@ -121,6 +154,10 @@ def test_a_server_in_order_is_shown_as_a_document(
     }
     assert document["addresses"] == [{"address": "127.0.0.1", "port": port, "error": None}]
     assert document["stage"] == "connected"
+    timings = document["timings"]
+    assert timings.pop("starttls") is None
+    assert sorted(timings) == ["connect", "handshake", "resolve"]
+    assert all(0 < seconds < PATIENCE for seconds in timings.values())
     connection = document["connection"]
     assert connection["implementation"] == name
     assert connection["version"] == "TLSv1.3"
@@ -147,9 +184,9 @@ def test_a_server_in_order_is_shown_as_a_document(
 def test_the_document_has_the_same_fields_whatever_happened(
     serve: Serve, tls: Handle, run: Run
 ) -> None:
-    good = json.loads(run(serve(tls), "--json")[1])
+    good = result_of(run(serve(tls), "--json")[1])
     for options in (("--server-hostname", "other.example"), ("--alpn", "h2")):
-        other = json.loads(run(serve(tls), "--json", *options)[1])
+        other = result_of(run(serve(tls), "--json", *options)[1])
         assert list(other) == list(good)
         assert list(other["verdict"]) == list(good["verdict"])
         assert other["verdict"]["outcome"] in ("refused", "failed")
@@ -157,9 +194,10 @@ def test_the_document_has_the_same_fields_whatever_happened(
 
 def test_the_page_names_every_field_and_every_reason(serve: Serve, tls: Handle, run: Run) -> None:
     page = PAGE.read_text()
-    document = json.loads(run(serve(tls), "--json")[1])
+    whole = json.loads(run(serve(tls), "--json")[1])
+    (document,) = whole["results"]
     (certificate,) = document["chain"]
-    parts = [document, certificate, *(document[name] for name in document)]
+    parts = [whole, document, certificate, *(document[name] for name in document)]
     for part in parts:
         for name in part if isinstance(part, dict) else ():
             assert f"`{name}`" in page
@@ -185,7 +223,7 @@ def test_every_address_that_was_tried_is_told(
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     code, printed = run(1, "--json", host="server.example")
     assert code == 0
-    first, second = json.loads(printed)["addresses"]
+    first, second = result_of(printed)["addresses"]
     assert "refused" in first["error"]
     assert second["error"] is None
 
@@ -235,6 +273,229 @@ def test_a_service_that_speaks_first_is_no_tls(serve: Serve, run: Run) -> None:
     assert "\x1b" not in printed
 
 
+def test_only_addresses_of_the_chosen_kind_are_used(
+    serve: Serve, tls: Handle, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = serve(tls)
+
+    def look_up(*_: object, **__: object) -> list[Any]:
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    code, printed = run(1, "-4", "--json", host="server.example")
+    assert code == 0
+    assert [each["address"] for each in result_of(printed)["addresses"]] == ["127.0.0.1"]
+    # The server listens on 127.0.0.1 only.
+    code, printed = run(1, "--ipv6", "--json", host="server.example")
+    assert code == 3
+    assert [each["address"] for each in result_of(printed)["addresses"]] == ["::1"]
+
+
+def test_a_host_without_an_address_of_the_chosen_kind_is_told(run: Run) -> None:
+    code, printed = run(1, "-6")
+    assert code == 3
+    assert "the name has no IPv6 address" in printed
+
+
+# --- how long certificates are valid ---
+
+
+def serve_chain(serve: Serve, chain: polytls.SigningChain) -> int:
+    context: Any = polytls.implementation("rustls").server_context(TLSServerConfiguration([chain]))
+
+    def handle(plain: socket.socket) -> None:
+        with context.wrap_socket(plain) as connection:
+            wait_for_the_end(connection)
+
+    return serve(handle)
+
+
+@pytest.mark.parametrize("days", [0, 1, 20])
+def test_days_left_are_told_and_decide_the_exit_code(
+    serve: Serve, run: Run, ca: CertificateAuthority, days: int
+) -> None:
+    ends = datetime.now(UTC) + timedelta(days=days, hours=12)
+    port = serve_chain(serve, ca.issue(NAME, not_after=ends))
+    for least, code in ((days, 0), (days + 1, 4)):
+        found, printed = run(port, "--min-days", str(least), "--json")
+        result = result_of(printed)
+        assert (found, result["exit_code"]) == (code, code)
+        assert result["chain"][0]["days_left"] == days
+        told = result["verdict"]["outcome"], result["verdict"]["reason"]
+        assert told == (("good", None) if code == 0 else ("expiring", "expires soon"))
+    word = "day" if days == 1 else "days"
+    code, printed = run(port, "--min-days", "30")
+    assert code == 4
+    assert f"({days} {word} left)" in printed
+    assert f"is valid for {days} {word} more, until {ends:%Y-%m-%d}" in " ".join(printed.split())
+    assert "--min-days requires 30" in printed
+
+
+def test_an_intermediate_counts_and_its_root_does_not(
+    serve: Serve, run: Run, tmp_path: Path
+) -> None:
+    soon = datetime.now(UTC) + timedelta(days=3, hours=12)
+    root = CertificateAuthority("A Root", not_after=soon)
+    late = soon + timedelta(days=300)
+    (tmp_path / "root.pem").write_bytes(root.certificate_pem)
+    trusting = ("--ca", str(tmp_path / "root.pem"), "--min-days", "30", "--json")
+    code, printed = run(serve_chain(serve, root.issue(NAME, not_after=late)), *trusting)
+    assert code == 0
+    issuer = root.intermediate("An Issuer", not_after=soon)
+    code, printed = run(serve_chain(serve, issuer.issue(NAME, not_after=late)), *trusting)
+    assert code == 4
+    assert result_of(printed)["verdict"]["certificate"] == 1
+    assert "An Issuer" in result_of(printed)["verdict"]["message"]
+
+
+def test_a_refused_certificate_is_refused_however_long_it_lasts(
+    serve: Serve, tls: Handle, run: Run
+) -> None:
+    code, _ = run(serve(tls), "--min-days", "9999", "--server-hostname", "other.example")
+    assert code == 1
+
+
+# --- files ---
+
+
+def inspect(
+    capsys: pytest.CaptureFixture[str], *arguments: str | Path
+) -> tuple[int, list[dict[str, Any]]]:
+    """The exit code, and the results."""
+    code = main(["inspect", *map(str, arguments), "--json"])
+    printed = capsys.readouterr().out
+    assert json.loads(printed)["exit_code"] == code
+    return code, results_of(printed)
+
+
+def test_a_file_of_certificates_is_shown(
+    tmp_path: Path, ca: CertificateAuthority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leaf = ca.issue(NAME).leaf[0].buffer or b""
+    (tmp_path / "chain.pem").write_bytes(pem("CERTIFICATE", leaf) + ca.certificate_pem)
+    (tmp_path / "leaf").write_bytes(leaf)
+    code, (chain, single) = inspect(capsys, tmp_path / "chain.pem", tmp_path / "leaf")
+    assert code == 0
+    assert chain["target"]["file"] == str(tmp_path / "chain.pem")
+    assert chain["target"]["host"] is None
+    assert chain["stage"] == "file"
+    assert chain["verdict"]["outcome"] == "good"
+    assert [each["dns_names"] for each in chain["chain"]] == [[NAME], []]
+    assert [each["is_authority"] for each in chain["chain"]] == [False, True]
+    assert single["chain"] == chain["chain"][:1]
+    assert main(["inspect", str(tmp_path / "chain.pem")]) == 0
+    printed = capsys.readouterr().out
+    assert "2 certificates, not verified" in printed
+    assert f"names    {NAME}" in printed
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "code", "reason"),
+    [
+        (-9, 5, 0, None),
+        (-9, 4, 4, "expires soon"),
+        (-9, -1, 1, "expired"),
+        (1, 9, 1, "not yet valid"),
+    ],
+)
+def test_a_file_has_a_verdict_on_the_validity_of_its_certificates(
+    tmp_path: Path,
+    ca: CertificateAuthority,
+    capsys: pytest.CaptureFixture[str],
+    begins: int,
+    ends: int,
+    code: int,
+    reason: str | None,
+) -> None:
+    now = datetime.now(UTC) + timedelta(hours=12)
+    span = {"not_before": now + timedelta(days=begins), "not_after": now + timedelta(days=ends)}
+    certificate = ca.issue(NAME, **span).leaf[0].buffer or b""
+    # Whatever its place.
+    (tmp_path / "two.pem").write_bytes(ca.certificate_pem + pem("CERTIFICATE", certificate))
+    found, (result,) = inspect(capsys, tmp_path / "two.pem", "--min-days", "5")
+    assert (found, result["verdict"]["reason"]) == (code, reason)
+    assert result["verdict"]["certificate"] == (None if reason is None else 1)
+
+
+def test_a_file_that_is_no_certificate_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.pem").write_bytes(pem("CERTIFICATE", b"0\x03\x02\x01\x01"))
+    code, (result,) = inspect(capsys, tmp_path / "odd.pem")
+    assert (code, result["verdict"]["reason"]) == (1, "bad encoding")
+    assert result["chain"][0]["error"]
+
+
+def test_a_file_beside_it_does_not_change_what_a_host_name_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nosuch.invalid").write_bytes(b"")
+    asked: list[object] = []
+
+    def look_up(host: object, *_: object, **__: object) -> list[Any]:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert main(["inspect", "nosuch.invalid"]) == 3
+    assert asked == ["nosuch.invalid"]
+    assert "Name or service not known" in capsys.readouterr().out
+
+
+# --- several targets, and PEM ---
+
+
+def test_several_targets_have_a_result_each_and_one_exit_code(
+    serve: Serve,
+    tls: Handle,
+    ca: CertificateAuthority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    port = serve(tls)
+    (tmp_path / "ca.pem").write_bytes(ca.certificate_pem)
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        closed = nobody.getsockname()[1]
+    good, bad = f"127.0.0.1:{port}", f"127.0.0.1:{closed}"
+    trusting = ("--server-hostname", NAME, "--ca", tmp_path / "ca.pem")
+    code, results = inspect(capsys, good, f"https://{good}/x", tmp_path / "ca.pem", *trusting)
+    assert (code, [each["exit_code"] for each in results]) == (0, [0, 0, 0])
+    assert [each["target"]["port"] for each in results] == [port, port, None]
+    # None resumes the session of the other.
+    assert all(each["verified_chain"] for each in results[:2])
+    for options, expected in (
+        (("--min-days", "9999"), [4, 3, 4]),
+        (("--server-hostname", "other.example"), [1, 3, 0]),
+    ):
+        code, results = inspect(capsys, good, bad, tmp_path / "ca.pem", *trusting, *options)
+        assert (code, [each["exit_code"] for each in results]) == (3, expected)
+    options = ("--server-hostname", "other.example", "--min-days", "9999")
+    code, results = inspect(capsys, good, tmp_path / "ca.pem", *trusting, *options)
+    assert (code, [each["exit_code"] for each in results]) == (1, [1, 4])
+
+
+def test_the_chain_is_printed_as_pem_even_if_it_was_refused(
+    serve: Serve, ca: CertificateAuthority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain = ca.intermediate("An Issuer").issue(NAME)
+    port = serve_chain(serve, chain)
+    sent = [each.buffer or b"" for each in (chain.leaf[0], *chain.chain)]
+    expected = b"".join(pem("CERTIFICATE", each) for each in sent).decode()
+    (tmp_path / "ca.pem").write_bytes(ca.certificate_pem)
+    command = ["inspect", f"127.0.0.1:{port}", "--pem", "--ca", str(tmp_path / "ca.pem")]
+    assert main([*command, "--server-hostname", NAME]) == 0
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == (expected, "")
+    assert main(command) == 1
+    printed = capsys.readouterr()
+    assert printed.out == expected
+    assert "hostname mismatch: " in printed.err
+
+
 # --- the terminal ---
 
 
@@ -270,6 +531,27 @@ def test_there_are_colours_on_a_terminal_and_nowhere_else(
     assert "\x1b" not in run(port)[1]
     bad = ("inspect", f"127.0.0.1:{port}", "--ca", str(tmp_path / "ca.pem"))
     assert "\x1b[1;31mrefused\x1b[0m" in on_terminal(*bad)
+
+
+def test_progress_is_shown_on_a_terminal_and_removed(
+    serve: Serve, tls: Handle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = f"127.0.0.1:{serve(tls)}"
+    shown = io.StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    trusting = ["--server-hostname", NAME, "--ca", str(tmp_path / "ca.pem")]
+    (tmp_path / "ca.pem").write_bytes(CertificateAuthority("Any").certificate_pem)
+    main(["inspect", target, target, *trusting])
+    assert f"\r1/2 {target}" in shown.getvalue()
+    assert f"\r2/2 {target}" in shown.getvalue()
+    assert shown.getvalue().endswith("\r\x1b[K")
+    shown.truncate(0)
+    main(["inspect", target, *trusting])  # One step is no long run.
+    monkeypatch.setattr(shown, "isatty", lambda: False)
+    main(["inspect", target, target, *trusting])
+    assert shown.getvalue() == ""
 
 
 def test_names_of_strangers_do_not_steer_a_terminal(serve: Serve, run: Run) -> None:
@@ -329,7 +611,7 @@ def test_a_service_goes_on_to_tls(
 ) -> None:
     port = serve(dialogue(service, tls))
     code, printed = run(port, "--starttls", service, "--implementation", name, "--json")
-    document = json.loads(printed)
+    document = result_of(printed)
     assert code == 0, document["verdict"]
     assert document["target"]["starttls"] == service
     assert document["resumption"]["resumed"] is True
@@ -417,8 +699,15 @@ def test_a_dialogue_has_one_deadline_however_slowly_it_goes(serve: Serve, run: R
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ((), "HOST[:PORT]"),
+        ((), "TARGET"),
         (("server.example/path",), "URL"),
+        (("/no/such/folder",), "file"),
+        (("nosuch.pem",), "nosuch.pem"),
+        ((str(PAGE),), "PEM"),
+        (("server.example", "--min-days", "-1"), "--min-days"),
+        (("server.example", "--min-days", "x"), "--min-days"),
+        (("server.example", "-4", "-6"), "-6"),
+        (("server.example", "--pem", "--json"), "--json"),
         (("http://server.example/",), "scheme"),
         (("https:///path",), "no host"),
         (("https://server.example:99999/",), "ort"),

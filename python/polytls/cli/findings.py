@@ -1,4 +1,4 @@
-"""What `polytls inspect` finds out about a server: connections are made here, and nothing printed.
+"""What `polytls inspect` finds out: connections are made here, and nothing printed.
 
 Nothing is verified less than usual. What a refused server presented comes from the error that
 refused it, not from a second look with closed eyes.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import socket
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from time import monotonic
 from typing import Final
@@ -25,8 +25,9 @@ from ..interfaces import (
     TLSSocket,
 )
 from .starttls import upgrade
+from .targets import CertificateFile, Target
 
-__all__ = ["Attempt", "Findings", "Stage", "Target", "gather"]
+__all__ = ["Attempt", "Findings", "Stage", "gather", "of_file"]
 
 #: How long the server has to answer our close_notify, in seconds: the time in which it may still
 #: object to our certificate (RFC 8446 4.4.2.4) and sends tickets.
@@ -42,18 +43,6 @@ _GREETING: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What is inspected."""
-
-    host: str
-    port: int
-    #: The name that the certificate must have.
-    server_hostname: str
-    #: The service that begins in plaintext; None: TLS from the first byte.
-    starttls: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Attempt:
     """One address that was connected to, or not."""
 
@@ -66,6 +55,8 @@ class Attempt:
 class Stage(Enum):
     """How far it got; the error, if there is one, is that of this stage."""
 
+    #: A file was read: there is no connection.
+    FILE = "file"
     RESOLVING = "resolving"
     CONNECTING = "connecting"
     STARTTLS = "starttls"
@@ -78,7 +69,7 @@ class Stage(Enum):
 class Findings:
     """All that was found."""
 
-    target: Target
+    target: Target | CertificateFile
     stage: Stage
     attempts: tuple[Attempt, ...] = ()
     #: None if the handshake was not done.
@@ -89,33 +80,54 @@ class Findings:
     resumed: bool | None = None
     #: Why there was no second connection, if it was tried.
     resumption_fault: OSError | None = None
+    #: How long each completed step took, in seconds, by the name that reports give it.
+    timings: dict[str, float] = field(default_factory=dict)
 
     @property
     def chain(self) -> tuple[bytes, ...]:
         """What the server presented, as DER, leaf first; empty if nothing is known."""
+        if isinstance(self.target, CertificateFile):
+            return self.target.certificates
         if isinstance(self.error, CertificateVerificationError):
             return self.error.chain
         return (self.info.peer_chain if self.info else None) or ()
 
 
-def gather(target: Target, context: SupportsClientWrapSocket, timeout: float) -> Findings:
+def of_file(file: CertificateFile) -> Findings:
+    """Return what there is to say of a file, which nothing is verified of."""
+    return Findings(target=file, stage=Stage.FILE)
+
+
+def gather(
+    target: Target,
+    context: SupportsClientWrapSocket,
+    timeout: float,
+    family: socket.AddressFamily | None = None,
+) -> Findings:
     """Connect, and connect again to see whether sessions are resumed.
 
     `timeout`: seconds for each step: one address, the dialogue of STARTTLS, the handshake.
+    `family`: the only kind of addresses to use; None for both.
 
     Raises ValueError for an invalid host name or port.
     """
+    timings: dict[str, float] = {}
+    begun = monotonic()
     try:
         addresses = names.resolve((target.host, target.port))
     except socket.gaierror as error:
         return Findings(target=target, stage=Stage.RESOLVING, error=error)
+    timings["resolve"] = monotonic() - begun
+    addresses = [each for each in addresses if family in (None, _family(each))]
     attempts: list[Attempt] = []
     for address in addresses:
+        begun = monotonic()
         try:
             plain = _dial(address, timeout)
         except OSError as error:
             attempts.append(Attempt(*address[:2], error))
             continue
+        timings["connect"] = monotonic() - begun
         attempts.append(Attempt(*address[:2]))
         first = _Connection(target, context, timeout, plain)
         resumed, fault = _again(first, address) if first.error is None else (None, None)
@@ -127,17 +139,24 @@ def gather(target: Target, context: SupportsClientWrapSocket, timeout: float) ->
             error=first.error,
             resumed=resumed,
             resumption_fault=fault,
+            timings=timings | first.timings,
         )
+    kind = {None: "", socket.AF_INET: "IPv4 ", socket.AF_INET6: "IPv6 "}[family]
     return Findings(
         target=target,
         stage=Stage.CONNECTING,
         attempts=(*attempts,),
-        error=attempts[-1].fault if attempts else OSError("the name has no address"),
+        error=attempts[-1].fault if attempts else OSError(f"the name has no {kind}address"),
+        timings=timings,
     )
 
 
+def _family(address: names.Address) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+
 def _dial(address: names.Address, timeout: float) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    family = _family(address)
     plain = socket.socket(family, socket.SOCK_STREAM)
     try:
         plain.settimeout(timeout)
@@ -162,6 +181,7 @@ class _Connection:
         self.stage = Stage.HANDSHAKE
         self.info: ConnectionInfo | None = None
         self.error: OSError | None = None
+        self.timings: dict[str, float] = {}
         with closing(plain):  # Detached by then, unless it failed before TLS.
             try:
                 self._run(plain)
@@ -174,10 +194,14 @@ class _Connection:
             _check_silence(plain)
         else:
             self.stage = Stage.STARTTLS
+            begun = monotonic()
             leftover = upgrade(plain, self.target.starttls, self.timeout)
+            self.timings["starttls"] = monotonic() - begun
             plain.settimeout(self.timeout)
             self.stage = Stage.HANDSHAKE
+        begun = monotonic()
         connection = self.context.wrap_socket(plain, self.target.server_hostname, leftover=leftover)
+        self.timings["handshake"] = monotonic() - begun
         try:
             self.info = _facts(connection)
             self.stage = Stage.CONNECTED

@@ -1,31 +1,36 @@
-"""Connect to a TLS server, show what happened, and explain what went wrong.
+"""Connect to TLS servers, show what happened, and explain what went wrong.
 
-`findings` (and `starttls`) make the connections, `verdict` evaluates them, and `report` prints the
-result.
+`targets` reads the arguments, `findings` (and `starttls`) make the connections, `verdict` evaluates
+them, and `report` and `document` have the result as text and as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import socket
+import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeVar
 
-from .. import names, registry
+from .. import registry
 from ..configuration import TLSClientConfiguration
 from ..errors import ConfigurationError
 from ..identity import Certificate, PrivateKey, RevocationList, SigningChain, TrustStore
 from ..interfaces import SupportsClientWrapSocket
-from .findings import Target, gather
-from .report import as_json, as_text
+from .document import as_json
+from .findings import Findings, gather, of_file
+from .report import as_pem, as_text, verdict_lines
 from .starttls import PORTS
-from .verdict import judge
-from .words import print_lines
+from .targets import CertificateFile, Target, parse
+from .verdict import Outcome, Verdict, judge, worst
+from .words import Progress, harmless, print_lines
 
 __all__ = ["add_arguments", "run"]
 
-_HTTPS: Final = 443
 _SECONDS: Final = 10.0
+_MOST_DAYS: Final = 100_000
 
 _T = TypeVar("_T")
 
@@ -34,13 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.epilog = (
         "Exit codes: 0: success; 1: the server's certificate was refused; 2: usage error, or an "
-        "unreadable file; 3: no TLS connection for another reason."
+        "unreadable file; 3: no TLS connection for another reason; 4: a certificate has fewer days "
+        "left than --min-days. Of several targets: 3 before 1 before 4."
     )
     parser.add_argument(
-        "target",
-        metavar="HOST[:PORT]",
-        help="the server; put an IPv6 address with a port in brackets; the default port is 443, "
-        "or that of the STARTTLS service; a URL also works: its host and port are used",
+        "targets",
+        metavar="TARGET",
+        nargs="+",
+        help="a server, HOST[:PORT] or a URL, or a file of certificates (PEM or DER); put an IPv6 "
+        "address with a port in brackets; the default port is 443, or that of the STARTTLS "
+        "service; of a URL, host and port are used; a file has a name that ends in .pem, .crt, "
+        ".cer or .der, or a path with a slash",
     )
     parser.add_argument(
         "--starttls", choices=[*PORTS], help="the service starts in plaintext and switches to TLS"
@@ -87,6 +96,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--client-key", metavar="FILE", help="the private key, if it is not in the certificate file"
     )
+    family = parser.add_mutually_exclusive_group()
+    for number, kind in (("4", socket.AF_INET), ("6", socket.AF_INET6)):
+        family.add_argument(
+            f"-{number}",
+            f"--ipv{number}",
+            dest="family",
+            action="store_const",
+            const=kind,
+            help=f"use IPv{number} addresses only",
+        )
+    parser.add_argument(
+        "--min-days",
+        metavar="DAYS",
+        type=days,
+        help="exit code 4 if a certificate is valid for fewer days",
+    )
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -95,92 +120,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="timeout for each address, for the STARTTLS dialogue, and for the handshake "
         "(default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="print a JSON document: docs/cli.md")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print a JSON document: docs/cli.md")
+    form.add_argument(
+        "--pem",
+        action="store_true",
+        help="print the presented certificates as PEM, even if they were refused; verdicts other "
+        "than good go to stderr",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; return the verdict as an exit code."""
-    if "://" in arguments.target:
-        _asked(lambda: _take_url(arguments))
-    target = _asked(lambda: _target(arguments))
+    targets = [_asked(partial(_target, arguments, text)) for text in arguments.targets]
     configuration = _asked(lambda: _configuration(arguments))
+    results: list[tuple[Findings, Verdict]] = []
+    with Progress(len(targets)) as progress:
+        for target in targets:
+            progress.show(target.label)
+            findings = _look_at(target, configuration, arguments)
+            identified = arguments.client_cert is not None
+            verdict = judge(findings, identified=identified, min_days=arguments.min_days)
+            results.append((findings, verdict))
+            progress.clear()
+            _print(findings, verdict, arguments, len(results) > 1)
+    if arguments.json:
+        print_lines(as_json(results))
+    return worst([verdict for _, verdict in results]).exit_code
+
+
+def _look_at(
+    target: Target | CertificateFile,
+    configuration: TLSClientConfiguration,
+    arguments: argparse.Namespace,
+) -> Findings:
+    if isinstance(target, CertificateFile):
+        return of_file(target)
+    # One for each: no target resumes another's session.
     context = registry.implementation(arguments.implementation).client_context(configuration)
     if not isinstance(context, SupportsClientWrapSocket):
         raise ConfigurationError("this implementation does not support wrap_socket")
-    findings = gather(target, context, arguments.timeout)
-    verdict = judge(findings, identified=arguments.client_cert is not None)
-    if arguments.json:
-        print_lines(as_json(findings, verdict))
-    else:
-        print_lines(*as_text(findings, verdict))
-    return verdict.outcome.exit_code
+    return gather(target, context, arguments.timeout, arguments.family)
+
+
+def _print(
+    findings: Findings, verdict: Verdict, arguments: argparse.Namespace, another: bool
+) -> None:
+    """Print one result; a JSON document is printed at the end, in one piece."""
+    if arguments.pem:
+        print_lines(*as_pem(findings))
+        if verdict.outcome is not Outcome.GOOD:
+            print_lines(harmless(findings.target.label), *verdict_lines(verdict), stream=sys.stderr)
+    elif not arguments.json:
+        print_lines(*([""] if another else []), *as_text(findings, verdict))
 
 
 def _asked(make: Callable[[], _T]) -> _T:
-    """An invalid value on a command line is an unusable configuration."""
+    """An invalid value on a command line, or a file that cannot be read, is unusable."""
     try:
         return make()
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {error.filename}: {error.strerror or error}"
+        ) from None
 
 
-def _target(arguments: argparse.Namespace) -> Target:
-    host, port = _host_and_port(arguments.target, PORTS.get(arguments.starttls, _HTTPS))
-    name = arguments.server_hostname or host
-    for each in (host, name):
-        names.verified_name(each)
-    names.port_of((host, port))
-    return Target(host, port, name, arguments.starttls)
-
-
-#: URL schemes, with the port and the STARTTLS service.
-_SCHEMES: Final[dict[str, tuple[int, str | None]]] = {
-    "https": (443, None),
-    "wss": (443, None),
-    "ftps": (990, None),
-    "imaps": (993, None),
-    "pop3s": (995, None),
-    "smtps": (465, None),
-    "ldaps": (636, None),
-    **{name: (port, name) for name, port in PORTS.items()},
-}
-
-
-def _take_url(arguments: argparse.Namespace) -> None:
-    """Replace a URL by host and port, and select STARTTLS if its scheme requires it."""
-    # Takes milliseconds to import, and is only needed for URLs.
-    from urllib.parse import urlsplit
-
-    url = urlsplit(arguments.target)
-    if url.scheme not in _SCHEMES:
-        known = ", ".join(_SCHEMES)
-        raise ValueError(
-            f"{arguments.target!r}: {url.scheme} is not a supported URL scheme; supported are "
-            f"{known}"
-        )
-    if not url.hostname:
-        raise ValueError(f"{arguments.target!r} names no host")
-    default, service = _SCHEMES[url.scheme]
-    port = default if url.port is None else url.port
-    host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
-    arguments.target = f"{host}:{port}"
-    arguments.starttls = arguments.starttls or service
-
-
-def _host_and_port(text: str, default: int) -> tuple[str, int]:
-    if "/" in text:
-        raise ValueError(f"{text!r} is neither HOST[:PORT] nor a URL such as https://{text}")
-    host, colon, port = text.rpartition(":")
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        colon, port = rest[:1], rest[1:]
-        if not bracket or (rest and colon != ":"):
-            raise ValueError(f"{text!r} is not [ADDRESS]:PORT")
-    elif not colon or ":" in host:  # A name alone, or an IPv6 address alone.
-        host, colon, port = text, "", ""
-    if colon and not (port.isascii() and port.isdigit() and len(port) <= 5):
-        raise ValueError(f"{text!r}: the port must be a number up to 65535")
-    return host, int(port) if colon else default
+def _target(arguments: argparse.Namespace, text: str) -> Target | CertificateFile:
+    return parse(text, arguments.server_hostname, arguments.starttls)
 
 
 def _configuration(arguments: argparse.Namespace) -> TLSClientConfiguration:
@@ -217,5 +225,12 @@ def _trust_store(arguments: argparse.Namespace) -> TrustStore:
 def seconds(text: str) -> float:
     value = float(text)
     if not (value > 0 and math.isfinite(value)):
+        raise ValueError
+    return value
+
+
+def days(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= _MOST_DAYS:
         raise ValueError
     return value

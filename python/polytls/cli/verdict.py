@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
+from ..certificates import read
 from ..constants import AlertDescription
 from ..errors import (
     AlertReceived,
@@ -21,19 +23,27 @@ from ..errors import (
     RaggedEOF,
     Responsible,
     TLSError,
+    VerificationFailure,
 )
+from ..info import CertificateInfo
 from .findings import Findings, Stage
 from .starttls import UpgradeRefused
+from .targets import CertificateFile
 
-__all__ = ["Failure", "Outcome", "Verdict", "judge"]
+__all__ = ["EXPIRES_SOON", "Failure", "Outcome", "Verdict", "days_left", "judge", "worst"]
+
+#: The reason of `Outcome.EXPIRING`.
+EXPIRES_SOON = "expires soon"
 
 
 class Outcome(Enum):
     """The verdict in a word; its number is the exit code."""
 
     GOOD = "good", 0
-    #: The server's certificate was refused.
+    #: The server's certificate was refused; a certificate of a file is not valid at this time.
     REFUSED = "refused", 1
+    #: All is well, but a certificate expires earlier than was asked for.
+    EXPIRING = "expiring", 4
     #: There was no connection, or it failed for another reason than the server's certificate.
     FAILED = "failed", 3
 
@@ -84,11 +94,27 @@ def _party(responsible: Responsible) -> str:
     return "the server's operator" if responsible is Responsible.PEER else responsible.value
 
 
-def judge(findings: Findings, *, identified: bool = False) -> Verdict:
-    """Return the verdict. `identified`: a certificate of our own was offered."""
+def worst(verdicts: list[Verdict]) -> Outcome:
+    """Return what several verdicts come to."""
+    order = (Outcome.FAILED, Outcome.REFUSED, Outcome.EXPIRING)
+    given = {verdict.outcome for verdict in verdicts}
+    return next((outcome for outcome in order if outcome in given), Outcome.GOOD)
+
+
+def days_left(certificate: CertificateInfo) -> int:
+    """Return for how many whole days a certificate is valid; less than zero if it has expired."""
+    return (certificate.not_after - datetime.now(UTC)) // timedelta(days=1)
+
+
+def judge(findings: Findings, *, identified: bool = False, min_days: int | None = None) -> Verdict:
+    """Return the verdict.
+
+    `identified`: a certificate of our own was offered. `min_days`: for how many days certificates
+    have to be valid.
+    """
     error = findings.error
     if error is None:
-        return Verdict(outcome=Outcome.GOOD)
+        return _judge_validity(findings, min_days) or Verdict(outcome=Outcome.GOOD)
     if isinstance(error, CertificateVerificationError):
         return Verdict(
             outcome=Outcome.REFUSED,
@@ -116,6 +142,67 @@ def judge(findings: Findings, *, identified: bool = False) -> Verdict:
         explanation=(*lines,),
         alert=alert,
     )
+
+
+def _judge_validity(findings: Findings, min_days: int | None) -> Verdict | None:
+    """What is wrong with the validity of certificates; None for nothing.
+
+    Of a connection, the path that was verified counts, without its trust anchor; of a file, every
+    certificate.
+    """
+    ours = isinstance(findings.target, CertificateFile)
+    verified = (findings.info.verified_chain if findings.info else None) or findings.chain[:1]
+    counted = findings.chain if ours else verified[: max(len(verified) - 1, 1)]
+    now = datetime.now(UTC)
+    soon = None
+    for der in counted:
+        index = findings.chain.index(der) if der in findings.chain else None
+        try:
+            certificate = read(der)
+        except ValueError as error:
+            if ours:
+                return _refused(VerificationFailure.BAD_ENCODING, str(error), index)
+            continue
+        of = f"the certificate of {certificate.subject or '(no name)'}"
+        if ours and certificate.not_after < now:
+            told = f"{of} expired on {_day(certificate.not_after)}"
+            return _refused(VerificationFailure.EXPIRED, told, index)
+        if ours and certificate.not_before > now:
+            told = f"{of} is valid from {_day(certificate.not_before)} on"
+            return _refused(VerificationFailure.NOT_YET_VALID, told, index)
+        left = days_left(certificate)
+        if soon is None and min_days is not None and left < min_days:
+            days = f"{left} day{'' if left == 1 else 's'}"
+            soon = index, f"{of} is valid for {days} more, until {_day(certificate.not_after)}"
+    if soon is None:
+        return None
+    index, message = soon
+    lines = [f"{EXPIRES_SOON}: {message}", f"--min-days requires {min_days}"]
+    if not ours:
+        lines.append(f"To fix: {_party(Responsible.PEER)} must renew the certificate")
+    return Verdict(
+        outcome=Outcome.EXPIRING,
+        reason=EXPIRES_SOON,
+        responsible=None if ours else Responsible.PEER,
+        message=message,
+        explanation=(*lines,),
+        index=index,
+    )
+
+
+def _refused(reason: VerificationFailure, message: str, index: int | None) -> Verdict:
+    """The verdict on a file."""
+    return Verdict(
+        outcome=Outcome.REFUSED,
+        reason=reason.value,
+        message=message,
+        explanation=(f"{reason.value}: {message}",),
+        index=index,
+    )
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d}"
 
 
 _Place = tuple[Failure, Responsible | None, str]

@@ -8,9 +8,12 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from enum import Enum
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
-__all__ = ["Style", "harmless", "paint", "print_lines", "width", "wrapped"]
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["Progress", "Style", "harmless", "paint", "print_lines", "width", "wrapped"]
 
 #: Of a line, in characters, where there is no terminal; what has no blank in it may be longer.
 _WIDTH: Final = 100
@@ -52,6 +55,37 @@ def paint(text: str, style: Style, stream: TextIO) -> str:
         and os.environ.get("TERM") not in ("dumb", "unknown")
     )
     return f"\x1b[{style.value}m{text}\x1b[0m" if colours else text
+
+
+class Progress:
+    """One line on stderr, if it is a terminal, that says what a long run is doing.
+
+    Nothing is shown of a run of one step. The line is gone when the block ends.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps, self._done = steps, 0
+        self._shown = steps > 1 and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def show(self, step: str) -> None:
+        """Show the step that begins."""
+        self._done += 1
+        if self._shown:
+            line = f"{self._done}/{self._steps} {harmless(step)}"
+            sys.stderr.write(f"\r{line[: width(sys.stderr) - 1]}\x1b[K")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Remove the line, so that something can be printed."""
+        if self._shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
 
 
 def width(stream: TextIO | None = None) -> int:

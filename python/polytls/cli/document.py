@@ -1,0 +1,136 @@
+"""The findings of `polytls inspect` as JSON, for programs.
+
+docs/inspect.schema.json has the schema; docs/cli.md says what the fields mean.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Any, Final
+
+from .. import __version__
+from ..certificates import read
+from ..errors import Responsible
+from ..info import ConnectionInfo
+from .findings import Findings
+from .report import fault_text, name_of, protocol_name
+from .targets import CertificateFile, Target
+from .verdict import Verdict, days_left, worst
+
+__all__ = ["as_json"]
+
+#: The version of the document: what is there keeps its meaning; more may come.
+_FORMAT: Final = 1
+
+_RESPONSIBLE: Final = {
+    Responsible.YOU: "you",
+    Responsible.PEER: "server",
+    Responsible.ADMINISTRATOR: "administrator",
+}
+
+
+def as_json(results: Sequence[tuple[Findings, Verdict]]) -> str:
+    """The document of all targets."""
+    document = {
+        "format": _FORMAT,
+        "polytls": __version__,
+        "results": [_result(findings, verdict) for findings, verdict in results],
+        "exit_code": worst([verdict for _, verdict in results]).exit_code,
+    }
+    # The one control character that it leaves as it is.
+    return json.dumps(document, indent=2).replace("\x7f", "\\u007f")
+
+
+def _result(findings: Findings, verdict: Verdict) -> dict[str, Any]:
+    info, resumption = findings.info, findings.resumption_fault
+    verified = None if info is None else info.verified_chain
+    return {
+        "target": _target(findings.target),
+        "addresses": [
+            {
+                "address": attempt.address,
+                "port": attempt.port,
+                "error": None if attempt.fault is None else fault_text(attempt.fault),
+            }
+            for attempt in findings.attempts
+        ],
+        "stage": findings.stage.value,
+        "timings": {
+            step: findings.timings.get(step)
+            for step in ("resolve", "connect", "starttls", "handshake")
+        },
+        "connection": None if info is None else _connection(info),
+        "resumption": {
+            "resumed": findings.resumed,
+            "error": None if resumption is None else fault_text(resumption),
+        },
+        "chain": [_certificate(der) for der in findings.chain],
+        "verified_chain": None if verified is None else [_certificate(der) for der in verified],
+        "verdict": {
+            "outcome": verdict.outcome.word,
+            "reason": verdict.reason,
+            "responsible": None
+            if verdict.responsible is None
+            else _RESPONSIBLE[verdict.responsible],
+            "message": verdict.message,
+            "explanation": [*verdict.explanation],
+            "alert": verdict.alert,
+            "certificate": verdict.index,
+        },
+        "exit_code": verdict.outcome.exit_code,
+    }
+
+
+def _target(target: Target | CertificateFile) -> dict[str, Any]:
+    if isinstance(target, CertificateFile):
+        nothing = dict.fromkeys(("host", "port", "server_hostname", "starttls"))
+        return {"file": target.label, **nothing}
+    return {
+        "file": None,
+        "host": target.host,
+        "port": target.port,
+        "server_hostname": target.server_hostname,
+        "starttls": target.starttls,
+    }
+
+
+def _connection(info: ConnectionInfo) -> dict[str, Any]:
+    return {
+        "implementation": info.implementation,
+        "version": info.version.value if info.version else None,
+        "suite": None if info.cipher is None else name_of(info.cipher),
+        "group": None if info.group is None else name_of(info.group),
+        "alpn": protocol_name(info.alpn),
+        "server_name": info.server_name,
+    }
+
+
+def _certificate(der: bytes) -> dict[str, Any]:
+    encoded = base64.b64encode(der).decode()
+    try:
+        certificate = read(der)
+    except ValueError as error:
+        return {"der": encoded, "error": str(error)}
+    return {
+        "der": encoded,
+        "error": None,
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "common_name": certificate.common_name,
+        **{
+            kind: [*getattr(certificate, kind)]
+            for kind in ("dns_names", "ip_addresses", "email_addresses", "uris")
+        },
+        "not_before": certificate.not_before.astimezone(UTC).isoformat(),
+        "not_after": certificate.not_after.astimezone(UTC).isoformat(),
+        "days_left": days_left(certificate),
+        "serial_number": f"{certificate.serial_number:x}",
+        "key_type": certificate.key_type,
+        "key_bits": certificate.key_bits,
+        "is_authority": certificate.is_authority,
+        "sha256": certificate.sha256,
+        "spki_sha256": certificate.spki_sha256,
+    }
