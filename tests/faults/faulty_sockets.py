@@ -423,6 +423,20 @@ class _KeepsItsKeys(Socket):
         pass
 
 
+class _KeepsTheRest(Socket):
+    rest = memoryview(b"")
+
+    def send(self, bytes: Any) -> int:
+        while self.rest:
+            self.rest = self.rest[self.inner.send(self.rest) :]
+        given = memoryview(bytes)
+        self.rest = given[self.inner.send(given) :]
+        return len(given)
+
+    def outgoing_bytes_buffered(self) -> int:
+        return len(self.rest) + int(self.inner.outgoing_bytes_buffered())
+
+
 class _SurvivesForks(Socket):
     def recv(self, bufsize: int) -> bytes:
         try:
@@ -478,6 +492,11 @@ KEEPS_ITS_KEYS: Final = Faulty(
     "does not change its keys when it is told to",
     "test_socket_surface::test_the_peer_is_asked_to_change_its_keys_too",
     socket=_KeepsItsKeys,
+)
+KEEPS_THE_REST: Final = Faulty(
+    "takes all data of a send, and keeps what the system does not take for the next call",
+    "test_socket_nonblocking::test_what_send_has_taken_whole_needs_no_other_call",
+    socket=_KeepsTheRest,
 )
 SURVIVES_FORKS: Final = Faulty(
     "tells a fork as the end of the peer's data",

@@ -223,24 +223,26 @@ def test_what_send_has_taken_whole_needs_no_other_call(
                 ready(client, selectors.EVENT_WRITE)
         assert client.outgoing_bytes_buffered() == 0
 
-    def send_everything() -> int:
-        fillers = 0
+    def receive() -> bytearray:
+        assert full.wait(PATIENCE)
+        received, missing = bytearray(), 20 * length
+        while missing > 0:
+            # Only fillers are zeros.
+            data = accepted.recv(1 << 20)
+            received += data
+            missing -= len(data) - data.count(0)
+        return received
+
+    receiving, fillers = threads.submit(receive), 0
+    try:
         while not full.is_set():
             send(filler)
             fillers += len(filler)
         for _ in range(20):
             send(message[:length])
-        return fillers
-
-    sending = threads.submit(send_everything)
-    assert full.wait(PATIENCE)
-    received, missing = bytearray(), 20 * length
-    while missing > 0:
-        # Only fillers are zeros.
-        data = accepted.recv(1 << 20)
-        received += data
-        missing -= len(data) - data.count(0)
-    assert received == Whole(bytes(sending.result()) + message[:length] * 20)
+    finally:
+        full.set()
+    assert receiving.result() == Whole(bytes(fillers) + message[:length] * 20)
 
 
 def test_more_than_the_system_buffers_is_taken_in_part(ends: Any) -> None:
