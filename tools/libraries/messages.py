@@ -134,21 +134,17 @@ allow_anonymous true
     assert came == [b"x" * 100_000]
 
 
-@library("pika", sides=1, needs="rabbitmq-server")
-def _(place: Place) -> None:
-    import pika
-
-    port = place.free_port()
-    settings = f"""
+def rabbitmq(place: Place, port: int, settings: str, *plugins: str) -> None:
+    """Start RabbitMQ, which listens on the port by what `settings` say."""
+    settings += f"""
 listeners.tcp = none
-listeners.ssl.default = 127.0.0.1:{port}
 ssl_options.cacertfile = {place.ca}
 ssl_options.certfile = {place.certificate}
 ssl_options.keyfile = {place.key}
 ssl_options.verify = verify_none
 """
     place.write("rabbitmq.conf", settings)
-    place.write("plugins", "[].")
+    place.write("plugins", f"[{','.join(plugins)}].")
     names = place.free_port()
     variables = {
         "HOME": str(place.folder),
@@ -165,6 +161,14 @@ ssl_options.verify = verify_none
     # Erlang's table of names: it would start one by itself, and leave it running.
     place.start(place.find("epmd"), port=names, **variables)
     place.start("/usr/lib/rabbitmq/bin/rabbitmq-server", port=port, **variables)
+
+
+@library("pika", sides=1, needs="rabbitmq-server")
+def _(place: Place) -> None:
+    import pika
+
+    port = place.free_port()
+    rabbitmq(place, port, f"listeners.ssl.default = 127.0.0.1:{port}")
     options = pika.SSLOptions(place.client(), "localhost")
     given = pika.ConnectionParameters("localhost", port, ssl_options=options)
     deadline = time.monotonic() + PATIENCE
@@ -182,3 +186,34 @@ ssl_options.verify = verify_none
     _, _, body = channel.basic_get("queue", auto_ack=True)
     assert body == b"x" * 100_000
     connection.close()
+
+
+@library("stomp.py", doors=(2,), sides=1, needs="rabbitmq-server")
+def _(place: Place) -> None:
+    """Its sockets do not wait: it calls `send` from a selector, and `recv` until it raises."""
+    import stomp
+
+    port, amqp = place.free_port(), place.free_port()
+    settings = f"""
+listeners.ssl.default = 127.0.0.1:{amqp}
+stomp.listeners.tcp = none
+stomp.listeners.ssl.default = 127.0.0.1:{port}"""
+    rabbitmq(place, port, settings, "rabbitmq_stomp")
+    done = threading.Event()
+    bodies: list[str] = []
+
+    class Listener(stomp.ConnectionListener):  # type: ignore[misc]
+        def on_message(self, frame: Any) -> None:
+            bodies.append(frame.body)
+            done.set()
+
+    peer = ("localhost", port)
+    connection = stomp.Connection12([peer], try_loopback_connect=False, vhost="/")
+    connection.set_ssl([peer], ca_certs=place.ca)
+    connection.set_listener("", Listener())
+    connection.connect("guest", "guest", wait=True)
+    connection.subscribe("/queue/one", id="1")
+    connection.send("/queue/one", "x" * 100_000)
+    assert done.wait(20)
+    connection.disconnect()
+    assert bodies == ["x" * 100_000]

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from place import BODY, Place, library
+from place import BODY, PATIENCE, Place, library
 
 from polytls import compat
 
@@ -105,3 +105,45 @@ def _(place: Place) -> None:
     running.callLater(20, running.stop)
     running.run()
     assert b"".join(came).startswith(b"HTTP/1.0 2")
+
+
+@library("paramiko", doors=(3,))
+def _(place: Place) -> None:
+    """SSH within TLS, which it takes for a plain connection, on both sides."""
+    import paramiko
+
+    class Server(paramiko.ServerInterface):  # type: ignore[misc]
+        def check_auth_password(self, username: str, password: str) -> int:
+            accepted = (username, password) == ("me", "secret")
+            return int(paramiko.AUTH_SUCCESSFUL if accepted else paramiko.AUTH_FAILED)
+
+        def check_channel_request(self, kind: str, _: int) -> int:
+            assert kind == "session"
+            return int(paramiko.OPEN_SUCCEEDED)
+
+    def serve() -> None:
+        transport = paramiko.Transport(listener.accept()[0])
+        transport.add_server_key(key)
+        transport.start_server(server=Server())
+        channel = transport.accept(PATIENCE)
+        while data := channel.recv(65536):
+            channel.sendall(data)
+        channel.close()
+        transport.join(PATIENCE)
+        transport.close()
+
+    dial, listener = place.sockets()
+    key = paramiko.ECDSAKey.generate()
+    serving = threading.Thread(target=serve, daemon=True)
+    serving.start()
+    with paramiko.Transport(dial()) as transport:
+        transport.connect(key, "me", "secret")
+        channel = transport.open_session()
+        channel.sendall(BODY * 20)
+        channel.shutdown_write()
+        received = b""
+        while data := channel.recv(65536):
+            received += data
+        assert received == BODY * 20
+    serving.join(PATIENCE)
+    assert not serving.is_alive()

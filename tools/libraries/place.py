@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polytls
 from polytls import compat
 from polytls.testing import CertificateAuthority
 from polytls.testing.certificates import pem
@@ -35,9 +36,10 @@ HIGHER = "PATH", os.environ["PATH"] + ":/usr/sbin:/sbin"
 class Library:
     """One row: how a library is used, and by which doors polytls reaches it.
 
-    `doors`: 1 takes a context, 2 is `compat.install()`; neither: it cannot be reached, and its
-    test shows so. `sides`: how many connections of polytls its test makes at the least, 2 where
-    both peers are in this process. `needs`: a server of the system.
+    `doors`: 1 takes a context, 2 is `compat.install()`, 3 takes a connected `polytls.TLSSocket`;
+    none: it cannot be reached, and its test shows so. `sides`: how many connections of polytls its
+    test makes at the least, 2 where both peers are in this process. `needs`: a server of the
+    system.
     """
 
     name: str
@@ -70,12 +72,15 @@ class Place:
         self.door = door
         #: What contexts are made by: the face, or the module that it was installed in.
         self.made: Any = compat if door == 1 else ssl
+        #: Contexts of PEP 748, whose connections count at door 3.
+        self.contexts: list[Any] = []
         self.closing = ExitStack()
         self.folder = Path(self.closing.enter_context(tempfile.TemporaryDirectory()))
         # Servers that run as somebody else read in it.
         self.folder.chmod(0o755)
         authority = CertificateAuthority()
-        certificate, key = authority.issue("localhost", "127.0.0.1").leaf
+        self.identity = authority.issue("localhost", "127.0.0.1")
+        certificate, key = self.identity.leaf
         public = pem("CERTIFICATE", certificate.buffer or b"")
         private = pem("PRIVATE KEY", (key and key.buffer) or b"")
         self.ca = self.write("ca.pem", authority.certificate_pem)
@@ -103,6 +108,17 @@ class Place:
         if protocols:
             context.set_alpn_protocols(list(protocols))
         return context
+
+    def sockets(self) -> tuple[Any, Any]:
+        """Return a function that connects a client's socket, and the listener that it reaches."""
+        made = polytls.implementation()
+        trusted = polytls.TrustStore.from_file(self.ca)
+        client = made.client_context(polytls.TLSClientConfiguration(trust_store=trusted))
+        server = made.server_context(polytls.TLSServerConfiguration([self.identity]))
+        self.contexts += [client, server]
+        listener = self.closing.enter_context(server.connect(("127.0.0.1", 0)))
+        address = listener.getsockname()
+        return lambda: client.connect(address, server_hostname="localhost", timeout=20), listener
 
     def https(self, pages: dict[str, tuple[str, bytes]] | None = None) -> str:
         """Serve `pages`, by path their types and contents, or BODY; return the address."""

@@ -203,6 +203,25 @@ def _(place: Place) -> None:
         served.shutdown()
 
 
+@library("websockets", doors=(3,))
+def _(place: Place) -> None:
+    """Over sockets of polytls on both sides; to websockets they are plain ones."""
+    from websockets.sync.client import connect
+    from websockets.sync.server import serve
+
+    def echo(connection: Any) -> None:
+        for message in connection:
+            connection.send(message)
+
+    dial, listener = place.sockets()
+    with serve(echo, sock=listener) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        with connect("ws://localhost", sock=dial(), proxy=None) as connection:
+            connection.send(BODY)
+            assert connection.recv(decode=False) == BODY
+        served.shutdown()
+
+
 async def streams(place: Place) -> None:
     """Both sides by asyncio's streams: on whichever loop runs."""
 
