@@ -37,16 +37,21 @@ alone() { # PROGRAM PACKAGE LIBRARY
 	missing="$missing $3"
 }
 
-libraries() {
+databases() {
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 	PATH="$PATH:/usr/sbin" need mariadbd mariadb-server
-	PATH="$PATH:/usr/sbin" need mosquitto mosquitto
 	PATH="$PATH:/usr/sbin" need slapd slapd
+}
+
+libraries() {
+	databases
+	PATH="$PATH:/usr/sbin" need mosquitto mosquitto
 	PATH="$PATH:/usr/sbin" need rabbitmq-server rabbitmq-server
 	need redis-server redis-server
 }
 
 peers() {
+	databases
 	need openssl openssl
 	need curl curl
 	need tshark tshark
@@ -56,6 +61,9 @@ peers() {
 	PATH="$PATH:/usr/sbin" need dovecot dovecot-core
 	need /usr/lib/dovecot/imap dovecot-imapd
 	need /usr/lib/dovecot/pop3 dovecot-pop3d
+	need /usr/lib/dovecot/lmtp dovecot-lmtpd
+	need /usr/lib/dovecot/managesieve dovecot-managesieved
+	need prosody prosody
 	need /usr/lib/postfix/sbin/master postfix
 	PATH="$PATH:/usr/sbin" need nginx nginx
 	PATH="$PATH:/usr/sbin" need apache2 apache2-bin

@@ -31,7 +31,10 @@ NAME = "server.example"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 SCHEMA = PAGE.with_name("inspect.schema.json")
 PATIENCE = 30.0
-SERVICES = ("smtp", "imap", "pop3", "ftp")
+#: The services that speak in lines, and the others.
+IN_LINES = ("smtp", "lmtp", "imap", "pop3", "sieve", "nntp", "ftp")
+IN_BINARY = ("ldap", "xmpp", "xmpp-server", "postgres", "mysql")
+SERVICES = (*IN_LINES, *IN_BINARY)
 
 Handle = Callable[[socket.socket], None]
 Serve = Callable[[Handle], int]
@@ -572,6 +575,34 @@ def test_names_of_strangers_do_not_steer_a_terminal(serve: Serve, run: Run) -> N
 
 # --- STARTTLS ---
 
+XMPP_OPENING = (
+    b"<?xml version='1.0'?><stream:stream to='server.example' version='1.0' xmlns='jabber:%s' "
+    b"xmlns:stream='http://etherx.jabber.org/streams'>"
+)
+XMPP_FEATURES = (
+    b"<?xml version='1.0'?><stream:stream from='server.example' id='a>b' version='1.0' "
+    b"xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'><stream:features>"
+    b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>"
+)
+XMPP_REQUEST = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+XMPP_CONSENT = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+LDAP_REQUEST = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037"
+MYSQL_GREETING = b"\x0a11.4\0" + b"\x01\0\0\0" + b"12345678\0" + b"\xff\xff" + b"\0" * 20
+MYSQL_REQUEST = b"\x20\0\0\x01\x00\x8a\x08\0\0\0\0\x01\x2d" + b"\0" * 23
+
+
+def packet(content: bytes) -> bytes:
+    """The first packet of MySQL's protocol."""
+    return len(content).to_bytes(3, "little") + b"\0" + content
+
+
+def ldap_response(code: int, said: bytes = b"", id: int = 1) -> bytes:
+    """ExtendedResponse, with a length in the long form, as OpenLDAP has it not and AD has."""
+    response = b"\x0a\x01%c\x04\x00\x04%c%b" % (code, len(said), said)
+    message = b"\x02\x01%c\x78\x84\x00\x00\x00%c%b" % (id, len(response), response)
+    return b"\x30\x84\x00\x00\x00%c%b" % (len(message), message)
+
+
 DIALOGUES: dict[str, list[tuple[bytes | None, bytes]]] = {
     # What is expected of the client, and the answer.
     "smtp": [
@@ -583,6 +614,22 @@ DIALOGUES: dict[str, list[tuple[bytes | None, bytes]]] = {
         (None, b"* OK [CAPABILITY IMAP4rev2 STARTTLS] ready\r\n"),
         (b"a STARTTLS\r\n", b"* NO a warning\r\na OK begin\r\n"),
     ],
+    "lmtp": [
+        (None, b"220 ready\r\n"),
+        (b"LHLO [127.0.0.1]\r\n", b"250-mail.example\r\n250 STARTTLS\r\n"),
+        (b"STARTTLS\r\n", b"220 go ahead\r\n"),
+    ],
+    "sieve": [
+        (None, b'"IMPLEMENTATION" "x"\r\n"SASL" ""\r\n"STARTTLS"\r\nOK "ready"\r\n'),
+        (b"STARTTLS\r\n", b'Ok "begin"\r\n'),
+    ],
+    "nntp": [(None, b"201 ready\r\n"), (b"STARTTLS\r\n", b"382 begin\r\n")],
+    "ldap": [(LDAP_REQUEST, ldap_response(0, b"begin"))],
+    "xmpp": [(XMPP_OPENING % b"client", XMPP_FEATURES), (XMPP_REQUEST, XMPP_CONSENT)],
+    "xmpp-server": [(XMPP_OPENING % b"server", XMPP_FEATURES), (XMPP_REQUEST, XMPP_CONSENT)],
+    "postgres": [(b"\0\0\0\x08\x04\xd2\x16\x2f", b"S")],
+    # The server does not answer: TLS begins.
+    "mysql": [(None, packet(MYSQL_GREETING)), (MYSQL_REQUEST, b"")],
     "pop3": [(None, b"+OK ready\r\n"), (b"STLS\r\n", b"+OK begin\r\n")],
     "ftp": [(None, b"220-hello\r\n  there\r\n220 ready\r\n"), (b"AUTH TLS\r\n", b"234 begin\r\n")],
 }
@@ -595,7 +642,8 @@ def dialogue(service: str, then: Handle, last: bytes | None = None) -> Handle:
         *steps, (command, answer) = DIALOGUES[service]
         for expected, reply in (*steps, (command, answer if last is None else last)):
             if expected is not None:
-                assert plain.recv(1000) == expected
+                # No more: ClientHello may follow at once.
+                assert plain.recv(len(expected), socket.MSG_WAITALL) == expected
             # In two pieces: lines come as they like.
             plain.sendall(reply[:3])
             plain.sendall(reply[3:])
@@ -619,8 +667,16 @@ def test_a_service_goes_on_to_tls(
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_what_is_injected_before_tls_is_refused(serve: Serve, run: Run, service: str) -> None:
-    consent = DIALOGUES[service][-1][1]
-    port = serve(dialogue(service, wait_for_the_end, consent + b"250 injected\r\n"))
+    if service == "mysql":  # There is no consent: it goes behind the greeting.
+
+        def handle(plain: socket.socket) -> None:
+            plain.sendall(packet(MYSQL_GREETING) + b"injected\r\n")
+            wait_for_the_end(plain)
+
+        port = serve(handle)
+    else:
+        consent = DIALOGUES[service][-1][1]
+        port = serve(dialogue(service, wait_for_the_end, consent + b"250 injected\r\n"))
     code, printed = run(port, "--starttls", service)
     assert code == 3
     assert "protocol violated: " in printed
@@ -648,17 +704,78 @@ def assert_no_starttls(told: str, outcome: tuple[int, str]) -> None:
         ("imap", b"a NO \x1b[2J\x9bnot now\r\n"),
         ("pop3", b"-ERR \x1b[2J\x9bnot now\r\n"),
         ("ftp", b"534 \x1b[2J\x9bnot now\r\n"),
+        ("lmtp", b"454 \x1b[2J\x9bnot now\r\n"),
+        ("sieve", b'NO "\x1b[2J\x9bnot now"\r\n'),
+        ("nntp", b"580 \x1b[2J\x9bnot now\r\n"),
+        ("ldap", ldap_response(52, b"\x1b[2J\x9bnot now")),
+        ("postgres", b"\x1b"),
     ],
 )
 def test_a_service_that_does_not_go_on_is_quoted(
     serve: Serve, run: Run, service: str, said: bytes
 ) -> None:
     outcome = run(serve(dialogue(service, end, said)), "--starttls", service)
-    said = said.partition(b"\x1b")[0]
-    assert_no_starttls(f'the server replied "{said.decode()}\\x1b[2J', outcome)
+    told = {"ldap": "result 52: \\x1b[2J", "postgres": '\\x1b"'}.get(service)
+    told = told or said.partition(b"\x1b")[0].decode() + "\\x1b[2J"
+    assert_no_starttls(f'the server replied "{told}', outcome)
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    ("service", "replies", "told"),
+    [
+        ("mysql", (packet(b"\xff\x10\x04Too many connections"),), '"Too many connections"'),
+        ("mysql", (packet(b"\x09old"),), "protocol 10"),
+        ("mysql", (packet(b"\x0a5.0\0short"),), "protocol 10"),
+        ("mysql", (packet(MYSQL_GREETING.replace(b"\xff", b"\0")),), "does not offer TLS"),
+        ("mysql", (b"\xff\xff\xff\0",), "more than 8192 bytes"),
+        ("mysql", (packet(MYSQL_GREETING)[:20],), "closed the connection"),
+        ("ldap", (b"", b"\x30\x84\x00\xff\xff\xff"), "more than 8192 bytes"),
+        ("ldap", (b"", b"\x30\x80\x00\x00"), "is not LDAP"),
+        ("ldap", (b"", b"HTTP/1.1 400 Bad Request\r\n"), "is not LDAP"),
+        ("ldap", (b"", b"\x30\x05\x02\x01\x01\x65\x00"), "is not LDAP"),
+        ("ldap", (b"", b"\x30\x05\x02\x01\x01\x78\x7f"), "is not LDAP"),
+        ("xmpp", (b"", b"220 mail.example\r\n>"), "is not XMPP"),
+        ("xmpp", (b"", b"<html>"), "is not XMPP"),
+        ("xmpp", (b"", b"<!DOCTYPE x [<!ENTITY a 'b'>]>"), "is not XMPP"),
+        ("xmpp", (b"", XMPP_FEATURES.replace(b"xmpp-tls", b"xmpp-sasl")), "does not offer"),
+        ("xmpp", (b"", XMPP_FEATURES.partition(b"<stream:f")[0] + b"</stream:stream>"), "ended"),
+        (
+            "xmpp",
+            (b"", XMPP_FEATURES, XMPP_CONSENT.replace(b"proceed", b"failure")),
+            'replied "failure"',
+        ),
+        (
+            "xmpp",
+            (
+                b"",
+                XMPP_FEATURES.partition(b"<stream:features")[0]
+                + b"<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+                b"</stream:error>",
+            ),
+            'replied "error host-unknown"',
+        ),
+        ("xmpp", (b"", b"x" * 9000), "a line of more than 8192 bytes"),
+        (
+            "xmpp",
+            (b"", XMPP_FEATURES.partition(b"<starttls")[0] + b"<a/>" * 1001),
+            "more than 1000 tags",
+        ),
+    ],
+)
+def test_what_is_no_consent_is_told(
+    serve: Serve, run: Run, service: str, replies: tuple[bytes, ...], told: str
+) -> None:
+    def handle(plain: socket.socket) -> None:
+        for number, reply in enumerate(replies):
+            plain.sendall(reply)
+            if number + 1 < len(replies):
+                assert plain.recv(1000)
+        end(plain)
+
+    assert_no_starttls(told, run(serve(handle), "--starttls", service))
+
+
+@pytest.mark.parametrize("service", IN_LINES)
 @pytest.mark.parametrize(
     ("said", "told"),
     [
@@ -675,7 +792,14 @@ def test_what_a_service_may_say_has_limits(
 
 
 @pytest.mark.parametrize(
-    ("service", "line"), [("smtp", b"220-x\r\n"), ("imap", b"* x\r\n"), ("ftp", b"234-x\r\n")]
+    ("service", "line"),
+    [
+        ("smtp", b"220-x\r\n"),
+        ("lmtp", b"220-x\r\n"),
+        ("imap", b"* x\r\n"),
+        ("sieve", b'"x"\r\n'),
+        ("ftp", b"234-x\r\n"),
+    ],
 )
 def test_a_reply_has_a_limit_of_lines(serve: Serve, run: Run, service: str, line: bytes) -> None:
     outcome = run(serve(dialogue(service, end, line * 101)), "--starttls", service)
@@ -728,7 +852,7 @@ def test_a_dialogue_has_one_deadline_however_slowly_it_goes(serve: Serve, run: R
         (("server.example", "--ca", "/no/such.pem"), "/no/such.pem"),
         (("server.example", "--crl", "/no/such.crl"), "/no/such.crl"),
         (("server.example", "--alpn", "x" * 300), "inner_protocols"),
-        (("server.example", "--starttls", "ldap"), "ldap"),
+        (("server.example", "--starttls", "gopher"), "gopher"),
         (("server.example", "--timeout", "0"), "--timeout"),
         (("server.example", "--timeout", "nan"), "--timeout"),
         (("server.example", "--implementation", "nosuch"), "nosuch"),
@@ -753,6 +877,8 @@ def test_what_makes_no_sense_cannot_be_run(
         ("https://user:word@server.example:8443/path?query", None, ("server.example", 8443)),
         ("https://[2001:db8::1]/", None, ("2001:db8::1", 443)),
         ("imaps://server.example", None, ("server.example", 993)),
+        ("postgresql://me@server.example/db", None, ("server.example", 5432)),
+        ("xmpp-server://server.example", None, ("server.example", 5269)),
         ("server.example", None, ("server.example", 443)),
         ("server.example", "smtp", ("server.example", 25)),
         ("server.example:8443", "imap", ("server.example", 8443)),

@@ -195,7 +195,8 @@ class _Connection:
         else:
             self.stage = Stage.STARTTLS
             begun = monotonic()
-            leftover = upgrade(plain, self.target.starttls, self.timeout)
+            name = names.verified_name(self.target.server_hostname)
+            leftover = upgrade(plain, self.target.starttls, name, self.timeout)
             self.timings["starttls"] = monotonic() - begun
             plain.settimeout(self.timeout)
             self.stage = Stage.HANDSHAKE

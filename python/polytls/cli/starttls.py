@@ -1,28 +1,47 @@
-"""The dialogue that comes before TLS where a service begins in plaintext: STARTTLS.
+"""The dialogue that comes before TLS where a service begins in plaintext: STARTTLS and its kin.
 
-SMTP (RFC 3207), IMAP (RFC 9051 6.2.1), POP3 (RFC 2595 4) and FTP (RFC 4217 4). All of it together
-has one deadline, lines and their number have limits, and what came behind the last line is handed
-on, to be refused: nothing that is received before ClientHello can be TLS.
+SMTP (RFC 3207), LMTP (RFC 2033), IMAP (RFC 9051 6.2.1), POP3 (RFC 2595 4), ManageSieve (RFC 5804
+2.2), NNTP (RFC 4642), FTP (RFC 4217 4), LDAP (RFC 4511 4.14), XMPP (RFC 6120 5), PostgreSQL and
+MySQL (their manuals' chapters on the protocol). All of it together has one deadline, replies have
+limits, and what came behind the last one is handed on, to be refused: nothing that is received
+before ClientHello can be TLS.
 """
 
 from __future__ import annotations
 
 import re
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final
+from typing import Final, NoReturn
 
 __all__ = ["PORTS", "UpgradeRefused", "upgrade"]
 
 #: The services, and the ports they have if none is given.
-PORTS: Final = {"smtp": 25, "imap": 143, "pop3": 110, "ftp": 21}
+PORTS: Final = {
+    "smtp": 25,
+    "lmtp": 24,
+    "imap": 143,
+    "pop3": 110,
+    "sieve": 4190,
+    "nntp": 119,
+    "ftp": 21,
+    "ldap": 389,
+    "xmpp": 5222,
+    "xmpp-server": 5269,
+    "postgres": 5432,
+    "mysql": 3306,
+}
 
-#: Bytes in a line, its end included. RFC 5321 4.5.3.1.5 has 512 for replies, IMAP no limit.
+#: Bytes in a line, its end included, or in a message that has no lines. RFC 5321 4.5.3.1.5 has 512
+#: for replies, IMAP no limit.
 _LONGEST_LINE: Final = 8192
 #: Lines in a reply.
 _MOST_LINES: Final = 100
+#: Tags in a reply of XMPP.
+_MOST_TAGS: Final = 1000
 _PIECE: Final = 4096
 _TAG: Final = b"a"
 
@@ -31,46 +50,68 @@ class UpgradeRefused(OSError):
     """The server did not start TLS. The message has its reply, which cannot be trusted."""
 
 
-def upgrade(plain: socket.socket, service: str, timeout: float) -> bytes:
+def upgrade(plain: socket.socket, service: str, name: str, timeout: float) -> bytes:
     """Have `service` begin TLS on a connected socket; return what came behind its consent.
 
-    `timeout`: seconds for the whole dialogue.
+    `name`: the server's host name, which XMPP requires. `timeout`: seconds for the whole dialogue.
 
     Raises UpgradeRefused for any other answer, TimeoutError, and what the socket raises.
     """
-    dialogue = _Dialogue(plain, monotonic() + timeout)
+    dialogue = _Dialogue(plain, name, monotonic() + timeout)
     _DIALOGUES[service](dialogue)
     return bytes(dialogue.unread)
 
 
 @dataclass
 class _Dialogue:
-    """Lines over a plain socket, until a moment."""
+    """Lines and messages over a plain socket, until a moment."""
 
     plain: socket.socket
+    name: str
     deadline: float
 
     def __post_init__(self) -> None:
         self.unread = bytearray()
 
     def say(self, text: bytes) -> None:
+        self.send(text + b"\r\n")
+
+    def send(self, data: bytes) -> None:
         self._limit()
-        self.plain.sendall(text + b"\r\n")
+        self.plain.sendall(data)
 
     def line(self) -> bytes:
-        while (end := self.unread.find(b"\n")) < 0:
+        return self.until(b"\n").rstrip(b"\r\n")
+
+    def until(self, end: bytes) -> bytes:
+        """All up to a byte, and this byte."""
+        while (at := self.unread.find(end)) < 0:
             if len(self.unread) >= _LONGEST_LINE:
                 raise UpgradeRefused(f"the server sent a line of more than {_LONGEST_LINE} bytes")
-            self._limit()
-            data = self.plain.recv(_PIECE)
-            if not data:
-                raise UpgradeRefused("the server closed the connection before TLS started")
-            self.unread += data
-        if end >= _LONGEST_LINE:
+            self._receive()
+        if at >= _LONGEST_LINE:
             raise UpgradeRefused(f"the server sent a line of more than {_LONGEST_LINE} bytes")
-        line = bytes(self.unread[:end])
-        del self.unread[: end + 1]
-        return line.rstrip(b"\r")
+        return self._taken(at + 1)
+
+    def exactly(self, length: int) -> bytes:
+        """So many bytes of a message."""
+        if length > _LONGEST_LINE:
+            raise UpgradeRefused(f"the server sent a message of more than {_LONGEST_LINE} bytes")
+        while len(self.unread) < length:
+            self._receive()
+        return self._taken(length)
+
+    def _receive(self) -> None:
+        self._limit()
+        data = self.plain.recv(_PIECE)
+        if not data:
+            raise UpgradeRefused("the server closed the connection before TLS started")
+        self.unread += data
+
+    def _taken(self, length: int) -> bytes:
+        data = bytes(self.unread[:length])
+        del self.unread[:length]
+        return data
 
     def reply(self, is_last: Callable[[bytes], bool]) -> bytes:
         """The last line of a reply."""
@@ -80,9 +121,12 @@ class _Dialogue:
         raise UpgradeRefused(f"the server sent a reply of more than {_MOST_LINES} lines")
 
     def expect(self, wanted: bytes, line: bytes) -> None:
-        if not line.startswith(wanted):
+        if line[: len(wanted)].lower() != wanted.lower():
             said = line.decode("utf-8", "replace")
             raise UpgradeRefused(f'the server replied "{said}", expected "{wanted.decode()}"')
+
+    def refuse(self, line: bytes) -> NoReturn:
+        raise UpgradeRefused(f'the server replied "{line.decode("utf-8", "replace")}"')
 
     def _limit(self) -> None:
         left = self.deadline - monotonic()
@@ -96,17 +140,22 @@ def _is_last_numbered(line: bytes) -> bool:
     return re.match(rb"\d{3}( |$)", line) is not None
 
 
-def _smtp(dialogue: _Dialogue) -> None:
-    for text, wanted in ((None, b"220"), (_ehlo(dialogue.plain), b"250"), (b"STARTTLS", b"220")):
+def _smtp(dialogue: _Dialogue, greeting: bytes = b"EHLO") -> None:
+    hello = greeting + b" " + _own_address(dialogue.plain)
+    for text, wanted in ((None, b"220"), (hello, b"250"), (b"STARTTLS", b"220")):
         if text is not None:
             dialogue.say(text)
         dialogue.expect(wanted, dialogue.reply(_is_last_numbered))
 
 
-def _ehlo(plain: socket.socket) -> bytes:
-    """The command, with an address in place of a name (RFC 5321 4.1.3)."""
+def _lmtp(dialogue: _Dialogue) -> None:
+    _smtp(dialogue, b"LHLO")
+
+
+def _own_address(plain: socket.socket) -> bytes:
+    """An address in place of a name (RFC 5321 4.1.3)."""
     host = str(plain.getsockname()[0]).partition("%")[0]
-    return f"EHLO [{'IPv6:' if ':' in host else ''}{host}]".encode()
+    return f"[{'IPv6:' if ':' in host else ''}{host}]".encode()
 
 
 def _imap(dialogue: _Dialogue) -> None:
@@ -127,9 +176,183 @@ def _ftp(dialogue: _Dialogue) -> None:
     dialogue.expect(b"234", dialogue.reply(_is_last_numbered))
 
 
+def _sieve(dialogue: _Dialogue) -> None:
+    def ends(line: bytes) -> bool:
+        return re.match(rb"(OK|NO|BYE)\b", line, re.IGNORECASE) is not None
+
+    dialogue.expect(b"OK", dialogue.reply(ends))
+    dialogue.say(b"STARTTLS")
+    dialogue.expect(b"OK", dialogue.reply(ends))
+
+
+def _nntp(dialogue: _Dialogue) -> None:
+    dialogue.expect(b"20", dialogue.line())
+    dialogue.say(b"STARTTLS")
+    dialogue.expect(b"382", dialogue.line())
+
+
+# --- messages in binary ---
+
+
+def _postgres(dialogue: _Dialogue) -> None:
+    dialogue.send(struct.pack(">II", 8, 80877103))  # SSLRequest.
+    if (answer := dialogue.exactly(1)) != b"S":
+        dialogue.refuse(answer)
+
+
+#: MySQL: what the client says it can do, and what the greeting says the server can.
+_MYSQL_SSL: Final = 0x0800
+_MYSQL_CLIENT: Final = 0x0008_8200 | _MYSQL_SSL  # PLUGIN_AUTH, SECURE_CONNECTION, PROTOCOL_41.
+
+
+def _mysql(dialogue: _Dialogue) -> None:
+    head = dialogue.exactly(4)
+    greeting = dialogue.exactly(int.from_bytes(head[:3], "little"))
+    if greeting[:1] == b"\xff":
+        dialogue.refuse(greeting[3:])
+    # Protocol 10: a version that ends with a null byte, then 4 + 8 + 1 bytes, then capabilities.
+    _, _, rest = greeting.partition(b"\0")
+    if greeting[:1] != b"\x0a" or len(rest) < 15:
+        raise UpgradeRefused("the server did not begin with the greeting of MySQL's protocol 10")
+    if not int.from_bytes(rest[13:15], "little") & _MYSQL_SSL:
+        raise UpgradeRefused("the server's greeting does not offer TLS")
+    # SSLRequest: capabilities, the longest packet, the character set utf8mb4, and zeros.
+    request = struct.pack("<IIB23x", _MYSQL_CLIENT, 1 << 24, 45)
+    dialogue.send(len(request).to_bytes(3, "little") + bytes([head[3] + 1 & 0xFF]) + request)
+
+
+_START_TLS_OID: Final = b"1.3.6.1.4.1.1466.20037"
+
+
+def _ldap(dialogue: _Dialogue) -> None:
+    name = b"\x80" + bytes([len(_START_TLS_OID)]) + _START_TLS_OID
+    request = b"\x02\x01\x01\x77" + bytes([len(name)]) + name  # Message 1, ExtendedRequest.
+    dialogue.send(b"\x30" + bytes([len(request)]) + request)
+    message = _ber(dialogue.exactly, 0x30)
+    reader = _Reader(message)
+    _ber(reader.exactly, 0x02)
+    response = _Reader(_ber(reader.exactly, 0x78))  # ExtendedResponse.
+    code = _ber(response.exactly, 0x0A)
+    _ber(response.exactly, 0x04)  # matchedDN
+    said = _ber(response.exactly, 0x04)
+    if code != b"\0":
+        dialogue.refuse(b"result %d: %s" % (int.from_bytes(code), said))
+
+
+@dataclass
+class _Reader:
+    """A part of a message."""
+
+    data: bytes
+
+    def exactly(self, length: int) -> bytes:
+        if length > len(self.data):
+            raise UpgradeRefused("the server's response is not LDAP")
+        taken, self.data = self.data[:length], self.data[length:]
+        return taken
+
+
+def _ber(exactly: Callable[[int], bytes], tag: int) -> bytes:
+    """The content of one element (ITU-T X.690 8.1; RFC 4511 5.1 has definite lengths only)."""
+    found, length = exactly(2)
+    if found != tag:
+        raise UpgradeRefused("the server's response is not LDAP")
+    if length == 0x80 or length > 0x84:
+        raise UpgradeRefused("the server's response is not LDAP")
+    return exactly(int.from_bytes(exactly(length & 0x7F)) if length & 0x80 else length)
+
+
+# --- XMPP ---
+
+_STREAMS: Final = "http://etherx.jabber.org/streams"
+_XMPP_TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
+
+
+def _xmpp(dialogue: _Dialogue, kind: str = "client") -> None:
+    stream = _Stream(dialogue)
+    dialogue.send(
+        f"<?xml version='1.0'?><stream:stream to='{dialogue.name}' version='1.0' "
+        f"xmlns='jabber:{kind}' xmlns:stream='{_STREAMS}'>".encode()
+    )
+    offered = stream.read(f"{_STREAMS} features")
+    if f"{_XMPP_TLS} starttls" not in offered:
+        raise UpgradeRefused("the server does not offer STARTTLS for this name")
+    dialogue.send(f"<starttls xmlns='{_XMPP_TLS}'/>".encode())
+    stream.read(f"{_XMPP_TLS} proceed")
+
+
+def _xmpp_server(dialogue: _Dialogue) -> None:
+    _xmpp(dialogue, "server")
+
+
+class _Stream:
+    """The elements in the server's stream, each as its namespace and its name."""
+
+    def __init__(self, dialogue: _Dialogue) -> None:
+        # Takes milliseconds to import, and is only needed here.
+        from xml.parsers import expat
+
+        self._dialogue = dialogue
+        self._fault = expat.ExpatError
+        self._parser = expat.ParserCreate(namespace_separator=" ")
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        # RFC 6120 11.1 allows none; entities are what they could be used for.
+        self._parser.StartDoctypeDeclHandler = self._refuse
+        self._depth = 0
+        self._names: list[str] = []
+        self._ended: list[str] = []
+
+    def read(self, wanted: str) -> list[str]:
+        """Read to the end of one child of the stream; the names of all elements in it.
+
+        It reads tag by tag: what comes behind the last one may not be XML any more.
+        """
+        for _ in range(_MOST_TAGS):
+            tag = self._dialogue.until(b">")
+            try:
+                self._parser.Parse(tag, False)
+            except self._fault:
+                raise UpgradeRefused("the server's reply is not XMPP") from None
+            if self._ended:
+                found, names = self._ended.pop(), self._names
+                self._names = []
+                if found != wanted:
+                    said = " ".join(name.rpartition(" ")[2] for name in names)
+                    raise UpgradeRefused(f'the server replied "{said}"')
+                return names
+        raise UpgradeRefused(f"the server sent a reply of more than {_MOST_TAGS} tags")
+
+    def _start(self, name: str, _: object) -> None:
+        self._depth += 1
+        if self._depth == 1:
+            if name != f"{_STREAMS} stream":
+                raise UpgradeRefused("the server's reply is not XMPP")
+        else:
+            self._names.append(name)
+
+    def _end(self, name: str) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            raise UpgradeRefused("the server ended the stream before TLS started")
+        if self._depth == 1:
+            self._ended.append(name)
+
+    def _refuse(self, *_: object) -> None:
+        raise UpgradeRefused("the server's reply is not XMPP")
+
+
 _DIALOGUES: Final[dict[str, Callable[[_Dialogue], None]]] = {
     "smtp": _smtp,
+    "lmtp": _lmtp,
     "imap": _imap,
     "pop3": _pop3,
+    "sieve": _sieve,
+    "nntp": _nntp,
     "ftp": _ftp,
+    "ldap": _ldap,
+    "xmpp": _xmpp,
+    "xmpp-server": _xmpp_server,
+    "postgres": _postgres,
+    "mysql": _mysql,
 }

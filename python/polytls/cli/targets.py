@@ -23,7 +23,9 @@ _SCHEMES: Final[dict[str, tuple[int, str | None]]] = {
     "pop3s": (995, None),
     "smtps": (465, None),
     "ldaps": (636, None),
+    "nntps": (563, None),
     **{name: (port, name) for name, port in PORTS.items()},
+    "postgresql": (PORTS["postgres"], "postgres"),
 }
 
 #: What the names of certificate files end in; no top-level domain is called so.
