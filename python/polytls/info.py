@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from .constants import CipherSuite, NamedGroup, NextProtocol, TLSVersion
+from .constants import CipherSuite, NamedGroup, NextProtocol, SignatureScheme, TLSVersion
 from .frozen import field, frozen
 
 if TYPE_CHECKING:
@@ -111,6 +111,23 @@ class ConnectionInfo:
     #: Whether the server requested a second ClientHello (HelloRetryRequest, RFC 8446 4.1.4), which
     #: costs a round trip: usually because the client sent a key share for another group.
     hello_retry_request: bool | None = None
+    #: Whether the client offered early data in its (first) ClientHello (RFC 8446 4.2.10), on either
+    #: side, whether or not it was accepted.
+    early_data_offered: bool | None = None
+    #: The signature scheme that the server signed the handshake with: in its CertificateVerify
+    #: (RFC 8446 4.4.3), in TLS 1.2 in ServerKeyExchange; a number if it has no name in
+    #: `SignatureScheme`. None if it did not sign (the session was resumed).
+    server_signature_scheme: SignatureScheme | int | None = None
+    #: The same for the client's CertificateVerify. None if it did not authenticate with a
+    #: certificate in this handshake.
+    client_signature_scheme: SignatureScheme | int | None = None
+    #: The size of the handshake in bytes, as TLS records: what was sent, and received, until it was
+    #: complete on this side. Early data is included; a TLS 1.3 server's session tickets are not.
+    handshake_bytes_sent: int | None = None
+    handshake_bytes_received: int | None = None
+    #: How many round trips the client waited for: 1 in TLS 1.3, and in TLS 1.2 if a session was
+    #: resumed; 2 in TLS 1.2 otherwise; one more with a HelloRetryRequest.
+    handshake_round_trips: int | None = None
     #: The parsed certificate of the peer; None if it presented none, or one that cannot be parsed.
     peer: CertificateInfo | None = None
     #: The certificates as the peer presented them: DER, leaf first.

@@ -398,6 +398,14 @@ impl Outbound {
         &self.window.filled()[length - self.whole_len()..]
     }
 
+    /// The same, also if memory was given in between, in two pieces of whole records.
+    pub(crate) fn pieces_since(&self, length: usize) -> [&[u8]; 2] {
+        let whole = self.whole.as_ref().map_or(&[][..], HeldMemory::left);
+        let behind = length.saturating_sub(whole.len());
+        let pieces = [whole.get(length..), self.window.filled().get(behind..)];
+        pieces.map(Option::unwrap_or_default)
+    }
+
     /// At least `room` bytes for a session to seal into; [`Self::commit`] then says how many it used.
     pub fn space(&mut self, room: usize) -> &mut [u8] {
         self.window.space(room)

@@ -11,6 +11,7 @@
 //! 6. Each direction closes separately in TLS 1.3, and both together in TLS 1.2 (RFC 8446 section
 //!    6.1).
 
+mod course;
 mod early;
 mod given;
 mod lent;
@@ -29,7 +30,8 @@ use crate::lineage::Lineage;
 use crate::memory::HeldMemory;
 use crate::plaintext::{Room, Unread};
 use crate::record::{MAX_FRAGMENT, Stage};
-use crate::session::{Facts, Session};
+use crate::session::{Course, Facts, Session};
+use course::UnderWay;
 use state::Handshake;
 pub use state::{Ours, Phase, Theirs, Wants};
 use steps::guarded;
@@ -72,6 +74,10 @@ pub struct Connection {
     /// Whether data may be sealed although the handshake is not complete.
     answerable: bool,
     handshake: Handshake,
+    /// What the records of the handshake tell, until it is complete.
+    under_way: Option<Box<UnderWay>>,
+    /// The same, since then.
+    course: Option<Course>,
     /// What the handshake agreed on, if the library tells.
     version: Option<Version>,
     /// What the records that come may be.
@@ -125,6 +131,8 @@ impl Connection {
             early: Unread::default(),
             answerable: false,
             handshake: Handshake::Fresh,
+            under_way: None,
+            course: None,
             version: None,
             stage: Stage::Handshake,
             heard: false,
@@ -143,6 +151,8 @@ impl Connection {
         };
         if established {
             connection.establish();
+        } else {
+            connection.under_way = Some(Box::default());
         }
         connection
     }
@@ -336,7 +346,10 @@ impl Connection {
     /// What was negotiated; `None` until the handshake is complete.
     #[must_use]
     pub fn facts(&self) -> Option<Facts> {
-        (!self.is_handshaking()).then(|| self.session.facts())
+        (!self.is_handshaking()).then(|| Facts {
+            handshake: self.course,
+            ..self.session.facts()
+        })
     }
 
     /// The session of this connection, for others to resume; `None` until the handshake is

@@ -1,6 +1,6 @@
-//! ClientHello (RFC 8446 section 4.1.2), read before a server's configuration is chosen by it.
+//! ClientHello and ServerHello (RFC 8446 sections 4.1.2 and 4.1.3), read without a TLS library.
 //!
-//! It only reads: what is wrong with a ClientHello is for the TLS library to say.
+//! It only reads: what is wrong with a hello is for the TLS library to say.
 
 use crate::record::MAX_FRAGMENT;
 
@@ -85,6 +85,43 @@ impl<'a> ClientHello<'a> {
             rest = behind;
         }
         found
+    }
+}
+
+/// What is of interest of a ServerHello (RFC 8446 section 4.1.3).
+#[derive(Clone, Copy, Debug)]
+pub struct ServerHello<'a> {
+    /// The random.
+    pub random: [u8; 32],
+    /// The session ID.
+    pub session_id: &'a [u8],
+    extensions: &'a [u8],
+}
+
+impl<'a> ServerHello<'a> {
+    /// Reads the body of the message.
+    #[must_use]
+    pub fn of_body(body: &'a [u8]) -> Option<Self> {
+        let random = *body.get(2..)?.first_chunk::<32>()?;
+        let (session_id, rest) = split::<1>(&body[34..])?;
+        // The suite and the compression method stand before the extensions, of which there may be none.
+        let rest = rest.get(3..)?;
+        let extensions = if rest.is_empty() {
+            rest
+        } else {
+            split::<2>(rest)?.0
+        };
+        Some(Self {
+            random,
+            session_id,
+            extensions,
+        })
+    }
+
+    /// The content of an extension, if it is there.
+    #[must_use]
+    pub fn extension(&self, kind: u16) -> Option<&'a [u8]> {
+        extension(self.extensions, kind)
     }
 }
 

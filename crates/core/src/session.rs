@@ -8,6 +8,7 @@ use crate::buffers::{Inbound, Outbound};
 use crate::config::Version;
 use crate::error::Error;
 use crate::lineage::Lineage;
+use crate::messages::Message;
 use crate::plaintext::Sink;
 use crate::record;
 
@@ -129,6 +130,13 @@ pub trait Session: Send {
         ))
     }
 
+    /// The handshake messages that were encrypted, of a library that shows them: those since the
+    /// last call, the peer's first. Called after each call of the handshake; the last time when that is
+    /// complete.
+    fn take_shown(&mut self) -> Vec<Shown> {
+        Vec::new()
+    }
+
     /// The negotiated protocol version. Only called after the handshake; `None` if the library does
     /// not report it.
     fn version(&self) -> Option<Version>;
@@ -200,6 +208,15 @@ pub struct Progress {
     pub answerable: bool,
 }
 
+/// A handshake message that was encrypted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Whether this side sent it.
+    pub is_ours: bool,
+    /// The message.
+    pub message: Message,
+}
+
 /// What was negotiated. Numbers are those of the IANA TLS registries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -223,9 +240,31 @@ pub struct Facts {
     /// Whether the server accepted the client's early data, which may be empty. `None`: a client
     /// sent none, a server was offered none, or the library does not report it.
     pub early_data: Option<bool>,
+    /// What the records of the handshake told: [`crate::Connection`] fills it in.
+    pub handshake: Option<Course>,
+}
+
+/// What the records of a handshake tell, whatever library does it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Course {
     /// Whether the server requested another ClientHello (HelloRetryRequest, RFC 8446 section
-    /// 4.1.4); `None` if the library does not report it.
-    pub hello_retry_request: Option<bool>,
+    /// 4.1.4).
+    pub retried: bool,
+    /// Whether the client offered early data (RFC 8446 section 4.2.10); `None` if its ClientHello
+    /// cannot be read.
+    pub early_data_offered: Option<bool>,
+    /// The signature scheme of the server's CertificateVerify or, in TLS 1.2, ServerKeyExchange;
+    /// `None` if it did not sign or the library does not show it.
+    pub server_scheme: Option<u16>,
+    /// The signature scheme of the client's CertificateVerify; `None` likewise.
+    pub client_scheme: Option<u16>,
+    /// How many bytes of records were sent before the handshake was complete on this side, early
+    /// data included. In TLS 1.3, a server's session tickets come after it.
+    pub sent: u64,
+    /// How many bytes of records were received by then.
+    pub received: u64,
+    /// How often the client had to wait for the server.
+    pub round_trips: u32,
 }
 
 impl Facts {

@@ -4,8 +4,9 @@ use std::ffi::{CStr, c_char, c_int, c_uchar, c_uint, c_void};
 use std::sync::Arc;
 
 use polytls_core::config::Version;
+use polytls_core::messages::{CLIENT_HELLO, Message, SERVER_HELLO};
 use polytls_core::pki_types::CertificateDer;
-use polytls_core::{Alert, CertificateFailure, VerificationFailure};
+use polytls_core::{Alert, CertificateFailure, Shown, VerificationFailure};
 use polytls_verdict::{Case, No};
 
 use crate::api::{self, SSL, X509_STORE_CTX};
@@ -19,7 +20,6 @@ use crate::seen::{Presented, Seen, called, length};
 /// row (RFC 8446 section 4.6.1).
 pub(crate) const A_WEEK: u64 = 7 * 24 * 60 * 60;
 
-const CLIENT_HELLO: u8 = 1;
 const CERTIFICATE: u8 = 11;
 const FATAL: u8 = 2;
 
@@ -40,16 +40,17 @@ pub(crate) unsafe extern "C" fn message(
                 return;
             }
             let content = std::slice::from_raw_parts(content.cast::<u8>(), size);
+            if kind == api::RT_HANDSHAKE && is_encrypted(content, version(library, ssl)) {
+                let is_ours = sent != 0;
+                let shown = Message::of(content).map(|message| Shown { is_ours, message });
+                seen.note().shown.extend(shown);
+            }
             match (kind, sent != 0, content) {
                 (api::RT_ALERT, false, [FATAL, alert, ..]) => {
                     seen.note().alert = Some(Alert(*alert));
                 }
-                (api::RT_HANDSHAKE, sent, [CLIENT_HELLO, ..]) => {
-                    let mut notes = seen.note();
-                    notes.hellos = notes.hellos.saturating_add(1);
-                    if !sent {
-                        notes.hello = Hello::read(content).map(Box::new);
-                    }
+                (api::RT_HANDSHAKE, false, [CLIENT_HELLO, ..]) => {
+                    seen.note().hello = Hello::read(content).map(Box::new);
                 }
                 (api::RT_HANDSHAKE, false, [CERTIFICATE, ..]) => {
                     let chain = certificates(content, version(library, ssl) == Version::Tls13);
@@ -62,6 +63,16 @@ pub(crate) unsafe extern "C" fn message(
                 _ => {}
             }
         });
+    }
+}
+
+/// Whether this message of a handshake is sent encrypted: all but the hellos; in TLS 1.2, Finished alone.
+fn is_encrypted(message: &[u8], version: Version) -> bool {
+    const FINISHED: u8 = 20;
+    match message.first() {
+        Some(&(CLIENT_HELLO | SERVER_HELLO)) => false,
+        Some(&kind) => version == Version::Tls13 || kind == FINISHED,
+        None => false,
     }
 }
 

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use polytls_core::pki_types::CertificateDer;
-use polytls_core::{Alert, CertificateFailure, Error, HostName};
+use polytls_core::{Alert, CertificateFailure, Error, HostName, Shown};
 
 use crate::api::SSL;
 use crate::context::Context;
@@ -56,8 +56,8 @@ pub(crate) struct Before {
 pub(crate) struct Notes {
     /// On a server: the last ClientHello, until the handshake is done.
     pub(crate) hello: Option<Box<Hello>>,
-    /// How many ClientHellos there were.
-    pub(crate) hellos: u8,
+    /// The encrypted messages of the handshake that were not asked for yet.
+    pub(crate) shown: Vec<Shown>,
     /// What the peer has presented in this handshake.
     pub(crate) presented: Option<Presented>,
     /// Whether the verdict on that was given.

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use polytls_core::config::Version;
 use polytls_core::{
     Alert, CertificateFailure, Error, Facts, HostName, INCOMING_LIMIT, Inbound, Lineage,
-    MAX_FRAGMENT, OUTGOING_LIMIT, Outbound, Progress, Session, Sink, VerificationFailure, fork,
-    records,
+    MAX_FRAGMENT, OUTGOING_LIMIT, Outbound, Progress, Session, Shown, Sink, VerificationFailure,
+    fork, records,
 };
 use polytls_verdict::{Case, No};
 use zeroize::Zeroizing;
@@ -602,7 +602,6 @@ impl OpensslSession {
         let notes = seen.notes();
         // A client's is in `facts`.
         let server_name = notes.hello.as_ref().and_then(|hello| hello.name.clone());
-        let hello_retry_request = Some(notes.hellos > 1);
         Facts {
             version,
             cipher,
@@ -614,7 +613,7 @@ impl OpensslSession {
             peer_chain: Vec::new(),
             verified_chain: None,
             early_data,
-            hello_retry_request,
+            handshake: None,
         }
     }
 
@@ -924,6 +923,10 @@ impl Session for OpensslSession {
                 "OpenSSL did not update its keys".to_owned(),
             )),
         }
+    }
+
+    fn take_shown(&mut self) -> Vec<Shown> {
+        std::mem::take(&mut self.seen().note().shown)
     }
 
     fn version(&self) -> Option<Version> {

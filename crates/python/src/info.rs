@@ -12,6 +12,7 @@ use crate::imported::Imported;
 
 static CIPHERS: Imported = Imported::new("polytls.constants", "CipherSuite");
 static GROUPS: Imported = Imported::new("polytls.constants", "NamedGroup");
+static SCHEMES: Imported = Imported::new("polytls.constants", "SignatureScheme");
 static PROTOCOLS: Imported = Imported::new("polytls.constants", "NextProtocol");
 static VERSIONS: Imported = Imported::new("polytls.constants", "TLSVersion");
 static AUTHENTICATION: Imported = Imported::new("polytls.constants", "ClientAuthentication");
@@ -35,6 +36,10 @@ pub(crate) fn suite(py: Python<'_>, number: u16) -> PyResult<Bound<'_, PyAny>> {
 
 pub(crate) fn group(py: Python<'_>, number: u16) -> PyResult<Bound<'_, PyAny>> {
     known(&GROUPS, number.into_pyobject(py)?.into_any())
+}
+
+fn scheme(py: Python<'_>, number: u16) -> PyResult<Bound<'_, PyAny>> {
+    known(&SCHEMES, number.into_pyobject(py)?.into_any())
 }
 
 pub(crate) fn suites<'py>(py: Python<'py>, numbers: &[u16]) -> PyResult<Bound<'py, PyTuple>> {
@@ -283,10 +288,20 @@ fn connection_info<'py>(
     )?;
     fields.set_item("resumed", facts.map(|facts| facts.resumed))?;
     fields.set_item("early_data", facts.and_then(|facts| facts.early_data))?;
-    fields.set_item(
-        "hello_retry_request",
-        facts.and_then(|facts| facts.hello_retry_request),
-    )?;
+    let course = facts.and_then(|facts| facts.handshake);
+    if let Some(course) = course {
+        fields.set_item("early_data_offered", course.early_data_offered)?;
+        fields.set_item("hello_retry_request", course.retried)?;
+        for (name, number) in [
+            ("server_signature_scheme", course.server_scheme),
+            ("client_signature_scheme", course.client_scheme),
+        ] {
+            fields.set_item(name, number.map(|number| scheme(py, number)).transpose()?)?;
+        }
+        fields.set_item("handshake_bytes_sent", course.sent)?;
+        fields.set_item("handshake_bytes_received", course.received)?;
+        fields.set_item("handshake_round_trips", course.round_trips)?;
+    }
     let presented = facts.filter(|facts| !facts.peer_chain.is_empty());
     let peer = presented.map(|facts| certificate(py, &facts.peer_chain[0]));
     fields.set_item("peer", peer.transpose()?.flatten())?;

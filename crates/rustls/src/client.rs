@@ -149,6 +149,7 @@ impl ClientEngine for Client {
                 context: self.sessions.as_ref().map(|sessions| sessions.number),
             })),
             counters: Some(Arc::clone(&self.counters)),
+            passing: Some(Box::default()),
             ..Observed::default()
         }));
         let mut config = &self.config;

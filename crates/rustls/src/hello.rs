@@ -1,7 +1,7 @@
 //! ClientHello and ServerHello (RFC 8446 sections 4.1.2 and 4.1.3) as they pass by: what rustls does not
 //! tell of them, and what it lets pass.
 
-use polytls_core::hello::{ClientHello, extension, split};
+use polytls_core::hello::{self, ClientHello, extension, split};
 use polytls_core::{Alert, Error};
 
 const HANDSHAKE: u8 = 22;
@@ -157,20 +157,12 @@ impl ServerHello {
     }
 
     fn of_body(body: &[u8]) -> Option<Self> {
-        let random = *body.get(2..)?.first_chunk::<32>()?;
-        let (session_id, rest) = split::<1>(&body[34..])?;
-        // The suite and the compression method stand before the extensions, of which there may be none.
-        let rest = rest.get(3..)?;
-        let extensions = if rest.is_empty() {
-            rest
-        } else {
-            split::<2>(rest)?.0
-        };
+        let hello = hello::ServerHello::of_body(body)?;
         Some(Self {
-            random,
-            session_id: session_id.to_vec(),
-            selected: extension(extensions, SUPPORTED_VERSIONS).map(<[u8]>::to_vec),
-            extended_master_secret: extension(extensions, EXTENDED_MASTER_SECRET).is_some(),
+            random: hello.random,
+            session_id: hello.session_id.to_vec(),
+            selected: hello.extension(SUPPORTED_VERSIONS).map(<[u8]>::to_vec),
+            extended_master_secret: hello.extension(EXTENDED_MASTER_SECRET).is_some(),
         })
     }
 

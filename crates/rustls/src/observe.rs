@@ -8,7 +8,8 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use polytls_core::{CertificateFailure, SignerFailure, fork};
+use polytls_core::messages::Messages;
+use polytls_core::{CertificateFailure, Shown, SignerFailure, fork};
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 
@@ -63,6 +64,30 @@ pub(crate) struct Observed {
     pub(crate) sealing: Option<Sealed>,
     /// What TLS 1.2 needs besides.
     pub(crate) server_hello: Option<ServerHello>,
+    /// The encrypted messages of the handshake, until that is complete.
+    pub(crate) passing: Option<Box<Passing>>,
+}
+
+/// Messages as they are opened and sealed.
+#[derive(Debug, Default)]
+pub(crate) struct Passing {
+    ours: Messages,
+    theirs: Messages,
+    /// The whole ones that the session has not taken yet.
+    pub(crate) found: Vec<Shown>,
+}
+
+impl Passing {
+    /// A record of them was opened, or is about to be sealed.
+    pub(crate) fn take(&mut self, is_ours: bool, content: &[u8]) {
+        let messages = if is_ours {
+            &mut self.ours
+        } else {
+            &mut self.theirs
+        };
+        let found = &mut self.found;
+        messages.take(content, |message| found.push(Shown { is_ours, message }));
+    }
 }
 
 impl Observed {

@@ -123,6 +123,7 @@ impl ServerEngine for Server {
             .map_err(|error| Error::Internal(error.to_string()))?;
         let observed = Observed {
             counters: Some(Arc::clone(&self.counters)),
+            passing: Some(Box::default()),
             handshake_secrets: Some(Box::default()),
             ..Observed::default()
         };

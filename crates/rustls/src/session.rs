@@ -3,7 +3,7 @@
 
 use polytls_core::config::Version;
 use polytls_core::{
-    Alert, Error, Facts, INCOMING_LIMIT, Inbound, Lineage, Outbound, Progress, Session, Sink,
+    Alert, Error, Facts, INCOMING_LIMIT, Inbound, Lineage, Outbound, Progress, Session, Shown, Sink,
 };
 use polytls_records::RecordLayer;
 use rustls::pki_types::CertificateDer;
@@ -53,6 +53,8 @@ pub(crate) struct RustlsSession<S: Side> {
     /// Records that rustls has seen and not consumed: it remembers where in there a message began that is
     /// not complete, and has to be shown them again in every call.
     incomplete: Vec<u8>,
+    /// The encrypted messages of the handshake that were not asked for yet.
+    shown: Vec<Shown>,
     without_record_layer: bool,
     /// What goes with the error that ended it.
     alert: Option<Alert>,
@@ -75,6 +77,7 @@ impl<S: Side> RustlsSession<S> {
             hellos,
             retried: false,
             incomplete: Vec::new(),
+            shown: Vec::new(),
             without_record_layer,
             alert: None,
         }
@@ -142,7 +145,7 @@ impl<S: Side> RustlsSession<S> {
             peer_chain: presented(connection),
             verified_chain: observed.and_then(|seen| seen.verified_chain.clone()),
             early_data: self.early.accepted(),
-            hello_retry_request: Some(self.retried),
+            handshake: None,
         }
     }
 
@@ -322,6 +325,13 @@ impl<S: Side> RustlsSession<S> {
         let received = observe::observing(&mut self.observed, || {
             unbuffered::process(connection, records, plaintext, out)
         });
+        if let Some(passing) = self
+            .observed
+            .as_mut()
+            .and_then(|seen| seen.passing.as_mut())
+        {
+            self.shown.append(&mut passing.found);
+        }
         let mut received = received.map_err(|error| self.ended(error, before, out))?;
         self.incomplete = records[received.consumed..].to_vec();
         let consumed = std::mem::replace(&mut received.consumed, shown);
@@ -361,6 +371,9 @@ impl<S: Side> RustlsSession<S> {
         }
         if was_handshaking && !self.is_handshaking() {
             self.completed(out.since(before));
+            if let Some(seen) = &mut self.observed {
+                seen.passing = None;
+            }
         }
         if self.incomplete.is_empty() && !received.peer_closed {
             self.take_over()?;
@@ -573,6 +586,10 @@ impl<S: Side> Session for RustlsSession<S> {
             return layered.layer.update_sending(true, out);
         }
         self.emit(out, unbuffered::update_keys)
+    }
+
+    fn take_shown(&mut self) -> Vec<Shown> {
+        std::mem::take(&mut self.shown)
     }
 
     fn version(&self) -> Option<Version> {

@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 use rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES;
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, KeyBlockShape, MessageDecrypter,
-    MessageEncrypter, Tls12AeadAlgorithm, Tls13AeadAlgorithm, UnsupportedOperationError,
+    MessageEncrypter, OutboundChunks, OutboundOpaqueMessage, OutboundPlainMessage,
+    Tls12AeadAlgorithm, Tls13AeadAlgorithm, UnsupportedOperationError,
 };
 use rustls::{
     CipherSuiteCommon, ConnectionTrafficSecrets, ContentType, InvalidMessage, SupportedCipherSuite,
@@ -22,7 +23,43 @@ fn share(encrypter: Box<dyn MessageEncrypter>, is_tls13: bool) -> Box<dyn Messag
     let before = observe::note(|seen| seen.sealing.take()).flatten();
     let (sealed, encrypter) = sealing::sealing(encrypter, is_tls13, before.as_ref());
     observe::note(|seen| seen.sealing = Some(sealed));
-    encrypter
+    if is_tls13 {
+        Box::new(Encrypter(encrypter))
+    } else {
+        encrypter
+    }
+}
+
+/// Makes the connection that is being called know what its handshake says, as long as it asks.
+fn show(is_ours: bool, content: &[u8]) {
+    observe::note(|seen| {
+        if let Some(passing) = &mut seen.passing {
+            passing.take(is_ours, content);
+        }
+    });
+}
+
+/// An encrypter of TLS 1.3.
+struct Encrypter(Box<dyn MessageEncrypter>);
+
+impl MessageEncrypter for Encrypter {
+    fn encrypt(
+        &mut self,
+        message: OutboundPlainMessage<'_>,
+        number: u64,
+    ) -> Result<OutboundOpaqueMessage, rustls::Error> {
+        if message.typ == ContentType::Handshake {
+            match message.payload {
+                OutboundChunks::Single(content) => show(true, content),
+                ref several => show(true, &several.to_vec()),
+            }
+        }
+        self.0.encrypt(message, number)
+    }
+
+    fn encrypted_payload_len(&self, length: usize) -> usize {
+        self.0.encrypted_payload_len(length)
+    }
 }
 
 /// A decrypter of TLS 1.3.
@@ -40,9 +77,11 @@ impl MessageDecrypter for Decrypter {
             ContentType::Handshake | ContentType::Alert if opened.payload.is_empty() => {
                 Err(InvalidMessage::InvalidEmptyPayload.into())
             }
-            ContentType::Handshake | ContentType::Alert | ContentType::ApplicationData => {
+            ContentType::Handshake => {
+                show(false, opened.payload);
                 Ok(opened)
             }
+            ContentType::Alert | ContentType::ApplicationData => Ok(opened),
             // A protected ChangeCipherSpec as well (RFC 8446 section 5).
             _ => Err(InvalidMessage::InvalidContentType.into()),
         }

@@ -98,6 +98,13 @@ def _target(target: Target | CertificateFile) -> dict[str, Any]:
 
 
 def _connection(info: ConnectionInfo) -> dict[str, Any]:
+    schemes = {
+        name: None if number is None else name_of(number)
+        for name, number in (
+            ("server_signature_scheme", info.server_signature_scheme),
+            ("client_signature_scheme", info.client_signature_scheme),
+        )
+    }
     return {
         "implementation": info.implementation,
         "version": info.version.value if info.version else None,
@@ -105,6 +112,12 @@ def _connection(info: ConnectionInfo) -> dict[str, Any]:
         "group": None if info.group is None else name_of(info.group),
         "alpn": protocol_name(info.alpn),
         "server_name": info.server_name,
+        **schemes,
+        "early_data_offered": info.early_data_offered,
+        "hello_retry_request": info.hello_retry_request,
+        "handshake_bytes_sent": info.handshake_bytes_sent,
+        "handshake_bytes_received": info.handshake_bytes_received,
+        "handshake_round_trips": info.handshake_round_trips,
     }
 
 

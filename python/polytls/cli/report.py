@@ -7,10 +7,11 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from enum import IntEnum
 from typing import Final
 
 from ..certificates import read
-from ..constants import CipherSuite, NamedGroup, NextProtocol
+from ..constants import CipherSuite, NamedGroup, NextProtocol, SignatureScheme
 from ..info import CertificateInfo, ConnectionInfo
 from .findings import Findings
 from .targets import CertificateFile
@@ -89,6 +90,7 @@ def _facts(findings: Findings, info: ConnectionInfo) -> Iterator[str]:
     yield from _line("suite", name_of(info.cipher))
     yield from _line("group", name_of(info.group))
     yield from _line("ALPN", protocol_name(info.alpn) or "none")
+    yield from _handshake(info)
     if findings.resumption_fault is not None:
         again = f"unknown: the second connection failed: {fault_text(findings.resumption_fault)}"
     else:
@@ -97,6 +99,19 @@ def _facts(findings: Findings, info: ConnectionInfo) -> Iterator[str]:
     yield from _line("resumption", again)
     if info.verified_chain:
         yield from _line("verified", " <- ".join(_subject(der) for der in info.verified_chain))
+
+
+def _handshake(info: ConnectionInfo) -> Iterator[str]:
+    trips = info.handshake_round_trips
+    if trips is not None:
+        retry = ", HelloRetryRequest" if info.hello_retry_request else ""
+        sent, received = info.handshake_bytes_sent, info.handshake_bytes_received
+        size = f"{sent:,} bytes sent, {received:,} received"
+        yield from _line("handshake", f"{trips} round trip{'s' * (trips != 1)}{retry}; {size}")
+    if info.server_signature_scheme is not None:
+        yield from _line("signature", name_of(info.server_signature_scheme))
+    if info.client_signature_scheme is not None:
+        yield from _line("ours", name_of(info.client_signature_scheme))
 
 
 def _certificates(chain: tuple[bytes, ...], most: int) -> Iterator[str]:
@@ -167,11 +182,11 @@ def _date(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def name_of(number: CipherSuite | NamedGroup | int | None) -> str:
-    """The name of a suite or group, or its number."""
+def name_of(number: CipherSuite | NamedGroup | SignatureScheme | int | None) -> str:
+    """The name of a suite, group or signature scheme, or its number."""
     if number is None:
         return "not told"
-    return number.name if isinstance(number, CipherSuite | NamedGroup) else f"0x{number:04X}"
+    return number.name if isinstance(number, IntEnum) else f"0x{number:04X}"
 
 
 def protocol_name(protocol: NextProtocol | bytes | None) -> str | None:

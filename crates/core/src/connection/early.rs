@@ -35,8 +35,10 @@ impl Connection {
         }
         let room = OUTGOING_LIMIT.saturating_sub(self.outgoing_len());
         let from = &from[..from.len().min(room)];
-        guarded(|| self.session.write_early(from, &mut self.outbound))
-            .map_err(|error| self.fail(error))
+        let outgoing = self.outbound.len();
+        let written = guarded(|| self.session.write_early(from, &mut self.outbound));
+        self.watch(outgoing, &written);
+        written.map_err(|error| self.fail(error))
     }
 
     /// Gives early data of the client's as it comes, before the handshake is complete; the count is 0

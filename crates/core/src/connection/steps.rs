@@ -41,8 +41,12 @@ impl Connection {
         }
         let many = !self.is_handshaking() && self.session.takes_batches();
         let mut sink = Sink::new(into, &mut self.rest, &mut self.early);
+        let outgoing = self.outbound.len();
         if !behind.is_empty() {
             if let Some(mut inbound) = self.inbound.next_lent(behind, self.stage, many) {
+                if let Some(under_way) = &mut self.under_way {
+                    under_way.received(self.role, inbound.bytes());
+                }
                 let received = lend(
                     &mut *self.session,
                     &mut inbound,
@@ -54,7 +58,7 @@ impl Connection {
                 // The copy, if the session has made one.
                 self.inbound.clear();
                 *behind = &behind[received.consumed..];
-                return self.stepped(received.came_to, filled);
+                return self.stepped(received.came_to, filled, outgoing);
             }
             // No more than that: the next may again be opened from where it lies.
             self.inbound.complete_from(behind);
@@ -80,6 +84,9 @@ impl Connection {
                 }
             }
         };
+        if let Some(under_way) = &mut self.under_way {
+            under_way.received(self.role, inbound.bytes());
+        }
         let received = lend(
             &mut *self.session,
             &mut inbound,
@@ -93,17 +100,20 @@ impl Connection {
             // It is to be called again in the same way.
             self.handshake = before;
         }
-        self.stepped(received.came_to, filled)
+        self.stepped(received.came_to, filled, outgoing)
     }
 
-    /// What comes of a call of the session that put `filled` bytes of plaintext into the room.
+    /// What comes of a call of the session that put `filled` bytes of plaintext into the room, and
+    /// something behind the first `outgoing` bytes that were to be sent.
     fn stepped(
         &mut self,
         received: Result<Progress, Error>,
         filled: usize,
+        outgoing: usize,
     ) -> Result<(usize, bool), Error> {
         self.rest.give_back();
         self.early.give_back();
+        self.watch(outgoing, &received);
         if self.is_handshaking() && received.is_ok() && !self.session.is_handshaking() {
             self.establish();
         }
@@ -129,6 +139,30 @@ impl Connection {
                     Err(error)
                 }
             }
+        }
+    }
+
+    /// Takes what a call of the session in the handshake has sent, and shown. `came_to`: what came of
+    /// the call; nothing of the session is called after a failure.
+    pub(super) fn watch<R>(&mut self, outgoing: usize, came_to: &Result<R, Error>) {
+        let Some(under_way) = &mut self.under_way else {
+            return;
+        };
+        if matches!(came_to, Err(error) if !error.is_fatal()) {
+            under_way.repeats();
+        }
+        let is_done = came_to.is_ok() && !self.session.is_handshaking();
+        for flight in self.outbound.pieces_since(outgoing) {
+            under_way.sent(self.role, flight, is_done);
+        }
+        if came_to.is_ok() {
+            for one in &self.session.take_shown() {
+                under_way.shown(self.role, one);
+            }
+        }
+        if is_done {
+            self.course = Some(under_way.course());
+            self.under_way = None;
         }
     }
 

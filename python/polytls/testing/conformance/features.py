@@ -28,7 +28,14 @@ FEATURES: Final = (
     Feature("buffers", ("buffer", "buffer_end", "buffer_objects", "fused_calls", "driven_buffers")),
     Feature(
         "handshakes",
-        ("handshake", "server_names", "hostile_peers", "alerts", "sealed_alerts"),
+        (
+            "handshake",
+            "handshake_facts",
+            "server_names",
+            "hostile_peers",
+            "alerts",
+            "sealed_alerts",
+        ),
     ),
     Feature("configurations", ("bad_input", "encodings", "more")),
     Feature(

@@ -247,13 +247,14 @@ def test_the_server_may_ask_for_another_group_than_the_client_began_with(lab: An
 
 
 @needs("groups")
-@pytest.mark.parametrize("groups", [["secp256r1"], ["x25519"]], ids=["asks", "does not ask"])
+@pytest.mark.parametrize("groups", [["secp384r1"], ["x25519"]], ids=["asks", "does not ask"])
 def test_info_tells_whether_the_server_asked_for_another_client_hello(
     lab: Any, groups: list[str]
 ) -> None:
     """HelloRetryRequest (RFC 8446 4.1.4)."""
-    asks = groups == ["secp256r1"]
-    client = lab.client(groups=["x25519", "secp256r1"], version=V13)
+    # No library sends a key share for this group by itself.
+    asks = groups == ["secp384r1"]
+    client = lab.client(version=V13)
     server = lab.server(groups=groups)
     pair = lab.pair(client, server)
     assert pair.client.info.hello_retry_request is pair.server.info.hello_retry_request is None
