@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 620
 NATIVE_SOURCES := .cargo/config.toml Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help needs build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-suites test-distributions test-openssl lint docs format bench bench-check soak fuzz asan audit wheels licences clean
+.PHONY: help needs build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-oldest test-suites test-distributions test-openssl lint docs format bench bench-check soak fuzz asan audit wheels licences clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -71,6 +71,15 @@ test-libraries: build ## thirty libraries over polytls.compat, which it installs
 	.venvs/libraries/bin/pip install --quiet --disable-pip-version-check -r requirements/libraries.txt
 	.venvs/libraries/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
 	.venvs/libraries/bin/python tools/libraries $(LIBRARIES)
+
+# uvicorn calls what websockets warns of. dev.txt has newer releases, and `make test` runs the same tests with them.
+test-oldest: build ## the extras (anyio, cryptography, uvicorn, watchfiles) in the oldest releases that polytls takes
+	$(PYTHON) -m venv .venvs/oldest
+	.venvs/oldest/bin/pip install --quiet --disable-pip-version-check -r requirements/oldest.txt
+	.venvs/oldest/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
+	.venvs/oldest/bin/python -m pytest -q -W ignore::DeprecationWarning tests/net/test_uvicorn.py
+	.venvs/oldest/bin/python -m pytest -q tests/drivers/loops/test_anyio_*.py tests/compat/test_keys.py
+	.venvs/oldest/bin/python -m pytest -q --pyargs polytls.testing.conformance.test_reload --polytls-implementation rustls
 
 # Options: `make test-suites SUITES="trio aiohttp"` takes some of them.
 test-suites: build $(VENV)/.tools ## the suites of urllib3, trio, anyio, uvloop, aiohttp, httpx and httpcore over polytls.compat

@@ -21,6 +21,14 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     """What uvicorn and hypercorn serve."""
     if scope["type"] == "lifespan":
         return
+    if scope["type"] == "websocket":
+        assert scope["scheme"] == "wss"
+        await receive()
+        await send({"type": "websocket.accept"})
+        message = await receive()
+        await send({"type": "websocket.send", "bytes": message["bytes"]})
+        await send({"type": "websocket.close"})
+        return
     assert scope["scheme"] == "https"
     await receive()
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -58,6 +66,13 @@ def uvicorn(place: Place, served_app: Any) -> str:
 @library("uvicorn")
 def _(place: Place) -> None:
     assert request(place, uvicorn(place, app)) == BODY
+
+
+@library("uvicorn, WebSocket")
+def _(place: Place) -> None:
+    from web import over_websocket
+
+    asyncio.run(over_websocket(place, uvicorn(place, app), "http/1.1"))
 
 
 @asynccontextmanager
@@ -101,6 +116,18 @@ def _(place: Place) -> None:
             assert await asyncio.to_thread(request, place, url) == BODY
 
     asyncio.run(get())
+
+
+@library("hypercorn, WebSocket")
+def _(place: Place) -> None:
+    """The server has HTTP/2 and HTTP/1.1, of which a client of WebSocket offers the second."""
+    from web import over_websocket
+
+    async def talk() -> None:
+        async with hypercorn(place) as url:
+            assert await over_websocket(place, url, "http/1.1") == "http/1.1"
+
+    asyncio.run(talk())
 
 
 @library("gunicorn", sides=1)

@@ -107,8 +107,41 @@ def _(place: Place) -> None:
             answers = await asyncio.gather(*(client.get(url) for _ in range(5)))
             assert {answer.content for answer in answers} == {BODY}
             assert {answer.http_version for answer in answers} == {"HTTP/2"}
+            answer = await asyncio.to_thread(waiting, url)
+            assert (answer.content, answer.http_version) == (BODY, "HTTP/2")
+
+    def waiting(url: str) -> httpx.Response:
+        with httpx.Client(verify=place.client(), http2=True) as client:
+            return client.get(url)
 
     asyncio.run(get())
+
+
+@library("httpcore")
+def _(place: Place) -> None:
+    """Its pools that wait and those that do not: HTTP/1.1, and HTTP/2 with hypercorn."""
+    import httpcore
+    from serving import hypercorn
+
+    def waiting(url: str) -> httpcore.Response:
+        with httpcore.ConnectionPool(ssl_context=place.client(), http2=True) as pool:
+            return pool.request("GET", url)
+
+    async def get(url: str) -> httpcore.Response:
+        async with httpcore.AsyncConnectionPool(ssl_context=place.client(), http2=True) as pool:
+            return await pool.request("GET", url)
+
+    async def get_both(url: str, version: bytes) -> None:
+        for answer in (await get(url), await asyncio.to_thread(waiting, url)):
+            assert answer.content == BODY
+            assert answer.extensions["http_version"] == version
+
+    async def get_all() -> None:
+        await get_both(place.https(), b"HTTP/1.1")
+        async with hypercorn(place) as url:
+            await get_both(url, b"HTTP/2")
+
+    asyncio.run(get_all())
 
 
 @library("aiohttp, client and server")
@@ -165,9 +198,21 @@ def _(place: Place) -> None:
     asyncio.run(talk())
 
 
+async def over_websocket(place: Place, url: str, *protocols: str) -> str | None:
+    """Have a message echoed by a server of WebSocket; return the protocol that was agreed on."""
+    from websockets.asyncio.client import connect
+
+    uri = url.replace("https:", "wss:")
+    async with connect(uri, ssl=place.client(*protocols), proxy=None) as connection:
+        await connection.send(BODY)
+        assert await connection.recv(decode=False) == BODY
+        secured = connection.transport.get_extra_info("ssl_object")
+        agreed: str | None = secured.selected_alpn_protocol()
+        return agreed
+
+
 @library("websockets on asyncio")
 def _(place: Place) -> None:
-    from websockets.asyncio.client import connect
     from websockets.asyncio.server import serve
 
     async def echo(connection: Any) -> None:
@@ -175,12 +220,9 @@ def _(place: Place) -> None:
             await connection.send(message)
 
     async def talk() -> None:
-        async with serve(echo, "127.0.0.1", 0, ssl=place.server()) as served:
-            port = next(iter(served.sockets)).getsockname()[1]
-            uri = f"wss://localhost:{port}"
-            async with connect(uri, ssl=place.client(), proxy=None) as connection:
-                await connection.send(BODY)
-                assert await connection.recv(decode=False) == BODY
+        async with serve(echo, "127.0.0.1", 0, ssl=place.server("http/1.1")) as served:
+            url = f"https://localhost:{next(iter(served.sockets)).getsockname()[1]}"
+            assert await over_websocket(place, url, "h2", "http/1.1") == "http/1.1"
 
     asyncio.run(talk())
 
@@ -194,31 +236,13 @@ def _(place: Place) -> None:
         for message in connection:
             connection.send(message)
 
-    with serve(echo, "127.0.0.1", 0, ssl=place.server()) as served:
+    with serve(echo, "127.0.0.1", 0, ssl=place.server("http/1.1")) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         uri = f"wss://localhost:{served.socket.getsockname()[1]}"
-        with connect(uri, ssl=place.client(), proxy=None) as connection:
+        with connect(uri, ssl=place.client("h2", "http/1.1"), proxy=None) as connection:
             connection.send(BODY)
             assert connection.recv(decode=False) == BODY
-        served.shutdown()
-
-
-@library("websockets", doors=(3,))
-def _(place: Place) -> None:
-    """Over sockets of polytls on both sides; to websockets they are plain ones."""
-    from websockets.sync.client import connect
-    from websockets.sync.server import serve
-
-    def echo(connection: Any) -> None:
-        for message in connection:
-            connection.send(message)
-
-    dial, listener = place.sockets()
-    with serve(echo, sock=listener) as served:
-        threading.Thread(target=served.serve_forever, daemon=True).start()
-        with connect("ws://localhost", sock=dial(), proxy=None) as connection:
-            connection.send(BODY)
-            assert connection.recv(decode=False) == BODY
+            assert connection.socket.selected_alpn_protocol() == "http/1.1"
         served.shutdown()
 
 
