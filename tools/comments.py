@@ -1,16 +1,26 @@
-"""An extension of griffe: what `#:` comments say of an attribute is its docstring on the site."""
+"""An extension of griffe, for the reference on the site.
+
+An attribute's docstring is what `#:` comments above it say. A native class has its docstrings in
+Rust, so they are taken from the class itself. "docs/NAME.md" in a docstring is a link to that page,
+and with a heading behind it in quotation marks, to the heading.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import griffe
 
+from polytls import _native
+
 MARK = "#:"
+NATIVE = "polytls._native."
+PAGE = re.compile(r"\bdocs/([a-z-]+)\.md(?:, \"([^\"]+)\")?")
 
 
 class Comments(griffe.Extension):
-    """Takes the comments above an attribute that has no docstring."""
+    """Adds the docstrings that griffe does not find, and links to pages."""
 
     def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
         if attr.docstring is not None or attr.lineno is None or attr.module.filepath is None:
@@ -21,3 +31,25 @@ class Comments(griffe.Extension):
             text.insert(0, above.pop().strip().removeprefix(MARK).removeprefix(" "))
         if text:
             attr.docstring = griffe.Docstring("\n".join(text), parent=attr)
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        if obj.docstring is None and obj.path.startswith(NATIVE):
+            found: object = _native
+            for name in obj.path.removeprefix(NATIVE).split("."):
+                found = getattr(found, name, None)
+            text = getattr(found, "__doc__", None) if callable(found) or _described(found) else None
+            if text:
+                obj.docstring = griffe.Docstring(text, parent=obj)
+        if obj.docstring is not None:
+            obj.docstring.value = PAGE.sub(_link, obj.docstring.value)
+
+
+def _described(found: object) -> bool:
+    """Whether it is a property of a native class."""
+    return type(found).__name__ == "getset_descriptor"
+
+
+def _link(page: re.Match[str]) -> str:
+    name, heading = page[1], " ".join((page[2] or "").split())
+    anchor = re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+    return f"[{heading or name}](../{name}.md{'#' + anchor if anchor else ''})"

@@ -69,6 +69,13 @@ class Reference:
         return f"# {self.title}\n\n{self.about}\n\n" + "\n".join(blocks)
 
 
+#: The modules of `polytls.net` for programs.
+NETWORK = sorted(
+    {path.stem for path in (ROOT / "python/polytls/net").glob("[a-z]*.py")}
+    - {"connections", "contexts", "private"}
+)
+
+#: The pages of the reference.
 REFERENCE = [
     Reference(
         "Implementations and contexts",
@@ -86,6 +93,7 @@ REFERENCE = [
             "SupportsHandshakeMayBlock",
             "SupportsStatistics",
         ),
+        options=("inherited_members: true", "merge_init_into_class: false"),
     ),
     Reference(
         "Configuration",
@@ -145,6 +153,7 @@ REFERENCE = [
             "SupportsTimeout",
             "SupportsUnwrap",
         ),
+        options=("inherited_members: true", "merge_init_into_class: false"),
     ),
     Reference(
         "Information",
@@ -199,18 +208,7 @@ REFERENCE = [
     Reference(
         "Network modules",
         "[The standard library's network modules](../net.md) over polytls.",
-        modules=(
-            "polytls.net.http",
-            "polytls.net.urllib",
-            "polytls.net.smtp",
-            "polytls.net.imap",
-            "polytls.net.pop",
-            "polytls.net.ftp",
-            "polytls.net.nntp",
-            "polytls.net.logging",
-            "polytls.net.socketserver",
-            "polytls.net.uvicorn",
-        ),
+        modules=tuple(f"polytls.net.{name}" for name in NETWORK),
     ),
     Reference("Compat", "[polytls through `ssl`](../ssl.md).", modules=("polytls.compat",)),
     Reference(
@@ -240,7 +238,7 @@ def sources() -> dict[Path, Path]:
     """What is gathered, and where in the folder it goes."""
     there = {ROOT / name: Path(other) for name, other in OUTSIDE.items()}
     for path in sorted((ROOT / "docs").rglob("*")):
-        if path.is_file() and path.suffix in (".md", ".svg", ".css"):
+        if path.is_file() and path.suffix in (".css", ".json", ".md", ".svg"):
             there[path] = path.relative_to(ROOT / "docs")
     return there
 

@@ -21,11 +21,20 @@ from polytls.testing.certificates import pem
 #: What no program may take, in seconds.
 PATIENCE = 60.0
 
-#: Those that serve until they are stopped: `test_servers` has them.
-SERVERS = {("README.md", "A server"), ("identity.md", "Certificate reloading")}
+#: Those that serve until they are stopped, and a client of one: `test_servers` has them.
+SERVERS = {
+    ("README.md", "A server"),
+    ("identity.md", "Certificate reloading"),
+    ("start.md", "A client in 60 seconds"),
+    ("start.md", "A server in 60 seconds"),
+}
 
 #: Those that want a token: `tests/interop/test_tokens.py` has them.
-TOKENS = {("identity.md", "Keys in PKCS#11 tokens"), ("signers.md", "A TPM")}
+TOKENS = {
+    ("hsm.md", "Serve with it"),
+    ("identity.md", "Keys in PKCS#11 tokens"),
+    ("signers.md", "A TPM"),
+}
 
 #: Those that run together: `test_signers` has them.
 AGENTS = {("signers.md", "An agent"), ("signers.md", "A key behind an agent")}
@@ -33,15 +42,29 @@ AGENTS = {("signers.md", "An agent"), ("signers.md", "A key behind an agent")}
 #: Those that go to this server, for which a test has another.
 ABROAD = "www.python.org", 443
 
+#: What `explain()` says.
+EXPLAINED = r"[a-z ]+: .+\n(.+\n)*To fix: .+\n"
+
 #: What a program prints.
 PRINTED = {
+    ("certificates.md", "CERTIFICATE_VERIFY_FAILED: find out why"): EXPLAINED,
+    ("connections.md", "The client's certificate is refused (TLS 1.3)"): EXPLAINED,
     ("exporters.md", "SCRAM-SHA-256-PLUS"): "the proof was made for another connection\n",
+    ("https-client.md", "Fetch a page"): "200\n",
+    ("https-client.md", "Trust your own CA, explain refusals, resume sessions"): EXPLAINED,
+    ("mutual-tls.md", "Build it"): f"({EXPLAINED}){{2}}(a client failed: .*\\n)*",
+    ("reload.md", "Build it"): r".*cert\.pem.*\n",
     ("resumption.md", "Early data"): "welcome None\nwelcome True\n",
     ("ssl.md", "One context"): "200\n",
     ("ssl.md", "A Python without OpenSSL"): r"OpenSSL .*\n",
     ("ssl.md", "A whole program"): r"\{'installed': True, .*\}\n",
+    ("rustls.md", "What it reports"): r"rustls .*\n\(.*\) \(.*\)\n",
+    ("settings.md", "Another TLS library"): r"(\w+ .*\n){2,}",
+    ("settings.md", "Cipher suites"): r"\(.*TLS_AES_256_GCM_SHA384.*\n",
     ("signers.md", "A cloud's key management service"): "b'hello'\n",
     ("sockets.md", "In memory"): r"b'hello' ConnectionInfo\(.*\n",
+    ("starttls.md", "Build it"): r".*\n",
+    ("stdlib.md", "stdlib"): r"ssl, .*\n",
     ("README.md", "A client"): r"b'HTTP/1.1 200 OK.*\n(b'.*\n)*ConnectionInfo\(.*\n",
     ("README.md", "With asyncio, anyio and trio"): r"b'HTTP/1.1 200 OK.*ConnectionInfo\(.*\n",
 }

@@ -7,6 +7,8 @@ Each goes on serving while silent clients are there, and after others have done 
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +22,7 @@ from pages import ROOT, programs
 from polytls.testing import CertificateAuthority
 from polytls.testing.certificates import pem
 from polytls.testing.conformance.lab import PATIENCE
-from started import started
+from started import PORT, started
 
 
 def program(page: str, heading: str) -> str:
@@ -43,9 +45,10 @@ def client(ca: CertificateAuthority) -> Any:
 
 @pytest.fixture
 def folder(ca: CertificateAuthority, tmp_path: Path) -> Path:
-    """A folder with cert.pem and key.pem."""
+    """A folder with ca.pem, cert.pem and key.pem."""
     certificate, key = ca.issue("localhost").leaf
     assert key is not None
+    (tmp_path / "ca.pem").write_bytes(ca.certificate_pem)
     (tmp_path / "cert.pem").write_bytes(pem("CERTIFICATE", certificate.buffer or b""))
     (tmp_path / "key.pem").write_bytes(pem("PRIVATE KEY", key.buffer or b""))
     return tmp_path
@@ -76,6 +79,18 @@ def test_a_server_that_reloads(client: Any, folder: Path) -> None:
         assert ask(client, address, b"") == b""
         said = process.communicate(timeout=PATIENCE)
         assert (process.returncode, *said) == (0, "", "")
+
+
+def test_the_server_and_the_client_in_60_seconds(client: Any, folder: Path) -> None:
+    with started(program("docs/start.md", "A server in 60 seconds"), folder) as (process, address):
+        with misbehaving(address, client):
+            code = program("docs/start.md", "A client in 60 seconds").replace(PORT, str(address[1]))
+            command = [sys.executable, "-W", "error", "-c", code]
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=True
+            )
+            assert done.stdout == "200\n"
+        assert process.poll() is None
 
 
 def test_a_thread_pool(client: Any) -> None:

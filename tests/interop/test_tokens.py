@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -765,6 +766,26 @@ def test_the_program_of_the_page_runs(hsm: Tokens, tmp_path: Path) -> None:
     code = code.replace("object=server", "object=ec").replace("/run/secrets/pin", str(pin))
     code = code.replace("input(", "str('7519-4826' if True else ")
     assert in_a_process_of_its_own(code) == ""
+
+
+def test_the_tutorial_works_as_pasted(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "tutorials" / "hsm.md"
+    commands = re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(commands) == 3
+    (tmp_path / "server.py").write_text(programs(page)["Serve with it"].code)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-ec", "".join(commands) + f"{sys.executable} -W error server.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "pkcs11:" in done.stdout
+    assert done.stdout.endswith("b'signed by the token'\n")
 
 
 #: Behind the program of the page.

@@ -44,7 +44,7 @@ class SupportsClientWrapSocket(Protocol):
 
         `session`: the session to resume, if the implementation supports it (`SupportsSession`).
         `accept_truncated_end`: whether `recv` treats an end of the transport without close_notify
-        as the end of the data (docs/sockets.md, "Truncated connections").
+        as the end of the data (docs/endings.md, "Truncated connections").
 
         The result has the timeout of `sock`, and the handshake has to complete within it. If `sock`
         is non-blocking, or without `do_handshake_on_connect`, `do_handshake`, `recv` or `send` does

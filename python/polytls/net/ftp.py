@@ -150,7 +150,7 @@ class FTP_TLS(ftplib.FTP):
         """Retrieve data, like `ftplib.FTP.retrbinary`.
 
         `accept_truncated_end`: whether the data may end without close_notify; anyone on the path
-        can then truncate it (docs/sockets.md, "Truncated connections").
+        can then truncate it (docs/endings.md, "Truncated connections").
         """
         self._accept_truncated_end = accept_truncated_end
         try:

@@ -189,7 +189,7 @@ class HTTPSConnection(http.client.HTTPConnection):
     it uses TLS, with TLS to the server inside. None: the connection to the proxy is plaintext, as
     HTTP proxies expect.
     `accept_truncated_end`: whether a body with neither Content-Length nor chunks may end without
-    close_notify; anyone on the path can then truncate it (docs/sockets.md, "Truncated
+    close_notify; anyone on the path can then truncate it (docs/endings.md, "Truncated
     connections"). Such a body ends the connection, so this concerns one response.
 
     The other arguments, and exceptions, are those of `http.client.HTTPConnection`. A failed
