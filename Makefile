@@ -83,7 +83,7 @@ test-oldest: build ## the extras (anyio, cryptography, uvicorn, watchfiles) in t
 
 # Options: `make test-suites SUITES="trio aiohttp"` takes some of them.
 test-suites: build $(VENV)/.tools ## the suites of urllib3, trio, anyio, uvloop, aiohttp, httpx and httpcore over polytls.compat
-	$(BIN)/python tools/suites $(SUITES)
+	$(BIN)/python tools/suites.py $(SUITES)
 
 # In folders that debootstrap makes. DISTRIBUTIONS=sid takes one of them (tools/distributions.py list),
 # DISTRIBUTIONS=turn the one whose turn it is at this commit, as CI does.

@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lost import is_as_listed
 from pythons import environment, interpreters
 
 LISTS = Path(__file__).resolve().parent / "cpython"
@@ -152,19 +153,10 @@ def suite(version: str, executable: str, under: str, chosen: list[str]) -> bool:
             )
             for name in outcome.unsteady:
                 print(f"    unsteady: {name}")
-            for name, said in outcome.lost.items():
-                if name not in reasons:
-                    right = False
-                    print(f"    lost: {name}: {said}")
-                elif chosen:
-                    print(f"    {name}: {reasons[name]}")
-            for name in reasons:
-                if name.startswith(f"{module}.") and name not in outcome.lost:
-                    right = False
-                    print(f"    not lost: {name}: take it off {version}.toml")
-            if report["openssl"]:
-                right = False
-                print(f"    {report['openssl']} were OpenSSL's: {report['reasons']}")
+            its = {name: why for name, why in reasons.items() if name.startswith(f"{module}.")}
+            right &= is_as_listed(
+                outcome.lost, its, report, file=f"{version}.toml", tell=bool(chosen)
+            )
     if not chosen:
         print(
             f"{version}: {total} tests pass, {tls} of them of TLS; the list says at least "

@@ -43,6 +43,7 @@ __all__ = [
     "TokenKey",
     "__version__",
     "backend",
+    "canonical_subject",
     "certificate_dictionary",
     "certificates",
     "check",
@@ -165,6 +166,7 @@ def openssl_backend(
     configuration_file: str | PathLike[str] | None,
 ) -> Backend: ...
 def use_openssl(path: str | PathLike[str]) -> None: ...
+def canonical_subject(der: bytes) -> bytes: ...
 def read_certificate(der: bytes) -> CertificateInfo: ...
 def self_signed(
     names: list[str],

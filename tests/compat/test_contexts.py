@@ -672,6 +672,34 @@ def test_a_record_that_was_changed_is_told(files: Any, memory: Any) -> None:
         assert caught.value.reason == "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"
 
 
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_plaintext_between_records_is_told(
+    files: Any, memory: Any, kind: Any, version: ssl.TLSVersion
+) -> None:
+    client = files.client_context(kind)
+    client.maximum_version = version
+    pair = memory(client).handshake()
+    pair.to_client.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    with pytest.raises(ssl.SSLError) as caught:
+        pair.client.read(1)
+    assert caught.value.reason == "WRONG_VERSION_NUMBER"
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_handshake_that_nobody_asked_for_counts(files: Any, sockets: Any, kind: Any) -> None:
+    """A connection that is written to, or read from, makes its handshake first."""
+    client, server = files.client_context(kind), files.server_context(kind)
+    theirs = server.wrap_socket(sockets[1], server_side=True, do_handshake_on_connect=False)
+    answer = threaded(lambda: theirs.recv(5))
+    ours = client.wrap_socket(sockets[0], server_hostname=NAME, do_handshake_on_connect=False)
+    with ours, theirs:
+        ours.sendall(b"hello")
+        assert answer() == b"hello"
+    assert client.session_stats()["connect_good"] == 1
+    assert server.session_stats()["accept_good"] == 1
+
+
 # --- trust ---
 
 
@@ -779,7 +807,7 @@ def test_revocation_lists_are_asked_for_by_flags(
         assert (found and found.verify_code) == code
 
 
-def test_authorities_as_der_and_from_a_folder(files: Any, memory: Any) -> None:
+def test_authorities_as_der_and_as_text(files: Any, memory: Any) -> None:
     client = compat.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.load_verify_locations(cadata=files.authority.certificate_der * 1)
     memory(client).handshake()

@@ -261,6 +261,7 @@ def trust(folder: Path) -> list[tuple[Any, ...]]:
     files = [(str(folder / name),) for name in NAMES]
     data: list[Any] = [text, text + "garbage", "garbage", "", b"", "\u20ac", 3, der, b"x", der[:50]]
     folders = [(None, "/nowhere"), (None, 3), (3,), (None, None, None), (b"/nowhere",)]
+    folders += [(None, ""), (None, ":")]
     return [*files, *folders, *((None, None, it) for it in data)]
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import shutil
+import socket
 import ssl
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +16,7 @@ from typing import Any
 import pytest
 
 import polytls
-from polytls import TLSClientConfiguration, compat
+from polytls import TLSClientConfiguration, _native, compat
 from polytls.testing import CertificateAuthority
 from polytls.testing.certificates import pem
 
@@ -52,13 +56,13 @@ class Side:
             return True
         return False
 
-    def refuses(self, context: Any, *, server: bool = False) -> bool:
+    def refuses(self, context: Any, *, server: bool = False, name: str | None = NAME) -> bool:
         try:
             context.wrap_bio(
                 ssl.MemoryBIO(),
                 ssl.MemoryBIO(),
                 server_side=server,
-                server_hostname=None if server else NAME,
+                server_hostname=None if server else name,
             )
         except compat.Refused as refused:
             return bool(refused.what)
@@ -76,12 +80,38 @@ def verification(side: Side) -> str:
     return "honoured"
 
 
+def name_to_check(side: Side) -> str:
+    needed = "check_hostname requires server_hostname"
+    with socket.socket() as sock, pytest.raises(ValueError, match=needed):
+        side.client.wrap_socket(sock)
+    assert side.refuses(side.client, name=None)
+    side.client.check_hostname = False
+    side.pair(name=None)
+    return "refused"
+
+
 def authorities(side: Side) -> str:
     side.client = compat.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     side.client.load_default_certs()
     assert side.fails()
     side.client.load_verify_locations(side.files.ca)
     side.pair()
+    return "honoured"
+
+
+def listed(side: Side) -> str:
+    folder = side.folder / "folder"
+    folder.mkdir()
+    name = hashlib.sha1(_native.canonical_subject(side.files.authority.certificate_der))
+    number = int.from_bytes(name.digest()[:4], "little")
+    shutil.copy(side.files.ca, folder / f"{number:08x}.0")
+    side.client = compat.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    side.client.load_verify_locations(capath=str(folder))
+    assert side.client.get_ca_certs() == []
+    side.fails(name="other.example")
+    assert side.client.get_ca_certs() == []
+    side.pair()
+    assert len(side.client.get_ca_certs()) == side.client.cert_store_stats()["x509_ca"] == 1
     return "honoured"
 
 
@@ -298,6 +328,16 @@ def later(side: Side) -> str:
     return "refused"
 
 
+def shared_keys(side: Side) -> str:
+    if sys.version_info < (3, 13):
+        pytest.skip("Python 3.13 and later have pre-shared keys")
+    side.client.set_psk_client_callback(lambda _: (None, b"key"))
+    assert side.refuses(side.client)
+    side.server.set_psk_server_callback(lambda _: b"key")
+    assert side.refuses(side.server, server=True)
+    return "refused"
+
+
 def binding(side: Side) -> str:
     with pytest.raises(compat.Refused):
         side.pair().client.get_channel_binding()
@@ -361,7 +401,9 @@ def other_options(side: Side) -> str:
 
 CASES: dict[str, Callable[[Side], str]] = {
     "verify_mode, check_hostname": verification,
+    "wrap_bio without a name to check": name_to_check,
     "load_verify_locations, load_default_certs": authorities,
+    "get_ca_certs, cert_store_stats": listed,
     "load_cert_chain": chains,
     "load_cert_chain(password=…)": passwords,
     "minimum_version, maximum_version, OP_NO_TLSv1_2, OP_NO_TLSv1_3": versions,
@@ -383,6 +425,7 @@ CASES: dict[str, Callable[[Side], str]] = {
     "post_handshake_auth on a server that requests certificates": later_server,
     "post_handshake_auth on a client": later_client,
     "verify_client_post_handshake": later,
+    "set_psk_client_callback, set_psk_server_callback": shared_keys,
     "get_channel_binding": binding,
     "_msg_callback": messages,
     "load_dh_params": parameters,

@@ -29,7 +29,7 @@ use crate::error::{Cause, Error};
 use crate::lineage::Lineage;
 use crate::memory::HeldMemory;
 use crate::plaintext::{Room, Unread};
-use crate::record::{MAX_FRAGMENT, Stage};
+use crate::record::{self, MAX_FRAGMENT, Stage};
 use crate::session::{Course, Facts, Session};
 use course::UnderWay;
 use state::Handshake;
@@ -747,6 +747,14 @@ impl Connection {
     pub fn alert(&self) -> Option<Alert> {
         self.failure.as_ref()?;
         self.alert.or_else(|| self.session.alert())
+    }
+
+    /// Whether this connection ended over data that is not a record of any version of TLS, such as
+    /// plaintext between records.
+    #[must_use]
+    pub fn met_plaintext(&self) -> bool {
+        let is_major = |major: &u8| *major == record::MAJOR;
+        self.failure.is_some() && self.inbound.bytes().get(1).is_some_and(|it| !is_major(it))
     }
 
     /// In TLS 1.2, leaves the answer to the peer's close_notify to the caller of

@@ -9,6 +9,9 @@ pub const MAX_RECORD: usize = HEADER + MAX_FRAGMENT + 2048;
 
 pub(crate) const HEADER: usize = 5;
 
+/// The first byte of all versions of TLS.
+pub(crate) const MAJOR: u8 = 3;
+
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const APPLICATION_DATA: u8 = 23;
 
@@ -84,7 +87,7 @@ pub(crate) fn front(bytes: &[u8], stage: Stage) -> Front {
     let length = usize::from(u16::from_be_bytes([high, low]));
     if !(CHANGE_CIPHER_SPEC..=APPLICATION_DATA).contains(&kind) {
         Front::Malformed(Malformed::Type)
-    } else if major != 3 {
+    } else if major != MAJOR {
         Front::Malformed(Malformed::Version)
     } else if length > stage.limit(kind) {
         Front::Malformed(Malformed::Length)

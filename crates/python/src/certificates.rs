@@ -26,6 +26,17 @@ pub(crate) fn read_certificate<'py>(py: Python<'py>, der: &[u8]) -> PyResult<Bou
     }
 }
 
+/// The subject of a certificate in DER, in the form whose hash OpenSSL names files by.
+///
+/// Raises ValueError for what cannot be read.
+#[pyfunction]
+pub(crate) fn canonical_subject<'py>(py: Python<'py>, der: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    match polytls_x509::canonical_subject(der) {
+        Ok(subject) => Ok(PyBytes::new(py, &subject)),
+        Err(error) => Err(PyValueError::new_err(error.to_string())),
+    }
+}
+
 /// notBefore and notAfter of the first certificate in `data`, PEM or DER, in seconds since 1970.
 ///
 /// Raises ValueError if there is none that can be read.

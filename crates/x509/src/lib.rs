@@ -7,6 +7,7 @@
 pub mod der;
 pub mod names;
 
+mod canonical;
 mod curve;
 mod details;
 mod dictionary;
@@ -29,6 +30,7 @@ use x509_parser::x509::{
     AttributeTypeAndValue, RelativeDistinguishedName, SubjectPublicKeyInfo, X509Name,
 };
 
+pub use canonical::canonical_subject;
 pub use curve::with_named_curve;
 pub use details::{Details, details};
 pub use dictionary::{AlternativeName, Dictionary, Name, dictionary};

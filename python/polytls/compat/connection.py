@@ -10,6 +10,7 @@ import time
 import types
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import _native
@@ -185,14 +186,11 @@ class Connection(_native.SSLConnection):
             name = None
         engine = settings.client(name)
         offer = None
-        if self._session is not None:
-            if self._session._engine is not engine:
-                raise ValueError("Session refers to a different SSLContext.")
-            try:
+        # If the session must not be resumed, the handshake is a full one: with other settings, or
+        # another host name.
+        if self._session is not None and self._session._engine is engine:
+            with suppress(ValueError):
                 offer = engine.admit(self._session._lineage, name)
-            except ValueError:
-                # If the session must not be resumed, the handshake is a full one.
-                offer = None
         self._engine = engine
         self._begin(engine, (name, None, offer, None))
 
@@ -257,7 +255,9 @@ class Connection(_native.SSLConnection):
             self._counted = True
             settings = self._settings_of(self._context)
             if settings is not None:
-                settings.note_handshake(self.server_side, resumed=self.session_reused)
+                facts = self._facts()
+                settings.note_handshake(self.server_side, resumed=facts is not None and facts[3])
+                settings.note_path(facts and facts[5])
 
     @property
     def session(self) -> SSLSession | None:

@@ -114,13 +114,22 @@ def load_deferred(context: ssl.SSLContext) -> None:
         C.set_default_verify_paths(context)
 
 
+def _load_used(context: ssl.SSLContext) -> None:
+    """Load what OpenSSL's own context would have loaded by now."""
+    load_deferred(context)
+    settings = settings_of(context)
+    used = settings.take_used() if settings is not None else b""
+    if used:
+        C.load_verify_locations(context, None, None, used)
+
+
 def get_ca_certs(self: ssl.SSLContext, binary_form: bool = False) -> Any:
-    load_deferred(self)
+    _load_used(self)
     return C.get_ca_certs(self, binary_form)
 
 
 def cert_store_stats(self: ssl.SSLContext) -> Any:
-    load_deferred(self)
+    _load_used(self)
     return C.cert_store_stats(self)
 
 
@@ -188,7 +197,11 @@ def _check(context: ssl.SSLContext, server_side: bool, name: str | None) -> None
         if "\0" in name:
             raise TypeError("embedded null character")
     elif not server_side and C.check_hostname.__get__(context):
-        raise ValueError("check_hostname requires server_hostname")
+        # `ssl.SSLSocket` refuses this itself. For an `ssl.SSLObject`, OpenSSL would verify no name.
+        raise Refused(
+            "check_hostname without server_hostname: there is no name to verify; pass "
+            "server_hostname=, or set check_hostname = False"
+        )
 
 
 def _served(context: ssl.SSLContext, server_side: bool) -> bool:

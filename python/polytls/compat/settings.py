@@ -9,13 +9,11 @@ An engine is created once for given settings, and used until they change.
 from __future__ import annotations
 
 import os
-import re
 import threading
 import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import _native
@@ -24,6 +22,7 @@ from ..identity import decrypt
 from ..interfaces import ClientContext, ServerContext
 from .base import BASE, C
 from .faults import Refused
+from .folders import Folders
 from .given import Given
 from .pem import der_of, sections, split
 from .suites import CURVES
@@ -53,8 +52,6 @@ _STRICT: Final = 0x20
 _NOT_HAD: Final = 0x780 | 0x30000
 _PARTIAL_CHAIN: Final = 0x80000
 
-_HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
-
 #: Certificates, leaf first, and the leaf's key.
 _Chain = tuple[list[bytes], bytes]
 
@@ -66,8 +63,10 @@ class Settings:
         self._chains: dict[str, _Chain] = {}
         self._trusted: list[bytes] = []
         self._crls: list[bytes] = []
-        self._folders: list[str] = []
+        self._folders = Folders()
         self._system = False
+        #: Certificates that verified connections, and that OpenSSL's own context may not list yet.
+        self._used: set[bytes] = set()
         self._alpn: tuple[bytes, ...] | None = None
         self._ciphers: list[int] | None = None
         self._curve: str | None = None
@@ -121,8 +120,8 @@ class Settings:
         self._changed()
 
     def add_folder(self, path: str | bytes) -> None:
-        """Store a directory of certificates by hashes of their names, read on demand."""
-        self._folders.append(os.fsdecode(path))
+        """Store a directory of certificates and CRLs by hashes of their names, read on demand."""
+        self._folders.add(path)
         self._changed()
 
     def add_system(self) -> None:
@@ -169,6 +168,19 @@ class Settings:
         if resumed:
             self._counts["hits"] += 1
 
+    def note_path(self, path: tuple[bytes, ...] | None) -> None:
+        """Note the path of a verified peer. OpenSSL lists what it took from a directory for it."""
+        if path and (self._system or self._folders):
+            known = set(self._folders.certificates)
+            self._used.update(der for der in path if der in known)
+            if self._system:
+                self._used.add(path[-1])
+
+    def take_used(self) -> bytes:
+        """Return the certificates of directories that verified connections, and forget them."""
+        used, self._used = self._used, set()
+        return b"".join(sorted(used))
+
     def session_stats(self) -> dict[str, int]:
         """Return the result of `SSLContext.session_stats`."""
         return {
@@ -199,6 +211,7 @@ class Settings:
 
     def client(self, name: str | None = None) -> _native.ClientEngine:
         """Return the engine for a client connection to `name`. Raises Refused."""
+        self._look()
         key = ("client", *self._context.key())
         if self._given is not None:
             given: Given = self._engine(key, self._changed_client)
@@ -211,6 +224,7 @@ class Settings:
 
         OpenSSL continues without a protocol if there is none in common. Raises Refused.
         """
+        self._look()
         if self._given is not None:
             self._check_given()
             if self._alpn is None:
@@ -234,6 +248,10 @@ class Settings:
                 self.server(self._alpn)
         else:
             self.client()
+
+    def _look(self) -> None:
+        if self._folders and self._folders.look():
+            self._changed()
 
     def _engine(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         engines = self._engines
@@ -269,7 +287,7 @@ class Settings:
     def _changed_client(self) -> Given:
         self._check_given()
         assert self._given is not None  # noqa: S101 - the caller has looked
-        return self._given.changed(self._alpn, self._trusted)
+        return self._given.changed(self._alpn, self._all_trusted())
 
     def _client(self) -> _native.ClientEngine:
         settings = self._plain_settings(self._alpn or ())
@@ -347,7 +365,7 @@ class Settings:
             "requires": self._context.verify_mode == BASE.CERT_REQUIRED,
             "system": self._system,
             "certificates": self._all_trusted(),
-            "crls": list(self._crls) if lists else [],
+            "crls": self._crls + self._folders.crls if lists else [],
             "whole_chains": not flags & _PARTIAL_CHAIN,
             "strict": bool(flags & _STRICT),
             "needs_lists": lists,
@@ -356,10 +374,11 @@ class Settings:
 
     def _completed(self, certificates: list[bytes]) -> list[bytes]:
         """A leaf that stands alone is completed from what is trusted, as OpenSSL does it."""
-        if len(certificates) > 1 or not self._trusted:
+        trusted = self._all_trusted()
+        if len(certificates) > 1 or not trusted:
             return certificates
         known = {}
-        for der in self._trusted:
+        for der in trusted:
             try:
                 read = _native.read_certificate(der)
             except ValueError:
@@ -392,13 +411,7 @@ class Settings:
         return make(_BACKEND, settings)
 
     def _all_trusted(self) -> list[bytes]:
-        found = list(self._trusted)
-        for folder in self._folders:
-            for path in sorted(Path(folder).iterdir()):
-                if _HASHED.fullmatch(path.name):
-                    data = path.read_bytes()
-                    found += [der_of(section) for section in sections(data, "CERTIFICATE")]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(self._trusted + self._folders.certificates))
 
 
 def _readers(*names: str) -> list[Callable[[ssl.SSLContext], Any]]:

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt as _;
 use pyo3::types::{PyBytes, PyTuple, PyWeakrefReference};
 
-use super::faults::{self, Fault};
+use super::faults::{self, Fault, Found};
 use super::wire::{Doing, Line, Patience, Wire};
 use crate::buffer::Buffer;
 use crate::bytes::{DETACH_FROM, Destination, Source};
@@ -94,10 +94,13 @@ impl SslConnection {
     fn exception(&self, py: Python<'_>, buffer: &Buffer, error: &Error) -> PyErr {
         match buffer.lock(py) {
             Ok(connection) => {
-                let alert = connection.alert();
+                let found = Found {
+                    alert: connection.alert(),
+                    plaintext: connection.met_plaintext(),
+                    is_server: self.is_server(),
+                };
                 drop(connection);
-                let implementation = buffer.implementation();
-                faults::exception(py, implementation, error, alert, self.is_server())
+                faults::exception(py, buffer.implementation(), error, &found)
             }
             Err(error) => error,
         }
@@ -396,7 +399,8 @@ impl SslConnection {
         {
             return Ok(buffer);
         }
-        Self::do_handshake(slf)?;
+        // As Python sees it, which takes notes.
+        slf.method_out("do_handshake", ())?;
         slf.get()
             .buffer(py)
             .ok_or_else(|| PyTypeError::new_err("nothing was configured"))

@@ -100,18 +100,26 @@ pub(super) fn closed_by_peer(py: Python<'_>) -> PyErr {
     .exception(py)
 }
 
-/// The exception for an error of a connection, from our own, which explains more. `alert`: what goes with it.
+/// What a connection that has failed knows besides the error.
+pub(super) struct Found {
+    /// The alert that goes with it.
+    pub(super) alert: Option<Alert>,
+    /// Whether what came was not a record of TLS.
+    pub(super) plaintext: bool,
+    pub(super) is_server: bool,
+}
+
+/// The exception for an error of a connection, from our own, which explains more.
 pub(super) fn exception(
     py: Python<'_>,
     implementation: &str,
     error: &Error,
-    alert: Option<Alert>,
-    is_server: bool,
+    found: &Found,
 ) -> PyErr {
     if let Error::Foreign { .. } = error {
         let cause = raised(py, implementation, error);
         return match ours(py, &cause) {
-            Ok(Some(error)) => caused(py, fault(&error, alert, is_server).exception(py), cause),
+            Ok(Some(error)) => caused(py, fault(&error, found).exception(py), cause),
             Ok(None) => cause,
             Err(failed) => failed,
         };
@@ -120,7 +128,7 @@ pub(super) fn exception(
         Error::WantRead => want_read(py),
         Error::WantWrite => want_write(py),
         _ => {
-            let made = fault(error, alert, is_server).exception(py);
+            let made = fault(error, found).exception(py);
             caused(py, made, raised(py, implementation, error))
         }
     }
@@ -170,7 +178,7 @@ fn ours(py: Python<'_>, raised: &PyErr) -> PyResult<Option<Error>> {
     }))
 }
 
-fn fault(error: &Error, alert: Option<Alert>, is_server: bool) -> Fault {
+fn fault(error: &Error, found: &Found) -> Fault {
     match error {
         Error::RaggedEof { .. } => Fault::new(
             Number::Eof,
@@ -178,28 +186,27 @@ fn fault(error: &Error, alert: Option<Alert>, is_server: bool) -> Fault {
             "EOF occurred in violation of protocol",
         ),
         Error::Certificate(failure)
-            if failure.reason == VerificationFailure::NoCertificate && is_server =>
+            if failure.reason == VerificationFailure::NoCertificate && found.is_server =>
         {
             Fault::reason("PEER_DID_NOT_RETURN_A_CERTIFICATE")
         }
         Error::Certificate(failure) => refused(failure),
         Error::AlertReceived(alert) => Fault::reason(&received(*alert)),
         Error::NotTls(_) => Fault::reason("WRONG_VERSION_NUMBER"),
-        Error::PeerMisbehaved(_) | Error::PeerIncompatible(_) => {
-            Fault::reason(found(alert, is_server))
-        }
+        Error::PeerMisbehaved(_) | Error::PeerIncompatible(_) => Fault::reason(reason_of(found)),
         Error::Misuse(why) => Fault::new(Number::Ssl, Some("INTERNAL_ERROR"), why),
         _ => Fault::new(Number::Ssl, Some("INTERNAL_ERROR"), &error.to_string()),
     }
 }
 
-/// OpenSSL's reason for what it would have sent this alert.
-fn found(alert: Option<Alert>, is_server: bool) -> &'static str {
-    match alert.map(|alert| alert.0) {
+/// OpenSSL's reason for what it would have sent this alert. It looks at a record's version before its type.
+fn reason_of(found: &Found) -> &'static str {
+    match found.alert.map(|alert| alert.0) {
+        Some(10 | 70) if found.plaintext => "WRONG_VERSION_NUMBER",
         Some(10) => "UNEXPECTED_MESSAGE",
         Some(20) => "DECRYPTION_FAILED_OR_BAD_RECORD_MAC",
         Some(22) => "DATA_LENGTH_TOO_LONG",
-        Some(40) if is_server => "NO_SHARED_CIPHER",
+        Some(40) if found.is_server => "NO_SHARED_CIPHER",
         Some(40) => "WRONG_CIPHER_RETURNED",
         Some(47) => "BAD_VALUE",
         Some(50) => "LENGTH_MISMATCH",

@@ -55,11 +55,13 @@ class Store:
         """Take what `SSLContext.load_verify_locations` is given; folders are read when needed."""
         if cafile is None and capath is None and cadata is None:
             raise TypeError("cafile, capath and cadata cannot be all omitted")
-        file, _ = path_of(cafile, "cafile"), path_of(capath, "capath")
+        file, folder = path_of(cafile, "cafile"), path_of(capath, "capath")
         if cadata is not None:
             self._load_data(cadata)
         if file is not None:
             self._load_file(contents(file))
+        if folder is not None and not folder:
+            raise reasoned("X509", "INVALID_DIRECTORY", 113)
 
     def _load_data(self, cadata: object) -> None:
         data: bytes

@@ -1,8 +1,8 @@
 """The suites of libraries that use TLS, with `polytls.compat` under them.
 
-    tools/suites                    all of them; 0 if what is lost is what the lists say
-    tools/suites trio aiohttp       some of them, with the reason of each lost test
-    tools/suites --ssl trio         the same over `ssl` as it is, for comparison
+    tools/suites.py                 all of them; 0 if what is lost is what the lists say
+    tools/suites.py trio aiohttp    some of them, with the reason of each lost test
+    tools/suites.py --ssl trio      the same over `ssl` as it is, for comparison
 
 tools/suites/NAME.toml has for each a pinned release, what its tests need, which of them are run
 (those of TLS), and the lost ones, each with its reason. The tests are taken from the release's
@@ -25,8 +25,10 @@ import venv
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
+from lost import is_as_listed
+
+ROOT = Path(__file__).resolve().parent.parent
+HERE = ROOT / "tools" / "suites"
 FOLDER = ROOT / ".venvs" / "suites"
 KEPT = 0.98
 #: So long may a test take, in seconds.
@@ -114,19 +116,7 @@ def judged(name: str, under: str, *, tell: bool) -> tuple[bool, int, int, int]:
         f"{found['passed']} in all; {report['polytls']} connections",
         flush=True,
     )
-    right = not report["openssl"]
-    for test, said in lost.items():
-        if test not in reasons:
-            right = False
-            print(f"    lost: {test}: {said}")
-        elif tell:
-            print(f"    {test}: {reasons[test]}")
-    for test in reasons:
-        if test not in lost:
-            right = False
-            print(f"    not lost: {test}: take it off {name}.toml")
-    if report["openssl"]:
-        print(f"    {report['openssl']} connections were OpenSSL's: {report['reasons']}")
+    right = is_as_listed(lost, reasons, report, file=f"{name}.toml", tell=tell)
     return right, over, len(lost), refused
 
 
