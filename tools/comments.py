@@ -2,7 +2,8 @@
 
 An attribute's docstring is what `#:` comments above it say. A native class has its docstrings in
 Rust, so they are taken from the class itself. "docs/NAME.md" in a docstring is a link to that page,
-and with a heading behind it in quotation marks, to the heading.
+and with a heading behind it in quotation marks, to the heading. Lines that begin with the name of a
+parameter and a colon are a list.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from polytls import _native
 
 MARK = "#:"
 NATIVE = "polytls._native."
+PARAMETER = re.compile(r"^(`[\w.]+`(?:,\s+`[\w.]+`)*: )", re.MULTILINE)
 PAGE = re.compile(r"\bdocs/([a-z-]+)\.md(?:, \"([^\"]+)\")?")
 
 
@@ -41,12 +43,18 @@ class Comments(griffe.Extension):
             if text:
                 obj.docstring = griffe.Docstring(text, parent=obj)
         if obj.docstring is not None:
-            obj.docstring.value = PAGE.sub(_link, obj.docstring.value)
+            paragraphs = obj.docstring.value.split("\n\n")
+            obj.docstring.value = PAGE.sub(_link, "\n\n".join(map(_listed, paragraphs)))
 
 
 def _described(found: object) -> bool:
     """Whether it is a property of a native class."""
     return type(found).__name__ == "getset_descriptor"
+
+
+def _listed(paragraph: str) -> str:
+    listed = PARAMETER.sub(r"- \1", paragraph)
+    return listed if listed.startswith("- ") else listed.replace("\n- ", "\n\n- ", 1)
 
 
 def _link(page: re.Match[str]) -> str:

@@ -93,7 +93,7 @@ REFERENCE = [
             "SupportsHandshakeMayBlock",
             "SupportsStatistics",
         ),
-        options=("inherited_members: true", "merge_init_into_class: false"),
+        options=("merge_init_into_class: false",),
     ),
     Reference(
         "Configuration",
@@ -107,7 +107,6 @@ REFERENCE = [
             "DEFAULT_CIPHER_LIST",
             "key_log_from_environment",
         ),
-        options=("inherited_members: true",),
     ),
     Reference(
         "Certificates, keys and trust",
@@ -153,7 +152,7 @@ REFERENCE = [
             "SupportsTimeout",
             "SupportsUnwrap",
         ),
-        options=("inherited_members: true", "merge_init_into_class: false"),
+        options=("merge_init_into_class: false",),
     ),
     Reference(
         "Information",
@@ -251,7 +250,7 @@ def gather() -> None:
         target = PAGES / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".md":
-            target.write_text(_adapted(path, there))
+            target.write_text(adapted(path, there))
         else:
             shutil.copyfile(path, target)
     (PAGES / "reference").mkdir()
@@ -260,7 +259,7 @@ def gather() -> None:
     (PAGES / CONTENTS).write_text(_contents())
 
 
-def _adapted(path: Path, there: dict[Path, Path]) -> str:
+def adapted(path: Path, there: dict[Path, Path]) -> str:
     """A page, with links to where the pages are in the folder."""
 
     def link(match: re.Match[str]) -> str:
