@@ -209,6 +209,8 @@ class Capabilities:
     named_sessions: Final[bool]
     ech: Final[bool]
     clock: Final[bool]
+    certificate_authorities: Final[bool]
+    signature_schemes: Final[tuple[SignatureScheme | int, ...]]
     def __new__(
         cls,
         *,
@@ -235,6 +237,8 @@ class Capabilities:
         named_sessions: bool = False,
         ech: bool = False,
         clock: bool = False,
+        certificate_authorities: bool = False,
+        signature_schemes: Sequence[int] | None = None,
     ) -> Self: ...
     def replace(self, **changes: object) -> Self: ...
     def __replace__(self, **changes: object) -> Self: ...

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from enum import Enum
+from enum import Enum, IntEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
 
@@ -21,12 +21,13 @@ from .constants import (
     ClientAuthentication,
     NamedGroup,
     NextProtocol,
+    SignatureScheme,
     TLSVersion,
     known,
 )
 from .errors import ConfigurationError
 from .frozen import Record, fill, frozen
-from .identity import SigningChain, Source, TrustStore, map_sources
+from .identity import Certificate, SigningChain, Source, TrustStore, map_sources
 from .info import PresentedPeer
 from .tickets import TicketKeys
 
@@ -123,6 +124,14 @@ class _Configuration(Record):
     #: defaults. An upper bound, like the ciphers. If all groups are for TLS 1.3 only, only that
     #: version is used.
     groups: tuple[NamedGroup | int, ...] | None
+    #: The signature schemes of handshakes that can be used, in order of preference: those this side
+    #: signs with, and those it accepts from the peer (RFC 8446 4.2.3); None: the library's
+    #: defaults. An upper bound, like the ciphers. Signatures of certificates are judged separately.
+    signature_schemes: tuple[SignatureScheme | int, ...] | None
+    #: The CAs whose names the peer is sent as a hint which certificates are accepted (RFC 8446
+    #: 4.2.4). A server sends them in CertificateRequest; None: the CAs of its trust store. A client
+    #: sends them in ClientHello, in TLS 1.3 only; None: none. Empty: none. They verify nothing.
+    certificate_authorities: tuple[Certificate, ...] | None
     #: Where the secrets of every connection are written, for debugging; None: nowhere.
     #:
     #: A path, or a function that is called with each line of the NSS key log format, without its
@@ -191,9 +200,9 @@ class TLSClientConfiguration(_Configuration):
     `certificate_chain`: what the client proves its identity with, if a server asks; None: nothing.
     `alternative_chains`: see the field.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`: see the
-    fields. Ciphers can be integers; groups can be integers or names such as "x25519" or "P-256",
-    in any case.
+    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`,
+    `signature_schemes`, `certificate_authorities`: see the fields. Ciphers and signature schemes
+    can be integers; groups can be integers or names such as "x25519" or "P-256", in any case.
 
     Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for an unknown
     group name. `validate_config` and the context check everything else.
@@ -223,6 +232,8 @@ class TLSClientConfiguration(_Configuration):
         peer_verifier: PeerVerifier | None = None,
         early_data: bool = False,
         clock: Clock | None = None,
+        signature_schemes: Sequence[SignatureScheme | int] | None = None,
+        certificate_authorities: Sequence[Certificate] | None = None,
     ) -> None:
         self._fill(locals(), _optional(SigningChain))
 
@@ -234,9 +245,9 @@ class TLSServerConfiguration(_Configuration):
     `certificate_chain`: one signing chain for each identity. The name that a client requests
     selects one; the first is used if none matches.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
-    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`: see the
-    fields. Ciphers can be integers; groups can be integers or names such as "x25519" or "P-256",
-    in any case.
+    `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`,
+    `signature_schemes`, `certificate_authorities`: see the fields. Ciphers and signature schemes
+    can be integers; groups can be integers or names such as "x25519" or "P-256", in any case.
     `client_authentication`: whether clients are asked for a certificate; None: REQUIRED with a
     trust store, NONE without.
     `ticket_keys`: see the field.
@@ -270,6 +281,8 @@ class TLSServerConfiguration(_Configuration):
         peer_verifier: PeerVerifier | None = None,
         early_data: bool = False,
         clock: Clock | None = None,
+        signature_schemes: Sequence[SignatureScheme | int] | None = None,
+        certificate_authorities: Sequence[Certificate] | None = None,
     ) -> None:
         self._fill(locals(), _chains_of)
 
@@ -304,15 +317,24 @@ def _chains_of(name: str, value: object) -> tuple[SigningChain, ...] | None:
     )
 
 
-def _ciphers_of(name: str, value: object) -> tuple[CipherSuite | int, ...] | None:
+def _numbers_of(name: str, value: object, *, kind: type[IntEnum]) -> tuple[int, ...] | None:
     if value is None:
         return None
-    suites: list[CipherSuite | int] = []
-    for index, item in enumerate(items_of(name, value, "CipherSuite or int")):
+    numbers: list[int] = []
+    for index, item in enumerate(items_of(name, value, f"{kind.__name__} or int")):
         if not isinstance(item, int) or isinstance(item, bool):
-            _wrong_item(name, index, item, "CipherSuite or int", CipherSuite)
-        suites.append(known(CipherSuite, item))
-    return tuple(suites)
+            _wrong_item(name, index, item, f"{kind.__name__} or int", kind)
+        numbers.append(known(kind, item))
+    return tuple(numbers)
+
+
+def _authorities_of(name: str, value: object) -> tuple[Certificate, ...] | None:
+    if value is None:
+        return None
+    return tuple(
+        instance_of(f"{name}[{index}]", item, Certificate)
+        for index, item in enumerate(items_of(name, value, "Certificate"))
+    )
 
 
 def _protocols_of(name: str, value: object) -> tuple[NextProtocol | bytes, ...]:
@@ -384,7 +406,7 @@ def _wrong_item(name: str, index: int, item: object, kind: str, *meant: type) ->
 
 #: Normalizes each parameter for its field; raises TypeError, naming the parameter.
 _FORMS: Final[dict[str, _Form]] = {
-    "ciphers": _ciphers_of,
+    "ciphers": partial(_numbers_of, kind=CipherSuite),
     "inner_protocols": _protocols_of,
     "lowest_supported_version": _optional(TLSVersion),
     "highest_supported_version": _optional(TLSVersion),
@@ -395,6 +417,8 @@ _FORMS: Final[dict[str, _Form]] = {
     "peer_verifier": _verifier_of,
     "early_data": partial(instance_of, kind=bool),
     "clock": _clock_of,
+    "signature_schemes": partial(_numbers_of, kind=SignatureScheme),
+    "certificate_authorities": _authorities_of,
     "alternative_chains": lambda name, value: _chains_of(name, value) or (),
     "client_authentication": _optional(ClientAuthentication),
     "ticket_keys": _optional(TicketKeys),

@@ -855,6 +855,16 @@ IGNORES_THE_CLOCK: Final = Faulty(
     "test_clocks::test_a_certificate_expires",
     **_with(clock=None),
 )
+IGNORES_SIGNATURE_SCHEMES: Final = Faulty(
+    "ignores signature_schemes",
+    "test_preferences::test_the_signers_order_decides",
+    **_with(signature_schemes=None),
+)
+IGNORES_CA_NAMES: Final = Faulty(
+    "ignores certificate_authorities",
+    "test_preferences::test_a_server_may_send_no_names",
+    **_with(certificate_authorities=None),
+)
 IGNORES_CIPHERS: Final = Faulty(
     "ignores ciphers, and says that they are in effect",
     "test_handshake::test_a_suite_asked_for_is_used_or_refused",

@@ -524,7 +524,16 @@ def test_a_record_is_frozen_and_compared_by_value() -> None:
     assert library(resumption=False) != LIBRARY
     with pytest.raises(AttributeError):
         LIBRARY.resumption = False  # type: ignore[misc]
-    later = ("exporter", "key_log", "crl", "early_data", "ech", "clock")
+    later = (
+        "exporter",
+        "key_log",
+        "crl",
+        "early_data",
+        "ech",
+        "clock",
+        "signature_schemes",
+        "certificate_authorities",
+    )
     assert not any(getattr(LIBRARY, name) for name in later)
 
 
@@ -540,4 +549,4 @@ def test_a_record_shows_its_fields() -> None:
     shown = repr(LIBRARY)
     assert shown.startswith("Capabilities(trust_sources=frozenset({")
     assert "versions=(<TLSVersion.TLSv1_2" in shown
-    assert shown.endswith("clock=False)")
+    assert shown.endswith("certificate_authorities=False)")

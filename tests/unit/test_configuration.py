@@ -205,6 +205,16 @@ def test_a_server_keeps_its_chains_as_a_tuple() -> None:
         ("groups", [b"x25519"], r"groups\[0\] must be .*, not bytes"),
         ("groups", [None], r"groups\[0\] must be .*, not NoneType"),
         ("clock", 1, "clock must be Clock, not int"),
+        (
+            "signature_schemes",
+            ["ed25519"],
+            r"signature_schemes\[0\] must be SignatureScheme or int, not str",
+        ),
+        (
+            "certificate_authorities",
+            [b"name"],
+            r"certificate_authorities\[0\] must be Certificate, not bytes",
+        ),
         ("key_log", 1, "key_log must be str or os.PathLike, not int"),
         ("key_log", b"keys.log", "key_log must be str or os.PathLike, not bytes"),
     ],

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 
 use crate::config::{ClientAuthentication, Version};
 use crate::error::Error;
-use crate::names::{self, CIPHER_SUITES, GROUPS, group_serves, version_of_suite};
+use crate::names::{
+    self, CIPHER_SUITES, GROUPS, SIGNATURE_SCHEMES, group_serves, version_of_suite,
+};
 
 /// Where certificates, keys and trust come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,6 +150,12 @@ pub struct Capabilities {
     pub ech: bool,
     /// Whether it can be given a clock to judge certificates and tickets by.
     pub clock: bool,
+    /// Whether the names of CAs that the peer is sent can be chosen (RFC 8446 section 4.2.4), and a
+    /// server chooses its chain by those that a client sends.
+    pub certificate_authorities: bool,
+    /// Signature schemes of handshakes by number, in its own order of preference; none if they cannot
+    /// be chosen.
+    pub signature_schemes: Vec<u16>,
 }
 
 /// An end of a range of versions.
@@ -250,6 +258,10 @@ pub struct Requirements {
     pub early_data: bool,
     /// Whether a clock is given.
     pub clock: bool,
+    /// Signature schemes by number; `None`: the library's own choice.
+    pub signature_schemes: Option<Vec<u16>>,
+    /// The CAs whose names the peer is sent.
+    pub certificate_authorities: Option<Vec<Origin>>,
     /// `None`: the system's on a client, nothing on a server.
     pub trust_store: Option<TrustRequirements>,
     /// Whether the peer's certificate is verified at all.
@@ -260,6 +272,9 @@ pub struct Requirements {
 
 /// The versions that can be negotiated, the lowest first.
 const VERSIONS: [Version; 2] = [Version::Tls12, Version::Tls13];
+
+/// rsa_pkcs1_sha256, rsa_pkcs1_sha384 and rsa_pkcs1_sha512 (RFC 8446 section 4.2.3).
+pub const PKCS1: [u16; 3] = [0x0401, 0x0501, 0x0601];
 
 /// Bytes of a protocol's name (RFC 7301 section 3.1), and of the whole extension, which begins with the two
 /// bytes that count the list (RFC 8446 section 4.2).
@@ -323,6 +338,13 @@ impl Capabilities {
                 "clock",
                 "the library reads the machine's clock and takes no other; leave it None",
             );
+        }
+        self.schemes(
+            &effective.versions,
+            requirements.signature_schemes.as_deref(),
+        )?;
+        if let Some(authorities) = &requirements.certificate_authorities {
+            self.check_authorities(authorities, requirements, &effective.versions)?;
         }
         if requirements.early_data {
             self.check_early_data(requirements)?;
@@ -424,6 +446,85 @@ impl Capabilities {
             cipher_suites: suites,
             groups: exchanges,
         })
+    }
+
+    /// The signature schemes that can be used in `versions`, of those `asked` for and in that order;
+    /// `None`: all of the library's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] with the field.
+    pub fn schemes(&self, versions: &[Version], asked: Option<&[u16]>) -> Result<Vec<u16>, Error> {
+        let field = "signature_schemes";
+        let Some(asked) = asked else {
+            return Ok(self.signature_schemes.clone());
+        };
+        if self.signature_schemes.is_empty() {
+            return refuse(
+                field,
+                "this implementation does not support choosing signature schemes; leave it None",
+            );
+        }
+        let schemes = chosen(field, asked, &self.signature_schemes)?;
+        if schemes.is_empty() {
+            let names = names_of(SIGNATURE_SCHEMES, &self.signature_schemes);
+            return refuse(
+                field,
+                format!("none of these signature schemes is supported; supported are {names}"),
+            );
+        }
+        if versions.contains(&Version::Tls13) && schemes.iter().all(|one| PKCS1.contains(one)) {
+            return refuse(
+                field,
+                "TLS 1.3 does not allow RSA PKCS#1 v1.5 in handshakes (RFC 8446 section 4.4.3): set \
+                 highest_supported_version to TLSVersion.TLSv1_2, or add a scheme of RSA-PSS or ECDSA",
+            );
+        }
+        Ok(schemes)
+    }
+
+    fn check_authorities(
+        &self,
+        authorities: &[Origin],
+        requirements: &Requirements,
+        versions: &[Version],
+    ) -> Result<(), Error> {
+        let field = "certificate_authorities";
+        if !self.certificate_authorities {
+            return refuse(
+                field,
+                "this implementation does not support choosing the names of CAs that the peer is \
+                 sent; leave it None",
+            );
+        }
+        match &requirements.side {
+            SideRequirements::Server {
+                client_authentication: asked,
+                ..
+            } if client_authentication(*asked, requirements.trust_store.is_some())
+                == ClientAuthentication::None =>
+            {
+                return refuse(
+                    field,
+                    "client_authentication is NONE, so clients are not asked and no names are sent; \
+                     leave it None",
+                );
+            }
+            SideRequirements::Client { .. } if !versions.contains(&Version::Tls13) => {
+                return refuse(
+                    field,
+                    "a client sends them in TLS 1.3 only (RFC 8446 section 4.2.4); allow TLS 1.3, or \
+                     leave it None",
+                );
+            }
+            _ => {}
+        }
+        check_origins(
+            field,
+            "a certificate",
+            authorities,
+            &self.certificate_sources,
+        )
     }
 
     fn versions_in_range(&self, requirements: &Requirements) -> Result<Vec<Version>, Error> {

@@ -61,6 +61,12 @@ pub struct Common {
     pub cipher_suites: Option<Vec<u16>>,
     /// Key exchange groups by IANA number, likewise.
     pub groups: Option<Vec<u16>>,
+    /// Signature schemes of handshakes by number (RFC 8446 section 4.2.3), likewise: those that this
+    /// side signs with, and those that it accepts.
+    pub signature_schemes: Option<Vec<u16>>,
+    /// The names of CAs that the peer is sent, each a Name in DER (RFC 8446 section 4.2.4); `None`:
+    /// those of the trust store on a server, and none on a client.
+    pub certificate_authorities: Option<Vec<Vec<u8>>>,
     /// Application protocols in order of preference.
     pub alpn: Vec<Vec<u8>>,
     /// The capacity of the session cache; `None`: no resumption.
@@ -94,6 +100,8 @@ impl Default for Common {
             versions: vec![Version::Tls12, Version::Tls13],
             cipher_suites: None,
             groups: None,
+            signature_schemes: None,
+            certificate_authorities: None,
             alpn: Vec::new(),
             sessions: Some(256),
             key_log: None,

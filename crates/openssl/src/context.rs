@@ -144,9 +144,6 @@ impl Context {
         // SAFETY: the context is ours, and not used yet.
         unsafe {
             library.SSL_CTX_set_verify(raw, verify, nothing());
-            if let Some(judge) = &judge {
-                library.SSL_CTX_set0_CA_list(raw, names(library, &judge.hints()));
-            }
             library.SSL_CTX_set_session_id_context(raw, c"polytls".as_ptr().cast(), 7);
             if !common.alpn.is_empty() {
                 library.SSL_CTX_set_alpn_select_cb(raw, callbacks::select_alpn, nothing());
@@ -216,6 +213,8 @@ fn judge(library: &'static Scope, ctx: &SslContext, policy: &Policy<'_>) -> Resu
     // SAFETY: the context is ours.
     let level = unsafe { library.SSL_CTX_get_security_level(ctx.as_ptr()) };
     let judge = Judge::new(policy, library.crypto()?, SystemTrust::Read)?;
+    // SAFETY: the context is ours, and takes the list over.
+    unsafe { library.SSL_CTX_set0_CA_list(ctx.as_ptr(), names(library, &judge.hints())) };
     Ok(match Level::new(library, level) {
         Some(level) => judge.with_rule(Arc::new(level)),
         None => judge,
@@ -335,6 +334,10 @@ fn begin(
         {
             return Err(set.refused("ciphers"));
         }
+        if common.signature_schemes.is_some() {
+            // Otherwise the peer's order is followed. That of suites goes with it.
+            library.SSL_CTX_set_options(raw, api::OP_CIPHER_SERVER_PREFERENCE);
+        }
         library.SSL_CTX_set_cert_verify_callback(raw, callbacks::verify, nothing());
         if !identities.all().is_empty() {
             library.SSL_CTX_set_cert_cb(raw, callbacks::choose, nothing());
@@ -361,6 +364,12 @@ fn begin(
     ] {
         let own = of_server == is_server;
         let schemes = selection.schemes(|scheme| !own || identities.may_sign(scheme))?;
+        if own && common.signature_schemes.is_some() && !identities.all_sign(selection) {
+            return Err(Error::configuration(
+                "signature_schemes",
+                "a private key of certificate_chain signs with none of these schemes",
+            ));
+        }
         if !is_empty(&schemes) && set.text(command, &schemes) != 1 {
             return Err(set.refused("ciphers"));
         }

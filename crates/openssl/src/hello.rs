@@ -4,6 +4,7 @@
 const SERVER_NAME: u16 = 0;
 const SUPPORTED_GROUPS: u16 = 10;
 const SIGNATURE_ALGORITHMS: u16 = 13;
+const CERTIFICATE_AUTHORITIES: u16 = 47;
 
 /// A ClientHello.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(crate) struct Hello {
     pub(crate) groups: Vec<u16>,
     /// Signature schemes.
     pub(crate) schemes: Vec<u16>,
+    /// The names of CAs that the client trusts, in DER.
+    pub(crate) authorities: Vec<Vec<u8>>,
 }
 
 /// Bytes that are read from the front.
@@ -77,6 +80,12 @@ impl Hello {
                 SERVER_NAME => hello.name = name(content),
                 SUPPORTED_GROUPS => hello.groups = content.vector(2)?.numbers(),
                 SIGNATURE_ALGORITHMS => hello.schemes = content.vector(2)?.numbers(),
+                CERTIFICATE_AUTHORITIES => {
+                    let mut names = content.vector(2)?;
+                    while !names.0.is_empty() {
+                        hello.authorities.push(names.vector(2)?.0.to_vec());
+                    }
+                }
                 _ => {}
             }
         }
@@ -135,6 +144,7 @@ mod tests {
             extension(SUPPORTED_GROUPS, &vector(2, &[0, 29, 0, 23])),
             extension(99, b"?"),
             extension(SIGNATURE_ALGORITHMS, &vector(2, &[4, 3])),
+            extension(CERTIFICATE_AUTHORITIES, &vector(2, &vector(2, &[0x30, 0]))),
         ]
         .concat();
         let body = [
@@ -155,6 +165,7 @@ mod tests {
             suites: vec![0x1301, 0xc02b],
             groups: vec![29, 23],
             schemes: vec![0x0403],
+            authorities: vec![vec![0x30, 0]],
         };
         assert_eq!(Hello::read(&hello()), Some(expected));
     }

@@ -15,7 +15,7 @@ use crate::crypto::element;
 use crate::hello::Hello;
 use crate::objects::{Certificate, Chain, PrivateKey};
 use crate::scope::Scope;
-use crate::tables::signs_with_ecdsa;
+use crate::tables::{Selection, signs_with_ecdsa};
 use crate::{provider, remote};
 
 /// What kind of key an identity has, as far as it decides what can be signed with it.
@@ -164,6 +164,11 @@ impl Loaded {
                 .unwrap_or_default(),
             issuers,
         })
+    }
+
+    /// Whether one of these is among its issuers.
+    fn is_issued_by(&self, names: &[Vec<u8>]) -> bool {
+        self.issuers.iter().any(|issuer| names.contains(issuer))
     }
 
     /// Whether the peer, which knows these signature schemes, can verify what it signs.
@@ -336,16 +341,25 @@ impl Identities {
         })
     }
 
-    /// What a server presents to this client: the first that answers to the name and that the client can
-    /// verify. `suites`: those of the server. `None`: the client can verify none.
+    /// Whether each key signs with one of the schemes of `selection`.
+    pub(crate) fn all_sign(&self, selection: &Selection) -> bool {
+        let versions = &selection.effective.versions;
+        let signs = |one: &Loaded, version| one.signs(version, selection.signature_schemes());
+        let mut all = self.all.iter();
+        all.all(|one| versions.iter().any(|version| signs(one, *version)))
+    }
+
+    /// What a server presents to this client: the first that answers to the name, that the client can
+    /// verify and, as far as it says, trusts (RFC 8446 section 4.2.4). `suites`: those of the server.
+    /// `None`: the client can verify none.
     pub(crate) fn for_client(
         &self,
         hello: &Hello,
         version: Version,
         suites: &[u16],
     ) -> Option<usize> {
-        let candidates = self.names.candidates(hello.name.as_deref()).iter().copied();
-        candidates.into_iter().find(|index| {
+        let candidates = self.names.candidates(hello.name.as_deref());
+        let verifiable = |index: &usize| {
             self.all.get(*index).is_some_and(|one| {
                 let fits = |suite: &u16| {
                     version_of_suite(*suite) == Version::Tls12
@@ -355,7 +369,14 @@ impl Identities {
                 one.signs(version, &hello.schemes)
                     && (version == Version::Tls13 || hello.suites.iter().any(fits))
             })
-        })
+        };
+        let trusted = |index: &usize| {
+            let one = self.all.get(*index);
+            one.is_some_and(|one| one.is_issued_by(&hello.authorities))
+        };
+        let mut all = candidates.iter().copied();
+        all.find(|index| trusted(index) && verifiable(index))
+            .or_else(|| candidates.iter().copied().find(verifiable))
     }
 
     /// What a client presents to a server that names these issuers and knows these signature schemes; the
@@ -367,9 +388,8 @@ impl Identities {
         version: Version,
     ) -> Option<usize> {
         let verifiable = |one: &Loaded| one.signs(version, schemes);
-        let trusted = |one: &Loaded| one.issuers.iter().any(|issuer| issuers.contains(issuer));
         let mut all = self.all.iter();
-        all.position(|one| trusted(one) && verifiable(one))
+        all.position(|one| one.is_issued_by(issuers) && verifiable(one))
             .or_else(|| self.all.iter().position(verifiable))
             .or_else(|| (!self.all.is_empty()).then_some(0))
     }

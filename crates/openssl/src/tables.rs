@@ -139,6 +139,8 @@ impl Offered {
             named_sessions: true,
             ech: false,
             clock: true,
+            certificate_authorities: true,
+            signature_schemes: self.schemes.clone(),
         }
     }
 }
@@ -161,7 +163,8 @@ impl Selection {
     /// [`Error::Configuration`].
     pub(crate) fn new(library: &'static Scope, common: &Common) -> Result<Self, Error> {
         let offered = library.offered();
-        let effective = offered.capabilities().negotiable(
+        let capabilities = offered.capabilities();
+        let effective = capabilities.negotiable(
             &common.versions,
             common.cipher_suites.as_deref(),
             common.groups.as_deref(),
@@ -181,9 +184,15 @@ impl Selection {
             tls13_suites: names_of(Version::Tls13)?,
             tls12_suites: names_of(Version::Tls12)?,
             groups: list(group_names(library, &effective.groups).into_iter())?,
-            schemes: offered.schemes.clone(),
+            schemes: capabilities
+                .schemes(&effective.versions, common.signature_schemes.as_deref())?,
             effective,
         })
+    }
+
+    /// The signature schemes that handshakes may use.
+    pub(crate) fn signature_schemes(&self) -> &[u16] {
+        &self.schemes
     }
 
     /// The signature schemes that are `wanted`, as OpenSSL takes them.

@@ -132,6 +132,7 @@ impl Field for Vec<u16> {
     fn show<'py>(&self, name: &str, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let members = match name {
             "groups" => info::groups(py, self),
+            "signature_schemes" => info::schemes(py, self),
             _ => info::suites(py, self),
         };
         Ok(members?.into_any())
@@ -197,6 +198,10 @@ impl Field for CipherChoice {
 /// `named_sessions`: a connection's session can be named for another to resume (`session=`).
 /// `ech`: Encrypted Client Hello is available.
 /// `clock`: certificates and sessions can be judged by a clock that a configuration gives.
+/// `certificate_authorities`: the names of CAs that the peer is sent can be chosen (RFC 8446 4.2.4), and a
+/// server chooses its chain by those that a client sends.
+/// `signature_schemes`: the numbers of the library's signature schemes of handshakes, the preferred first;
+/// none if they cannot be chosen.
 ///
 /// Raises ValueError for the name of a source, a choice or a binding that does not exist, TypeError for
 /// wrong types.
@@ -295,9 +300,9 @@ macro_rules! fields {
 fields! {
     required: trust_sources, certificate_sources, key_sources, versions, cipher_suites, cipher_choice,
         groups, client_authentication, sni_selection, resumption;
-    optional: channel_bindings;
+    optional: channel_bindings, signature_schemes;
     flags: exporter, key_log, crl, peers, ticket_keys, ocsp_stapling, client_chain_selection, peer_verifier,
-        early_data, named_sessions, ech, clock
+        early_data, named_sessions, ech, clock, certificate_authorities
 }
 
 /// What a configuration comes to with an implementation.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polytls_core::Backend;
+use polytls_core::capabilities::PKCS1;
 use polytls_core::config::{
     Common, Identity, Key, KeyLog, PeerVerifier, Pins, Secret, TicketKeys, Trust, TrustStore,
     Verification, Version,
@@ -34,8 +35,8 @@ pub(crate) struct Configuration<'a, 'py> {
     pub(crate) effective: &'a Effective,
 }
 
-/// rsa_pkcs1_sha256, rsa_pkcs1_sha384 and rsa_pkcs1_sha512 (RFC 8446 section 4.2.3).
-const PKCS1: [u16; 3] = [0x0401, 0x0501, 0x0601];
+/// The most bytes of names that the peer is sent: it has to read the message that they are in.
+const AUTHORITIES: usize = 32 * 1024;
 
 /// What a source holds.
 struct Data {
@@ -115,8 +116,37 @@ impl<'py> Configuration<'_, 'py> {
             crls: self.revocation_lists()?,
             peer_verifier: self.peer_verifier(callbacks)?,
             clock: clock::of(&self.field("clock")?)?,
+            signature_schemes: requirements.signature_schemes.clone(),
+            certificate_authorities: self.certificate_authorities()?,
             ..Common::default()
         })
+    }
+
+    /// The subjects of the CAs whose names the peer is sent, each once.
+    fn certificate_authorities(&self) -> PyResult<Option<Vec<Vec<u8>>>> {
+        let field = "certificate_authorities";
+        let sources = self.field(field)?;
+        let Some(sources) = given(&sources) else {
+            return Ok(None);
+        };
+        let mut names = Vec::new();
+        for source in items(sources)? {
+            for certificate in self.certificates(&source, field)? {
+                let name = polytls_x509::subject(&certificate)
+                    .map_err(|error| self.wrong(field, error.to_string()))?;
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        // Each is put behind its length.
+        let size: usize = names.iter().map(|name| name.len() + 2).sum();
+        if size > AUTHORITIES {
+            let message =
+                format!("their names take {size} bytes; at most {AUTHORITIES} are allowed");
+            return Err(self.wrong(field, message));
+        }
+        Ok(Some(names))
     }
 
     /// How many sessions to remember; `None`: no resumption.

@@ -42,6 +42,14 @@ fn scheme(py: Python<'_>, number: u16) -> PyResult<Bound<'_, PyAny>> {
     known(&SCHEMES, number.into_pyobject(py)?.into_any())
 }
 
+pub(crate) fn schemes<'py>(py: Python<'py>, numbers: &[u16]) -> PyResult<Bound<'py, PyTuple>> {
+    let schemes: Vec<_> = numbers
+        .iter()
+        .map(|number| scheme(py, *number))
+        .collect::<PyResult<_>>()?;
+    PyTuple::new(py, schemes)
+}
+
 pub(crate) fn suites<'py>(py: Python<'py>, numbers: &[u16]) -> PyResult<Bound<'py, PyTuple>> {
     let suites: Vec<_> = numbers
         .iter()

@@ -44,6 +44,10 @@ pub(crate) fn of(
         peer_verifier: is_given("peer_verifier")?,
         early_data: field("early_data")?.extract()?,
         clock: is_given("clock")?,
+        signature_schemes: numbers("signature_schemes")?,
+        certificate_authorities: given(&field("certificate_authorities")?)
+            .map(origins)
+            .transpose()?,
         trust_store: given(&field("trust_store")?).map(trust).transpose()?,
         verifies,
         side: if is_server {

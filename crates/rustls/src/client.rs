@@ -46,6 +46,7 @@ impl Client {
             provider,
             versions,
             effective,
+            schemes,
         } = Selection::new(&config.common)?;
         let policy = Policy {
             trust: Some(&config.trust),
@@ -53,7 +54,7 @@ impl Client {
             common: &config.common,
             peer_is_server: true,
         };
-        let verifier = Arc::new(ServerJudge::new(&policy, &provider)?);
+        let verifier = Arc::new(ServerJudge::new(&policy, &provider, schemes.clone())?);
         let builder = rustls::ClientConfig::builder_with_details(
             Arc::clone(&provider),
             Arc::new(server::Time(Arc::clone(&config.common.clock))),
@@ -65,7 +66,7 @@ impl Client {
         let keys = config
             .identities
             .iter()
-            .map(|identity| certified_key(identity, &provider))
+            .map(|identity| certified_key(identity, &provider, schemes.as_deref()))
             .collect::<Result<Vec<_>, _>>()?;
         let mut built = if keys.is_empty() {
             builder.with_no_client_auth()

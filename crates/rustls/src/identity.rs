@@ -6,19 +6,21 @@ use polytls_core::config::{Identity, Key};
 use polytls_core::sni::NameTable;
 use polytls_core::{Error, pki_types};
 use polytls_x509::{summarize, with_named_curve};
-use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::sign::{CertifiedKey, Signer, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use crate::observe;
 use crate::signer::RemoteKey;
 
 /// Loads the key and holds it against the leaf.
+/// `schemes`: those that it may sign with, in order of preference; `None`: all.
 pub(crate) fn certified_key(
     identity: &Identity,
     provider: &CryptoProvider,
+    schemes: Option<&[SignatureScheme]>,
 ) -> Result<Arc<CertifiedKey>, Error> {
     let wrong = |message: String| Error::configuration("certificate_chain", message);
     for (index, certificate) in identity.chain.iter().enumerate() {
@@ -45,9 +47,51 @@ pub(crate) fn certified_key(
             "the private key does not match the leaf certificate".to_owned(),
         ));
     }
+    let key = match schemes {
+        None => key,
+        Some(schemes) => Limited::of(key, schemes)?,
+    };
     let mut certified = CertifiedKey::new(identity.chain.clone(), key);
     certified.ocsp.clone_from(&identity.ocsp_response);
     Ok(Arc::new(certified))
+}
+
+/// A key that signs with some schemes only, in an order of preference.
+#[derive(Debug)]
+struct Limited {
+    key: Arc<dyn SigningKey>,
+    schemes: Vec<SignatureScheme>,
+}
+
+impl Limited {
+    fn of(
+        key: Arc<dyn SigningKey>,
+        schemes: &[SignatureScheme],
+    ) -> Result<Arc<dyn SigningKey>, Error> {
+        if key.choose_scheme(schemes).is_none() {
+            return Err(Error::configuration(
+                "signature_schemes",
+                "a private key of certificate_chain signs with none of these schemes",
+            ));
+        }
+        let schemes = schemes.to_vec();
+        Ok(Arc::new(Self { key, schemes }))
+    }
+}
+
+impl SigningKey for Limited {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let mut wanted = self.schemes.iter().filter(|one| offered.contains(one));
+        wanted.find_map(|scheme| self.key.choose_scheme(&[*scheme]))
+    }
+
+    fn public_key(&self) -> Option<pki_types::SubjectPublicKeyInfoDer<'_>> {
+        self.key.public_key()
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        self.key.algorithm()
+    }
 }
 
 fn belongs(leaf: Option<&pki_types::CertificateDer<'_>>, key: &dyn SigningKey) -> bool {
@@ -77,11 +121,21 @@ fn encoding(key: &pki_types::PrivateKeyDer<'_>) -> &'static str {
     }
 }
 
-/// Chooses by name, then by what the client can verify.
+/// The names of all issuers in a chain, in DER.
+fn issuers(key: &CertifiedKey) -> Result<Vec<Vec<u8>>, Error> {
+    let issuers = key.cert.iter().map(|certificate| {
+        polytls_x509::issuer(certificate)
+            .map_err(|error| Error::configuration("certificate_chain", error.to_string()))
+    });
+    issuers.collect()
+}
+
+/// Chooses by name, then by what the client can verify and, as far as it says, trusts.
 #[derive(Debug)]
 pub(crate) struct Chooser {
     names: NameTable,
-    keys: Vec<Arc<CertifiedKey>>,
+    /// Each with the names of its issuers.
+    keys: Vec<(Arc<CertifiedKey>, Vec<Vec<u8>>)>,
 }
 
 impl Chooser {
@@ -93,9 +147,13 @@ impl Chooser {
                 .map_err(|error| Error::configuration("certificate_chain", error.to_string()))?;
             names.push(summary.dns_names);
         }
+        let keys = keys.into_iter().map(|key| {
+            let issuers = issuers(&key)?;
+            Ok((key, issuers))
+        });
         Ok(Self {
             names: NameTable::new(names),
-            keys,
+            keys: keys.collect::<Result<_, Error>>()?,
         })
     }
 }
@@ -105,14 +163,22 @@ impl ResolvesServerCert for Chooser {
         let name = hello.server_name();
         observe::note(|seen| seen.server_name = name.map(str::to_owned));
         let candidates = self.names.candidates(name);
+        let verifiable = |index: &&usize| {
+            let (key, _) = &self.keys[**index];
+            key.key.choose_scheme(hello.signature_schemes()).is_some()
+        };
+        let authorities = hello.certificate_authorities().unwrap_or_default();
+        let trusted = |index: &&usize| {
+            let (_, issuers) = &self.keys[**index];
+            let mut names = authorities.iter();
+            names.any(|name| issuers.iter().any(|issuer| issuer == name.as_ref()))
+        };
         candidates
             .iter()
-            .find(|index| {
-                self.keys[**index]
-                    .key
-                    .choose_scheme(hello.signature_schemes())
-                    .is_some()
-            })
+            .filter(verifiable)
+            .find(trusted)
+            // They are a hint (RFC 8446 section 4.2.4).
+            .or_else(|| candidates.iter().find(verifiable))
             // None fits: rustls then finds no signature scheme in common and says
             // handshake_failure, where returning nothing would become access_denied.
             .or_else(|| {
@@ -120,7 +186,7 @@ impl ResolvesServerCert for Chooser {
                 candidates.first()
             })
             .map(|index| {
-                let chosen = &self.keys[*index];
+                let (chosen, _) = &self.keys[*index];
                 observe::note(|seen| seen.identity = Some(Arc::clone(chosen)));
                 Arc::clone(chosen)
             })
@@ -136,15 +202,10 @@ pub(crate) struct ClientChooser {
 
 impl ClientChooser {
     pub(crate) fn new(keys: Vec<Arc<CertifiedKey>>) -> Result<Self, Error> {
-        let with_issuers = |key: Arc<CertifiedKey>| {
-            let issuers = key.cert.iter().map(|certificate| {
-                polytls_x509::issuer(certificate)
-                    .map_err(|error| Error::configuration("certificate_chain", error.to_string()))
-            });
-            let issuers = issuers.collect::<Result<_, _>>()?;
+        let keys = keys.into_iter().map(|key| {
+            let issuers = issuers(&key)?;
             Ok((key, issuers))
-        };
-        let keys = keys.into_iter().map(with_issuers);
+        });
         Ok(Self {
             keys: keys.collect::<Result<_, Error>>()?,
         })

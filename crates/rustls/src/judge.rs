@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use polytls_core::{CertificateFailure, VerificationFailure};
 use polytls_verdict::{Case, Crypto, Policy};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::{CertificateError, DistinguishedName, Error};
+use rustls::{CertificateError, DistinguishedName, Error, PeerMisbehaved, SignatureScheme};
 
 use crate::{observe, platform, session_lifetime};
 
@@ -16,27 +16,43 @@ use crate::{observe, platform, session_lifetime};
 pub(crate) struct Judge {
     verdict: polytls_verdict::Judge,
     pub(crate) algorithms: WebPkiSupportedAlgorithms,
-    /// What a server sends to clients as a hint which certificates it accepts (RFC 8446 section 4.2.4).
+    /// What the peer is sent as a hint which certificates are accepted (RFC 8446 section 4.2.4).
     pub(crate) hints: Vec<DistinguishedName>,
+    /// The signature schemes that handshakes may use; `None`: all.
+    schemes: Option<Vec<SignatureScheme>>,
 }
 
 impl Judge {
     pub(crate) fn new(
         policy: &Policy<'_>,
         provider: &Arc<CryptoProvider>,
+        schemes: Option<Vec<SignatureScheme>>,
     ) -> Result<Self, polytls_core::Error> {
         let verdict = platform::judge(policy, crypto(provider), provider)?;
-        let hints = if policy.peer_is_server {
-            Vec::new()
-        } else {
-            let hints = verdict.hints().into_iter();
-            hints.map(DistinguishedName::from).collect()
-        };
+        let hints = verdict.hints().into_iter();
+        let hints = hints.map(DistinguishedName::from).collect();
         Ok(Self {
             verdict,
             algorithms: provider.signature_verification_algorithms,
             hints,
+            schemes,
         })
+    }
+
+    /// The signature schemes that the peer is offered.
+    pub(crate) fn schemes(&self) -> Vec<SignatureScheme> {
+        let asked = self.schemes.clone();
+        asked.unwrap_or_else(|| self.algorithms.supported_schemes())
+    }
+
+    /// Refuses a scheme that the peer was not offered.
+    pub(crate) fn check_scheme(&self, scheme: SignatureScheme) -> Result<(), Error> {
+        match &self.schemes {
+            Some(schemes) if !schemes.contains(&scheme) => {
+                Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether there is somebody to ask about resumed sessions.

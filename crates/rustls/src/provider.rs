@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use polytls_core::capabilities::{Capabilities, ChannelBinding, CipherChoice, Source};
 use polytls_core::config::{Common, Version};
+use polytls_core::names::{SIGNATURE_SCHEMES, name};
 use polytls_core::{Effective, Error};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::{SupportedCipherSuite, SupportedProtocolVersion, version};
+use rustls::{SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion, version};
 
 use crate::suites;
 
@@ -37,7 +38,21 @@ pub(crate) fn capabilities() -> Capabilities {
         named_sessions: true,
         ech: false,
         clock: true,
+        certificate_authorities: true,
+        signature_schemes: all_schemes(),
     }
+}
+
+/// Every signature scheme of handshakes, in the order of rustls.
+fn all_schemes() -> Vec<u16> {
+    let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+    let mut schemes: Vec<u16> = algorithms
+        .supported_schemes()
+        .into_iter()
+        .map(u16::from)
+        .collect();
+    schemes.retain(|scheme| name(SIGNATURE_SCHEMES, *scheme).is_some());
+    schemes
 }
 
 /// Every group there is: the default ones in their order, then those that must be asked for.
@@ -66,6 +81,8 @@ pub(crate) struct Selection {
     pub(crate) provider: Arc<CryptoProvider>,
     pub(crate) versions: Vec<&'static SupportedProtocolVersion>,
     pub(crate) effective: Effective,
+    /// The signature schemes that were asked for; `None`: all.
+    pub(crate) schemes: Option<Vec<SignatureScheme>>,
 }
 
 impl Selection {
@@ -83,6 +100,13 @@ impl Selection {
             // Those that the library offers by itself are fewer than those it has.
             Some(common.groups.as_deref().unwrap_or(&default_groups())),
         )?;
+        let schemes = match &common.signature_schemes {
+            None => None,
+            asked => {
+                let schemes = library.schemes(&effective.versions, asked.as_deref())?;
+                Some(schemes.into_iter().map(SignatureScheme::from).collect())
+            }
+        };
         let provider = CryptoProvider {
             cipher_suites: pick(&effective.cipher_suites, suites::suites(), number),
             kx_groups: pick(&effective.groups, aws_lc_rs::ALL_KX_GROUPS, |group| {
@@ -101,6 +125,7 @@ impl Selection {
                 .collect(),
             provider: Arc::new(provider),
             effective,
+            schemes,
         })
     }
 }

@@ -6,6 +6,7 @@ use polytls_core::clock::Clock;
 use polytls_core::config::{ClientAuthentication, ServerConfig, Version};
 use polytls_core::{Effective, Error, ServerEngine, Session, Statistics};
 use polytls_verdict::Policy;
+use rustls::SignatureScheme;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
@@ -51,6 +52,7 @@ impl Server {
             provider,
             versions,
             effective,
+            schemes,
         } = Selection::new(&config.common)?;
         if config.identities.is_empty() {
             return Err(Error::configuration(
@@ -61,9 +63,9 @@ impl Server {
         let keys = config
             .identities
             .iter()
-            .map(|identity| certified_key(identity, &provider))
+            .map(|identity| certified_key(identity, &provider, schemes.as_deref()))
             .collect::<Result<Vec<_>, _>>()?;
-        let verifier = verifier(config, &provider)?;
+        let verifier = verifier(config, &provider, schemes)?;
         let mut built = rustls::ServerConfig::builder_with_details(
             Arc::clone(&provider),
             Arc::new(Time(Arc::clone(&config.common.clock))),
@@ -103,6 +105,7 @@ impl Server {
 fn verifier(
     config: &ServerConfig,
     provider: &Arc<CryptoProvider>,
+    schemes: Option<Vec<SignatureScheme>>,
 ) -> Result<Option<Arc<ClientJudge>>, Error> {
     if config.client_authentication == ClientAuthentication::None {
         return Ok(None);
@@ -113,7 +116,7 @@ fn verifier(
         common: &config.common,
         peer_is_server: false,
     };
-    ClientJudge::new(&policy, config.client_authentication, provider)
+    ClientJudge::new(&policy, config.client_authentication, provider, schemes)
         .map(|judge| Some(Arc::new(judge)))
 }
 

@@ -64,8 +64,9 @@ impl ServerJudge {
     pub(crate) fn new(
         policy: &Policy<'_>,
         provider: &Arc<CryptoProvider>,
+        schemes: Option<Vec<SignatureScheme>>,
     ) -> Result<Self, polytls_core::Error> {
-        Judge::new(policy, provider).map(|judge| Self(Arc::new(judge)))
+        Judge::new(policy, provider, schemes).map(|judge| Self(Arc::new(judge)))
     }
 
     /// For a connection to `name` that may be resumed.
@@ -115,6 +116,11 @@ impl ServerJudge {
 }
 
 impl ServerCertVerifier for ServerJudge {
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        let hints = self.0.hints.as_slice();
+        (!hints.is_empty()).then_some(hints)
+    }
+
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -143,6 +149,7 @@ impl ServerCertVerifier for ServerJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.check_scheme(dss.scheme)?;
         handshake_signature::verify_tls12(message, cert, dss, &self.0.algorithms)
     }
 
@@ -152,11 +159,12 @@ impl ServerCertVerifier for ServerJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.check_scheme(dss.scheme)?;
         handshake_signature::verify_tls13(message, cert, dss, &self.0.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.algorithms.supported_schemes()
+        self.0.schemes()
     }
 }
 
@@ -172,9 +180,10 @@ impl ClientJudge {
         policy: &Policy<'_>,
         authentication: ClientAuthentication,
         provider: &Arc<CryptoProvider>,
+        schemes: Option<Vec<SignatureScheme>>,
     ) -> Result<Self, polytls_core::Error> {
         Ok(Self {
-            judge: Arc::new(Judge::new(policy, provider)?),
+            judge: Arc::new(Judge::new(policy, provider, schemes)?),
             mandatory: authentication == ClientAuthentication::Required,
         })
     }
@@ -217,6 +226,7 @@ impl ClientCertVerifier for ClientJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        self.judge.check_scheme(dss.scheme)?;
         handshake_signature::verify_tls12(message, cert, dss, &self.judge.algorithms)
     }
 
@@ -226,10 +236,11 @@ impl ClientCertVerifier for ClientJudge {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        self.judge.check_scheme(dss.scheme)?;
         handshake_signature::verify_tls13(message, cert, dss, &self.judge.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.judge.algorithms.supported_schemes()
+        self.judge.schemes()
     }
 }

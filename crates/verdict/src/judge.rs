@@ -54,6 +54,8 @@ pub struct Judge {
     path_rule: Option<Arc<dyn PathRule>>,
     pub(crate) crypto: Crypto,
     pub(crate) peer_is_server: bool,
+    /// The names of CAs that the peer is sent, if they were chosen.
+    chosen_hints: Option<Vec<Vec<u8>>>,
 }
 
 /// What is judged.
@@ -192,6 +194,7 @@ impl Judge {
             path_rule: None,
             crypto,
             peer_is_server: policy.peer_is_server,
+            chosen_hints: policy.common.certificate_authorities.clone(),
         })
     }
 
@@ -202,13 +205,15 @@ impl Judge {
         self
     }
 
-    /// The names by which a client may tell that it has a fitting certificate, each a Name in DER (RFC 8446
-    /// section 4.2.4). There are none where they would take more than 32 KiB: they are optional, and
-    /// a message with too many is one that clients cannot read.
+    /// The names by which the peer may tell that it has a fitting certificate, each a Name in DER (RFC 8446
+    /// section 4.2.4): those that were chosen, or those that clients are judged by. There are none where
+    /// they would take more than 32 KiB: they are optional, and a message with too many is one that peers
+    /// cannot read.
     #[must_use]
     pub fn hints(&self) -> Vec<Vec<u8>> {
-        let hints = match &self.standard {
-            Standard::Store { anchors, .. } => anchors.hints(),
+        let hints = match (&self.chosen_hints, &self.standard) {
+            (Some(chosen), _) => return chosen.clone(),
+            (None, Standard::Store { anchors, .. }) if !self.peer_is_server => anchors.hints(),
             _ => Vec::new(),
         };
         // Each is put behind its length.

@@ -179,6 +179,17 @@ pub fn issuer(der: &[u8]) -> Result<Vec<u8>, Unreadable> {
     Ok(certificate.issuer().as_raw().to_vec())
 }
 
+/// The name of the subject of a certificate, in DER (RFC 5280 section 4.1.2.6).
+///
+/// # Errors
+///
+/// Like [`summarize`].
+pub fn subject(der: &[u8]) -> Result<Vec<u8>, Unreadable> {
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|error| Unreadable::certificate(part(&error)))?;
+    Ok(certificate.subject().as_raw().to_vec())
+}
+
 /// The minimum size of an accepted RSA key (NIST SP 800-131A).
 pub const LEAST_RSA_BITS: u32 = 2048;
 

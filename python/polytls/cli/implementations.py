@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Iterable, Iterator
+from enum import IntEnum
 
 from .. import registry
 from ..capabilities import Capabilities
-from ..constants import CipherSuite, NamedGroup
 from .words import width
 
 __all__ = ["add_arguments", "run"]
@@ -50,6 +50,7 @@ def _facts(can: Capabilities) -> Iterator[tuple[str, str]]:
     yield "cipher suites", _list(map(_name, can.cipher_suites))
     yield "cipher choice", can.cipher_choice
     yield "groups", _list(map(_name, can.groups))
+    yield "signature schemes", _list(map(_name, can.signature_schemes))
     yield "channel bindings", _list(sorted(can.channel_bindings))
     flags = _flags(can)
     yield "can", _list(what for what, able in flags.items() if able)
@@ -73,6 +74,8 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "early data": can.early_data,
         "encrypted client hello": can.ech,
         "a clock for tests": can.clock,
+        "choice of signature schemes": bool(can.signature_schemes),
+        "choice of CA names": can.certificate_authorities,
     }
 
 
@@ -85,7 +88,7 @@ def _table() -> Iterator[str]:
             columns[name] = {
                 what: value
                 for what, value in _facts(can)
-                if what not in ("cipher suites", "groups", "can", "cannot")
+                if what not in ("cipher suites", "groups", "signature schemes", "can", "cannot")
             } | {what: "yes" if able else "no" for what, able in _flags(can).items()}
     yield f"| | {' | '.join(columns)} |"
     yield f"| --- |{' --- |' * len(columns)}"
@@ -97,8 +100,8 @@ def _list(items: Iterable[str]) -> str:
     return ", ".join(items) or "none"
 
 
-def _name(number: CipherSuite | NamedGroup | int) -> str:
-    return number.name if isinstance(number, CipherSuite | NamedGroup) else f"0x{number:04X}"
+def _name(number: int) -> str:
+    return number.name if isinstance(number, IntEnum) else f"0x{number:04X}"
 
 
 def _line(what: str, value: str) -> str:

@@ -55,7 +55,7 @@ FEATURES: Final = (
             "insecure_contexts",
         ),
     ),
-    Feature("client certificates", ("client_authentication", "signers")),
+    Feature("client certificates", ("client_authentication", "signers", "preferences")),
     Feature("sessions", ("resumption", "named_sessions", "fleets", "early_data", "clocks")),
     Feature("keys for others", ("exporters", "key_log")),
     Feature("the first steps of sockets", ("socket_basics",), is_base=True),
