@@ -1,4 +1,4 @@
-//! Certificates and revocation lists through the verdict. The contract stands at `operate`; `cargo test` runs it
+//! Certificates and revocation lists through the verdict. The contract is at `operate`; `cargo test` runs it
 //! over fewer inputs.
 
 #![no_main]

@@ -1,4 +1,4 @@
-//! Handshakes of both sides with flights that were edited on their way. The contract stands at `operate`;
+//! Handshakes of both sides with flights that were edited on their way. The contract is at `operate`;
 //! `cargo test` runs it over fewer inputs.
 
 #![no_main]

@@ -1,5 +1,5 @@
 //! The same on the system's OpenSSL: handshakes of both sides with flights that were edited on their way, through
-//! `receive` of its sessions. The contract stands at `operate`; `cargo test` runs it over fewer inputs.
+//! `receive` of its sessions. The contract is at `operate`; `cargo test` runs it over fewer inputs.
 
 #![no_main]
 

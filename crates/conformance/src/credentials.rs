@@ -1,5 +1,5 @@
 //! What the cases need to know of certificates. This crate reads and makes none: whoever runs the
-//! cases gives them, with the properties that stand here.
+//! cases gives them, with the properties listed here.
 
 use polytls_core::config::Identity;
 use polytls_core::pki_types::CertificateDer;

@@ -69,7 +69,7 @@ pub(crate) fn messages(flight: &[u8]) -> Vec<Vec<u8>> {
     messages
 }
 
-/// Where in `flight` the body of this extension of the ClientHello stands, which must be in one
+/// Where in `flight` the body of this extension of the ClientHello is, which must be in one
 /// record (RFC 8446 section 4.1.2).
 pub(crate) fn extension(flight: &[u8], wanted: u16) -> Option<Range<usize>> {
     // Message type and length, legacy_version, random.

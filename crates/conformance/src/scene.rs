@@ -1,4 +1,4 @@
-//! The ground a case stands on: a backend, certificates, and the versions that may be spoken.
+//! What a case is given: a backend, certificates, and the versions that may be spoken.
 //!
 //! A case changes what it is about, and leaves the rest as it is here: a fixed clock, the root as
 //! the only anchor, one server identity, the library's own choice of everything else.
@@ -27,9 +27,9 @@ pub(crate) const SECP256R1: u16 = 23;
 /// Which versions both sides allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Versions {
-    /// TLS 1.2 alone.
+    /// TLS 1.2 only.
     Tls12,
-    /// TLS 1.3 alone.
+    /// TLS 1.3 only.
     Tls13,
     /// Both; TLS 1.3 is what is agreed on.
     Both,

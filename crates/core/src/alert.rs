@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// An alert description as it stands on the wire.
+/// An alert description as it is on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Alert(pub u8);
 

@@ -132,8 +132,8 @@ pub enum Key {
     Der(PrivateKeyDer<'static>),
     /// A signer.
     Signer(Arc<dyn Signer>),
-    /// One that the library has opened by itself ([`crate::backend::Backend::private_key`]), in a form that it
-    /// alone knows.
+    /// One that the library has opened by itself ([`crate::backend::Backend::private_key`]), in a form that
+    /// only it knows.
     Opened(Arc<dyn Any + Send + Sync>),
 }
 

@@ -66,7 +66,7 @@ impl<'a> ClientHello<'a> {
             .collect()
     }
 
-    /// The name in server_name (RFC 6066 section 3), as it stands there.
+    /// The name in server_name (RFC 6066 section 3), as it is there.
     #[must_use]
     pub fn server_name(&self) -> Option<&'a str> {
         let (names, _) = split::<2>(self.extension(SERVER_NAME)?)?;
@@ -167,14 +167,14 @@ pub fn extension(mut extensions: &[u8], wanted: u16) -> Option<&[u8]> {
     }
 }
 
-/// A number of two bytes, and what stands behind it.
+/// A number of two bytes, and what follows it.
 #[must_use]
 pub fn number(bytes: &[u8]) -> Option<(u16, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((u16::from_be_bytes(*number), rest))
 }
 
-/// What stands behind a length of so many bytes, and what behind that.
+/// What follows a length of so many bytes, and what follows that.
 #[must_use]
 pub fn split<const LENGTH: usize>(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;

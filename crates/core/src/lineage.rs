@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The session of a connection, for others to resume: the tickets that it received, and those of all
-/// connections that resume it, in a form that its library alone knows.
+/// connections that resume it, in a form that only its library knows.
 #[derive(Clone)]
 pub struct Lineage(pub Arc<dyn Any + Send + Sync>);
 
@@ -24,7 +24,7 @@ impl fmt::Debug for Lineage {
 }
 
 /// A [`Lineage`] that has passed the verdict for one name, and so may be offered to the server of that
-/// name. Only [`crate::ClientEngine::admit`] makes one; what is in it, its library alone knows.
+/// name. Only [`crate::ClientEngine::admit`] makes one; what is in it, only its library knows.
 #[derive(Clone)]
 pub struct Offer(pub Arc<dyn Any + Send + Sync>);
 

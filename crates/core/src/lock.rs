@@ -60,7 +60,7 @@ impl<T> fmt::Debug for Lock<T> {
 #[must_use]
 pub struct Entry<'a, T> {
     lock: &'a Lock<T>,
-    /// Of this thread alone.
+    /// Of this thread only.
     bound: PhantomData<*const ()>,
 }
 

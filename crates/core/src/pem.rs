@@ -92,7 +92,7 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Malfor
 }
 
 /// Sections of certificates with the label of today, and of each whether OpenSSL's trust settings may
-/// stand behind its certificate. Others are left out.
+/// follow its certificate. Others are left out.
 ///
 /// `X509 CERTIFICATE` is what old programs wrote (RFC 7468 section 5.1).
 fn certificate_sections(bytes: &[u8]) -> (Vec<u8>, Vec<bool>) {
@@ -226,7 +226,7 @@ pub fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Malformed> {
 /// # Errors
 ///
 /// [`Malformed`] if a section begins within a line, as in files put together that lacked their last
-/// line's end: it would be passed over otherwise, and be missing in silence. One may stand in a
+/// line's end: it would be passed over otherwise, and be missing in silence. One may be in a
 /// comment.
 fn only(bytes: &[u8], label: &[u8]) -> Result<Vec<u8>, Malformed> {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
@@ -370,7 +370,7 @@ mod tests {
         for (label, body) in [
             ("X509 CERTIFICATE", "MAA="),
             ("TRUSTED CERTIFICATE", "MAA="),
-            // Settings with an alias alone: 30 03 0c 01 61.
+            // Settings with an alias only: 30 03 0c 01 61.
             ("TRUSTED CERTIFICATE", "MAAwAwwBYQ=="),
         ] {
             let file = first.clone() + &section(label, body) + &first;

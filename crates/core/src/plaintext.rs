@@ -56,7 +56,7 @@ impl<'a> Room<'a> {
     }
 
     /// The last byte of `memory` is scratch: a record that fills the rest can then be opened where it
-    /// shall stand, as its content type follows its content (RFC 8446 section 5.2).
+    /// shall be, as its content type follows its content (RFC 8446 section 5.2).
     #[must_use]
     pub const fn with_scratch(memory: &'a mut [u8]) -> Self {
         Self {

@@ -39,7 +39,7 @@ impl Stage {
     }
 }
 
-/// What stands at the front of some bytes.
+/// What is at the front of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Front {
     /// Not a whole record yet.

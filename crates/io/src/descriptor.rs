@@ -52,7 +52,7 @@ enum Owner {
 #[derive(Debug)]
 pub(crate) struct Descriptor {
     owner: Owner,
-    /// Whether the system ends receiving for whoever waits, and the peer knows nothing of it: of TCP alone.
+    /// Whether the system ends receiving for whoever waits, and the peer knows nothing of it: of TCP only.
     wakes_readers: bool,
 }
 

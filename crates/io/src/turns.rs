@@ -2,7 +2,7 @@
 //!
 //! A reader and a writer do not meet: each waits for its own direction of the transport. Two threads that wait for the *same* direction would: one could take what both were
 //! woken for, leave with half of it, and the other would sleep although its data is here. So one
-//! thread leads a direction: it alone waits for the transport there, and until it is back nobody
+//! thread leads a direction: only it waits for the transport there, and until it is back nobody
 //! else receives (or sends). The others are bystanders; each waits for a bell that the leader rings
 //! when it is back, whatever the reason. Since the leader does its work under the lock before a
 //! bystander gets it, a bystander finds everything that came, and otherwise waits again, or leads.

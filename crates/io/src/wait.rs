@@ -33,12 +33,12 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// Reading alone.
+    /// Reading only.
     pub const READ: Self = Self {
         read: true,
         write: false,
     };
-    /// Writing alone.
+    /// Writing only.
     pub const WRITE: Self = Self {
         read: false,
         write: true,

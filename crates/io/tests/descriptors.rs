@@ -1,4 +1,4 @@
-//! No descriptor is left behind. Alone in its process, one test at a time: it counts them all.
+//! No descriptor is left behind. In a process of its own, one test at a time: it counts them all.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

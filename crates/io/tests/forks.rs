@@ -1,4 +1,4 @@
-//! What a child may do with what its parent made. Alone in its process, as it forks.
+//! What a child may do with what its parent made. In a process of its own, as it forks.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

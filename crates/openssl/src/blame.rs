@@ -34,7 +34,7 @@ const ALERTS: std::ops::RangeInclusive<c_ulong> = 1000..=1255;
 
 impl Fault {
     /// Takes this thread's errors: the first one of libssl's says what happened, and those of libcrypto may
-    /// stand before it.
+    /// come before it.
     pub(crate) fn take(library: &Library) -> Self {
         let mut told = 0;
         let mut of_provider = false;

@@ -222,7 +222,7 @@ fn judge(library: &'static Scope, ctx: &SslContext, policy: &Policy<'_>) -> Resu
 }
 
 /// Resumption on servers: where early data is taken, from a store of this context, which gives each session
-/// once; otherwise by tickets under keys of this context alone or, if it shares them, of those that ask the
+/// once; otherwise by tickets under keys of this context only or, if it shares them, of those that ask the
 /// same of their clients; and from a store for TLS 1.2 clients without tickets. So no session made under other
 /// settings is ever accepted.
 fn resumption(
@@ -250,7 +250,7 @@ struct Setter<'a> {
 
 impl Setter<'_> {
     fn number(&self, command: c_int, number: c_long) -> c_long {
-        // SAFETY: the context is ours, and not used yet; these commands take a number alone.
+        // SAFETY: the context is ours, and not used yet; these commands take only a number.
         unsafe {
             self.library
                 .SSL_CTX_ctrl(self.ctx.as_ptr(), command, number, nothing())

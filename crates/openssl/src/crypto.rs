@@ -236,7 +236,7 @@ impl Way {
         ways.find(|way| way.scheme() == scheme)
     }
 
-    /// Asks for the padding, which is another than OpenSSL's own for RSA-PSS alone. The digest of MGF1 is the
+    /// Asks for the padding, which differs from OpenSSL's own only for RSA-PSS. The digest of MGF1 is the
     /// other one by itself.
     ///
     /// # Safety
@@ -549,7 +549,7 @@ mod tests {
             scope.fetched.note_verified(hash);
             assert!(scope.fetched.has_verified(&hash));
         }
-        // A signature that is none is verified each time, and never is.
+        // Bytes that are not a signature are verified each time, and always refused.
         for _ in 0..2 {
             let verified = one.verify_signature(&[4; 65], b"message", b"no signature");
             assert!(verified.is_err());

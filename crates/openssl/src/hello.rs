@@ -39,7 +39,7 @@ impl<'a> Reader<'a> {
         )
     }
 
-    /// What stands behind its length, which has `size` bytes.
+    /// What follows its length, which has `size` bytes.
     fn vector(&mut self, size: usize) -> Option<Self> {
         let length = self.number(size)?;
         self.take(length).map(Self)

@@ -1,5 +1,5 @@
 //! A provider of ours inside OpenSSL, by which it uses private keys that are elsewhere: it takes keys from
-//! providers alone (provider(7)). What the functions do is in `remote`; here are their tables.
+//! providers only (provider(7)). What the functions do is in `remote`; here are their tables.
 //!
 //! The provider is in a library context of its own, where there is no other. So the default context stays as
 //! it is: loading a provider there by hand switches off the default one for the whole process

@@ -31,7 +31,7 @@ use crate::seen::{Before, Presented, Seen, called};
 
 /// How far the clocks of servers may be apart.
 const SKEW: u64 = 60;
-/// How long a key of one context alone is used; a ticket is accepted for twice as long.
+/// How long a key of one context only is used; a ticket is accepted for twice as long.
 const ROTATION: Duration = Duration::from_secs(6 * 3600);
 /// The most bytes of a chain that goes into a ticket, which must fit into the next ClientHello with everything
 /// else (RFC 8446 section 4.1.2).
@@ -70,7 +70,7 @@ struct Keys {
 }
 
 impl Tickets {
-    /// `keys`: those of a fleet, with what they are bound to; `None`: random ones of this context alone.
+    /// `keys`: those of a fleet, with what they are bound to; `None`: random ones of this context only.
     pub(crate) fn new(
         library: &Scope,
         keys: Option<(&TicketKeys, [u8; 32])>,

@@ -23,7 +23,7 @@ pub(crate) struct Module {
     pub(crate) logins: Mutex<BTreeMap<(String, String), LoginState>>,
     /// Told when a login in progress has ended.
     pub(crate) login_ended: Condvar,
-    /// Shared by calls. C_Finalize needs it alone, and does not wait for it.
+    /// Shared by calls. Only C_Finalize needs it to itself, and does not wait for it.
     calls: RwLock<()>,
     /// Whether it was initialised here, and not by another library of this process.
     is_ours: bool,

@@ -330,7 +330,7 @@ impl<'py> Fresh<'py> {
     fn memory(&mut self) -> &mut [u8] {
         // SAFETY: `length` bytes and a null byte belong to the object (PyBytes_FromStringAndSize),
         // which has no other owner until `filled` gives it away. They come from a call into another
-        // library, which the compiler cannot look into: whatever stands in them are bytes to Rust. (Zeroing
+        // library, which the compiler cannot look into: whatever they hold is bytes to Rust. (Zeroing
         // them would cost a pass over all that is received.) They are written before they are read.
         unsafe {
             let start = ffi::PyBytes_AsString(self.object.as_ptr()).cast();

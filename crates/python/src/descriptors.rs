@@ -1,6 +1,6 @@
 //! Descriptors that Python has or gets.
 //!
-//! `unsafe`, since a number says nothing of who owns it. What makes it sound stands at each block.
+//! `unsafe`, since a number says nothing of who owns it. What makes it sound is at each block.
 #![allow(unsafe_code)]
 
 use std::os::fd::{BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
@@ -69,7 +69,7 @@ pub(crate) fn with_borrowed<R>(descriptor: RawFd, call: impl FnOnce(BorrowedFd<'
 
 /// Whether a socket that a stream of Python's keeps open takes something now, or fails.
 pub(crate) fn is_writable(descriptor: RawFd) -> bool {
-    // SAFETY: it is used for poll(2) alone, which says so if it is not open.
+    // SAFETY: it is used for poll(2) only, which says so if it is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     polytls_io::is_writable(borrowed)
 }
@@ -82,7 +82,7 @@ pub(crate) fn wait(
     until: Option<Instant>,
     interrupt: &mut dyn Interrupt,
 ) -> Result<bool, Error> {
-    // SAFETY: it is used for poll(2) alone, which says so if it is not open.
+    // SAFETY: it is used for poll(2) only, which says so if it is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     polytls_io::wait_for(borrowed, interest, bell, until, interrupt)
 }

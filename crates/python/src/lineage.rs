@@ -11,7 +11,7 @@ use crate::imported::Imported;
 
 static SESSION: Imported = Imported::new("polytls.sessions", "TLSSession");
 
-/// A session that other connections may resume. Opaque; in `polytls.sessions.TLSSession` alone.
+/// A session that other connections may resume. Opaque; in `polytls.sessions.TLSSession` only.
 #[pyclass(frozen, module = "polytls._native")]
 pub(crate) struct Lineage(pub(crate) polytls_core::Lineage);
 

@@ -123,7 +123,7 @@ fn client_authentication(value: &Bound<'_, PyAny>) -> PyResult<ClientAuthenticat
         .ok_or_else(|| PyValueError::new_err("client_authentication: unknown member"))
 }
 
-/// What stands in `members` for the member of an enumeration.
+/// What is in `members` for the member of an enumeration.
 fn member<T: Copy>(
     kind: &Imported,
     members: &[(&str, T)],

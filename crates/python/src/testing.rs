@@ -83,7 +83,7 @@ fn params(
 }
 
 /// A certificate as version 1: without a version, which is the default, and without extensions, signed
-/// anew (RFC 5280 section 4.1). rcgen makes version 3 alone.
+/// anew (RFC 5280 section 4.1). rcgen makes only version 3.
 fn version_1(der: &[u8], signer: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
     let malformed = || rcgen::Error::CouldNotParseCertificate;
     let outer = elements(der).ok_or_else(malformed)?;

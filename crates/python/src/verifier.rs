@@ -69,7 +69,7 @@ impl PeerVerifier for Hook {
     }
 }
 
-/// Class and text of an exception in one line; the text alone may run code, and fail.
+/// Class and text of an exception in one line; the text may run code, and fail.
 fn first_line(exception: &Bound<'_, PyAny>) -> String {
     let kind = exception.get_type();
     let kind = kind

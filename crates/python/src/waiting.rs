@@ -53,7 +53,7 @@ pub(crate) fn seconds(timeout: Timeout) -> Option<f64> {
 
 /// Runs signal handlers for a call that waits; keeps what one of them raised.
 ///
-/// Python runs handlers on its main thread alone, so the others need not attach for them.
+/// Python runs handlers only on its main thread, so the others need not attach for them.
 pub(crate) struct Signals {
     on_main_thread: bool,
     raised: Option<PyErr>,

@@ -17,7 +17,7 @@ pub(crate) const TAG: usize = 16;
 /// How many bytes sealing adds to a record's content: header, content type, tag.
 pub const OVERHEAD: usize = HEADER + 1 + TAG;
 
-/// The content types that may stand inside a record after the handshake.
+/// The content types that may be inside a record after the handshake.
 pub(crate) const ALERT: u8 = 21;
 pub(crate) const HANDSHAKE: u8 = 22;
 pub(crate) const APPLICATION_DATA: u8 = 23;
@@ -148,7 +148,7 @@ impl Direction {
 
     /// Opens one record into `into`, which has exactly as many bytes as the inner plaintext: the
     /// ciphertext without its tag. Gives the content type and the length of the content, which
-    /// stands at the front.
+    /// is at the front.
     pub(crate) fn open_into(
         &mut self,
         record: &[u8],
@@ -163,7 +163,7 @@ impl Direction {
             .map_err(|_| Fault::BAD_RECORD)
             .and_then(|()| content(into));
         if found.is_err() {
-            // What stands there was never authenticated, or is no content.
+            // What is there was never authenticated, or is no content.
             into.fill(0);
         }
         found

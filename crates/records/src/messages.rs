@@ -59,7 +59,7 @@ impl Messages {
                 break;
             };
             let message = parse(kind, body)?;
-            // Keys change between records, so nothing may stand behind (RFC 8446 section 5.1).
+            // Keys change between records, so nothing may follow (RFC 8446 section 5.1).
             if matches!(message, Message::KeyUpdate(_)) && !behind.is_empty() {
                 return Err(Fault::DATA_BEHIND_KEY_UPDATE);
             }

@@ -372,7 +372,7 @@ fn what_does_not_open_is_a_bad_record_mac() {
         refusal("the longest ciphertext there may be", 20, |_| {
             [&[DATA, 3, 3, 0x41, 0x00][..], &[0; 0x4100]].concat()
         }),
-        refusal("a wrong tag alone", 20, |_| {
+        refusal("only a wrong tag", 20, |_| {
             [&[DATA, 3, 3, 0, 16][..], &[0; 16]].concat()
         }),
     ]);
@@ -676,7 +676,7 @@ fn messages_that_may_not_come_are_refused() {
             [first, peer.record(HANDSHAKE, &[1, 0, 24])].concat()
         }),
     ]);
-    // On clients alone: servers take no ticket at all.
+    // On clients only: servers take no ticket at all.
     for (content, alert) in [(&[4, 1, 0, 0][..], 50), (&[4, 0xff, 0xff, 0xff], 50)] {
         let mut scene = Scene::new(CIPHERS[0], true);
         scene.send(HANDSHAKE, content);

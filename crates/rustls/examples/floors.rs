@@ -1,5 +1,5 @@
 //! What this machine can do without Python and without us, for `make bench` to divide by: raw AEAD,
-//! plain copying, and handshakes of rustls alone.
+//! plain copying, and handshakes of rustls by itself.
 //!
 //! It stays in one process for a whole run, so that the benchmark can ask in every round, on the
 //! core of its choice. A request is a line on standard input, the answer a line with the seconds it

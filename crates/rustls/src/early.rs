@@ -8,7 +8,7 @@
 //! A server that refuses has to skip what the client has sent already (section 4.2.10). rustls 0.23 does so
 //! for less than it allows clients to send, as it counts the overhead of records and counts again what it is
 //! shown again: records of no length for ever, at the price of all before them. So the records are skipped
-//! here, and rustls skips none: whether early data was accepted stands in our own EncryptedExtensions, and
+//! here, and rustls skips none: whether early data was accepted is in our own EncryptedExtensions, and
 //! the first record that opens with the keys of the handshake ends it.
 
 use polytls_core::{Error, records};

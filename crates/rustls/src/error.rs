@@ -14,7 +14,7 @@ pub(crate) fn blame(error: TlsError, refusal: Option<CertificateFailure>) -> Err
     }
     match error {
         TlsError::AlertReceived(alert) => Error::AlertReceived(Alert(u8::from(alert))),
-        // That happens to servers alone.
+        // That happens only to servers.
         TlsError::NoCertificatesPresented => Error::Certificate(Box::new(explain(Refused {
             reason: VerificationFailure::NoCertificate,
             said: "",

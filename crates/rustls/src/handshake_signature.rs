@@ -36,7 +36,7 @@ pub(crate) fn verify_tls13(
     })
 }
 
-/// By webpki, or, where it cannot read the certificate or use its key as it stands there, by the key alone.
+/// By webpki, or, where it cannot read the certificate or use its key as it is there, by the key only.
 fn by_either(
     certificate: &CertificateDer<'_>,
     by_webpki: impl FnOnce() -> Result<HandshakeSignatureValid, Error>,

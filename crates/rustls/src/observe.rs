@@ -162,7 +162,7 @@ pub(crate) fn observing<R>(observed: &mut Option<Box<Observed>>, call: impl FnOn
 }
 
 /// Runs the application's code in the middle of a call. What it does on this thread, calls of other
-/// connections and switches to other stacks (greenlets) included, leaves the call's scope alone.
+/// connections and switches to other stacks (greenlets) included, leaves the call's scope untouched.
 pub fn outside<R>(call: impl FnOnce() -> R) -> R {
     struct Back(Option<Current>);
     impl Drop for Back {

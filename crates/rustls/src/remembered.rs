@@ -1,6 +1,6 @@
 //! What a client context remembers of servers.
 //!
-//! rustls asks by name alone. Where the sessions of a connection belong, and which one is named for it,
+//! rustls asks only by name. Where the sessions of a connection belong, and which one is named for it,
 //! comes from the scope of the call (`observe`).
 
 use std::fmt;

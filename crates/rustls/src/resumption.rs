@@ -142,7 +142,7 @@ impl StoresServerSessions for ServerSessions {
     }
 }
 
-/// How long a key of one context alone is used; a ticket is accepted for twice as long.
+/// How long a key of one context only is used; a ticket is accepted for twice as long.
 const ROTATION: Duration = Duration::from_secs(6 * 3600);
 
 /// Keys from a secret that nobody has but this context and the processes that were forked with it:
@@ -159,7 +159,7 @@ fn keys_of_its_own() -> Result<TicketKeys, Error> {
 }
 
 /// Resumption on servers: where early data is taken, from a store of this context, process by process,
-/// which gives each session once; otherwise tickets under keys of this context alone or, if it shares them, of those
+/// which gives each session once; otherwise tickets under keys of this context only or, if it shares them, of those
 /// that ask the same of their clients; and a cache of its own for TLS 1.2 clients without tickets. So
 /// no session made under other settings is ever accepted.
 pub(crate) fn of_server(

@@ -1,6 +1,6 @@
 //! Private keys that are elsewhere, as rustls wants them.
 //!
-//! rustls knows no reason for a failed signature, so it stands in the scope of the connection
+//! rustls knows no reason for a failed signature, so it is in the scope of the connection
 //! (`observe`) until the session ends. What a signer gives is checked before it is sent: it would
 //! otherwise be the peer who finds out, and a faulty RSA signature can give the key away.
 

@@ -13,7 +13,7 @@
 //! Nothing is kept but `bound`, so servers need no more in common than the secret and a clock that is
 //! right within [`SKEW`]. Salt and nonce are random: no key seals two tickets, however many servers
 //! there are. What does not open, is too old or comes from the future is no ticket: the handshake is
-//! then a full one. When a ticket was issued stands inside it, so its lifetime is exact whatever the
+//! then a full one. When a ticket was issued is inside it, so its lifetime is exact whatever the
 //! rotation.
 
 use std::fmt;
@@ -47,7 +47,7 @@ const ISSUED: usize = 8;
 pub(crate) struct Binding([u8; 32]);
 
 impl Binding {
-    /// For a secret that one context alone has: all who have it ask the same.
+    /// For a secret that only one context has: all who have it ask the same.
     pub(crate) const fn of_one_context() -> Self {
         Self([0; 32])
     }

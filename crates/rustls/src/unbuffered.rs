@@ -40,7 +40,7 @@ pub(crate) trait Side:
     fn into_kernel(self) -> Result<Parts<Self>, rustls::Error>;
 
     /// Seals early data with the first flight, as much of `plaintext` as is allowed; says how much of
-    /// `into` that took. Clients alone have any.
+    /// `into` that took. Only clients have any.
     fn seal_early(
         _transmit: &mut TransmitTlsData<'_, Self::Data>,
         _plaintext: &[u8],
@@ -49,7 +49,7 @@ pub(crate) trait Side:
         Ok(0)
     }
 
-    /// Opens early data. Servers alone are sent any.
+    /// Opens early data. Only servers are sent any.
     fn open_early(_early: ReadEarlyData<'_, '_, Self::Data>, _plaintext: &mut Sink<'_>) {}
 
     /// Keeps a ticket, given by the body of its message.

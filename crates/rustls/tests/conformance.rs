@@ -1,5 +1,5 @@
 //! The cases every backend must pass, on rustls as it is used, with our own record layer after a TLS
-//! 1.3 handshake, and on rustls alone.
+//! 1.3 handshake, and on rustls only.
 
 mod credentials;
 

@@ -37,7 +37,7 @@ pub enum Unfit {
     Expired(i64),
     /// Its notBefore, likewise, is still to come.
     NotYetValid(i64),
-    /// So many authorities may stand below it, and there were more.
+    /// So many authorities may be below it, and there were more.
     PathLength(u32),
     /// Its extended key usage leaves out what peers are wanted for.
     Purpose,

@@ -182,7 +182,7 @@ fn path(read: &[Option<Summary>]) -> Vec<usize> {
 
 /// Why a name that a person finds in a certificate does not count.
 enum Nameless<'a> {
-    /// There is a common name alone.
+    /// There is only a common name.
     CommonName(&'a str),
     /// The address that was asked for is there, as a DNS name.
     AddressAsName,
@@ -251,7 +251,7 @@ impl Story<'_> {
             }
             F::NoCertificate => None,
             _ if !self.is_the_chains() => None,
-            // One of them, or one between them and the anchor; alone it is the leaf.
+            // One of them, or one between them and the anchor; by itself it is the leaf.
             _ => (self.read.len() == 1).then_some(0),
         }
     }

@@ -19,7 +19,7 @@ use crate::profile;
 use crate::system::with_variables;
 
 /// How long a session goes on, in seconds, whose peer was accepted by a platform that tells no path: what
-/// stands between leaf and anchor may end at any time.
+/// is between leaf and anchor may end at any time.
 const UNTOLD_PATH: i64 = 4 * 3600;
 
 /// The most bytes of names that clients are given as a hint. Messages are read up to 64 KiB.
@@ -70,7 +70,7 @@ pub struct Case<'a> {
     /// What time it is.
     pub now: UnixTime,
     /// At which certificate of the system's a library has ended its path, with [`SystemTrust::Library`].
-    /// The library vouches that it comes from its store, where it may stand beside those of the policy.
+    /// The library vouches that it comes from its store, where it may be beside those of the policy.
     pub vouched: Option<&'a CertificateDer<'a>>,
 }
 
@@ -426,7 +426,7 @@ fn vouched<'a>(
 }
 
 /// What does not lead to a certificate of the policy needs the platform's yes, and keeps to the rules that can
-/// be asked of the leaf alone. `no`: why it does not.
+/// be asked only of the leaf. `no`: why it does not.
 fn by_platform(platform: &dyn Platform, case: &Case<'_>, no: No) -> Result<Verdict, No> {
     platform
         .verify(case)

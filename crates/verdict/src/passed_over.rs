@@ -48,7 +48,7 @@ impl PassedOver {
 
 /// The words of explanations.
 impl PassedOver {
-    /// What was found, in one sentence, where this certificate alone is at fault.
+    /// What was found, in one sentence, where only this certificate is at fault.
     pub(crate) fn message(&self, peer: &str, trust_source: &str, now: i64) -> String {
         let subject = &self.subject;
         let called = format!("the certificate of {subject} in {trust_source}");

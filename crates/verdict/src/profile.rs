@@ -1,5 +1,5 @@
 //! What the profile of RFC 5280 forbids and path building takes. It is asked of the certificates of paths
-//! alone: leaves that are trusted themselves may be what they are.
+//! only: leaves that are trusted themselves may be what they are.
 
 use polytls_core::VerificationFailure as F;
 use polytls_x509::{Constraints, PathFacts};

@@ -193,7 +193,7 @@ pub fn subject(der: &[u8]) -> Result<Vec<u8>, Unreadable> {
 /// The minimum size of an accepted RSA key (NIST SP 800-131A).
 pub const LEAST_RSA_BITS: u32 = 2048;
 
-/// An address as it stands in a certificate; of any other length it is none.
+/// An address as it is in a certificate; of any other length it is none.
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?)),

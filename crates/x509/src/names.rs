@@ -1,6 +1,6 @@
 //! Whether a certificate is valid for a name, where the TLS library does not say (RFC 9525 section 6).
 //!
-//! The rules are webpki's: a wildcard stands for one whole label, the leftmost, and alone; addresses
+//! The rules are webpki's: a wildcard stands for one whole label, the leftmost only; addresses
 //! match addresses only; the common name is never looked at.
 
 use std::net::IpAddr;

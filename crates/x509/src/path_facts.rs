@@ -22,7 +22,7 @@ pub struct PathFacts {
     pub version: u32,
     /// CA in basic constraints; `None`: there are none.
     pub is_authority: Option<bool>,
-    /// How many authorities may stand below it.
+    /// How many authorities may be below it.
     pub path_length: Option<u32>,
     /// Whether its key may sign certificates: key usage, where there is any.
     pub signs_certificates: bool,

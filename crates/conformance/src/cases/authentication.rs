@@ -65,7 +65,7 @@ pub(super) fn required_refuses_none(scene: &Scene<'_>) {
     let (client, server) = pair.refused();
     assert_is!(server, Error::Certificate(failure)
         if failure.reason == VerificationFailure::NoCertificate);
-    // RFC 5246 section 7.4.6 knows handshake_failure alone; certificate_required is of RFC 8446, and
+    // RFC 5246 section 7.4.6 knows only handshake_failure; certificate_required is of RFC 8446, and
     // some libraries send it in TLS 1.2 too.
     assert_is!(client, Error::AlertReceived(alert)
         if alert == CERTIFICATE_REQUIRED || (alert == HANDSHAKE_FAILURE && !scene.is_tls13()));

@@ -99,7 +99,7 @@ pub(super) fn reads_and_writes_drive_it(scene: &Scene<'_>) {
         pair.pass(Role::Client);
         pair.pass(Role::Server);
     }
-    panic!("reading and writing alone do not complete the handshake");
+    panic!("reading and writing do not complete the handshake");
 }
 
 pub(super) fn no_plaintext_is_taken_before_it_is_complete(scene: &Scene<'_>) {

@@ -119,7 +119,7 @@ pub fn run_with(
     );
 }
 
-/// The cases: for every choice of versions, for TLS 1.2 alone, for where TLS 1.3 is agreed on, and
+/// The cases: for every choice of versions, for TLS 1.2 only, for where TLS 1.3 is agreed on, and
 /// for where both versions are allowed.
 #[doc(hidden)]
 #[macro_export]

@@ -170,7 +170,7 @@ pub(super) fn what_is_effective_is_negotiable(scene: &Scene<'_>) {
     }
 }
 
-/// Some groups are of TLS 1.3 alone, the hybrid ones for instance.
+/// Some groups are of TLS 1.3 only, the hybrid ones for instance.
 pub(super) fn effective_groups_are_negotiable(scene: &Scene<'_>) {
     let engine = scene
         .backend

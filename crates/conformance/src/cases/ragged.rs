@@ -62,7 +62,7 @@ pub(super) fn writing_goes_on_after_the_end(scene: &Scene<'_>) {
     let mut pair = scene.connected();
     pair.end(Role::Client);
     assert_eq!(pair.client.read(&mut [0; 1]), Err(AFTERWARDS));
-    // A transport may end in one direction alone.
+    // A transport may end in one direction only.
     assert_eq!(pair.client.write(b"are you there?"), Ok(14));
     pair.pass(Role::Client);
     assert_eq!(pair.read_all(Role::Server), Ok(b"are you there?".to_vec()));

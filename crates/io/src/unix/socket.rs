@@ -125,7 +125,7 @@ pub(crate) fn connected(socket: &OwnedFd) -> Result<()> {
 }
 
 /// A socket that listens at `address`. `SO_REUSEADDR` is on, so that a server can be started
-/// again while old connections are in TIME_WAIT; an IPv6 address means IPv6 alone, whatever the
+/// again while old connections are in TIME_WAIT; an IPv6 address means IPv6 only, whatever the
 /// system's default, so that `::` and `0.0.0.0` can be bound side by side, unless both are asked
 /// for.
 pub(crate) fn listen_at(address: &SocketAddr, settings: &ListenerSettings) -> Result<OwnedFd> {

@@ -229,7 +229,7 @@ impl SslConnection {
             // Whatever follows the handshake counts as pending.
             Doing::Handshake => most.max(waiting.min(MUCH)),
             _ if much >= MUCH => most.max(waiting.min(much)),
-            // A record that is there alone, as most are; otherwise the rest goes back where it was.
+            // Most often one record is there; otherwise the rest goes back where it was.
             Doing::Read if nothing && much > 0 && waiting <= MAX_RECORD => waiting,
             _ => most,
         })?;

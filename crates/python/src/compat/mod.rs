@@ -1,4 +1,4 @@
-//! What stands behind `ssl.SSLSocket` and `ssl.SSLObject` where polytls serves them: the counterpart of
+//! What is behind `ssl.SSLSocket` and `ssl.SSLObject` where polytls serves them: the counterpart of
 //! `_ssl._SSLSocket`, over a connection of any engine.
 //!
 //! The standard library's own classes stay what they are, and call this one as `_sslobj`. So it does what they

@@ -446,7 +446,7 @@ impl Spares {
     }
 }
 
-/// A context for one connection alone. It is made with the connection, as that runs code of Python's; given
+/// A context for one connection only. It is made with the connection, as that runs code of Python's; given
 /// back if it is dropped.
 pub(crate) struct Beginning {
     context: Option<Py<PyAny>>,
@@ -456,7 +456,7 @@ pub(crate) struct Beginning {
 }
 
 impl Beginning {
-    /// Whether a client that begins with this record gets TLS 1.3, whose sessions are given away alone.
+    /// Whether a client that begins with this record gets TLS 1.3: only its sessions are given away.
     pub(crate) fn is_tls13(&self, record: &[u8]) -> bool {
         self.speaks_tls13 && offers_tls13(record)
     }

@@ -101,7 +101,7 @@ fn take<'a>(from: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-/// What stands behind its length, which has so many bytes.
+/// What follows its length, which has so many bytes.
 fn prefixed<'a>(from: &mut &'a [u8], size: usize) -> Option<&'a [u8]> {
     let length = number(take(from, size)?);
     take(from, length)

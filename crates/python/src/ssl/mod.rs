@@ -9,7 +9,7 @@
 //!
 //! Rules of these files:
 //!
-//! - Under a lock methods of C objects are called alone, never a function of Python's. What runs Python
+//! - Under a lock only methods of C objects are called, never a function of Python's. What runs Python
 //!   code all the same are signal handlers, which `read`, `write` and `do_handshake` of `ssl` run.
 //! - Objects that are kept here lead to no object of the application's: `_ssl._SSLSocket` and
 //!   `ssl.SSLSession` know an `ssl.SSLContext`, and that knows a [`engine::Choice`]. So the garbage

@@ -123,7 +123,7 @@ impl Peers {
     }
 
     /// Judges a peer whose session was resumed, by the chain that is known of its beginning. `before`: the
-    /// verdict of then, which a client remembers. A server's tickets hold the leaf alone, so that there
+    /// verdict of then, which a client remembers. A server's tickets hold only the leaf, so that there
     /// is no path to be built: its time is looked at.
     pub(crate) fn judge_again(
         &self,

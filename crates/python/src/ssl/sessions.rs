@@ -212,7 +212,7 @@ impl Keeper {
 
     /// Keeps a session that has come in `length` bytes, and says whether later connections may find it. One that was resumed
     /// passes on its verdict and its end. Servers tie sessions to the name that was asked for: where it is
-    /// not that of the lineage, the session is for that alone.
+    /// not that of the lineage, the session is only for that.
     pub(crate) fn keep(
         &mut self,
         session: Py<PyAny>,

@@ -448,7 +448,7 @@ fn every_error_has_its_alert() {
     assert_eq!(seen, expected);
 }
 
-/// What rustls says stands, but where an RFC says otherwise.
+/// What rustls says holds, but where an RFC says otherwise.
 #[test]
 fn what_rustls_says_stands_unless_an_rfc_says_otherwise() {
     let said = Some(Alert(200));

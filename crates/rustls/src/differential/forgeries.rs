@@ -354,7 +354,7 @@ fn refuses(alert: u8) -> Verdict {
     data(b"", End::PeerMisbehaved, Some(alert))
 }
 
-/// What rustls 0.23 alone would take, or say nothing about, or something else.
+/// What rustls 0.23 by itself would take, or say nothing about, or something else.
 #[test]
 fn these_are_refused_by_the_same_alert() {
     let rows: Vec<(&str, Forge, Verdict)> = vec![

@@ -1,5 +1,5 @@
 //! What is wrong with one certificate of a chain, found by reading: libraries tell the kind of fault, and
-//! rarely whose it is or what stands in the certificate.
+//! rarely whose it is or what is in the certificate.
 
 use polytls_core::VerificationFailure as F;
 use polytls_x509::{Constraints, Details, PathFacts, Summary, details, path_facts};
@@ -303,7 +303,7 @@ fn too_long(it: &Read<'_>) -> Option<Finding> {
     })
 }
 
-/// The authority whose constraints are told, if one alone has any.
+/// The authority whose constraints are told, if only one has any.
 fn constrained(each: &mut dyn Iterator<Item = Read<'_>>) -> Option<Finding> {
     let mut with = each.filter(|it| it.index > 0 && it.details.constraints.is_some());
     let (it, None) = (with.next()?, with.next()) else {

@@ -1,4 +1,4 @@
-//! DER as a tree, so that what is edited keeps right lengths, and reaches what stands behind them.
+//! DER as a tree, so that what is edited keeps right lengths, and reaches what is behind them.
 
 use polytls_conformance::Input;
 

@@ -1,6 +1,6 @@
 //! Certificates and revocation lists of any shape, through the verdict: the chain of a peer, and the store and
 //! the lists of a configuration, edited as arbitrary bytes say. Every signature is valid, as whoever forges
-//! a certificate that is in a store need not forge one that stands below it.
+//! a certificate that is in a store need not forge one below it.
 
 mod der;
 
