@@ -57,7 +57,7 @@ test-python: build $(VENV)/.tools
 
 test-peers: build $(VENV)/.tools ## tests with OpenSSL, curl and other peers, which it installs (Debian packages)
 	sh tools/install-peers.sh
-	$(BIN)/python -m pytest -q tests/interop -m peers
+	$(BIN)/python tools/pythons.py test peers
 
 # Options: `make test-cpython CPYTHON="3.12 test_ssl"` takes one version, or one module of it.
 test-cpython: build $(VENV)/.tools ## CPython's own TLS tests, with polytls.compat

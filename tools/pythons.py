@@ -4,6 +4,7 @@
     tools/pythons.py check        a part of both, in less than a minute
     tools/pythons.py test         under the interpreter that runs this
     tools/pythons.py test all     under every CPython from 3.11 on that this machine can run
+    tools/pythons.py test peers   those with other programs, under the interpreter that runs this
 
 Interpreters are found by running candidates, never by name alone: a name on the PATH may be a shim
 that fails. Each version gets an environment of its own under .venvs/ with the pinned test tools
@@ -202,6 +203,16 @@ def looks(version: str, executable: str) -> Iterator[Run]:
         yield under(version, python, *KIT_LOOK, "--polytls-implementation", name)
 
 
+def peers() -> Iterator[Run]:
+    """The tests with other programs, in parts of about the same size."""
+    files = sorted(
+        str(path.relative_to(ROOT)) for path in (ROOT / "tests/interop").glob("test_*.py")
+    )
+    for part in range(AT_A_TIME):
+        arguments = ("-q", *files[part::AT_A_TIME], "-m", "peers")
+        yield Run("peers", (sys.executable, "-m", "pytest"), arguments)
+
+
 def together(runs: Iterable[Run]) -> int:
     """Run all, a few at a time, and what failed once more by itself; how many have failed."""
     failed = []
@@ -241,6 +252,8 @@ def main(arguments: list[str]) -> int:
         case ["test"]:
             runs = runs_of(here, sys.executable, proves_kit=True, goes_without=True)
             return min(together(runs), 1)
+        case ["test", "peers"]:
+            return min(together(peers()), 1)
         case ["test", "all"]:
             # The kit itself is proved once: its faulty implementations are plain Python. Native
             # libraries are one binary for all versions: the oldest has it here, and newer ones on
