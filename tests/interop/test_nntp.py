@@ -58,6 +58,7 @@ SETTINGS = """\
     pathtmp: {folder}/tmp
     tlscertfile: {folder}/cert.pem
     tlskeyfile: {folder}/key.pem
+    nnrpdloadlimit: 0
 """
 
 FILES = {
