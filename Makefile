@@ -93,6 +93,7 @@ test-distributions: build ## the kit under other Pythons and OpenSSLs, of Debian
 # OPENSSLS=4.0 takes one of them (tools/openssls.py list).
 test-openssl: build $(VENV)/.tools ## the kit on openssl with OpenSSL 3.0 (the system's), 3.5 and 4.0, which it compiles
 	$(BIN)/python tools/openssls.py test $(OPENSSLS)
+	$(BIN)/python -m pytest -q tests/interop/test_ech.py -m peers
 
 $(VENV)/.lint: $(VENV)/.tools requirements/lint.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lint.txt

@@ -171,6 +171,7 @@ REFERENCE = [
             "AlertReceived",
             "PeerRejectedCertificate",
             "PeerIncompatible",
+            "ECHRejected",
             "PeerMisbehaved",
             "NotTLSError",
             "RaggedEOF",
@@ -193,6 +194,7 @@ REFERENCE = [
             "AlertDescription",
             "NextProtocol",
             "ClientAuthentication",
+            "ECHStatus",
         ),
         options=("show_if_no_docstring: true",),
     ),
@@ -214,6 +216,11 @@ REFERENCE = [
         "Reloading, tokens and encrypted keys",
         "[Certificates and keys](../identity.md) beyond the configuration.",
         modules=("polytls.reload", "polytls.tokens", "polytls.identity.decrypt"),
+    ),
+    Reference(
+        "Encrypted ClientHello",
+        "[The configurations in HTTPS records](../ech.md).",
+        modules=("polytls.ech",),
     ),
     Reference(
         "OpenSSL's options",

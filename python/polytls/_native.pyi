@@ -30,6 +30,7 @@ __all__ = [
     "CertificateAuthority",
     "ClientEngine",
     "Clock",
+    "Ech",
     "Effective",
     "ExtendedTLSBuffer",
     "Lineage",
@@ -49,6 +50,7 @@ __all__ = [
     "check",
     "client_of_ssl",
     "connection_of",
+    "ech_of_record",
     "foreign_client",
     "foreign_server",
     "host_name",
@@ -75,7 +77,7 @@ __all__ = [
 __version__: Final[str]
 
 _Address = tuple[str, int, int, int]
-_Parameters = tuple[str | None, int | None, Offer | None, int | None]
+_Parameters = tuple[str | None, int | None, Offer | None, int | None, Ech | None]
 
 class _SslFacts(TypedDict):
     ciphers: list[int]
@@ -118,6 +120,7 @@ def ssl_server(
     facts: _SslFacts,
     contexts: Callable[..., _Contexts],
 ) -> ServerEngine: ...
+def ech_of_record(record: bytes) -> bytes | None: ...
 def connection_of(buffer: AnyBuffer) -> TLSBuffer | ExtendedTLSBuffer: ...
 def foreign_client(make: Callable[[], AnyBuffer]) -> ClientEngine: ...
 def foreign_server(make: Callable[[], AnyBuffer], implementation: str) -> ServerEngine: ...
@@ -295,6 +298,7 @@ class ClientEngine:
     def effective_groups(self) -> tuple[NamedGroup | int, ...]: ...
     def statistics(self) -> dict[str, int]: ...
     def admit(self, lineage: Lineage, server_hostname: str | None) -> Offer: ...
+    def ech(self, list: bytes, server_hostname: str | None) -> Ech: ...
     def buffer(
         self, context: ClientContext, parameters: _Parameters
     ) -> TLSBuffer | ExtendedTLSBuffer: ...
@@ -393,6 +397,9 @@ class ExtendedTLSBuffer(_Buffer):
 
 @final
 class Lineage: ...
+
+@final
+class Ech: ...
 
 @final
 class Offer: ...

@@ -155,6 +155,7 @@ class TLSStream(ByteStream):
         *,
         server_hostname: str | None = None,
         session: TLSSession | None = None,
+        ech: bytes | None = None,
         leftover: Buffer = b"",
         accept_truncated_end: bool = False,
     ) -> TLSStream:
@@ -164,6 +165,7 @@ class TLSStream(ByteStream):
         required for a client.
         `session`: the session to resume, from another connection of this context
         (`SupportsSession`).
+        `ech`: the list of configurations of the host for Encrypted ClientHello (docs/ech.md).
         `leftover`: bytes that were received before and not used. On a server they are the start of
         the client's handshake. On a client there can be none, because it sends first
         (PeerMisbehaved).
@@ -174,12 +176,13 @@ class TLSStream(ByteStream):
         marker, and for data that may be incomplete. An end within a record or during the handshake,
         and a reset, are still errors.
 
-        Raises what `TLSBuffer.do_handshake` raises, BrokenResourceError, and ValueError for a
-        session that must not be resumed on this connection. After an error or a cancellation,
+        Raises what `TLSBuffer.do_handshake` raises, BrokenResourceError, ValueError for a session
+        that must not be resumed on this connection, and ConfigurationError for an `ech` that cannot
+        be used. After an error or a cancellation,
         `transport_stream` is closed, except for invalid arguments.
         """
         instance_of("accept_truncated_end", accept_truncated_end, bool)
-        buffer = await _buffer(tls, server_hostname, session)
+        buffer = await _buffer(tls, server_hostname, session, ech)
         stream = cls(transport_stream, buffer, accept_truncated_end=accept_truncated_end)
         early = bytes(leftover)
         try:
@@ -598,7 +601,10 @@ class TLSListener(Listener[TLSStream]):
 
 
 async def _buffer(
-    tls: ClientContext | ServerContext, server_hostname: str | None, session: TLSSession | None
+    tls: ClientContext | ServerContext,
+    server_hostname: str | None,
+    session: TLSSession | None,
+    ech: bytes | None,
 ) -> TLSBuffer:
-    make, may_block = buffer_maker(tls, server_hostname, session, _HERE)
+    make, may_block = buffer_maker(tls, server_hostname, session, ech, _HERE)
     return await to_thread.run_sync(make, abandon_on_cancel=True) if may_block else make()

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from enum import Enum, IntEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, TypeVar
 
 from .arguments import explained_call, instance_of, items_of, kind_of, path_of
 from .constants import (
@@ -198,7 +198,7 @@ class TLSClientConfiguration(_Configuration):
     """The configuration of client connections (PEP 748, "Configuration").
 
     `certificate_chain`: what the client proves its identity with, if a server asks; None: nothing.
-    `alternative_chains`: see the field.
+    `alternative_chains`, `ech`: see the fields.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
     `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`,
     `signature_schemes`, `certificate_authorities`: see the fields. Ciphers and signature schemes
@@ -214,6 +214,11 @@ class TLSClientConfiguration(_Configuration):
     #: and these that comes from a CA the server names and whose algorithms the server can verify;
     #: if there is none, the first that the server can verify.
     alternative_chains: tuple[SigningChain, ...]
+    #: "grease": connections without `ech=` send a random extension in the form of Encrypted
+    #: ClientHello (RFC 9849 6.2), so that an observer cannot tell which connections use it. It
+    #: requires TLS 1.3 as the lowest version. None: no such extension. A list of configurations
+    #: belongs to one host: it is an argument of `connect`, `wrap_socket` and `create_buffer`.
+    ech: Literal["grease"] | None
 
     @explained_call
     def __init__(
@@ -234,6 +239,7 @@ class TLSClientConfiguration(_Configuration):
         clock: Clock | None = None,
         signature_schemes: Sequence[SignatureScheme | int] | None = None,
         certificate_authorities: Sequence[Certificate] | None = None,
+        ech: Literal["grease"] | None = None,
     ) -> None:
         self._fill(locals(), _optional(SigningChain))
 
@@ -389,6 +395,18 @@ def _clock_of(name: str, value: object) -> object:
     return instance_of(name, value, Clock)
 
 
+def _grease_of(name: str, value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        hint = " (pass a list of configurations to connect, wrap_socket or create_buffer)"
+        given = isinstance(value, bytes | bytearray | memoryview)
+        raise TypeError(f'{name} must be "grease", not {kind_of(value)}{hint if given else ""}')
+    if value != "grease":
+        raise ConfigurationError(f'{name} must be "grease" or None, not {value!r}', field=name)
+    return value
+
+
 def _group_named(name: str) -> NamedGroup:
     try:
         return _GROUPS[name.lower()]
@@ -419,6 +437,7 @@ _FORMS: Final[dict[str, _Form]] = {
     "clock": _clock_of,
     "signature_schemes": partial(_numbers_of, kind=SignatureScheme),
     "certificate_authorities": _authorities_of,
+    "ech": _grease_of,
     "alternative_chains": lambda name, value: _chains_of(name, value) or (),
     "client_authentication": _optional(ClientAuthentication),
     "ticket_keys": _optional(TicketKeys),

@@ -14,6 +14,7 @@ __all__ = [
     "AlertDescription",
     "CipherSuite",
     "ClientAuthentication",
+    "ECHStatus",
     "NamedGroup",
     "NextProtocol",
     "SignatureScheme",
@@ -195,6 +196,17 @@ class AlertDescription(IntEnum):
     def meaning(self) -> str:
         """What the alert means, in one sentence."""
         return _MEANINGS[self.name]
+
+
+class ECHStatus(Enum):
+    """What became of Encrypted ClientHello on a connection (RFC 9849)."""
+
+    #: The server decrypted the ClientHello.
+    ACCEPTED = "accepted"
+    #: The server did not decrypt it, and the handshake failed with ECHRejected.
+    REJECTED = "rejected"
+    #: Only a random extension was sent (RFC 9849 6.2).
+    GREASE = "grease"
 
 
 #: Summaries of RFC 8446 6.1 and 6.2, RFC 5246 7.2, RFC 6066 9, RFC 7301 3.2 and RFC 7507 3.

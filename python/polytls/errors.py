@@ -26,6 +26,7 @@ __all__ = [
     "AlertReceived",
     "CertificateVerificationError",
     "ConfigurationError",
+    "ECHRejected",
     "NotTLSError",
     "PeerIncompatible",
     "PeerMisbehaved",
@@ -362,6 +363,32 @@ class PeerIncompatible(TLSError):
     algorithm or protocol. The connection cannot be used any more, but the alert still has to be
     sent. The fault is in the difference between the two configurations.
     """
+
+
+class ECHRejected(TLSError):
+    """The server rejected Encrypted ClientHello (RFC 9849 6.1.6).
+
+    Raised by the handshake, after the server was verified for the public name of the configuration.
+    No data and no client certificate was sent, and the host name was not revealed. The connection
+    cannot be used any more, but the alert still has to be sent. The fault is usually an outdated
+    DNS record, or a server that has lost its key.
+
+    `public_name`: the name that the server was verified for.
+    `retry_configs`: the list of configurations that the server sent; None if it sent none. Pass it
+    as `ech` to a new connection, once: if that is rejected, too, do not repeat it. A connection
+    without `ech` would reveal the host name: that is for the application to decide.
+    """
+
+    _facts = ("public_name",)
+
+    responsible = Responsible.PEER
+
+    def __init__(
+        self, message: str = "", /, *, public_name: str = "", retry_configs: bytes | None = None
+    ) -> None:
+        super().__init__(message)
+        self.public_name = public_name
+        self.retry_configs = retry_configs
 
 
 class PeerMisbehaved(TLSError):

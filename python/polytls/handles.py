@@ -67,7 +67,11 @@ def is_server(tls: object, module: str) -> bool:
 
 
 def buffer_maker(
-    tls: Any, server_hostname: str | None, session: TLSSession | None, module: str
+    tls: Any,
+    server_hostname: str | None,
+    session: TLSSession | None,
+    ech: bytes | None,
+    module: str,
 ) -> tuple[Callable[[], TLSBuffer], bool]:
     """Return a function that creates a buffer, and whether a worker thread should call it.
 
@@ -80,11 +84,15 @@ def buffer_maker(
     if is_server(tls, module):
         if server_hostname is not None:
             raise ValueError("server_hostname is only meaningful with a client context")
-        if session is not None:
-            raise ValueError("session is only meaningful with a client context")
+        for name, value in (("session", session), ("ech", ech)):
+            if value is not None:
+                raise ValueError(f"{name} is only meaningful with a client context")
         return tls.create_buffer, False
     if server_hostname is None:
         raise ValueError("server_hostname is required with a client context")
+    # Other implementations need not know them.
+    given: dict[str, Any] = {} if ech is None else {"ech": ech}
     if session is None:
-        return partial(tls.create_buffer, server_hostname), False
-    return partial(tls.create_buffer, server_hostname, session=session), handshake_may_block(tls)
+        return partial(tls.create_buffer, server_hostname, **given), False
+    given["session"] = session
+    return partial(tls.create_buffer, server_hostname, **given), handshake_may_block(tls)

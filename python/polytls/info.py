@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from .constants import CipherSuite, NamedGroup, NextProtocol, SignatureScheme, TLSVersion
+from .constants import (
+    CipherSuite,
+    ECHStatus,
+    NamedGroup,
+    NextProtocol,
+    SignatureScheme,
+    TLSVersion,
+)
 from .frozen import field, frozen
 
 if TYPE_CHECKING:
@@ -128,6 +135,9 @@ class ConnectionInfo:
     #: How many round trips the client waited for: 1 in TLS 1.3, and in TLS 1.2 if a session was
     #: resumed; 2 in TLS 1.2 otherwise; one more with a HelloRetryRequest.
     handshake_round_trips: int | None = None
+    #: What became of Encrypted ClientHello on a client; None if it was not used. After ECHRejected,
+    #: this is the only fact of the connection that is known.
+    ech: ECHStatus | None = None
     #: The parsed certificate of the peer; None if it presented none, or one that cannot be parsed.
     peer: CertificateInfo | None = None
     #: The certificates as the peer presented them: DER, leaf first.

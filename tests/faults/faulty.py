@@ -833,6 +833,11 @@ class _ReadsFilesAgain(Client):
         return super().create_buffer(server_hostname)
 
 
+class _EncryptsNothing(Client):
+    def inside(self, named: dict[str, Any]) -> dict[str, Any]:
+        return super().inside({name: value for name, value in named.items() if name != "ech"})
+
+
 def _shows_everything(self: Any) -> str:
     chains = self.configuration.certificate_chain or ()
     chains = chains if isinstance(chains, tuple) else (chains,)
@@ -854,6 +859,11 @@ IGNORES_THE_CLOCK: Final = Faulty(
     "takes a clock and reads the machine's",
     "test_clocks::test_a_certificate_expires",
     **_with(clock=None),
+)
+ENCRYPTS_NO_CLIENT_HELLO: Final = Faulty(
+    "takes a list of configurations, and encrypts no ClientHello",
+    "test_ech::test_an_observer_sees_only_the_public_name",
+    client=_EncryptsNothing,
 )
 IGNORES_SIGNATURE_SCHEMES: Final = Faulty(
     "ignores signature_schemes",

@@ -81,6 +81,7 @@ MODULES = {
     "tokens": {"arguments", "errors", "frozen", "identity", "_native"},
     "names": {"errors", "_native"},
     "delivery": {"_native"},
+    "ech": {"arguments", "_native"},
     "streams": BELOW_DRIVERS | {"arguments", "_native"},
     "unread": set(),
     "handles": BELOW_DRIVERS | {"_native"},

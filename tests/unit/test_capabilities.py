@@ -550,3 +550,12 @@ def test_a_record_shows_its_fields() -> None:
     assert shown.startswith("Capabilities(trust_sources=frozenset({")
     assert "versions=(<TLSVersion.TLSv1_2" in shown
     assert shown.endswith("certificate_authorities=False)")
+
+
+def test_grease_of_encrypted_client_hello_needs_it_and_tls13_alone() -> None:
+    only = client(ech="grease", lowest_supported_version=V13)
+    assert check(only, library(ech=True), "x").versions == (V13,)
+    for wanted, can in ((only, False), (client(ech="grease"), True)):
+        with pytest.raises(ConfigurationError, match="Encrypted ClientHello") as refused:
+            check(wanted, library(ech=can), "x")
+        assert refused.value.field == "ech"

@@ -314,3 +314,17 @@ def test_repr_shows_what_was_asked_for_without_secrets() -> None:
 def test_a_capacity_is_an_integer(wrong: object) -> None:
     with pytest.raises(TypeError, match=r"^capacity must be int"):
         SessionCache(wrong)  # type: ignore[arg-type]
+
+
+def test_grease_of_encrypted_client_hello_is_the_clients_alone() -> None:
+    assert TLSClientConfiguration(ech="grease").ech == "grease"
+    assert TLSClientConfiguration().ech is None
+    with pytest.raises(TypeError, match=r'^ech must be "grease", not int'):
+        TLSClientConfiguration(ech=1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"not bytes \(pass a list of configurations to connect"):
+        TLSClientConfiguration(ech=b"list")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="'GREASE'") as refused:
+        TLSClientConfiguration(ech="GREASE")  # type: ignore[arg-type]
+    assert refused.value.field == "ech"
+    with pytest.raises(TypeError, match="ech"):
+        TLSServerConfiguration(ech="grease")  # type: ignore[call-arg]

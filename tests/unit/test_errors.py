@@ -38,6 +38,7 @@ CLASSES: list[tuple[type[errors.TLSError], type[OSError], dict[str, object]]] = 
     (errors.AlertReceived, errors.TLSError, {"alert": 40}),
     (errors.PeerRejectedCertificate, errors.AlertReceived, {"alert": 116}),
     (errors.PeerIncompatible, errors.TLSError, {}),
+    (errors.ECHRejected, errors.TLSError, {"public_name": "cover.example"}),
     (errors.PeerMisbehaved, errors.TLSError, {}),
     (errors.NotTLSError, errors.PeerMisbehaved, {}),
 ]

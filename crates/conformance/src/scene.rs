@@ -108,6 +108,7 @@ impl Scene<'_> {
             identities: Vec::new(),
             trust: trust(&self.credentials.root),
             verification: Verification::Full,
+            ech_grease: false,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::capabilities::{Capabilities, Effective};
 use crate::config::{ClientConfig, Key, ServerConfig};
+use crate::ech::{self, Ech};
 use crate::error::Error;
 use crate::host::HostName;
 use crate::id::IdFailure;
@@ -163,6 +164,9 @@ pub struct Parameters {
     pub offer: Option<Offer>,
     /// Without `offer`: no session is offered, even if some are stored.
     pub anew: bool,
+    /// The configuration that encrypts ClientHello, as chosen by [`ClientEngine::ech`] for the same
+    /// `host`.
+    pub ech: Option<Ech>,
 }
 
 impl Parameters {
@@ -208,6 +212,17 @@ pub trait ClientEngine: fmt::Debug + Send + Sync {
     /// [`Error::NotResumable`] if the session belongs to another engine, or its chain does not
     /// pass; [`Error::Misuse`] without a name to verify.
     fn admit(&self, lineage: &Lineage, host: Option<&HostName>) -> Result<Offer, Error>;
+
+    /// Chooses from a list of configurations for Encrypted ClientHello (RFC 9849 section 4), for a
+    /// connection to `host`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] if the library does not support it, the connection cannot have it, or
+    /// nothing in the list can be used.
+    fn ech(&self, _list: &[u8], _host: Option<&HostName>) -> Result<Ech, Error> {
+        Err(Error::configuration(ech::FIELD, ech::UNSUPPORTED))
+    }
 
     /// The effective settings of the configuration.
     fn effective(&self) -> &Effective;

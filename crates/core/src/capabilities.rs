@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::{ClientAuthentication, Version};
+use crate::ech;
 use crate::error::Error;
 use crate::names::{
     self, CIPHER_SUITES, GROUPS, SIGNATURE_SCHEMES, group_serves, version_of_suite,
@@ -146,7 +147,7 @@ pub struct Capabilities {
     pub early_data: bool,
     /// Whether a connection's session can be named for another to resume.
     pub named_sessions: bool,
-    /// Whether Encrypted Client Hello is available.
+    /// Whether clients can encrypt ClientHello (RFC 9849).
     pub ech: bool,
     /// Whether it can be given a clock to judge certificates and tickets by.
     pub clock: bool,
@@ -223,6 +224,8 @@ pub enum SideRequirements {
         certificate_chain: Option<ChainRequirements>,
         /// What it presents instead if that suits the server better.
         alternative_chains: Vec<ChainRequirements>,
+        /// Whether GREASE of Encrypted ClientHello is sent.
+        ech_grease: bool,
     },
     /// A server's.
     Server {
@@ -348,6 +351,12 @@ impl Capabilities {
         }
         if requirements.early_data {
             self.check_early_data(requirements)?;
+        }
+        if let SideRequirements::Client {
+            ech_grease: true, ..
+        } = requirements.side
+        {
+            self.check_grease(&effective)?;
         }
         self.check_chains(&requirements.side)?;
         self.check_trust(requirements)?;
@@ -655,6 +664,21 @@ impl Capabilities {
         }
     }
 
+    fn check_grease(&self, effective: &Effective) -> Result<(), Error> {
+        if !self.ech {
+            return refuse(ech::FIELD, ech::UNSUPPORTED);
+        }
+        // Libraries that offer it offer no other version then.
+        if effective.versions != [Version::Tls13] {
+            return refuse(
+                ech::FIELD,
+                "Encrypted ClientHello requires TLS 1.3, and this configuration allows TLS 1.2; set \
+                 lowest_supported_version to TLSVersion.TLSv1_3",
+            );
+        }
+        Ok(())
+    }
+
     fn check_chains(&self, side: &SideRequirements) -> Result<(), Error> {
         let field = "certificate_chain";
         let chains: Vec<&ChainRequirements> = match side {
@@ -676,6 +700,7 @@ impl Capabilities {
             SideRequirements::Client {
                 certificate_chain: None,
                 alternative_chains,
+                ..
             } => {
                 if !alternative_chains.is_empty() {
                     return refuse(
@@ -688,6 +713,7 @@ impl Capabilities {
             SideRequirements::Client {
                 certificate_chain: Some(first),
                 alternative_chains,
+                ..
             } => {
                 if !self.client_authentication {
                     return refuse(

@@ -341,6 +341,9 @@ pub struct ClientConfig {
     pub trust: Trust,
     /// How much it verifies.
     pub verification: Verification,
+    /// Whether connections without Encrypted ClientHello send a random extension in its form (RFC
+    /// 9849 section 6.2).
+    pub ech_grease: bool,
 }
 
 /// A server's configuration.

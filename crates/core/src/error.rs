@@ -45,6 +45,14 @@ pub enum Error {
         /// Whether the handshake was still in progress.
         during_handshake: bool,
     },
+    /// The server rejected Encrypted ClientHello (RFC 9849 section 6.1.6). It was verified for the
+    /// public name.
+    EchRejected {
+        /// That name.
+        public_name: String,
+        /// The list of configurations that the server sent for another attempt.
+        retry_configs: Option<Vec<u8>>,
+    },
     /// A fault of polytls or of the TLS library.
     Internal(String),
     /// The signer failed.
@@ -95,6 +103,15 @@ pub struct CertificateFailure {
     pub rule: Option<u16>,
     /// The cause given by the custom verifier.
     pub cause: Option<Cause>,
+}
+
+impl CertificateFailure {
+    /// Appends to the message, and where the explanation repeats it.
+    pub fn add(&mut self, more: &str) {
+        let message = format!("{}{more}", self.message);
+        self.explanation = self.explanation.replacen(&self.message, &message, 1);
+        self.message = message;
+    }
 }
 
 /// Who can fix the problem.
@@ -318,6 +335,22 @@ impl fmt::Display for Error {
             Self::RaggedEof {
                 during_handshake: false,
             } => f.write_str("the peer ended the connection without close_notify"),
+            Self::EchRejected {
+                public_name,
+                retry_configs: Some(_),
+            } => write!(
+                f,
+                "the server, verified as {public_name}, rejected Encrypted ClientHello and sent other \
+                 configurations: connect again with retry_configs of this error as ech, once"
+            ),
+            Self::EchRejected {
+                public_name,
+                retry_configs: None,
+            } => write!(
+                f,
+                "the server, verified as {public_name}, rejected Encrypted ClientHello and sent no \
+                 configuration: it no longer supports it, and would see the host name without it"
+            ),
             Self::Internal(why) => write!(f, "internal error: {why}"),
             Self::Signer(failure) => write!(f, "the signer failed: {}", failure.message),
             Self::CutShort(_) => {

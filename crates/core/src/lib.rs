@@ -23,6 +23,7 @@ pub mod capabilities;
 pub mod clock;
 pub mod config;
 mod connection;
+pub mod ech;
 mod error;
 pub mod fork;
 pub mod hello;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::alert::Alert;
 use crate::buffers::{Inbound, Outbound};
 use crate::config::Version;
+use crate::ech;
 use crate::error::Error;
 use crate::lineage::Lineage;
 use crate::messages::Message;
@@ -240,6 +241,9 @@ pub struct Facts {
     /// Whether the server accepted the client's early data, which may be empty. `None`: a client
     /// sent none, a server was offered none, or the library does not report it.
     pub early_data: Option<bool>,
+    /// What became of Encrypted ClientHello; `None` if there was none, or the library does not
+    /// report it.
+    pub ech: Option<ech::Status>,
     /// What the records of the handshake told: [`crate::Connection`] fills it in.
     pub handshake: Option<Course>,
 }

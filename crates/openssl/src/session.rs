@@ -613,6 +613,7 @@ impl OpensslSession {
             peer_chain: Vec::new(),
             verified_chain: None,
             early_data,
+            ech: None,
             handshake: None,
         }
     }

@@ -147,6 +147,7 @@ impl Backend {
                 PyValueError::new_err("configuration: expected a client configuration")
             })?,
             verification: verification(insecure)?,
+            ech_grease: effective.sends_grease(),
         };
         let implementation = self.0.id();
         let engine = py

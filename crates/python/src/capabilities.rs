@@ -196,7 +196,7 @@ impl Field for CipherChoice {
 /// `peer_verifier`: custom verification of the peer is possible.
 /// `early_data`: early data can be sent and received (RFC 8446 2.3).
 /// `named_sessions`: a connection's session can be named for another to resume (`session=`).
-/// `ech`: Encrypted Client Hello is available.
+/// `ech`: clients can encrypt ClientHello (RFC 9849).
 /// `clock`: certificates and sessions can be judged by a clock that a configuration gives.
 /// `certificate_authorities`: the names of CAs that the peer is sent can be chosen (RFC 8446 4.2.4), and a
 /// server chooses its chain by those that a client sends.
@@ -319,6 +319,17 @@ impl Effective {
         matches!(
             self.requirements.side,
             core::SideRequirements::Server { .. }
+        )
+    }
+
+    /// Whether a client sends GREASE of Encrypted ClientHello.
+    pub(crate) const fn sends_grease(&self) -> bool {
+        matches!(
+            self.requirements.side,
+            core::SideRequirements::Client {
+                ech_grease: true,
+                ..
+            }
         )
     }
 

@@ -16,7 +16,7 @@ use crate::buffer::Buffer;
 use crate::callbacks::Callbacks;
 use crate::errors::raised;
 use crate::handle::{self, Origin, SocketHandle};
-use crate::lineage::{Lineage, Offer};
+use crate::lineage::{Ech, Lineage, Offer};
 use crate::{info, names};
 
 fn counts<'py>(py: Python<'py>, statistics: &Statistics) -> PyResult<Bound<'py, PyDict>> {
@@ -59,8 +59,8 @@ fn host(server_hostname: Option<&str>) -> PyResult<Option<HostName>> {
         .transpose()
 }
 
-/// Some of the core's `Parameters`, as a tuple: the name to verify, the port, what offers a session, and the
-/// scope.
+/// Some of the core's `Parameters`, as a tuple: the name to verify, the port, what offers a session, the scope,
+/// and what encrypts ClientHello.
 pub(crate) struct Wanted(pub(crate) Parameters);
 
 impl<'py> FromPyObject<'_, 'py> for Wanted {
@@ -72,13 +72,15 @@ impl<'py> FromPyObject<'_, 'py> for Wanted {
             Option<u16>,
             Option<Bound<'py, Offer>>,
             Option<u32>,
+            Option<Bound<'py, Ech>>,
         );
-        let (server_hostname, port, offer, scope): Fields<'py> = tuple.extract()?;
+        let (server_hostname, port, offer, scope, ech): Fields<'py> = tuple.extract()?;
         Ok(Self(Parameters {
             host: host(server_hostname.as_deref())?,
             port,
             scope,
             offer: offer.map(|offer| offer.get().0.clone()),
+            ech: ech.map(|ech| ech.get().0.clone()),
             ..Parameters::default()
         }))
     }
@@ -117,6 +119,17 @@ impl ClientEngine {
         let lineage = &lineage.get().0;
         py.detach(|| self.engine.admit(lineage, host.as_ref()))
             .map(Offer)
+            .map_err(|error| raised(py, self.implementation, &error))
+    }
+
+    /// Chooses from a list of configurations for Encrypted ClientHello, for a connection to
+    /// `server_hostname`.
+    ///
+    /// Raises ConfigurationError.
+    fn ech(&self, py: Python<'_>, list: &[u8], server_hostname: Option<&str>) -> PyResult<Ech> {
+        let host = host(server_hostname)?;
+        py.detach(|| self.engine.ech(list, host.as_ref()))
+            .map(Ech)
             .map_err(|error| raised(py, self.implementation, &error))
     }
 

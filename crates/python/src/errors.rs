@@ -3,7 +3,7 @@
 use polytls_core::{Alert, Error};
 use pyo3::exceptions::{PyBaseException, PyException, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use crate::callbacks::interruption;
 use crate::calls::CallsOut as _;
@@ -22,6 +22,7 @@ exceptions!(
     AlertReceived,
     CertificateVerificationError,
     ConfigurationError,
+    ECHRejected,
     NotTLSError,
     PeerIncompatible,
     PeerMisbehaved,
@@ -105,6 +106,15 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
             } else {
                 &AlertReceived
             }
+        }
+        Error::EchRejected {
+            public_name,
+            retry_configs,
+        } => {
+            facts.set_item("public_name", public_name)?;
+            let list = retry_configs.as_ref().map(|list| PyBytes::new(py, list));
+            facts.set_item("retry_configs", list)?;
+            &ECHRejected
         }
         Error::RaggedEof { during_handshake } => {
             facts.set_item("during_handshake", during_handshake)?;

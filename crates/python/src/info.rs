@@ -1,7 +1,8 @@
 //! What a handshake agreed on, in the types of `polytls.constants` and `polytls.info`.
 
 use polytls_core::config::{ClientAuthentication, Version};
-use polytls_core::{Connection, Facts};
+use polytls_core::ech::Status;
+use polytls_core::{Connection, Error, Facts};
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple, PyTzInfo};
@@ -16,6 +17,7 @@ static SCHEMES: Imported = Imported::new("polytls.constants", "SignatureScheme")
 static PROTOCOLS: Imported = Imported::new("polytls.constants", "NextProtocol");
 static VERSIONS: Imported = Imported::new("polytls.constants", "TLSVersion");
 static AUTHENTICATION: Imported = Imported::new("polytls.constants", "ClientAuthentication");
+static ECH: Imported = Imported::new("polytls.constants", "ECHStatus");
 static INFO: Imported = Imported::new("polytls.info", "ConnectionInfo");
 static CERTIFICATE: Imported = Imported::new("polytls.info", "CertificateInfo");
 static DATETIME: Imported = Imported::new("datetime", "datetime");
@@ -153,6 +155,8 @@ pub(crate) enum Known {
 pub(crate) enum Found {
     Version(Option<Version>),
     Of(Known, Option<Facts>),
+    /// Nothing was agreed on, but a handshake failed by this.
+    Rejected(Status),
 }
 
 impl Found {
@@ -164,13 +168,19 @@ impl Found {
     ) -> PyResult<Bound<'py, PyAny>> {
         let found = match &self {
             Self::Version(known) => version(py, *known)?,
+            Self::Rejected(status) => {
+                Some(connection_info(py, implementation, None, Some(*status))?)
+            }
             Self::Of(known, facts) => {
                 let facts = facts.as_ref();
                 match known {
                     Known::Cipher => cipher(py, facts)?,
                     Known::Protocol => protocol(py, facts)?,
                     Known::Peer => peer_certificate(py, facts),
-                    Known::Info => Some(connection_info(py, implementation, facts)?),
+                    Known::Info => {
+                        let ech = facts.and_then(|facts| facts.ech);
+                        Some(connection_info(py, implementation, facts, ech)?)
+                    }
                     Known::Version => None,
                 }
             }
@@ -184,6 +194,9 @@ impl Known {
     pub(crate) fn of(self, connection: &Connection) -> Found {
         match self {
             Self::Version => Found::Version(connection.version()),
+            Self::Info if matches!(connection.failure(), Some(Error::EchRejected { .. })) => {
+                Found::Rejected(Status::Rejected)
+            }
             known => Found::Of(known, connection.facts()),
         }
     }
@@ -276,11 +289,12 @@ fn protocol<'py>(py: Python<'py>, facts: Option<&Facts>) -> PyResult<Option<Boun
         .transpose()
 }
 
-/// A `ConnectionInfo`; without `facts` all but the implementation is None.
+/// A `ConnectionInfo`; without `facts` all but the implementation and `ech` is None.
 fn connection_info<'py>(
     py: Python<'py>,
     implementation: &str,
     facts: Option<&Facts>,
+    ech: Option<Status>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let fields = PyDict::new(py);
     fields.set_item("implementation", implementation)?;
@@ -310,6 +324,8 @@ fn connection_info<'py>(
         fields.set_item("handshake_bytes_received", course.received)?;
         fields.set_item("handshake_round_trips", course.round_trips)?;
     }
+    let ech = ech.map(|status| ECH.get(py)?.attribute(status.name()));
+    fields.set_item("ech", ech.transpose()?)?;
     let presented = facts.filter(|facts| !facts.peer_chain.is_empty());
     let peer = presented.map(|facts| certificate(py, &facts.peer_chain[0]));
     fields.set_item("peer", peer.transpose()?.flatten())?;

@@ -88,6 +88,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<handle::SocketHandle>()?;
     module.add_class::<lineage::Lineage>()?;
     module.add_class::<lineage::Offer>()?;
+    module.add_class::<lineage::Ech>()?;
+    module.add_function(wrap_pyfunction!(lineage::ech_of_record, module)?)?;
     module.add_class::<socket::TlsSocket>()?;
     module.add_class::<testing::CertificateAuthority>()?;
     module.add_class::<tokens::Key>()?;

@@ -3,8 +3,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::calls::CallsOut as _;
 use crate::imported::Imported;
@@ -39,6 +40,26 @@ impl Lineage {
 /// Permission to offer a session on one connection. Opaque.
 #[pyclass(frozen, module = "polytls._native")]
 pub(crate) struct Offer(pub(crate) polytls_core::Offer);
+
+/// The configuration that encrypts the ClientHello of one connection. Opaque.
+#[pyclass(frozen, module = "polytls._native")]
+pub(crate) struct Ech(pub(crate) polytls_core::ech::Ech);
+
+/// The list of ECH configurations in the data of an HTTPS record, in wire format; None if it has none.
+///
+/// Raises ValueError for a malformed record.
+#[pyfunction]
+pub(crate) fn ech_of_record<'py>(
+    py: Python<'py>,
+    record: &[u8],
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    match polytls_core::ech::of_record(record) {
+        Ok(list) => Ok(list.map(|list| PyBytes::new(py, list))),
+        Err(what) => Err(PyValueError::new_err(format!(
+            "record: {what} (RFC 9460 section 2.2)"
+        ))),
+    }
+}
 
 /// The handle that Python sees of a session of `context`.
 pub(crate) fn session<'py>(

@@ -65,6 +65,7 @@ pub(crate) fn of(
             SideRequirements::Client {
                 certificate_chain: given(&field("certificate_chain")?).map(chain).transpose()?,
                 alternative_chains: chains(&field("alternative_chains")?)?,
+                ech_grease: is_given("ech")?,
             }
         },
     })

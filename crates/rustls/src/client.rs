@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use polytls_core::clock::Clock;
 use polytls_core::config::{ClientConfig, Verification, Version};
+use polytls_core::ech::Ech;
 use polytls_core::{
     ClientEngine, Effective, Error, HostName, Lineage, Offer, Parameters, Session, Statistics,
 };
@@ -14,6 +15,7 @@ use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
 
 use crate::early::Early;
+use crate::ech::{self, Prepared, Sent};
 use crate::hello::Hellos;
 use crate::identity::{ClientChooser, certified_key};
 use crate::lineage::{self, Admitted, Number, Place, Server, ToOffer, not_resumable};
@@ -38,6 +40,8 @@ pub(crate) struct Client {
     without_record_layer: bool,
     sessions: Option<Arc<ClientSessions>>,
     names_are_checked: bool,
+    /// Whether connections that encrypt no ClientHello pretend to.
+    grease: bool,
 }
 
 impl Client {
@@ -85,6 +89,10 @@ impl Client {
             Some(sessions) => Resumption::store(Arc::clone(sessions) as Arc<_>),
             None => Resumption::disabled(),
         };
+        if config.ech_grease {
+            let verifier = Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>;
+            built = ech::with_mode(&built, verifier, ech::grease(&effective)?)?;
+        }
         let config_as_built = Arc::new(built);
         let without_early_data = if config_as_built.enable_early_data {
             let mut without = rustls::ClientConfig::clone(&config_as_built);
@@ -103,6 +111,7 @@ impl Client {
             without_record_layer,
             sessions,
             names_are_checked: config.verification == Verification::Full,
+            grease: config.ech_grease,
         })
     }
 }
@@ -171,6 +180,20 @@ impl ClientEngine for Client {
                 }
             }
         }
+        if let Some(ech) = &parameters.ech {
+            let prepared = prepared(ech, host)?;
+            config = &prepared.config;
+            if let Some(seen) = &mut observed {
+                seen.ech = Some(Sent::Encrypted {
+                    public_name: prepared.public_name.clone(),
+                    rejected: false,
+                });
+            }
+        } else if self.grease
+            && let Some(seen) = &mut observed
+        {
+            seen.ech = Some(Sent::Grease);
+        }
         let resumption_check = self.verifier.resumption_check(&name, &self.clock);
         let alpn = parameters.alpn.as_ref().unwrap_or(&config.alpn_protocols);
         let connection = observing(&mut observed, || {
@@ -210,6 +233,18 @@ impl ClientEngine for Client {
         Ok(Offer(Arc::new(Admitted { lineage, name })))
     }
 
+    fn ech(&self, list: &[u8], host: Option<&HostName>) -> Result<Ech, Error> {
+        let verifier = Arc::clone(&self.verifier) as Arc<dyn ServerCertVerifier>;
+        // No early data: it would go before the server has accepted.
+        ech::prepare(
+            list,
+            host,
+            &self.effective,
+            &self.without_early_data,
+            verifier,
+        )
+    }
+
     fn effective(&self) -> &Effective {
         &self.effective
     }
@@ -217,6 +252,16 @@ impl ClientEngine for Client {
     fn statistics(&self) -> Statistics {
         self.counters.read()
     }
+}
+
+/// What was chosen for a connection to `host`.
+fn prepared<'a>(ech: &'a Ech, host: Option<&HostName>) -> Result<&'a Prepared, Error> {
+    let prepared = ech.0.downcast_ref::<Prepared>();
+    prepared
+        .filter(|prepared| Some(&prepared.host) == host)
+        .ok_or_else(|| {
+            Error::Internal("the ECH configuration is for another connection".to_owned())
+        })
 }
 
 /// The lineage that may be offered to the server of that name, by that context.

@@ -18,6 +18,7 @@
 mod alerts;
 mod client;
 mod early;
+mod ech;
 mod error;
 mod handshake_signature;
 mod hello;

@@ -13,6 +13,7 @@ use polytls_core::{CertificateFailure, Shown, SignerFailure, fork};
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 
+use crate::ech::Sent;
 use crate::hello::ServerHello;
 use crate::lineage::{Last, Lineage, Number, Place, Remake, ToOffer};
 use crate::sealing::Sealed;
@@ -50,6 +51,8 @@ pub(crate) struct Observed {
     pub(crate) sessions_end: Option<u64>,
     /// Why our key has not signed.
     pub(crate) signer_failure: Option<SignerFailure>,
+    /// What is sent of Encrypted ClientHello (clients).
+    pub(crate) ech: Option<Sent>,
     /// There was a session to offer (clients).
     pub(crate) offers_session: bool,
     /// Where it is counted how the handshake ended; taken by then.

@@ -36,7 +36,7 @@ pub(crate) fn capabilities() -> Capabilities {
         peer_verifier: true,
         early_data: true,
         named_sessions: true,
-        ech: false,
+        ech: true,
         clock: true,
         certificate_authorities: true,
         signature_schemes: all_schemes(),

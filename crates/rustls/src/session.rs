@@ -8,10 +8,11 @@ use polytls_core::{
 use polytls_records::RecordLayer;
 use rustls::pki_types::CertificateDer;
 use rustls::unbuffered::UnbufferedConnectionCommon;
-use rustls::{HandshakeKind, PeerMisbehaved, ProtocolVersion};
+use rustls::{HandshakeKind, PeerIncompatible, PeerMisbehaved, ProtocolVersion};
 
 use crate::alerts;
 use crate::early::{Early, Seen};
+use crate::ech::{self, Sent};
 use crate::error::blame;
 use crate::hello::{Hellos, Refusal, ServerHello};
 use crate::kernel::{self, Kernel};
@@ -86,13 +87,24 @@ impl<S: Side> RustlsSession<S> {
     /// What ends the connection with this error of rustls's; so much as `before` was to be sent then.
     fn ended(&mut self, error: rustls::Error, before: usize, out: &mut Outbound) -> Ending {
         let said = sealing::take_alert(before, out);
-        let (refusal, signer_failure, no_key_fits) = match self.observed.as_deref_mut() {
+        let (mut refusal, signer_failure, no_key_fits) = match self.observed.as_deref_mut() {
             Some(seen) => (
                 seen.refusal.take(),
                 seen.signer_failure.take(),
                 seen.no_key_fits,
             ),
             None => (None, None, false),
+        };
+        let ech = self.observed.as_deref().and_then(|seen| seen.ech.as_ref());
+        if let (Some(Sent::Encrypted { rejected: true, .. }), Some(refusal)) = (ech, &mut refusal) {
+            refusal.add(
+                "; the server rejected Encrypted ClientHello, so its certificate was verified for the \
+                 public name",
+            );
+        }
+        let public_name = match ech {
+            Some(Sent::Encrypted { public_name, .. }) => Some(public_name.to_str().into_owned()),
+            Some(Sent::Grease) | None => None,
         };
         if let Some(failure) = signer_failure {
             return Error::Signer(failure).into();
@@ -105,6 +117,15 @@ impl<S: Side> RustlsSession<S> {
                 Error::PeerMisbehaved(
                     "the server chose TLS 1.2, though its session allowed early data".to_owned(),
                 ),
+            ),
+            rustls::Error::PeerIncompatible(
+                PeerIncompatible::ServerRejectedEncryptedClientHello(ref configs),
+            ) => Ending(
+                alerts::alert(&error, said, self.version_of_rustls()),
+                Error::EchRejected {
+                    public_name: public_name.unwrap_or_default(),
+                    retry_configs: configs.as_ref().map(ech::list),
+                },
             ),
             // rustls 0.23 says so in TLS 1.2.
             rustls::Error::General(_) if no_key_fits => Ending(
@@ -145,6 +166,9 @@ impl<S: Side> RustlsSession<S> {
             peer_chain: presented(connection),
             verified_chain: observed.and_then(|seen| seen.verified_chain.clone()),
             early_data: self.early.accepted(),
+            ech: observed
+                .and_then(|seen| seen.ech.as_ref())
+                .map(Sent::status),
             handshake: None,
         }
     }

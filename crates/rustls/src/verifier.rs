@@ -15,10 +15,11 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
+use crate::ech::Sent;
 use crate::handshake_signature;
 use crate::judge::Judge;
 use crate::last_ticket;
-use crate::lineage::not_resumable;
+use crate::lineage::{Place, not_resumable};
 use crate::observe::{self, observing};
 
 /// Judges a peer once more: rustls verifies nothing where a session is resumed.
@@ -130,8 +131,22 @@ impl ServerCertVerifier for ServerJudge {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         last_ticket::begin_anew();
-        // rustls tells the name in ClientHello, which need not be the one to verify.
+        // rustls tells the name in ClientHello, which need not be the one to verify; or the public name, if the
+        // server has rejected Encrypted ClientHello (RFC 9849 section 6.1.7).
+        let asked = &asked.to_owned();
+        let rejected = observe::note(|seen| match &mut seen.ech {
+            Some(Sent::Encrypted {
+                public_name,
+                rejected,
+            }) if public_name == asked => {
+                let own = seen.place.as_deref().map(Place::asked);
+                *rejected = own != Some(asked);
+                *rejected
+            }
+            _ => false,
+        });
         let place = observe::look(|seen| seen.place.clone()).flatten();
+        let place = place.filter(|_| rejected != Some(true));
         self.0
             .judge_anew(&Case {
                 leaf: end_entity,

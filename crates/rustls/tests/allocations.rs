@@ -65,6 +65,7 @@ fn connected() -> Pair {
             identities: Vec::new(),
             trust: trust(),
             verification: Verification::Full,
+            ech_grease: false,
         })
         .expect("an engine");
     let server = Rustls::default()

@@ -40,6 +40,7 @@ fn pair(parameters: &Parameters, of_client: &[&[u8]], of_server: &[&[u8]]) -> Pa
             identities: Vec::new(),
             trust: trust(),
             verification: Verification::Full,
+            ech_grease: false,
         })
         .expect("a client's engine");
     let server = Rustls::default()
@@ -110,6 +111,7 @@ fn tickets_with_long_client_chains_take_several_records() {
             identities: vec![CREDENTIALS.long_client()],
             trust: trust(),
             verification: Verification::Full,
+            ech_grease: false,
         })
         .unwrap();
     let server = Rustls::default()

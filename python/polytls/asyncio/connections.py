@@ -62,6 +62,7 @@ async def create_connection(
     tls: ClientContext | None = None,
     server_hostname: str | None = None,
     session: TLSSession | None = None,
+    ech: bytes | None = None,
     tls_handshake_timeout: float | None = None,
     tls_shutdown_timeout: float | None = None,
     accept_truncated_end: bool = False,
@@ -75,6 +76,7 @@ async def create_connection(
     `server_hostname`: the name or address that the server's certificate must be valid for; the
     default is `host`.
     `session`: the session to resume, from another connection of this context (`SupportsSession`).
+    `ech`: the list of configurations of the host for Encrypted ClientHello (docs/ech.md).
     `accept_truncated_end`: if the peer ends TCP without close_notify, the protocol gets
     `eof_received` instead of `connection_lost(RaggedEOF)`. An attacker on the path can then
     truncate the data without being noticed (RFC 8446 6.1): use it only for protocols that have no
@@ -82,13 +84,14 @@ async def create_connection(
     handshake, and a reset, are still errors.
 
     Raises what `TLSBuffer.do_handshake` raises, TimeoutError if the handshake takes longer than
-    `tls_handshake_timeout` seconds (60 by default), OSError, and ValueError for a session that must
-    not be resumed on this connection. Nothing is left open after an error.
+    `tls_handshake_timeout` seconds (60 by default), OSError, ValueError for a session that must not
+    be resumed on this connection, and ConfigurationError for an `ech` that cannot be used. Nothing
+    is left open after an error.
     """
     connect = partial(asyncio.get_running_loop().create_connection, host=host, port=port, **kwds)
     times = (tls_handshake_timeout, tls_shutdown_timeout)
     settings = _settings(tls, kwds, times, accept_truncated_end)
-    buffer = await _client(tls, _name_to_verify(tls, server_hostname, host), session)
+    buffer = await _client(tls, _name_to_verify(tls, server_hostname, host), session, ech)
     return await _connect(connect, protocol_factory, buffer, settings)
 
 
@@ -99,6 +102,7 @@ async def create_unix_connection(
     tls: ClientContext | None = None,
     server_hostname: str | None = None,
     session: TLSSession | None = None,
+    ech: bytes | None = None,
     tls_handshake_timeout: float | None = None,
     tls_shutdown_timeout: float | None = None,
     accept_truncated_end: bool = False,
@@ -109,7 +113,7 @@ async def create_unix_connection(
     connect = partial(loop.create_unix_connection, path=path, **kwds)
     times = (tls_handshake_timeout, tls_shutdown_timeout)
     settings = _settings(tls, kwds, times, accept_truncated_end)
-    buffer = await _client(tls, _name_to_verify(tls, server_hostname, None), session)
+    buffer = await _client(tls, _name_to_verify(tls, server_hostname, None), session, ech)
     return await _connect(connect, protocol_factory, buffer, settings)
 
 
@@ -162,6 +166,7 @@ async def start_tls(
     server_side: bool | None = None,
     server_hostname: str | None = None,
     session: TLSSession | None = None,
+    ech: bytes | None = None,
     tls_handshake_timeout: float | None = None,
     tls_shutdown_timeout: float | None = None,
     accept_truncated_end: bool = False,
@@ -172,7 +177,7 @@ async def start_tls(
     Like `loop.start_tls`. The transport can be one of this package's, for TLS in TLS. The context
     determines the side; `server_side` may repeat it.
 
-    `session`, `accept_truncated_end`: as in `create_connection`.
+    `session`, `ech`, `accept_truncated_end`: as in `create_connection`.
     `leftover`: what the protocol has received and not used. On a server it is the start of the
     client's handshake. On a client there can be none, because the client sends first: bytes that
     arrived too early, there or in the system, come from an attacker or a broken server
@@ -196,7 +201,7 @@ async def start_tls(
     # From here on nothing reaches the protocol in plaintext.
     below.pause_reading()
     try:
-        buffer = await _buffer(tls, name, session)
+        buffer = await _buffer(tls, name, session, ech)
     except BaseException:
         if was_reading:
             below.resume_reading()
@@ -348,22 +353,26 @@ def _name_to_verify(tls: object, server_hostname: str | None, host: str | None) 
 
 
 async def _client(
-    tls: ClientContext | None, name: str | None, session: TLSSession | None
+    tls: ClientContext | None, name: str | None, session: TLSSession | None, ech: bytes | None
 ) -> TLSBuffer | None:
     """A client's buffer; None without TLS."""
     if tls is None:
-        if session is not None:
-            raise ValueError("session is only meaningful with tls")
+        for argument, value in (("session", session), ("ech", ech)):
+            if value is not None:
+                raise ValueError(f"{argument} is only meaningful with tls")
         return None
     if is_server(tls, _HERE):
         raise TypeError("tls: a client needs a client context")
-    return await _buffer(tls, name, session)
+    return await _buffer(tls, name, session, ech)
 
 
 async def _buffer(
-    tls: ClientContext | ServerContext, name: str | None, session: TLSSession | None
+    tls: ClientContext | ServerContext,
+    name: str | None,
+    session: TLSSession | None,
+    ech: bytes | None,
 ) -> TLSBuffer:
-    make, may_block = buffer_maker(tls, name, session, _HERE)
+    make, may_block = buffer_maker(tls, name, session, ech, _HERE)
     return await asyncio.get_running_loop().run_in_executor(None, make) if may_block else make()
 
 

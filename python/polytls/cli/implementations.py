@@ -72,7 +72,7 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "custom verification": can.peer_verifier,
         "named sessions": can.named_sessions,
         "early data": can.early_data,
-        "encrypted client hello": can.ech,
+        "Encrypted ClientHello": can.ech,
         "a clock for tests": can.clock,
         "choice of signature schemes": bool(can.signature_schemes),
         "choice of CA names": can.certificate_authorities,

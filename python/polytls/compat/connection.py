@@ -192,7 +192,7 @@ class Connection(_native.SSLConnection):
             with suppress(ValueError):
                 offer = engine.admit(self._session._lineage, name)
         self._engine = engine
-        self._begin(engine, (name, None, offer, None))
+        self._begin(engine, (name, None, offer, None, None))
 
     # --- called by the native class ---
 

@@ -10,7 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NoReturn, TypedDict, TypeVar, cast
 
 from .. import _native
-from ..arguments import DEFAULT, Default, explained_call, instance_of, not_copied, seconds_of
+from ..arguments import (
+    DEFAULT,
+    Default,
+    explained_call,
+    instance_of,
+    kind_of,
+    not_copied,
+    seconds_of,
+)
 from ..capabilities import check
 from ..certificates import loaded
 from ..configuration import TLSClientConfiguration, TLSServerConfiguration
@@ -63,6 +71,8 @@ class _Parameters(NamedTuple):
     offer: _native.Offer | None = None
     #: The zone of a link-local address (RFC 4007 11): sessions are stored by zone, too.
     scope: int | None = None
+    #: What encrypts ClientHello, as the engine chose it for this name; None: nothing.
+    ech: _native.Ech | None = None
 
 
 def validate(
@@ -194,6 +204,7 @@ class Client(_Context, Generic[_Buffer, _Socket]):
         server_hostname: str | None = None,
         timeout: float | Default | None = DEFAULT,
         session: TLSSession | None = None,
+        ech: bytes | None = None,
         accept_truncated_end: bool = False,
     ) -> _Socket:
         """Resolve the name, connect, and do the handshake; return the connected socket.
@@ -202,6 +213,8 @@ class Client(_Context, Generic[_Buffer, _Socket]):
         `timeout`: seconds for all of it, and for each later call; None waits indefinitely; the
         default is that of `socket.setdefaulttimeout`.
         `session`: the session to resume, from another connection (`SupportsSession`).
+        `ech`: the list of configurations of the host for Encrypted ClientHello, from
+        `polytls.ech.from_https_record` (docs/ech.md). The connection then uses TLS 1.3.
         `accept_truncated_end`: if the peer ends TCP without close_notify, `recv` returns `b""`
         instead of raising RaggedEOF. An attacker on the path can then truncate the data with a
         forged FIN without being noticed (RFC 8446 6.1): use it only for protocols that have no
@@ -210,8 +223,9 @@ class Client(_Context, Generic[_Buffer, _Socket]):
         `unwrap` finds are still errors.
 
         Raises TimeoutError, `socket.gaierror`, other OSErrors like a plain socket, and TLSError for
-        failures of the handshake; ValueError for an invalid host name, and for a session that must
-        not be resumed on this connection.
+        failures of the handshake, such as ECHRejected; ValueError for an invalid host name, and for
+        a session that must not be resumed on this connection; ConfigurationError for an `ech` that
+        cannot be used.
         """
         self._note_use("connect")
         instance_of("accept_truncated_end", accept_truncated_end, bool)
@@ -221,13 +235,13 @@ class Client(_Context, Generic[_Buffer, _Socket]):
             raise ValueError(
                 "timeout: connect() needs a timeout above 0; call setblocking(False) afterwards"
             )
-        offer = self._offer(session, verified)
+        offer, chosen = self._offer(session, verified), self._ech(ech, verified)
         addresses = resolve(address)
         # The same in all of them: only a zone in the host sets one.
         scope = next((scope or None for *_, scope in addresses), None)
         handle = self._engine.connect(
             self,
-            _Parameters(verified, port_of(address), offer, scope),
+            _Parameters(verified, port_of(address), offer, scope, chosen),
             addresses,
             timeout=seconds,
             accept_truncated_end=accept_truncated_end,
@@ -243,40 +257,52 @@ class Client(_Context, Generic[_Buffer, _Socket]):
         leftover: Buffer = b"",
         do_handshake_on_connect: bool = True,
         session: TLSSession | None = None,
+        ech: bytes | None = None,
         accept_truncated_end: bool = False,
     ) -> _Socket | StreamSocket:
         """Start TLS on an existing connection (`SupportsClientWrapSocket.wrap_socket`)."""
         verified = verified_name(server_hostname)
         options = _wrapping(leftover, do_handshake_on_connect, accept_truncated_end)
-        return self._wrap(sock, verified, session, options)
+        return self._wrap(sock, verified, session, ech, options)
 
     def _wrap(
         self,
         sock: socket.socket | ByteStream,
         verified: str | None,
         session: TLSSession | None,
+        ech: bytes | None,
         options: _Wrapping,
     ) -> _Socket | StreamSocket:
         # Takes milliseconds to import; buffers do not need it.
         from ..streams import server_below, wrap
 
         port, scope = server_below(sock)
-        parameters = _Parameters(verified, port, self._offer(session, verified), scope)
+        offer, chosen = self._offer(session, verified), self._ech(ech, verified)
+        parameters = _Parameters(verified, port, offer, scope, chosen)
         return wrap(sock, self._engine.buffer(self, parameters), **options)
 
     @explained_call
-    def create_buffer(self, server_hostname: str, *, session: TLSSession | None = None) -> _Buffer:
+    def create_buffer(
+        self,
+        server_hostname: str,
+        *,
+        session: TLSSession | None = None,
+        ech: bytes | None = None,
+    ) -> _Buffer:
         """Return one side of a connection in memory, to the server with that name.
 
-        `session`: as in `connect`.
+        `session`, `ech`: as in `connect`.
 
-        Raises ValueError for an invalid host name and, like `connect`, for a session; TypeError for
-        anything but str.
+        Raises ValueError for an invalid host name and, like `connect`, for a session;
+        ConfigurationError for an `ech` that cannot be used; TypeError for another type.
         """
-        return self._buffer(verified_name(server_hostname), session)
+        return self._buffer(verified_name(server_hostname), session, ech)
 
-    def _buffer(self, verified: str | None, session: TLSSession | None) -> _Buffer:
-        parameters = _Parameters(verified, offer=self._offer(session, verified))
+    def _buffer(
+        self, verified: str | None, session: TLSSession | None, ech: bytes | None
+    ) -> _Buffer:
+        offer, chosen = self._offer(session, verified), self._ech(ech, verified)
+        parameters = _Parameters(verified, offer=offer, ech=chosen)
         return cast("_Buffer", self._engine.buffer(self, parameters))
 
     def _offer(self, session: TLSSession | None, verified: str | None) -> _native.Offer | None:
@@ -284,6 +310,14 @@ class Client(_Context, Generic[_Buffer, _Socket]):
         if session is None:
             return None
         return self._engine.admit(lineage_of(session, self), verified)
+
+    def _ech(self, ech: bytes | None, verified: str | None) -> _native.Ech | None:
+        """The configuration of the list that was passed, if any; nothing has been sent."""
+        if ech is None:
+            return None
+        if not isinstance(ech, bytes | bytearray | memoryview):
+            raise TypeError(f"ech must be bytes, not {kind_of(ech)}")
+        return self._engine.ech(bytes(ech), verified)
 
     def _name_of(self, name: str | None) -> str | None:
         """The name to verify, in the form that TLS uses."""
@@ -443,21 +477,26 @@ class InsecureClient(_Insecure, Client[_Buffer, _Socket]):
         leftover: Buffer = b"",
         do_handshake_on_connect: bool = True,
         session: TLSSession | None = None,
+        ech: bytes | None = None,
         accept_truncated_end: bool = False,
     ) -> _Socket | StreamSocket:
         """Like `ClientContext.wrap_socket`, with a warning."""
         self._note_use("wrap_socket")
         verified = self._name_of(server_hostname)
         options = _wrapping(leftover, do_handshake_on_connect, accept_truncated_end)
-        return self._wrap(sock, verified, session, options)
+        return self._wrap(sock, verified, session, ech, options)
 
     @explained_call
     def create_buffer(
-        self, server_hostname: str | None = None, *, session: TLSSession | None = None
+        self,
+        server_hostname: str | None = None,
+        *,
+        session: TLSSession | None = None,
+        ech: bytes | None = None,
     ) -> _Buffer:
         """Like `ClientContext.create_buffer`, with a warning."""
         self._note_use("create_buffer")
-        return self._buffer(self._name_of(server_hostname), session)
+        return self._buffer(self._name_of(server_hostname), session, ech)
 
     def _name_of(self, name: str | None) -> str | None:
         # If names are not verified, none is required; the server is then not sent one either.

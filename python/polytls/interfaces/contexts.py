@@ -38,11 +38,14 @@ class SupportsClientWrapSocket(Protocol):
         leftover: Buffer = b"",
         do_handshake_on_connect: bool = True,
         session: TLSSession | None = None,
+        ech: bytes | None = None,
         accept_truncated_end: bool = False,
     ) -> TLSSocket:
         """Take over the connected `sock`, do the handshake, and return the TLS socket.
 
         `session`: the session to resume, if the implementation supports it (`SupportsSession`).
+        `ech`: the list of configurations of the host for Encrypted ClientHello, if the
+        implementation supports it (docs/ech.md).
         `accept_truncated_end`: whether `recv` treats an end of the transport without close_notify
         as the end of the data (docs/endings.md, "Truncated connections").
 

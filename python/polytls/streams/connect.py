@@ -46,7 +46,7 @@ def connect(
     engine = _native.foreign_client(make_buffer)
     handle = engine.connect(
         context,
-        (None, None, None, None),
+        (None, None, None, None, None),
         [*addresses],
         timeout=timeout,
         accept_truncated_end=instance_of("accept_truncated_end", accept_truncated_end, bool),

@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -18,6 +18,8 @@ from anyio.streams.stapled import StapledObjectStream
 from polytls import (
     CertificateVerificationError,
     ClientAuthentication,
+    ConfigurationError,
+    ECHRejected,
     NotTLSError,
     PeerMisbehaved,
     PeerRejectedCertificate,
@@ -26,6 +28,7 @@ from polytls import (
     TLSVersion,
 )
 from polytls.anyio import TLSAttribute, TLSListener, TLSStream
+from polytls.testing.conformance.ech_lists import COVER, LIST
 from polytls.testing.conformance.lab import PATIENCE, Lab
 
 from .over_anyio import dialled, listening
@@ -563,3 +566,28 @@ def test_a_session_is_named_for_another_connection(
     run(main)
     assert bool(asked) is blocks
     assert threading.main_thread() not in asked
+
+
+def test_an_encrypted_client_hello_that_is_rejected_is_an_error(run: Run, lab: Lab) -> None:
+    expected: type[TLSError] = ConfigurationError
+    if lab.implementation.capabilities.ech:
+        expected = ECHRejected
+
+    async def serve(below: AnyByteStream) -> None:
+        # The client is gone before or after the server has what it needs.
+        with suppress(anyio.BrokenResourceError, TLSError):
+            await TLSStream.wrap(below, lab.server(lab.chain(COVER)))
+
+    async def main() -> None:
+        one, other = wire()
+        async with one, other, anyio.create_task_group() as tasks:
+            tasks.start_soon(serve, other)
+            with pytest.raises(expected):
+                await TLSStream.wrap(one, lab.client(), server_hostname=lab.host, ech=LIST)
+            await one.aclose()
+        one, other = wire()
+        async with one, other:
+            with pytest.raises(ValueError, match=r"^ech is only meaningful with a client"):
+                await TLSStream.wrap(other, lab.server(), ech=LIST)
+
+    run(main)

@@ -14,6 +14,8 @@ from polytls import (
     AlertReceived,
     CertificateVerificationError,
     ClientAuthentication,
+    ConfigurationError,
+    ECHRejected,
     NotTLSError,
     PeerRejectedCertificate,
     RaggedEOF,
@@ -22,6 +24,7 @@ from polytls import (
     VerificationFailure,
 )
 from polytls.testing import CertificateAuthority
+from polytls.testing.conformance.ech_lists import COVER, LIST
 from polytls.testing.conformance.lab import Lab
 
 
@@ -311,5 +314,30 @@ def test_who_gives_up_while_a_step_blocks_need_not_wait_for_it(
                 assert slow.go_on.is_set() is (how == "hang up")
         finally:
             slow.go_on.set()
+
+    run(main)
+
+
+def test_an_encrypted_client_hello_that_is_rejected_is_an_error(
+    run: Any, serve: Any, echo: Any, dial: Any, leave: Any, lab: Lab
+) -> None:
+    expected: type[TLSError] = ConfigurationError
+    if lab.implementation.capabilities.ech:
+        expected = ECHRejected
+
+    async def main() -> None:
+        tls = lab.client()
+        async with serve(echo, lab.server(lab.chain(COVER))) as address:
+            with pytest.raises(expected):
+                await dial(address, tls, ech=LIST)
+        async with serve(echo, None) as address:
+            reader, writer = await asyncio.open_connection(*address)
+            with pytest.raises(ConfigurationError, match="ech: "):
+                await polytls.asyncio.start_tls_streams(
+                    reader, writer, tls, server_hostname=lab.host, ech=b"malformed"
+                )
+            await leave(writer)
+        with pytest.raises(ValueError, match=r"^ech is only meaningful with tls"):
+            await polytls.asyncio.open_connection("127.0.0.1", 1, ech=LIST)
 
     run(main)

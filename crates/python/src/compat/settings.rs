@@ -130,6 +130,7 @@ impl Settings {
             identities: self.identities(py, implementation)?,
             trust: self.trust(),
             verification: self.verification(),
+            ech_grease: false,
         })
     }
 

@@ -51,6 +51,7 @@ fn engines(versions: &[Version], asks: bool) -> Engines {
         identities: vec![CREDENTIALS.client.clone()],
         trust: trust.clone(),
         verification: Verification::Full,
+        ech_grease: false,
     });
     let server = backend().server(&ServerConfig {
         common,

@@ -35,6 +35,7 @@ FEATURES: Final = (
             "hostile_peers",
             "alerts",
             "sealed_alerts",
+            "ech",
         ),
     ),
     Feature("configurations", ("bad_input", "encodings", "more")),

@@ -57,6 +57,8 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "named sessions": lambda target: target.capabilities.named_sessions,
     "early data": lambda target: target.capabilities.early_data,
     "no early data": lambda target: not target.capabilities.early_data,
+    "ech": lambda target: target.capabilities.ech,
+    "no ech": lambda target: not target.capabilities.ech,
     "clock": lambda target: target.capabilities.clock,
     "no clock": lambda target: not target.capabilities.clock,
     "signature schemes": lambda target: bool(target.capabilities.signature_schemes),
