@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
+import inspect
+import operator
 import re
 import socket
 import ssl
@@ -72,6 +74,25 @@ NAMED = [name for names, _, _ in rows() for name in names]
 @pytest.mark.parametrize("name", sorted(public()))
 def test_each_name_of_ssl_has_a_row(name: str) -> None:
     assert any(fnmatch.fnmatchcase(name, named) for named in NAMED)
+
+
+#: Functions whose arguments have rows.
+CALLED = (
+    "create_default_context",
+    "get_server_certificate",
+    "SSLContext.wrap_socket",
+    "SSLContext.wrap_bio",
+    "SSLContext.load_cert_chain",
+    "SSLContext.load_verify_locations",
+)
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_each_argument_has_a_row(name: str) -> None:
+    parameters = set(inspect.signature(operator.attrgetter(name)(ssl)).parameters) - {"self"}
+    assert parameters
+    for parameter in parameters:
+        assert f"`{name}({parameter}=…)`" in PAGE.read_text(), parameter
 
 
 def test_each_row_is_of_a_name_of_ssl() -> None:
