@@ -143,12 +143,12 @@ def test_a_file_is_a_store_too(tried: Callable[..., str], leaf: str, tmp_path: P
 
 
 WRONG = {
-    "no key": (stored("none"), "NOT_FOUND", "or the token has refused the PIN"),
+    "no key": (stored("none"), "NOT_FOUND", "finds no private key"),
     "several": (stored("twin"), "AMBIGUOUS", "2 private keys"),
     "another's": (stored("ec"), "UNUSABLE", "does not belong to the certificate"),
     "another kind's": (stored("rsa"), "UNUSABLE", "does not belong to the certificate"),
-    # pkcs11-provider 1.0 tells it from «no key» in its log alone.
-    "wrong PIN": (stored("ec", "9999"), "NOT_FOUND", "or the token has refused the PIN"),
+    "wrong PIN": (stored("ec", "9999"), "WRONG_PIN", "does not accept the PIN"),
+    "wrong PIN, no key": (stored("none", "9999"), "WRONG_PIN", "does not accept the PIN"),
     "no PIN": (stored("ec", None), "NO_PIN", "a PIN or password is wanted"),
     "no file": ("file:/nowhere/key.pem", "NOT_FOUND", "no such file"),
     "no provider": ("handle:0x81010001", "NO_MODULE", "openssl.cnf"),

@@ -76,6 +76,70 @@ fn load<T>(
     wanted: c_int,
     take: impl Fn(*const api::OSSL_STORE_INFO) -> Option<T>,
 ) -> Result<Vec<T>, IdFailure> {
+    let looked = look(scope, uri, wanted, take)?;
+    if looked.found.is_empty() && (looked.asked || looked.failed) {
+        return Err(why(scope, uri, looked.asked));
+    }
+    scope.clean();
+    if looked.found.is_empty() && scheme(uri) == b"pkcs11" {
+        refuses_pin(scope, uri, wanted)?;
+    }
+    Ok(looked.found)
+}
+
+/// pkcs11-provider drops the error of a login (p11prov_pop_error_to_mark in store.c), so that nothing is found by a
+/// wrong PIN. It then asks for one: it does not give a token the same wrong PIN again. The second look has no PIN in
+/// its URI, so that no version of it can.
+fn refuses_pin(scope: &'static Scope, uri: &CStr, wanted: c_int) -> Result<(), IdFailure> {
+    let Ok(uri) = CString::new(without_pin(uri.to_bytes())) else {
+        return Ok(());
+    };
+    let looked = look(scope, &uri, wanted, |_| Some(()))?;
+    scope.clean();
+    // What is found now is found by another PIN: that of the configuration.
+    if looked.asked || !looked.found.is_empty() {
+        return Err(IdFailure {
+            reason: IdReason::WrongPin,
+            message: format!("the token does not accept the PIN for this {}", shown(&uri)),
+        });
+    }
+    Ok(())
+}
+
+/// A URI of RFC 7512 without `pin-value` and `pin-source`.
+fn without_pin(uri: &[u8]) -> Vec<u8> {
+    let Some(end) = uri.iter().position(|byte| *byte == b'?') else {
+        return uri.to_vec();
+    };
+    let (path, query) = (&uri[..end], &uri[end + 1..]);
+    let is_pin = |part: &&[u8]| part.starts_with(b"pin-value=") || part.starts_with(b"pin-source=");
+    let rest: Vec<&[u8]> = query
+        .split(|byte| *byte == b'&')
+        .filter(|part| !is_pin(part))
+        .collect();
+    if rest.is_empty() {
+        path.to_vec()
+    } else {
+        [path, &rest.join(&b'&')].join(&b'?')
+    }
+}
+
+/// What one look into a store has come to.
+struct Looked<T> {
+    found: Vec<T>,
+    /// Whether a PIN or a password was asked for.
+    asked: bool,
+    /// Whether there are errors in the queue.
+    failed: bool,
+}
+
+/// Opens the store that `uri` names, and takes what is of the kind `wanted`.
+fn look<T>(
+    scope: &'static Scope,
+    uri: &CStr,
+    wanted: c_int,
+    take: impl Fn(*const api::OSSL_STORE_INFO) -> Option<T>,
+) -> Result<Looked<T>, IdFailure> {
     scope.clean();
     ui::take_asked();
     let silence = Silence::new(scope).ok_or_else(|| failure(scope, uri))?;
@@ -99,15 +163,13 @@ fn load<T>(
         scope.OSSL_STORE_expect(open, wanted);
         taken(&store, wanted, take)
     };
-    let asked = ui::take_asked();
-    // SAFETY: it may be called at any time.
-    let failed = unsafe { scope.ERR_peek_error() } != 0;
     // One object that cannot be read is none of those that can.
-    if found.is_empty() && (asked || failed) {
-        return Err(why(scope, uri, asked));
-    }
-    scope.clean();
-    Ok(found)
+    Ok(Looked {
+        found,
+        asked: ui::take_asked(),
+        // SAFETY: it may be called at any time.
+        failed: unsafe { scope.ERR_peek_error() } != 0,
+    })
 }
 
 /// # Safety
@@ -247,9 +309,9 @@ fn none(uri: &CStr, what: &str) -> IdFailure {
         message: format!(
             "OpenSSL finds no {what} by this {}{}",
             shown(uri),
-            // pkcs11-provider 1.0 says nothing of a failed login.
+            // Of this pkcs11-provider 1.0 says nothing, and asks for nothing.
             if scheme(uri) == b"pkcs11" {
-                ", or the token has refused the PIN"
+                ", or the token has locked its PIN"
             } else {
                 ""
             }
@@ -395,6 +457,22 @@ mod tests {
         ] {
             let refused = check(id).expect_err("no URI");
             assert_eq!(refused.reason, IdReason::Invalid, "{id:?}");
+        }
+    }
+
+    #[test]
+    fn a_uri_without_its_pin_keeps_the_rest() {
+        for (uri, rest) in [
+            ("pkcs11:object=a", "pkcs11:object=a"),
+            ("pkcs11:object=a?pin-value=1", "pkcs11:object=a"),
+            ("pkcs11:object=a?pin-source=file:/pin", "pkcs11:object=a"),
+            (
+                "pkcs11:a?module-name=m&pin-value=1&x=pin-value=",
+                "pkcs11:a?module-name=m&x=pin-value=",
+            ),
+        ] {
+            let kept = without_pin(uri.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&kept), rest);
         }
     }
 
