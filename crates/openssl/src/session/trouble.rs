@@ -1,0 +1,79 @@
+//! What it means that OpenSSL has not done what was asked.
+
+use std::ffi::c_int;
+
+use polytls_core::{CertificateFailure, Error, HostName, VerificationFailure};
+use polytls_verdict::{Case, No};
+
+use super::OpensslSession;
+use crate::api::{self, SSL};
+use crate::blame::{Blame, Fault};
+use crate::library::Library;
+use crate::remote;
+
+/// Why a call has not done what was asked.
+pub(super) enum Trouble {
+    /// It needs more records.
+    Wants,
+    /// The peer's close_notify has come.
+    Closed,
+    /// The connection has failed.
+    Failed(Error),
+    /// A resumed session's peer is refused: the answer must not leave.
+    Refused(Box<CertificateFailure>),
+}
+
+impl OpensslSession {
+    /// What a result of OpenSSL's that is no success means.
+    pub(super) fn trouble(&self, library: &Library, ssl: *mut SSL, result: c_int) -> Trouble {
+        // SAFETY: the connection is ours, and was called last by this thread.
+        match unsafe { library.SSL_get_error(ssl, result) } {
+            api::ERROR_WANT_READ | api::ERROR_WANT_WRITE => Trouble::Wants,
+            api::ERROR_ZERO_RETURN => Trouble::Closed,
+            _ => Trouble::Failed(self.blame(&Fault::take(library))),
+        }
+    }
+
+    pub(super) fn blame(&self, fault: &Fault) -> Error {
+        if let Some(failure) = remote::take_failure() {
+            return Error::Signer(failure);
+        }
+        let seen = self.seen();
+        let mut notes = seen.note();
+        if let Some(failure) = notes.failure.take() {
+            return *failure;
+        }
+        if let Some(refusal) = notes.refusal.take() {
+            return Error::Certificate(refusal);
+        }
+        if let Some(alert) = notes.alert {
+            return Error::AlertReceived(alert);
+        }
+        let unjudged = notes.presented.clone().filter(|_| !notes.judged);
+        drop(notes);
+        let judge = seen.context.judge.as_ref();
+        match (fault.blame(), judge) {
+            (Blame::NoCertificate, Some(judge)) => {
+                let no = No::from(VerificationFailure::NoCertificate);
+                Error::Certificate(Box::new(judge.refuse_unseen(&no)))
+            }
+            (Blame::Certificate(said), Some(judge)) => {
+                let no = No::new(VerificationFailure::Other, said);
+                Error::Certificate(Box::new(judge.refuse_unseen(&no)))
+            }
+            (Blame::NoCertificate | Blame::Certificate(_), None) => {
+                Error::PeerMisbehaved(fault.said())
+            }
+            // It was not asked for a verdict, as it could not read the certificate.
+            (Blame::Other(error), Some(judge)) if fault.alert().is_none() => {
+                let name = seen.host.as_ref().map(HostName::as_server_name);
+                let chain = unjudged.unwrap_or_default();
+                let case = seen.context.clock.now();
+                let case = case.and_then(|now| Case::of(&chain, name, now));
+                let refused = case.and_then(|case| judge.verify(&case).err());
+                refused.map_or(error, Error::Certificate)
+            }
+            (Blame::Other(error), _) => error,
+        }
+    }
+}
