@@ -91,7 +91,8 @@ test-distributions: build ## the kit under other Pythons and OpenSSLs, of Debian
 	$(BIN)/python tools/distributions.py test $(DISTRIBUTIONS)
 
 # OPENSSLS=4.0 takes one of them (tools/openssls.py list).
-test-openssl: build $(VENV)/.tools ## the kit on openssl with OpenSSL 3.0 (the system's), 3.5 and 4.0, which it compiles
+test-openssl: build $(VENV)/.tools ## the kit on openssl with OpenSSL 3.0 (the system's), 3.5 and 4.0, which it compiles; with SoftHSM
+	sh tools/install-peers.sh token
 	$(BIN)/python tools/openssls.py test $(OPENSSLS)
 	$(BIN)/python -m pytest -q tests/interop/test_ech.py -m peers
 

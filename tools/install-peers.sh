@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the programs that `make test-peers` talks to, where they are missing (Debian and kin);
-# with the argument «libraries», the servers that `make test-libraries` talks to.
+# with the argument «libraries», the servers that `make test-libraries` talks to; with «token», SoftHSM.
 set -eu
 
 # Providers of OpenSSL are unpacked, not installed: nothing of the system changes. apt checks the packages as it does
@@ -50,8 +50,13 @@ libraries() {
 	need redis-server redis-server
 }
 
+token() {
+	need softhsm2-util softhsm2
+}
+
 peers() {
 	databases
+	token
 	need openssl openssl
 	need curl curl
 	need tshark tshark
@@ -68,7 +73,6 @@ peers() {
 	PATH="$PATH:/usr/sbin" need nginx nginx
 	PATH="$PATH:/usr/sbin" need apache2 apache2-bin
 	PATH="$PATH:/usr/sbin" need squid squid
-	need softhsm2-util softhsm2
 	need pkcs11-tool opensc
 	need p11-kit p11-kit
 	need swtpm swtpm

@@ -1,4 +1,6 @@
-"""Runs the conformance kit, and the Rust cases, on `openssl` with other OpenSSLs than the system's.
+"""Runs the conformance kit, the Rust cases and the tests of options with several OpenSSLs.
+
+The kit's cases of external keys run once more, with keys in SoftHSM.
 
     tools/openssls.py list
     tools/openssls.py test [NAME ...] [-- PYTEST ARGUMENTS]
@@ -27,10 +29,26 @@ REQUIREMENTS = ROOT / "requirements" / "openssl.txt"
 #: OpenSSL 4.0.3.
 CRATE = "400.0.2"
 KIT = ("--pyargs", "polytls.testing.conformance", "--polytls-implementation", "openssl")
+#: The kit's cases of external keys, with keys in a token.
+SIGNERS = ("-k", "signer or elsewhere", "--polytls-signers", "polytls.testing.softhsm:signer")
+#: The tests of what only OpenSSL has.
+OPTIONS = "tests/unit/test_openssl.py"
 
 
 def _run(*command: str | Path, folder: Path | None = None) -> None:
-    subprocess.run(list(map(str, command)), cwd=folder, check=True)
+    """What a command prints is shown if it fails."""
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)
+        done.check_returncode()
 
 
 def _wheel(into: Path) -> Path:
@@ -103,11 +121,15 @@ def test(name: str, arguments: list[str]) -> bool:
         environment["TEST_LIBSSL"] = str(chosen)
         plugin = ("-p", "tests.chosen_openssl")
     print(f"== OpenSSL: {name}", flush=True)
-    commands: list[tuple[str, ...]] = [
-        (sys.executable, "-m", "pytest", "-q", *plugin, *KIT, *arguments)
-    ]
+    pytest = (sys.executable, "-m", "pytest", "-q", *plugin)
+    commands: list[tuple[str, ...]] = [(*pytest, *KIT, *arguments)]
     if not arguments:
-        commands.insert(0, ("cargo", "test", "--quiet", "--release", "-p", "polytls-openssl"))
+        commands = [
+            ("cargo", "test", "--quiet", "--release", "--locked", "-p", "polytls-openssl"),
+            (*pytest, OPTIONS),
+            (*pytest, *KIT, *SIGNERS),
+            *commands,
+        ]
     done = [
         subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
         for command in commands

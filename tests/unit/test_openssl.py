@@ -53,6 +53,80 @@ def test_the_copy_that_ssl_has_loaded_is_shared() -> None:
     )
 
 
+#: The libraries that psycopg brings, of another version than the system's.
+BROUGHT = Path(__file__).resolve().parents[2] / ".tools" / "openssl" / "3.5" / "path"
+
+needs_brought = pytest.mark.skipif(
+    not BROUGHT.exists(), reason="the libraries of psycopg-binary: `make test-openssl` fetches them"
+)
+
+#: A handshake; what libssl there is, and its version.
+SHAKEN = (
+    MAPPED
+    + """
+import ctypes, sys, polytls
+from polytls.testing import CertificateAuthority, tie
+def text(path):
+    library = ctypes.CDLL(path)
+    library.OpenSSL_version.restype = ctypes.c_char_p
+    return library.OpenSSL_version(0).decode()
+def shaken():
+    tls, ca = polytls.implementation("openssl"), CertificateAuthority()
+    server = tls.server_context(
+        polytls.TLSServerConfiguration(certificate_chain=[ca.issue("localhost")])
+    )
+    client = tls.client_context(polytls.TLSClientConfiguration(trust_store=ca.trust_store()))
+    pair = tie(client.create_buffer("localhost"), server.create_buffer())
+    assert pair.send(pair.client, b"hello") == b"hello"
+    return tls.version
+"""
+)
+
+
+@needs_maps
+@needs_brought
+def test_a_copy_of_another_name_is_left_to_whoever_brought_it() -> None:
+    brought = BROUGHT.read_text()
+    run(
+        SHAKEN + f"brought = {brought!r}\n"
+        "theirs = text(brought)\n"
+        "ours = shaken()\n"
+        "assert ours.split()[:2] != theirs.split()[:2], (ours, theirs)\n"
+        "assert len(mapped()) == 2 and brought in mapped(), mapped()\n"
+        "assert text(brought) == theirs\n"
+        "import ssl\n"
+        "assert ours.split()[:2] == ssl.OPENSSL_VERSION.split()[:2]\n"
+    )
+
+
+@needs_maps
+@needs_brought
+def test_the_copy_that_comes_with_a_python_is_taken_before_the_systems(tmp_path: Path) -> None:
+    """Its `_ssl` would otherwise get the system's, which is older: a process has one of a name."""
+    brought = Path(BROUGHT.read_text())
+    (libcrypto,) = brought.parent.glob("libcrypto-*.so.3")
+    names = {brought.name: "libssl.so.3", libcrypto.name: "libcrypto.so.3"}
+    for library in (brought, libcrypto):
+        data = library.read_bytes()
+        for name, short in names.items():
+            new = short.encode().ljust(len(name), b"\0")
+            data = data.replace(name.encode() + b"\0", new + b"\0")
+        (tmp_path / names[library.name]).write_bytes(data)
+    vendored = str(tmp_path / "libssl.so.3")
+    (tmp_path / "_ssl.py").write_text(f"import ctypes\nLIBRARY = ctypes.CDLL({vendored!r})\n")
+    # It would load the system's libcrypto, which such a Python does not have.
+    (tmp_path / "_hashlib.py").write_text("raise ImportError\n")
+    run(
+        SHAKEN + f"vendored = {vendored!r}\n"
+        f"theirs = text({str(brought)!r})\n"
+        "assert '_ssl' not in sys.modules\n"
+        "ours = shaken()\n"
+        f"assert mapped() == {{vendored, {str(brought)!r}}}, mapped()\n"
+        "assert ours.split()[:2] == theirs.split()[:2], (ours, theirs)\n",
+        PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+    )
+
+
 def test_a_python_without_ssl_has_it_too() -> None:
     run(
         "import sys; sys.modules['_ssl'] = None\n"
@@ -304,20 +378,32 @@ def test_options_that_openssl_cannot_meet_are_refused(tmp_path: Path) -> None:
         openssl.with_options(properties=b"fips=yes")  # type: ignore[arg-type]
 
 
-def test_settings_of_tls_in_a_private_file_are_refused_where_they_would_be_everybodys() -> None:
+def test_settings_of_tls_in_a_private_file_are_never_everybodys() -> None:
+    """Up to OpenSSL 3.5 they would be: there such a file is refused."""
+    file = POLICIES / "fedora-future.cnf"
     series = re.findall(r"OpenSSL (\d+)\.(\d+)\.", openssl.IMPLEMENTATION.version or "")[0]
-    if tuple(map(int, series)) > (3, 5):
-        pytest.skip("from OpenSSL 3.6 on they belong to the library context")
-    said = refused("configuration_file", configuration_file=POLICIES / "seclevel-3.cnf")
-    assert "ssl_conf" in said
-    assert "OPENSSL_CONF" in said
+    before = offers(openssl.IMPLEMENTATION)
+    if tuple(map(int, series)) <= (3, 5):
+        said = refused("configuration_file", configuration_file=file)
+        assert "ssl_conf" in said
+        assert "OPENSSL_CONF" in said
+    else:
+        own = openssl.with_options(configuration_file=file)
+        assert set(offers(own)) == {suite for suite in before if "AES_128" not in suite}
+    assert offers(openssl.IMPLEMENTATION) == before
+    assert offers(openssl.with_options(library_context=True)) == before
+    assert "TLS_AES_128_GCM_SHA256" in before
+
+
+def offers(tls: Any) -> list[str]:
+    return [suite.name for suite in tls.client_context(TLSClientConfiguration()).effective_ciphers]
 
 
 @pytest.mark.parametrize(
     "options",
     [
         {"library_context": True},
-        {"providers": ["default", "legacy"]},
+        {"providers": ["default", "base"]},
         {"providers": ["default"], "properties": "provider=default"},
         {"configuration_file": POLICIES / "debian.cnf"},
     ],
