@@ -18,9 +18,9 @@ use crate::library::Library;
 use crate::objects::items;
 use crate::tables::Offered;
 
-/// Up to here a configuration file's `ssl_conf` section counts for the whole process, whatever context it is
-/// loaded into.
-const LAST_GLOBAL_SSL_CONF: std::ffi::c_ulong = 0x3050_ffff;
+/// Before this version a configuration file's `ssl_conf` section counts for the whole process, whatever context it is
+/// loaded into (OpenSSL's issue 19248, mended by its pull request 29145).
+const FIRST_WITH_OWN_SSL_CONF: std::ffi::c_ulong = 0x4000_0000;
 
 /// What an application asks of OpenSSL beyond a configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl Scope {
             let field = "configuration_file";
             let shown = path.display().to_string();
             let path = text(field, &shown)?;
-            if library.version <= LAST_GLOBAL_SSL_CONF && has_ssl_conf(library, context, &path) {
+            if library.version < FIRST_WITH_OWN_SSL_CONF && has_ssl_conf(library, context, &path) {
                 return Err(Error::configuration(
                     field,
                     format!(
