@@ -119,8 +119,8 @@ def with_options(
     until the process ends, and is the same for the same options.
 
     Raises ConfigurationError, naming the option: a provider or a file that OpenSSL cannot load, a
-    property query that it has no algorithms for, and a file with a section `ssl_conf`, which up to
-    OpenSSL 3.5 would change all connections of the process. TypeError for wrong types.
+    property query that it has no algorithms for, and a file with a section `ssl_conf`, which in
+    OpenSSL 3 would change all connections of the process. TypeError for wrong types.
     """
     if properties is not None:
         instance_of("properties", properties, str)
