@@ -12,9 +12,9 @@ Rules of this file:
   collected of it are the axes (a centre, and what differs from it in one value) and as many cells
   as it takes that any two values of any two axes, where they can, meet in one (`all_pairs`). It is
   the same choice in every run; the last test of this file holds it against the full product.
-- How many there are depends on the suites of the libraries. With rustls and OpenSSL 3.0 there are
-  665: about 50 for each two implementations and transport, and 182 where both are OpenSSL, which
-  has 44 suites of TLS 1.2 for these keys.
+- How many there are depends on the suites of the libraries. With OpenSSL 3.0 there are 1,173: about
+  50 for each two implementations and transport, and 182 where both are `ssl`, which has 44 suites
+  of TLS 1.2 for these keys.
 
 Suites that need what no configuration of PEP 748 can give are not among them: finite-field
 Diffie-Hellman (a server's parameters, RFC 5246 7.4.3), DSS keys, pre-shared keys.
