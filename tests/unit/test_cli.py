@@ -194,6 +194,8 @@ def test_ctrl_c_ends_it_without_a_word() -> None:
             [sys.executable, "-m", "polytls", "inspect", target],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # Jobs in the background of a shell ignore it, and so do their children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             plain, _ = listening.accept()
             with plain:

@@ -75,11 +75,19 @@ def test_a_handler_that_raises_ends_recv_and_no_data_is_lost(
     assert accepted.recv(100) == b"after it"
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C raises, even if this process was started in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_ctrl_c_ends_recv(ends: Any, threads: ThreadPoolExecutor) -> None:
     client, accepted = ends
     main = threading.main_thread().ident
     assert main is not None
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     waits = threading.Event()
 
     def interrupt() -> None:
