@@ -15,6 +15,7 @@ from .resident import used
 from .rounds import Bench, measure
 from .scaling import tables
 from .server import serve
+from .serving import serve_application
 
 _PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
@@ -43,6 +44,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--from", type=Path, dest="source", metavar="FILE", help="measure nothing: such JSON")
     # For processes of the same run.
     add("--serve", help=argparse.SUPPRESS)
+    add("--application", help=argparse.SUPPRESS)
     add("--resident", help=argparse.SUPPRESS)
     add("--pairs", type=int, help=argparse.SUPPRESS)
     add("--moved", action="store_true", help=argparse.SUPPRESS)
@@ -88,6 +90,9 @@ def main(argv: list[str] | None = None) -> int:
     wanted = arguments(argv)
     if wanted.serve:
         serve(library(wanted.serve), Setting())
+        return 0
+    if wanted.application:
+        serve_application(library(wanted.application), Setting())
         return 0
     if wanted.resident:
         print(used(library(wanted.resident), wanted.pairs, moved=wanted.moved))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import asynchronous, http, in_memory, loopback, resident, starting
+from . import asynchronous, http, in_memory, loopback, resident, serving, starting
 from .peers import Library
 from .peers.pep748 import Pep748
 from .peers.pyopenssl import PyOpenSSL
@@ -16,6 +16,7 @@ CASES: list[Case] = [
     *loopback.CASES,
     *http.CASES,
     *asynchronous.CASES,
+    *serving.CASES,
     *resident.CASES,
     *starting.CASES,
 ]

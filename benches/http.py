@@ -6,13 +6,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
-from importlib import import_module
 from typing import Any
 
 from .credentials import HOST
 from .floors import Run
 from .loopback import connected_server, on_client_core, tcp
-from .peers import Contexts, Library, Setting, Unable
+from .peers import Contexts, Library, Setting, imported
 from .rounds import Bench, Case, Sample
 
 __all__ = ["CASES"]
@@ -56,19 +55,12 @@ def _case(
     return prepare
 
 
-def _imported(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise Unable(f"there is no {name}: pip install -r requirements/bench.txt") from error
-
-
 #: What gets the body at a path, and what closes all connections.
 _Getter = tuple[Callable[[str], bytes], Callable[[], None]]
 
 
 def _urllib3(contexts: Contexts, port: int) -> _Getter:
-    module = _imported("urllib3")
+    module = imported("urllib3")
     pool = module.HTTPSConnectionPool(
         "127.0.0.1", port, ssl_context=contexts.shaped(), server_hostname=HOST, assert_hostname=HOST
     )
@@ -82,7 +74,7 @@ def _urllib3(contexts: Contexts, port: int) -> _Getter:
 
 def _requests(contexts: Contexts, port: int) -> _Getter:
     """The same of requests, which gives contexts to its adapters alone."""
-    module, context = _imported("requests"), contexts.shaped()
+    module, context = imported("requests"), contexts.shaped()
 
     class Adapter(module.adapters.HTTPAdapter):  # type: ignore[misc, name-defined]
         def init_poolmanager(self, *arguments: Any, **more: Any) -> None:
@@ -101,7 +93,7 @@ def _requests(contexts: Contexts, port: int) -> _Getter:
 
 
 def _httpx(contexts: Contexts, port: int) -> _Getter:
-    module = _imported("httpx")
+    module = imported("httpx")
     client = module.Client(verify=contexts.shaped(), trust_env=False)
     named = {"sni_hostname": HOST}
 

@@ -12,6 +12,7 @@ import http.client
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal, Protocol, TypeAlias
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Setting",
     "Side",
     "Unable",
+    "imported",
 ]
 
 #: The one suite of all measurements (RFC 8446 B.4).
@@ -56,6 +58,14 @@ class Setting:
 Seal: TypeAlias = Callable[[memoryview], bytes]
 Open: TypeAlias = Callable[[bytes | None, int, bytearray], int | None]
 Fused: TypeAlias = tuple[Seal, Open]
+
+
+def imported(name: str) -> Any:
+    """A module of requirements/bench.txt; raises Unable where it is not there."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise Unable(f"there is no {name}: pip install -r requirements/bench.txt") from error
 
 
 class Side(Protocol):
@@ -143,6 +153,10 @@ class Contexts(Protocol):
 
     def asynchronous(self) -> Asynchronous:
         """How it is used with asyncio; raises Unable."""
+        ...
+
+    def uvicorn(self, application: Any, settings: dict[str, Any]) -> Any:
+        """A `uvicorn.Server` that serves an application, not started yet; raises Unable."""
         ...
 
     def close(self, connection: Any) -> None:

@@ -14,7 +14,18 @@ import polytls
 from polytls.net.http import HTTPSConnection
 
 from ..credentials import HOST, Credentials
-from . import SUITE, Asynchronous, Contexts, Fused, Library, Listener, Setting, Side, Unable
+from . import (
+    SUITE,
+    Asynchronous,
+    Contexts,
+    Fused,
+    Library,
+    Listener,
+    Setting,
+    Side,
+    Unable,
+    imported,
+)
 from .ssl_shaped import dial, over
 
 __all__ = ["Pep748"]
@@ -137,6 +148,12 @@ class Pep748Contexts:
             return server
 
         return Asynchronous(connect, serve)
+
+    def uvicorn(self, application: Any, settings: dict[str, Any]) -> Any:
+        imported("uvicorn")
+        from polytls.net.uvicorn import Config, Server
+
+        return Server(Config(application, tls=self._server, **settings))
 
     def close(self, connection: Any) -> None:
         connection.close(force=True)

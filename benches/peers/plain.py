@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..credentials import HOST, Credentials
-from . import Asynchronous, Contexts, Listener, Setting, Side, Unable
+from . import Asynchronous, Contexts, Listener, Setting, Side, Unable, imported
 from .ssl_shaped import Wrapping, dial, over
 
 __all__ = ["PlainTcp"]
@@ -58,6 +58,10 @@ class PlainContexts:
             return await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
 
         return Asynchronous(connect, serve)
+
+    def uvicorn(self, application: Any, settings: dict[str, Any]) -> Any:
+        module = imported("uvicorn")
+        return module.Server(module.Config(application, **settings))
 
     def close(self, connection: Any) -> None:
         connection.close()

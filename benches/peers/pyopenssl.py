@@ -120,6 +120,9 @@ class PyOpenSSLContexts:
     def asynchronous(self) -> Asynchronous:
         raise Unable("it has nothing for asyncio")
 
+    def uvicorn(self, application: Any, settings: dict[str, Any]) -> Any:  # noqa: ARG002
+        raise Unable("uvicorn takes contexts of ssl")
+
     def close(self, connection: Any) -> None:
         connection.close()
 

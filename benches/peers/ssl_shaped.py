@@ -16,7 +16,7 @@ import polytls
 from polytls import compat
 
 from ..credentials import HOST, Credentials
-from . import SUITE, Asynchronous, Contexts, Listener, Setting, Side, Unable
+from . import SUITE, Asynchronous, Contexts, Listener, Setting, Side, Unable, imported
 
 __all__ = ["Face", "Rtls", "StandardLibrary", "Wrapping", "dial", "over"]
 
@@ -148,6 +148,12 @@ class SslContexts:
             return await loop.create_server(factory, "127.0.0.1", 0, ssl=self._server)
 
         return Asynchronous(connect, serve)
+
+    def uvicorn(self, application: Any, settings: dict[str, Any]) -> Any:
+        module = imported("uvicorn")
+        self.shaped()
+        given = {"ssl_context_factory": lambda _config, _default: self._server}
+        return module.Server(module.Config(application, **given, **settings))
 
     def close(self, connection: Any) -> None:
         connection.close()

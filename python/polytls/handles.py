@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from . import _native
 from .capabilities import check_no_early_data
 from .configuration import TLSServerConfiguration
-from .interfaces import ClientContext, ServerContext, SupportsHandshakeMayBlock, TLSBuffer
+from .interfaces import ServerContext, TLSBuffer
 from .sessions import TLSSession
 
 __all__ = [
@@ -49,7 +49,7 @@ def engine_of(context: ServerContext) -> _native.ServerEngine | None:
 
 def handshake_may_block(context: object) -> bool:
     """Whether a worker thread should run the steps of a handshake."""
-    return isinstance(context, SupportsHandshakeMayBlock) and context.handshake_may_block
+    return bool(getattr(context, "handshake_may_block", False))
 
 
 def is_server(tls: object, module: str) -> bool:
@@ -58,11 +58,13 @@ def is_server(tls: object, module: str) -> bool:
     Raises TypeError if it is not a context, and ConfigurationError if it enables early data, which
     these drivers do not support.
     """
-    if not isinstance(tls, ClientContext) and not isinstance(tls, ServerContext):
+    # For each connection: `isinstance` with both protocols takes 30 us on Python 3.11.
+    configuration = getattr(tls, "configuration", None)
+    if configuration is None or not hasattr(tls, "create_buffer") or not hasattr(tls, "connect"):
         raise TypeError(f"tls: expected a ClientContext or a ServerContext, got {tls!r}")
-    if not isinstance(tls.configuration, TLSServerConfiguration):
+    if not isinstance(configuration, TLSServerConfiguration):
         return False
-    check_no_early_data(tls.configuration, module)
+    check_no_early_data(configuration, module)
     return True
 
 

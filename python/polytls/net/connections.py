@@ -7,12 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
-from ..interfaces import (
-    ClientContext,
-    ServerContext,
-    SupportsClientWrapSocket,
-    SupportsServerWrapSocket,
-)
+from ..interfaces import ClientContext, ServerContext
 from ..sessions import TLSSession
 
 __all__ = ["Upgrade", "accepted", "begin", "caused", "unread"]
@@ -34,10 +29,11 @@ def begin(
     """
     name = host.removeprefix("[").removesuffix("]")
     try:
-        if isinstance(context, SupportsClientWrapSocket):
+        if _wraps(context):
+            wrapping: Any = context
             # Contexts of other implementations may not have this argument.
             named: dict[str, Any] = {} if session is None else {"session": session}
-            return context.wrap_socket(
+            return wrapping.wrap_socket(
                 sock, name, leftover=leftover, accept_truncated_end=accept_truncated_end, **named
             )
         from ..streams import wrap
@@ -61,8 +57,9 @@ def accepted(sock: Any, context: ServerContext) -> Any:
     After an error `sock` is closed.
     """
     try:
-        if isinstance(context, SupportsServerWrapSocket):
-            return context.wrap_socket(sock, do_handshake_on_connect=False)
+        if _wraps(context):
+            wrapping: Any = context
+            return wrapping.wrap_socket(sock, do_handshake_on_connect=False)
         from ..streams import wrap
 
         return wrap(sock, context.create_buffer(), do_handshake_on_connect=False)
@@ -70,6 +67,12 @@ def accepted(sock: Any, context: ServerContext) -> Any:
         with suppress(OSError):
             sock.close()
         raise
+
+
+def _wraps(context: object) -> bool:
+    """Whether a context also makes sockets of sockets: `isinstance` with the protocols that say so
+    takes 14 us on Python 3.11."""
+    return hasattr(context, "wrap_socket")
 
 
 class Upgrade:
