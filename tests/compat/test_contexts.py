@@ -402,6 +402,36 @@ def test_a_handshake_times_out(files: Any, sockets: Any) -> None:
         files.client_context().wrap_socket(near, server_hostname=NAME)
 
 
+def test_change_cipher_spec_is_not_sent_by_itself(files: Any, sockets: Any) -> None:
+    """Nagle's algorithm would hold Finished back until the peer's delayed acknowledgement."""
+    raw, plain = sockets
+    for one in sockets:
+        one.setblocking(False)
+    client = files.client_context().wrap_socket(
+        plain, server_hostname=NAME, do_handshake_on_connect=False
+    )
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = files.server_context(ssl.SSLContext).wrap_bio(incoming, outgoing, server_side=True)
+    with client:
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        incoming.write(raw.recv(16384))
+        with pytest.raises(ssl.SSLWantReadError):
+            server.do_handshake()
+        # ServerHello, after which a client of TLS 1.3 changes its keys.
+        first = outgoing.read(5)
+        raw.sendall(first + outgoing.read(int.from_bytes(first[3:], "big")))
+        with pytest.raises(ssl.SSLWantReadError):
+            client.do_handshake()
+        with pytest.raises(BlockingIOError):
+            raw.recv(1)
+        raw.sendall(outgoing.read())
+        client.do_handshake()
+        assert raw.recv(6) == b"\x14\x03\x03\x00\x01\x01"
+        incoming.write(raw.recv(16384))
+        server.do_handshake()
+
+
 def test_a_write_that_would_block_goes_on_at_the_retry(files: Any, sockets: Any) -> None:
     client, server = connected(files, sockets, files.client_context(), files.server_context())
     with client, server:
@@ -783,28 +813,41 @@ def test_strict_rules_are_those_of_openssl(
 def test_revocation_lists_are_asked_for_by_flags(
     files: Any, memory: Any, kind: Any, tmp_path: Path
 ) -> None:
-    authority = CertificateAuthority()
-    good, bad = authority.issue(NAME), authority.issue(NAME)
-    crl = tmp_path / "crl.pem"
-    crl.write_bytes(pem("X509 CRL", authority.revocation_list(bad).buffer or b""))
-    ca = tmp_path / "ca.pem"
-    ca.write_bytes(authority.certificate_pem)
-    for chain, with_list, flag, code in [
-        (good, True, True, None),
-        (bad, True, True, 23),
-        (bad, True, False, None),
-        (good, False, True, 3),
-    ]:
+    root = CertificateAuthority()
+    middle, revoked = root.intermediate(), root.intermediate()
+
+    def lists_of(authority: CertificateAuthority, *bad: Any) -> bytes:
+        return pem("X509 CRL", authority.revocation_list(*bad).buffer or b"")
+
+    good, bad, below = middle.issue(NAME), middle.issue(NAME), revoked.issue(NAME)
+    of_root = lists_of(root, below.chain[0])
+    of_middle, of_revoked = lists_of(middle, bad), lists_of(revoked)
+    ca, crl = tmp_path / "ca.pem", tmp_path / "crl.pem"
+    ca.write_bytes(root.certificate_pem)
+    leaf, whole = ssl.VERIFY_CRL_CHECK_LEAF, ssl.VERIFY_CRL_CHECK_CHAIN
+    for number, (chain, crls, flags, code) in enumerate(
+        [
+            (good, [of_middle], leaf, None),
+            (bad, [of_middle], leaf, 23),
+            (bad, [of_middle], 0, None),
+            (good, [], leaf, 3),
+            (good, [of_middle], whole, 3),
+            (good, [of_middle, of_root], whole, None),
+            (bad, [of_middle, of_root], whole, 23),
+            (below, [of_revoked, of_root], leaf, None),
+            (below, [of_revoked, of_root], whole, 23),
+        ]
+    ):
         client = kind(ssl.PROTOCOL_TLS_CLIENT)
         client.load_verify_locations(str(ca))
-        if with_list:
+        if crls:
+            crl.write_bytes(b"".join(crls))
             client.load_verify_locations(str(crl))
-        if flag:
-            client.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+        client.verify_flags |= flags
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.load_cert_chain(files.chain("revoked.pem", chain))
         found = failure(memory(client, server)).get("client")
-        assert (found and found.verify_code) == code
+        assert (found and found.verify_code) == code, number
 
 
 def test_authorities_as_der_and_as_text(files: Any, memory: Any) -> None:
