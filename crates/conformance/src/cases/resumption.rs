@@ -58,6 +58,8 @@ pub(super) fn keeps_the_facts(scene: &Scene<'_>) {
             group: first.facts(role).group.filter(|_| scene.is_tls13()),
             // Nothing is verified anew.
             verified_chain: None,
+            // How a handshake went is its own.
+            handshake: second.facts(role).handshake,
             ..first.facts(role)
         };
         assert_eq!(second.facts(role), expected, "{role:?}");
