@@ -24,7 +24,8 @@ use crate::verifier::ResumptionCheck;
 
 /// Who protects the records.
 enum Protection<S: Side> {
-    Rustls(S),
+    /// Elsewhere: most of it is for the handshake, and what is idle keeps nothing of that.
+    Rustls(Box<S>),
     Ours(Box<RecordLayered<S>>),
     /// On the way from the one to the other; stays so only if that failed, which is fatal.
     Moving,
@@ -71,7 +72,7 @@ impl<S: Side> RustlsSession<S> {
         without_record_layer: bool,
     ) -> Self {
         Self {
-            protection: Protection::Rustls(connection),
+            protection: Protection::Rustls(Box::new(connection)),
             observed,
             resumption_check,
             early,
@@ -347,7 +348,7 @@ impl<S: Side> RustlsSession<S> {
             return Err(moving().into());
         };
         let received = observe::observing(&mut self.observed, || {
-            unbuffered::process(connection, records, plaintext, out)
+            unbuffered::process(&mut **connection, records, plaintext, out)
         });
         if let Some(passing) = self
             .observed
@@ -459,7 +460,7 @@ impl<S: Side> Session for RustlsSession<S> {
             return Err(moving());
         };
         let written = observe::observing(&mut self.observed, || {
-            unbuffered::write_early(connection, plaintext, out)
+            unbuffered::write_early(&mut **connection, plaintext, out)
         });
         let written = written.map_err(|error| {
             let ending = self.ended(error, before, out);

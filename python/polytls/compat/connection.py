@@ -9,6 +9,7 @@ import sys
 import time
 import types
 import weakref
+from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -128,7 +129,8 @@ class Connection(_native.SSLConnection):
 
     def __init__(self, **_: Any) -> None:
         self._engine: _native.ClientEngine | None = None
-        self._hello: tuple[str | None, list[int], tuple[bytes, ...]] | None = None
+        #: The cipher suites of a ClientHello, two bytes each.
+        self._offered = b""
         self._made: SSLSession | None = None
         self._counted = False
 
@@ -198,10 +200,10 @@ class Connection(_native.SSLConnection):
 
     def _configure(self, hello: tuple[str | None, list[int], tuple[bytes, ...]] | None) -> None:
         """Select a server's engine from the ClientHello; None for anything else."""
-        self._hello = hello
         offered: tuple[bytes, ...] = ()
         if hello is not None:
-            name, _, offered = hello
+            name, suites, offered = hello
+            self._offered = array("H", suites).tobytes()
             callback = self._context.sni_callback
             if callback is not None:
                 alert = self._ask(callback, name)
@@ -302,9 +304,9 @@ class Connection(_native.SSLConnection):
 
     def shared_ciphers(self) -> list[tuple[str, str, int]] | None:
         """Return the suites that both sides offered; None on clients and before the handshake."""
-        if not self.server_side or self._facts() is None or self._hello is None:
+        if not self.server_side or self._facts() is None or not self._offered:
             return None
-        theirs = set(self._hello[1])
+        theirs = set(array("H", self._offered))
         return [described(number) for number in self._settings().suites() if number in theirs]
 
     def compression(self) -> None:
