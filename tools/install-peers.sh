@@ -73,6 +73,7 @@ peers() {
 	PATH="$PATH:/usr/sbin" need nginx nginx
 	PATH="$PATH:/usr/sbin" need apache2 apache2-bin
 	PATH="$PATH:/usr/sbin" need squid squid
+	need microsocks microsocks
 	need pkcs11-tool opensc
 	need p11-kit p11-kit
 	need swtpm swtpm

@@ -60,6 +60,8 @@ __all__ = [
     "openssl_backend",
     "over_socket",
     "over_stream",
+    "probe_answer",
+    "probe_hello",
     "public_half",
     "read_certificate",
     "self_signed",
@@ -142,8 +144,21 @@ def over_stream(
 ) -> SocketHandle: ...
 def host_name(text: str, parameter: str = "server_hostname") -> tuple[str, bool]: ...
 def numbers(
-    table: Literal["cipher_suites", "groups", "openssl_groups", "signature_schemes", "alerts"],
+    table: Literal[
+        "cipher_suites",
+        "groups",
+        "openssl_groups",
+        "signature_schemes",
+        "alerts",
+        "probed_suites_1_3",
+        "probed_suites_1_2",
+        "probed_groups",
+    ],
 ) -> dict[str, int]: ...
+def probe_answer(data: bytes, with_group: bool) -> tuple[int, int, int | None] | int | None: ...
+def probe_hello(
+    version: int, suites: Sequence[int], groups: Sequence[int], name: str | None, random: bytes
+) -> bytes: ...
 def certificate_dictionary(der: bytes) -> dict[str, Any]: ...
 def certificates(data: bytes) -> list[bytes]: ...
 def client_of_ssl(backend: Backend, settings: _Settings) -> ClientEngine: ...

@@ -11,8 +11,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import polytls
-from polytls import NextProtocol, TLSServerConfiguration
+from polytls import TLSServerConfiguration
 from polytls.cli import main
 from polytls.cli.verdict import Failure, Outcome
 from polytls.testing import CertificateAuthority
@@ -39,53 +39,6 @@ SERVICES = (*IN_LINES, *IN_BINARY)
 Handle = Callable[[socket.socket], None]
 Serve = Callable[[Handle], int]
 Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """A function that serves each connection with another; it gives the port."""
-    with ExitStack() as ending:
-
-        def start(handle: Handle) -> int:
-            listener = socket.create_server(("127.0.0.1", 0))
-
-            def accept() -> None:
-                while True:
-                    try:
-                        plain, _ = listener.accept()
-                    except OSError:  # It is closed.
-                        return
-                    with plain, suppress(OSError):
-                        plain.settimeout(PATIENCE)
-                        handle(plain)
-
-            def close() -> None:
-                listener.shutdown(socket.SHUT_RDWR)  # Ends accept(2) in the thread.
-                listener.close()
-
-            thread = threading.Thread(target=accept)
-            thread.start()
-            ending.callback(thread.join, PATIENCE)
-            ending.callback(close)
-            port: int = listener.getsockname()[1]
-            return port
-
-        yield start
-
-
-@pytest.fixture
-def tls(ca: CertificateAuthority) -> Handle:
-    """Does TLS on a plain socket, to the end of what the client says."""
-    context: Any = polytls.implementation("rustls").server_context(
-        TLSServerConfiguration([ca.issue(NAME)], inner_protocols=[NextProtocol.HTTP1])
-    )
-
-    def handle(plain: socket.socket) -> None:
-        with context.wrap_socket(plain) as connection:
-            while connection.recv(4096):
-                pass
-
-    return handle
 
 
 @pytest.fixture
@@ -158,7 +111,8 @@ def test_a_server_in_order_is_shown_as_a_document(
     assert document["addresses"] == [{"address": "127.0.0.1", "port": port, "error": None}]
     assert document["stage"] == "connected"
     timings = document["timings"]
-    assert timings.pop("starttls") is None
+    assert timings.pop("starttls") is timings.pop("proxy") is None
+    assert document["proxy"] is document["offers"] is None
     assert sorted(timings) == ["connect", "handshake", "resolve"]
     assert all(0 < seconds < PATIENCE for seconds in timings.values())
     connection = document["connection"]

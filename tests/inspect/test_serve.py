@@ -221,7 +221,8 @@ def test_what_it_says_is_enough_to_trust_it(
     found = re.search(rf"polytls (inspect {target} --pin-sha256 [0-9a-f]{{64}})\n", program.rest)
     assert found
     assert main([*found[1].split(), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["verdict"]["outcome"] == "good"
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result["verdict"]["outcome"] == "good"
     path = tmp_path / "saved.pem"
     path.write_text(certificate_of(program))
     for host in ("127.0.0.1", "localhost"):
@@ -255,7 +256,8 @@ def test_clients_can_be_asked_for_certificates(
     assert main([*command, "--client-cert", ours]) == 0
     capsys.readouterr()
     assert main(command) == 3
-    assert json.loads(capsys.readouterr().out)["verdict"]["reason"] == "client certificate demanded"
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result["verdict"]["reason"] == "client certificate demanded"
     assert "failed: " in program.logged("failed: ")
 
 

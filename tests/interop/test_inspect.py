@@ -60,6 +60,16 @@ class Place:
     def run(self, *command: str) -> None:
         subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL)
 
+    def wait(self) -> None:
+        """Wait until it listens."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with suppress(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            assert time.monotonic() < deadline, "nobody listens"
+            time.sleep(0.05)
+
     def as_user(self, user: str, *command: str) -> tuple[str, ...]:
         return ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *command)
 
@@ -221,12 +231,7 @@ def test_a_service_is_inspected_behind_its_starttls(
     (folder / "key.pem").chmod(0o600)
     place = Place(folder, start)
     SERVERS[service](place)
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", place.port)):
-            break
-        assert time.monotonic() < deadline, "nobody listens"
-        time.sleep(0.05)
+    place.wait()
     options = ("--starttls", service, "--server-hostname", HOST, "--ca", ca_file, "--json")
     for name in polytls.implementations():
         command = ["inspect", f"127.0.0.1:{place.port}", *options, "--implementation", name]
@@ -236,3 +241,61 @@ def test_a_service_is_inspected_behind_its_starttls(
         assert result["target"]["starttls"] == service
         assert result["timings"]["starttls"] > 0
         assert result["chain"][0]["dns_names"] == [HOST]
+
+
+# --- proxies ---
+
+
+def squid(place: Place) -> str:
+    settings = f"""\
+        http_port 127.0.0.1:{place.port}
+        http_access allow all
+        pid_filename {place.folder}/squid.pid
+        cache deny all
+        access_log none
+        cache_log /dev/stderr
+        netdb_filename none
+        coredump_dir {place.folder}
+        shutdown_lifetime 0 seconds
+        visible_hostname localhost
+        pinger_enable off
+    """
+    place.start("squid", "-N", "-f", place.write("squid.conf", settings))
+    return "http://"
+
+
+def microsocks(place: Place) -> str:
+    who = ("-u", "joe", "-P", "secret")
+    place.start("microsocks", "-i", "127.0.0.1", "-p", str(place.port), *who)
+    return "socks5://joe:secret@"
+
+
+@pytest.mark.parametrize("run", [squid, microsocks])
+def test_a_server_is_inspected_through_a_proxy(
+    run: Callable[[Place], str],
+    folder: Path,
+    start: Callable[..., Any],
+    serve: Any,
+    ca: CertificateAuthority,
+    ca_file: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/sbin:/usr/local/sbin", prepend=os.pathsep)
+    configuration = polytls.TLSServerConfiguration([ca.issue(HOST)])
+    served = serve(polytls.implementation("rustls").server_context(configuration))
+    place = Place(folder, start)
+    proxy = f"{run(place)}127.0.0.1:{place.port}"
+    place.wait()
+    options = ("--server-hostname", HOST, "--ca", ca_file, "--proxy", proxy, "--json")
+    for name in polytls.implementations():
+        given = (*options, "--implementation", name, "--enumerate", "versions")
+        code = main(["inspect", f"127.0.0.1:{served.port}", *given])
+        (result,) = json.loads(capsys.readouterr().out)["results"]
+        assert code == 0, result["verdict"]
+        assert result["timings"]["proxy"] > 0
+        assert [each["accepted"] for each in result["offers"]] == [True, True, False, False, False]
+    closed = free_port()
+    assert main(["inspect", f"127.0.0.1:{closed}", *options]) == 3
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result["verdict"]["reason"] == "proxy"

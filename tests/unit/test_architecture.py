@@ -101,7 +101,7 @@ MODULES = {
     "net": BELOW_DRIVERS | {"asyncio", "certificates", "registry", "streams"},
     "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "reload", "tokens", "_native"},
     "cli": BELOW_DRIVERS
-    | {"__init__", "compat", "registry", "testing", "certificates", "names", "tokens"},
+    | {"__init__", "compat", "registry", "testing", "certificates", "names", "tokens", "_native"},
     "__init__": BELOW_DRIVERS | {"registry"},
     "__main__": {"cli"},
 }

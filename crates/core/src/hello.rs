@@ -1,4 +1,5 @@
-//! ClientHello and ServerHello (RFC 8446 sections 4.1.2 and 4.1.3), read without a TLS library.
+//! ClientHello and ServerHello (RFC 8446 sections 4.1.2 and 4.1.3), read without a TLS library, and how first
+//! messages are gathered.
 //!
 //! It only reads: what is wrong with a hello is for the TLS library to say.
 
@@ -30,7 +31,7 @@ pub enum Coming {
     More(usize),
     /// The whole message.
     Whole(Vec<u8>),
-    /// It is no ClientHello.
+    /// It is another message, or none.
     Other,
 }
 
@@ -91,6 +92,10 @@ impl<'a> ClientHello<'a> {
 /// What is of interest of a ServerHello (RFC 8446 section 4.1.3).
 #[derive(Clone, Copy, Debug)]
 pub struct ServerHello<'a> {
+    /// The legacy version.
+    pub version: u16,
+    /// The cipher suite.
+    pub suite: u16,
     /// The random.
     pub random: [u8; 32],
     /// The session ID.
@@ -102,17 +107,21 @@ impl<'a> ServerHello<'a> {
     /// Reads the body of the message.
     #[must_use]
     pub fn of_body(body: &'a [u8]) -> Option<Self> {
-        let random = *body.get(2..)?.first_chunk::<32>()?;
-        let (session_id, rest) = split::<1>(&body[34..])?;
-        // The suite and the compression method stand before the extensions, of which there may be none.
-        let rest = rest.get(3..)?;
+        let (version, rest) = number(body)?;
+        let (random, rest) = rest.split_first_chunk::<32>()?;
+        let (session_id, rest) = split::<1>(rest)?;
+        let (suite, rest) = number(rest)?;
+        // The compression method stands before the extensions, of which there may be none.
+        let (_compression, rest) = rest.split_first()?;
         let extensions = if rest.is_empty() {
             rest
         } else {
             split::<2>(rest)?.0
         };
         Some(Self {
-            random,
+            version,
+            suite,
+            random: *random,
             session_id,
             extensions,
         })
@@ -127,7 +136,12 @@ impl<'a> ServerHello<'a> {
 
 /// Looks for the ClientHello in the records that a client began with.
 #[must_use]
-pub fn client_hello(mut records: &[u8]) -> Coming {
+pub fn client_hello(records: &[u8]) -> Coming {
+    first_message(records, CLIENT_HELLO)
+}
+
+/// Looks for a handshake message of type `wanted` in the records that a peer began with.
+pub(crate) fn first_message(mut records: &[u8], wanted: u8) -> Coming {
     let mut message = Vec::new();
     loop {
         if records.first().is_some_and(|kind| *kind != HANDSHAKE) {
@@ -144,10 +158,11 @@ pub fn client_hello(mut records: &[u8]) -> Coming {
             return Coming::More(length - rest.len());
         };
         message.extend_from_slice(fragment);
-        if message[0] != CLIENT_HELLO || message.len() > LARGEST {
+        if message[0] != wanted || message.len() > LARGEST {
             return Coming::Other;
         }
-        if split::<3>(&message[1..]).is_some() {
+        if let Some((body, _)) = split::<3>(&message[1..]) {
+            message.truncate(4 + body.len());
             return Coming::Whole(message);
         }
         records = rest;

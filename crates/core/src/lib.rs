@@ -36,6 +36,7 @@ pub mod messages;
 pub mod names;
 pub mod pem;
 mod plaintext;
+pub mod probe;
 mod record;
 mod session;
 pub mod sni;

@@ -4,7 +4,11 @@
 //! The tables have what the public enumerations of `polytls.constants` have, and a test holds them
 //! together.
 
+mod others;
+
 use crate::config::Version;
+
+pub use others::{OTHER_CIPHER_SUITES, OTHER_GROUPS};
 
 /// Cipher suites (RFC 8446 appendix B.4, RFC 5289, RFC 6655, RFC 7905).
 pub const CIPHER_SUITES: &[(u16, &str)] = &[

@@ -52,6 +52,7 @@ mod interpreters;
 mod key_log;
 mod lineage;
 mod names;
+mod probe;
 mod requirements;
 mod signer;
 mod socket;
@@ -113,6 +114,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(handle::over_stream, module)?)?;
     module.add_function(wrap_pyfunction!(names::host_name, module)?)?;
     module.add_function(wrap_pyfunction!(names::numbers, module)?)?;
+    module.add_function(wrap_pyfunction!(probe::probe_answer, module)?)?;
+    module.add_function(wrap_pyfunction!(probe::probe_hello, module)?)?;
     module.add_function(wrap_pyfunction!(ssl::ssl_client, module)?)?;
     module.add_function(wrap_pyfunction!(ssl::ssl_server, module)?)?;
     module.add_function(wrap_pyfunction!(testing::self_signed, module)?)?;

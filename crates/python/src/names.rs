@@ -1,5 +1,6 @@
 //! Host names, and the names of TLS's numbers.
 
+use polytls_core::config::Version;
 use polytls_core::{Alert, HostName, names as tables};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -25,7 +26,8 @@ pub(crate) fn host_name(text: &Bound<'_, PyString>, parameter: &str) -> PyResult
 }
 
 /// The numbers that a table of the core's has for names; `table`: "cipher_suites", "groups",
-/// "openssl_groups", "signature_schemes" or "alerts".
+/// "openssl_groups", "signature_schemes", "alerts", or for
+/// probes "probed_suites_1_3", "probed_suites_1_2" (and below) or "probed_groups".
 ///
 /// Raises ValueError for another table.
 #[pyfunction]
@@ -33,6 +35,9 @@ pub(crate) fn numbers<'py>(py: Python<'py>, table: &str) -> PyResult<Bound<'py, 
     let rows: Vec<(u16, &str)> = match table {
         "cipher_suites" => tables::CIPHER_SUITES.to_vec(),
         "groups" => tables::GROUPS.to_vec(),
+        "probed_suites_1_3" => probed_suites(Version::Tls13),
+        "probed_suites_1_2" => probed_suites(Version::Tls12),
+        "probed_groups" => [tables::GROUPS, tables::OTHER_GROUPS].concat(),
         "openssl_groups" => tables::OPENSSL_GROUPS.to_vec(),
         "signature_schemes" => tables::SIGNATURE_SCHEMES.to_vec(),
         "alerts" => (0..=u8::MAX)
@@ -49,4 +54,13 @@ pub(crate) fn numbers<'py>(py: Python<'py>, table: &str) -> PyResult<Bound<'py, 
         numbers.set_item(name, number)?;
     }
     Ok(numbers)
+}
+
+/// Every suite of a version, those of today first.
+fn probed_suites(version: Version) -> Vec<(u16, &'static str)> {
+    [tables::CIPHER_SUITES, tables::OTHER_CIPHER_SUITES]
+        .concat()
+        .into_iter()
+        .filter(|(number, _)| tables::version_of_suite(*number) == version)
+        .collect()
 }

@@ -16,6 +16,7 @@ from ..certificates import read
 from ..errors import Responsible
 from ..info import ConnectionInfo
 from .findings import Findings
+from .offers import Offer, group_name, suite_name
 from .report import fault_text, name_of, protocol_name
 from .targets import CertificateFile, Target
 from .verdict import Verdict, days_left, worst
@@ -49,6 +50,7 @@ def _result(findings: Findings, verdict: Verdict) -> dict[str, Any]:
     verified = None if info is None else info.verified_chain
     return {
         "target": _target(findings.target),
+        "proxy": findings.proxy,
         "addresses": [
             {
                 "address": attempt.address,
@@ -60,13 +62,14 @@ def _result(findings: Findings, verdict: Verdict) -> dict[str, Any]:
         "stage": findings.stage.value,
         "timings": {
             step: findings.timings.get(step)
-            for step in ("resolve", "connect", "starttls", "handshake")
+            for step in ("resolve", "connect", "proxy", "starttls", "handshake")
         },
         "connection": None if info is None else _connection(info),
         "resumption": {
             "resumed": findings.resumed,
             "error": None if resumption is None else fault_text(resumption),
         },
+        "offers": None if findings.offers is None else [_offer(offer) for offer in findings.offers],
         "chain": [_certificate(der) for der in findings.chain],
         "verified_chain": None if verified is None else [_certificate(der) for der in verified],
         "verdict": {
@@ -118,6 +121,18 @@ def _connection(info: ConnectionInfo) -> dict[str, Any]:
         "handshake_bytes_sent": info.handshake_bytes_sent,
         "handshake_bytes_received": info.handshake_bytes_received,
         "handshake_round_trips": info.handshake_round_trips,
+    }
+
+
+def _offer(offer: Offer) -> dict[str, Any]:
+    suites, groups = offer.suites, offer.groups
+    return {
+        "version": offer.version,
+        "accepted": offer.accepted,
+        "error": None if offer.error is None else fault_text(offer.error),
+        "suites": None if suites is None else [suite_name(number) for number in suites],
+        "server_order": offer.server_order,
+        "groups": None if groups is None else [group_name(number) for number in groups],
     }
 
 

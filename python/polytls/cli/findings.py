@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import select
 import socket
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from enum import Enum
 from time import monotonic
 from typing import Final
 
@@ -24,10 +24,11 @@ from ..interfaces import (
     SupportsTimeout,
     TLSSocket,
 )
-from .starttls import upgrade
+from .offers import Offer, Wanted, enumerate_offers
+from .route import Route, Stage
 from .targets import CertificateFile, Target
 
-__all__ = ["Attempt", "Findings", "Stage", "gather", "of_file"]
+__all__ = ["Attempt", "Findings", "gather", "of_file"]
 
 #: How long the server has to answer our close_notify, in seconds: the time in which it may still
 #: object to our certificate (RFC 8446 4.4.2.4) and sends tickets.
@@ -52,24 +53,13 @@ class Attempt:
     fault: OSError | None = None
 
 
-class Stage(Enum):
-    """How far it got; the error, if there is one, is that of this stage."""
-
-    #: A file was read: there is no connection.
-    FILE = "file"
-    RESOLVING = "resolving"
-    CONNECTING = "connecting"
-    STARTTLS = "starttls"
-    HANDSHAKE = "handshake"
-    #: After the handshake, where a server may object to our certificate.
-    CONNECTED = "connected"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """All that was found."""
 
     target: Target | CertificateFile
+    #: The proxy, without its password; None for none.
+    proxy: str | None = None
     stage: Stage
     attempts: tuple[Attempt, ...] = ()
     #: None if the handshake was not done.
@@ -82,6 +72,8 @@ class Findings:
     resumption_fault: OSError | None = None
     #: How long each completed step took, in seconds, by the name that reports give it.
     timings: dict[str, float] = field(default_factory=dict)
+    #: What the server accepts, version by version; None if it was not asked.
+    offers: tuple[Offer, ...] | None = None
 
     @property
     def chain(self) -> tuple[bytes, ...]:
@@ -101,38 +93,45 @@ def of_file(file: CertificateFile) -> Findings:
 def gather(
     target: Target,
     context: SupportsClientWrapSocket,
-    timeout: float,
-    family: socket.AddressFamily | None = None,
+    route: Route,
+    wanted: Wanted | None = None,
+    step: Callable[[str], None] = lambda _: None,
 ) -> Findings:
     """Connect, and connect again to see whether sessions are resumed.
 
-    `timeout`: seconds for each step: one address, the dialogue of STARTTLS, the handshake.
-    `family`: the only kind of addresses to use; None for both.
+    `wanted`: what else to ask by probes. `step` is called with the next thing to happen.
 
     Raises ValueError for an invalid host name or port.
     """
+    resolving, connecting = Stage.RESOLVING, Stage.CONNECTING
+    if route.proxy is not None:
+        resolving = connecting = Stage.PROXY
+    proxy = None if route.proxy is None else route.proxy.label
     timings: dict[str, float] = {}
     begun = monotonic()
     try:
-        addresses = names.resolve((target.host, target.port))
+        addresses = route.addresses(target)
     except socket.gaierror as error:
-        return Findings(target=target, stage=Stage.RESOLVING, error=error)
+        return Findings(target=target, proxy=proxy, stage=resolving, error=error)
     timings["resolve"] = monotonic() - begun
-    addresses = [each for each in addresses if family in (None, _family(each))]
     attempts: list[Attempt] = []
     for address in addresses:
         begun = monotonic()
         try:
-            plain = _dial(address, timeout)
+            plain = route.dial(address)
         except OSError as error:
             attempts.append(Attempt(*address[:2], error))
             continue
         timings["connect"] = monotonic() - begun
         attempts.append(Attempt(*address[:2]))
-        first = _Connection(target, context, timeout, plain)
+        first = _Connection(target, context, route, plain)
         resumed, fault = _again(first, address) if first.error is None else (None, None)
+        offers = None
+        if wanted is not None and first.stage in (Stage.HANDSHAKE, Stage.CONNECTED):
+            offers = enumerate_offers(target, route, address, wanted, step)
         return Findings(
             target=target,
+            proxy=proxy,
             stage=first.stage,
             attempts=(*attempts,),
             info=first.info,
@@ -140,31 +139,17 @@ def gather(
             resumed=resumed,
             resumption_fault=fault,
             timings=timings | first.timings,
+            offers=offers,
         )
-    kind = {None: "", socket.AF_INET: "IPv4 ", socket.AF_INET6: "IPv6 "}[family]
+    kind = {None: "", socket.AF_INET: "IPv4 ", socket.AF_INET6: "IPv6 "}[route.family]
     return Findings(
         target=target,
-        stage=Stage.CONNECTING,
+        proxy=proxy,
+        stage=connecting,
         attempts=(*attempts,),
         error=attempts[-1].fault if attempts else OSError(f"the name has no {kind}address"),
         timings=timings,
     )
-
-
-def _family(address: names.Address) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-
-
-def _dial(address: names.Address, timeout: float) -> socket.socket:
-    family = _family(address)
-    plain = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        plain.settimeout(timeout)
-        plain.connect(address if family == socket.AF_INET6 else address[:2])
-    except BaseException:
-        plain.close()
-        raise
-    return plain
 
 
 class _Connection:
@@ -174,10 +159,10 @@ class _Connection:
         self,
         target: Target,
         context: SupportsClientWrapSocket,
-        timeout: float,
+        route: Route,
         plain: socket.socket,
     ) -> None:
-        self.target, self.context, self.timeout = target, context, timeout
+        self.target, self.context, self.route = target, context, route
         self.stage = Stage.HANDSHAKE
         self.info: ConnectionInfo | None = None
         self.error: OSError | None = None
@@ -189,36 +174,31 @@ class _Connection:
                 self.error = error
 
     def _run(self, plain: socket.socket) -> None:
-        leftover = b""
-        if self.target.starttls is None:
+        leftover, self.timings = self.route.prepare(plain, self.target, self._enter)
+        if self.target.starttls is None and not leftover:
             _check_silence(plain)
-        else:
-            self.stage = Stage.STARTTLS
-            begun = monotonic()
-            name = names.verified_name(self.target.server_hostname)
-            leftover = upgrade(plain, self.target.starttls, name, self.timeout)
-            self.timings["starttls"] = monotonic() - begun
-            plain.settimeout(self.timeout)
-            self.stage = Stage.HANDSHAKE
         begun = monotonic()
         connection = self.context.wrap_socket(plain, self.target.server_hostname, leftover=leftover)
         self.timings["handshake"] = monotonic() - begun
         try:
             self.info = _facts(connection)
             self.stage = Stage.CONNECTED
-            _settle(connection, min(self.timeout, _SETTLING))
+            _settle(connection, min(self.route.timeout, _SETTLING))
         finally:
             with suppress(OSError):
                 connection.close(force=True)
+
+    def _enter(self, stage: Stage) -> None:
+        self.stage = stage
 
 
 def _again(first: _Connection, address: names.Address) -> tuple[bool | None, OSError | None]:
     """Whether a second connection resumes the session of the first, or why it is not known."""
     try:
-        plain = _dial(address, first.timeout)
+        plain = first.route.dial(address)
     except OSError as error:
         return None, error
-    second = _Connection(first.target, first.context, first.timeout, plain)
+    second = _Connection(first.target, first.context, first.route, plain)
     return (None if second.info is None else second.info.resumed), second.error
 
 

@@ -16,12 +16,16 @@ from typing import Final, TypeVar
 
 from .. import registry
 from ..configuration import TLSClientConfiguration
+from ..constants import CipherSuite, TLSVersion
 from ..errors import ConfigurationError
 from ..identity import Certificate, PrivateKey, RevocationList, SigningChain, TrustStore
 from ..interfaces import SupportsClientWrapSocket
+from . import proxies
 from .document import as_json
 from .findings import Findings, gather, of_file
+from .offers import Wanted
 from .report import as_pem, as_text, verdict_lines
+from .route import Route
 from .starttls import PORTS
 from .targets import CertificateFile, Target, parse
 from .verdict import Outcome, Verdict, judge, worst
@@ -31,6 +35,7 @@ __all__ = ["add_arguments", "run"]
 
 _SECONDS: Final = 10.0
 _MOST_DAYS: Final = 100_000
+_VERSIONS: Final = {"1.2": TLSVersion.TLSv1_2, "1.3": TLSVersion.TLSv1_3}
 
 _T = TypeVar("_T")
 
@@ -107,6 +112,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"use IPv{number} addresses only",
         )
     parser.add_argument(
+        "--proxy",
+        metavar="URL",
+        help="connect through this proxy: http://[USER:PASSWORD@]HOST:PORT, or socks5://...; it "
+        "resolves the server's name",
+    )
+    for end in ("lowest", "highest"):
+        parser.add_argument(
+            f"--{end}-version",
+            choices=[*_VERSIONS],
+            help=f"the {end} version to offer (default: the implementation's)",
+        )
+    parser.add_argument(
+        "--ciphers",
+        metavar="SUITES",
+        type=suites,
+        help="offer these cipher suites, by their IANA names or numbers, separated by commas",
+    )
+    parser.add_argument(
+        "--groups",
+        metavar="GROUPS",
+        type=groups,
+        help="offer these groups, by their names or numbers, separated by commas",
+    )
+    parser.add_argument(
+        "--enumerate",
+        metavar="WHAT",
+        type=wanted,
+        help="find out what the server accepts, by asking for it in connections of their own: "
+        "versions, suites, groups, or all; also what no implementation here supports",
+    )
+    parser.add_argument(
         "--min-days",
         metavar="DAYS",
         type=days,
@@ -134,11 +170,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the findings; return the verdict as an exit code."""
     targets = [_asked(partial(_target, arguments, text)) for text in arguments.targets]
     configuration = _asked(lambda: _configuration(arguments))
+    proxy = None if arguments.proxy is None else _asked(lambda: proxies.parse(arguments.proxy))
+    route = Route(arguments.timeout, arguments.family, proxy)
     results: list[tuple[Findings, Verdict]] = []
-    with Progress(len(targets)) as progress:
+    with Progress(len(targets), long=arguments.enumerate is not None) as progress:
         for target in targets:
             progress.show(target.label)
-            findings = _look_at(target, configuration, arguments)
+            findings = _look_at(target, configuration, route, arguments, progress)
             identified = arguments.client_cert is not None
             verdict = judge(findings, identified=identified, min_days=arguments.min_days)
             results.append((findings, verdict))
@@ -152,7 +190,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _look_at(
     target: Target | CertificateFile,
     configuration: TLSClientConfiguration,
+    route: Route,
     arguments: argparse.Namespace,
+    progress: Progress,
 ) -> Findings:
     if isinstance(target, CertificateFile):
         return of_file(target)
@@ -160,7 +200,7 @@ def _look_at(
     context = registry.implementation(arguments.implementation).client_context(configuration)
     if not isinstance(context, SupportsClientWrapSocket):
         raise ConfigurationError("this implementation does not support wrap_socket")
-    return gather(target, context, arguments.timeout, arguments.family)
+    return gather(target, context, route, arguments.enumerate, progress.part)
 
 
 def _print(
@@ -206,7 +246,11 @@ def _configuration(arguments: argparse.Namespace) -> TLSClientConfiguration:
     protocols = [name.strip() for given in arguments.alpn for name in given.split(",")]
     return TLSClientConfiguration(
         chain,
+        arguments.ciphers,
         inner_protocols=[name.encode() for name in protocols if name],
+        lowest_supported_version=_VERSIONS.get(arguments.lowest_version),
+        highest_supported_version=_VERSIONS.get(arguments.highest_version),
+        groups=arguments.groups,
         trust_store=_trust_store(arguments),
     )
 
@@ -234,3 +278,23 @@ def days(text: str) -> int:
     if not 0 <= value <= _MOST_DAYS:
         raise ValueError
     return value
+
+
+def suites(text: str) -> list[CipherSuite | int]:
+    given = [name.strip() for name in text.split(",")]
+    return [
+        CipherSuite[name] if name in CipherSuite.__members__ else int(name, 16) for name in given
+    ]
+
+
+def groups(text: str) -> list[str | int]:
+    given = [name.strip() for name in text.split(",")]
+    return [int(name, 16) if name.lower().startswith("0x") else name for name in given]
+
+
+def wanted(text: str) -> Wanted:
+    given = {name.strip() for name in text.split(",")}
+    if not given <= {"versions", "suites", "groups", "all"}:
+        raise ValueError
+    every = "all" in given
+    return Wanted(suites=every or "suites" in given, groups=every or "groups" in given)

@@ -14,6 +14,7 @@ from ..certificates import read
 from ..constants import CipherSuite, NamedGroup, NextProtocol, SignatureScheme
 from ..info import CertificateInfo, ConnectionInfo
 from .findings import Findings
+from .offers import Offer, group_name, suite_name
 from .targets import CertificateFile
 from .verdict import Outcome, Verdict, days_left
 from .words import Style, harmless, paint, wrapped
@@ -30,6 +31,7 @@ _CERTIFICATES: Final = 10
 _STEPS: Final = {
     "resolve": "name",
     "connect": "connect",
+    "proxy": "proxy",
     "starttls": "STARTTLS",
     "handshake": "handshake",
 }
@@ -56,12 +58,16 @@ def as_text(findings: Findings, verdict: Verdict) -> Iterator[str]:
         asked = f" as {as_name}" if as_name != target.host else ""
         service = f", {target.starttls} with STARTTLS" if target.starttls else ""
         yield paint(harmless(f"{target.label}{asked}{service}"), Style.HEAD, sys.stdout)
+        if findings.proxy is not None:
+            yield from _line("proxy", findings.proxy)
         for attempt in findings.attempts:
             told = "connected" if attempt.fault is None else fault_text(attempt.fault)
             yield from _line("address", f"{attempt.address}: {told}")
         yield from _timings(findings.timings)
         if findings.info is not None:
             yield from _facts(findings, findings.info)
+        for offer in findings.offers or ():
+            yield from _offer(offer)
         if count := len(findings.chain):
             yield from _line("chain", f"{count} certificate{'s' if count > 1 else ''} presented")
             yield from _certificates(findings.chain, _CERTIFICATES)
@@ -112,6 +118,20 @@ def _handshake(info: ConnectionInfo) -> Iterator[str]:
         yield from _line("signature", name_of(info.server_signature_scheme))
     if info.client_signature_scheme is not None:
         yield from _line("ours", name_of(info.client_signature_scheme))
+
+
+def _offer(offer: Offer) -> Iterator[str]:
+    word = {True: "accepted", False: "not accepted", None: "not known"}[offer.accepted]
+    fault = "" if offer.error is None else f"; stopped: {fault_text(offer.error)}"
+    yield from _line(offer.version, f"{word}{fault}")
+    if offer.suites:
+        orders = {True: " (the server's order)", False: " (the client's order decides)", None: ""}
+        yield from wrapped(f"suites{orders[offer.server_order]}", 2 * _INDENT)
+        for number in offer.suites:
+            yield from wrapped(suite_name(number), 3 * _INDENT)
+    if offer.groups is not None:
+        told = ", ".join(group_name(number) for number in offer.groups) or "none"
+        yield from wrapped(f"{'groups':{_LABEL - 2}}{told}", 2 * _INDENT, _LABEL - 2)
 
 
 def _certificates(chain: tuple[bytes, ...], most: int) -> Iterator[str]:

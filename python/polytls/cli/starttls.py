@@ -2,9 +2,8 @@
 
 SMTP (RFC 3207), LMTP (RFC 2033), IMAP (RFC 9051 6.2.1), POP3 (RFC 2595 4), ManageSieve (RFC 5804
 2.2), NNTP (RFC 4642), FTP (RFC 4217 4), LDAP (RFC 4511 4.14), XMPP (RFC 6120 5), PostgreSQL and
-MySQL (their manuals' chapters on the protocol). All of it together has one deadline, replies have
-limits, and what came behind the last one is handed on, to be refused: nothing that is received
-before ClientHello can be TLS.
+MySQL (their manuals' chapters on the protocol). What came behind the last reply is handed on, to
+be refused: nothing that is received before ClientHello can be TLS.
 """
 
 from __future__ import annotations
@@ -14,10 +13,11 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
-from typing import Final, NoReturn
+from typing import Final
 
-__all__ = ["PORTS", "UpgradeRefused", "upgrade"]
+from .dialogue import Dialogue, DialogueError
+
+__all__ = ["PORTS", "upgrade"]
 
 #: The services, and the ports they have if none is given.
 PORTS: Final = {
@@ -35,104 +35,19 @@ PORTS: Final = {
     "mysql": 3306,
 }
 
-#: Bytes in a line, its end included, or in a message that has no lines. RFC 5321 4.5.3.1.5 has 512
-#: for replies, IMAP no limit.
-_LONGEST_LINE: Final = 8192
-#: Lines in a reply.
-_MOST_LINES: Final = 100
 #: Tags in a reply of XMPP.
 _MOST_TAGS: Final = 1000
-_PIECE: Final = 4096
 _TAG: Final = b"a"
 
 
-class UpgradeRefused(OSError):
-    """The server did not start TLS. The message has its reply, which cannot be trusted."""
+def upgrade(dialogue: Dialogue, service: str, name: str) -> None:
+    """Have `service` begin TLS. What came behind its consent is left unread.
 
+    `name`: the server's host name, which XMPP requires.
 
-def upgrade(plain: socket.socket, service: str, name: str, timeout: float) -> bytes:
-    """Have `service` begin TLS on a connected socket; return what came behind its consent.
-
-    `name`: the server's host name, which XMPP requires. `timeout`: seconds for the whole dialogue.
-
-    Raises UpgradeRefused for any other answer, TimeoutError, and what the socket raises.
+    Raises DialogueError for any other answer, TimeoutError, and what the socket raises.
     """
-    dialogue = _Dialogue(plain, name, monotonic() + timeout)
-    _DIALOGUES[service](dialogue)
-    return bytes(dialogue.unread)
-
-
-@dataclass
-class _Dialogue:
-    """Lines and messages over a plain socket, until a moment."""
-
-    plain: socket.socket
-    name: str
-    deadline: float
-
-    def __post_init__(self) -> None:
-        self.unread = bytearray()
-
-    def say(self, text: bytes) -> None:
-        self.send(text + b"\r\n")
-
-    def send(self, data: bytes) -> None:
-        self._limit()
-        self.plain.sendall(data)
-
-    def line(self) -> bytes:
-        return self.until(b"\n").rstrip(b"\r\n")
-
-    def until(self, end: bytes) -> bytes:
-        """All up to a byte, and this byte."""
-        while (at := self.unread.find(end)) < 0:
-            if len(self.unread) >= _LONGEST_LINE:
-                raise UpgradeRefused(f"the server sent a line of more than {_LONGEST_LINE} bytes")
-            self._receive()
-        if at >= _LONGEST_LINE:
-            raise UpgradeRefused(f"the server sent a line of more than {_LONGEST_LINE} bytes")
-        return self._taken(at + 1)
-
-    def exactly(self, length: int) -> bytes:
-        """So many bytes of a message."""
-        if length > _LONGEST_LINE:
-            raise UpgradeRefused(f"the server sent a message of more than {_LONGEST_LINE} bytes")
-        while len(self.unread) < length:
-            self._receive()
-        return self._taken(length)
-
-    def _receive(self) -> None:
-        self._limit()
-        data = self.plain.recv(_PIECE)
-        if not data:
-            raise UpgradeRefused("the server closed the connection before TLS started")
-        self.unread += data
-
-    def _taken(self, length: int) -> bytes:
-        data = bytes(self.unread[:length])
-        del self.unread[:length]
-        return data
-
-    def reply(self, is_last: Callable[[bytes], bool]) -> bytes:
-        """The last line of a reply."""
-        for _ in range(_MOST_LINES):
-            if is_last(line := self.line()):
-                return line
-        raise UpgradeRefused(f"the server sent a reply of more than {_MOST_LINES} lines")
-
-    def expect(self, wanted: bytes, line: bytes) -> None:
-        if line[: len(wanted)].lower() != wanted.lower():
-            said = line.decode("utf-8", "replace")
-            raise UpgradeRefused(f'the server replied "{said}", expected "{wanted.decode()}"')
-
-    def refuse(self, line: bytes) -> NoReturn:
-        raise UpgradeRefused(f'the server replied "{line.decode("utf-8", "replace")}"')
-
-    def _limit(self) -> None:
-        left = self.deadline - monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        self.plain.settimeout(left)
+    _DIALOGUES[service](dialogue, name)
 
 
 def _is_last_numbered(line: bytes) -> bool:
@@ -140,7 +55,7 @@ def _is_last_numbered(line: bytes) -> bool:
     return re.match(rb"\d{3}( |$)", line) is not None
 
 
-def _smtp(dialogue: _Dialogue, greeting: bytes = b"EHLO") -> None:
+def _smtp(dialogue: Dialogue, _: str, greeting: bytes = b"EHLO") -> None:
     hello = greeting + b" " + _own_address(dialogue.plain)
     for text, wanted in ((None, b"220"), (hello, b"250"), (b"STARTTLS", b"220")):
         if text is not None:
@@ -148,8 +63,8 @@ def _smtp(dialogue: _Dialogue, greeting: bytes = b"EHLO") -> None:
         dialogue.expect(wanted, dialogue.reply(_is_last_numbered))
 
 
-def _lmtp(dialogue: _Dialogue) -> None:
-    _smtp(dialogue, b"LHLO")
+def _lmtp(dialogue: Dialogue, name: str) -> None:
+    _smtp(dialogue, name, b"LHLO")
 
 
 def _own_address(plain: socket.socket) -> bytes:
@@ -158,25 +73,25 @@ def _own_address(plain: socket.socket) -> bytes:
     return f"[{'IPv6:' if ':' in host else ''}{host}]".encode()
 
 
-def _imap(dialogue: _Dialogue) -> None:
+def _imap(dialogue: Dialogue, _: str) -> None:
     dialogue.expect(b"* OK", dialogue.line())
     dialogue.say(_TAG + b" STARTTLS")
     dialogue.expect(_TAG + b" OK", dialogue.reply(lambda line: line.startswith(_TAG + b" ")))
 
 
-def _pop3(dialogue: _Dialogue) -> None:
+def _pop3(dialogue: Dialogue, _: str) -> None:
     dialogue.expect(b"+OK", dialogue.line())
     dialogue.say(b"STLS")
     dialogue.expect(b"+OK", dialogue.line())
 
 
-def _ftp(dialogue: _Dialogue) -> None:
+def _ftp(dialogue: Dialogue, _: str) -> None:
     dialogue.expect(b"220", dialogue.reply(_is_last_numbered))
     dialogue.say(b"AUTH TLS")
     dialogue.expect(b"234", dialogue.reply(_is_last_numbered))
 
 
-def _sieve(dialogue: _Dialogue) -> None:
+def _sieve(dialogue: Dialogue, _: str) -> None:
     def ends(line: bytes) -> bool:
         return re.match(rb"(OK|NO|BYE)\b", line, re.IGNORECASE) is not None
 
@@ -185,7 +100,7 @@ def _sieve(dialogue: _Dialogue) -> None:
     dialogue.expect(b"OK", dialogue.reply(ends))
 
 
-def _nntp(dialogue: _Dialogue) -> None:
+def _nntp(dialogue: Dialogue, _: str) -> None:
     dialogue.expect(b"20", dialogue.line())
     dialogue.say(b"STARTTLS")
     dialogue.expect(b"382", dialogue.line())
@@ -194,7 +109,7 @@ def _nntp(dialogue: _Dialogue) -> None:
 # --- messages in binary ---
 
 
-def _postgres(dialogue: _Dialogue) -> None:
+def _postgres(dialogue: Dialogue, _: str) -> None:
     dialogue.send(struct.pack(">II", 8, 80877103))  # SSLRequest.
     if (answer := dialogue.exactly(1)) != b"S":
         dialogue.refuse(answer)
@@ -205,17 +120,17 @@ _MYSQL_SSL: Final = 0x0800
 _MYSQL_CLIENT: Final = 0x0008_8200 | _MYSQL_SSL  # PLUGIN_AUTH, SECURE_CONNECTION, PROTOCOL_41.
 
 
-def _mysql(dialogue: _Dialogue) -> None:
+def _mysql(dialogue: Dialogue, _: str) -> None:
     head = dialogue.exactly(4)
     greeting = dialogue.exactly(int.from_bytes(head[:3], "little"))
     if greeting[:1] == b"\xff":
         dialogue.refuse(greeting[3:])
     # Protocol 10: a version that ends with a null byte, then 4 + 8 + 1 bytes, then capabilities.
-    _, _, rest = greeting.partition(b"\0")
+    rest = greeting.partition(b"\0")[2]
     if greeting[:1] != b"\x0a" or len(rest) < 15:
-        raise UpgradeRefused("the server did not begin with the greeting of MySQL's protocol 10")
+        raise DialogueError("the server did not begin with the greeting of MySQL's protocol 10")
     if not int.from_bytes(rest[13:15], "little") & _MYSQL_SSL:
-        raise UpgradeRefused("the server's greeting does not offer TLS")
+        raise DialogueError("the server's greeting does not offer TLS")
     # SSLRequest: capabilities, the longest packet, the character set utf8mb4, and zeros.
     request = struct.pack("<IIB23x", _MYSQL_CLIENT, 1 << 24, 45)
     dialogue.send(len(request).to_bytes(3, "little") + bytes([head[3] + 1 & 0xFF]) + request)
@@ -224,7 +139,7 @@ def _mysql(dialogue: _Dialogue) -> None:
 _START_TLS_OID: Final = b"1.3.6.1.4.1.1466.20037"
 
 
-def _ldap(dialogue: _Dialogue) -> None:
+def _ldap(dialogue: Dialogue, _: str) -> None:
     name = b"\x80" + bytes([len(_START_TLS_OID)]) + _START_TLS_OID
     request = b"\x02\x01\x01\x77" + bytes([len(name)]) + name  # Message 1, ExtendedRequest.
     dialogue.send(b"\x30" + bytes([len(request)]) + request)
@@ -247,7 +162,7 @@ class _Reader:
 
     def exactly(self, length: int) -> bytes:
         if length > len(self.data):
-            raise UpgradeRefused("the server's response is not LDAP")
+            raise DialogueError("the server's response is not LDAP")
         taken, self.data = self.data[:length], self.data[length:]
         return taken
 
@@ -256,9 +171,9 @@ def _ber(exactly: Callable[[int], bytes], tag: int) -> bytes:
     """The content of one element (ITU-T X.690 8.1; RFC 4511 5.1 has definite lengths only)."""
     found, length = exactly(2)
     if found != tag:
-        raise UpgradeRefused("the server's response is not LDAP")
+        raise DialogueError("the server's response is not LDAP")
     if length == 0x80 or length > 0x84:
-        raise UpgradeRefused("the server's response is not LDAP")
+        raise DialogueError("the server's response is not LDAP")
     return exactly(int.from_bytes(exactly(length & 0x7F)) if length & 0x80 else length)
 
 
@@ -268,27 +183,27 @@ _STREAMS: Final = "http://etherx.jabber.org/streams"
 _XMPP_TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
 
 
-def _xmpp(dialogue: _Dialogue, kind: str = "client") -> None:
+def _xmpp(dialogue: Dialogue, name: str, kind: str = "client") -> None:
     stream = _Stream(dialogue)
     dialogue.send(
-        f"<?xml version='1.0'?><stream:stream to='{dialogue.name}' version='1.0' "
+        f"<?xml version='1.0'?><stream:stream to='{name}' version='1.0' "
         f"xmlns='jabber:{kind}' xmlns:stream='{_STREAMS}'>".encode()
     )
     offered = stream.read(f"{_STREAMS} features")
     if f"{_XMPP_TLS} starttls" not in offered:
-        raise UpgradeRefused("the server does not offer STARTTLS for this name")
+        raise DialogueError("the server does not offer STARTTLS for this name")
     dialogue.send(f"<starttls xmlns='{_XMPP_TLS}'/>".encode())
     stream.read(f"{_XMPP_TLS} proceed")
 
 
-def _xmpp_server(dialogue: _Dialogue) -> None:
-    _xmpp(dialogue, "server")
+def _xmpp_server(dialogue: Dialogue, name: str) -> None:
+    _xmpp(dialogue, name, "server")
 
 
 class _Stream:
     """The elements in the server's stream, each as its namespace and its name."""
 
-    def __init__(self, dialogue: _Dialogue) -> None:
+    def __init__(self, dialogue: Dialogue) -> None:
         # Takes milliseconds to import, and is only needed here.
         from xml.parsers import expat
 
@@ -313,36 +228,36 @@ class _Stream:
             try:
                 self._parser.Parse(tag, False)
             except self._fault:
-                raise UpgradeRefused("the server's reply is not XMPP") from None
+                raise DialogueError("the server's reply is not XMPP") from None
             if self._ended:
                 found, names = self._ended.pop(), self._names
                 self._names = []
                 if found != wanted:
                     said = " ".join(name.rpartition(" ")[2] for name in names)
-                    raise UpgradeRefused(f'the server replied "{said}"')
+                    raise DialogueError(f'the server replied "{said}"')
                 return names
-        raise UpgradeRefused(f"the server sent a reply of more than {_MOST_TAGS} tags")
+        raise DialogueError(f"the server sent a reply of more than {_MOST_TAGS} tags")
 
     def _start(self, name: str, _: object) -> None:
         self._depth += 1
         if self._depth == 1:
             if name != f"{_STREAMS} stream":
-                raise UpgradeRefused("the server's reply is not XMPP")
+                raise DialogueError("the server's reply is not XMPP")
         else:
             self._names.append(name)
 
     def _end(self, name: str) -> None:
         self._depth -= 1
         if self._depth == 0:
-            raise UpgradeRefused("the server ended the stream before TLS started")
+            raise DialogueError("the server ended the stream before TLS started")
         if self._depth == 1:
             self._ended.append(name)
 
     def _refuse(self, *_: object) -> None:
-        raise UpgradeRefused("the server's reply is not XMPP")
+        raise DialogueError("the server's reply is not XMPP")
 
 
-_DIALOGUES: Final[dict[str, Callable[[_Dialogue], None]]] = {
+_DIALOGUES: Final[dict[str, Callable[[Dialogue, str], None]]] = {
     "smtp": _smtp,
     "lmtp": _lmtp,
     "imap": _imap,

@@ -26,8 +26,9 @@ from ..errors import (
     VerificationFailure,
 )
 from ..info import CertificateInfo
-from .findings import Findings, Stage
-from .starttls import UpgradeRefused
+from .dialogue import DialogueError
+from .findings import Findings
+from .route import Stage
 from .targets import CertificateFile
 
 __all__ = ["EXPIRES_SOON", "Failure", "Outcome", "Verdict", "days_left", "judge", "worst"]
@@ -59,6 +60,7 @@ class Failure(Enum):
     CONNECTION_REFUSED = "connection refused"
     TIMED_OUT = "timed out"
     NO_CONNECTION = "no connection"
+    PROXY = "proxy"
     NO_STARTTLS = "no STARTTLS"
     NOT_TLS = "not TLS"
     NOTHING_IN_COMMON = "nothing in common"
@@ -213,12 +215,15 @@ _MODERN = "offer TLS 1.2 or 1.3 with current suites and groups"
 
 
 def _place(error: OSError, stage: Stage, identified: bool) -> _Place:
+    if stage is Stage.PROXY:
+        advice = "check the proxy, and that it allows connections to this host and port"
+        return Failure.PROXY, Responsible.ADMINISTRATOR, advice
     if stage is Stage.RESOLVING:
         if error.errno == socket.EAI_AGAIN:
             advice = "check this machine's resolver and network"
             return Failure.UNKNOWN_HOST, Responsible.ADMINISTRATOR, advice
         return Failure.UNKNOWN_HOST, Responsible.YOU, "check the name"
-    if isinstance(error, UpgradeRefused):
+    if isinstance(error, DialogueError):
         advice = "offer STARTTLS (or check the service and port)"
         return Failure.NO_STARTTLS, Responsible.PEER, advice
     if isinstance(error, TLSError):
@@ -278,6 +283,6 @@ def _words(error: OSError) -> str:
     """The error in words, without a number."""
     if isinstance(error, TimeoutError):
         return "nothing arrived in time"
-    if isinstance(error, TLSError | socket.gaierror | UpgradeRefused) or not error.strerror:
+    if isinstance(error, TLSError | socket.gaierror | DialogueError) or not error.strerror:
         return str(error.strerror or error)
     return error.strerror

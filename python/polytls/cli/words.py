@@ -60,12 +60,14 @@ def paint(text: str, style: Style, stream: TextIO) -> str:
 class Progress:
     """One line on stderr, if it is a terminal, that says what a long run is doing.
 
-    Nothing is shown of a run of one step. The line is gone when the block ends.
+    Nothing is shown of a run of one step, unless it is `long`. The line is gone at the block's end.
     """
 
-    def __init__(self, steps: int) -> None:
-        self._steps, self._done = steps, 0
-        self._shown = steps > 1 and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    def __init__(self, steps: int, *, long: bool = False) -> None:
+        self._steps, self._done, self._step, self._parts = steps, 0, "", 0
+        self._shown = (
+            (steps > 1 or long) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -75,9 +77,17 @@ class Progress:
 
     def show(self, step: str) -> None:
         """Show the step that begins."""
-        self._done += 1
+        self._done, self._step, self._parts = self._done + 1, step, 0
+        self._write(step)
+
+    def part(self, name: str) -> None:
+        """Show a part of the step, of which there may be many."""
+        self._parts += 1
+        self._write(f"{self._step} {name} {self._parts}")
+
+    def _write(self, text: str) -> None:
         if self._shown:
-            line = f"{self._done}/{self._steps} {harmless(step)}"
+            line = f"{self._done}/{self._steps} {harmless(text)}"
             sys.stderr.write(f"\r{line[: width(sys.stderr) - 1]}\x1b[K")
             sys.stderr.flush()
 
