@@ -391,6 +391,7 @@ VARIABLE: Final = {
     r"\b\d\d:\d\d\b": "00:00",
     r"\b\d+\.\d ms\b": "0.0 ms",
     r"\b\d+ days left\b": "0 days left",
+    r"\b[\d,]+ bytes sent, [\d,]+ received\b": "0,000 bytes sent, 0,000 received",
     r"\b[0-9a-f]{64}\b": "0" * 64,
     r"/tmp/page-\w{8}/": "/tmp/page-00000000/",
 }
