@@ -95,7 +95,12 @@ def tried(hsm: Tokens, tmp_path: Path) -> Callable[..., str]:
     ca = tmp_path / "ca.pem"
     ca.write_bytes(hsm.ca.certificate_pem)
 
-    def go(key: str, certificate: str = "by id") -> str:
+    def go(key: str, certificate: str = "by id", pin: str | None = None) -> str:
+        """`pin`: that of the configuration."""
+        if pin is not None:
+            provider(
+                tmp_path, "pkcs11", "pkcs11-provider", f"{more}\npkcs11-module-token-pin = {pin}"
+            )
         return run(
             sys.executable, "-c", TRIED, str(configuration), str(ca), certificate, key, HOST
         ).strip()
@@ -163,6 +168,24 @@ def test_what_is_wrong_is_told(tried: Callable[..., str], leaf: str, case: str) 
     assert told.startswith(f"certificate_chain {reason} openssl: certificate_chain: ")
     assert said in told
     assert "pin-value" not in told
+
+
+@pytest.mark.parametrize(
+    ("uris", "configured", "accepted"),
+    [
+        (None, PIN, True),
+        (None, "9999", False),
+        # That of the URI comes first.
+        ("9999", PIN, False),
+        (PIN, "9999", True),
+    ],
+)
+def test_a_pin_of_the_configuration_is_right_or_wrong_too(
+    tried: Callable[..., str], uris: str | None, configured: str, accepted: bool
+) -> None:
+    told = tried(stored("ec", uris), pin=configured)
+    assert told == BOTH if accepted else " WRONG_PIN " in told
+    assert "9999" not in told
 
 
 def test_several_certificates_are_not_a_chain(tried: Callable[..., str]) -> None:
