@@ -12,14 +12,14 @@ import os
 import pytest
 
 import polytls
-from polytls import _native
+from polytls.engines import libssl
 
 __all__ = ["pytest_report_header"]
 
 _PATH = os.environ.get("TEST_LIBSSL")
 if not _PATH:
     raise pytest.UsageError("TEST_LIBSSL: name a libssl")
-_native.use_openssl(_PATH)
+libssl.use(_PATH)
 _VERSION = polytls.implementation("openssl").version
 
 

@@ -225,7 +225,7 @@ REFERENCE = [
     Reference(
         "OpenSSL's options",
         "[What only OpenSSL has](../openssl.md#options).",
-        modules=("polytls.engines.openssl",),
+        modules=("polytls.engines.openssl", "polytls.engines.libssl"),
     ),
     Reference(
         "Without verification",

@@ -18,7 +18,7 @@ from polytls import (
     TLSServerConfiguration,
     VerificationFailure,
 )
-from polytls.engines import openssl
+from polytls.engines import libssl, openssl
 from polytls.testing import CertificateAuthority, KeyType, tie
 
 POLICIES = Path(__file__).resolve().parents[2] / "tools" / "policies"
@@ -82,6 +82,26 @@ def shaken():
 )
 
 
+@pytest.mark.parametrize("path", [None, b"libssl.so.3", 3])
+def test_a_library_is_chosen_by_its_path(path: Any) -> None:
+    with pytest.raises(TypeError, match="path must be"):
+        libssl.use(path)
+
+
+@needs_maps
+@needs_brought
+def test_a_library_that_is_chosen_is_used_beside_that_of_ssl() -> None:
+    brought = BROUGHT.read_text()
+    run(
+        SHAKEN + "from polytls.engines import libssl\n"
+        f"libssl.use({brought!r})\n"
+        f"assert shaken() == text({brought!r})\n"
+        "import ssl\n"
+        "assert ssl.OPENSSL_VERSION.split()[:2] != polytls.implementation('openssl')"
+        ".version.split()[:2]\n"
+    )
+
+
 @needs_maps
 @needs_brought
 def test_a_copy_of_another_name_is_left_to_whoever_brought_it() -> None:
@@ -137,8 +157,9 @@ def test_a_library_that_cannot_be_used_is_a_reason(tmp_path: Path) -> None:
     (tmp_path / "libssl.so").write_text("not a library")
     for path in (tmp_path / "libssl.so", tmp_path / "missing.so"):
         run(
-            "import polytls; from polytls import _native, registry\n"
-            f"_native.use_openssl({str(path)!r})\n"
+            "import pathlib, polytls; from polytls import registry\n"
+            "from polytls.engines import libssl\n"
+            f"libssl.use(pathlib.Path({str(path)!r}))\n"
             "assert 'openssl' not in polytls.implementations()\n"
             f"assert {str(path)!r} in str(registry.unusable()['openssl'])"
         )
@@ -146,9 +167,9 @@ def test_a_library_that_cannot_be_used_is_a_reason(tmp_path: Path) -> None:
 
 def test_it_is_chosen_before_it_is_used() -> None:
     run(
-        "import polytls; from polytls import _native; polytls.implementation('openssl')\n"
+        "import polytls; from polytls.engines import libssl; polytls.implementation('openssl')\n"
         "try:\n"
-        "    _native.use_openssl('/nowhere/libssl.so.3')\n"
+        "    libssl.use('/nowhere/libssl.so.3')\n"
         "except RuntimeError as error:\n"
         "    assert 'OpenSSL' in str(error)\n"
         "else:\n"
