@@ -145,6 +145,7 @@ bench-check: build $(VENV)/.bench ## the same; fails below a target
 
 soak: build $(VENV)/.tools ## long tests: random traffic, forgeries, thousands of connections, faults at every byte, no record layer
 	$(CARGO) test --release --locked -p polytls-records -p polytls-rustls -p polytls-io -- --ignored
+	sh tools/install-peers.sh
 	POLYTLS_SOAK=1 $(BIN)/python -m pytest -q tests -m soak
 	$(BIN)/python -m pytest -q -p tests.without_record_layer tests/unit tests/drivers tests/interop tests/matrix -m "not peers"
 

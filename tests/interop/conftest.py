@@ -20,10 +20,12 @@ from typing import Any
 import pytest
 
 from interop.mail_servers import (  # noqa: F401 - pytest finds them here
+    asks,
     credentials,
     folder,
     mail,
     mailboxes,
+    presented,
     smtp,
 )
 from interop.token_peers import hsm, tpm  # noqa: F401 - as above

@@ -13,7 +13,8 @@ import socket
 import tempfile
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,13 +23,23 @@ import pytest
 __all__ = [
     "Mailboxes",
     "Submission",
+    "asks",
     "credentials",
+    "expired",
     "folder",
     "free_port",
     "mail",
     "mailboxes",
+    "presented",
     "smtp",
+    "strict",
 ]
+
+#: For tests of servers whose certificate has expired, or that ask clients for one.
+expired = pytest.mark.parametrize("presented", ["expired"], indirect=True)
+strict = pytest.mark.parametrize("asks", [True], indirect=True, ids=["asks for certificates"])
+
+LONG_AGO = datetime.now(UTC) - timedelta(days=20)
 
 
 class Submission(NamedTuple):
@@ -63,16 +74,33 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def credentials(lab: Any, files: Any, folder: Path) -> tuple[Path, Path]:
-    """Our certificate and its key, in `folder`."""
-    for source, name in zip(files(lab.chain()), ("cert.pem", "key.pem"), strict=True):
+def presented(request: pytest.FixtureRequest, lab: Any) -> Callable[..., Any]:
+    """A function that makes the chain of a server; `expired` makes it one of the past."""
+    if getattr(request, "param", None) == "expired":
+        return lambda *names: lab.ca.issue(*(names or (lab.host,)), not_before=LONG_AGO)
+    return lab.chain  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def asks(request: pytest.FixtureRequest) -> bool:
+    """Whether servers ask for certificates of the authority; `strict` makes it so."""
+    return bool(getattr(request, "param", False))
+
+
+@pytest.fixture
+def credentials(
+    presented: Callable[..., Any], files: Any, folder: Path, ca_file: str
+) -> tuple[Path, Path]:
+    """Our certificate and its key, in `folder`, beside the authority's certificate."""
+    shutil.copy(ca_file, folder / "ca.pem")
+    for source, name in zip(files(presented()), ("cert.pem", "key.pem"), strict=True):
         shutil.copy(source, folder / name)
     return folder / "cert.pem", folder / "key.pem"
 
 
 @pytest.fixture
 def smtp(
-    start: Any, folder: Path, mail: Path, credentials: tuple[Path, Path]
+    start: Any, folder: Path, mail: Path, credentials: tuple[Path, Path], asks: bool
 ) -> Iterator[Submission]:
     """A Postfix that takes mail for anybody at server.example; `mailboxes` has it as that of me."""
     queue, configuration = folder / "queue", folder / "configuration"
@@ -117,6 +145,8 @@ def smtp(
         smtpd_tls_security_level = encrypt
         smtpd_tls_cert_file = {certificate}
         smtpd_tls_key_file = {key}
+        smtpd_tls_CAfile = {folder / "ca.pem"}
+        smtpd_tls_req_ccert = {"yes" if asks else "no"}
         local_recipient_maps =
         alias_maps =
         alias_database =
@@ -164,7 +194,9 @@ def mail(folder: Path) -> Path:
 
 
 @pytest.fixture
-def mailboxes(start: Any, folder: Path, mail: Path, credentials: tuple[Path, Path]) -> Mailboxes:
+def mailboxes(
+    start: Any, folder: Path, mail: Path, credentials: tuple[Path, Path], asks: bool
+) -> Mailboxes:
     """A Dovecot for IMAP and POP3, with a mailbox for anybody who knows «secret»."""
     ports = Mailboxes(*(free_port() for _ in range(4)))
     certificate, key = credentials
@@ -178,6 +210,10 @@ def mailboxes(start: Any, folder: Path, mail: Path, credentials: tuple[Path, Pat
         ssl = required
         ssl_cert = <{certificate}
         ssl_key = <{key}
+        ssl_ca = <{folder / "ca.pem"}
+        ssl_require_crl = no
+        ssl_verify_client_cert = {"yes" if asks else "no"}
+        auth_ssl_require_client_cert = {"yes" if asks else "no"}
         mail_location = maildir:{mail}/%u
         first_valid_uid = 1
         passdb {{

@@ -26,7 +26,14 @@ from typing import Any
 
 import pytest
 
-from polytls import CertificateVerificationError, RaggedEOF, TLSVersion
+from interop.mail_servers import expired, strict
+from polytls import (
+    CertificateVerificationError,
+    RaggedEOF,
+    TLSError,
+    TLSVersion,
+    VerificationFailure,
+)
 from polytls.net.ftp import FTP_TLS
 from polytls.testing import CertificateAuthority
 
@@ -62,6 +69,9 @@ VSFTPD = """\
     ssl_ciphers=HIGH
     rsa_cert_file={folder}/cert.pem
     rsa_private_key_file={folder}/key.pem
+    ca_certs_file={folder}/ca.pem
+    require_cert={asks}
+    validate_cert={asks}
     secure_chroot_dir={folder}/empty
     seccomp_sandbox=NO
     isolate=NO
@@ -90,7 +100,8 @@ PROFTPD = """\
     TLSProtocol TLSv1.2 TLSv1.3
     TLSECCertificateFile {folder}/cert.pem
     TLSECCertificateKeyFile {folder}/key.pem
-    TLSVerifyClient off
+    TLSCACertificateFile {folder}/ca.pem
+    TLSVerifyClient {asks}
     <Anonymous {folder}/root>
       User ftp
       Group nogroup
@@ -116,14 +127,19 @@ SERVERS = {
 USER = ("joe", "secret")
 
 
+#: How each is told not to ask clients for certificates, or to. Pure-FTPd has no such setting.
+ASKS = {"vsftpd": ("NO", "YES"), "ProFTPD": ("off", "on"), "Pure-FTPd": ("", "")}
+
+
 @pytest.fixture
-def folder(lab: Any, files: Any) -> Iterator[Path]:
+def folder(presented: Any, files: Any, ca_file: str) -> Iterator[Path]:
     """A folder that servers can enter, whoever they run as; what they serve is in `root`."""
     # ProFTPD's children end a moment after it, and may still write there.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         path = Path(name)
         path.chmod(0o755)
-        for source, copy in zip(files(lab.chain(HOST)), ("cert.pem", "key.pem"), strict=True):
+        shutil.copy(ca_file, path / "ca.pem")
+        for source, copy in zip(files(presented(HOST)), ("cert.pem", "key.pem"), strict=True):
             shutil.copy(source, path / copy)
         (path / "empty").mkdir()
         (path / "root" / "incoming").mkdir(parents=True)
@@ -151,15 +167,19 @@ def make_user(folder: Path) -> None:
 
 
 @pytest.fixture(params=SERVERS)
-def port(request: pytest.FixtureRequest, start: Any, folder: Path) -> int:
+def port(request: pytest.FixtureRequest, start: Any, folder: Path, asks: bool) -> int:
     """The port of each server."""
     settings, command = SERVERS[request.param]
+    if asks and ASKS[request.param] == ("", ""):
+        pytest.skip("it has no setting that asks for certificates")
     if request.param == "Pure-FTPd":
         make_user(folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    (folder / "settings").write_text(textwrap.dedent(settings).format(folder=folder, port=port))
+    (folder / "settings").write_text(
+        textwrap.dedent(settings).format(folder=folder, port=port, asks=ASKS[request.param][asks])
+    )
     start(*(each.format(folder=folder, port=port) for each in command))
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -210,6 +230,7 @@ def test_downloads_uploads_and_listings_resume_the_control_connection(
         assert path.read_bytes() == b"%d" % number * 5000
 
 
+@pytest.mark.soak
 def test_much_goes_up_and_down_and_memory_stays_flat(
     lab: Any, port: int, folder: Path, rng: Any
 ) -> None:
@@ -253,6 +274,36 @@ def test_another_server_is_refused(lab: Any, port: int, version: TLSVersion) -> 
             ftp.login("me", "secret")
         assert caught.value.hostname == host
         assert ftp.sock is None
+
+
+@expired
+def test_a_server_whose_certificate_has_expired_is_refused(
+    lab: Any, port: int, version: TLSVersion
+) -> None:
+    ftp = FTP_TLS(timeout=PATIENCE, tls=lab.client(version=version))
+    ftp.connect(HOST, port)
+    with pytest.raises(CertificateVerificationError, match="expired") as caught:
+        ftp.login("me", "secret")
+    assert caught.value.reason is VerificationFailure.EXPIRED
+    assert ftp.sock is None
+
+
+@strict
+def test_a_server_asks_for_a_certificate(lab: Any, port: int, version: TLSVersion) -> None:
+    """On both connections; in TLS 1.3 a client learns that it was refused when it reads."""
+    shown = lab.client(version=version, certificate_chain=lab.chain("client.example"))
+    with logged_in(FTP_TLS, shown, port) as ftp:
+        taken = io.BytesIO()
+        ftp.retrbinary("RETR file", taken.write)
+        assert taken.getvalue() == b"content" * 10_000
+    stranger = CertificateAuthority().issue("client.example")
+    for given in ({}, {"certificate_chain": stranger}):
+        ftp = FTP_TLS(timeout=PATIENCE, tls=lab.client(version=version, **given))
+        ftp.connect(HOST, port)
+        with pytest.raises((TLSError, EOFError)):
+            ftp.login()
+        with suppress(OSError):
+            ftp.close()
 
 
 def test_plaintext_returns_with_ccc(lab: Any, port: int, version: TLSVersion) -> None:

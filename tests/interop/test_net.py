@@ -10,16 +10,18 @@ import gzip
 import hashlib
 import io
 import os
+import poplib
 import random
 import resource
 import shutil
+import smtplib
 import socket
 import textwrap
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +29,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import polytls
-from interop.mail_servers import Mailboxes, Submission, free_port
+from interop.mail_servers import Mailboxes, Submission, expired, free_port, strict
 from polytls.net.http import HTTPSConnection
 from polytls.net.imap import IMAP4, IMAP4_SSL
 from polytls.net.pop import POP3, POP3_SSL
@@ -150,12 +152,17 @@ WEB: dict[str, tuple[str, Callable[[str], tuple[str, ...]]]] = {
 
 @pytest.fixture(params=WEB)
 def web(
-    request: pytest.FixtureRequest, start: Any, folder: Path, files: Any, lab: Any, ca_file: str
+    request: pytest.FixtureRequest,
+    start: Any,
+    folder: Path,
+    files: Any,
+    presented: Any,
+    ca_file: str,
 ) -> Web:
     """Each web server, with a certificate for HOST."""
     name = request.param
     settings, command = WEB[name]
-    for source, copy in zip(files(lab.chain(HOST)), ("cert.pem", "key.pem"), strict=True):
+    for source, copy in zip(files(presented(HOST)), ("cert.pem", "key.pem"), strict=True):
         shutil.copy(source, folder / copy)
     shutil.copy(ca_file, folder / "ca.pem")
     root = folder / "root"
@@ -212,6 +219,7 @@ def test_a_body_that_the_connection_ends_is_whole(lab: Any, web: Web, version: A
         assert gzip.decompress(response.read()) == (web.root / "file").read_bytes()
 
 
+@pytest.mark.soak
 def test_much_goes_up_and_down_and_memory_stays_flat(lab: Any, web: Web, rng: Any) -> None:
     piece = rng.randbytes(1 << 20)
     number = 1024 if SOAK else 48
@@ -247,6 +255,7 @@ def test_much_goes_up_and_down_and_memory_stays_flat(lab: Any, web: Web, rng: An
     assert grown < 16 << 10  # In KiB.
 
 
+@pytest.mark.soak
 def test_connections_of_a_pool_are_resumed(lab: Any, web: Web, version: Any) -> None:
     tls = lab.client(version=version)
     number, workers = (10_000 if SOAK else 1_200), 50
@@ -273,6 +282,18 @@ def test_a_web_server_that_cannot_be_trusted_is_refused(lab: Any, web: Web) -> N
     assert wrapped.value.reason.reason is polytls.VerificationFailure.HOSTNAME_MISMATCH
 
 
+@expired
+def test_a_web_server_whose_certificate_has_expired_is_refused(lab: Any, web: Web) -> None:
+    tls = lab.client()
+    with connected(web.port, tls) as connection:
+        with pytest.raises(polytls.CertificateVerificationError, match="expired") as caught:
+            connection.request("GET", "/file")
+        assert caught.value.reason is polytls.VerificationFailure.EXPIRED
+    opener = build_opener(ProxyHandler({}), tls=tls)
+    with pytest.raises(urllib.error.URLError, match="expired"):
+        opener.open(f"https://{HOST}:{web.port}/", timeout=PATIENCE)
+
+
 def asked(connection: HTTPSConnection) -> bytes:
     connection.request("GET", "/small")
     return connection.getresponse().read()
@@ -289,6 +310,15 @@ def test_a_web_server_asks_for_a_certificate(lab: Any, web: Web, version: Any) -
             assert connection.getresponse().status == 400
         else:
             with pytest.raises(polytls.AlertReceived):
+                asked(connection)
+    stranger = CertificateAuthority().issue("client.example")
+    shown = lab.client(version=version, certificate_chain=stranger)
+    with connected(web.strict, shown) as connection:
+        if web.name == "nginx":
+            connection.request("GET", "/small")
+            assert connection.getresponse().status == 400
+        else:
+            with pytest.raises(polytls.PeerRejectedCertificate):
                 asked(connection)
 
 
@@ -377,6 +407,17 @@ def test_requests_go_through_squid(
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mail servers are started by root")
 
 
+@pytest.fixture
+def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every host is this one: certificates have another name than loopback's."""
+    real = socket.create_connection
+    monkeypatch.setattr(
+        socket,
+        "create_connection",
+        lambda address, *given, **named: real(("127.0.0.1", address[1]), *given, **named),
+    )
+
+
 @as_root
 @pytest.mark.parametrize("implicit", [False, True], ids=["STARTTLS", "implicit TLS"])
 def test_a_mail_goes_through_postfix_and_is_read_by_imap_and_pop3(
@@ -385,15 +426,8 @@ def test_a_mail_goes_through_postfix_and_is_read_by_imap_and_pop3(
     mailboxes: Mailboxes,
     version: Any,
     implicit: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    on_loopback: None,
 ) -> None:
-    # The certificate has this name; the servers listen on loopback.
-    real = socket.create_connection
-    monkeypatch.setattr(
-        socket,
-        "create_connection",
-        lambda address, *given, **named: real(("127.0.0.1", address[1]), *given, **named),
-    )
     for port in (*smtp, *mailboxes):
         wait_for(port)
     tls, host = lab.client(version=version), lab.host
@@ -445,40 +479,61 @@ def test_a_mail_goes_through_postfix_and_is_read_by_imap_and_pop3(
     pop.quit()
 
 
+def mail_clients(host: str, smtp: Submission, mailboxes: Mailboxes) -> dict[str, Any]:
+    """Each way to begin TLS: a function of a context that returns a client, after the handshake."""
+
+    def starttls(tls: Any) -> Any:
+        client = SMTP(host, smtp.starttls, "here", PATIENCE)
+        with closed_unless_done(client):
+            client.starttls(tls=tls)
+        return client
+
+    def imap(tls: Any) -> Any:
+        client = IMAP4(host, mailboxes.imap, PATIENCE)
+        with closed_unless_done(client):
+            client.starttls(tls)
+        return client
+
+    def pop(tls: Any) -> Any:
+        client = POP3(host, mailboxes.pop3, PATIENCE)
+        with closed_unless_done(client):
+            client.stls(tls)
+        return client
+
+    return {
+        "SMTP, STARTTLS": starttls,
+        "IMAP, STARTTLS": imap,
+        "POP3, STLS": pop,
+        "SMTP": lambda tls: SMTP_SSL(host, smtp.implicit, "here", PATIENCE, tls=tls),
+        "IMAP": lambda tls: IMAP4_SSL(host, mailboxes.imaps, PATIENCE, tls=tls),
+        "POP3": lambda tls: POP3_SSL(host, mailboxes.pop3s, PATIENCE, tls=tls),
+    }
+
+
+@contextmanager
+def closed_unless_done(client: Any) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        closed(client)
+        raise
+
+
+def closed(client: Any) -> None:
+    """Close a client, whatever has become of its connection."""
+    with suppress(OSError, IMAP4.error):
+        client.shutdown() if isinstance(client, IMAP4) else client.close()
+
+
 @as_root
 def test_mail_servers_that_cannot_be_trusted_are_refused(
     lab: Any, smtp: Submission, mailboxes: Mailboxes
 ) -> None:
     """By an address that their certificate does not have, and with authorities of others."""
     strangers = lab.client(trust_store=CertificateAuthority().trust_store())
-    address = "127.0.0.1"
     for port in (*smtp, *mailboxes):
         wait_for(port)
-
-    def starttls(tls: Any) -> None:
-        with SMTP(address, smtp.starttls, "here", PATIENCE) as client:
-            client.starttls(tls=tls)
-
-    def imap(tls: Any) -> None:
-        with IMAP4(address, mailboxes.imap, PATIENCE) as client:
-            client.starttls(tls)
-
-    def pop(tls: Any) -> None:
-        client = POP3(address, mailboxes.pop3, PATIENCE)
-        try:
-            client.stls(tls)
-        finally:
-            client.close()
-
-    uses: list[Callable[[Any], Any]] = [
-        starttls,
-        imap,
-        pop,
-        lambda tls: SMTP_SSL(address, smtp.implicit, "here", PATIENCE, tls=tls),
-        lambda tls: IMAP4_SSL(address, mailboxes.imaps, PATIENCE, tls=tls),
-        lambda tls: POP3_SSL(address, mailboxes.pop3s, PATIENCE, tls=tls),
-    ]
-    for use in uses:
+    for use in mail_clients("127.0.0.1", smtp, mailboxes).values():
         for tls, reason in (
             (strangers, polytls.VerificationFailure.UNKNOWN_ISSUER),
             (lab.client(), polytls.VerificationFailure.HOSTNAME_MISMATCH),
@@ -486,3 +541,73 @@ def test_mail_servers_that_cannot_be_trusted_are_refused(
             with pytest.raises(polytls.CertificateVerificationError) as caught:
                 use(tls)
             assert caught.value.reason is reason
+
+
+@as_root
+@expired
+def test_mail_servers_whose_certificate_has_expired_are_refused(
+    lab: Any, smtp: Submission, mailboxes: Mailboxes, on_loopback: None
+) -> None:
+    for port in (*smtp, *mailboxes):
+        wait_for(port)
+    for use in mail_clients(lab.host, smtp, mailboxes).values():
+        with pytest.raises(polytls.CertificateVerificationError, match="expired") as caught:
+            use(lab.client())
+        assert caught.value.reason is polytls.VerificationFailure.EXPIRED
+
+
+@as_root
+def test_mail_servers_that_begin_in_plaintext_are_told_apart(
+    lab: Any, smtp: Submission, mailboxes: Mailboxes
+) -> None:
+    """TLS from the start, to the ports that are for STARTTLS."""
+    ports = Submission(smtp.starttls, smtp.starttls)
+    boxes = mailboxes._replace(imaps=mailboxes.imap, pop3s=mailboxes.pop3)
+    for port in (*ports, *boxes):
+        wait_for(port)
+    uses = mail_clients("127.0.0.1", ports, boxes)
+    for name in ("SMTP", "IMAP", "POP3"):
+        with pytest.raises(polytls.NotTLSError):
+            uses[name](lab.client())
+
+
+@as_root
+@strict
+def test_mail_servers_ask_for_a_certificate(
+    lab: Any, smtp: Submission, mailboxes: Mailboxes, version: Any, on_loopback: None
+) -> None:
+    """Both say no in their own protocols: Postfix hangs up, Dovecot lets nobody log in."""
+    for port in (*smtp, *mailboxes):
+        wait_for(port)
+    shown = lab.client(version=version, certificate_chain=lab.chain("client.example"))
+    stranger = CertificateAuthority().issue("client.example")
+    refused = [
+        lab.client(version=version),
+        lab.client(version=version, certificate_chain=stranger),
+    ]
+    for use in mail_clients(lab.host, smtp, mailboxes).values():
+        for tls in (shown, *refused):
+            with (
+                nullcontext()
+                if tls is shown
+                else pytest.raises(
+                    (smtplib.SMTPException, IMAP4.error, poplib.error_proto),
+                    match=r"(?i)certificate|connection unexpectedly closed",
+                )
+            ):
+                client = use(tls)
+                try:
+                    log_in(client)
+                finally:
+                    closed(client)
+
+
+def log_in(client: Any) -> None:
+    """The first thing that a server may refuse to those who have shown no certificate."""
+    if isinstance(client, SMTP):
+        assert client.noop()[0] == 250
+    elif isinstance(client, IMAP4):
+        client.login("me", "secret")
+    else:
+        client.user("me")
+        client.pass_("secret")

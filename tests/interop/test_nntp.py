@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import polytls
-from interop.mail_servers import free_port
+from interop.mail_servers import expired, free_port
 from interop.test_net import PATIENCE, wait_for
 from polytls.testing import CertificateAuthority
 
@@ -95,11 +95,11 @@ class News(NamedTuple):
 
 
 @pytest.fixture
-def news(start: Any, folder: Path, files: Any, lab: Any) -> Iterator[News]:
+def news(start: Any, folder: Path, files: Any, presented: Any) -> Iterator[News]:
     """INN with one group; the folder is the server's own."""
     if not (NEWS / "bin" / "nnrpd").exists():
         pytest.fail("INN is missing here; tools/install-peers.sh installs it")
-    for source, copy in zip(files(lab.chain(HOST)), ("cert.pem", "key.pem"), strict=True):
+    for source, copy in zip(files(presented(HOST)), ("cert.pem", "key.pem"), strict=True):
         shutil.copy(source, folder / copy)
     # It refuses a key that others may read.
     (folder / "key.pem").chmod(0o640)
@@ -178,3 +178,13 @@ def test_a_news_server_that_cannot_be_trusted_is_refused(lab: Any, news: News) -
             with pytest.raises(polytls.CertificateVerificationError) as caught:
                 use(host, tls)
             assert caught.value.reason is reason
+
+
+@expired
+def test_a_news_server_whose_certificate_has_expired_is_refused(lab: Any, news: News) -> None:
+    with NNTP(HOST, news.starttls, timeout=PATIENCE) as client:
+        with pytest.raises(polytls.CertificateVerificationError, match="expired") as caught:
+            client.starttls(lab.client())
+        assert caught.value.reason is polytls.VerificationFailure.EXPIRED
+    with pytest.raises(polytls.CertificateVerificationError, match="expired"):
+        NNTP_SSL(HOST, news.implicit, timeout=PATIENCE, tls=lab.client())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ftplib
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from ..configuration import TLSClientConfiguration
@@ -57,6 +57,11 @@ class FTP_TLS(ftplib.FTP):
             with suppress(OSError):
                 self.close()
             raise
+
+    def __exit__(self, *raised: Any) -> None:
+        """Log out and close the connection; an exception of the block is not replaced."""
+        with nullcontext() if raised[0] is None else suppress(OSError):
+            super().__exit__(*raised)
 
     def connect(self, *given: Any, **named: Any) -> str:
         """Connect to the server, in plaintext, and return its welcome message."""

@@ -147,6 +147,7 @@ class _Transport(io.RawIOBase):
         self._late: TimeoutError | None = None
         self.ended = False
         self.ragged: RaggedEOF | None = None
+        self._failed = False
 
     def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002 - "rb", of the response
         """Return the file that the response reads; a response only uses its socket for this."""
@@ -167,6 +168,9 @@ class _Transport(io.RawIOBase):
         except TimeoutError as error:
             self._late = error
             raise
+        except OSError:
+            self._failed = True
+            raise
         if not count:
             self.ended = True
         return count
@@ -177,6 +181,10 @@ class _Transport(io.RawIOBase):
     def close(self) -> None:
         try:
             self._held.close()
+        except OSError:
+            # That a request did not arrive is no news after that, and would take its place.
+            if not self.ended and not self._failed:
+                raise
         finally:
             super().close()
 

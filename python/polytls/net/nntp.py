@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from ..configuration import TLSClientConfiguration
@@ -54,6 +55,11 @@ class NNTP(nntplib.NNTP):
         finally:
             if getattr(self, "file", None) is kept:
                 self.file = kept.file
+
+    def __exit__(self, *raised: Any) -> None:
+        """Log out and close the connection; an exception of the block is not replaced."""
+        with nullcontext() if raised[0] is None else suppress(OSError):
+            super().__exit__(*raised)
 
     def _lost(self) -> None:
         # Leaving `with` then sends no QUIT.

@@ -79,6 +79,9 @@ class POP3(poplib.POP3):
     def _as_protocol_error(self) -> Iterator[None]:
         try:
             yield
+        except poplib.error_proto:
+            self._failed = True
+            raise
         except TLSError as error:
             self._failed = True
             raise poplib.error_proto(f"-ERR {error}") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import smtplib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..configuration import TLSClientConfiguration
@@ -22,6 +24,7 @@ class SMTP(smtplib.SMTP):
 
     sock: Any
     file: Any
+    _failing: bool = False
 
     def starttls(  # type: ignore[override]  # `tls` instead of `context`
         self,
@@ -47,13 +50,30 @@ class SMTP(smtplib.SMTP):
 
     def getreply(self) -> tuple[int, bytes]:
         """Return the server's next reply, like `smtplib.SMTP.getreply`."""
-        with caused():
+        with caused(), self._ending():
             return super().getreply()
 
     def send(self, s: Any) -> None:
         """Send to the server, like `smtplib.SMTP.send`."""
-        with caused():
+        with caused(), self._ending():
             super().send(s)
+
+    def close(self) -> None:
+        """Close the connection. If it has already failed, the error is not raised again."""
+        try:
+            super().close()
+        except OSError:
+            if not self._failing:
+                raise
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """`smtplib` closes a connection that fails or ends before it says so."""
+        self._failing = True
+        try:
+            yield
+        finally:
+            self._failing = False
 
     def _get_socket(self, host: str, port: int, timeout: float | None) -> Any:
         # `smtplib` only remembers the host that its constructor was given.
