@@ -1,4 +1,4 @@
-//! Certificates and revocation lists through the verdict. The contract is at `operate`; `cargo test` runs it
+//! Certificates, revocation lists and OCSP responses through the verdict. The contract is at `operate`; `cargo test` runs it
 //! over fewer inputs.
 
 #![no_main]

@@ -44,6 +44,7 @@ from .errors import (
 )
 from .identity import (
     Certificate,
+    OCSPResponse,
     Pins,
     PrivateKey,
     RevocationList,
@@ -51,7 +52,7 @@ from .identity import (
     SigningChain,
     TrustStore,
 )
-from .info import CertificateInfo, ConnectionInfo, PresentedPeer, SessionStatistics
+from .info import CertificateInfo, ConnectionInfo, PresentedPeer, SessionStatistics, Staple
 from .interfaces import (
     ByteStream,
     ClientContext,
@@ -112,6 +113,7 @@ __all__ = [
     "NamedGroup",
     "NextProtocol",
     "NotTLSError",
+    "OCSPResponse",
     "PeerIncompatible",
     "PeerMisbehaved",
     "PeerRejectedCertificate",
@@ -128,6 +130,7 @@ __all__ = [
     "SignatureScheme",
     "Signer",
     "SigningChain",
+    "Staple",
     "SupportsChannelBinding",
     "SupportsClientWrapSocket",
     "SupportsDetach",

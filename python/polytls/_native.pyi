@@ -69,6 +69,7 @@ __all__ = [
     "sign",
     "ssl_client",
     "ssl_server",
+    "staple_validity",
     "system_places",
     "token_certificates",
     "token_listing",
@@ -166,6 +167,7 @@ def server_of_ssl(backend: Backend, settings: _Settings) -> ServerEngine: ...
 def key_belongs(leaf: bytes, key: bytes) -> bool | None: ...
 def system_places() -> tuple[str, str]: ...
 def leaf_validity(data: bytes) -> tuple[int, int]: ...
+def staple_validity(response: bytes, data: bytes) -> tuple[int, int]: ...
 def public_half(key: bytes) -> tuple[bytes, list[int]]: ...
 def sign(key: bytes, data: bytes, algorithm: int) -> bytes: ...
 def token_certificates(
@@ -221,6 +223,7 @@ class Capabilities:
     peers: Final[bool]
     ticket_keys: Final[bool]
     ocsp_stapling: Final[bool]
+    staple_verification: Final[bool]
     client_chain_selection: Final[bool]
     peer_verifier: Final[bool]
     early_data: Final[bool]
@@ -249,6 +252,7 @@ class Capabilities:
         peers: bool = False,
         ticket_keys: bool = False,
         ocsp_stapling: bool = False,
+        staple_verification: bool = False,
         client_chain_selection: bool = False,
         peer_verifier: bool = False,
         early_data: bool = False,
@@ -557,10 +561,21 @@ class CertificateAuthority:
         key_usage: list[str],
         authority: bool,
         unknown_extension: tuple[bool, int] | None,
+        ocsp_signing: bool,
+        must_staple: bool,
     ) -> tuple[bytes, bytes]: ...
     def cross_sign(
         self, other: CertificateAuthority, common_name: str, not_before: int, not_after: int
     ) -> bytes: ...
     def revocation_list(
         self, serial_numbers: list[bytes], this_update: int, next_update: int
+    ) -> bytes: ...
+    def ocsp_response(
+        self,
+        certificate: bytes,
+        status: str,
+        this_update: int,
+        next_update: int | None,
+        sha256: bool,
+        responder: tuple[bytes, bytes] | None,
     ) -> bytes: ...

@@ -14,7 +14,15 @@ from .errors import refusal
 from .identity import Source
 from .info import CertificateInfo
 
-__all__ = ["contents_of", "leaf_validity", "loaded", "read", "split", "subject_of"]
+__all__ = [
+    "contents_of",
+    "leaf_validity",
+    "loaded",
+    "read",
+    "split",
+    "staple_validity",
+    "subject_of",
+]
 
 _C = TypeVar("_C", TLSClientConfiguration, TLSServerConfiguration)
 
@@ -53,6 +61,16 @@ def leaf_validity(data: bytes) -> tuple[int, int]:
     Raises ValueError if there is no readable certificate.
     """
     return _native.leaf_validity(data)
+
+
+def staple_validity(response: bytes, data: bytes) -> tuple[int, int]:
+    """Return the first and last second since 1970 in which clients accept an OCSP response.
+
+    `data`: the certificate it must be about, as for `leaf_validity`. The signature is not checked.
+
+    Raises ValueError if either cannot be read, and if the response is about another certificate.
+    """
+    return _native.staple_validity(response, data)
 
 
 def read(der: bytes) -> CertificateInfo:

@@ -184,6 +184,7 @@ class _Configuration(Record):
             "alternative_chains": (),
             "sessions": _DEFAULT_SESSIONS,
             "early_data": False,
+            "require_staple": False,
         }
         shown = [
             f"{name}={_shown(value)}"
@@ -198,7 +199,7 @@ class TLSClientConfiguration(_Configuration):
     """The configuration of client connections (PEP 748, "Configuration").
 
     `certificate_chain`: what the client proves its identity with, if a server asks; None: nothing.
-    `alternative_chains`, `ech`: see the fields.
+    `alternative_chains`, `ech`, `require_staple`: see the fields.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
     `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`,
     `signature_schemes`, `certificate_authorities`: see the fields. Ciphers and signature schemes
@@ -219,6 +220,14 @@ class TLSClientConfiguration(_Configuration):
     #: requires TLS 1.3 as the lowest version. None: no such extension. A list of configurations
     #: belongs to one host: it is an argument of `connect`, `wrap_socket` and `create_buffer`.
     ech: Literal["grease"] | None
+    #: Whether servers must staple an OCSP response that says that their certificate is not revoked
+    #: (RFC 6066 8). False: it is only required by certificates that say so (must-staple, RFC 7633).
+    #:
+    #: A response that a server staples is verified either way: its signature, by the issuer or a
+    #: responder that the issuer has authorized, the certificate it is about, its dates and the
+    #: status (docs/trust.md). Refused if `Capabilities.staple_verification` says that the
+    #: implementation does not support it.
+    require_staple: bool
 
     @explained_call
     def __init__(
@@ -240,6 +249,7 @@ class TLSClientConfiguration(_Configuration):
         signature_schemes: Sequence[SignatureScheme | int] | None = None,
         certificate_authorities: Sequence[Certificate] | None = None,
         ech: Literal["grease"] | None = None,
+        require_staple: bool = False,
     ) -> None:
         self._fill(locals(), _optional(SigningChain))
 
@@ -438,6 +448,7 @@ _FORMS: Final[dict[str, _Form]] = {
     "signature_schemes": partial(_numbers_of, kind=SignatureScheme),
     "certificate_authorities": _authorities_of,
     "ech": _grease_of,
+    "require_staple": partial(instance_of, kind=bool),
     "alternative_chains": lambda name, value: _chains_of(name, value) or (),
     "client_authentication": _optional(ClientAuthentication),
     "ticket_keys": _optional(TicketKeys),

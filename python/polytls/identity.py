@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Certificate",
+    "OCSPResponse",
     "Pins",
     "PrivateKey",
     "RevocationList",
@@ -283,6 +284,18 @@ class RevocationList(Source):
 
 
 @frozen()
+class OCSPResponse(Source):
+    """An OCSP response, by its source, for a server to staple (RFC 6960 4.2, RFC 6066 8).
+
+    Its contents are DER, as `openssl ocsp -respout` and most ACME clients write it. A
+    `ReloadingServerContext` reads its file again, so a fetched response is in use without a
+    restart.
+
+    Requires exactly one parameter: ValueError otherwise, TypeError for wrong types.
+    """
+
+
+@frozen()
 class Pins(Record):
     """Pinned certificates and keys: see `TrustStore.pinned`.
 
@@ -521,8 +534,9 @@ class SigningChain(Record):
     `leaf`: a tuple of the certificate and its private key; None in place of the key if the
     certificate's PEM contains it.
     `chain`: the intermediate certificates, the leaf's issuer first; None for none.
-    `ocsp_response`: the OCSP response for the leaf (RFC 6960, DER), which a server staples for
-    clients that ask (RFC 6066 8). You have to keep it current.
+    `ocsp_response`: the OCSP response for the leaf, which a server staples for clients that ask
+    (RFC 6066 8): an `OCSPResponse`, or its contents. You have to keep it current; from its
+    nextUpdate on, it is not stapled.
 
     Raises TypeError for anything else, naming the parameter.
     """
@@ -531,8 +545,8 @@ class SigningChain(Record):
     leaf: tuple[Certificate, PrivateKey | None]
     #: The intermediate certificates, the leaf's issuer first.
     chain: tuple[Certificate, ...]
-    #: The OCSP response for the leaf, in DER.
-    ocsp_response: bytes | None
+    #: The OCSP response for the leaf.
+    ocsp_response: OCSPResponse | None
 
     @explained_call
     def __init__(
@@ -540,7 +554,7 @@ class SigningChain(Record):
         leaf: tuple[Certificate, PrivateKey | None],
         chain: Sequence[Certificate] | None = None,
         *,
-        ocsp_response: Buffer | None = None,
+        ocsp_response: OCSPResponse | Buffer | None = None,
     ) -> None:
         if not isinstance(leaf, tuple) or len(leaf) != 2:
             raise TypeError("leaf must be a tuple of a Certificate and a PrivateKey or None")
@@ -551,16 +565,20 @@ class SigningChain(Record):
             self,
             leaf=(instance_of("leaf[0]", certificate, Certificate), key),
             chain=() if chain is None else _sources_of("chain", chain, Certificate),
-            ocsp_response=None
-            if ocsp_response is None
-            else bytes_of("ocsp_response", ocsp_response),
+            ocsp_response=_response_of("ocsp_response", ocsp_response),
         )
 
     def __repr__(self) -> str:
         more = f", chain=<{len(self.chain)}>" if self.chain else ""
         if self.ocsp_response is not None:
-            more += f", ocsp_response=<{len(self.ocsp_response)} bytes>"
+            more += f", ocsp_response={self.ocsp_response!r}"
         return f"SigningChain(leaf={self.leaf!r}{more})"
+
+
+def _response_of(name: str, value: OCSPResponse | Buffer | None) -> OCSPResponse | None:
+    if value is None or isinstance(value, OCSPResponse):
+        return value
+    return OCSPResponse(buffer=bytes_of(name, value))
 
 
 def map_sources(value: object, change: Callable[[Source], Source]) -> Any:

@@ -17,7 +17,7 @@ from .frozen import field, frozen
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["CertificateInfo", "ConnectionInfo", "PresentedPeer", "SessionStatistics"]
+__all__ = ["CertificateInfo", "ConnectionInfo", "PresentedPeer", "SessionStatistics", "Staple"]
 
 
 @frozen(kw_only=True)
@@ -90,6 +90,23 @@ class PresentedPeer:
 
 
 @frozen(kw_only=True)
+class Staple:
+    """A stapled OCSP response that was verified: the certificate is not revoked (RFC 6066 8)."""
+
+    #: The response itself, OCSPResponse in DER (RFC 6960 4.2.1).
+    der: bytes = field(repr=False)
+    #: The subject of the certificate whose key signed it: the issuer of the server's certificate,
+    #: or a responder that the issuer has authorized.
+    signer: str
+    #: When it was signed, in UTC.
+    produced_at: datetime
+    #: Since when it is known to be correct, in UTC.
+    this_update: datetime
+    #: From when on it does not count any more, in UTC; None: 24 hours after `this_update`.
+    next_update: datetime | None
+
+
+@frozen(kw_only=True)
 class ConnectionInfo:
     """The facts of one connection: a snapshot, which never changes.
 
@@ -146,6 +163,9 @@ class ConnectionInfo:
     #: itself. None if nothing was verified in this handshake (the session was resumed), or if the
     #: library does not report it.
     verified_chain: tuple[bytes, ...] | None = field(default=None, repr=False)
+    #: The OCSP response that the server stapled and this client verified in this handshake. None on
+    #: a server, if the server stapled none, and if the session was resumed.
+    staple: Staple | None = None
 
 
 @frozen(kw_only=True)

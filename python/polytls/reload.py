@@ -1,9 +1,10 @@
-"""A server whose files can change while it runs: new certificates, CAs and CRLs without a restart.
+"""A server whose files can change while it runs: certificates, OCSP responses, CAs and CRLs.
 
 Contexts are immutable. `ReloadingServerContext` wraps one, of any implementation, and replaces it.
 New connections use the new context; open connections keep theirs. An unusable file (half-written,
-with a key for another certificate, or with an expired certificate) never replaces a working
-configuration: the last good context stays.
+with a key for another certificate, with an expired certificate, or with an OCSP response that is
+for another certificate or has expired) never replaces a working configuration: the last good
+context stays.
 
 Files are read once for each change, and exactly the contents that were read are used: contents
 decide whether anything is new, not paths.
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from .arguments import DEFAULT, instance_of, items_of, not_copied, seconds_of
-from .certificates import contents_of, leaf_validity
+from .certificates import contents_of, leaf_validity, staple_validity
 from .configuration import TLSServerConfiguration, with_sources
 from .errors import ConfigurationError, refusal
 from .handles import engine_of
@@ -186,8 +187,8 @@ class ReloadingServerContext:
         read, including the ticket keys.
 
         Raises ConfigurationError for unusable chains: those that cannot be read or parsed, keys for
-        other certificates, leaves that have expired or are not valid yet. The current chains then
-        stay.
+        other certificates, leaves and OCSP responses that have expired or are not valid yet. The
+        current chains then stay.
         """
         given = tuple(
             instance_of(f"chains[{index}]", chain, SigningChain)
@@ -203,7 +204,8 @@ class ReloadingServerContext:
     def reload(self) -> bool:
         """Read all files in the configuration again; return whether anything has changed.
 
-        These are the files of the chains, and of the trust store: CAs, CRLs, pins. The system's
+        These are the files of the chains, with their OCSP responses, and of the trust store: CAs,
+        CRLs, pins. The system's
         trust store is read again if any of these files has changed.
 
         Raises ConfigurationError for unusable files, like `replace`; the current context then
@@ -245,7 +247,7 @@ class ReloadingServerContext:
         return source.with_contents(contents)
 
     def _checked(self, configuration: TLSServerConfiguration) -> TLSServerConfiguration:
-        """The same; ConfigurationError for a leaf that is not valid now."""
+        """The same; ConfigurationError for a leaf or an OCSP response that is not valid now."""
         for chain in configuration.certificate_chain or ():
             _check_validity(chain, self._implementation.name or "")
         return configuration
@@ -335,18 +337,28 @@ _LOOKS_UP: Final = 1000
 
 
 def _check_validity(chain: SigningChain, implementation: str) -> None:
-    """Refuse a leaf that is not valid now."""
-    certificate = chain.leaf[0]
+    """Refuse a leaf or an OCSP response that is not valid now."""
+
+    def wrong(message: str) -> ConfigurationError:
+        return refusal(implementation, "certificate_chain", message)
+
+    certificate, response = chain.leaf[0], chain.ocsp_response
     if certificate.buffer is None:
         return
-    where = certificate.path or "from a buffer"
+    where = f"the certificate {certificate.path or 'from a buffer'}"
     try:
         not_before, not_after = leaf_validity(certificate.buffer)
     except ValueError as error:
-        raise refusal(
-            implementation, "certificate_chain", f"the certificate {where}: {error}"
-        ) from None
+        raise wrong(f"{where}: {error}") from None
     now = time.time()
     if not not_before <= now <= not_after:
-        when = "is not valid yet" if now < not_before else "has expired"
-        raise refusal(implementation, "certificate_chain", f"the certificate {where} {when}")
+        raise wrong(f"{where} {'is not valid yet' if now < not_before else 'has expired'}")
+    if response is None or response.buffer is None:
+        return
+    where = f"the OCSP response {response.path or 'from a buffer'}"
+    try:
+        first, last = staple_validity(response.buffer, certificate.buffer)
+    except ValueError as error:
+        raise wrong(f"{where} is {error}") from None
+    if not first <= now <= last:
+        raise wrong(f"{where} {'is not valid yet' if now < first else 'has expired'}")

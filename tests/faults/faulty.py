@@ -1745,6 +1745,10 @@ def _with_the_first_chain_alone(self: Any, configuration: Any) -> Any:
     return configuration.replace(alternative_chains=()) if self.kind == "client" else configuration
 
 
+def _without_required_staples(self: Any, configuration: Any) -> Any:
+    return configuration.replace(require_staple=False) if self.kind == "client" else configuration
+
+
 def _without_staples(self: Any, configuration: Any) -> Any:
     if self.kind == "client":
         return configuration
@@ -1767,9 +1771,14 @@ SHOWS_ITS_FIRST_CHAIN_ALONE: Final = Faulty(
     "test_signers::test_a_client_shows_the_chain_that_the_server_trusts",
     **_either(changed=_with_the_first_chain_alone),
 )
+REQUIRES_NO_STAPLES: Final = Faulty(
+    "takes require_staple, and goes on without a staple",
+    "test_staples::test_without_a_staple_a_client_goes_on_unless_it_requires_one",
+    **_either(changed=_without_required_staples),
+)
 DROPS_STAPLES: Final = Faulty(
     "drops the OCSP responses that it is given",
-    "test_signers::test_an_ocsp_response_is_passed_on_to_clients_that_ask",
+    "test_staples::test_an_ocsp_response_is_passed_on_to_clients_that_ask",
     **_either(changed=_without_staples),
 )
 

@@ -14,9 +14,11 @@ from polytls import (
     AlertDescription,
     AlertReceived,
     Certificate,
+    CertificateVerificationError,
     CipherSuite,
     NamedGroup,
     NextProtocol,
+    OCSPResponse,
     PeerIncompatible,
     PeerRejectedCertificate,
     PrivateKey,
@@ -25,8 +27,11 @@ from polytls import (
     SigningChain,
     TLSVersion,
     TrustStore,
+    VerificationFailure,
 )
+from polytls.certificates import read as read_certificate
 from polytls.testing import KeyType
+from polytls.testing.certificates import pem
 
 pytestmark = pytest.mark.peers
 
@@ -208,6 +213,83 @@ def test_our_server_negotiates_a_protocol(
     stranger.expect(b"(?i)no application protocol")
     assert stranger.wait() != 0
     served.failed(1)
+
+
+# --- OCSP stapling ---
+
+
+@pytest.fixture
+def respond(lab: Any, tmp_path: Path) -> Callable[..., Path]:
+    """A function that has `openssl ocsp` answer for `lab.ca`; it returns the response's file."""
+    if not lab.implementation.capabilities.staple_verification:
+        pytest.skip("does not report staples, and does not staple")
+
+    def run(chain: SigningChain, status: str = "V", *options: str) -> Path:
+        certificate = chain.leaf[0].buffer or b""
+        key = lab.ca.identity.leaf[1].buffer
+        (tmp_path / "issuer.pem").write_bytes(lab.ca.certificate_pem)
+        (tmp_path / "issuer.key").write_bytes(pem("PRIVATE KEY", key))
+        (tmp_path / "leaf.pem").write_bytes(pem("CERTIFICATE", certificate))
+        number = f"{read_certificate(certificate).serial_number:X}"
+        revoked = "260101000000Z,keyCompromise" if status == "R" else ""
+        serial_number = number.zfill(len(number) + len(number) % 2)
+        line = (status, "390101000000Z", revoked, serial_number, "unknown", "/CN=leaf")
+        (tmp_path / "index.txt").write_text("\t".join(line) + "\n")
+        subprocess.run(
+            ["openssl", "ocsp", "-index", "index.txt", "-rsigner", "issuer.pem"]
+            + ["-rkey", "issuer.key", "-CA", "issuer.pem", "-issuer", "issuer.pem"]
+            + ["-cert", "leaf.pem", "-respout", "response.der", "-ndays", "1", *options],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
+        return tmp_path / "response.der"
+
+    return run
+
+
+@pytest.mark.parametrize("options", [(), ("-resp_key_id",)], ids=["by name", "by key"])
+def test_our_client_verifies_what_openssls_server_staples(
+    lab: Any,
+    s_server: Starter,
+    connect: Starter,
+    respond: Callable[..., Path],
+    version: TLSVersion,
+    options: tuple[str, ...],
+) -> None:
+    chain = lab.chain()
+    response = respond(chain, "V", *options)
+    server, port = s_server(ONLY[version], "-status_file", str(response), chain=chain)
+    client = connect(port, require_staple=True)
+    assert client.info.staple.der == response.read_bytes()
+    assert client.info.staple.signer == f"CN={lab.ca.common_name}"
+    assert_talk(client, server)
+
+
+def test_our_client_refuses_what_openssls_responder_says_is_revoked(
+    lab: Any, s_server: Starter, connect: Starter, respond: Callable[..., Path], version: TLSVersion
+) -> None:
+    chain = lab.chain()
+    response = respond(chain, "R")
+    server, port = s_server(ONLY[version], "-status_file", str(response), chain=chain)
+    with pytest.raises(CertificateVerificationError, match="keyCompromise") as refused:
+        connect(port)
+    assert refused.value.reason is VerificationFailure.REVOKED
+    server.expect(b"(certificate revoked|bad certificate status response)")
+
+
+def test_our_server_staples_for_openssls_client(
+    lab: Any, serve: Starter, s_client: Starter, respond: Callable[..., Path], version: TLSVersion
+) -> None:
+    chain = lab.chain()
+    response = OCSPResponse.from_file(respond(chain))
+    served = serve(lab.server(SigningChain(chain.leaf, chain.chain, ocsp_response=response)))
+    client = s_client(served.port, ONLY[version], "-status")
+    client.expect(b"OCSP Response Status: successful")
+    client.expect(b"Cert Status: good")
+    assert_echo(client)
+    client.write(b"Q\n")
+    served.outcome()
 
 
 # --- groups ---

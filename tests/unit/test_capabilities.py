@@ -408,6 +408,19 @@ def test_what_narrows_trust_is_not_ignored_where_verification_is_switched_off(
         assert refused.value.field == "trust_store"
 
 
+def test_a_staple_is_not_required_in_vain() -> None:
+    required = client(require_staple=True)
+    capable = library(staple_verification=True)
+    check(required, capable, "shelf")
+    for library_, verification, why in (
+        (library(), True, "does not report stapled OCSP responses"),
+        (capable, False, "verification is turned off"),
+    ):
+        with pytest.raises(ConfigurationError, match=why) as refused:
+            check(required, library_, "shelf", verification=verification)
+        assert refused.value.field == "require_staple"
+
+
 def test_a_suite_without_a_name_stays_a_number() -> None:
     capabilities = library(cipher_suites=(ABSENT_12,))
     left = check(client(ciphers=[ABSENT_12]), capabilities, "shelf").ciphers
@@ -528,6 +541,7 @@ def test_a_record_is_frozen_and_compared_by_value() -> None:
         "exporter",
         "key_log",
         "crl",
+        "staple_verification",
         "early_data",
         "ech",
         "clock",

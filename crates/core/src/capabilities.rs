@@ -139,6 +139,8 @@ pub struct Capabilities {
     pub ticket_keys: bool,
     /// Whether servers can pass on what issuers say of revocation (RFC 6066 section 8).
     pub ocsp_stapling: bool,
+    /// Whether clients verify OCSP responses that servers staple (RFC 6066 section 8).
+    pub staple_verification: bool,
     /// Whether clients can choose between several chains.
     pub client_chain_selection: bool,
     /// Whether custom verification of the peer is possible.
@@ -196,8 +198,8 @@ pub struct ChainRequirements {
     pub certificates: Vec<Origin>,
     /// `None`: the leaf's data contains it.
     pub key: Option<Origin>,
-    /// Whether an OCSP response is stapled to it.
-    pub ocsp_response: bool,
+    /// The OCSP response that is stapled to it.
+    pub ocsp_response: Option<Origin>,
 }
 
 /// The trust store.
@@ -226,6 +228,8 @@ pub enum SideRequirements {
         alternative_chains: Vec<ChainRequirements>,
         /// Whether GREASE of Encrypted ClientHello is sent.
         ech_grease: bool,
+        /// Whether servers have to staple an OCSP response.
+        require_staple: bool,
     },
     /// A server's.
     Server {
@@ -360,6 +364,7 @@ impl Capabilities {
         }
         self.check_chains(&requirements.side)?;
         self.check_trust(requirements)?;
+        self.check_staples(requirements)?;
         if requirements.peer_verifier && !self.peer_verifier {
             return refuse(
                 "peer_verifier",
@@ -731,7 +736,7 @@ impl Capabilities {
             }
         };
         for chain in chains {
-            if chain.ocsp_response && !self.ocsp_stapling {
+            if chain.ocsp_response.is_some() && !self.ocsp_stapling {
                 return refuse(
                     field,
                     "this implementation does not support OCSP stapling; leave ocsp_response None",
@@ -748,6 +753,12 @@ impl Capabilities {
                 "a private key",
                 chain.key.as_slice(),
                 &self.key_sources,
+            )?;
+            check_origins(
+                field,
+                "an OCSP response",
+                chain.ocsp_response.as_slice(),
+                &self.sources_of_data(),
             )?;
         }
         Ok(())
@@ -812,6 +823,39 @@ impl Capabilities {
         Ok(())
     }
 
+    fn check_staples(&self, requirements: &Requirements) -> Result<(), Error> {
+        let field = "require_staple";
+        let SideRequirements::Client {
+            require_staple: true,
+            ..
+        } = &requirements.side
+        else {
+            return Ok(());
+        };
+        if !self.staple_verification {
+            return refuse(
+                field,
+                "this implementation does not report stapled OCSP responses; leave it False",
+            );
+        }
+        if !requirements.verifies {
+            return refuse(
+                field,
+                "verification is turned off, so staples have no effect; leave it False",
+            );
+        }
+        let store = requirements.trust_store.as_ref();
+        if store.is_some_and(|store| store.store.source == Source::Pins || !store.peers.is_empty())
+        {
+            return refuse(
+                field,
+                "pins and peers are accepted without an issuer, so no OCSP response can be \
+                 verified for them; use another context for these servers",
+            );
+        }
+        Ok(())
+    }
+
     fn check_store(&self, store: &TrustRequirements) -> Result<(), Error> {
         let field = "trust_store";
         check_origins(field, "a trust store", &[store.store], &self.trust_sources)?;
@@ -835,10 +879,14 @@ impl Capabilities {
                 "this implementation does not support CRLs; leave crls empty",
             );
         }
-        // Ids name certificates and keys.
+        check_origins(field, "a CRL", &store.crls, &self.sources_of_data())
+    }
+
+    /// Where CRLs and OCSP responses can come from: ids name certificates and keys.
+    fn sources_of_data(&self) -> BTreeSet<Source> {
         let mut sources = self.certificate_sources.clone();
         sources.remove(&Source::Id);
-        check_origins(field, "a CRL", &store.crls, &sources)
+        sources
     }
 }
 

@@ -78,6 +78,8 @@ pub struct Common {
     /// CRLs. If there are any, every certificate of a path except the anchor must be covered by a
     /// current one.
     pub crls: Vec<CertificateRevocationListDer<'static>>,
+    /// What a client makes of OCSP responses that servers staple.
+    pub staples: Staples,
     /// The caller's custom verification.
     pub peer_verifier: Option<Arc<dyn PeerVerifier>>,
     /// Whether early data can be sent (client) or received (server) before the handshake is
@@ -85,6 +87,19 @@ pub struct Common {
     pub early_data: bool,
     /// OpenSSL's rules for the trust store, where they differ.
     pub rules: Rules,
+}
+
+/// What a client makes of a stapled OCSP response (RFC 6066 section 8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Staples {
+    /// It is not looked at, as by `ssl`.
+    Ignored,
+    /// A server that staples one that is not in order, or none though its certificate requires one (RFC 7633), is
+    /// refused.
+    #[default]
+    Heeded,
+    /// A server that staples none is refused, too.
+    Required,
 }
 
 /// Receives secrets in the NSS key log format.
@@ -107,6 +122,7 @@ impl Default for Common {
             key_log: None,
             clock: Arc::new(SystemClock),
             crls: Vec::new(),
+            staples: Staples::default(),
             peer_verifier: None,
             early_data: false,
             rules: Rules::default(),

@@ -101,6 +101,8 @@ pub struct CertificateFailure {
     /// The number of the violated rule, if it is one of [`crate::config::Rules`] (X509_V_ERR_* in
     /// openssl/x509_vfy.h).
     pub rule: Option<u16>,
+    /// Whether it is about a stapled OCSP response, or the absence of one (RFC 6066 section 8).
+    pub of_staple: bool,
     /// The cause given by the custom verifier.
     pub cause: Option<Cause>,
 }
@@ -207,7 +209,7 @@ pub enum VerificationFailure {
     WeakKey,
     /// An unsupported critical extension.
     UnhandledCriticalExtension,
-    /// CRLs were given, and no current one covers it.
+    /// CRLs were given, and no current one covers it; or no stapled OCSP response that is in order does.
     RevocationUnknown,
     /// Neither the certificate nor its key is pinned.
     PinMismatch,

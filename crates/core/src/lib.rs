@@ -60,5 +60,5 @@ pub use memory::Memory;
 pub use plaintext::{Room, Sink};
 pub use record::{MAX_FRAGMENT, MAX_RECORD, records};
 pub use rustls_pki_types as pki_types;
-pub use session::{Course, Facts, Progress, Session, Shown};
+pub use session::{Course, Facts, Progress, Session, Shown, Staple};
 pub use tickets::Tickets;

@@ -244,6 +244,8 @@ pub struct Facts {
     /// What became of Encrypted ClientHello; `None` if there was none, or the library does not
     /// report it.
     pub ech: Option<ech::Status>,
+    /// The OCSP response that the server stapled, on a client that has verified it in this handshake.
+    pub staple: Option<Box<Staple>>,
     /// What the records of the handshake told: [`crate::Connection`] fills it in.
     pub handshake: Option<Course>,
 }
@@ -269,6 +271,21 @@ pub struct Course {
     pub received: u64,
     /// How often the client had to wait for the server.
     pub round_trips: u32,
+}
+
+/// A stapled OCSP response that says that the certificate is not revoked, and that was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staple {
+    /// OCSPResponse in DER (RFC 6960 section 4.2.1).
+    pub der: Vec<u8>,
+    /// producedAt, in seconds since 1970 UTC.
+    pub produced_at: i64,
+    /// thisUpdate, likewise.
+    pub this_update: i64,
+    /// nextUpdate, likewise, where it says so.
+    pub next_update: Option<i64>,
+    /// The subject of the certificate whose key has signed it, for display.
+    pub signer: String,
 }
 
 impl Facts {

@@ -381,6 +381,7 @@ pub(crate) const CTRL_SET_SESS_CACHE_MODE: c_int = 44;
 pub(crate) const CTRL_SET_TLSEXT_HOSTNAME: c_int = 55;
 pub(crate) const CTRL_SET_TLSEXT_STATUS_REQ_CB: c_int = 63;
 pub(crate) const CTRL_SET_TLSEXT_STATUS_REQ_TYPE: c_int = 65;
+pub(crate) const CTRL_GET_TLSEXT_STATUS_REQ_OCSP_RESP: c_int = 70;
 pub(crate) const CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP: c_int = 71;
 pub(crate) const CTRL_SET_GROUPS_LIST: c_int = 92;
 pub(crate) const CTRL_SET_SIGALGS_LIST: c_int = 98;

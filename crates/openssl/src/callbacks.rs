@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use polytls_core::config::Version;
 use polytls_core::messages::{CLIENT_HELLO, Message, SERVER_HELLO};
-use polytls_core::pki_types::CertificateDer;
+use polytls_core::pki_types::{CertificateDer, UnixTime};
 use polytls_core::{Alert, CertificateFailure, Shown, VerificationFailure};
-use polytls_verdict::{Case, No};
+use polytls_verdict::{Case, Judge, No, Verdict};
 
 use crate::api::{self, SSL, X509_STORE_CTX};
 use crate::blame::verify_error;
@@ -204,15 +204,79 @@ fn judge(seen: &Seen, chain: &Presented) -> Result<(), Box<CertificateFailure>> 
     let Some(case) = Case::of(chain, name, now) else {
         return Err(unseen(VerificationFailure::NoCertificate, ""));
     };
-    let verdict = judge.judge(&case)?;
+    let verdict = judge.verify(&case)?;
+    if judge.heeds_staples() {
+        // TLS 1.2 has it in a message of its own, which comes later: see `stapled`.
+        seen.note().pending = Some(Box::new(verdict));
+        return Ok(());
+    }
+    judge.ask(&case, verdict.path.as_deref())?;
+    accept(seen, chain, verdict, now);
+    Ok(())
+}
+
+/// Notes what the peer was accepted by.
+fn accept(seen: &Seen, chain: &Presented, verdict: Verdict, now: UnixTime) {
     let latest = now.as_secs().saturating_add(A_WEEK);
     let mut notes = seen.note();
     notes.end = Some(verdict.ends.unwrap_or(u64::MAX).min(latest));
+    notes.staple = verdict.staple;
     if let Some(path) = verdict.path {
         let (chain, path) = seen.context.last.shared(Arc::clone(chain), path);
         notes.presented = Some(chain);
         notes.verified = Some(path);
     }
+}
+
+/// Whether what the server has stapled, or that it has stapled nothing, is accepted:
+/// `SSL_CTX_set_tlsext_status_cb(3)` on a client. OpenSSL calls when the server's flight has come as a whole, before
+/// it answers, and also if a session is resumed. It answers a refusal with bad_certificate_status_response.
+pub(crate) unsafe extern "C" fn stapled(ssl: *mut SSL, _: *mut c_void) -> c_int {
+    const REFUSED: c_int = 0;
+    const ACCEPTED: c_int = 1;
+    // SAFETY: OpenSSL has called with this connection; the response is lent.
+    unsafe {
+        called(ssl, REFUSED, |library, seen| {
+            let pending = seen.note().pending.take();
+            let (Some(verdict), Some(judge)) = (pending, &seen.context.judge) else {
+                return ACCEPTED;
+            };
+            let mut response: *const c_uchar = std::ptr::null();
+            let command = api::CTRL_GET_TLSEXT_STATUS_REQ_OCSP_RESP;
+            let size = library.SSL_ctrl(ssl, command, 0, (&raw mut response).cast());
+            let size = usize::try_from(size).unwrap_or(0);
+            let response = (!response.is_null() && size > 0)
+                .then(|| std::slice::from_raw_parts(response, size));
+            let decided = judge_staple(seen, judge, *verdict, response);
+            library.clean();
+            match decided {
+                Ok(()) => ACCEPTED,
+                Err(failure) => {
+                    seen.note().refusal = Some(failure);
+                    REFUSED
+                }
+            }
+        })
+    }
+}
+
+fn judge_staple(
+    seen: &Seen,
+    judge: &Judge,
+    verdict: Verdict,
+    response: Option<&[u8]>,
+) -> Result<(), Box<CertificateFailure>> {
+    let chain = seen.peer(false);
+    let name = seen.host.as_ref().map(|host| host.as_server_name());
+    let now = seen.context.clock.now();
+    let Some((case, now)) = now.and_then(|now| Some((Case::of(&chain, name, now)?, now))) else {
+        let said = "this machine's clock is not set".to_owned();
+        let no = No::new(VerificationFailure::Other, said);
+        return Err(Box::new(judge.refuse_unseen(&no)));
+    };
+    let verdict = judge.stapled(&case, verdict, response)?;
+    judge.ask(&case, verdict.path.as_deref())?;
+    accept(seen, &chain, verdict, now);
     Ok(())
 }
 
@@ -281,13 +345,15 @@ pub(crate) unsafe extern "C" fn select_alpn(
     }
 }
 
-/// What the issuer says of our certificate's revocation: `SSL_CTX_set_tlsext_status_cb(3)`.
+/// What the issuer says of our certificate's revocation: `SSL_CTX_set_tlsext_status_cb(3)` on a server.
 pub(crate) unsafe extern "C" fn staple(ssl: *mut SSL, _: *mut c_void) -> c_int {
     // SAFETY: OpenSSL has called with this connection; what it is given is memory of its own, which it frees.
     unsafe {
         called(ssl, api::TLSEXT_ERR_NOACK, |library, seen| {
             let identity = seen.notes().identity;
             let identity = identity.and_then(|index| seen.context.identities.get(index));
+            let now = seen.context.clock.now().map_or(0, |now| now.as_secs());
+            let identity = identity.filter(|one| one.ocsp_end.is_none_or(|end| now <= end));
             let Some(response) = identity.and_then(|one| one.ocsp_response.as_deref()) else {
                 return api::TLSEXT_ERR_NOACK;
             };

@@ -86,6 +86,10 @@ impl Context {
                 api::SESS_CACHE_OFF
             };
             set.number(api::CTRL_SET_SESS_CACHE_MODE, mode);
+            if judge.heeds_staples() {
+                let command = api::CTRL_SET_TLSEXT_STATUS_REQ_CB;
+                library.SSL_CTX_callback_ctrl(ctx.as_ptr(), command, callbacks::stapled);
+            }
         }
         Ok(Self {
             library,

@@ -31,6 +31,7 @@ unsafe impl<T> Sync for Found<T> {}
 /// What is looked up in a scope, each once.
 pub(crate) struct Fetched {
     digests: [OnceLock<Found<EVP_MD>>; 3],
+    sha1: OnceLock<Found<EVP_MD>>,
     cipher: OnceLock<Found<EVP_CIPHER>>,
     crypto: OnceLock<Crypto>,
     keys: PerProcess<Mutex<Keys>>,
@@ -42,6 +43,7 @@ impl Default for Fetched {
     fn default() -> Self {
         Self {
             digests: [const { OnceLock::new() }; 3],
+            sha1: OnceLock::new(),
             cipher: OnceLock::new(),
             crypto: OnceLock::new(),
             keys: PerProcess::new(Mutex::new(LruCache::new(KEYS))),
@@ -114,22 +116,42 @@ impl Scope {
         let digest = Found(Digest::Sha256.fetched(self));
         (!digest.0.is_null()).then_some(move |data: &[u8]| {
             let digest = &digest;
-            let mut hash = [0; 32];
-            // SAFETY: `data` is read, and a hash has 32 bytes.
-            let done = unsafe {
-                self.EVP_Digest(
-                    data.as_ptr().cast(),
-                    data.len(),
-                    hash.as_mut_ptr(),
-                    ptr::null_mut(),
-                    digest.0,
-                    ptr::null_mut(),
-                )
-            };
-            // All zeros would do harm as the hash of a pin.
-            assert_eq!(done, 1, "OpenSSL has no memory for a hash");
-            hash
+            // SAFETY: it is SHA-256.
+            unsafe { self.hash(digest.0, data) }
         })
+    }
+
+    /// SHA-1; `None` if OpenSSL does not have it, as it is configured.
+    fn sha1(&self, data: &[u8]) -> Option<[u8; 20]> {
+        let digest = self.fetched.sha1.get_or_init(|| {
+            let name = c"SHA1".as_ptr();
+            // SAFETY: as in `Digest::fetched`.
+            Found(unsafe { self.EVP_MD_fetch(self.context, name, self.properties()) })
+        });
+        self.clean();
+        // SAFETY: it is SHA-1.
+        (!digest.0.is_null()).then(|| unsafe { self.hash(digest.0, data) })
+    }
+
+    /// # Safety
+    ///
+    /// The hashes of `digest` have `SIZE` bytes.
+    unsafe fn hash<const SIZE: usize>(&self, digest: *const EVP_MD, data: &[u8]) -> [u8; SIZE] {
+        let mut hash = [0; SIZE];
+        // SAFETY: `data` is read, and there is room for the hash.
+        let done = unsafe {
+            self.EVP_Digest(
+                data.as_ptr().cast(),
+                data.len(),
+                hash.as_mut_ptr(),
+                ptr::null_mut(),
+                digest,
+                ptr::null_mut(),
+            )
+        };
+        // All zeros would do harm as the hash of a pin.
+        assert_eq!(done, 1, "OpenSSL has no memory for a hash");
+        hash
     }
 
     /// HMAC-SHA256; `None` if OpenSSL refuses.
@@ -193,6 +215,7 @@ impl Scope {
             // Once for each scope, which is there for ever.
             Crypto {
                 algorithms: Vec::leak(algorithms.collect()),
+                sha1: Box::leak(Box::new(|data: &[u8]| self.sha1(data))),
                 sha256: Box::leak(Box::new(sha256)),
             }
         });

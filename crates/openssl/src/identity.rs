@@ -7,7 +7,7 @@ use polytls_core::names::version_of_suite;
 use polytls_core::pki_types::PrivateKeyDer;
 use polytls_core::sni::NameTable;
 use polytls_core::{Error, pki_types};
-use polytls_x509::{Summary, issuer, summarize};
+use polytls_x509::{Summary, issuer, ocsp_in_force, summarize};
 use zeroize::Zeroizing;
 
 use crate::api::{NID_EC, NID_ED448, NID_ED25519, NID_RSA, NID_RSA_PSS};
@@ -83,6 +83,8 @@ pub(crate) struct Loaded {
     pub(crate) chain: Chain,
     pub(crate) leaf_der: Vec<u8>,
     pub(crate) ocsp_response: Option<Vec<u8>>,
+    /// The last second, since 1970, in which that is in force: after it, it is not stapled.
+    pub(crate) ocsp_end: Option<u64>,
     kind: Kind,
     /// The signature schemes that it signs by, of those of its kind.
     schemes: Vec<u16>,
@@ -147,6 +149,10 @@ impl Loaded {
         let issuers = issuers
             .collect::<Result<_, _>>()
             .map_err(|error| wrong(error.to_string()))?;
+        let response = identity.ocsp_response.as_deref();
+        let ocsp_end = response
+            .and_then(|response| ocsp_in_force(response, &identity.chain[0]).ok())
+            .map(|in_force| u64::try_from(*in_force.end()).unwrap_or(0));
         let chain = Chain::new(library, certificates)
             .ok_or_else(|| Error::Internal("OpenSSL is out of memory".to_owned()))?;
         Ok(Self {
@@ -155,6 +161,7 @@ impl Loaded {
             chain,
             leaf_der: identity.chain[0].to_vec(),
             ocsp_response: identity.ocsp_response.clone(),
+            ocsp_end,
             kind,
             schemes,
             dns_names: summaries

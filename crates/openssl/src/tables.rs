@@ -133,6 +133,7 @@ impl Offered {
             peers: true,
             ticket_keys: true,
             ocsp_stapling: true,
+            staple_verification: true,
             client_chain_selection: true,
             peer_verifier: true,
             early_data: true,

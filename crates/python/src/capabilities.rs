@@ -192,6 +192,7 @@ impl Field for CipherChoice {
 /// `peers`: leaves can be accepted by themselves (`peers` of a `TrustStore`).
 /// `ticket_keys`: servers can be given the keys of their tickets (RFC 5077).
 /// `ocsp_stapling`: servers can pass on what issuers say of revocation (RFC 6066 8).
+/// `staple_verification`: clients verify OCSP responses that servers staple (RFC 6066 8).
 /// `client_chain_selection`: clients can choose between several chains.
 /// `peer_verifier`: custom verification of the peer is possible.
 /// `early_data`: early data can be sent and received (RFC 8446 2.3).
@@ -301,8 +302,8 @@ fields! {
     required: trust_sources, certificate_sources, key_sources, versions, cipher_suites, cipher_choice,
         groups, client_authentication, sni_selection, resumption;
     optional: channel_bindings, signature_schemes;
-    flags: exporter, key_log, crl, peers, ticket_keys, ocsp_stapling, client_chain_selection, peer_verifier,
-        early_data, named_sessions, ech, clock, certificate_authorities
+    flags: exporter, key_log, crl, peers, ticket_keys, ocsp_stapling, staple_verification, client_chain_selection,
+        peer_verifier, early_data, named_sessions, ech, clock, certificate_authorities
 }
 
 /// What a configuration comes to with an implementation.

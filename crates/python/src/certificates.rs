@@ -42,12 +42,30 @@ pub(crate) fn canonical_subject<'py>(py: Python<'py>, der: &[u8]) -> PyResult<Bo
 /// Raises ValueError if there is none that can be read.
 #[pyfunction]
 pub(crate) fn leaf_validity(data: &[u8]) -> PyResult<(i64, i64)> {
-    let wrong = |error: String| PyValueError::new_err(format!("the certificate: {error}"));
-    let certificates = pem::certificates(data).map_err(|error| wrong(error.to_string()))?;
-    let leaf = certificates.first();
-    let leaf = leaf.ok_or_else(|| wrong("there is none".to_owned()))?;
-    let summary = polytls_x509::summarize(leaf).map_err(|error| wrong(error.to_string()))?;
+    let summary = polytls_x509::summarize(&leaf(data)?).map_err(unusable)?;
     Ok((summary.not_before, summary.not_after))
+}
+
+fn unusable(error: impl ToString) -> PyErr {
+    PyValueError::new_err(format!("the certificate: {}", error.to_string()))
+}
+
+/// The first certificate in `data`.
+fn leaf(data: &[u8]) -> PyResult<CertificateDer<'static>> {
+    let certificates = pem::certificates(data).map_err(unusable)?;
+    let first = certificates.into_iter().next();
+    first.ok_or_else(|| unusable("there is none"))
+}
+
+/// The first and the last second, since 1970, in which an OCSP response counts for the first certificate in `data`,
+/// PEM or DER.
+///
+/// Raises ValueError, half a sentence about the response, if it never does.
+#[pyfunction]
+pub(crate) fn staple_validity(response: &[u8], data: &[u8]) -> PyResult<(i64, i64)> {
+    let in_force = polytls_x509::ocsp_in_force(response, &leaf(data)?);
+    let in_force = in_force.map_err(PyValueError::new_err)?;
+    Ok((*in_force.start(), *in_force.end()))
 }
 
 /// All certificates in `data`, PEM or DER, as DER.

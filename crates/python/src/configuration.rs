@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polytls_core::Backend;
-use polytls_core::capabilities::PKCS1;
+use polytls_core::capabilities::{PKCS1, SideRequirements};
 use polytls_core::config::{
-    Common, Identity, Key, KeyLog, PeerVerifier, Pins, Secret, TicketKeys, Trust, TrustStore,
-    Verification, Version,
+    Common, Identity, Key, KeyLog, PeerVerifier, Pins, Secret, Staples, TicketKeys, Trust,
+    TrustStore, Verification, Version,
 };
 use polytls_core::pem::{self, Malformed};
 use polytls_core::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use polytls_x509::ocsp_in_force;
 use pyo3::prelude::*;
 
 use crate::callbacks::Callbacks;
@@ -118,6 +119,7 @@ impl<'py> Configuration<'_, 'py> {
             clock: clock::of(&self.field("clock")?)?,
             signature_schemes: requirements.signature_schemes.clone(),
             certificate_authorities: self.certificate_authorities()?,
+            staples: self.staples(),
             ..Common::default()
         })
     }
@@ -147,6 +149,16 @@ impl<'py> Configuration<'_, 'py> {
             return Err(self.wrong(field, message));
         }
         Ok(Some(names))
+    }
+
+    fn staples(&self) -> Staples {
+        match self.effective.requirements.side {
+            SideRequirements::Client {
+                require_staple: true,
+                ..
+            } => Staples::Required,
+            _ => Staples::Heeded,
+        }
     }
 
     /// How many sessions to remember; `None`: no resumption.
@@ -215,11 +227,32 @@ impl<'py> Configuration<'_, 'py> {
                  8446 section 4.4.3): set highest_supported_version to TLSVersion.TLSv1_2, or use a key that signs with RSA-PSS",
             ));
         }
+        let response = signing.attribute("ocsp_response")?;
+        let response = given(&response).map(|source| self.ocsp_response(source, chain.first()));
         Ok(Identity {
+            ocsp_response: response.transpose()?,
             chain,
             key,
-            ocsp_response: signing.attribute("ocsp_response")?.extract()?,
         })
+    }
+
+    /// The OCSP response that goes with `leaf`, in DER.
+    fn ocsp_response(
+        &self,
+        source: &Bound<'py, PyAny>,
+        leaf: Option<&CertificateDer<'_>>,
+    ) -> PyResult<Vec<u8>> {
+        let field = "certificate_chain";
+        let data = self.data(source, field)?;
+        let leaf = leaf.map(|leaf| &**leaf).unwrap_or_default();
+        match ocsp_in_force(&data.bytes, leaf) {
+            Ok(_) => Ok(data.bytes),
+            Err(what) => {
+                let from = data.path.map(|path| format!(" in {path}"));
+                let from = from.unwrap_or_default();
+                Err(self.wrong(field, format!("the OCSP response{from} is {what}")))
+            }
+        }
     }
 
     fn key(

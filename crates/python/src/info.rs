@@ -2,7 +2,7 @@
 
 use polytls_core::config::{ClientAuthentication, Version};
 use polytls_core::ech::Status;
-use polytls_core::{Connection, Error, Facts};
+use polytls_core::{Connection, Error, Facts, Staple};
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple, PyTzInfo};
@@ -20,6 +20,7 @@ static AUTHENTICATION: Imported = Imported::new("polytls.constants", "ClientAuth
 static ECH: Imported = Imported::new("polytls.constants", "ECHStatus");
 static INFO: Imported = Imported::new("polytls.info", "ConnectionInfo");
 static CERTIFICATE: Imported = Imported::new("polytls.info", "CertificateInfo");
+static STAPLE: Imported = Imported::new("polytls.info", "Staple");
 static DATETIME: Imported = Imported::new("datetime", "datetime");
 
 /// The member of an enumeration for `value`, or `value` itself where there is none.
@@ -132,6 +133,18 @@ pub(crate) fn certificate<'py>(py: Python<'py>, der: &[u8]) -> PyResult<Option<B
     fields.set_item("is_authority", summary.is_authority)?;
     fields.set_item("spki", PyBytes::new(py, &summary.spki))?;
     CERTIFICATE.get(py)?.call_out((), Some(&fields)).map(Some)
+}
+
+/// A `Staple`.
+fn staple<'py>(py: Python<'py>, staple: &Staple) -> PyResult<Bound<'py, PyAny>> {
+    let fields = PyDict::new(py);
+    fields.set_item("der", PyBytes::new(py, &staple.der))?;
+    fields.set_item("signer", &staple.signer)?;
+    fields.set_item("produced_at", moment(py, staple.produced_at)?)?;
+    fields.set_item("this_update", moment(py, staple.this_update)?)?;
+    let next_update = staple.next_update.map(|at| moment(py, at));
+    fields.set_item("next_update", next_update.transpose()?)?;
+    STAPLE.get(py)?.call_out((), Some(&fields))
 }
 
 // --- of one handshake ---
@@ -334,5 +347,8 @@ fn connection_info<'py>(
     let verified = facts.and_then(|facts| facts.verified_chain.as_deref());
     let verified = verified.map(|verified| chain(py, verified));
     fields.set_item("verified_chain", verified.transpose()?)?;
+    let stapled = facts.and_then(|facts| facts.staple.as_deref());
+    let stapled = stapled.map(|stapled| staple(py, stapled));
+    fields.set_item("staple", stapled.transpose()?)?;
     INFO.get(py)?.call_out((), Some(&fields))
 }

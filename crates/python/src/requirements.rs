@@ -66,6 +66,7 @@ pub(crate) fn of(
                 certificate_chain: given(&field("certificate_chain")?).map(chain).transpose()?,
                 alternative_chains: chains(&field("alternative_chains")?)?,
                 ech_grease: is_given("ech")?,
+                require_staple: field("require_staple")?.extract()?,
             }
         },
     })
@@ -189,7 +190,9 @@ fn chain(signing: &Bound<'_, PyAny>) -> PyResult<ChainRequirements> {
     Ok(ChainRequirements {
         certificates,
         key: given(&key).map(origin).transpose()?,
-        ocsp_response: !signing.attribute("ocsp_response")?.is_none(),
+        ocsp_response: given(&signing.attribute("ocsp_response")?)
+            .map(origin)
+            .transpose()?,
     })
 }
 

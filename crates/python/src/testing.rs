@@ -3,7 +3,9 @@
 
 use std::str::FromStr;
 
+use aws_lc_rs::digest;
 use aws_lc_rs::signature::Ed25519KeyPair;
+use polytls_x509::der::element;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -128,16 +130,52 @@ fn elements(mut der: &[u8]) -> Option<Vec<Element<'_>>> {
     Some(found)
 }
 
-fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(contents.len())
-        .unwrap_or(u16::MAX)
-        .to_be_bytes();
-    let header: &[u8] = match contents.len() {
-        ..=0x7f => &[tag, length[1]],
-        0x80..=0xff => &[tag, 0x81, length[1]],
-        _ => &[tag, 0x82, length[0], length[1]],
+/// The algorithm of a key's signatures, AlgorithmIdentifier in DER: rcgen writes it into certificates alone.
+fn signature_algorithm(key: &KeyPair) -> PyResult<Vec<u8>> {
+    let made = CertificateParams::default().self_signed(key);
+    let made = made.map_err(|error| failed(&error))?;
+    let outer = elements(made.der());
+    let inner = outer
+        .as_deref()
+        .and_then(|outer| elements(outer.first()?.1));
+    match inner.as_deref() {
+        Some([_, (_, _, algorithm), ..]) => Ok(algorithm.to_vec()),
+        _ => Err(PyValueError::new_err("rcgen makes no readable certificate")),
+    }
+}
+
+/// GeneralizedTime (RFC 5280 section 4.1.2.5.2).
+fn generalized_time(seconds: i64, parameter: &str) -> PyResult<Vec<u8>> {
+    let at = moment(seconds, parameter)?;
+    let text = format!(
+        "{:04}{:02}{:02}{:02}{:02}{:02}Z",
+        at.year(),
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second()
+    );
+    Ok(element(0x18, text.as_bytes()))
+}
+
+/// CertID (RFC 6960 section 4.1.1) of a certificate with this serial number.
+fn certificate_id(issuer: &polytls_x509::PathFacts, serial_number: &[u8], sha256: bool) -> Vec<u8> {
+    let (algorithm, oid): (_, &[u8]) = if sha256 {
+        (&digest::SHA256, b"\x60\x86\x48\x01\x65\x03\x04\x02\x01")
+    } else {
+        (&digest::SHA1_FOR_LEGACY_USE_ONLY, b"\x2b\x0e\x03\x02\x1a")
     };
-    [header, contents].concat()
+    let hash = |data: &[u8]| element(0x04, digest::digest(algorithm, data).as_ref());
+    let key = polytls_x509::public_key(&issuer.spki).unwrap_or_default();
+    let null = element(0x05, &[]);
+    let parts = [
+        element(0x30, &[element(0x06, oid), null].concat()),
+        hash(&issuer.subject_der),
+        hash(key),
+        element(0x02, serial_number),
+    ];
+    element(0x30, &parts.concat())
 }
 
 /// Subtrees for name constraints: DNS names, networks such as 192.0.2.0/24, and directory names such as
@@ -184,8 +222,9 @@ fn key_usages(names: &[String]) -> PyResult<Vec<KeyUsagePurpose>> {
     names.iter().map(|name| key_usage(name)).collect()
 }
 
-fn purposes(server: bool, client: bool) -> Vec<ExtendedKeyUsagePurpose> {
+fn purposes(server: bool, client: bool, ocsp_signing: bool) -> Vec<ExtendedKeyUsagePurpose> {
     [
+        (ocsp_signing, ExtendedKeyUsagePurpose::OcspSigning),
         (server, ExtendedKeyUsagePurpose::ServerAuth),
         (client, ExtendedKeyUsagePurpose::ClientAuth),
     ]
@@ -203,6 +242,12 @@ fn unknown_extension(critical: bool, length: usize) -> CustomExtension {
     let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55738, 1], content);
     extension.set_criticality(critical);
     extension
+}
+
+/// The TLS feature status_request, also known as must-staple (RFC 7633 section 4.1).
+fn tls_feature() -> CustomExtension {
+    let features = element(0x30, &element(0x02, &[5]));
+    CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 24], features)
 }
 
 #[pymethods]
@@ -235,7 +280,7 @@ impl CertificateAuthority {
         let mut params = params(names, common_name, not_before, not_after)?;
         params.is_ca = is_ca(authority, path_length);
         params.key_usages = key_usages(&key_usage)?;
-        params.extended_key_usages = purposes(server, client);
+        params.extended_key_usages = purposes(server, client, false);
         if !permitted.is_empty() || !excluded.is_empty() {
             params.name_constraints = Some(NameConstraints {
                 permitted_subtrees: subtrees(permitted),
@@ -274,7 +319,7 @@ impl CertificateAuthority {
 
     /// A certificate for `names` (DNS names and addresses) with a new key: both as DER, the key in
     /// PKCS#8. `server` and `client` say what it may be used for; neither means no restriction.
-    #[pyo3(signature = (names, common_name, key_type, not_before, not_after, server, client, key_usage, authority, unknown_extension))]
+    #[pyo3(signature = (names, common_name, key_type, not_before, not_after, server, client, key_usage, authority, unknown_extension, ocsp_signing, must_staple))]
     #[allow(
         clippy::too_many_arguments,
         reason = "the Python class has the defaults"
@@ -292,10 +337,15 @@ impl CertificateAuthority {
         key_usage: Vec<String>,
         authority: bool,
         unknown_extension: Option<(bool, usize)>,
+        ocsp_signing: bool,
+        must_staple: bool,
     ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let mut params = params(names, common_name, not_before, not_after)?;
         params.key_usages = key_usages(&key_usage)?;
-        params.extended_key_usages = purposes(server, client);
+        params.extended_key_usages = purposes(server, client, ocsp_signing);
+        if must_staple {
+            params.custom_extensions.push(tls_feature());
+        }
         if authority {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         }
@@ -360,6 +410,83 @@ impl CertificateAuthority {
         .signed_by(&self.issuer)
         .map(|list| PyBytes::new(py, list.der()))
         .map_err(|error| failed(&error))
+    }
+
+    /// An OCSP response about `certificate` as DER (RFC 6960 section 4.2.1), signed by this CA, or by the
+    /// certificate and the key of `responder`, both DER. `status`: "good", "revoked" or "unknown". `sha256`: by
+    /// which hashes it identifies the issuer; otherwise SHA-1.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the Python class has the defaults"
+    )]
+    fn ocsp_response<'py>(
+        &self,
+        py: Python<'py>,
+        certificate: &[u8],
+        status: &str,
+        this_update: i64,
+        next_update: Option<i64>,
+        sha256: bool,
+        responder: Option<(Vec<u8>, Vec<u8>)>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let wrong = |error: String| PyValueError::new_err(error);
+        let facts =
+            |der: &[u8]| polytls_x509::path_facts(der).map_err(|error| wrong(error.to_string()));
+        let issuer = facts(&self.certificate)?;
+        let about =
+            polytls_x509::summarize(certificate).map_err(|error| wrong(error.to_string()))?;
+        let updated = generalized_time(this_update, "this_update")?;
+        let status = match status {
+            "good" => element(0x80, &[]),
+            "revoked" => {
+                let key_compromise = element(0xa0, &element(0x0a, &[1]));
+                element(0xa1, &[updated.clone(), key_compromise].concat())
+            }
+            "unknown" => element(0x82, &[]),
+            other => return Err(wrong(format!("status: unknown status {other:?}"))),
+        };
+        let mut single = [
+            certificate_id(&issuer, &about.serial_number, sha256),
+            status,
+            updated.clone(),
+        ]
+        .concat();
+        if let Some(next_update) = next_update {
+            single.extend(element(
+                0xa0,
+                &generalized_time(next_update, "next_update")?,
+            ));
+        }
+        let delegate = match &responder {
+            None => None,
+            Some((_, key)) => {
+                let key = KeyPair::try_from(key.as_slice()).map_err(|error| failed(&error))?;
+                Some(key)
+            }
+        };
+        let (signer, name) = match (&delegate, &responder) {
+            (Some(key), Some((der, _))) => (key, facts(der)?.subject_der),
+            _ => (self.issuer.key(), issuer.subject_der),
+        };
+        let data = [
+            element(0xa1, &name),
+            updated,
+            element(0x30, &element(0x30, &single)),
+        ];
+        let data = element(0x30, &data.concat());
+        let signature = signer.sign(&data).map_err(|error| failed(&error))?;
+        let signature = element(0x03, &[&[0], &*signature].concat());
+        let mut basic = [data, signature_algorithm(signer)?, signature].concat();
+        if let Some((der, _)) = &responder {
+            basic.extend(element(0xa0, &element(0x30, der)));
+        }
+        let basic = element(0x04, &element(0x30, &basic));
+        // id-pkix-ocsp-basic
+        let kind = element(0x06, b"\x2b\x06\x01\x05\x05\x07\x30\x01\x01");
+        let bytes = element(0xa0, &element(0x30, &[kind, basic].concat()));
+        let successful = element(0x0a, &[0]);
+        let response = element(0x30, &[successful, bytes].concat());
+        Ok(PyBytes::new(py, &response))
     }
 }
 

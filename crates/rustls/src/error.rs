@@ -25,6 +25,7 @@ pub(crate) fn blame(error: TlsError, refusal: Option<CertificateFailure>) -> Err
             trust_source: &TrustSource::Given(None),
             passed_over: &[],
             unchecked: &[],
+            of_staple: false,
             now: 0,
         }))),
         // Refusals of our verifier come with their `refusal`: this is about the handshake's signature (RFC

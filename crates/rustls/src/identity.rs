@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use polytls_core::clock::Clock;
 use polytls_core::config::{Identity, Key};
 use polytls_core::sni::NameTable;
 use polytls_core::{Error, pki_types};
-use polytls_x509::{summarize, with_named_curve};
+use polytls_x509::{ocsp_in_force, summarize, with_named_curve};
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -136,13 +137,26 @@ pub(crate) struct Chooser {
     names: NameTable,
     /// Each with the names of its issuers.
     keys: Vec<(Arc<CertifiedKey>, Vec<Vec<u8>>)>,
+    /// For each the last second, since 1970, in which its OCSP response is in force, and what is presented after
+    /// that: the same without it.
+    unstapled: Vec<Option<(u64, Arc<CertifiedKey>)>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Chooser {
-    pub(crate) fn new(keys: Vec<Arc<CertifiedKey>>) -> Result<Self, Error> {
+    pub(crate) fn new(keys: Vec<Arc<CertifiedKey>>, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let mut names = Vec::with_capacity(keys.len());
+        let mut unstapled = Vec::with_capacity(keys.len());
         for key in &keys {
             let leaf = key.cert.first().map_or(&[][..], |leaf| leaf.as_ref());
+            let staple = key.ocsp.as_deref();
+            let in_force = staple.and_then(|staple| ocsp_in_force(staple, leaf).ok());
+            unstapled.push(in_force.map(|in_force| {
+                let mut without = CertifiedKey::clone(key);
+                without.ocsp = None;
+                let last = u64::try_from(*in_force.end()).unwrap_or(0);
+                (last, Arc::new(without))
+            }));
             let summary = summarize(leaf)
                 .map_err(|error| Error::configuration("certificate_chain", error.to_string()))?;
             names.push(summary.dns_names);
@@ -154,7 +168,19 @@ impl Chooser {
         Ok(Self {
             names: NameTable::new(names),
             keys: keys.collect::<Result<_, Error>>()?,
+            unstapled,
+            clock,
         })
+    }
+
+    /// What is presented now.
+    fn at(&self, index: usize) -> &Arc<CertifiedKey> {
+        match &self.unstapled[index] {
+            Some((last, without)) if self.clock.now().is_some_and(|now| now.as_secs() > *last) => {
+                without
+            }
+            _ => &self.keys[index].0,
+        }
     }
 }
 
@@ -186,7 +212,7 @@ impl ResolvesServerCert for Chooser {
                 candidates.first()
             })
             .map(|index| {
-                let (chosen, _) = &self.keys[*index];
+                let chosen = self.at(*index);
                 observe::note(|seen| seen.identity = Some(Arc::clone(chosen)));
                 Arc::clone(chosen)
             })

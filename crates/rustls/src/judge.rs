@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use polytls_core::{CertificateFailure, VerificationFailure};
-use polytls_verdict::{Case, Crypto, Policy};
+use polytls_verdict::{Case, Crypto, Policy, Verdict};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::{CertificateError, DistinguishedName, Error, PeerMisbehaved, SignatureScheme};
 
@@ -61,35 +61,55 @@ impl Judge {
     }
 
     pub(crate) fn judge(&self, case: &Case<'_>) -> Result<(), Error> {
-        self.decide(case).map(|_| ())
+        noted(self.verdict.judge(case)).map(|_| ())
     }
 
-    /// Like [`Self::judge`], of a peer that has just presented its certificate: its sessions end with that.
-    pub(crate) fn judge_anew(&self, case: &Case<'_>) -> Result<(), Error> {
-        let end = self.decide(case)?.unwrap_or(u64::MAX);
+    /// Like [`Self::judge`], of a peer that has just presented its certificate, and what it `stapled`: its
+    /// sessions end with these.
+    pub(crate) fn judge_anew(&self, case: &Case<'_>, stapled: &[u8]) -> Result<(), Error> {
+        let verdict = self
+            .verdict
+            .verify(case)
+            .and_then(|verdict| self.verdict.stapled(case, verdict, Some(stapled)))
+            .and_then(|verdict| {
+                self.verdict.ask(case, verdict.path.as_deref())?;
+                Ok(verdict)
+            });
+        let end = noted(verdict)?.unwrap_or(u64::MAX);
         let end = end.min(session_lifetime::last_end(case.now));
         observe::note(|seen| seen.sessions_end = Some(end));
         Ok(())
     }
+}
 
-    /// Until when the verdict holds. The whole story of a refusal is kept beside rustls's error, which
-    /// decides the alert.
-    fn decide(&self, case: &Case<'_>) -> Result<Option<u64>, Error> {
-        let verdict = self.verdict.judge(case).map_err(|failure| {
-            let error = alert_of(&failure);
-            observe::note(|seen| seen.refusal = Some(*failure));
-            Error::InvalidCertificate(error)
-        })?;
-        observe::note(|seen| seen.verified_chain = verdict.path);
-        Ok(verdict.ends)
-    }
+/// Until when the verdict holds. The whole story of a refusal is kept beside rustls's error, which decides
+/// the alert.
+fn noted(verdict: Result<Verdict, Box<CertificateFailure>>) -> Result<Option<u64>, Error> {
+    let verdict = verdict.map_err(|failure| {
+        let error = alert_of(&failure);
+        observe::note(|seen| seen.refusal = Some(*failure));
+        Error::InvalidCertificate(error)
+    })?;
+    observe::note(|seen| {
+        seen.verified_chain = verdict.path;
+        seen.staple = verdict.staple;
+    });
+    Ok(verdict.ends)
 }
 
 pub(crate) fn crypto(provider: &CryptoProvider) -> Crypto {
     Crypto {
         algorithms: provider.signature_verification_algorithms.all,
+        sha1: &sha1,
         sha256: &sha256,
     }
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "other libraries may not have it")]
+fn sha1(data: &[u8]) -> Option<[u8; 20]> {
+    let mut hash = [0; 20];
+    hash.copy_from_slice(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, data).as_ref());
+    Some(hash)
 }
 
 pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
@@ -101,6 +121,10 @@ pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
 /// The alert that goes with a refusal, in rustls's words for it.
 fn alert_of(failure: &CertificateFailure) -> CertificateError {
     match failure.reason {
+        // bad_certificate_status_response on the wire (RFC 6066 section 8).
+        VerificationFailure::RevocationUnknown if failure.of_staple => {
+            CertificateError::InvalidOcspResponse
+        }
         VerificationFailure::UnknownIssuer => CertificateError::UnknownIssuer,
         VerificationFailure::Expired => CertificateError::Expired,
         VerificationFailure::NotYetValid => CertificateError::NotValidYet,

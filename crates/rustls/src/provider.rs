@@ -32,6 +32,7 @@ pub(crate) fn capabilities() -> Capabilities {
         peers: true,
         ticket_keys: true,
         ocsp_stapling: true,
+        staple_verification: true,
         client_chain_selection: true,
         peer_verifier: true,
         early_data: true,

@@ -76,7 +76,10 @@ impl Server {
             Some(verifier) => Arc::clone(verifier) as Arc<dyn ClientCertVerifier>,
             None => WebPkiClientVerifier::no_client_auth(),
         })
-        .with_cert_resolver(Arc::new(Chooser::new(keys)?));
+        .with_cert_resolver(Arc::new(Chooser::new(
+            keys,
+            Arc::clone(&config.common.clock),
+        )?));
         // An order that was asked for is kept.
         built.ignore_client_order = config.common.cipher_suites.is_some();
         built.alpn_protocols.clone_from(&config.common.alpn);

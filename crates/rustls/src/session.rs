@@ -171,6 +171,7 @@ impl<S: Side> RustlsSession<S> {
                 .and_then(|seen| seen.ech.as_ref())
                 .map(Sent::status),
             handshake: None,
+            staple: observed.and_then(|seen| seen.staple.clone()),
         }
     }
 
@@ -270,7 +271,9 @@ impl<S: Side> RustlsSession<S> {
         }
         let facts = self.facts_of(&**connection);
         if let Some(seen) = &mut self.observed {
-            seen.verified_chain = None; // It is among the facts now.
+            // They are among the facts now.
+            seen.verified_chain = None;
+            seen.staple = None;
             seen.sealing = None;
         }
         let Protection::Rustls(connection) =

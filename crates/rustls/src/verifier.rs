@@ -127,7 +127,7 @@ impl ServerCertVerifier for ServerJudge {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         asked: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         last_ticket::begin_anew();
@@ -148,13 +148,16 @@ impl ServerCertVerifier for ServerJudge {
         let place = observe::look(|seen| seen.place.clone()).flatten();
         let place = place.filter(|_| rejected != Some(true));
         self.0
-            .judge_anew(&Case {
-                leaf: end_entity,
-                intermediates,
-                name: Some(place.as_ref().map_or(asked, |place| &place.name)),
-                now,
-                vouched: None,
-            })
+            .judge_anew(
+                &Case {
+                    leaf: end_entity,
+                    intermediates,
+                    name: Some(place.as_ref().map_or(asked, |place| &place.name)),
+                    now,
+                    vouched: None,
+                },
+                ocsp_response,
+            )
             .map(|()| ServerCertVerified::assertion())
     }
 
@@ -225,13 +228,16 @@ impl ClientCertVerifier for ClientJudge {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         self.judge
-            .judge_anew(&Case {
-                leaf: end_entity,
-                intermediates,
-                name: None,
-                now,
-                vouched: None,
-            })
+            .judge_anew(
+                &Case {
+                    leaf: end_entity,
+                    intermediates,
+                    name: None,
+                    now,
+                    vouched: None,
+                },
+                &[],
+            )
             .map(|()| ClientCertVerified::assertion())
     }
 

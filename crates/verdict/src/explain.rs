@@ -39,6 +39,8 @@ pub struct Refused<'a> {
     /// Kinds of names that an authority of the path constrains and that are not checked here: what is
     /// below it is refused for that.
     pub unchecked: &'a [&'static str],
+    /// Whether it is about an OCSP response that the peer has stapled, or that it has not.
+    pub of_staple: bool,
     /// Seconds since 1970.
     pub now: i64,
 }
@@ -107,6 +109,7 @@ pub fn explain(refused: Refused<'_>) -> CertificateFailure {
         trust_source: Some(story.trust_source),
         responsible,
         rule: None,
+        of_staple: refused.of_staple,
         cause: None,
     }
 }
@@ -386,10 +389,18 @@ impl Story<'_> {
                 "the peer presented no certificate, but one is required".to_owned()
             }
             (F::RefusedByVerifier, _) => said.to_owned(),
+            (F::Revoked, Some((index, summary))) if self.refused.of_staple => format!(
+                "{} was revoked by {} at {said}, as the stapled OCSP response says",
+                self.called(index),
+                summary.issuer
+            ),
             (F::Revoked, Some((index, summary))) => {
                 format!("{} was revoked by {}", self.called(index), summary.issuer)
             }
             (F::Revoked, None) => "a certificate in the chain was revoked".to_owned(),
+            (F::RevocationUnknown, _) if self.refused.of_staple => {
+                format!("the certificate is not covered by a stapled OCSP response: {said}")
+            }
             (F::RevocationUnknown, _) => {
                 format!("a certificate in the chain is not covered by a current CRL: {said}")
             }
@@ -542,6 +553,13 @@ impl Story<'_> {
                 Responsible::Peer,
                 none(),
                 "get a new certificate, with a new key".to_owned(),
+            ),
+            (F::RevocationUnknown, _) if self.refused.of_staple => (
+                Responsible::Peer,
+                none(),
+                "staple a current OCSP response about its certificate, signed by the issuer or \
+                 a responder of the issuer"
+                    .to_owned(),
             ),
             (F::RevocationUnknown, _) => (
                 Responsible::You,

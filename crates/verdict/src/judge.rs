@@ -4,9 +4,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use polytls_core::config::{Peer, PeerVerifier, Pins, Rules, Trust, TrustSource, Verification};
+use polytls_core::config::{
+    Peer, PeerVerifier, Pins, Rules, Staples, Trust, TrustSource, Verification,
+};
 use polytls_core::pki_types::{CertificateDer, ServerName, UnixTime};
-use polytls_core::{CertificateFailure, Error, VerificationFailure};
+use polytls_core::{CertificateFailure, Error, Staple, VerificationFailure};
 
 use crate::anchors::Anchors;
 use crate::errors::{reason_of, words};
@@ -48,6 +50,8 @@ pub struct Judge {
     trust_source: TrustSource,
     peer_verifier: Option<Arc<dyn PeerVerifier>>,
     verification: Verification,
+    /// What is made of OCSP responses that servers staple.
+    pub(crate) staples: Staples,
     /// OpenSSL's, where the store stands for one of its.
     pub(crate) rules: Rules,
     /// The library's own.
@@ -120,6 +124,8 @@ pub struct No {
     pub unchecked: Vec<&'static str>,
     /// The rule of OpenSSL's that was broken, if it was one.
     pub rule: Option<u16>,
+    /// Whether it is what the peer has stapled, or that it has not.
+    pub of_staple: bool,
 }
 
 impl No {
@@ -133,6 +139,7 @@ impl No {
             passed_over: Vec::new(),
             unchecked: Vec::new(),
             rule: None,
+            of_staple: false,
         }
     }
 }
@@ -155,8 +162,10 @@ pub struct Verdict {
     /// The path that was verified, from the leaf to the anchor, DER; `None` where there is none.
     pub path: Option<Vec<Vec<u8>>>,
     /// The last second, since 1970, in which all of it holds that was judged: the certificates of the path,
-    /// the anchor included, and the CRLs. `None`: nothing was judged that could end.
+    /// the anchor included, the CRLs and the staple. `None`: nothing was judged that could end.
     pub ends: Option<u64>,
+    /// The OCSP response that was stapled, if it counts.
+    pub staple: Option<Box<Staple>>,
 }
 
 impl Verdict {
@@ -165,6 +174,7 @@ impl Verdict {
         Self {
             path,
             ends: ends.map(|end| u64::try_from(end).unwrap_or(0)),
+            staple: None,
         }
     }
 }
@@ -190,6 +200,7 @@ impl Judge {
             trust_source: with_variables(source.map_or(TrustSource::Nobody, Trust::source)),
             peer_verifier: policy.common.peer_verifier.clone(),
             verification: policy.verification,
+            staples: policy.common.staples,
             rules: policy.common.rules,
             path_rule: None,
             crypto,
@@ -227,7 +238,12 @@ impl Judge {
         self.peer_verifier.is_some()
     }
 
-    /// Judges a peer, the caller's own verifier included.
+    /// Whether certificates are verified at all.
+    pub(crate) const fn verifies(&self) -> bool {
+        !matches!(self.standard, Standard::Nothing)
+    }
+
+    /// Judges a peer, the caller's own verifier included, but for what it staples ([`Self::stapled`]).
     ///
     /// # Errors
     ///
@@ -403,6 +419,7 @@ impl Judge {
             trust_source: &self.trust_source,
             passed_over: &no.passed_over,
             unchecked: &no.unchecked,
+            of_staple: no.of_staple,
             now,
         });
         failure.rule = no.rule;
@@ -472,6 +489,15 @@ fn standard(policy: &Policy<'_>, system: SystemTrust<'_>) -> Result<Standard, Er
             matches!(system, SystemTrust::Read),
         )?,
         platform: match system {
+            SystemTrust::Platform(_)
+                if store.system && policy.common.staples == Staples::Required =>
+            {
+                return Err(Error::configuration(
+                    "require_staple",
+                    "the operating system verifies servers and does not report the path, so OCSP \
+                     responses cannot be verified; give a TrustStore with CA certificates",
+                ));
+            }
             SystemTrust::Platform(make) if store.system => Some(make(policy)?),
             _ => None,
         },

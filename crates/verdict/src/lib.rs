@@ -4,7 +4,7 @@
 //! caller's cryptography ([`Crypto`]): this crate does not check signatures or compute hashes
 //! itself. [`Judge::judge`] then decides each [`Case`]. `anchors` has the trusted certificates,
 //! `path` builds paths to them (with webpki), `signatures` finds out why there is no path,
-//! `profile` has the rules that webpki does not check, `leaf` verifies certificates that need no
+//! `profile` has the rules that webpki does not check, `staples` judges OCSP responses, `leaf` verifies certificates that need no
 //! path, `lists` reads CRLs, and `binding` has what tickets are bound to. [`explain`] creates the
 //! messages, after the decision, from facts; `passed_over` has those about certificates of the
 //! store.
@@ -21,6 +21,7 @@ mod path;
 mod policy;
 mod profile;
 mod signatures;
+mod staples;
 mod system;
 
 pub use anchors::{Unfit, system_certificates};

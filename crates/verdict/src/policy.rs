@@ -13,6 +13,9 @@ use crate::judge::{Case, No};
 pub struct Crypto {
     /// The signature algorithms of certificates and CRLs that are accepted.
     pub algorithms: &'static [&'static dyn SignatureVerificationAlgorithm],
+    /// SHA-1, by which OCSP responses identify issuers (RFC 6960 section 4.1.1); `None`: the library does not have
+    /// it.
+    pub sha1: &'static (dyn Fn(&[u8]) -> Option<[u8; 20]> + Send + Sync),
     /// SHA-256.
     pub sha256: &'static (dyn Fn(&[u8]) -> [u8; 32] + Send + Sync),
 }
@@ -30,7 +33,7 @@ pub struct Policy<'a> {
     pub trust: Option<&'a Trust>,
     /// How much is checked.
     pub verification: Verification,
-    /// The CRLs and the caller's verifier.
+    /// The CRLs, what is made of staples, and the caller's verifier.
     pub common: &'a Common,
     /// The peers' role.
     pub peer_is_server: bool,

@@ -71,7 +71,7 @@ impl Judge {
         }
     }
 
-    fn has_signed(&self, it: &Signed<'_>, spki: &[u8]) -> bool {
+    pub(crate) fn has_signed(&self, it: &Signed<'_>, spki: &[u8]) -> bool {
         let key = SubjectPublicKeyInfoDer::from(spki);
         let Ok(key) = RawPublicKeyEntity::try_from(&key) else {
             return false;

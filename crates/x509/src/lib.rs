@@ -11,6 +11,7 @@ mod canonical;
 mod curve;
 mod details;
 mod dictionary;
+mod ocsp;
 mod path_facts;
 mod pkcs8;
 mod revocation;
@@ -34,6 +35,10 @@ pub use canonical::canonical_subject;
 pub use curve::with_named_curve;
 pub use details::{Details, details};
 pub use dictionary::{AlternativeName, Dictionary, Name, dictionary};
+pub use ocsp::{
+    CertificateStatus, IssuerHash, OcspAnswer, OcspResponse, OcspStatus, Responder, ocsp_answer,
+    ocsp_in_force, public_key,
+};
 pub use path_facts::{ConstrainedNames, Constraints, PathFacts, path_facts};
 pub use pkcs8::pkcs8_of_version_1;
 pub use revocation::{RevocationList, check_revocation_list, revocation_list};

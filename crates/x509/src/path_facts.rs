@@ -1,6 +1,6 @@
 //! What the rules of paths ask of a certificate (RFC 5280 section 6.1): its names, its time, its use.
 
-use x509_parser::asn1_rs::Tag;
+use x509_parser::asn1_rs::{Tag, oid};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension, X509Extension};
 use x509_parser::oid_registry::{
@@ -14,6 +14,9 @@ use x509_parser::public_key::PublicKey;
 use crate::der;
 use crate::unreadable::{part, part_of};
 use crate::{LEAST_RSA_BITS, Unreadable, bits};
+
+/// id-pe-tlsfeature (RFC 7633 section 6).
+const TLS_FEATURE: Oid<'_> = oid!(1.3.6.1.5.5.7.1.24);
 
 /// What a certificate says of its place in a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,12 @@ pub struct PathFacts {
     pub serves_servers: bool,
     /// Whether it may be a client's, likewise.
     pub serves_clients: bool,
+    /// Whether it may sign OCSP responses for its issuer: id-kp-OCSPSigning in its extended key usage (RFC 6960
+    /// section 4.2.2.2), which no other purpose includes.
+    pub signs_ocsp: bool,
+    /// Whether a server that presents it must staple an OCSP response: status_request among its TLS features
+    /// (RFC 7633 section 4.2.3.1).
+    pub must_staple: bool,
     /// The size of a key that is too small to be trusted with a signature.
     pub weak_bits: Option<u32>,
     /// Whether its key is on an elliptic curve that is given by its numbers and not by its name, which
@@ -133,6 +142,8 @@ pub fn path_facts(der: &[u8]) -> Result<PathFacts, Unreadable> {
         signs_handshakes: usage.is_none_or(|usage| usage.digital_signature()),
         serves_servers: purposes.is_none_or(|purposes| purposes.server_auth),
         serves_clients: purposes.is_none_or(|purposes| purposes.client_auth),
+        signs_ocsp: purposes.is_some_and(|purposes| purposes.ocsp_signing),
+        must_staple: must_staple(&certificate)?,
         weak_bits: match certificate.public_key().parsed() {
             Ok(PublicKey::RSA(key)) => {
                 Some(bits(key.modulus)).filter(|size| *size < LEAST_RSA_BITS)
@@ -182,6 +193,24 @@ fn is_of_the_profile(oid: &Oid<'_>) -> bool {
 fn found<'a>(certificate: &'a X509Certificate<'_>, oid: &Oid<'_>) -> Option<&'a X509Extension<'a>> {
     let mut extensions = certificate.extensions().iter();
     extensions.find(|extension| extension.oid == *oid)
+}
+
+/// Whether status_request (RFC 6066 section 8) is among the TLS features.
+fn must_staple(certificate: &X509Certificate<'_>) -> Result<bool, Unreadable> {
+    const STATUS_REQUEST: &[u8] = &[5];
+    const INTEGER: u8 = 0x02;
+    let Some(extension) = found(certificate, &TLS_FEATURE) else {
+        return Ok(false);
+    };
+    let features = match der::first(extension.value) {
+        Some((0x30, features, [])) => der::all(features),
+        _ => None,
+    };
+    let features = features
+        .filter(|features| features.iter().all(|(tag, _)| *tag == INTEGER))
+        .ok_or_else(|| Unreadable::certificate("its TLS features are malformed"))?;
+    let mut features = features.iter();
+    Ok(features.any(|(_, feature)| *feature == STATUS_REQUEST))
 }
 
 /// By its bytes: the parser takes an empty list for none.
@@ -279,12 +308,41 @@ mod tests {
         assert!(!found.serves_servers && !found.serves_clients);
     }
 
+    #[test]
+    fn what_is_about_ocsp_is_read() {
+        let found = read(|_| ()).unwrap();
+        assert!(!found.signs_ocsp && !found.must_staple);
+        let feature = |numbers: &[u8]| {
+            let oid = [1, 3, 6, 1, 5, 5, 7, 1, 24];
+            let integers: Vec<u8> = numbers
+                .iter()
+                .flat_map(|number| [0x02, 0x01, *number])
+                .collect();
+            CustomExtension::from_oid_content(&oid, der::element(0x30, &integers))
+        };
+        for (numbers, must_staple) in [(&[5][..], true), (&[17, 5], true), (&[17], false)] {
+            let found = read(|params| {
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning];
+                params.custom_extensions.push(feature(numbers));
+            })
+            .unwrap();
+            assert!(found.signs_ocsp);
+            assert_eq!(found.must_staple, must_staple, "{numbers:?}");
+        }
+    }
+
     /// Taken for absent, each of them would lift the restriction that it was meant to be.
     #[test]
     fn an_extension_that_cannot_be_read_is_an_error() {
-        for oid in [[2, 5, 29, 15], [2, 5, 29, 37], [2, 5, 29, 19]] {
+        let tls_features = [1, 3, 6, 1, 5, 5, 7, 1, 24];
+        for oid in [
+            &[2, 5, 29, 15][..],
+            &[2, 5, 29, 37],
+            &[2, 5, 29, 19],
+            &tls_features,
+        ] {
             let found = read(|params| {
-                let garbage = CustomExtension::from_oid_content(&oid, vec![0x05, 0x00]);
+                let garbage = CustomExtension::from_oid_content(oid, vec![0x05, 0x00]);
                 params.custom_extensions.push(garbage);
             });
             assert!(found.is_err(), "{oid:?} {found:?}");

@@ -5,7 +5,7 @@ use std::fmt;
 use x509_parser::error::X509Error;
 use x509_parser::nom;
 
-/// Bytes that are no certificate, or no CRL.
+/// Bytes that are no certificate, no CRL or no OCSP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     what: &'static str,
@@ -23,6 +23,13 @@ impl Unreadable {
     pub(crate) fn revocation_list(why: impl Into<String>) -> Self {
         Self {
             what: "certificate revocation list",
+            why: why.into(),
+        }
+    }
+
+    pub(crate) fn ocsp_response(why: impl Into<String>) -> Self {
+        Self {
+            what: "OCSP response",
             why: why.into(),
         }
     }

@@ -65,6 +65,7 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "keying material exporter": can.exporter,
         "key log": can.key_log,
         "OCSP stapling": can.ocsp_stapling,
+        "verification of OCSP staples": can.staple_verification,
         "alternative client chains": can.client_chain_selection,
         "shared ticket keys": can.ticket_keys,
         "CRLs": can.crl,

@@ -11,7 +11,14 @@ from enum import Enum
 from typing import Any, Final, Literal
 
 from .. import _native
-from ..identity import Certificate, PrivateKey, RevocationList, SigningChain, TrustStore
+from ..identity import (
+    Certificate,
+    OCSPResponse,
+    PrivateKey,
+    RevocationList,
+    SigningChain,
+    TrustStore,
+)
 
 __all__ = ["CertificateAuthority", "KeyType", "pem", "self_signed"]
 
@@ -162,6 +169,42 @@ class CertificateAuthority:
             )
         )
 
+    def ocsp_response(
+        self,
+        subject: SigningChain | Certificate,
+        *,
+        status: Literal["good", "revoked", "unknown"] = "good",
+        this_update: datetime | None = None,
+        next_update: datetime | None = None,
+        open_ended: bool = False,
+        sha256: bool = False,
+        responder: SigningChain | None = None,
+    ) -> OCSPResponse:
+        """Return an OCSP response about a certificate, for its server to staple.
+
+        `this_update`, `next_update`: when it becomes and stops being current; the default is eight
+        days from yesterday. `open_ended`: it does not say when it stops.
+        `sha256`: it identifies the issuer by SHA-256 hashes; otherwise by SHA-1, as is usual.
+        `responder`: who signs it; None: this CA. A response contains its responder's certificate,
+        which should be issued with `ocsp_signing`.
+        """
+        start, end = _validity(this_update, next_update)
+        certificate = subject.leaf[0] if isinstance(subject, SigningChain) else subject
+        signer: tuple[bytes, bytes] | None = None
+        if responder is not None:
+            of_responder, key = responder.leaf
+            signer = (of_responder.buffer or b"", (key and key.buffer) or b"")
+        return OCSPResponse.from_buffer(
+            self._authority.ocsp_response(
+                certificate.buffer or b"",
+                status,
+                start,
+                None if open_ended else end,
+                sha256,
+                signer,
+            )
+        )
+
     def issue(
         self,
         *names: str,
@@ -174,13 +217,16 @@ class CertificateAuthority:
         key_usage: tuple[str, ...] = _LEAF,
         authority: bool = False,
         unknown_extension: tuple[bool, int] | None = None,
+        ocsp_signing: bool = False,
+        must_staple: bool = False,
     ) -> SigningChain:
         """Return a certificate for `names` with a new key, and the intermediates above it.
 
         `names`: DNS names (also wildcards) and IP addresses; with the prefix "DNS:", an address
         becomes a DNS name.
-        `server`, `client`: its extended key usage; neither: no restriction.
+        `server`, `client`, `ocsp_signing`: its extended key usage; none of them: no restriction.
         `key_usage`: as for a CA.
+        `must_staple`: whether its server must staple an OCSP response (RFC 7633).
         `authority`: whether it also claims to be a CA.
         `unknown_extension`: add an unknown extension: whether it is critical, and its size in
         bytes.
@@ -199,6 +245,8 @@ class CertificateAuthority:
             list(key_usage),
             authority,
             unknown_extension,
+            ocsp_signing,
+            must_staple,
         )
         above: list[Certificate] = []
         issuer = self

@@ -97,6 +97,10 @@ impl OpensslSession {
         }
         match stepped {
             Ok(()) => {
+                if self.seen().notes().pending.is_some() {
+                    let said = "OpenSSL did not ask about the server's staple";
+                    return Err(Error::Internal(said.to_owned()));
+                }
                 self.done()?;
                 let more = received.consumed < records.len();
                 debug_assert!(!more, "a record behind the handshake");
@@ -324,6 +328,7 @@ impl OpensslSession {
             verified_chain: None,
             early_data,
             ech: None,
+            staple: notes.staple.clone(),
             handshake: None,
         }
     }

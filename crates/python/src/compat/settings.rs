@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use polytls_core::config::{
-    ClientAuthentication, ClientConfig, Common, Identity, Key, KeyLog, Rules, ServerConfig, Trust,
-    TrustStore, Verification, Version,
+    ClientAuthentication, ClientConfig, Common, Identity, Key, KeyLog, Rules, ServerConfig,
+    Staples, Trust, TrustStore, Verification, Version,
 };
 use polytls_core::pem;
 use polytls_core::pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -79,6 +79,7 @@ impl Settings {
                 needs_lists: self.needs_lists,
                 lists_for_leaf: self.lists_for_leaf,
             },
+            staples: Staples::Ignored,
             ..Common::default()
         })
     }

@@ -10,7 +10,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polytls_core::config::{ClientAuthentication, Common, Verification, Version};
+use polytls_core::config::{ClientAuthentication, Common, Staples, Verification, Version};
 use polytls_core::sni::NameTable;
 use polytls_core::{
     Counters, Effective, Error, HostName, Lineage, Offer, Parameters, Session, Statistics,
@@ -100,6 +100,8 @@ impl Parts {
         };
         let common = Common {
             crls,
+            // `ssl` does not show them.
+            staples: Staples::Ignored,
             peer_verifier: configuration.peer_verifier(&mut callbacks)?,
             ..Common::default()
         };

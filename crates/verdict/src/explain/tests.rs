@@ -47,6 +47,7 @@ fn told(
         trust_source,
         passed_over: &[],
         unchecked: &[],
+        of_staple: false,
         now: NOW,
     })
 }

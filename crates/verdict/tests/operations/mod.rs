@@ -1,6 +1,6 @@
-//! Certificates and revocation lists of any shape, through the verdict: the chain of a peer, and the store and
-//! the lists of a configuration, edited as arbitrary bytes say. Every signature is valid, as whoever forges
-//! a certificate that is in a store need not forge one below it.
+//! Certificates, revocation lists and OCSP responses of any shape, through the verdict: the chain and the staple of
+//! a peer, and the store and the lists of a configuration, edited as arbitrary bytes say. Every signature is valid,
+//! as whoever forges a certificate that is in a store need not forge one below it.
 
 mod der;
 
@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use polytls_conformance::Input;
 use polytls_core::Error;
-use polytls_core::config::{Common, Pins, Trust, TrustStore, Verification};
+use polytls_core::config::{Common, Pins, Staples, Trust, TrustStore, Verification};
 use polytls_core::pki_types::{
     AlgorithmIdentifier, CertificateDer, InvalidSignature, ServerName,
     SignatureVerificationAlgorithm, UnixTime, alg_id,
 };
 use polytls_verdict::{Case, Crypto, Judge, Policy, SystemTrust};
-use polytls_x509::{path_facts, revocation_list, signature_hash, summarize};
+use polytls_x509::der::element;
+use polytls_x509::{
+    ocsp_answer, ocsp_in_force, path_facts, revocation_list, signature_hash, summarize,
+};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
@@ -26,13 +29,17 @@ const HOST: &str = "server.example";
 /// 2026-01-01, when everything is valid.
 const NOW: u64 = 1_767_225_600;
 
-/// Leaf, intermediate, root; then the lists of both issuers.
-type Documents = [Vec<u8>; 5];
+/// Leaf, intermediate, root; then the lists of both issuers, and the staple.
+type Documents = [Vec<u8>; 6];
+
+/// Of the leaf.
+const SERIAL_NUMBER: [u8; 2] = [0x12, 0x34];
 
 static DOCUMENTS: LazyLock<Documents> = LazyLock::new(documents);
 
 static CRYPTO: Crypto = Crypto {
     algorithms: &[&AnySignature],
+    sha1: &|_| Some([7; 20]),
     sha256: &|_| [7; 32],
 };
 
@@ -88,6 +95,35 @@ fn list(issuer: &Issuer<'_, impl SigningKey>) -> Vec<u8> {
     .to_vec()
 }
 
+/// An OCSP response about the leaf, for the hashes of [`CRYPTO`].
+fn staple() -> Vec<u8> {
+    let octets = |count| element(0x04, &vec![7; count]);
+    let sha1 = element(0x30, &element(0x06, b"\x2b\x0e\x03\x02\x1a"));
+    let id = [sha1, octets(20), octets(20), element(0x02, &SERIAL_NUMBER)].concat();
+    let time = |text: &str| element(0x18, text.as_bytes());
+    let single = [
+        element(0x30, &id),
+        element(0x80, &[]),
+        time("20250101000000Z"),
+        element(0xa0, &time("20270101000000Z")),
+    ];
+    let data = [
+        element(0xa2, &octets(20)),
+        time("20250101000000Z"),
+        element(0x30, &element(0x30, &single.concat())),
+    ];
+    let ecdsa_with_sha256 = element(0x06, b"\x2a\x86\x48\xce\x3d\x04\x03\x02");
+    let basic = [
+        element(0x30, &data.concat()),
+        element(0x30, &ecdsa_with_sha256),
+        element(0x03, &[0; 65]),
+    ];
+    let basic = element(0x04, &element(0x30, &basic.concat()));
+    let kind = element(0x06, b"\x2b\x06\x01\x05\x05\x07\x30\x01\x01");
+    let bytes = element(0xa0, &element(0x30, &[kind, basic].concat()));
+    element(0x30, &[element(0x0a, &[0]), bytes].concat())
+}
+
 fn documents() -> Documents {
     let key = || KeyPair::generate().expect("a key");
     let root = CertifiedIssuer::self_signed(authority("root"), key()).expect("a root");
@@ -99,6 +135,7 @@ fn documents() -> Documents {
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,
     ];
+    leaf.serial_number = Some(SerialNumber::from(SERIAL_NUMBER.to_vec()));
     let leaf = leaf.signed_by(&key(), &intermediate).expect("a leaf");
     [
         leaf.der().to_vec(),
@@ -106,6 +143,7 @@ fn documents() -> Documents {
         root.der().to_vec(),
         list(&intermediate),
         list(&root),
+        staple(),
     ]
 }
 
@@ -117,7 +155,7 @@ pub(crate) fn operate(input: &[u8]) -> bool {
     let how = input.byte().unwrap_or(0);
     let mut documents = DOCUMENTS.clone();
     while let Some(which) = input.byte() {
-        let document = &mut documents[usize::from(which % 5)];
+        let document = &mut documents[usize::from(which % 6)];
         let edited = if which & 0x80 == 0 {
             der::edit(document, &mut input)
         } else {
@@ -138,12 +176,14 @@ fn read(documents: &Documents) {
             summarize(der),
             path_facts(der),
             revocation_list(der),
+            ocsp_answer(der),
+            ocsp_in_force(der, &documents[0]),
             signature_hash(der),
         );
     }
 }
 
-fn judge([leaf, intermediate, root, lower, upper]: Documents, how: u8) -> bool {
+fn judge([leaf, intermediate, root, lower, upper, staple]: Documents, how: u8) -> bool {
     let chain = [CertificateDer::from(leaf), intermediate.into()];
     let root = CertificateDer::from(root);
     let mut store = TrustStore::default();
@@ -169,6 +209,11 @@ fn judge([leaf, intermediate, root, lower, upper]: Documents, how: u8) -> bool {
         } else {
             Vec::new()
         },
+        staples: if how & 32 == 0 {
+            Staples::Heeded
+        } else {
+            Staples::Required
+        },
         ..Common::default()
     };
     let peer_is_server = how & 8 == 0;
@@ -191,8 +236,22 @@ fn judge([leaf, intermediate, root, lower, upper]: Documents, how: u8) -> bool {
     let name = ServerName::try_from(HOST).expect("a host name");
     let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW));
     let case = Case::of(&chain, peer_is_server.then_some(&name), now).expect("a chain");
-    match judge.judge(&case) {
+    let staple = Some(&*staple).filter(|_| how & 16 != 0);
+    let verdict = judge
+        .verify(&case)
+        .and_then(|verdict| judge.stapled(&case, verdict, staple));
+    match verdict {
         Ok(verdict) => {
+            let has_issuer = verdict.path.as_ref().is_some_and(|path| path.len() > 1);
+            let is_required = how & 32 != 0 && peer_is_server;
+            assert!(
+                verdict.staple.is_some() || !is_required,
+                "a staple was required"
+            );
+            assert!(
+                verdict.staple.is_none() || (staple.is_some() && has_issuer && peer_is_server),
+                "nothing was stapled"
+            );
             let path = verdict
                 .path
                 .expect("whoever is trusted by certificates has a path");

@@ -51,6 +51,7 @@ FEATURES: Final = (
             "explanations",
             "pins",
             "revocation",
+            "staples",
             "peer_verifier",
             "judged_handshakes",
             "insecure_contexts",

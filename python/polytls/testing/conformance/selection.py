@@ -70,6 +70,8 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "choice among chains": lambda target: target.capabilities.client_chain_selection,
     "no choice among chains": lambda target: not target.capabilities.client_chain_selection,
     "stapling": lambda target: target.capabilities.ocsp_stapling,
+    "staple verification": lambda target: target.capabilities.staple_verification,
+    "no staple verification": lambda target: not target.capabilities.staple_verification,
     "no stapling": lambda target: not target.capabilities.ocsp_stapling,
     "end point binding": lambda target: (
         "tls-server-end-point" in target.capabilities.channel_bindings

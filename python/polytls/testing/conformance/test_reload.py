@@ -7,6 +7,7 @@ import logging
 import pickle
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from polytls import (
     Certificate,
     ConfigurationError,
+    OCSPResponse,
     PrivateKey,
     RevocationList,
     SigningChain,
@@ -145,6 +147,41 @@ def test_intermediate_certificates_are_read_again(scene: Scene) -> None:
     scene.file.write_bytes(between.certificate_pem)
     assert server.reload() is True
     assert scene.errors(server).client is None
+
+
+@needs("stapling", "staple verification")
+def test_a_staple_is_read_again(scene: Scene, version: TLSVersion) -> None:
+    def server_of(response: OCSPResponse) -> SigningChain:
+        return SigningChain(chain.leaf, chain.chain, ocsp_response=response)
+
+    def stapled() -> bytes:
+        client = scene.lab.client(version=version, require_staple=True, sessions=None)
+        der: bytes = scene.lab.connect(client, server).client.info.staple.der
+        return der
+
+    chain, other = scene.lab.chain(), scene.lab.ca.issue("other.example")
+    responses = [scene.lab.ca.ocsp_response(chain).buffer for _ in range(2)]
+    scene.file.write_bytes(responses[0])
+    server = scene.serve(server_of(OCSPResponse.from_file(scene.file)))
+    assert stapled() == responses[0]
+    assert server.reload() is False
+    scene.file.write_bytes(responses[1])
+    assert server.reload() is True
+    assert stapled() == responses[1]
+    now = datetime.now(UTC)
+    hour = timedelta(hours=1)
+    for unusable, why in (
+        (responses[0][:100], "truncated"),
+        (scene.lab.ca.ocsp_response(other).buffer, "about another certificate"),
+        (scene.lab.ca.ocsp_response(chain, next_update=now - hour).buffer, "has expired"),
+        (scene.lab.ca.ocsp_response(chain, this_update=now + hour).buffer, "is not valid yet"),
+    ):
+        scene.file.write_bytes(unusable)
+        with pytest.raises(ConfigurationError, match=why) as refused:
+            server.reload()
+        assert refused.value.field == "certificate_chain"
+        assert str(scene.file) in str(refused.value)
+        assert stapled() == responses[1]
 
 
 @needs("client authentication")

@@ -1,4 +1,4 @@
-"""Keys that are elsewhere, a client's choice among chains, and stapled OCSP responses."""
+"""Keys that are elsewhere, and a client's choice among chains."""
 
 from __future__ import annotations
 
@@ -298,42 +298,3 @@ def test_a_library_that_cannot_choose_among_chains_says_so(lab: Any) -> None:
     with pytest.raises(ConfigurationError) as refused:
         lab.client(certificate_chain=chain, alternative_chains=[chain])
     assert refused.value.field == "alternative_chains"
-
-
-# --- stapling ---
-
-
-def stapled(lab: Any) -> SigningChain:
-    chain = lab.chain()
-    return SigningChain(chain.leaf, chain.chain, ocsp_response=b"what the issuer says" * 9)
-
-
-@needs("stapling")
-def test_an_ocsp_response_is_passed_on_to_clients_that_ask(lab: Any) -> None:
-    client = lab.client(version=TLSVersion.TLSv1_2)  # Where it can be seen on the wire.
-    for chain, there in ((stapled(lab), True), (lab.chain(), False)):
-        pair = lab.pair(client, lab.server(chain))
-        with pytest.raises(WantReadError):
-            pair.client.do_handshake()
-        hello = lab.outgoing(pair.client)
-        asks = b"\x00\x05\x00\x05\x01\x00\x00\x00\x00" in hello
-        pair.server.process_incoming(hello)
-        with pytest.raises(WantReadError):
-            pair.server.do_handshake()
-        flight = lab.outgoing(pair.server)
-        assert (b"what the issuer says" in flight) is (there and asks)
-        pair.client.process_incoming(flight)
-        pair.handshake()
-
-
-@needs("stapling")
-def test_a_stapled_connection_carries_data(lab: Any, version: TLSVersion) -> None:
-    pair: Pair = lab.connect(lab.client(version=version), lab.server(stapled(lab)))
-    assert pair.send(pair.server, b"data") == b"data"
-
-
-@needs("no stapling")
-def test_a_library_that_cannot_staple_says_so(lab: Any) -> None:
-    with pytest.raises(ConfigurationError, match="ocsp") as refused:
-        lab.server(stapled(lab))
-    assert refused.value.field == "certificate_chain"
