@@ -578,7 +578,7 @@ class SigningChain(Record):
 def _response_of(name: str, value: OCSPResponse | Buffer | None) -> OCSPResponse | None:
     if value is None or isinstance(value, OCSPResponse):
         return value
-    return OCSPResponse(buffer=bytes_of(name, value))
+    return OCSPResponse.from_buffer(bytes_of(name, value))
 
 
 def map_sources(value: object, change: Callable[[Source], Source]) -> Any:

@@ -235,10 +235,12 @@ def respond(lab: Any, tmp_path: Path) -> Callable[..., Path]:
         serial_number = number.zfill(len(number) + len(number) % 2)
         line = (status, "390101000000Z", revoked, serial_number, "unknown", "/CN=leaf")
         (tmp_path / "index.txt").write_text("\t".join(line) + "\n")
+        command = (
+            "openssl ocsp -index index.txt -rsigner issuer.pem -rkey issuer.key -CA issuer.pem"
+        )
+        question = "-issuer issuer.pem -cert leaf.pem -respout response.der -ndays 1"
         subprocess.run(
-            ["openssl", "ocsp", "-index", "index.txt", "-rsigner", "issuer.pem"]
-            + ["-rkey", "issuer.key", "-CA", "issuer.pem", "-issuer", "issuer.pem"]
-            + ["-cert", "leaf.pem", "-respout", "response.der", "-ndays", "1", *options],
+            [*command.split(), *question.split(), *options],
             cwd=tmp_path,
             check=True,
             capture_output=True,

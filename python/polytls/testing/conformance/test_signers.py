@@ -19,9 +19,8 @@ from polytls import (
     SigningChain,
     TLSError,
     TLSVersion,
-    WantReadError,
 )
-from polytls.testing import CertificateAuthority, KeyType, Pair
+from polytls.testing import CertificateAuthority, KeyType
 from polytls.testing.conformance.elsewhere import Signs, elsewhere
 from polytls.testing.conformance.lab import PATIENCE
 from polytls.testing.conformance.selection import needs

@@ -184,7 +184,13 @@ def test_a_staple_below_an_intermediate_counts(lab: Any, version: TLSVersion) ->
     client = lab.client(trust_store=root.trust_store(), require_staple=True, version=version)
     server = lab.server(stapling(chain, issuer.ocsp_response(chain)))
     assert lab.connect(client, server).client.info.staple.signer == "CN=issuer"
-    # The root has not issued that certificate.
+
+
+@with_staples
+def test_a_staple_of_the_issuers_issuer_is_refused(lab: Any, version: TLSVersion) -> None:
+    root = CertificateAuthority("root")
+    chain = root.intermediate("issuer").issue(lab.host)
+    client = lab.client(trust_store=root.trust_store(), require_staple=True, version=version)
     server = lab.server(stapling(chain, root.ocsp_response(chain)))
     error = refusal(lab.settle(lab.pair(client, server)))
     assert "from another issuer" in str(error)
@@ -382,9 +388,7 @@ def test_a_responders_clock_may_be_a_little_ahead(scene: Scene) -> None:
 
 
 @with_staples
-def test_a_staple_of_a_namesake_of_the_issuer_is_refused(
-    scene: Scene, version: TLSVersion
-) -> None:
+def test_a_staple_of_a_namesake_of_the_issuer_is_refused(scene: Scene, version: TLSVersion) -> None:
     namesake = CertificateAuthority("staples")
     error = refusal(scene.errors(namesake.ocsp_response(scene.chain), version=version))
     assert "from another issuer" in str(error)
