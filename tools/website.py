@@ -119,6 +119,7 @@ REFERENCE = [
             "TrustStore",
             "Pins",
             "RevocationList",
+            "OCSPResponse",
         ),
     ),
     Reference(
@@ -157,7 +158,7 @@ REFERENCE = [
     Reference(
         "Information",
         "What a connection knows of itself and of its peer.",
-        ("ConnectionInfo", "CertificateInfo", "PresentedPeer", "SessionStatistics"),
+        ("ConnectionInfo", "CertificateInfo", "PresentedPeer", "Staple", "SessionStatistics"),
     ),
     Reference(
         "Errors",
