@@ -26,7 +26,7 @@ _PORT: Final = 993
 class IMAP4(imaplib.IMAP4):
     """`imaplib.IMAP4`, whose `starttls` uses polytls.
 
-    A TLS connection that ends or fails raises `IMAP4.abort`, with the error as its cause.
+    A connection that fails, or that ends in TLS, raises `IMAP4.abort`, with the error as its cause.
     """
 
     sock: Any
@@ -88,7 +88,7 @@ class IMAP4(imaplib.IMAP4):
     def _aborting(self) -> Iterator[None]:
         try:
             yield
-        except TLSError as error:
+        except (TLSError, ConnectionError) as error:
             raise self.abort(f"socket error: {error}") from error
 
     def _plain_file(self) -> Any:

@@ -20,7 +20,7 @@ __all__ = ["POP3", "POP3_SSL"]
 class POP3(poplib.POP3):
     """`poplib.POP3`, whose `stls` uses polytls.
 
-    A TLS connection that ends or fails raises `poplib.error_proto`, with the `TLSError` as its
+    A connection that fails, or that ends in TLS, raises `poplib.error_proto`, with the error as its
     cause.
     """
 
@@ -82,7 +82,7 @@ class POP3(poplib.POP3):
         except poplib.error_proto:
             self._failed = True
             raise
-        except TLSError as error:
+        except (TLSError, ConnectionError) as error:
             self._failed = True
             raise poplib.error_proto(f"-ERR {error}") from error
 
