@@ -14,6 +14,7 @@ is compiled from its source (build-std), with the compiler that Debian packages 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -38,7 +39,11 @@ BIN = Path(sys.executable).parent
 TAGS = {
     "x86_64-unknown-linux-gnu": "manylinux_2_17_x86_64.manylinux2014_x86_64",
     "aarch64-unknown-linux-gnu": "manylinux_2_17_aarch64.manylinux2014_aarch64",
+    "x86_64-unknown-linux-musl": "musllinux_1_2_x86_64",
+    "aarch64-unknown-linux-musl": "musllinux_1_2_aarch64",
 }
+#: musl's names: its own, and Alpine's.
+MUSL = re.compile(r"libc\.so|libc\.musl-\w+\.so\.1")
 #: What an sdist must have, that it can be built, tested and read without anything else.
 IN_SDIST = (
     ".cargo/config.toml",
@@ -210,10 +215,7 @@ def _check_sdist(archive: Path) -> None:
 
 
 def _check_wheel(wheel: Path) -> None:
-    tags = wheel.stem.split("-", 4)[4].split(".")
-    told = asked(BIN / "auditwheel", "show", wheel) or ""
-    if not any(f'"{tag}"' in told for tag in tags):
-        raise ReleaseError(f"{wheel.name} is not of its tag, auditwheel says:\n{told}")
+    _check_tag(wheel)
     cargo = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
     folders = [folder.encode() for folder in (str(ROOT), cargo, sysroot())]
     with zipfile.ZipFile(wheel) as zipped:
@@ -225,6 +227,32 @@ def _check_wheel(wheel: Path) -> None:
     for wanted in (*(f"licenses/{name}" for name in LICENCES), "sboms/polytls.cyclonedx.json"):
         if not any(name.endswith(f".dist-info/{wanted}") for name in names):
             raise ReleaseError(f"{wheel.name} has no {wanted}")
+
+
+def _check_tag(wheel: Path) -> None:
+    tags = wheel.stem.split("-", 4)[4].split(".")
+    if tags[0].startswith("musllinux"):
+        # auditwheel knows musl only by the name that Alpine gives it, and maturin has checked the
+        # rest. musl's loader takes both names for itself (load_library in ldso/dynlink.c).
+        strangers = [name for name in _needed(wheel) if not MUSL.fullmatch(name)]
+        if strangers:
+            raise ReleaseError(f"{wheel.name} needs {', '.join(strangers)}")
+        return
+    told = asked(BIN / "auditwheel", "show", wheel) or ""
+    if not any(f'"{tag}"' in told for tag in tags):
+        raise ReleaseError(f"{wheel.name} is not of its tag, auditwheel says:\n{told}")
+
+
+def _needed(wheel: Path) -> list[str]:
+    """The libraries that a wheel's module is linked with (DT_NEEDED)."""
+    # It comes with auditwheel, which only `make wheels` installs.
+    from elftools.elf.elffile import ELFFile
+
+    with zipfile.ZipFile(wheel) as zipped:
+        (name,) = (name for name in zipped.namelist() if name.endswith(".so"))
+        module = ELFFile(io.BytesIO(zipped.read(name)))
+    entries = module.get_section_by_name(".dynamic").iter_tags("DT_NEEDED")
+    return [entry.needed for entry in entries]
 
 
 def _try(wheels: list[Path]) -> None:

@@ -110,3 +110,25 @@ def test_links_beside_readme_become_absolute() -> None:
         "[a](https://example.org/main/docs/a.md#b) [c](#c) [d](https://d.example/) "
         "[e](https://example.org/main/LICENSE)"
     )
+
+
+@pytest.mark.parametrize(
+    ("libraries", "stranger"),
+    [
+        (["libc.so"], None),
+        (["libc.musl-x86_64.so.1"], None),
+        (["libc.so", "libz.so.1"], "libz.so.1"),
+        (["libc.so.6"], "libc.so.6"),  # glibc's.
+        (["libgcc_s.so.1"], "libgcc_s.so.1"),
+    ],
+)
+def test_a_wheel_for_musl_needs_musl_alone(
+    monkeypatch: pytest.MonkeyPatch, libraries: list[str], stranger: str | None
+) -> None:
+    monkeypatch.setattr(wheels, "_needed", lambda _: libraries)
+    wheel = Path("polytls-0.1.0-cp311-abi3-musllinux_1_2_x86_64.whl")
+    if stranger is None:
+        wheels._check_tag(wheel)
+    else:
+        with pytest.raises(wheels.ReleaseError, match=f"needs {stranger}"):
+            wheels._check_tag(wheel)

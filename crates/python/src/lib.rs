@@ -69,7 +69,10 @@ use pyo3::prelude::*;
 use crate::calls::{CallsOut as _, import};
 
 /// The Rust core of polytls; its parts are reached through `polytls.engines`.
-#[pymodule(gil_used = false)]
+///
+/// It says that it needs the GIL: no test has run on a free-threaded CPython (docs/releasing.md), which therefore
+/// turns the GIL on when it imports this.
+#[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     interpreters::refuse_others(module.py())?;
     // Contexts and buffers want to know of forks, too.
