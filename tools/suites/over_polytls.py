@@ -1,7 +1,8 @@
 """A pytest plugin: `polytls.compat` under the suite of a library, and what became of each test.
 
 POLYTLS_SUITE names the file that it writes, as JSON; POLYTLS_SUITE_UNDER is "polytls", or "ssl" for
-the same count over `ssl` as it is.
+the same count over `ssl` as it is. POLYTLS_SUITE_ONLY has the names of the tests to run, as JSON;
+without any, all are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 from polytls import compat
 
 UNDER = os.environ["POLYTLS_SUITE_UNDER"]
+ONLY = frozenset(json.loads(os.environ.get("POLYTLS_SUITE_ONLY", "[]")))
 #: How many connections were made over `ssl`.
 made = 0
 
@@ -52,6 +54,11 @@ def name_of(nodeid: str) -> str:
 
 def connections() -> int:
     return int(compat.report()["polytls"]) + made
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if ONLY:
+        items[:] = [item for item in items if name_of(item.nodeid) in ONLY]
 
 
 @pytest.hookimpl(hookwrapper=True)
