@@ -73,12 +73,12 @@ test-libraries: build ## thirty libraries over polytls.compat, which it installs
 	.venvs/libraries/bin/python tools/libraries $(LIBRARIES)
 
 # uvicorn calls what websockets warns of. dev.txt has newer releases, and `make test` runs the same tests with them.
-test-oldest: build ## the extras (anyio, cryptography, uvicorn, watchfiles) in the oldest releases that polytls takes
+test-oldest: build ## the extras (anyio, cryptography, opentelemetry, uvicorn, watchfiles) in the oldest releases that polytls takes
 	$(PYTHON) -m venv .venvs/oldest
 	.venvs/oldest/bin/pip install --quiet --disable-pip-version-check -r requirements/oldest.txt
 	.venvs/oldest/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(WHEELS)/*.whl
 	.venvs/oldest/bin/python -m pytest -q -W ignore::DeprecationWarning tests/net/test_uvicorn.py
-	.venvs/oldest/bin/python -m pytest -q tests/drivers/loops/test_anyio_*.py tests/compat/test_keys.py
+	.venvs/oldest/bin/python -m pytest -q tests/drivers/loops/test_anyio_*.py tests/compat/test_keys.py tests/unit/test_tracing.py
 	.venvs/oldest/bin/python -m pytest -q --pyargs polytls.testing.conformance.test_reload --polytls-implementation rustls
 
 # Options: `make test-suites SUITES="trio aiohttp"` takes some of them.

@@ -104,6 +104,7 @@ REFERENCE = [
             "SessionCache",
             "TicketKeys",
             "PeerVerifier",
+            "EventListener",
             "DEFAULT_CIPHER_LIST",
             "key_log_from_environment",
         ),
@@ -158,7 +159,14 @@ REFERENCE = [
     Reference(
         "Information",
         "What a connection knows of itself and of its peer.",
-        ("ConnectionInfo", "CertificateInfo", "PresentedPeer", "Staple", "SessionStatistics"),
+        (
+            "ConnectionInfo",
+            "ConnectionEvent",
+            "CertificateInfo",
+            "PresentedPeer",
+            "Staple",
+            "SessionStatistics",
+        ),
     ),
     Reference(
         "Errors",
@@ -186,12 +194,13 @@ REFERENCE = [
     ),
     Reference(
         "Constants",
-        "Versions, cipher suites, groups, signature schemes, alerts, application protocols.",
+        "Versions, cipher suites, groups, signature schemes, messages, alerts, protocols.",
         (
             "TLSVersion",
             "CipherSuite",
             "NamedGroup",
             "SignatureScheme",
+            "HandshakeType",
             "AlertDescription",
             "NextProtocol",
             "ClientAuthentication",
@@ -222,6 +231,11 @@ REFERENCE = [
         "Encrypted ClientHello",
         "[The configurations in HTTPS records](../ech.md).",
         modules=("polytls.ech",),
+    ),
+    Reference(
+        "Tracing",
+        "[Events and OpenTelemetry spans](../tracing.md).",
+        modules=("polytls.tracing",),
     ),
     Reference(
         "OpenSSL's options",

@@ -6,6 +6,7 @@ Exports the public names, except `polytls.insecure`, which has to be imported ex
 from typing import TYPE_CHECKING
 
 from .configuration import (
+    EventListener,
     PeerVerifier,
     SessionCache,
     TLSClientConfiguration,
@@ -18,6 +19,7 @@ from .constants import (
     CipherSuite,
     ClientAuthentication,
     ECHStatus,
+    HandshakeType,
     NamedGroup,
     NextProtocol,
     SignatureScheme,
@@ -52,7 +54,14 @@ from .identity import (
     SigningChain,
     TrustStore,
 )
-from .info import CertificateInfo, ConnectionInfo, PresentedPeer, SessionStatistics, Staple
+from .info import (
+    CertificateInfo,
+    ConnectionEvent,
+    ConnectionInfo,
+    PresentedPeer,
+    SessionStatistics,
+    Staple,
+)
 from .interfaces import (
     ByteStream,
     ClientContext,
@@ -106,9 +115,12 @@ __all__ = [
     "ClientContext",
     "ConfigurationError",
     "Connection",
+    "ConnectionEvent",
     "ConnectionInfo",
     "ECHRejected",
     "ECHStatus",
+    "EventListener",
+    "HandshakeType",
     "Listener",
     "NamedGroup",
     "NextProtocol",

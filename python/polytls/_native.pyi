@@ -150,6 +150,7 @@ def numbers(
         "groups",
         "openssl_groups",
         "signature_schemes",
+        "handshake_types",
         "alerts",
         "probed_suites_1_3",
         "probed_suites_1_2",
@@ -231,6 +232,7 @@ class Capabilities:
     ech: Final[bool]
     clock: Final[bool]
     certificate_authorities: Final[bool]
+    events: Final[bool]
     signature_schemes: Final[tuple[SignatureScheme | int, ...]]
     def __new__(
         cls,
@@ -260,6 +262,7 @@ class Capabilities:
         ech: bool = False,
         clock: bool = False,
         certificate_authorities: bool = False,
+        events: bool = False,
         signature_schemes: Sequence[int] | None = None,
     ) -> Self: ...
     def replace(self, **changes: object) -> Self: ...

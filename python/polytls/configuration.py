@@ -28,7 +28,7 @@ from .constants import (
 from .errors import ConfigurationError
 from .frozen import Record, fill, frozen
 from .identity import Certificate, SigningChain, Source, TrustStore, map_sources
-from .info import PresentedPeer
+from .info import ConnectionEvent, PresentedPeer
 from .tickets import TicketKeys
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ._native import Clock
 
 __all__ = [
+    "EventListener",
     "KeyLog",
     "PeerVerifier",
     "SessionCache",
@@ -51,6 +52,8 @@ __all__ = [
 KeyLog: TypeAlias = str | os.PathLike[str] | Callable[[str], object]
 #: The type of `peer_verifier`: it is called with the peer, and raises to refuse it.
 PeerVerifier: TypeAlias = Callable[[PresentedPeer], None]
+#: The type of `on_event`.
+EventListener: TypeAlias = Callable[[ConnectionEvent], object]
 #: Normalizes the value of the named parameter.
 _Form: TypeAlias = Callable[[str, Any], object]
 
@@ -138,6 +141,14 @@ class _Configuration(Record):
     #: line ending. Anyone who reads the secrets can decrypt the connections: a context with a key
     #: log issues a SecurityWarning.
     key_log: str | Callable[[str], object] | None
+    #: Is called with what happens on every connection, each time with a `ConnectionEvent`; None for
+    #: none. For tracing: see `polytls.tracing`.
+    #:
+    #: Called in the thread that drives the connection, without its lock. It decides nothing: what
+    #: it returns is ignored, and what it raises is reported like the exception of a finalizer
+    #: (`sys.unraisablehook`). It may take time, which counts for the handshake. Events of one
+    #: connection are in order, unless several threads use it at the same time.
+    on_event: EventListener | None
     #: Custom verification of the peer; None for none.
     #:
     #: Called inside the handshake, in the thread that drives it, with a `PresentedPeer`: after all
@@ -202,8 +213,9 @@ class TLSClientConfiguration(_Configuration):
     `alternative_chains`, `ech`, `require_staple`: see the fields.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
     `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`,
-    `signature_schemes`, `certificate_authorities`: see the fields. Ciphers and signature schemes
-    can be integers; groups can be integers or names such as "x25519" or "P-256", in any case.
+    `signature_schemes`, `certificate_authorities`, `on_event`: see the fields. Ciphers and
+    signature schemes can be integers; groups can be integers or names such as "x25519" or
+    "P-256", in any case.
 
     Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for an unknown
     group name. `validate_config` and the context check everything else.
@@ -248,6 +260,7 @@ class TLSClientConfiguration(_Configuration):
         clock: Clock | None = None,
         signature_schemes: Sequence[SignatureScheme | int] | None = None,
         certificate_authorities: Sequence[Certificate] | None = None,
+        on_event: EventListener | None = None,
         ech: Literal["grease"] | None = None,
         require_staple: bool = False,
     ) -> None:
@@ -262,8 +275,9 @@ class TLSServerConfiguration(_Configuration):
     selects one; the first is used if none matches.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
     `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`,
-    `signature_schemes`, `certificate_authorities`: see the fields. Ciphers and signature schemes
-    can be integers; groups can be integers or names such as "x25519" or "P-256", in any case.
+    `signature_schemes`, `certificate_authorities`, `on_event`: see the fields. Ciphers and
+    signature schemes can be integers; groups can be integers or names such as "x25519" or
+    "P-256", in any case.
     `client_authentication`: whether clients are asked for a certificate; None: REQUIRED with a
     trust store, NONE without.
     `ticket_keys`: see the field.
@@ -299,6 +313,7 @@ class TLSServerConfiguration(_Configuration):
         clock: Clock | None = None,
         signature_schemes: Sequence[SignatureScheme | int] | None = None,
         certificate_authorities: Sequence[Certificate] | None = None,
+        on_event: EventListener | None = None,
     ) -> None:
         self._fill(locals(), _chains_of)
 
@@ -390,7 +405,7 @@ def _groups_of(name: str, value: object) -> tuple[NamedGroup | int, ...] | None:
     return tuple(groups)
 
 
-def _verifier_of(name: str, value: object) -> object:
+def _callable_of(name: str, value: object) -> object:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be callable, not {kind_of(value)}")
     return value
@@ -442,9 +457,10 @@ _FORMS: Final[dict[str, _Form]] = {
     "sessions": _optional(SessionCache),
     "groups": _groups_of,
     "key_log": _key_log_of,
-    "peer_verifier": _verifier_of,
+    "peer_verifier": _callable_of,
     "early_data": partial(instance_of, kind=bool),
     "clock": _clock_of,
+    "on_event": _callable_of,
     "signature_schemes": partial(_numbers_of, kind=SignatureScheme),
     "certificate_authorities": _authorities_of,
     "ech": _grease_of,

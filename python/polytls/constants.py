@@ -15,6 +15,7 @@ __all__ = [
     "CipherSuite",
     "ClientAuthentication",
     "ECHStatus",
+    "HandshakeType",
     "NamedGroup",
     "NextProtocol",
     "SignatureScheme",
@@ -148,6 +149,28 @@ class SignatureScheme(IntEnum):
     mldsa44 = 0x0904
     mldsa65 = 0x0905
     mldsa87 = 0x0906
+
+
+class HandshakeType(IntEnum):
+    """Handshake messages (RFC 8446 4, RFC 5246 7.4, RFC 6066 8, RFC 8879 4)."""
+
+    hello_request = 0
+    client_hello = 1
+    #: A HelloRetryRequest has this number, too.
+    server_hello = 2
+    new_session_ticket = 4
+    end_of_early_data = 5
+    encrypted_extensions = 8
+    certificate = 11
+    server_key_exchange = 12
+    certificate_request = 13
+    server_hello_done = 14
+    certificate_verify = 15
+    client_key_exchange = 16
+    finished = 20
+    certificate_status = 22
+    key_update = 24
+    compressed_certificate = 25
 
 
 class AlertDescription(IntEnum):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from .constants import (
+    AlertDescription,
     CipherSuite,
     ECHStatus,
+    HandshakeType,
     NamedGroup,
     NextProtocol,
     SignatureScheme,
@@ -17,7 +19,14 @@ from .frozen import field, frozen
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["CertificateInfo", "ConnectionInfo", "PresentedPeer", "SessionStatistics", "Staple"]
+__all__ = [
+    "CertificateInfo",
+    "ConnectionEvent",
+    "ConnectionInfo",
+    "PresentedPeer",
+    "SessionStatistics",
+    "Staple",
+]
 
 
 @frozen(kw_only=True)
@@ -166,6 +175,38 @@ class ConnectionInfo:
     #: The OCSP response that the server stapled and this client verified in this handshake. None on
     #: a server, if the server stapled none, and if the session was resumed.
     staple: Staple | None = None
+
+
+@frozen(kw_only=True)
+class ConnectionEvent:
+    """What an `on_event` receives: something that happened on a connection. It has no secrets.
+
+    `kind` says what:
+
+    - "message": a handshake message passed by (`sent`, `message`, `size`). TLS 1.3 encrypts all but
+      the hellos; encrypted ones are reported only if the library shows them.
+    - "alert": a fatal alert, or close_notify (`sent`, `alert`), as far as the library reports it.
+    - "established": the handshake is complete on this side (`info`).
+    - "end": the connection is over (`error`). No event of this connection follows.
+    """
+
+    #: The connection: a number that no other connection of this process has.
+    connection: int
+    #: This side's role.
+    role: Literal["client", "server"]
+    kind: Literal["message", "alert", "established", "end"]
+    #: Whether this side sent the message or alert.
+    sent: bool | None = None
+    #: The message; a number if it has no name in `HandshakeType`.
+    message: HandshakeType | int | None = None
+    #: The size of the message in bytes, including its header of 4 bytes.
+    size: int | None = None
+    #: The alert; a number if it has no name in `AlertDescription`.
+    alert: AlertDescription | int | None = None
+    #: The facts of the connection.
+    info: ConnectionInfo | None = None
+    #: Why it ended; None if it was closed.
+    error: Exception | None = None
 
 
 @frozen(kw_only=True)

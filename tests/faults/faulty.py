@@ -870,6 +870,11 @@ IGNORES_SIGNATURE_SCHEMES: Final = Faulty(
     "test_preferences::test_the_signers_order_decides",
     **_with(signature_schemes=None),
 )
+TELLS_NO_EVENTS: Final = Faulty(
+    "takes a listener and tells it nothing",
+    "test_events::test_each_connection_has_a_number_of_its_own",
+    **_with(on_event=None),
+)
 IGNORES_CA_NAMES: Final = Faulty(
     "ignores certificate_authorities",
     "test_preferences::test_a_server_may_send_no_names",

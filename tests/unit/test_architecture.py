@@ -83,6 +83,7 @@ MODULES = {
     "delivery": {"_native"},
     "ech": {"arguments", "_native"},
     "streams": BELOW_DRIVERS | {"arguments", "_native"},
+    "tracing": {"constants", "info"},
     "unread": set(),
     "handles": BELOW_DRIVERS | {"_native"},
     "asyncio": BELOW_DRIVERS | {"delivery", "handles", "unread"},

@@ -7,6 +7,8 @@ use std::fmt;
 pub struct Alert(pub u8);
 
 impl Alert {
+    /// The sender sends nothing more (RFC 8446 section 6.1).
+    pub const CLOSE_NOTIFY: Self = Self(0);
     /// A message or record that may not come now.
     pub const UNEXPECTED_MESSAGE: Self = Self(10);
     /// A record that does not open.

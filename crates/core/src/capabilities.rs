@@ -159,6 +159,8 @@ pub struct Capabilities {
     /// Signature schemes of handshakes by number, in its own order of preference; none if they cannot
     /// be chosen.
     pub signature_schemes: Vec<u16>,
+    /// Whether what happens on its connections can be traced.
+    pub events: bool,
 }
 
 /// An end of a range of versions.
@@ -259,6 +261,8 @@ pub struct Requirements {
     pub sessions: Option<i64>,
     /// Whether secrets are logged.
     pub key_log: bool,
+    /// Whether events are traced.
+    pub on_event: bool,
     /// Whether there is custom verification.
     pub peer_verifier: bool,
     /// Whether early data is enabled.
@@ -338,6 +342,12 @@ impl Capabilities {
             return refuse(
                 "key_log",
                 "this implementation does not export secrets; leave it None",
+            );
+        }
+        if requirements.on_event && !self.events {
+            return refuse(
+                "on_event",
+                "this implementation does not tell what happens on a connection; leave it None",
             );
         }
         if requirements.clock && !self.clock {

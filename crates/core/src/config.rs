@@ -11,45 +11,8 @@ use zeroize::Zeroize as _;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Cause, SignerFailure};
-
-/// A protocol version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Version {
-    /// RFC 5246.
-    Tls12,
-    /// RFC 8446.
-    Tls13,
-}
-
-impl Version {
-    /// The number on the wire.
-    #[must_use]
-    pub const fn wire(self) -> u16 {
-        match self {
-            Self::Tls12 => 0x0303,
-            Self::Tls13 => 0x0304,
-        }
-    }
-
-    /// The version with this number on the wire.
-    #[must_use]
-    pub const fn of_wire(number: u16) -> Option<Self> {
-        match number {
-            0x0303 => Some(Self::Tls12),
-            0x0304 => Some(Self::Tls13),
-            _ => None,
-        }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tls12 => "TLSv1.2",
-            Self::Tls13 => "TLSv1.3",
-        }
-    }
-}
+use crate::events::Tracer;
+pub use crate::version::Version;
 
 /// What client and server configurations have in common.
 #[derive(Clone, Debug)]
@@ -73,6 +36,8 @@ pub struct Common {
     pub sessions: Option<usize>,
     /// Receives the secrets of every connection, for debugging; `None`: no key log.
     pub key_log: Option<Arc<dyn KeyLog>>,
+    /// Is told what happens on every connection; `None`: nothing is.
+    pub tracer: Option<Arc<dyn Tracer>>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// CRLs. If there are any, every certificate of a path except the anchor must be covered by a
@@ -120,6 +85,7 @@ impl Default for Common {
             alpn: Vec::new(),
             sessions: Some(256),
             key_log: None,
+            tracer: None,
             clock: Arc::new(SystemClock),
             crls: Vec::new(),
             staples: Staples::default(),

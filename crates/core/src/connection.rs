@@ -17,6 +17,7 @@ mod given;
 mod lent;
 mod state;
 mod steps;
+mod trace;
 mod unread;
 
 use std::any::Any;
@@ -26,15 +27,18 @@ use crate::alert::Alert;
 use crate::buffers::{Incoming, OUTGOING_LIMIT, Outbound};
 use crate::config::Version;
 use crate::error::{Cause, Error};
+use crate::events::Event;
+use crate::facts::{Course, Facts};
 use crate::lineage::Lineage;
 use crate::memory::HeldMemory;
 use crate::plaintext::{Room, Unread};
 use crate::record::{self, MAX_FRAGMENT, Stage};
-use crate::session::{Course, Facts, Session};
+use crate::session::Session;
 use course::UnderWay;
 use state::Handshake;
 pub use state::{Ours, Phase, Theirs, Wants};
 use steps::guarded;
+use trace::Tracing;
 
 /// Ciphertext is refused while this many bytes are waiting to be decrypted.
 pub const INCOMING_LIMIT: usize = 128 * 1024;
@@ -78,6 +82,8 @@ pub struct Connection {
     under_way: Option<Box<UnderWay>>,
     /// The same, since then.
     course: Option<Course>,
+    /// Who is told what happens.
+    tracing: Option<Box<Tracing>>,
     /// What the handshake agreed on, if the library tells.
     version: Option<Version>,
     /// What the records that come may be.
@@ -133,6 +139,7 @@ impl Connection {
             handshake: Handshake::Fresh,
             under_way: None,
             course: None,
+            tracing: None,
             version: None,
             stage: Stage::Handshake,
             heard: false,
@@ -149,10 +156,13 @@ impl Connection {
             alert: None,
             answers_close: true,
         };
+        let tracer = connection.session.tracer();
+        connection.tracing = tracer.map(|tracer| Box::new(Tracing::new(tracer)));
         if established {
             connection.establish();
         } else {
-            connection.under_way = Some(Box::default());
+            let under_way = connection.under_way.insert(Box::default());
+            under_way.untold = connection.tracing.is_some().then(Vec::new);
         }
         connection
     }
@@ -366,6 +376,7 @@ impl Connection {
     pub fn forget_keys(&mut self) {
         self.session.forget_keys();
         self.keys_gone = true;
+        self.trace(Event::Ended(None));
     }
 
     /// Fills `into` with keying material of this connection (RFC 8446 section 7.5, RFC 5705).
@@ -593,6 +604,7 @@ impl Connection {
         let sealed = guarded(|| self.session.seal(plaintext, &mut self.outbound));
         sealed.map_err(|error| self.fail(error))?;
         self.data_end = self.sealed_end();
+        self.trace_shown();
         Ok(())
     }
 
@@ -627,7 +639,10 @@ impl Connection {
             return Err(Error::WantWrite);
         }
         self.updates += 1;
-        guarded(|| self.session.update_keys(&mut self.outbound)).map_err(|error| self.fail(error))
+        let updated = guarded(|| self.session.update_keys(&mut self.outbound));
+        updated.map_err(|error| self.fail(error))?;
+        self.trace_shown();
+        Ok(())
     }
 
     // --- the end ---
@@ -676,8 +691,10 @@ impl Connection {
             let closed = guarded(|| self.session.close(&mut self.outbound));
             let progress = closed.map_err(|error| self.fail(error))?;
             self.closed = true;
+            self.trace_close(true);
             if progress.peer_closed {
                 self.theirs = Theirs::Closed;
+                self.trace_close(false);
             }
         }
         Ok(())
@@ -786,6 +803,11 @@ impl Connection {
         if !error.is_fatal() {
             return error;
         }
-        self.failure.get_or_insert(error).clone()
+        let is_first = self.failure.is_none();
+        let error = self.failure.get_or_insert(error).clone();
+        if is_first {
+            self.trace_failure(&error);
+        }
+        error
     }
 }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use rustls_pki_types::{DnsName, ServerName};
 
-use crate::config::Version;
 use crate::error::Error;
 use crate::hello::{number, split};
 use crate::host::HostName;
+use crate::version::Version;
 
 /// The argument and the field of configurations.
 pub const FIELD: &str = "ech";

@@ -25,10 +25,13 @@ pub mod config;
 mod connection;
 pub mod ech;
 mod error;
+pub mod events;
+mod facts;
 pub mod fork;
 pub mod hello;
 mod host;
 mod id;
+mod later;
 mod lineage;
 mod lock;
 mod memory;
@@ -41,6 +44,7 @@ mod record;
 mod session;
 pub mod sni;
 mod tickets;
+mod version;
 
 pub use alert::Alert;
 pub use backend::{
@@ -52,13 +56,15 @@ pub use connection::{Connection, INCOMING_LIMIT, Ours, Phase, Refused, Role, The
 pub use error::{
     Cause, CertificateFailure, Error, Responsible, SignerFailure, VerificationFailure,
 };
+pub use facts::{Course, Facts, Staple};
 pub use host::{HostName, InvalidHostName};
 pub use id::{IdFailure, IdReason};
+pub use later::run_later;
 pub use lineage::{Lineage, Offer};
 pub use lock::{Barred, Entry, Guard, Lock};
 pub use memory::Memory;
 pub use plaintext::{Room, Sink};
 pub use record::{MAX_FRAGMENT, MAX_RECORD, records};
 pub use rustls_pki_types as pki_types;
-pub use session::{Course, Facts, Progress, Session, Shown, Staple};
+pub use session::{Progress, Session, Shown};
 pub use tickets::Tickets;

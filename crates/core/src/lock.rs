@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::error::Error;
-use crate::fork;
+use crate::{fork, later};
 
 thread_local! {
     static HERE: u8 = const { 0 };
@@ -68,6 +68,23 @@ pub struct Entry<'a, T> {
 pub struct Guard<'a, T> {
     owner: &'a AtomicUsize,
     value: MutexGuard<'a, T>,
+    /// Is dropped last, when the lock was given back.
+    _after: After,
+}
+
+/// A lock of this thread.
+struct After {
+    /// Whether what waits is done then ([`crate::run_later`]).
+    runs: bool,
+}
+
+impl Drop for After {
+    fn drop(&mut self) {
+        later::unlocked();
+        if self.runs && !std::thread::panicking() {
+            later::run_later();
+        }
+    }
 }
 
 impl<T> Lock<T> {
@@ -107,8 +124,8 @@ impl<T> Lock<T> {
     /// The lock if nobody has it, in any process: never waits. For garbage collectors.
     pub fn glance(&self) -> Option<Guard<'_, T>> {
         match self.value.try_lock() {
-            Ok(value) => Some(self.guard(value)),
-            Err(TryLockError::Poisoned(poisoned)) => Some(self.guard(poisoned.into_inner())),
+            Ok(value) => Some(self.guard(value, false)),
+            Err(TryLockError::Poisoned(poisoned)) => Some(self.guard(poisoned.into_inner(), false)),
             Err(TryLockError::WouldBlock) => None,
         }
     }
@@ -123,11 +140,13 @@ impl<T> Lock<T> {
         self.value.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn guard<'a>(&'a self, value: MutexGuard<'a, T>) -> Guard<'a, T> {
+    fn guard<'a>(&'a self, value: MutexGuard<'a, T>, runs: bool) -> Guard<'a, T> {
         self.owner.store(this_thread(), Ordering::Relaxed);
+        later::locked();
         Guard {
             owner: &self.owner,
             value,
+            _after: After { runs },
         }
     }
 }
@@ -152,8 +171,11 @@ impl<'a, T> Entry<'a, T> {
         wait: impl FnOnce(&'a Mutex<T>) -> LockResult<MutexGuard<'a, T>>,
     ) -> LockResult<Guard<'a, T>> {
         match wait(&self.lock.value) {
-            Ok(value) => Ok(self.lock.guard(value)),
-            Err(poisoned) => Err(PoisonError::new(self.lock.guard(poisoned.into_inner()))),
+            Ok(value) => Ok(self.lock.guard(value, true)),
+            Err(poisoned) => {
+                let guard = self.lock.guard(poisoned.into_inner(), true);
+                Err(PoisonError::new(guard))
+            }
         }
     }
 }

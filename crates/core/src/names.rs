@@ -82,6 +82,27 @@ pub const SIGNATURE_SCHEMES: &[(u16, &str)] = &[
     (0x0906, "mldsa87"),
 ];
 
+/// Handshake messages (RFC 8446 section 4, RFC 5246 section 7.4), and those of the IANA registry that TLS
+/// libraries send.
+pub const HANDSHAKE_TYPES: &[(u8, &str)] = &[
+    (0, "hello_request"),
+    (1, "client_hello"),
+    (2, "server_hello"),
+    (4, "new_session_ticket"),
+    (5, "end_of_early_data"),
+    (8, "encrypted_extensions"),
+    (11, "certificate"),
+    (12, "server_key_exchange"),
+    (13, "certificate_request"),
+    (14, "server_hello_done"),
+    (15, "certificate_verify"),
+    (16, "client_key_exchange"),
+    (20, "finished"),
+    (22, "certificate_status"),
+    (24, "key_update"),
+    (25, "compressed_certificate"),
+];
+
 /// The group that OpenSSL tells by `name`, in whatever case: its own names, and IANA's.
 #[must_use]
 pub fn group_of_openssl(name: &str) -> Option<u16> {

@@ -110,6 +110,7 @@ impl Shared {
     /// One step of one handshake, without the lock; gives the lock.
     pub(crate) fn work(&self, mut pending: Pending) -> MutexGuard<'_, Pool> {
         let step = pending.step();
+        polytls_core::run_later();
         let mut pool = self.lock();
         if pool.socket.is_none() {
             return pool;

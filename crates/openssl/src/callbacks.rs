@@ -49,6 +49,9 @@ pub(crate) unsafe extern "C" fn message(
                 (api::RT_ALERT, false, [FATAL, alert, ..]) => {
                     seen.note().alert = Some(Alert(*alert));
                 }
+                (api::RT_ALERT, true, [FATAL, alert, ..]) => {
+                    seen.note().sent_alert = Some(Alert(*alert));
+                }
                 (api::RT_HANDSHAKE, false, [CLIENT_HELLO, ..]) => {
                     seen.note().hello = Hello::read(content).map(Box::new);
                 }

@@ -7,6 +7,7 @@ use polytls_core::clock::Clock;
 use polytls_core::config::{
     ClientAuthentication, ClientConfig, Common, KeyLog, ServerConfig, Verification, Version,
 };
+use polytls_core::events::Tracer;
 use polytls_core::{Counters, Effective, Error};
 use polytls_verdict::{Judge, Policy, SystemTrust, binding};
 
@@ -40,6 +41,8 @@ pub(crate) struct Context {
     pub(crate) judge: Option<Judge>,
     pub(crate) names_are_checked: bool,
     pub(crate) key_log: Option<Arc<dyn KeyLog>>,
+    /// Who is told what happens on connections.
+    pub(crate) tracer: Option<Arc<dyn Tracer>>,
     pub(crate) counters: Counters,
     /// What the last peer has presented, and the path that was verified.
     pub(crate) last: Last,
@@ -102,6 +105,7 @@ impl Context {
             judge: Some(judge),
             names_are_checked: config.verification == Verification::Full,
             key_log: common.key_log.clone(),
+            tracer: common.tracer.clone(),
             counters: Counters::default(),
             last: Last::default(),
             early_data: common.early_data,
@@ -202,6 +206,7 @@ impl Context {
             judge,
             names_are_checked: false,
             key_log: common.key_log.clone(),
+            tracer: common.tracer.clone(),
             counters: Counters::default(),
             last: Last::default(),
             early_data: common.early_data,

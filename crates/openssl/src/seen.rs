@@ -75,6 +75,8 @@ pub(crate) struct Notes {
     pub(crate) refusal: Option<Box<CertificateFailure>>,
     /// The peer's fatal alert.
     pub(crate) alert: Option<Alert>,
+    /// Our own fatal alert.
+    pub(crate) sent_alert: Option<Alert>,
     /// What went wrong in a callback.
     pub(crate) failure: Option<Box<Error>>,
     /// Which of our identities was presented.

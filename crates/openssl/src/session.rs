@@ -20,6 +20,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use polytls_core::config::Version;
+use polytls_core::events::Tracer;
 use polytls_core::{
     Alert, Error, Facts, HostName, Inbound, Lineage, MAX_FRAGMENT, OUTGOING_LIMIT, Outbound,
     Progress, Session, Shown, Sink, fork,
@@ -407,6 +408,14 @@ impl Session for OpensslSession {
                 "OpenSSL did not update its keys".to_owned(),
             )),
         }
+    }
+
+    fn tracer(&self) -> Option<Arc<dyn Tracer>> {
+        self.context().tracer.clone()
+    }
+
+    fn sent_alert(&self) -> Option<Alert> {
+        self.seen().notes().sent_alert
     }
 
     fn take_shown(&mut self) -> Vec<Shown> {

@@ -142,6 +142,7 @@ impl Offered {
             clock: true,
             certificate_authorities: true,
             signature_schemes: self.schemes.clone(),
+            events: true,
         }
     }
 }

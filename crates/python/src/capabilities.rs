@@ -201,6 +201,7 @@ impl Field for CipherChoice {
 /// `clock`: certificates and sessions can be judged by a clock that a configuration gives.
 /// `certificate_authorities`: the names of CAs that the peer is sent can be chosen (RFC 8446 4.2.4), and a
 /// server chooses its chain by those that a client sends.
+/// `events`: what happens on its connections can be traced (`on_event`).
 /// `signature_schemes`: the numbers of the library's signature schemes of handshakes, the preferred first;
 /// none if they cannot be chosen.
 ///
@@ -303,7 +304,7 @@ fields! {
         groups, client_authentication, sni_selection, resumption;
     optional: channel_bindings, signature_schemes;
     flags: exporter, key_log, crl, peers, ticket_keys, ocsp_stapling, staple_verification, client_chain_selection,
-        peer_verifier, early_data, named_sessions, ech, clock, certificate_authorities
+        peer_verifier, early_data, named_sessions, ech, clock, certificate_authorities, events
 }
 
 /// What a configuration comes to with an implementation.

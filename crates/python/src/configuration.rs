@@ -11,6 +11,7 @@ use polytls_core::config::{
     Common, Identity, Key, KeyLog, PeerVerifier, Pins, Secret, Staples, TicketKeys, Trust,
     TrustStore, Verification, Version,
 };
+use polytls_core::events::Tracer;
 use polytls_core::pem::{self, Malformed};
 use polytls_core::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use polytls_x509::ocsp_in_force;
@@ -21,6 +22,7 @@ use crate::calls::CallsOut as _;
 use crate::capabilities::Effective;
 use crate::clock;
 use crate::errors::misconfigured;
+use crate::events::Listener;
 use crate::ids;
 use crate::key_log::Lines;
 use crate::requirements::{given, items};
@@ -115,6 +117,7 @@ impl<'py> Configuration<'_, 'py> {
             key_log: key_log.map(|lines| lines as Arc<dyn KeyLog>),
             early_data: requirements.early_data,
             crls: self.revocation_lists()?,
+            tracer: self.tracer(callbacks)?,
             peer_verifier: self.peer_verifier(callbacks)?,
             clock: clock::of(&self.field("clock")?)?,
             signature_schemes: requirements.signature_schemes.clone(),
@@ -175,6 +178,18 @@ impl<'py> Configuration<'_, 'py> {
         let verifier = self.field("peer_verifier")?;
         let hook = given(&verifier).map(|callable| callbacks.add(Hook(callable.clone().unbind())));
         Ok(hook.map(|hook| hook as Arc<dyn PeerVerifier>))
+    }
+
+    /// Who is told what happens on connections, which is added to `callbacks`.
+    pub(crate) fn tracer(&self, callbacks: &mut Callbacks) -> PyResult<Option<Arc<dyn Tracer>>> {
+        let listener = self.field("on_event")?;
+        let listener = given(&listener).map(|callable| {
+            callbacks.add(Listener {
+                callable: callable.clone().unbind(),
+                implementation: self.effective.implementation.clone(),
+            })
+        });
+        Ok(listener.map(|listener| listener as Arc<dyn Tracer>))
     }
 
     /// Each chain with its key, the first choice first. The signers are added to `callbacks`.

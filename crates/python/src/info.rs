@@ -24,7 +24,7 @@ static STAPLE: Imported = Imported::new("polytls.info", "Staple");
 static DATETIME: Imported = Imported::new("datetime", "datetime");
 
 /// The member of an enumeration for `value`, or `value` itself where there is none.
-fn known<'py>(kind: &Imported, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn known<'py>(kind: &Imported, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = value.py();
     match kind.get(py)?.call_out((&value,), None) {
         Ok(member) => Ok(member),
@@ -303,7 +303,7 @@ fn protocol<'py>(py: Python<'py>, facts: Option<&Facts>) -> PyResult<Option<Boun
 }
 
 /// A `ConnectionInfo`; without `facts` all but the implementation and `ech` is None.
-fn connection_info<'py>(
+pub(crate) fn connection_info<'py>(
     py: Python<'py>,
     implementation: &str,
     facts: Option<&Facts>,

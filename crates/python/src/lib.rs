@@ -42,6 +42,7 @@ mod configuration;
 mod descriptors;
 mod engine;
 mod errors;
+mod events;
 mod exporter;
 mod foreign;
 mod handle;

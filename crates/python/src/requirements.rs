@@ -41,6 +41,7 @@ pub(crate) fn of(
             .map(|sessions| sessions.attribute("capacity").map(|it| saturated(&it)))
             .transpose()?,
         key_log: is_given("key_log")?,
+        on_event: is_given("on_event")?,
         peer_verifier: is_given("peer_verifier")?,
         early_data: field("early_data")?.extract()?,
         clock: is_given("clock")?,

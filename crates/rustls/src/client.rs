@@ -6,6 +6,7 @@ use std::sync::Arc;
 use polytls_core::clock::Clock;
 use polytls_core::config::{ClientConfig, Verification, Version};
 use polytls_core::ech::Ech;
+use polytls_core::events::Tracer;
 use polytls_core::{
     ClientEngine, Effective, Error, HostName, Lineage, Offer, Parameters, Session, Statistics,
 };
@@ -37,6 +38,7 @@ pub(crate) struct Client {
     clock: Arc<dyn Clock>,
     effective: Effective,
     counters: Arc<Counters>,
+    tracer: Option<Arc<dyn Tracer>>,
     without_record_layer: bool,
     sessions: Option<Arc<ClientSessions>>,
     names_are_checked: bool,
@@ -108,6 +110,7 @@ impl Client {
             clock: Arc::clone(&config.common.clock),
             effective,
             counters,
+            tracer: config.common.tracer.clone(),
             without_record_layer,
             sessions,
             names_are_checked: config.verification == Verification::Full,
@@ -211,6 +214,7 @@ impl ClientEngine for Client {
             resumption_check,
             early,
             Hellos::new(self.effective.versions.contains(&Version::Tls13)),
+            self.tracer.clone(),
             self.without_record_layer,
         )))
     }

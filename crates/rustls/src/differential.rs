@@ -93,8 +93,15 @@ struct Handle<S: Side>(Arc<Mutex<Held<S>>>);
 impl<S: Side> Handle<S> {
     fn new(connection: S, without_record_layer: bool) -> Self {
         let (early, hellos) = (Early::new(true), Hellos::new(true));
-        let session =
-            RustlsSession::new(connection, None, None, early, hellos, without_record_layer);
+        let session = RustlsSession::new(
+            connection,
+            None,
+            None,
+            early,
+            hellos,
+            None,
+            without_record_layer,
+        );
         Self(Arc::new(Mutex::new(Held {
             session,
             update_first: None,

@@ -3,7 +3,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polytls_core::{Alert, Error, fork};
+use polytls_core::messages::{Content, Message};
+use polytls_core::{Alert, Error, Shown, fork};
 use polytls_records::{Cipher, KeySource, RecordLayer, TrafficKeys};
 use rustls::kernel::KernelConnection;
 use rustls::{ConnectionTrafficSecrets, ProtocolVersion};
@@ -14,6 +15,12 @@ use crate::last_ticket;
 use crate::lineage::Source;
 use crate::observe::{self, Observed};
 use crate::unbuffered::{Parts, Side};
+
+const NEW_SESSION_TICKET: u8 = 4;
+const KEY_UPDATE: u8 = 24;
+/// The lengths of a KeyUpdate's body, and of a message's header (RFC 8446 section 4).
+const KEY_UPDATE_BODY: usize = 1;
+const HEADER: usize = 4;
 
 /// The rest of a rustls connection.
 pub(crate) struct Kernel<S: Side> {
@@ -29,6 +36,21 @@ impl<S: Side> Kernel<S> {
     fn connection(&self) -> MutexGuard<'_, KernelConnection<S::Data>> {
         let locked = self.connection.lock();
         locked.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A message has passed by that our record layer has read or made.
+    fn show(&mut self, is_ours: bool, kind: u8, body: usize) {
+        let seen = self.observed.as_deref_mut();
+        if let Some(passing) = seen.and_then(|seen| seen.passing.as_deref_mut()) {
+            passing.found.push(Shown {
+                is_ours,
+                message: Message {
+                    kind,
+                    length: HEADER + body,
+                    content: Content::Other,
+                },
+            });
+        }
     }
 
     /// The connection is over, but for its tickets: what protected its records is replaced by what would have
@@ -53,16 +75,19 @@ impl<S: Side> Kernel<S> {
 
 impl<S: Side> KeySource for Kernel<S> {
     fn next_sending(&mut self) -> Result<TrafficKeys, Error> {
+        self.show(true, KEY_UPDATE, KEY_UPDATE_BODY);
         let secrets = self.connection().update_tx_secret();
         traffic_keys(&secrets.map_err(|error| blame(error, None))?)
     }
 
     fn next_receiving(&mut self) -> Result<TrafficKeys, Error> {
+        self.show(false, KEY_UPDATE, KEY_UPDATE_BODY);
         let secrets = self.connection().update_rx_secret();
         traffic_keys(&secrets.map_err(|error| blame(error, None))?)
     }
 
     fn ticket(&mut self, body: &[u8]) -> Result<(), (Alert, Error)> {
+        self.show(false, NEW_SESSION_TICKET, body.len());
         let connection = &self.connection;
         let kept = observe::observing(&mut self.observed, || {
             observe::note(|seen| seen.ticket_length = Some(body.len()));

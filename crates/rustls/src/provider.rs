@@ -41,6 +41,7 @@ pub(crate) fn capabilities() -> Capabilities {
         clock: true,
         certificate_authorities: true,
         signature_schemes: all_schemes(),
+        events: true,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use polytls_core::clock::Clock;
 use polytls_core::config::{ClientAuthentication, ServerConfig, Version};
+use polytls_core::events::Tracer;
 use polytls_core::{Effective, Error, ServerEngine, Session, Statistics};
 use polytls_verdict::Policy;
 use rustls::SignatureScheme;
@@ -43,6 +44,7 @@ pub(crate) struct Server {
     clock: Arc<dyn Clock>,
     effective: Effective,
     counters: Arc<Counters>,
+    tracer: Option<Arc<dyn Tracer>>,
     without_record_layer: bool,
 }
 
@@ -99,6 +101,7 @@ impl Server {
             clock: Arc::clone(&config.common.clock),
             effective,
             counters,
+            tracer: config.common.tracer.clone(),
             without_record_layer,
         })
     }
@@ -141,6 +144,7 @@ impl ServerEngine for Server {
             resumption_check,
             Early::new(self.config.max_early_data_size > 0),
             Hellos::new(self.effective.versions.contains(&Version::Tls13)),
+            self.tracer.clone(),
             self.without_record_layer,
         )))
     }

@@ -1,7 +1,10 @@
 //! One connection: the handshake, and TLS 1.2 as a whole, on rustls; after a TLS 1.3 handshake on our
 //! own record layer, which opens records into the caller's buffer and seals from it.
 
+use std::sync::Arc;
+
 use polytls_core::config::Version;
+use polytls_core::events::Tracer;
 use polytls_core::{
     Alert, Error, Facts, INCOMING_LIMIT, Inbound, Lineage, Outbound, Progress, Session, Shown, Sink,
 };
@@ -57,6 +60,7 @@ pub(crate) struct RustlsSession<S: Side> {
     incomplete: Vec<u8>,
     /// The encrypted messages of the handshake that were not asked for yet.
     shown: Vec<Shown>,
+    tracer: Option<Arc<dyn Tracer>>,
     without_record_layer: bool,
     /// What goes with the error that ended it.
     alert: Option<Alert>,
@@ -69,6 +73,7 @@ impl<S: Side> RustlsSession<S> {
         resumption_check: Option<Box<ResumptionCheck>>,
         early: Early,
         hellos: Hellos,
+        tracer: Option<Arc<dyn Tracer>>,
         without_record_layer: bool,
     ) -> Self {
         Self {
@@ -80,6 +85,7 @@ impl<S: Side> RustlsSession<S> {
             retried: false,
             incomplete: Vec::new(),
             shown: Vec::new(),
+            tracer,
             without_record_layer,
             alert: None,
         }
@@ -399,7 +405,9 @@ impl<S: Side> RustlsSession<S> {
         }
         if was_handshaking && !self.is_handshaking() {
             self.completed(out.since(before));
-            if let Some(seen) = &mut self.observed {
+            if self.tracer.is_none()
+                && let Some(seen) = &mut self.observed
+            {
                 seen.passing = None;
             }
         }
@@ -616,8 +624,20 @@ impl<S: Side> Session for RustlsSession<S> {
         self.emit(out, unbuffered::update_keys)
     }
 
+    fn tracer(&self) -> Option<Arc<dyn Tracer>> {
+        self.tracer.clone()
+    }
+
     fn take_shown(&mut self) -> Vec<Shown> {
-        std::mem::take(&mut self.shown)
+        let mut shown = std::mem::take(&mut self.shown);
+        let seen = match &mut self.protection {
+            Protection::Ours(layered) => layered.layer.source_mut().observed.as_deref_mut(),
+            _ => self.observed.as_deref_mut(),
+        };
+        if let Some(passing) = seen.and_then(|seen| seen.passing.as_deref_mut()) {
+            shown.append(&mut passing.found);
+        }
+        shown
     }
 
     fn version(&self) -> Option<Version> {

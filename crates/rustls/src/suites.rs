@@ -23,11 +23,7 @@ fn share(encrypter: Box<dyn MessageEncrypter>, is_tls13: bool) -> Box<dyn Messag
     let before = observe::note(|seen| seen.sealing.take()).flatten();
     let (sealed, encrypter) = sealing::sealing(encrypter, is_tls13, before.as_ref());
     observe::note(|seen| seen.sealing = Some(sealed));
-    if is_tls13 {
-        Box::new(Encrypter(encrypter))
-    } else {
-        encrypter
-    }
+    Box::new(Encrypter(encrypter))
 }
 
 /// Makes the connection that is being called know what its handshake says, as long as it asks.
@@ -39,7 +35,7 @@ fn show(is_ours: bool, content: &[u8]) {
     });
 }
 
-/// An encrypter of TLS 1.3.
+/// An encrypter that shows what it encrypts of the handshake.
 struct Encrypter(Box<dyn MessageEncrypter>);
 
 impl MessageEncrypter for Encrypter {
@@ -88,6 +84,23 @@ impl MessageDecrypter for Decrypter {
     }
 }
 
+/// A decrypter of TLS 1.2.
+struct Tls12Decrypter(Box<dyn MessageDecrypter>);
+
+impl MessageDecrypter for Tls12Decrypter {
+    fn decrypt<'a>(
+        &mut self,
+        message: InboundOpaqueMessage<'a>,
+        number: u64,
+    ) -> Result<InboundPlainMessage<'a>, rustls::Error> {
+        let opened = self.0.decrypt(message, number)?;
+        if opened.typ == ContentType::Handshake {
+            show(false, opened.payload);
+        }
+        Ok(opened)
+    }
+}
+
 /// An algorithm of rustls's whose keys are shared.
 struct Shared<A: ?Sized + 'static>(&'static A);
 
@@ -123,7 +136,7 @@ impl Tls12AeadAlgorithm for Shared<dyn Tls12AeadAlgorithm> {
     }
 
     fn decrypter(&self, key: AeadKey, iv: &[u8]) -> Box<dyn MessageDecrypter> {
-        self.0.decrypter(key, iv)
+        Box::new(Tls12Decrypter(self.0.decrypter(key, iv)))
     }
 
     fn key_block_shape(&self) -> KeyBlockShape {

@@ -77,6 +77,7 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "a clock for tests": can.clock,
         "choice of signature schemes": bool(can.signature_schemes),
         "choice of CA names": can.certificate_authorities,
+        "events": can.events,
     }
 
 

@@ -144,9 +144,13 @@ class _Context(NotSSLContext):
 
     @property
     def handshake_may_block(self) -> bool:
-        """Whether a step of a handshake may block, in a `peer_verifier` or a signer."""
+        """Whether a step of a handshake may block, in a `peer_verifier`, `on_event` or a signer."""
         configuration = self._configuration
-        return configuration.peer_verifier is not None or _signs_elsewhere(configuration)
+        return (
+            configuration.peer_verifier is not None
+            or configuration.on_event is not None
+            or _signs_elsewhere(configuration)
+        )
 
     @property
     def effective_ciphers(self) -> tuple[CipherSuite | int, ...]:

@@ -2,9 +2,10 @@
 //! what is readable of its messages. A library that shows what was encrypted adds that.
 
 use super::Role;
+use crate::facts::Course;
 use crate::messages::{Content, Message, Messages};
 use crate::record::{HEADER, records};
-use crate::session::{Course, Shown};
+use crate::session::Shown;
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
@@ -23,6 +24,8 @@ pub(super) struct UnderWay {
     turned: bool,
     /// The next record was seen before.
     is_repeated: bool,
+    /// The messages that were not told yet, and whether they are ours; `None`: nobody is told.
+    pub(super) untold: Option<Vec<Shown>>,
 }
 
 /// One direction, as long as it is readable.
@@ -45,7 +48,7 @@ impl UnderWay {
                 Role::Server => self.turned = true,
             }
         }
-        self.read(role == Role::Client, false, record);
+        self.read(role, false, record);
     }
 
     /// The record is to be shown again.
@@ -57,7 +60,7 @@ impl UnderWay {
     /// handshake was complete.
     pub(super) fn sent(&mut self, role: Role, flight: &[u8], is_done: bool) {
         if is_done && role == Role::Server && self.is_tls13 == Some(true) {
-            return; // Tickets.
+            return; // Tickets, which are encrypted.
         }
         self.course.sent += flight.len() as u64;
         if records(flight).any(|record| is_of_flight(&record[0])) {
@@ -67,13 +70,13 @@ impl UnderWay {
             }
         }
         for record in records(flight) {
-            self.read(role == Role::Server, true, record);
+            self.read(role, true, record);
         }
     }
 
     /// The library has shown a message that was encrypted.
     pub(super) fn shown(&mut self, role: Role, shown: &Shown) {
-        self.note(shown.is_ours == (role == Role::Server), &shown.message);
+        self.note(role, shown.is_ours, &shown.message);
     }
 
     /// What it came to.
@@ -88,8 +91,8 @@ impl UnderWay {
         }
     }
 
-    /// Reads a record of the server's or the client's.
-    fn read(&mut self, of_server: bool, is_ours: bool, record: &[u8]) {
+    /// Reads a record, as far as it is not encrypted.
+    fn read(&mut self, role: Role, is_ours: bool, record: &[u8]) {
         let selected = self.is_tls13;
         let direction = if is_ours {
             &mut self.ours
@@ -102,7 +105,7 @@ impl UnderWay {
             Some(&HANDSHAKE) if !direction.is_encrypted => {
                 let mut messages = std::mem::take(&mut direction.messages);
                 let content = record.get(HEADER..).unwrap_or_default();
-                messages.take(content, |message| self.note(of_server, &message));
+                messages.take(content, |message| self.note(role, is_ours, &message));
                 let direction = if is_ours {
                     &mut self.ours
                 } else {
@@ -114,7 +117,12 @@ impl UnderWay {
         }
     }
 
-    fn note(&mut self, of_server: bool, message: &Message) {
+    fn note(&mut self, role: Role, is_ours: bool, message: &Message) {
+        if let Some(untold) = &mut self.untold {
+            let message = message.clone();
+            untold.push(Shown { is_ours, message });
+        }
+        let of_server = is_ours == (role == Role::Server);
         match (&message.content, of_server) {
             (Content::ClientHello { early_data }, false) => {
                 // With a second one it is over (RFC 8446 section 4.2.10).

@@ -5,8 +5,9 @@ use crate::alert::Alert;
 use crate::buffers::{Inbound, Outbound};
 use crate::config::Version;
 use crate::error::Error;
+use crate::facts::Facts;
 use crate::plaintext::Sink;
-use crate::session::{Facts, Progress, Session};
+use crate::session::{Progress, Session};
 
 const GIVEN: Error = Error::Misuse("this buffer now belongs to a socket");
 

@@ -109,6 +109,7 @@ impl Connection {
         if !from.is_empty() {
             self.data_end = self.sent;
         }
+        self.trace_shown();
         Ok(true)
     }
 
@@ -158,6 +159,7 @@ impl Connection {
         sealed.map_err(|error| self.fail(error))?;
         self.outbound.give(into);
         self.data_end = self.sealed_end();
+        self.trace_shown();
         Ok(true)
     }
 

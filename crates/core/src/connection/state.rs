@@ -10,6 +10,7 @@ use super::{Connection, INCOMING_LIMIT, Role};
 use crate::alert::Alert;
 use crate::config::Version;
 use crate::error::Error;
+use crate::events::Event;
 use crate::plaintext::Unread;
 
 /// How far the handshake has come.
@@ -211,6 +212,7 @@ impl Connection {
 
     fn give_up(&mut self, error: Error) {
         debug_assert!(error.is_fatal());
+        self.trace(Event::Ended(Some(error.clone())));
         self.given_up.get_or_insert(error);
         self.rest = Unread::default();
         self.early = Unread::default();

@@ -8,6 +8,7 @@ use crate::alert::Alert;
 use crate::buffers::{Inbound, Next, Outbound};
 use crate::config::Version;
 use crate::error::Error;
+use crate::events::Event;
 use crate::plaintext::{Room, Sink};
 use crate::record::{self, Stage};
 use crate::session::{Progress, Session};
@@ -116,13 +117,23 @@ impl Connection {
         self.watch(outgoing, &received);
         if self.is_handshaking() && received.is_ok() && !self.session.is_handshaking() {
             self.establish();
+            if self.tracing.is_some()
+                && let Some(facts) = self.facts()
+            {
+                self.trace(Event::Established(Box::new(facts)));
+            }
+        } else if received.is_ok() {
+            self.trace_shown();
         }
         match received {
             Ok(received) => {
                 self.answerable |= received.answerable;
                 self.heard |= filled > 0 || !self.rest.is_empty();
                 if received.peer_closed {
-                    self.theirs = Theirs::Closed;
+                    if self.theirs != Theirs::Closed {
+                        self.theirs = Theirs::Closed;
+                        self.trace_close(false);
+                    }
                     // TLS 1.2: answer, and write no more (RFC 5246 section 7.2.1).
                     if self.answers_close && !self.closed && self.version == Some(Version::Tls12) {
                         self.send_close_notify()?;
@@ -152,18 +163,26 @@ impl Connection {
             under_way.repeats();
         }
         let is_done = came_to.is_ok() && !self.session.is_handshaking();
+        let shown = if came_to.is_ok() {
+            self.session.take_shown()
+        } else {
+            Vec::new()
+        };
+        for one in shown.iter().filter(|one| !one.is_ours) {
+            under_way.shown(self.role, one);
+        }
         for flight in self.outbound.pieces_since(outgoing) {
             under_way.sent(self.role, flight, is_done);
         }
-        if came_to.is_ok() {
-            for one in &self.session.take_shown() {
-                under_way.shown(self.role, one);
-            }
+        for one in shown.iter().filter(|one| one.is_ours) {
+            under_way.shown(self.role, one);
         }
+        let untold = under_way.untold.as_mut().map(std::mem::take);
         if is_done {
             self.course = Some(under_way.course());
             self.under_way = None;
         }
+        self.trace_messages(untold.unwrap_or_default());
     }
 
     /// The handshake is complete.

@@ -214,8 +214,10 @@ impl OpensslSession {
     fn done(&mut self) -> Result<(), Error> {
         let (library, ssl) = (self.library(), self.ssl()?);
         // Only handshakes are listened to: it would be called for each record.
-        // SAFETY: the connection is ours.
-        unsafe { library.SSL_set_msg_callback(ssl, None) };
+        if self.context().tracer.is_none() {
+            // SAFETY: the connection is ours.
+            unsafe { library.SSL_set_msg_callback(ssl, None) };
+        }
         let facts = self.told(library, ssl);
         self.overhead = if facts.is_tls13() {
             HEADER + 1 + TAG

@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polytls_core::config::{ClientAuthentication, Common, Staples, Verification, Version};
+use polytls_core::events::Tracer;
 use polytls_core::sni::NameTable;
 use polytls_core::{
     Counters, Effective, Error, HostName, Lineage, Offer, Parameters, Session, Statistics,
@@ -58,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) only_group: Option<u16>,
     /// Who judges the peer beyond what OpenSSL does; `None`: nobody.
     pub(crate) peers: Option<Peers>,
+    /// Who is told what happens on connections.
+    pub(crate) tracer: Option<Arc<dyn Tracer>>,
 }
 
 /// What a configuration comes to for a context.
@@ -142,6 +145,7 @@ impl Parts {
                 suites: facts.suites,
                 only_group,
                 peers,
+                tracer: configuration.tracer(&mut callbacks)?,
             }),
             effective: Effective {
                 cipher_suites: facts.ciphers,

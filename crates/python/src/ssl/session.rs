@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use polytls_core::config::Version;
+use polytls_core::events::Tracer;
 use polytls_core::names::group_of_openssl;
 use polytls_core::{
     Alert, Error, Facts, HostName, Inbound, Outbound, Progress, Session, Sink, VerificationFailure,
@@ -568,6 +569,10 @@ impl Session for SslSession {
             }
             pass_on_alert(py, object, settled, out)
         })?
+    }
+
+    fn tracer(&self) -> Option<Arc<dyn Tracer>> {
+        self.shared.tracer.clone()
     }
 
     fn version(&self) -> Option<Version> {

@@ -86,6 +86,7 @@ CAPABILITIES: Final = Capabilities(
     crl=True,
     peer_verifier=True,
     named_sessions=True,
+    events=True,
 )
 
 

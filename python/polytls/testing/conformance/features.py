@@ -59,7 +59,7 @@ FEATURES: Final = (
     ),
     Feature("client certificates", ("client_authentication", "signers", "preferences")),
     Feature("sessions", ("resumption", "named_sessions", "fleets", "early_data", "clocks")),
-    Feature("keys for others", ("exporters", "key_log")),
+    Feature("what others are told", ("exporters", "key_log", "events")),
     Feature("the first steps of sockets", ("socket_basics",), is_base=True),
     Feature(
         "sockets",

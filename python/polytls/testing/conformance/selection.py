@@ -63,6 +63,8 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "no clock": lambda target: not target.capabilities.clock,
     "signature schemes": lambda target: bool(target.capabilities.signature_schemes),
     "no signature schemes": lambda target: not target.capabilities.signature_schemes,
+    "events": lambda target: target.capabilities.events,
+    "no events": lambda target: not target.capabilities.events,
     "CA names": lambda target: target.capabilities.certificate_authorities,
     "no CA names": lambda target: not target.capabilities.certificate_authorities,
     "signers": lambda target: "signer" in target.capabilities.key_sources,

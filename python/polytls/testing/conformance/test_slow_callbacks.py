@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from polytls import PresentedPeer, TLSError
+from polytls import ConnectionEvent, PresentedPeer, TLSError
 from polytls.testing.conformance.elsewhere import elsewhere
 from polytls.testing.conformance.lab import PATIENCE
 from polytls.testing.conformance.selection import needs
@@ -65,6 +65,16 @@ def verifying(lab: Any, held: Callable[[], None]) -> tuple[Any, Any]:
     return lab.client(certificate_chain=lab.chain("client.example")), server
 
 
+def traced(lab: Any, held: Callable[[], None]) -> tuple[Any, Any]:
+    """A client's and a server's context, whose listener is held by the end of a handshake."""
+
+    def listen(event: ConnectionEvent) -> None:
+        if event.kind == "established":
+            held()
+
+    return lab.client(), lab.server(on_event=listen)
+
+
 def signing(lab: Any, held: Callable[[], None]) -> tuple[Any, Any]:
     """A client's and a server's context, whose signer is held."""
 
@@ -86,6 +96,17 @@ each_callback = pytest.mark.parametrize(
             verifying, id="verifier", marks=needs("client authentication", "peer verifier")
         ),
         pytest.param(signing, id="signer", marks=needs("signers")),
+    ],
+)
+#: A listener decides nothing, so that what it raises is only reported (`test_events`).
+each_slow_callback = pytest.mark.parametrize(
+    "contexts",
+    [
+        pytest.param(
+            verifying, id="verifier", marks=needs("client authentication", "peer verifier")
+        ),
+        pytest.param(signing, id="signer", marks=needs("signers")),
+        pytest.param(traced, id="listener", marks=needs("events")),
     ],
 )
 
@@ -117,7 +138,7 @@ def exchange(connected: Any, accepted: Any) -> None:
     assert accepted.recv(100) == b"request"
 
 
-@each_callback
+@each_slow_callback
 def test_others_get_through_while_one_is_held(
     lab: Any, held: Held, contexts: Any, threads: Any
 ) -> None:
@@ -145,7 +166,7 @@ def test_others_get_through_while_one_is_held(
 
 
 @needs("handshake_timeout")
-@each_callback
+@each_slow_callback
 def test_a_client_that_is_held_for_too_long_has_failed(
     lab: Any, held: Held, contexts: Any, threads: Any
 ) -> None:
@@ -165,7 +186,7 @@ def test_a_client_that_is_held_for_too_long_has_failed(
             held.accepting.result(PATIENCE)
 
 
-@each_callback
+@each_slow_callback
 def test_closing_the_listener_waits_for_no_callback(
     lab: Any, held: Held, contexts: Any, threads: Any
 ) -> None:
