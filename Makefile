@@ -94,7 +94,7 @@ test-distributions: build ## the kit under other Pythons and OpenSSLs, of Debian
 test-openssl: build $(VENV)/.tools ## the kit on openssl with OpenSSL 3.0 (the system's), 3.5 and 4.0, which it compiles; with SoftHSM
 	sh tools/install-peers.sh token
 	$(BIN)/python tools/openssls.py test $(OPENSSLS)
-	$(BIN)/python -m pytest -q tests/interop/test_ech.py -m peers
+	! test -f .tools/openssl/4.0/path || TEST_LIBSSL=`cat .tools/openssl/4.0/path` $(BIN)/python -m pytest -q -p tests.chosen_openssl tests/interop/test_ech.py -m peers
 
 $(VENV)/.lint: $(VENV)/.tools requirements/lint.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/lint.txt

@@ -18,11 +18,17 @@ use crate::version::Version;
 pub const FIELD: &str = "ech";
 
 /// Why a library that has none refuses it.
-pub(crate) const UNSUPPORTED: &str =
+pub const UNSUPPORTED: &str =
     "this implementation does not support Encrypted ClientHello; leave it None";
+
+/// What a refusal of a certificate adds if the server has rejected.
+pub const JUDGED: &str = "; the server rejected Encrypted ClientHello, so its certificate was verified for the \
+                          public name";
 
 /// The version of the RFC.
 const VERSION: u16 = 0xfe0d;
+/// The AEAD that encrypts nothing (RFC 9180 section 7.3).
+const EXPORT_ONLY: u16 = 0xffff;
 /// Bytes that an HPKE key takes at most: guards against work for nothing.
 const LARGEST_KEY: usize = 4096;
 /// Configurations that a message explains.
@@ -200,7 +206,8 @@ impl Configuration<'_> {
         if parts.key.is_empty() || parts.key.len() > LARGEST_KEY {
             return Err(format!("its public key has {} bytes", parts.key.len()));
         }
-        if !parts.suites().any(|suite| usable(suite, parts.key)) {
+        let encrypts = |suite: Suite| suite.aead != EXPORT_ONLY && usable(suite, parts.key);
+        if !parts.suites().any(encrypts) {
             let suites: Vec<String> = parts
                 .suites()
                 .take(EXPLAINED)

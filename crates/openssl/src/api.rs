@@ -27,7 +27,7 @@ macro_rules! opaque {
 opaque! {
     BIO BIO_METHOD CONF EVP_CIPHER EVP_CIPHER_CTX EVP_MAC_CTX EVP_MD EVP_MD_CTX EVP_PKEY EVP_PKEY_CTX OPENSSL_STACK
     OSSL_STORE_CTX OSSL_STORE_INFO UI UI_METHOD UI_STRING
-    OSSL_CORE_HANDLE OSSL_LIB_CTX OSSL_PROVIDER SSL SSL_CIPHER SSL_CTX SSL_METHOD SSL_SESSION X509 X509_NAME
+    OSSL_CORE_HANDLE OSSL_HPKE_CTX OSSL_LIB_CTX OSSL_PROVIDER SSL SSL_CIPHER SSL_CTX SSL_METHOD SSL_SESSION X509 X509_NAME
     X509_STORE_CTX
 }
 
@@ -122,6 +122,15 @@ pub(crate) type ProviderInit = unsafe extern "C" fn(
 ) -> c_int;
 pub(crate) type UiRead = unsafe extern "C" fn(*mut UI, *mut UI_STRING) -> c_int;
 pub(crate) type Verify = unsafe extern "C" fn(*mut X509_STORE_CTX, *mut c_void) -> c_int;
+
+/// `OSSL_HPKE_SUITE` (hpke.h).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HpkeSuite {
+    pub(crate) kem: u16,
+    pub(crate) kdf: u16,
+    pub(crate) aead: u16,
+}
 
 /// Declares the table of functions, and a method for each required one.
 macro_rules! functions {
@@ -366,6 +375,15 @@ functions! {
     optional {
         // OpenSSL 3.2, for groups that have no NID.
         fn SSL_get0_group_name(*mut SSL) -> *const c_char;
+        fn OSSL_HPKE_suite_check(HpkeSuite) -> c_int;
+        fn OSSL_HPKE_CTX_new(c_int, HpkeSuite, c_int, *mut OSSL_LIB_CTX, *const c_char) -> *mut OSSL_HPKE_CTX;
+        fn OSSL_HPKE_CTX_free(*mut OSSL_HPKE_CTX);
+        fn OSSL_HPKE_get_public_encap_size(HpkeSuite) -> usize;
+        fn OSSL_HPKE_encap(*mut OSSL_HPKE_CTX, *mut c_uchar, *mut usize, *const c_uchar, usize, *const c_uchar, usize) -> c_int;
+        // OpenSSL 4.0, for Encrypted ClientHello.
+        fn SSL_set1_ech_config_list(*mut SSL, *const c_uchar, usize) -> c_int;
+        fn SSL_ech_get1_status(*mut SSL, *mut *mut c_char, *mut *mut c_char) -> c_int;
+        fn SSL_ech_get1_retry_config(*mut SSL, *mut *mut c_uchar, *mut usize) -> c_int;
     }
 }
 
@@ -400,6 +418,7 @@ pub(crate) const OP_NO_COMPRESSION: u64 = 1 << 17;
 pub(crate) const OP_CIPHER_SERVER_PREFERENCE: u64 = 1 << 22;
 pub(crate) const OP_NO_ANTI_REPLAY: u64 = 1 << 24;
 pub(crate) const OP_NO_RENEGOTIATION: u64 = 1 << 30;
+pub(crate) const OP_ECH_GREASE: u64 = 1 << 37;
 
 pub(crate) const SESS_CACHE_OFF: c_long = 0;
 pub(crate) const SESS_CACHE_CLIENT: c_long = 1;

@@ -83,6 +83,11 @@ impl Fault {
         u8::try_from(number).ok().map(Alert)
     }
 
+    /// Whether the handshake was ended as the server has rejected Encrypted ClientHello.
+    pub(crate) const fn requires_ech(&self) -> bool {
+        self.reason == ECH_REQUIRED
+    }
+
     pub(crate) fn blame(&self) -> Blame {
         if let Some(alert) = self.alert() {
             return Blame::Other(Error::AlertReceived(alert));
@@ -117,6 +122,7 @@ const fn library_of(code: c_ulong) -> c_ulong {
 const BAD_SIGNATURE: c_ulong = 123;
 const CERTIFICATE_VERIFY_FAILED: c_ulong = 134;
 const DECRYPTION_FAILED_OR_BAD_RECORD_MAC: c_ulong = 281;
+const ECH_REQUIRED: c_ulong = 424;
 const HTTPS_PROXY_REQUEST: c_ulong = 155;
 const HTTP_REQUEST: c_ulong = 156;
 const INTERNAL_ERROR: c_ulong = 0xc0103;

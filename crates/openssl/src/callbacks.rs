@@ -11,6 +11,7 @@ use polytls_verdict::{Case, Judge, No, Verdict};
 
 use crate::api::{self, SSL, X509_STORE_CTX};
 use crate::blame::verify_error;
+use crate::ech;
 use crate::hello::{Hello, certificates};
 use crate::library::{Library, loaded};
 use crate::objects::{certificate_der, items, name_der};
@@ -171,6 +172,7 @@ pub(crate) unsafe extern "C" fn verify(store: *mut X509_STORE_CTX, _: *mut c_voi
                 )
             });
             seen.note().presented = Some(Arc::clone(&chain));
+            seen.note().rejected = seen.public_name.is_some() && !ech::was_accepted(library, ssl);
             let verdict = judge(seen, &chain);
             // Its cryptography is OpenSSL's too.
             library.clean();
@@ -179,7 +181,10 @@ pub(crate) unsafe extern "C" fn verify(store: *mut X509_STORE_CTX, _: *mut c_voi
                     library.X509_STORE_CTX_set_error(store, 0);
                     1
                 }
-                Err(failure) => {
+                Err(mut failure) => {
+                    if seen.notes().rejected {
+                        failure.add(polytls_core::ech::JUDGED);
+                    }
                     library.X509_STORE_CTX_set_error(store, verify_error(failure.reason));
                     seen.note().refusal = Some(failure);
                     0
@@ -203,8 +208,7 @@ fn judge(seen: &Seen, chain: &Presented) -> Result<(), Box<CertificateFailure>> 
         let said = "this machine's clock is not set";
         return Err(unseen(VerificationFailure::Other, said));
     };
-    let name = seen.host.as_ref().map(|host| host.as_server_name());
-    let Some(case) = Case::of(chain, name, now) else {
+    let Some(case) = Case::of(chain, seen.name_to_verify(), now) else {
         return Err(unseen(VerificationFailure::NoCertificate, ""));
     };
     let verdict = judge.verify(&case)?;
@@ -254,7 +258,10 @@ pub(crate) unsafe extern "C" fn stapled(ssl: *mut SSL, _: *mut c_void) -> c_int 
             library.clean();
             match decided {
                 Ok(()) => ACCEPTED,
-                Err(failure) => {
+                Err(mut failure) => {
+                    if seen.notes().rejected {
+                        failure.add(polytls_core::ech::JUDGED);
+                    }
                     seen.note().refusal = Some(failure);
                     REFUSED
                 }
@@ -270,7 +277,7 @@ fn judge_staple(
     response: Option<&[u8]>,
 ) -> Result<(), Box<CertificateFailure>> {
     let chain = seen.peer(false);
-    let name = seen.host.as_ref().map(|host| host.as_server_name());
+    let name = seen.name_to_verify();
     let now = seen.context.clock.now();
     let Some((case, now)) = now.and_then(|now| Some((Case::of(&chain, name, now)?, now))) else {
         let said = "this machine's clock is not set".to_owned();

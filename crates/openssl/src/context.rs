@@ -47,6 +47,8 @@ pub(crate) struct Context {
     /// What the last peer has presented, and the path that was verified.
     pub(crate) last: Last,
     pub(crate) early_data: bool,
+    /// Whether GREASE of Encrypted ClientHello is sent.
+    pub(crate) ech_grease: bool,
     /// What a client remembers.
     pub(crate) sessions: Option<Arc<ClientSessions>>,
     /// What a server's tickets are sealed with; `None`: there are none.
@@ -81,6 +83,9 @@ impl Context {
         // SAFETY: the context is ours, and not used yet.
         unsafe {
             library.SSL_CTX_set_verify(ctx.as_ptr(), api::VERIFY_PEER, nothing());
+            if config.ech_grease {
+                library.SSL_CTX_set_options(ctx.as_ptr(), api::OP_ECH_GREASE);
+            }
             let mode = if sessions.is_some() {
                 library.SSL_CTX_sess_set_new_cb(ctx.as_ptr(), callbacks::received_session);
                 api::SESS_CACHE_CLIENT | api::SESS_CACHE_NO_INTERNAL
@@ -109,6 +114,7 @@ impl Context {
             counters: Counters::default(),
             last: Last::default(),
             early_data: common.early_data,
+            ech_grease: config.ech_grease,
             sessions,
             tickets: None,
             store: None,
@@ -210,6 +216,7 @@ impl Context {
             counters: Counters::default(),
             last: Last::default(),
             early_data: common.early_data,
+            ech_grease: false,
             sessions: None,
             tickets,
             store,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use polytls_core::config::{ClientConfig, ServerConfig};
+use polytls_core::ech::Ech;
 use polytls_core::{
     ClientEngine, Effective, Error, HostName, Lineage, Offer, Parameters, ServerEngine, Session,
     Statistics, fork,
@@ -10,6 +11,7 @@ use polytls_core::{
 use polytls_verdict::Case;
 
 use crate::context::Context;
+use crate::ech::{self, Prepared};
 use crate::remembered::{self, Keeper, Place};
 use crate::scope::Scope;
 use crate::session::OpensslSession;
@@ -92,7 +94,17 @@ impl ClientEngine for Client {
         if keeper.is_some() && host.is_some() {
             self.0.counters.looked_for(offered.is_some());
         }
-        let session = OpensslSession::client(&self.0, host.clone(), keeper, offered)?;
+        let ech = parameters.ech.as_ref().map(|ech| {
+            let prepared = ech.0.downcast_ref::<Prepared>();
+            prepared
+                .filter(|prepared| Some(&prepared.host) == host.as_ref())
+                .ok_or_else(|| {
+                    let what = "the ECH configuration is for another connection";
+                    Error::Internal(what.to_owned())
+                })
+        });
+        let ech = ech.transpose()?;
+        let session = OpensslSession::client(&self.0, host.clone(), keeper, offered, ech)?;
         Ok(Box::new(session))
     }
 
@@ -134,6 +146,10 @@ impl ClientEngine for Client {
             lineage,
             host: host.cloned(),
         })))
+    }
+
+    fn ech(&self, list: &[u8], host: Option<&HostName>) -> Result<Ech, Error> {
+        ech::prepare(self.0.library, list, host, &self.0.effective)
     }
 
     fn effective(&self) -> &Effective {

@@ -25,6 +25,7 @@ mod blame;
 mod callbacks;
 mod context;
 mod crypto;
+mod ech;
 mod engines;
 mod hello;
 mod identity;

@@ -8,7 +8,7 @@ use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use polytls_core::pki_types::CertificateDer;
+use polytls_core::pki_types::{CertificateDer, ServerName};
 use polytls_core::{Alert, CertificateFailure, Error, HostName, Shown, Staple};
 use polytls_verdict::Verdict;
 
@@ -61,6 +61,8 @@ pub(crate) struct Notes {
     pub(crate) shown: Vec<Shown>,
     /// What the peer has presented in this handshake.
     pub(crate) presented: Option<Presented>,
+    /// Whether the server has rejected Encrypted ClientHello.
+    pub(crate) rejected: bool,
     /// Whether the verdict on that was given.
     pub(crate) judged: bool,
     /// The path that was verified.
@@ -93,17 +95,34 @@ pub(crate) struct Seen {
     pub(crate) context: Arc<Context>,
     /// The name to be verified, on a client that has one.
     pub(crate) host: Option<HostName>,
+    /// The public name, if ClientHello is encrypted.
+    pub(crate) public_name: Option<ServerName<'static>>,
     pub(crate) wire: Wire,
     notes: RefCell<Notes>,
 }
 
 impl Seen {
-    pub(crate) fn new(context: Arc<Context>, host: Option<HostName>) -> Self {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        host: Option<HostName>,
+        public_name: Option<ServerName<'static>>,
+    ) -> Self {
         Self {
             context,
             host,
+            public_name,
             wire: Wire::new(),
             notes: RefCell::default(),
+        }
+    }
+
+    /// The name that the peer is verified for, if any: a server that rejects Encrypted ClientHello has the public
+    /// one (RFC 9849 section 6.1.7).
+    pub(crate) fn name_to_verify(&self) -> Option<&ServerName<'static>> {
+        if self.notes().rejected {
+            self.public_name.as_ref()
+        } else {
+            self.host.as_ref().map(HostName::as_server_name)
         }
     }
 

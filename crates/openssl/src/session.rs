@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use polytls_core::config::Version;
 use polytls_core::events::Tracer;
+use polytls_core::pki_types::ServerName;
 use polytls_core::{
     Alert, Error, Facts, HostName, Inbound, Lineage, MAX_FRAGMENT, OUTGOING_LIMIT, Outbound,
     Progress, Session, Shown, Sink, fork,
@@ -30,6 +31,7 @@ use zeroize::Zeroizing;
 use crate::api::{self, SSL, SSL_SESSION};
 use crate::blame::Fault;
 use crate::context::Context;
+use crate::ech::{self, Prepared};
 use crate::library::Library;
 use crate::objects::SslSession;
 use crate::remembered::Keeper;
@@ -98,10 +100,14 @@ impl OpensslSession {
         host: Option<HostName>,
         keeper: Option<Keeper>,
         offered: Option<(SslSession, Before)>,
+        ech: Option<&Prepared>,
     ) -> Result<Self, Error> {
-        let mut made = Self::new(context, host)?;
+        let mut made = Self::new(context, host, ech.map(|ech| ech.public_name.clone()))?;
         let library = context.library;
         let ssl = made.ssl()?;
+        if let Some(ech) = ech {
+            ech::set(library, ssl, ech)?;
+        }
         let name = made.seen().host.as_ref().filter(|host| !host.is_ip());
         let name = name.map(|host| CString::new(host.to_string())).transpose();
         let name = name.map_err(|error| Error::Internal(error.to_string()))?;
@@ -121,7 +127,8 @@ impl OpensslSession {
                 && library.SSL_set_session(ssl, session.as_ptr()) == 1
             {
                 made.offered = session.as_ptr();
-                if context.early_data {
+                // Early data would go before the server has accepted.
+                if context.early_data && ech.is_none() {
                     let most = library.SSL_SESSION_get_max_early_data(session.as_ptr());
                     made.early_left = usize::try_from(most).unwrap_or(0);
                     made.offers_early = most > 0;
@@ -135,7 +142,7 @@ impl OpensslSession {
     }
 
     pub(crate) fn server(context: &Arc<Context>) -> Result<Self, Error> {
-        let mut made = Self::new(context, None)?;
+        let mut made = Self::new(context, None, None)?;
         let ssl = made.ssl()?;
         // SAFETY: the connection is ours, and new.
         unsafe { context.library.SSL_set_accept_state(ssl) };
@@ -143,7 +150,11 @@ impl OpensslSession {
         Ok(made)
     }
 
-    fn new(context: &Arc<Context>, host: Option<HostName>) -> Result<Self, Error> {
+    fn new(
+        context: &Arc<Context>,
+        host: Option<HostName>,
+        public_name: Option<ServerName<'static>>,
+    ) -> Result<Self, Error> {
         let library = context.library;
         let _call = fork::undivided();
         library.clean();
@@ -154,7 +165,7 @@ impl OpensslSession {
                 fault.said()
             ))
         };
-        let seen = Box::new(Seen::new(Arc::clone(context), host));
+        let seen = Box::new(Seen::new(Arc::clone(context), host, public_name));
         // SAFETY: a new connection of our context.
         let ssl = NonNull::new(unsafe { library.SSL_new(context.ctx.as_ptr()) })
             .ok_or_else(out_of_memory)?;

@@ -46,6 +46,8 @@ pub(crate) struct Offered {
     groups: Vec<u16>,
     schemes: Vec<u16>,
     versions: Vec<Version>,
+    /// Whether clients can encrypt ClientHello.
+    ech: bool,
 }
 
 impl Offered {
@@ -110,6 +112,7 @@ impl Offered {
             versions,
             groups: known(OPENSSL_GROUPS, hello.groups),
             schemes: known(SIGNATURE_SCHEMES, hello.schemes),
+            ech: crate::ech::is_supported(library),
         }
     }
 
@@ -138,7 +141,7 @@ impl Offered {
             peer_verifier: true,
             early_data: true,
             named_sessions: true,
-            ech: false,
+            ech: self.ech,
             clock: true,
             certificate_authorities: true,
             signature_schemes: self.schemes.clone(),

@@ -104,10 +104,7 @@ impl<S: Side> RustlsSession<S> {
         };
         let ech = self.observed.as_deref().and_then(|seen| seen.ech.as_ref());
         if let (Some(Sent::Encrypted { rejected: true, .. }), Some(refusal)) = (ech, &mut refusal) {
-            refusal.add(
-                "; the server rejected Encrypted ClientHello, so its certificate was verified for the \
-                 public name",
-            );
+            refusal.add(polytls_core::ech::JUDGED);
         }
         let public_name = match ech {
             Some(Sent::Encrypted { public_name, .. }) => Some(public_name.to_str().into_owned()),

@@ -2,6 +2,7 @@
 
 use std::ptr;
 
+use polytls_core::ech::Status;
 use polytls_core::{
     Alert, Error, Facts, INCOMING_LIMIT, Outbound, Progress, Session, Sink, VerificationFailure,
     fork, records,
@@ -12,6 +13,7 @@ use super::trouble::Trouble;
 use super::{HEADER, OpensslSession, TAG};
 use crate::api::{self, SSL};
 use crate::callbacks::{A_WEEK, judge_resumed};
+use crate::ech;
 use crate::library::Library;
 use crate::objects::SslSession;
 use crate::seen::Before;
@@ -28,6 +30,13 @@ impl OpensslSession {
         let (library, ssl) = (self.library(), self.ssl()?);
         // SAFETY: the connection is ours.
         Ok(sent && unsafe { library.SSL_version(ssl) } == 0x0303)
+    }
+
+    /// Whether the server has rejected Encrypted ClientHello.
+    fn is_rejected(&self) -> Result<bool, Error> {
+        let (library, ssl) = (self.library(), self.ssl()?);
+        // SAFETY: the connection is ours.
+        Ok(self.seen().public_name.is_some() && !unsafe { ech::was_accepted(library, ssl) })
     }
 
     fn resumed(&self, library: &Library, ssl: *const SSL) -> bool {
@@ -100,6 +109,12 @@ impl OpensslSession {
                 if self.seen().notes().pending.is_some() {
                     let said = "OpenSSL did not ask about the server's staple";
                     return Err(Error::Internal(said.to_owned()));
+                }
+                if self.is_rejected()? {
+                    // OpenSSL ends it before: a server that was verified for the public name gets no data of ours.
+                    return Err(Error::Internal(
+                        "a rejected handshake was completed".to_owned(),
+                    ));
                 }
                 self.done()?;
                 let more = received.consumed < records.len();
@@ -329,7 +344,10 @@ impl OpensslSession {
             peer_chain: Vec::new(),
             verified_chain: None,
             early_data,
-            ech: None,
+            ech: match &seen.public_name {
+                Some(_) => Some(Status::Accepted),
+                None => seen.context.ech_grease.then_some(Status::Grease),
+            },
             staple: notes.staple.clone(),
             handshake: None,
         }

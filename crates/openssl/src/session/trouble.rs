@@ -2,12 +2,13 @@
 
 use std::ffi::c_int;
 
-use polytls_core::{CertificateFailure, Error, HostName, VerificationFailure};
+use polytls_core::{CertificateFailure, Error, VerificationFailure};
 use polytls_verdict::{Case, No};
 
 use super::OpensslSession;
 use crate::api::{self, SSL};
 use crate::blame::{Blame, Fault};
+use crate::ech;
 use crate::library::Library;
 use crate::remote;
 
@@ -50,7 +51,17 @@ impl OpensslSession {
             return Error::AlertReceived(alert);
         }
         let unjudged = notes.presented.clone().filter(|_| !notes.judged);
+        // Only of a server that has passed the verdict.
+        let passed = notes.judged && notes.pending.is_none();
+        let rejected = notes.rejected && passed && fault.requires_ech();
         drop(notes);
+        if rejected && let (Some(name), Ok(ssl)) = (&seen.public_name, self.ssl()) {
+            return Error::EchRejected {
+                public_name: name.to_str().into_owned(),
+                // SAFETY: the connection is ours.
+                retry_configs: unsafe { ech::retry_configs(self.library(), ssl) },
+            };
+        }
         let judge = seen.context.judge.as_ref();
         match (fault.blame(), judge) {
             (Blame::NoCertificate, Some(judge)) => {
@@ -66,7 +77,7 @@ impl OpensslSession {
             }
             // It was not asked for a verdict, as it could not read the certificate.
             (Blame::Other(error), Some(judge)) if fault.alert().is_none() => {
-                let name = seen.host.as_ref().map(HostName::as_server_name);
+                let name = seen.name_to_verify();
                 let chain = unjudged.unwrap_or_default();
                 let case = seen.context.clock.now();
                 let case = case.and_then(|now| Case::of(&chain, name, now));
