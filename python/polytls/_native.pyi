@@ -231,6 +231,7 @@ class Capabilities:
     named_sessions: Final[bool]
     ech: Final[bool]
     clock: Final[bool]
+    certificate_compression: Final[bool]
     certificate_authorities: Final[bool]
     events: Final[bool]
     signature_schemes: Final[tuple[SignatureScheme | int, ...]]
@@ -261,6 +262,7 @@ class Capabilities:
         named_sessions: bool = False,
         ech: bool = False,
         clock: bool = False,
+        certificate_compression: bool = False,
         certificate_authorities: bool = False,
         events: bool = False,
         signature_schemes: Sequence[int] | None = None,

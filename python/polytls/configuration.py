@@ -167,6 +167,11 @@ class _Configuration(Record):
     #: one use, so early data excludes `ticket_keys`; it also excludes client authentication on a
     #: server, and `peer_verifier` on a client.
     early_data: bool
+    #: Whether certificates are compressed for a peer that accepts it, and accepted in compressed
+    #: form (RFC 8879, TLS 1.3 only): a shorter handshake, at the cost of code that reads data of
+    #: peers that are not verified yet. Refused if `Capabilities.certificate_compression` says that the
+    #: implementation does not support it.
+    certificate_compression: bool
     #: For tests: the clock that certificates, CRLs, sessions and tickets are checked against; None:
     #: the machine's clock. Timeouts always use the machine's clock.
     clock: Clock | None
@@ -196,6 +201,7 @@ class _Configuration(Record):
             "sessions": _DEFAULT_SESSIONS,
             "early_data": False,
             "require_staple": False,
+            "certificate_compression": False,
         }
         shown = [
             f"{name}={_shown(value)}"
@@ -213,9 +219,9 @@ class TLSClientConfiguration(_Configuration):
     `alternative_chains`, `ech`, `require_staple`: see the fields.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
     `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`,
-    `signature_schemes`, `certificate_authorities`, `on_event`: see the fields. Ciphers and
-    signature schemes can be integers; groups can be integers or names such as "x25519" or
-    "P-256", in any case.
+    `signature_schemes`, `certificate_authorities`, `certificate_compression`, `on_event`: see the
+    fields. Ciphers and signature schemes can be integers; groups can be integers or names such as
+    "x25519" or "P-256", in any case.
 
     Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for an unknown
     group name. `validate_config` and the context check everything else.
@@ -261,6 +267,7 @@ class TLSClientConfiguration(_Configuration):
         signature_schemes: Sequence[SignatureScheme | int] | None = None,
         certificate_authorities: Sequence[Certificate] | None = None,
         on_event: EventListener | None = None,
+        certificate_compression: bool = False,
         ech: Literal["grease"] | None = None,
         require_staple: bool = False,
     ) -> None:
@@ -275,9 +282,9 @@ class TLSServerConfiguration(_Configuration):
     selects one; the first is used if none matches.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
     `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`,
-    `signature_schemes`, `certificate_authorities`, `on_event`: see the fields. Ciphers and
-    signature schemes can be integers; groups can be integers or names such as "x25519" or
-    "P-256", in any case.
+    `signature_schemes`, `certificate_authorities`, `certificate_compression`, `on_event`: see the
+    fields. Ciphers and signature schemes can be integers; groups can be integers or names such as
+    "x25519" or "P-256", in any case.
     `client_authentication`: whether clients are asked for a certificate; None: REQUIRED with a
     trust store, NONE without.
     `ticket_keys`: see the field.
@@ -314,6 +321,7 @@ class TLSServerConfiguration(_Configuration):
         signature_schemes: Sequence[SignatureScheme | int] | None = None,
         certificate_authorities: Sequence[Certificate] | None = None,
         on_event: EventListener | None = None,
+        certificate_compression: bool = False,
     ) -> None:
         self._fill(locals(), _chains_of)
 
@@ -465,6 +473,7 @@ _FORMS: Final[dict[str, _Form]] = {
     "certificate_authorities": _authorities_of,
     "ech": _grease_of,
     "require_staple": partial(instance_of, kind=bool),
+    "certificate_compression": partial(instance_of, kind=bool),
     "alternative_chains": lambda name, value: _chains_of(name, value) or (),
     "client_authentication": _optional(ClientAuthentication),
     "ticket_keys": _optional(TicketKeys),

@@ -151,6 +151,8 @@ pub struct Capabilities {
     pub named_sessions: bool,
     /// Whether clients can encrypt ClientHello (RFC 9849).
     pub ech: bool,
+    /// Whether certificates can be compressed (RFC 8879).
+    pub certificate_compression: bool,
     /// Whether it can be given a clock to judge certificates and tickets by.
     pub clock: bool,
     /// Whether the names of CAs that the peer is sent can be chosen (RFC 8446 section 4.2.4), and a
@@ -267,6 +269,8 @@ pub struct Requirements {
     pub peer_verifier: bool,
     /// Whether early data is enabled.
     pub early_data: bool,
+    /// Whether certificates are compressed.
+    pub certificate_compression: bool,
     /// Whether a clock is given.
     pub clock: bool,
     /// Signature schemes by number; `None`: the library's own choice.
@@ -348,6 +352,12 @@ impl Capabilities {
             return refuse(
                 "on_event",
                 "this implementation does not tell what happens on a connection; leave it None",
+            );
+        }
+        if requirements.certificate_compression && !self.certificate_compression {
+            return refuse(
+                "certificate_compression",
+                "this implementation does not compress certificates; leave it False",
             );
         }
         if requirements.clock && !self.clock {

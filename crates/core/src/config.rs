@@ -38,6 +38,9 @@ pub struct Common {
     pub key_log: Option<Arc<dyn KeyLog>>,
     /// Is told what happens on every connection; `None`: nothing is.
     pub tracer: Option<Arc<dyn Tracer>>,
+    /// Whether certificates are compressed for peers that decompress them, and compressed ones are
+    /// accepted (RFC 8879).
+    pub certificate_compression: bool,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// CRLs. If there are any, every certificate of a path except the anchor must be covered by a
@@ -86,6 +89,7 @@ impl Default for Common {
             sessions: Some(256),
             key_log: None,
             tracer: None,
+            certificate_compression: false,
             clock: Arc::new(SystemClock),
             crls: Vec::new(),
             staples: Staples::default(),

@@ -415,6 +415,8 @@ pub(crate) const MODE_RELEASE_BUFFERS: c_long = 0x10;
 
 pub(crate) const OP_NO_TICKET: u64 = 1 << 14;
 pub(crate) const OP_NO_COMPRESSION: u64 = 1 << 17;
+/// Since OpenSSL 3.2, which otherwise compresses certificates if it was built with that; before, they say nothing.
+pub(crate) const OP_NO_CERTIFICATE_COMPRESSION: u64 = 1 << 32 | 1 << 33;
 pub(crate) const OP_CIPHER_SERVER_PREFERENCE: u64 = 1 << 22;
 pub(crate) const OP_NO_ANTI_REPLAY: u64 = 1 << 24;
 pub(crate) const OP_NO_RENEGOTIATION: u64 = 1 << 30;

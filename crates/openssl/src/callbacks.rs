@@ -161,7 +161,7 @@ pub(crate) unsafe extern "C" fn verify(store: *mut X509_STORE_CTX, _: *mut c_voi
     unsafe {
         called(ssl, 0, |library, seen| {
             let chain = seen.notes().presented.clone();
-            // It has gone by as a message. (With compressed certificates of OpenSSL 3.2 it has not.)
+            // It has gone by as a message. (With compressed certificates it would not have, which are off.)
             let chain = chain.unwrap_or_else(|| {
                 let chain = items(library, library.X509_STORE_CTX_get0_untrusted(store));
                 let chain = chain.into_iter();

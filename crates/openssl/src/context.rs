@@ -344,6 +344,7 @@ fn begin(
     // SAFETY: the context is ours, and not used yet; lists are copied, and callbacks have the types asked for.
     unsafe {
         library.SSL_CTX_set_options(raw, api::OP_NO_RENEGOTIATION | api::OP_NO_COMPRESSION);
+        library.SSL_CTX_set_options(raw, api::OP_NO_CERTIFICATE_COMPRESSION);
         let (new, old) = (&selection.tls13_suites, &selection.tls12_suites);
         if library.SSL_CTX_set_ciphersuites(raw, new.as_ptr()) != 1
             || (!is_empty(old) && library.SSL_CTX_set_cipher_list(raw, old.as_ptr()) != 1)

@@ -143,6 +143,7 @@ impl Offered {
             named_sessions: true,
             ech: self.ech,
             clock: true,
+            certificate_compression: false,
             certificate_authorities: true,
             signature_schemes: self.schemes.clone(),
             events: true,

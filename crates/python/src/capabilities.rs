@@ -198,6 +198,7 @@ impl Field for CipherChoice {
 /// `early_data`: early data can be sent and received (RFC 8446 2.3).
 /// `named_sessions`: a connection's session can be named for another to resume (`session=`).
 /// `ech`: clients can encrypt ClientHello (RFC 9849).
+/// `certificate_compression`: certificates can be compressed (RFC 8879).
 /// `clock`: certificates and sessions can be judged by a clock that a configuration gives.
 /// `certificate_authorities`: the names of CAs that the peer is sent can be chosen (RFC 8446 4.2.4), and a
 /// server chooses its chain by those that a client sends.
@@ -304,7 +305,8 @@ fields! {
         groups, client_authentication, sni_selection, resumption;
     optional: channel_bindings, signature_schemes;
     flags: exporter, key_log, crl, peers, ticket_keys, ocsp_stapling, staple_verification, client_chain_selection,
-        peer_verifier, early_data, named_sessions, ech, clock, certificate_authorities, events
+        peer_verifier, early_data, named_sessions, ech, clock, certificate_authorities, events,
+        certificate_compression
 }
 
 /// What a configuration comes to with an implementation.

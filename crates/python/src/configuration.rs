@@ -122,6 +122,7 @@ impl<'py> Configuration<'_, 'py> {
             clock: clock::of(&self.field("clock")?)?,
             signature_schemes: requirements.signature_schemes.clone(),
             certificate_authorities: self.certificate_authorities()?,
+            certificate_compression: requirements.certificate_compression,
             staples: self.staples(),
             ..Common::default()
         })

@@ -44,6 +44,7 @@ pub(crate) fn of(
         on_event: is_given("on_event")?,
         peer_verifier: is_given("peer_verifier")?,
         early_data: field("early_data")?.extract()?,
+        certificate_compression: field("certificate_compression")?.extract()?,
         clock: is_given("clock")?,
         signature_schemes: numbers("signature_schemes")?,
         certificate_authorities: given(&field("certificate_authorities")?)

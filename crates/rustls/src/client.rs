@@ -21,7 +21,7 @@ use crate::hello::Hellos;
 use crate::identity::{ClientChooser, certified_key};
 use crate::lineage::{self, Admitted, Number, Place, Server, ToOffer, not_resumable};
 use crate::observe::{Observed, observing};
-use crate::provider::Selection;
+use crate::provider::{Selection, compression};
 use crate::remembered::{self, ClientSessions};
 use crate::session::RustlsSession;
 use crate::verifier::ServerJudge;
@@ -81,6 +81,10 @@ impl Client {
         };
         built.enable_early_data = config.common.early_data;
         built.alpn_protocols.clone_from(&config.common.alpn);
+        // As the features of rustls are there, they would be on by themselves.
+        let (compressors, decompressors) = compression(&config.common);
+        built.cert_compressors = compressors;
+        built.cert_decompressors = decompressors;
         // For our own record layer to take over after the handshake.
         built.enable_secret_extraction = true;
         built.key_log = Arc::new(key_log::Listener(config.common.key_log.clone()));

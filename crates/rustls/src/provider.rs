@@ -6,6 +6,9 @@ use polytls_core::capabilities::{Capabilities, ChannelBinding, CipherChoice, Sou
 use polytls_core::config::{Common, Version};
 use polytls_core::names::{SIGNATURE_SCHEMES, name};
 use polytls_core::{Effective, Error};
+use rustls::compress::{
+    CertCompressor, CertDecompressor, default_cert_compressors, default_cert_decompressors,
+};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion, version};
 
@@ -39,6 +42,7 @@ pub(crate) fn capabilities() -> Capabilities {
         named_sessions: true,
         ech: true,
         clock: true,
+        certificate_compression: true,
         certificate_authorities: true,
         signature_schemes: all_schemes(),
         events: true,
@@ -55,6 +59,24 @@ fn all_schemes() -> Vec<u16> {
         .collect();
     schemes.retain(|scheme| name(SIGNATURE_SCHEMES, *scheme).is_some());
     schemes
+}
+
+/// What certificates are compressed and decompressed with (RFC 8879); nothing unless that is asked for. rustls
+/// decompresses into as many bytes as the peer has declared, of which it takes 64 KiB.
+pub(crate) fn compression(
+    common: &Common,
+) -> (
+    Vec<&'static dyn CertCompressor>,
+    Vec<&'static dyn CertDecompressor>,
+) {
+    if common.certificate_compression {
+        (
+            default_cert_compressors().to_vec(),
+            default_cert_decompressors().to_vec(),
+        )
+    } else {
+        (Vec::new(), Vec::new())
+    }
 }
 
 /// Every group there is: the default ones in their order, then those that must be asked for.

@@ -18,7 +18,7 @@ use crate::early::{self, Early};
 use crate::hello::Hellos;
 use crate::identity::{Chooser, certified_key};
 use crate::observe::{self, Observed};
-use crate::provider::Selection;
+use crate::provider::{Selection, compression};
 use crate::session::RustlsSession;
 use crate::verifier::ClientJudge;
 use crate::{key_log, resumption};
@@ -85,6 +85,10 @@ impl Server {
         // An order that was asked for is kept.
         built.ignore_client_order = config.common.cipher_suites.is_some();
         built.alpn_protocols.clone_from(&config.common.alpn);
+        // As the features of rustls are there, they would be on by themselves.
+        let (compressors, decompressors) = compression(&config.common);
+        built.cert_compressors = compressors;
+        built.cert_decompressors = decompressors;
         // For our own record layer to take over after the handshake.
         built.enable_secret_extraction = true;
         built.key_log = Arc::new(key_log::Listener(config.common.key_log.clone()));

@@ -74,6 +74,7 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "named sessions": can.named_sessions,
         "early data": can.early_data,
         "Encrypted ClientHello": can.ech,
+        "certificate compression": can.certificate_compression,
         "a clock for tests": can.clock,
         "choice of signature schemes": bool(can.signature_schemes),
         "choice of CA names": can.certificate_authorities,

@@ -30,6 +30,7 @@ FEATURES: Final = (
         "handshakes",
         (
             "handshake",
+            "certificate_compression",
             "handshake_facts",
             "server_names",
             "hostile_peers",

@@ -59,6 +59,8 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "no early data": lambda target: not target.capabilities.early_data,
     "ech": lambda target: target.capabilities.ech,
     "no ech": lambda target: not target.capabilities.ech,
+    "certificate compression": lambda target: target.capabilities.certificate_compression,
+    "no certificate compression": lambda target: not target.capabilities.certificate_compression,
     "clock": lambda target: target.capabilities.clock,
     "no clock": lambda target: not target.capabilities.clock,
     "signature schemes": lambda target: bool(target.capabilities.signature_schemes),
