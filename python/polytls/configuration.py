@@ -169,8 +169,8 @@ class _Configuration(Record):
     early_data: bool
     #: Whether certificates are compressed for a peer that accepts it, and accepted in compressed
     #: form (RFC 8879, TLS 1.3 only): a shorter handshake, at the cost of code that reads data of
-    #: peers that are not verified yet. Refused if `Capabilities.certificate_compression` says that the
-    #: implementation does not support it.
+    #: peers that are not verified yet. Refused if `Capabilities.certificate_compression` says that
+    #: the implementation does not support it.
     certificate_compression: bool
     #: For tests: the clock that certificates, CRLs, sessions and tickets are checked against; None:
     #: the machine's clock. Timeouts always use the machine's clock.
