@@ -12,10 +12,10 @@ FUZZ_SECONDS ?= 620
 NATIVE_SOURCES := .cargo/config.toml Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help needs build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-oldest test-suites test-distributions test-openssl lint docs format bench bench-check soak fuzz asan audit wheels licences clean
+.PHONY: help needs build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-oldest test-suites test-distributions test-openssl lint docs format bench bench-check soak fuzz asan audit wheels check-macos test-aarch64 licences clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
 
 needs:
 	@sh tools/needs.sh $(PYTHON)
@@ -128,6 +128,12 @@ $(VENV)/.release: $(VENV)/.maturin requirements/release.txt
 # TARGETS="x86_64-unknown-linux-gnu" builds one of them: tools/wheels.py list.
 wheels: $(VENV)/.release ## what a release consists of, checked, in dist/ (docs/releasing.md)
 	$(BIN)/python tools/wheels.py build $(TARGETS)
+
+check-macos: $(VENV)/.release ## type-check for macOS on Apple silicon, with the C of aws-lc
+	$(BIN)/python tools/macos.py
+
+test-aarch64: $(VENV)/.release ## some of the kit on ARM64 under qemu-user, with the wheel in dist/ (Debian)
+	$(BIN)/python tools/aarch64.py
 
 licences: ## LICENSE-THIRD-PARTY, once Cargo.lock has changed
 	$(PYTHON) tools/linked.py licences
