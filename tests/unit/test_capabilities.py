@@ -564,7 +564,7 @@ def test_a_record_shows_its_fields() -> None:
     shown = repr(LIBRARY)
     assert shown.startswith("Capabilities(trust_sources=frozenset({")
     assert "versions=(<TLSVersion.TLSv1_2" in shown
-    assert shown.endswith("events=False)")
+    assert shown.endswith("certificate_compression=False)")
 
 
 def test_grease_of_encrypted_client_hello_needs_it_and_tls13_alone() -> None:
