@@ -65,6 +65,7 @@ PRINTED = {
     ("sockets.md", "In memory"): r"b'hello' ConnectionInfo\(.*\n",
     ("starttls.md", "Build it"): r".*\n",
     ("stdlib.md", "stdlib"): r"ssl, .*\n",
+    ("tracing.md", "OpenTelemetry"): r"(1 client message \d+ \d+ None\n)+1 client established .*\n",
     ("README.md", "A client"): r"b'HTTP/1.1 200 OK.*\n(b'.*\n)*ConnectionInfo\(.*\n",
     ("README.md", "With asyncio, anyio and trio"): r"b'HTTP/1.1 200 OK.*ConnectionInfo\(.*\n",
 }

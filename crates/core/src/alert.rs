@@ -71,10 +71,11 @@ impl Alert {
         })
     }
 
-    /// Whether the peer says by it that it does not accept our certificate, or the lack of one.
+    /// Whether the peer says by it that it does not accept our certificate, what was stapled to it, or the lack of
+    /// one.
     #[must_use]
     pub const fn rejects_certificate(self) -> bool {
-        matches!(self.0, 41..=46 | 48 | 49 | 116)
+        matches!(self.0, 41..=46 | 48 | 49 | 113 | 116)
     }
 }
 
