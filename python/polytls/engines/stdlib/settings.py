@@ -49,6 +49,10 @@ _OWN_CHOICE: Final = [suite.number for suite in suites(ssl.SSLContext(ssl.PROTOC
 #: The numbers of those that a server can negotiate.
 _SERVED: Final = frozenset(suite.number for suite in _SUITES if suite.can_be_served)
 
+#: SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION, which `ssl` does
+#: not name. OpenSSL compresses from 3.2 on where it was built with that; older ones ignore both.
+_NO_CERTIFICATE_COMPRESSION: Final = 1 << 32 | 1 << 33
+
 #: By OpenSSL's names.
 _NUMBERS: Final = {suite.name: suite.number for suite in _SUITES}
 
@@ -231,7 +235,7 @@ def _new_context(
         context.hostname_checks_common_name = False
     # Every given certificate is an anchor, not only the self-signed ones.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.options |= ssl.OP_NO_RENEGOTIATION | _NO_CERTIFICATE_COMPRESSION
     if isinstance(configuration.key_log, str):
         context.keylog_filename = configuration.key_log
     if configuration.sessions is None:
