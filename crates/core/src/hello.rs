@@ -111,7 +111,7 @@ impl<'a> ServerHello<'a> {
         let (random, rest) = rest.split_first_chunk::<32>()?;
         let (session_id, rest) = split::<1>(rest)?;
         let (suite, rest) = number(rest)?;
-        // The compression method stands before the extensions, of which there may be none.
+        // The compression method is before the extensions, of which there may be none.
         let (_compression, rest) = rest.split_first()?;
         let extensions = if rest.is_empty() {
             rest

@@ -1,5 +1,6 @@
 //! What rustls's errors about a peer mean, in words. rustls names them by identifiers of its source.
 
+use polytls_core::names::HANDSHAKE_TYPES;
 use rustls::{HandshakeType, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
 /// What we and the peer have not in common.
@@ -222,7 +223,7 @@ pub(crate) fn invalid(why: &InvalidMessage) -> &'static str {
     }
 }
 
-/// A handshake message that came out of turn, by its name in RFC 8446 section 4.
+/// A handshake message that came out of turn, by its name in IANA's registry.
 pub(crate) fn out_of_turn(kind: HandshakeType) -> String {
     let number = u8::from(kind);
     let known = HANDSHAKE_TYPES.iter().find(|(known, _)| *known == number);
@@ -231,21 +232,3 @@ pub(crate) fn out_of_turn(kind: HandshakeType) -> String {
         |(_, name)| format!("unexpected {name} message"),
     )
 }
-
-const HANDSHAKE_TYPES: [(u8, &str); 15] = [
-    (0, "hello_request"),
-    (1, "client_hello"),
-    (2, "server_hello"),
-    (4, "new_session_ticket"),
-    (5, "end_of_early_data"),
-    (8, "encrypted_extensions"),
-    (11, "certificate"),
-    (12, "server_key_exchange"),
-    (13, "certificate_request"),
-    (14, "server_hello_done"),
-    (15, "certificate_verify"),
-    (16, "client_key_exchange"),
-    (20, "finished"),
-    (22, "certificate_status"),
-    (24, "key_update"),
-];

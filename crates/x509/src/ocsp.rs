@@ -65,7 +65,7 @@ pub struct OcspStatus<'a> {
     pub issuer_name_hash: &'a [u8],
     /// The hash of the issuer's public key ([`public_key`]).
     pub issuer_key_hash: &'a [u8],
-    /// The serial number, as it stands in the certificate.
+    /// The serial number, as it is in the certificate.
     pub serial_number: &'a [u8],
     /// The status.
     pub status: CertificateStatus,
