@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_ulong};
 
-use polytls_core::{Alert, Error, VerificationFailure};
+use polytls_core::{Alert, CertificateFailure, Error, VerificationFailure};
 
 use crate::api;
 use crate::library::Library;
@@ -154,8 +154,32 @@ const NOTHING_IN_COMMON: [c_ulong; 20] = [
     295, // NO_SUITABLE_GROUPS
 ];
 
+/// The alert for a peer that the verdict refuses (RFC 8446 section 6.2, RFC 6066 section 8).
+pub(crate) const fn alert_for(failure: &CertificateFailure) -> Alert {
+    use VerificationFailure as F;
+    Alert(match failure.reason {
+        // bad_certificate.
+        F::BadSignature | F::BadEncoding | F::HostnameMismatch => 42,
+        F::UnhandledCriticalExtension => 42,
+        // unsupported_certificate.
+        F::InvalidPurpose | F::UnsupportedSignatureAlgorithm | F::WeakKey => 43,
+        // certificate_revoked.
+        F::Revoked => 44,
+        // certificate_expired.
+        F::Expired | F::NotYetValid => 45,
+        // unknown_ca.
+        F::UnknownIssuer => 48,
+        // access_denied.
+        F::RefusedByVerifier => 49,
+        // bad_certificate_status_response.
+        F::RevocationUnknown if failure.of_staple => 113,
+        // certificate_unknown.
+        _ => 46,
+    })
+}
+
 /// What OpenSSL is told of a refusal, which decides the alert (statem_lib.c, `x509table`): the number of
-/// `X509_V_ERR_*`.
+/// `X509_V_ERR_*` whose alert is that of [`alert_for`], which takes its place where it can.
 pub(crate) const fn verify_error(reason: VerificationFailure) -> i32 {
     use VerificationFailure as F;
     match reason {

@@ -237,7 +237,8 @@ fn accept(seen: &Seen, chain: &Presented, verdict: Verdict, now: UnixTime) {
 
 /// Whether what the server has stapled, or that it has stapled nothing, is accepted:
 /// `SSL_CTX_set_tlsext_status_cb(3)` on a client. OpenSSL calls when the server's flight has come as a whole, before
-/// it answers, and also if a session is resumed. It answers a refusal with bad_certificate_status_response.
+/// it answers, and also if a session is resumed. It answers any refusal with bad_certificate_status_response, which
+/// `amend_alert` changes.
 pub(crate) unsafe extern "C" fn stapled(ssl: *mut SSL, _: *mut c_void) -> c_int {
     const REFUSED: c_int = 0;
     const ACCEPTED: c_int = 1;

@@ -45,7 +45,9 @@ impl OpensslSession {
             Ok(()) | Err(Trouble::Wants) => {}
             Err(Trouble::Closed) => received.peer_closed = true,
             Err(Trouble::Failed(error)) => return Err(error),
-            Err(Trouble::Refused(failure)) => return Err(Error::Certificate(failure)),
+            Err(Trouble::Refused(failure) | Trouble::RefusedSession(failure)) => {
+                return Err(Error::Certificate(failure));
+            }
         }
         self.remember();
         if !self.waiting.is_empty() || self.closing {

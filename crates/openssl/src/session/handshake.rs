@@ -4,7 +4,7 @@ use std::ptr;
 
 use polytls_core::ech::Status;
 use polytls_core::{
-    Alert, Error, Facts, INCOMING_LIMIT, Outbound, Progress, Session, Sink, VerificationFailure,
+    Alert, CertificateFailure, Error, Facts, INCOMING_LIMIT, Outbound, Progress, Session, Sink,
     fork, records,
 };
 use zeroize::Zeroizing;
@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::trouble::Trouble;
 use super::{HEADER, OpensslSession, TAG};
 use crate::api::{self, SSL};
+use crate::blame::alert_for;
 use crate::callbacks::{A_WEEK, judge_resumed};
 use crate::ech;
 use crate::library::Library;
@@ -21,6 +22,7 @@ use crate::tables::{negotiated_group, version_number};
 
 /// The most bytes of records of a handshake. A message has 128 KiB at most in OpenSSL.
 const LONGEST_HANDSHAKE: usize = INCOMING_LIMIT + INCOMING_LIMIT / 2;
+const FATAL: u8 = 2;
 
 impl OpensslSession {
     /// Whether a server whose early data has left goes back to TLS 1.2 (RFC 8446 appendix D.3), which OpenSSL
@@ -128,12 +130,30 @@ impl OpensslSession {
             }),
             Err(Trouble::Failed(error)) => Err(error),
             Err(Trouble::Refused(failure)) => {
+                self.amend_alert(&failure, before, out);
+                Err(Error::Certificate(failure))
+            }
+            Err(Trouble::RefusedSession(failure)) => {
                 out.truncate(before);
                 // In the clear, as the answer would have been.
-                put_alert(alert_for(failure.reason), out);
+                put_alert(alert_for(&failure), out);
                 Err(Error::Certificate(failure))
             }
         }
+    }
+
+    /// Puts the alert for a refusal in the place of OpenSSL's, which has none for some, where that is in the clear.
+    /// It is in TLS 1.2, where certificates come before there are keys, and from a TLS 1.3 client that has sent no
+    /// early data: OpenSSL's clients begin to encrypt with their answer to the server.
+    fn amend_alert(&self, failure: &CertificateFailure, before: usize, out: &mut Outbound) {
+        let flight = out.since(before);
+        let Some([21, _, _, 0, 2, FATAL, _]) = records(flight).last() else {
+            return;
+        };
+        out.truncate(out.len() - (HEADER + 2));
+        let alert = alert_for(failure);
+        put_alert(alert, out);
+        self.seen().note().sent_alert = Some(alert);
     }
 
     /// Goes on with the handshake as far as the input allows.
@@ -170,7 +190,7 @@ impl OpensslSession {
         // SAFETY: the connection is ours.
         let result = unsafe { library.SSL_do_handshake(ssl) };
         let trouble = (result != 1).then(|| self.trouble(library, ssl, result));
-        if !matches!(trouble, Some(Trouble::Failed(_))) {
+        if !matches!(trouble, Some(Trouble::Failed(_) | Trouble::Refused(_))) {
             self.settle(library, ssl, settled)?;
         }
         trouble.map_or(Ok(()), Err)
@@ -185,7 +205,7 @@ impl OpensslSession {
     ) -> Result<(), Trouble> {
         if !*settled && self.resumed(library, ssl) {
             *settled = true;
-            judge_resumed(self.seen()).map_err(Trouble::Refused)?;
+            judge_resumed(self.seen()).map_err(Trouble::RefusedSession)?;
         }
         Ok(())
     }
@@ -356,20 +376,5 @@ impl OpensslSession {
 
 /// An alert in the clear: before there are keys, and where the peer has opened nothing yet.
 pub(super) fn put_alert(alert: Alert, out: &mut Outbound) {
-    const FATAL: u8 = 2;
     out.extend(&[21, 3, 3, 0, 2, FATAL, alert.0]);
-}
-
-/// The alert for a peer whose session is refused (RFC 8446 section 6.2).
-const fn alert_for(reason: VerificationFailure) -> Alert {
-    use VerificationFailure as F;
-    Alert(match reason {
-        F::UnknownIssuer => 48,
-        F::Expired => 45,
-        F::Revoked => 44,
-        F::InvalidPurpose | F::UnsupportedSignatureAlgorithm | F::WeakKey => 43,
-        F::NotYetValid | F::HostnameMismatch | F::BadSignature | F::BadEncoding => 42,
-        F::RefusedByVerifier => 49,
-        _ => 46,
-    })
 }

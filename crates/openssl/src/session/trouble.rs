@@ -20,8 +20,10 @@ pub(super) enum Trouble {
     Closed,
     /// The connection has failed.
     Failed(Error),
-    /// A resumed session's peer is refused: the answer must not leave.
+    /// The peer is refused by the verdict, and OpenSSL has sent an alert.
     Refused(Box<CertificateFailure>),
+    /// A resumed session's peer is refused, which OpenSSL does not know: the answer must not leave.
+    RefusedSession(Box<CertificateFailure>),
 }
 
 impl OpensslSession {
@@ -31,11 +33,15 @@ impl OpensslSession {
         match unsafe { library.SSL_get_error(ssl, result) } {
             api::ERROR_WANT_READ | api::ERROR_WANT_WRITE => Trouble::Wants,
             api::ERROR_ZERO_RETURN => Trouble::Closed,
-            _ => Trouble::Failed(self.blame(&Fault::take(library))),
+            _ => {
+                let fault = Fault::take(library);
+                let refusal = self.seen().note().refusal.take();
+                refusal.map_or_else(|| Trouble::Failed(self.blame(&fault)), Trouble::Refused)
+            }
         }
     }
 
-    pub(super) fn blame(&self, fault: &Fault) -> Error {
+    fn blame(&self, fault: &Fault) -> Error {
         if let Some(failure) = remote::take_failure() {
             return Error::Signer(failure);
         }
@@ -43,9 +49,6 @@ impl OpensslSession {
         let mut notes = seen.note();
         if let Some(failure) = notes.failure.take() {
             return *failure;
-        }
-        if let Some(refusal) = notes.refusal.take() {
-            return Error::Certificate(refusal);
         }
         if let Some(alert) = notes.alert {
             return Error::AlertReceived(alert);

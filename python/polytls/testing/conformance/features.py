@@ -54,6 +54,7 @@ FEATURES: Final = (
             "revocation",
             "staples",
             "peer_verifier",
+            "refusals",
             "judged_handshakes",
             "insecure_contexts",
         ),
