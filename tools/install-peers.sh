@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the programs that `make test-peers` talks to, where they are missing (Debian and kin);
-# with the argument «libraries», the servers that `make test-libraries` talks to; with «token», SoftHSM.
+# with the argument «libraries», the servers that `make test-libraries` talks to; with «token», SoftHSM; with «windows»,
+# Wine and a compiler for Windows.
 set -eu
 
 # Providers of OpenSSL are unpacked, not installed: nothing of the system changes. apt checks the packages as it does
@@ -52,6 +53,11 @@ libraries() {
 
 token() {
 	need softhsm2-util softhsm2
+}
+
+windows() {
+	ls /usr/lib/wine/wine64 >/dev/null 2>&1 || missing="$missing wine64"
+	need x86_64-w64-mingw32-gcc gcc-mingw-w64-x86-64
 }
 
 peers() {

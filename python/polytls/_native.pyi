@@ -1,5 +1,6 @@
 """The Rust core, as `polytls.engines` and `polytls.testing` use it."""
 
+import sys
 from collections.abc import Callable, Sequence
 from os import PathLike
 from socket import socket
@@ -418,6 +419,14 @@ class ExtendedTLSBuffer(_Buffer):
     def export_keying_material(
         self, label: str | bytes, context: Buffer | None, length: int
     ) -> bytes: ...
+
+if sys.platform == "win32":
+    @final
+    class KeyPipe:
+        def __new__(cls, data: bytes) -> Self: ...
+        @property
+        def path(self) -> str: ...
+        def close(self) -> int | None: ...
 
 @final
 class Lineage: ...

@@ -6,7 +6,6 @@ before. If there is no socket, or no second descriptor for it, nothing is known.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ def another(known: _HasFileno | None) -> Iterator[socket.socket | None]:
     """
     try:
         number = -1 if known is None else known.fileno()
-        duplicate = None if number < 0 else socket.socket(fileno=os.dup(number))
+        duplicate = None if number < 0 else socket.socket(fileno=socket.dup(number))
     except OSError:
         duplicate = None
     if duplicate is None:

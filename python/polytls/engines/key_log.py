@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Final
@@ -69,7 +68,7 @@ def warn_of_key_log(configuration: TLSClientConfiguration | TLSServerConfigurati
 
 def _open(path: str, implementation: str) -> int:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-    for name in ("O_CLOEXEC", "O_NOFOLLOW"):
+    for name in ("O_BINARY", "O_CLOEXEC", "O_NOFOLLOW"):
         flags |= getattr(os, name, 0)
     try:
         descriptor = os.open(path, flags, _OWNER_ALONE)
@@ -92,8 +91,8 @@ def _open(path: str, implementation: str) -> int:
 
 def _readable_by_others(found: os.stat_result) -> str | None:
     """Why others can read it, and what to do; None if they cannot."""
-    if sys.platform == "win32" or stat.S_ISCHR(found.st_mode):  # A terminal, or /dev/null.
-        return None
+    if not hasattr(os, "geteuid") or stat.S_ISCHR(found.st_mode):  # A terminal, or /dev/null.
+        return None  # On Windows, a file is as open to others as its folder.
     if found.st_uid != os.geteuid():
         return f"it belongs to user {found.st_uid}); give a path that is yours"
     if stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077:

@@ -7,7 +7,7 @@ most `handshake_timeout`.
 from __future__ import annotations
 
 import logging
-import os
+import socket
 import socketserver
 import sys
 import threading
@@ -134,4 +134,4 @@ def _break_off(connection: Any, error: BaseException) -> None:
         return
     descriptor = connection.detach()
     if descriptor >= 0:
-        os.close(descriptor)
+        socket.close(descriptor)

@@ -197,7 +197,7 @@ class Carrier:
             stream.shutdown(how)
 
     def _shutdown_lowest(self, how: int) -> None:
-        with suppress(OSError), socket.socket(fileno=os.dup(self.descriptor)) as lowest:
+        with suppress(OSError), socket.socket(fileno=socket.dup(self.descriptor)) as lowest:
             lowest.shutdown(how)
 
 

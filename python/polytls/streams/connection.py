@@ -62,7 +62,7 @@ class StreamSocket(_native.TLSSocket):
             # A saved warning keeps the socket alive. A byte stream has its own way to end.
             descriptor = super().detach()
             if descriptor >= 0:
-                os.close(descriptor)
+                socket.close(descriptor)
 
     # --- closing ---
 
@@ -115,7 +115,7 @@ class StreamSocket(_native.TLSSocket):
                 return UnwrappedSocket(descriptor, unread, timeout)
             plain = socket.socket(fileno=descriptor)
         except BaseException:
-            os.close(descriptor)
+            socket.close(descriptor)
             raise
         plain.settimeout(timeout)
         return plain
@@ -301,8 +301,11 @@ def _offering(names: frozenset[str]) -> type[StreamSocket]:
 def _regular_file(file: IO[bytes]) -> int | None:
     """The descriptor of `file`, if it reads the contents of a regular file unchanged.
 
-    Other files have a descriptor too, for example of what they decompress or decrypt.
+    Other files have a descriptor too, for example of what they decompress or decrypt. None where
+    the system has no call to read at an offset, as on Windows.
     """
+    if not hasattr(os, "pread"):
+        return None
     raw = file.raw if isinstance(file, io.BufferedReader | io.BufferedRandom) else file
     if type(raw) is not io.FileIO or not raw.readable():
         return None

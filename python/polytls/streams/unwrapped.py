@@ -59,21 +59,23 @@ class UnwrappedSocket(socket.socket):
                 return super().recvfrom_into(view, nbytes, flags)
             return self._fill([view[: nbytes or len(view)]], flags), None
 
-    def recvmsg(
-        self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
-    ) -> tuple[bytes, list[Any], int, Any]:
-        """Like `socket.socket.recvmsg`."""
-        if not self._unread or bufsize < 0:
-            return super().recvmsg(bufsize, ancbufsize, flags)
-        return self._take(bufsize, flags).tobytes(), [], 0, None
+    if hasattr(socket.socket, "recvmsg"):  # Not on Windows.
 
-    def recvmsg_into(
-        self, buffers: Iterable[Buffer], ancbufsize: int = 0, flags: int = 0, /
-    ) -> tuple[int, list[Any], int, Any]:
-        """Like `socket.socket.recvmsg_into`."""
-        if not self._unread:
-            return super().recvmsg_into(buffers, ancbufsize, flags)
-        return self._fill([memoryview(each).cast("B") for each in buffers], flags), [], 0, None
+        def recvmsg(
+            self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
+        ) -> tuple[bytes, list[Any], int, Any]:
+            """Like `socket.socket.recvmsg`."""
+            if not self._unread or bufsize < 0:
+                return super().recvmsg(bufsize, ancbufsize, flags)
+            return self._take(bufsize, flags).tobytes(), [], 0, None
+
+        def recvmsg_into(
+            self, buffers: Iterable[Buffer], ancbufsize: int = 0, flags: int = 0, /
+        ) -> tuple[int, list[Any], int, Any]:
+            """Like `socket.socket.recvmsg_into`."""
+            if not self._unread:
+                return super().recvmsg_into(buffers, ancbufsize, flags)
+            return self._fill([memoryview(each).cast("B") for each in buffers], flags), [], 0, None
 
     def detach(self) -> int:
         """Like `socket.socket.detach`; raises OSError while data is pending."""

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 import polytls.asyncio
 from polytls import TLSBuffer, WantReadError
 from polytls.testing.conformance.lab import PATIENCE, Lab
 
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "asyncio": asyncio.new_event_loop,
-    "uvloop": uvloop.new_event_loop,
-}
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]]
+if sys.platform == "win32":
+    LOOPS = {"proactor": asyncio.ProactorEventLoop, "selector": asyncio.SelectorEventLoop}
+else:
+    import uvloop
 
-# libuv opens what it handles signals with once for the process, and keeps it.
-with asyncio.Runner(loop_factory=uvloop.new_event_loop) as _runner:
-    _runner.run(asyncio.sleep(0))
+    LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    # libuv opens what it handles signals with once for the process, and keeps it.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as _runner:
+        _runner.run(asyncio.sleep(0))
 
 Main = Callable[[], Coroutine[Any, Any, Any]]
 

@@ -16,7 +16,7 @@ from ...info import SessionStatistics
 from ...interfaces import TLSImplementation
 from ...interfaces.insecure import InsecureTLSImplementation
 from ..contexts import Client, InsecureClient, InsecureServer, Server
-from .credentials import NAME
+from .refusals import NAME
 from .settings import CAPABILITIES, opened, validate
 
 if TYPE_CHECKING:

@@ -21,16 +21,15 @@ from ...constants import ClientAuthentication, NextProtocol, TLSVersion
 from ...interfaces.insecure import InsecureConfiguration
 from ..key_log import prepare
 from .credentials import (
-    NAME,
     Identity,
     Trust,
     identity_of,
     load_identity,
     load_trust,
-    refuse,
     trust_of,
 )
 from .openssl_names import GROUPS, suites
+from .refusals import NAME, refuse
 
 __all__ = ["CAPABILITIES", "opened", "validate"]
 

@@ -7,7 +7,6 @@ what the library can do is offered by every connection: over buffers, sockets an
 from __future__ import annotations
 
 import io
-import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -85,12 +84,12 @@ def _sendfile(side: Any, other: Any, _: Any) -> None:
 
 
 def _detach(side: Any, _: Any, __: Any) -> None:
-    os.close(side.detach())
+    socket.close(side.detach())
 
 
 def _socket_options(side: Any, _: Any, __: Any) -> None:
     assert side.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == side.type == socket.SOCK_STREAM
-    assert side.family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+    assert side.family in (socket.AF_INET, socket.AF_INET6, getattr(socket, "AF_UNIX", None))
     assert side.proto >= 0
     side.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     assert side.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

@@ -30,10 +30,10 @@ class Strange(Exception):
 
 @pytest.fixture
 def handler() -> Iterator[Any]:
-    """A function that sets the handler of SIGALRM; all is undone after the test."""
-    before = signal.getsignal(signal.SIGALRM)
-    yield lambda handler: signal.signal(signal.SIGALRM, handler)
-    signal.signal(signal.SIGALRM, before)
+    """A function that sets the handler of SIGTERM; all is undone after the test."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield lambda handler: signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGTERM, before)
 
 
 def begin(lab: Any, version: TLSVersion, kind: type[Wrapped] = Wrapped) -> tuple[Pair, Any]:
@@ -153,7 +153,7 @@ def test_a_signal_handler_that_calls_the_connection_amid_a_write_gets_an_error(
 
         def write(self, buf: Any) -> int:
             if self.rings:
-                signal.raise_signal(signal.SIGALRM)
+                signal.raise_signal(signal.SIGTERM)
             taken: int = self.inner.write(buf)
             return taken
 

@@ -20,6 +20,10 @@ import pytest
 from polytls import TLSError
 from polytls.testing.conformance.lab import PATIENCE, Whole
 
+pytestmark = pytest.mark.skipif(
+    not hasattr(signal, "setitimer"), reason="this system has no SIGALRM and no timers for it"
+)
+
 #: When the first signal comes: the call waits by then. If it should not, its handler runs all the
 #: same, and the test holds.
 SOON = 0.1
