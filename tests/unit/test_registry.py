@@ -282,10 +282,13 @@ HIDDEN_NAMES = """
 import importlib, pkgutil, sys, types
 import polytls
 before = {name: getattr(polytls, name) for name in polytls.__all__}
-# nntplib ended with Python 3.12.
-left_out = ("polytls.testing", *(["polytls.net.nntp"] if sys.version_info >= (3, 13) else []))
+left_out = ["polytls.testing"]
+if sys.version_info >= (3, 13):
+    left_out.append("polytls.net.nntp") # nntplib ended with Python 3.12.
+if sys.platform != "win32":
+    left_out.append("polytls.engines.stdlib.system.windows")
 for module in pkgutil.walk_packages(polytls.__path__, "polytls."):
-    if not module.name.endswith("__main__") and not module.name.startswith(left_out):
+    if not module.name.endswith("__main__") and not module.name.startswith(tuple(left_out)):
         importlib.import_module(module.name)
 print([name for name, was in before.items() if getattr(polytls, name) is not was])
 """
