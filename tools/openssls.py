@@ -28,6 +28,11 @@ FOLDER = ROOT / ".tools" / "openssl"
 REQUIREMENTS = ROOT / "requirements" / "openssl.txt"
 #: OpenSSL 4.0.3.
 CRATE = "400.0.2"
+#: What it compresses certificates with, if the headers are installed (zlib1g-dev, libbrotli-dev).
+COMPRESSION = {
+    "zlib": ("zlib.h", ("-lz",)),
+    "brotli": ("brotli/encode.h", ("-lbrotlienc", "-lbrotlidec", "-lbrotlicommon")),
+}
 KIT = ("--pyargs", "polytls.testing.conformance", "--polytls-implementation", "openssl")
 #: The kit's cases of external keys, with keys in a token.
 SIGNERS = ("-k", "signer or elsewhere", "--polytls-signers", "polytls.testing.softhsm:signer")
@@ -71,7 +76,12 @@ def _compiled(into: Path) -> Path:
         )
         _run("cargo", "vendor", "--quiet", "vendor", folder=package)
         source = package / "vendor" / "openssl-src" / "openssl"
-        options = ("no-shared", "no-tests", "no-apps", "no-docs", "no-legacy", "-fPIC")
+        options = ["no-shared", "no-tests", "no-apps", "no-docs", "no-legacy", "-fPIC"]
+        libraries = ["-ldl", "-lpthread"]
+        for name, (header, linked) in COMPRESSION.items():
+            if (Path("/usr/include") / header).exists():
+                options.append(f"enable-{name}")
+                libraries += linked
         _run("perl", "./Configure", *options, f"--openssldir={_directory()}", folder=source)
         _run("make", "--silent", f"-j{os.cpu_count()}", "build_libs", folder=source)
         into.mkdir(parents=True, exist_ok=True)
@@ -80,7 +90,7 @@ def _compiled(into: Path) -> Path:
         # Its own symbols come first, whatever else the process has loaded.
         flags = ("-shared", "-Wl,-Bsymbolic", "-Wl,-soname,libssl.so.4", "-o", library)
         whole = ("-Wl,--whole-archive", *archives, "-Wl,--no-whole-archive")
-        _run("gcc", *flags, *whole, "-ldl", "-lpthread", folder=source)
+        _run("gcc", *flags, *whole, *libraries, folder=source)
     return library
 
 

@@ -200,6 +200,7 @@ REFERENCE = [
             "CipherSuite",
             "NamedGroup",
             "SignatureScheme",
+            "CertificateCompressionAlgorithm",
             "HandshakeType",
             "AlertDescription",
             "NextProtocol",

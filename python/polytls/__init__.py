@@ -16,6 +16,7 @@ from .configuration import (
 from .constants import (
     DEFAULT_CIPHER_LIST,
     AlertDescription,
+    CertificateCompressionAlgorithm,
     CipherSuite,
     ClientAuthentication,
     ECHStatus,
@@ -108,6 +109,7 @@ __all__ = [
     "ByteStream",
     "Capabilities",
     "Certificate",
+    "CertificateCompressionAlgorithm",
     "CertificateInfo",
     "CertificateVerificationError",
     "CipherSuite",

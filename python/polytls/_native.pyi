@@ -151,6 +151,7 @@ def numbers(
         "groups",
         "openssl_groups",
         "signature_schemes",
+        "certificate_compression_algorithms",
         "handshake_types",
         "alerts",
         "probed_suites_1_3",

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 __all__ = [
     "DEFAULT_CIPHER_LIST",
     "AlertDescription",
+    "CertificateCompressionAlgorithm",
     "CipherSuite",
     "ClientAuthentication",
     "ECHStatus",
@@ -149,6 +150,14 @@ class SignatureScheme(IntEnum):
     mldsa44 = 0x0904
     mldsa65 = 0x0905
     mldsa87 = 0x0906
+
+
+class CertificateCompressionAlgorithm(IntEnum):
+    """What certificates are compressed with (RFC 8879 7.3)."""
+
+    zlib = 1
+    brotli = 2
+    zstd = 3
 
 
 class HandshakeType(IntEnum):

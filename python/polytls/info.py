@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from .constants import (
     AlertDescription,
+    CertificateCompressionAlgorithm,
     CipherSuite,
     ECHStatus,
     HandshakeType,
@@ -147,6 +148,13 @@ class ConnectionInfo:
     #: Whether the client offered early data in its (first) ClientHello (RFC 8446 4.2.10), on either
     #: side, whether or not it was accepted.
     early_data_offered: bool | None = None
+    #: Whether the client offered to decompress certificates in its (first) ClientHello (RFC 8879
+    #: 3), on either side.
+    certificate_compression_offered: bool | None = None
+    #: Whether the client's (first) ClientHello had the extension encrypted_client_hello (RFC 9849
+    #: 5), on either side. A server that does not decrypt it cannot tell an encrypted ClientHello
+    #: from GREASE.
+    ech_offered: bool | None = None
     #: The signature scheme that the server signed the handshake with: in its CertificateVerify
     #: (RFC 8446 4.4.3), in TLS 1.2 in ServerKeyExchange; a number if it has no name in
     #: `SignatureScheme`. None if it did not sign (the session was resumed).
@@ -154,6 +162,12 @@ class ConnectionInfo:
     #: The same for the client's CertificateVerify. None if it did not authenticate with a
     #: certificate in this handshake.
     client_signature_scheme: SignatureScheme | int | None = None
+    #: The algorithm that the server's certificates were compressed with (RFC 8879); a number if it
+    #: has no name in `CertificateCompressionAlgorithm`. None if they were sent as they are, or not
+    #: at all (the session was resumed).
+    server_certificate_compression: CertificateCompressionAlgorithm | int | None = None
+    #: The same for the client's certificates.
+    client_certificate_compression: CertificateCompressionAlgorithm | int | None = None
     #: The size of the handshake in bytes, as TLS records: what was sent, and received, until it was
     #: complete on this side. Early data is included; a TLS 1.3 server's session tickets are not.
     handshake_bytes_sent: int | None = None

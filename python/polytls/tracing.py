@@ -64,6 +64,8 @@ def attributes(info: ConnectionInfo) -> dict[str, AttributeValue]:
         "polytls.handshake.round_trips": info.handshake_round_trips,
         "polytls.server_signature_scheme": _name(info.server_signature_scheme),
         "polytls.client_signature_scheme": _name(info.client_signature_scheme),
+        "polytls.server_certificate_compression": _name(info.server_certificate_compression),
+        "polytls.client_certificate_compression": _name(info.client_certificate_compression),
     }
     return {name: value for name, value in found.items() if value is not None}
 

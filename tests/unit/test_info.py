@@ -11,6 +11,8 @@ from polytls.testing import CertificateAuthority, tie
 SCHEMES = {"server_signature_scheme", "client_signature_scheme"}
 FACTS = {
     "early_data_offered",
+    "certificate_compression_offered",
+    "ech_offered",
     "hello_retry_request",
     "handshake_bytes_sent",
     "handshake_bytes_received",

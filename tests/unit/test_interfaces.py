@@ -239,6 +239,7 @@ def test_the_default_cipher_list_is_tls_13_then_aead_suites_of_tls_12() -> None:
         ("cipher_suites", polytls.CipherSuite),
         ("groups", polytls.NamedGroup),
         ("signature_schemes", polytls.SignatureScheme),
+        ("certificate_compression_algorithms", polytls.CertificateCompressionAlgorithm),
         ("handshake_types", polytls.HandshakeType),
         ("alerts", polytls.AlertDescription),
     ],

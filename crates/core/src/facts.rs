@@ -1,6 +1,7 @@
 //! What a connection reports about its handshake.
 
 use crate::ech;
+use crate::messages::Offers;
 
 /// What was negotiated. Numbers are those of the IANA TLS registries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,14 +41,18 @@ pub struct Course {
     /// Whether the server requested another ClientHello (HelloRetryRequest, RFC 8446 section
     /// 4.1.4).
     pub retried: bool,
-    /// Whether the client offered early data (RFC 8446 section 4.2.10); `None` if its ClientHello
-    /// cannot be read.
-    pub early_data_offered: Option<bool>,
+    /// What the client offered in its first ClientHello; `None` if that cannot be read.
+    pub offered: Option<Offers>,
     /// The signature scheme of the server's CertificateVerify or, in TLS 1.2, ServerKeyExchange;
     /// `None` if it did not sign or the library does not show it.
     pub server_scheme: Option<u16>,
     /// The signature scheme of the client's CertificateVerify; `None` likewise.
     pub client_scheme: Option<u16>,
+    /// The algorithm that the server's Certificate message was compressed with (RFC 8879); `None`
+    /// if it was not or the library does not show it.
+    pub server_compression: Option<u16>,
+    /// The algorithm of the client's; `None` likewise.
+    pub client_compression: Option<u16>,
     /// How many bytes of records were sent before the handshake was complete on this side, early
     /// data included. In TLS 1.3, a server's session tickets come after it.
     pub sent: u64,

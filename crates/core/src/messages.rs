@@ -3,8 +3,8 @@
 //!
 //! It only reads: what is wrong with a message is for the TLS library to say.
 
-use crate::config::Version;
 use crate::hello::{ClientHello, ServerHello, number, split};
+use crate::version::Version;
 
 /// ClientHello.
 pub const CLIENT_HELLO: u8 = 1;
@@ -15,8 +15,13 @@ const SERVER_KEY_EXCHANGE: u8 = 12;
 /// CertificateVerify.
 const CERTIFICATE_VERIFY: u8 = 15;
 
+/// CompressedCertificate (RFC 8879 section 4).
+const COMPRESSED_CERTIFICATE: u8 = 25;
+
+const COMPRESS_CERTIFICATE: u16 = 27;
 const EARLY_DATA: u16 = 42;
 const SUPPORTED_VERSIONS: u16 = 43;
+const ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 /// The random of a HelloRetryRequest (RFC 8446 section 4.1.3).
 const RETRY: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
@@ -42,11 +47,8 @@ pub struct Message {
 pub enum Content {
     /// Nothing.
     Other,
-    /// A ClientHello, and whether it offers early data (RFC 8446 section 4.2.10).
-    ClientHello {
-        /// Whether it has the extension.
-        early_data: bool,
-    },
+    /// A ClientHello, and which extensions it has.
+    ClientHello(Offers),
     /// A ServerHello.
     ServerHello {
         /// Whether it selects TLS 1.3.
@@ -56,6 +58,19 @@ pub enum Content {
     },
     /// The signature scheme that the sender used, in CertificateVerify or ServerKeyExchange.
     Signature(u16),
+    /// The algorithm of a CompressedCertificate.
+    Compression(u16),
+}
+
+/// What a ClientHello offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// Early data (RFC 8446 section 4.2.10).
+    pub early_data: bool,
+    /// To decompress certificates (RFC 8879 section 3).
+    pub certificate_compression: bool,
+    /// Encrypted ClientHello (RFC 9849 section 5), or GREASE in its form.
+    pub ech: bool,
 }
 
 impl Message {
@@ -65,8 +80,13 @@ impl Message {
         let (&kind, rest) = bytes.split_first()?;
         let (body, _) = split::<3>(rest)?;
         let content = match kind {
-            CLIENT_HELLO => ClientHello::of_message(bytes).map(|hello| Content::ClientHello {
-                early_data: hello.extension(EARLY_DATA).is_some(),
+            CLIENT_HELLO => ClientHello::of_message(bytes).map(|hello| {
+                let has = |extension| hello.extension(extension).is_some();
+                Content::ClientHello(Offers {
+                    early_data: has(EARLY_DATA),
+                    certificate_compression: has(COMPRESS_CERTIFICATE),
+                    ech: has(ENCRYPTED_CLIENT_HELLO),
+                })
             }),
             SERVER_HELLO => ServerHello::of_body(body).map(|hello| Content::ServerHello {
                 is_tls13: hello.extension(SUPPORTED_VERSIONS)
@@ -75,6 +95,9 @@ impl Message {
             }),
             CERTIFICATE_VERIFY => number(body).map(|(scheme, _)| Content::Signature(scheme)),
             SERVER_KEY_EXCHANGE => key_exchange_scheme(body).map(Content::Signature),
+            COMPRESSED_CERTIFICATE => {
+                number(body).map(|(algorithm, _)| Content::Compression(algorithm))
+            }
             _ => None,
         };
         Some(Self {
@@ -87,7 +110,11 @@ impl Message {
     const fn is_read(kind: u8, length: usize) -> bool {
         matches!(
             kind,
-            CLIENT_HELLO | SERVER_HELLO | SERVER_KEY_EXCHANGE | CERTIFICATE_VERIFY
+            CLIENT_HELLO
+                | SERVER_HELLO
+                | SERVER_KEY_EXCHANGE
+                | CERTIFICATE_VERIFY
+                | COMPRESSED_CERTIFICATE
         ) && length <= LARGEST
     }
 }
@@ -215,17 +242,37 @@ mod tests {
         // Not what belongs to another extension.
         let other = &[0, 23, 0, 4, 0, 42, 0, 0];
         let tls13 = &[0, 43, 0, 2, 3, 4];
-        let hello = |early_data| Content::ClientHello { early_data };
+        let hello = Content::ClientHello;
+        let nothing = Offers::default();
+        let all = &[0, 27, 0, 3, 2, 0, 1, 0xfe, 0x0d, 0, 1, 1, 0, 42, 0, 0];
         let answer = |is_tls13, is_retry| Content::ServerHello { is_tls13, is_retry };
         for (bytes, content) in [
-            (client_hello(early), hello(true)),
-            (client_hello(other), hello(false)),
+            (
+                client_hello(early),
+                hello(Offers {
+                    early_data: true,
+                    ..nothing
+                }),
+            ),
+            (client_hello(other), hello(nothing)),
+            (
+                client_hello(all),
+                hello(Offers {
+                    early_data: true,
+                    certificate_compression: true,
+                    ech: true,
+                }),
+            ),
             (server_hello([7; 32], tls13), answer(true, false)),
             (server_hello([7; 32], &[]), answer(false, false)),
             (server_hello(RETRY, tls13), answer(true, true)),
             (
                 message(CERTIFICATE_VERIFY, &[8, 4, 0, 1, 9]),
                 Content::Signature(0x0804),
+            ),
+            (
+                message(COMPRESSED_CERTIFICATE, &[0, 1, 0, 0, 9]),
+                Content::Compression(1),
             ),
             (key_exchange(&[]), Content::Signature(0x0403)),
             (key_exchange(&[0]), Content::Other),

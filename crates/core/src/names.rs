@@ -82,6 +82,9 @@ pub const SIGNATURE_SCHEMES: &[(u16, &str)] = &[
     (0x0906, "mldsa87"),
 ];
 
+/// What certificates are compressed with (RFC 8879 section 7.3).
+pub const COMPRESSION_ALGORITHMS: &[(u16, &str)] = &[(1, "zlib"), (2, "brotli"), (3, "zstd")];
+
 /// Handshake messages (RFC 8446 section 4, RFC 5246 section 7.4), and those of the IANA registry that TLS
 /// libraries send.
 pub const HANDSHAKE_TYPES: &[(u8, &str)] = &[

@@ -25,7 +25,7 @@ macro_rules! opaque {
 }
 
 opaque! {
-    BIO BIO_METHOD CONF EVP_CIPHER EVP_CIPHER_CTX EVP_MAC_CTX EVP_MD EVP_MD_CTX EVP_PKEY EVP_PKEY_CTX OPENSSL_STACK
+    BIO BIO_METHOD COMP_METHOD CONF EVP_CIPHER EVP_CIPHER_CTX EVP_MAC_CTX EVP_MD EVP_MD_CTX EVP_PKEY EVP_PKEY_CTX OPENSSL_STACK
     OSSL_STORE_CTX OSSL_STORE_INFO UI UI_METHOD UI_STRING
     OSSL_CORE_HANDLE OSSL_HPKE_CTX OSSL_LIB_CTX OSSL_PROVIDER SSL SSL_CIPHER SSL_CTX SSL_METHOD SSL_SESSION X509 X509_NAME
     X509_STORE_CTX
@@ -380,6 +380,12 @@ functions! {
         fn OSSL_HPKE_CTX_free(*mut OSSL_HPKE_CTX);
         fn OSSL_HPKE_get_public_encap_size(HpkeSuite) -> usize;
         fn OSSL_HPKE_encap(*mut OSSL_HPKE_CTX, *mut c_uchar, *mut usize, *const c_uchar, usize, *const c_uchar, usize) -> c_int;
+        // OpenSSL 3.2, for compressed certificates. The methods are null if it was built without.
+        fn COMP_zlib_oneshot() -> *mut COMP_METHOD;
+        fn COMP_brotli_oneshot() -> *mut COMP_METHOD;
+        fn COMP_zstd_oneshot() -> *mut COMP_METHOD;
+        fn SSL_CTX_get1_compressed_cert(*mut SSL_CTX, c_int, *mut *mut c_uchar, *mut usize) -> usize;
+        fn SSL_set1_compressed_cert(*mut SSL, c_int, *mut c_uchar, usize, usize) -> c_int;
         // OpenSSL 4.0, for Encrypted ClientHello.
         fn SSL_set1_ech_config_list(*mut SSL, *const c_uchar, usize) -> c_int;
         fn SSL_ech_get1_status(*mut SSL, *mut *mut c_char, *mut *mut c_char) -> c_int;
@@ -415,7 +421,7 @@ pub(crate) const MODE_RELEASE_BUFFERS: c_long = 0x10;
 
 pub(crate) const OP_NO_TICKET: u64 = 1 << 14;
 pub(crate) const OP_NO_COMPRESSION: u64 = 1 << 17;
-/// Since OpenSSL 3.2, which otherwise compresses certificates if it was built with that; before, they say nothing.
+/// Since OpenSSL 3.2, which otherwise offers to if it was built with that; before, they say nothing.
 pub(crate) const OP_NO_CERTIFICATE_COMPRESSION: u64 = 1 << 32 | 1 << 33;
 pub(crate) const OP_CIPHER_SERVER_PREFERENCE: u64 = 1 << 22;
 pub(crate) const OP_NO_ANTI_REPLAY: u64 = 1 << 24;

@@ -11,6 +11,7 @@ use polytls_verdict::{Case, Judge, No, Verdict};
 
 use crate::api::{self, SSL, X509_STORE_CTX};
 use crate::blame::verify_error;
+use crate::compression;
 use crate::ech;
 use crate::hello::{Hello, certificates};
 use crate::library::{Library, loaded};
@@ -112,16 +113,19 @@ pub(crate) unsafe extern "C" fn choose(ssl: *mut SSL, _: *mut c_void) -> c_int {
                 identities.for_server(&issuers.collect::<Vec<_>>(), &schemes, version)
             };
             seen.note().identity = chosen;
-            if chosen.is_some() && context.identities.all().len() == 1 {
-                return 1; // The context has it.
+            let one = chosen.and_then(|index| context.identities.get(index));
+            // The context has the only one.
+            if one.is_none() || context.identities.all().len() > 1 {
+                library.SSL_certs_clear(ssl);
+                // Without one OpenSSL finds nothing in common with the client, and says handshake_failure.
+                let Some(one) = one else { return 1 };
+                let (leaf, key, chain) = (one.leaf.as_ptr(), one.key.as_ptr(), one.chain.as_ptr());
+                if library.SSL_use_cert_and_key(ssl, leaf, key, chain, 1) != 1 {
+                    return 0;
+                }
             }
-            library.SSL_certs_clear(ssl);
-            // Without one OpenSSL finds nothing in common with the client, and says handshake_failure.
-            let Some(one) = chosen.and_then(|index| context.identities.get(index)) else {
-                return 1;
-            };
-            let (leaf, key, chain) = (one.leaf.as_ptr(), one.key.as_ptr(), one.chain.as_ptr());
-            library.SSL_use_cert_and_key(ssl, leaf, key, chain, 1)
+            let forms = one.map_or(&[][..], |one| &one.compressed);
+            c_int::from(compression::present(library, ssl, forms))
         })
     }
 }
@@ -161,7 +165,7 @@ pub(crate) unsafe extern "C" fn verify(store: *mut X509_STORE_CTX, _: *mut c_voi
     unsafe {
         called(ssl, 0, |library, seen| {
             let chain = seen.notes().presented.clone();
-            // It has gone by as a message. (With compressed certificates it would not have, which are off.)
+            // It has gone by as a message. (With compressed certificates it has not.)
             let chain = chain.unwrap_or_else(|| {
                 let chain = items(library, library.X509_STORE_CTX_get0_untrusted(store));
                 let chain = chain.into_iter();

@@ -14,6 +14,7 @@ use polytls_verdict::{Judge, Policy, SystemTrust, binding};
 use crate::api;
 use crate::blame::Fault;
 use crate::callbacks::{self, A_WEEK};
+use crate::compression;
 use crate::identity::Identities;
 use crate::objects::{SslContext, names};
 use crate::remembered::{ClientSessions, limit};
@@ -67,8 +68,8 @@ impl Context {
             peer_is_server: true,
         };
         let selection = Selection::new(library, common)?;
-        let identities = Identities::new(library, &config.identities)?;
-        let ctx = begin(library, &selection, common, &identities, false)?;
+        let mut identities = Identities::new(library, &config.identities)?;
+        let ctx = begin(library, &selection, common, &mut identities, false)?;
         let judge = judge(library, &ctx, &policy)?;
         let sessions = match common.sessions {
             None => None,
@@ -130,8 +131,8 @@ impl Context {
             ));
         }
         let selection = Selection::new(library, common)?;
-        let identities = Identities::new(library, &config.identities)?;
-        let ctx = begin(library, &selection, common, &identities, true)?;
+        let mut identities = Identities::new(library, &config.identities)?;
+        let ctx = begin(library, &selection, common, &mut identities, true)?;
         let judge = if config.client_authentication == ClientAuthentication::None {
             None
         } else {
@@ -317,7 +318,7 @@ fn begin(
     library: &'static Scope,
     selection: &Selection,
     common: &Common,
-    identities: &Identities,
+    identities: &mut Identities,
     is_server: bool,
 ) -> Result<SslContext, Error> {
     library.clean();
@@ -344,7 +345,9 @@ fn begin(
     // SAFETY: the context is ours, and not used yet; lists are copied, and callbacks have the types asked for.
     unsafe {
         library.SSL_CTX_set_options(raw, api::OP_NO_RENEGOTIATION | api::OP_NO_COMPRESSION);
-        library.SSL_CTX_set_options(raw, api::OP_NO_CERTIFICATE_COMPRESSION);
+        if !common.certificate_compression {
+            library.SSL_CTX_set_options(raw, api::OP_NO_CERTIFICATE_COMPRESSION);
+        }
         let (new, old) = (&selection.tls13_suites, &selection.tls12_suites);
         if library.SSL_CTX_set_ciphersuites(raw, new.as_ptr()) != 1
             || (!is_empty(old) && library.SSL_CTX_set_cipher_list(raw, old.as_ptr()) != 1)
@@ -363,10 +366,13 @@ fn begin(
             library.SSL_CTX_set_keylog_callback(raw, callbacks::log_key);
         }
         // OpenSSL has the last word on each, for instance by the security level.
-        for one in identities.all() {
+        for one in identities.all_mut() {
             let (leaf, key, chain) = (one.leaf.as_ptr(), one.key.as_ptr(), one.chain.as_ptr());
             if library.SSL_CTX_use_cert_and_key(raw, leaf, key, chain, 1) != 1 {
                 return Err(set.refused("certificate_chain"));
+            }
+            if common.certificate_compression && is_server && one.ocsp_response.is_none() {
+                one.compressed = compression::of_chain(library, &ctx)?;
             }
         }
         library.SSL_CTX_set_msg_callback(raw, Some(callbacks::message));

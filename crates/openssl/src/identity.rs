@@ -11,6 +11,7 @@ use polytls_x509::{Summary, issuer, ocsp_in_force, summarize};
 use zeroize::Zeroizing;
 
 use crate::api::{NID_EC, NID_ED448, NID_ED25519, NID_RSA, NID_RSA_PSS};
+use crate::compression::Compressed;
 use crate::crypto::element;
 use crate::hello::Hello;
 use crate::objects::{Certificate, Chain, PrivateKey};
@@ -85,6 +86,8 @@ pub(crate) struct Loaded {
     pub(crate) ocsp_response: Option<Vec<u8>>,
     /// The last second, since 1970, in which that is in force: after it, it is not stapled.
     pub(crate) ocsp_end: Option<u64>,
+    /// What is sent instead of it to a client that decompresses.
+    pub(crate) compressed: Vec<Compressed>,
     kind: Kind,
     /// The signature schemes that it signs by, of those of its kind.
     schemes: Vec<u16>,
@@ -162,6 +165,7 @@ impl Loaded {
             leaf_der: identity.chain[0].to_vec(),
             ocsp_response: identity.ocsp_response.clone(),
             ocsp_end,
+            compressed: Vec::new(),
             kind,
             schemes,
             dns_names: summaries
@@ -335,6 +339,10 @@ impl Identities {
 
     pub(crate) fn all(&self) -> &[Loaded] {
         &self.all
+    }
+
+    pub(crate) fn all_mut(&mut self) -> &mut [Loaded] {
+        &mut self.all
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Loaded> {

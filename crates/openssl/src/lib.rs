@@ -23,6 +23,7 @@
 mod api;
 mod blame;
 mod callbacks;
+mod compression;
 mod context;
 mod crypto;
 mod ech;

@@ -48,6 +48,7 @@ pub(crate) struct Offered {
     versions: Vec<Version>,
     /// Whether clients can encrypt ClientHello.
     ech: bool,
+    compression: bool,
 }
 
 impl Offered {
@@ -113,6 +114,7 @@ impl Offered {
             groups: known(OPENSSL_GROUPS, hello.groups),
             schemes: known(SIGNATURE_SCHEMES, hello.schemes),
             ech: crate::ech::is_supported(library),
+            compression: crate::compression::is_supported(library),
         }
     }
 
@@ -143,7 +145,7 @@ impl Offered {
             named_sessions: true,
             ech: self.ech,
             clock: true,
-            certificate_compression: false,
+            certificate_compression: self.compression,
             certificate_authorities: true,
             signature_schemes: self.schemes.clone(),
             events: true,

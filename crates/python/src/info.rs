@@ -14,6 +14,8 @@ use crate::imported::Imported;
 static CIPHERS: Imported = Imported::new("polytls.constants", "CipherSuite");
 static GROUPS: Imported = Imported::new("polytls.constants", "NamedGroup");
 static SCHEMES: Imported = Imported::new("polytls.constants", "SignatureScheme");
+static COMPRESSION: Imported =
+    Imported::new("polytls.constants", "CertificateCompressionAlgorithm");
 static PROTOCOLS: Imported = Imported::new("polytls.constants", "NextProtocol");
 static VERSIONS: Imported = Imported::new("polytls.constants", "TLSVersion");
 static AUTHENTICATION: Imported = Imported::new("polytls.constants", "ClientAuthentication");
@@ -43,6 +45,10 @@ pub(crate) fn group(py: Python<'_>, number: u16) -> PyResult<Bound<'_, PyAny>> {
 
 fn scheme(py: Python<'_>, number: u16) -> PyResult<Bound<'_, PyAny>> {
     known(&SCHEMES, number.into_pyobject(py)?.into_any())
+}
+
+fn algorithm(py: Python<'_>, number: u16) -> PyResult<Bound<'_, PyAny>> {
+    known(&COMPRESSION, number.into_pyobject(py)?.into_any())
 }
 
 pub(crate) fn schemes<'py>(py: Python<'py>, numbers: &[u16]) -> PyResult<Bound<'py, PyTuple>> {
@@ -325,13 +331,25 @@ pub(crate) fn connection_info<'py>(
     fields.set_item("early_data", facts.and_then(|facts| facts.early_data))?;
     let course = facts.and_then(|facts| facts.handshake);
     if let Some(course) = course {
-        fields.set_item("early_data_offered", course.early_data_offered)?;
+        if let Some(offered) = course.offered {
+            fields.set_item("early_data_offered", offered.early_data)?;
+            let compression = offered.certificate_compression;
+            fields.set_item("certificate_compression_offered", compression)?;
+            fields.set_item("ech_offered", offered.ech)?;
+        }
         fields.set_item("hello_retry_request", course.retried)?;
         for (name, number) in [
             ("server_signature_scheme", course.server_scheme),
             ("client_signature_scheme", course.client_scheme),
         ] {
             fields.set_item(name, number.map(|number| scheme(py, number)).transpose()?)?;
+        }
+        for (name, number) in [
+            ("server_certificate_compression", course.server_compression),
+            ("client_certificate_compression", course.client_compression),
+        ] {
+            let algorithm = number.map(|number| algorithm(py, number));
+            fields.set_item(name, algorithm.transpose()?)?;
         }
         fields.set_item("handshake_bytes_sent", course.sent)?;
         fields.set_item("handshake_bytes_received", course.received)?;

@@ -26,8 +26,8 @@ pub(crate) fn host_name(text: &Bound<'_, PyString>, parameter: &str) -> PyResult
 }
 
 /// The numbers that a table of the core's has for names; `table`: "cipher_suites", "groups",
-/// "openssl_groups", "signature_schemes", "handshake_types", "alerts", or for
-/// probes "probed_suites_1_3", "probed_suites_1_2" (and below) or "probed_groups".
+/// "openssl_groups", "signature_schemes", "certificate_compression_algorithms", "handshake_types", "alerts",
+/// or for probes "probed_suites_1_3", "probed_suites_1_2" (and below) or "probed_groups".
 ///
 /// Raises ValueError for another table.
 #[pyfunction]
@@ -40,6 +40,7 @@ pub(crate) fn numbers<'py>(py: Python<'py>, table: &str) -> PyResult<Bound<'py, 
         "probed_groups" => [tables::GROUPS, tables::OTHER_GROUPS].concat(),
         "openssl_groups" => tables::OPENSSL_GROUPS.to_vec(),
         "signature_schemes" => tables::SIGNATURE_SCHEMES.to_vec(),
+        "certificate_compression_algorithms" => tables::COMPRESSION_ALGORITHMS.to_vec(),
         "handshake_types" => {
             let rows = tables::HANDSHAKE_TYPES.iter();
             rows.map(|(number, name)| ((*number).into(), *name))

@@ -124,10 +124,9 @@ impl UnderWay {
         }
         let of_server = is_ours == (role == Role::Server);
         match (&message.content, of_server) {
-            (Content::ClientHello { early_data }, false) => {
-                // With a second one it is over (RFC 8446 section 4.2.10).
-                let offered = &mut self.course.early_data_offered;
-                *offered = Some(offered.unwrap_or(*early_data));
+            (Content::ClientHello(offers), false) => {
+                // With a second one early data is over (RFC 8446 section 4.2.10).
+                self.course.offered.get_or_insert(*offers);
             }
             (Content::ServerHello { is_tls13, is_retry }, true) => {
                 self.is_tls13 = Some(*is_tls13);
@@ -135,6 +134,12 @@ impl UnderWay {
             }
             (Content::Signature(scheme), true) => self.course.server_scheme = Some(*scheme),
             (Content::Signature(scheme), false) => self.course.client_scheme = Some(*scheme),
+            (Content::Compression(algorithm), true) => {
+                self.course.server_compression = Some(*algorithm);
+            }
+            (Content::Compression(algorithm), false) => {
+                self.course.client_compression = Some(*algorithm);
+            }
             _ => {}
         }
     }

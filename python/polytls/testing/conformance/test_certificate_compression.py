@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,13 +13,17 @@ import pytest
 
 from polytls import (
     AlertDescription,
+    CertificateCompressionAlgorithm,
     CertificateVerificationError,
     ClientAuthentication,
     ConfigurationError,
+    SigningChain,
     TLSVersion,
     VerificationFailure,
+    WantReadError,
 )
 from polytls.testing import CertificateAuthority, Pair
+from polytls.testing.conformance.hello import Hello
 from polytls.testing.conformance.selection import needs
 from polytls.testing.conformance.test_sealed_alerts import (
     CERTIFICATE,
@@ -28,8 +33,21 @@ from polytls.testing.conformance.test_sealed_alerts import (
 )
 
 V12, V13 = TLSVersion.TLSv1_2, TLSVersion.TLSv1_3
+COMPRESS_CERTIFICATE: Final = 27
 COMPRESSED_CERTIFICATE: Final = 25
-ZLIB, ZSTD = 1, 3
+#: No algorithm has this number.
+UNHEARD_OF: Final = 0x3E3E
+A = CertificateCompressionAlgorithm
+#: 8,000,000 null bytes (RFC 1950, RFC 7932 9, RFC 8878 3.1.1.2.2: 62 blocks of one repeated byte).
+BOMBS: Final = {
+    A.zlib: zlib.compress(bytes(8_000_000)),
+    A.brotli: bytes.fromhex("9fff117af82700e2b1402037410f"),
+    A.zstd: bytes.fromhex("28b52ffd0068")
+    + b"".join(
+        (size << 3 | 1 << 1 | is_last).to_bytes(3, "little") + b"\0"
+        for size, is_last in [(131_072, False)] * 61 + [(4_608, True)]
+    ),
+}
 with_compression = needs("certificate compression")
 
 
@@ -74,13 +92,67 @@ def test_both_sides_certificates_are_compressed_if_both_want_it(lab: Any) -> Non
 
 @with_compression
 @needs("client authentication")
+def test_the_algorithms_are_told(lab: Any) -> None:
+    pair = Chain(lab).connect(True, True)
+    on_client, on_server = pair.client.info, pair.server.info
+    for fact in ("server_certificate_compression", "client_certificate_compression"):
+        told = getattr(on_client, fact)
+        assert isinstance(told, CertificateCompressionAlgorithm)
+        assert told is getattr(on_server, fact)
+    assert on_client.certificate_compression_offered is True
+    assert on_server.certificate_compression_offered is True
+
+
+@with_compression
+@needs("resumption")
+def test_a_resumed_handshake_has_nothing_to_compress(lab: Any) -> None:
+    client = lab.client(version=V13, certificate_compression=True)
+    server = lab.server(certificate_compression=True)
+    lab.drain(lab.connect(client, server).client)
+    pair = lab.connect(client, server)
+    assert pair.client.info.resumed
+    for side in (pair.client, pair.server):
+        assert side.info.certificate_compression_offered is True
+        assert side.info.server_certificate_compression is None
+
+
+@with_compression
+@needs("selection by name")
+def test_whichever_chain_is_chosen_is_compressed(lab: Any) -> None:
+    issuer = lab.ca.intermediate("intermediate")
+    names = ["first.example", "second.example"]
+    client = lab.client(version=V13, certificate_compression=True)
+    server = lab.server(*map(issuer.issue, names), certificate_compression=True)
+    for name in [*names, *names]:
+        info = lab.connect(client, server, name).client.info
+        assert info.server_certificate_compression is not None
+        assert info.peer.dns_names == (name,)
+
+
+@with_compression
+@needs("stapling", "staple verification")
+def test_a_staple_is_not_lost(lab: Any) -> None:
+    chain = lab.chain()
+    response = lab.ca.ocsp_response(chain)
+    stapling = SigningChain(chain.leaf, chain.chain, ocsp_response=response)
+    client = lab.client(version=V13, certificate_compression=True, require_staple=True)
+    pair = lab.connect(client, lab.server(stapling, certificate_compression=True))
+    assert pair.client.info.staple is not None
+
+
+@with_compression
+@needs("client authentication")
 @pytest.mark.parametrize(("client", "server"), [(True, False), (False, True)])
 def test_one_side_compresses_nothing(lab: Any, client: bool, server: bool) -> None:
     chain = Chain(lab)
     # Signatures of ECDSA have one of a few lengths.
     plain = chain.connect(False, False).client.info.handshake_bytes_received
-    one = chain.connect(client, server).client.info.handshake_bytes_received
-    assert abs(plain - one) < 100
+    pair = chain.connect(client, server)
+    assert abs(plain - pair.client.info.handshake_bytes_received) < 100
+    for side in (pair.client, pair.server):
+        assert side.info.certificate_compression_offered is client
+        assert side.info.server_certificate_compression is None
+        assert side.info.client_certificate_compression is None
 
 
 @with_compression
@@ -112,7 +184,7 @@ class Compressed(Scene):
         (found,) = (one[4:] for one in self.messages if one[0] == CERTIFICATE)
         return found
 
-    def compressed(self, compressed: bytes, length: int, algorithm: int = ZLIB) -> Any:
+    def compressed(self, compressed: bytes, length: int, algorithm: int = A.zlib) -> Any:
         body = algorithm.to_bytes(2) + length.to_bytes(3) + len(compressed).to_bytes(3)
         forge = instead(CERTIFICATE, message(COMPRESSED_CERTIFICATE, body + compressed))
         return self.ended(forge(self))
@@ -125,17 +197,41 @@ def forged(lab: Any, tmp_path: Path) -> Iterator[Compressed]:
         yield scene
 
 
+def offered(lab: Any) -> list[CertificateCompressionAlgorithm]:
+    """What a client offers to decompress."""
+    client = lab.client(version=V13, certificate_compression=True).create_buffer(lab.host)
+    with pytest.raises(WantReadError):
+        client.do_handshake()
+    (listed,) = (
+        content[1:]
+        for kind, content in Hello.of(lab.outgoing(client)).extensions
+        if kind == COMPRESS_CERTIFICATE
+    )
+    numbers = struct.unpack(f"!{len(listed) // 2}H", listed)
+    return [CertificateCompressionAlgorithm(number) for number in numbers]
+
+
 @with_compression
-@pytest.mark.parametrize(
-    "what", ["a bomb", "a huge length", "a short length", "a long length", "no zlib", "nothing"]
-)
+@pytest.mark.parametrize("algorithm", BOMBS, ids=lambda one: one.name)
+@pytest.mark.parametrize("length", [60_000, 8_000_000], ids=["short", "true"])
+def test_a_bomb_is_a_bad_certificate(
+    lab: Any, tmp_path: Path, algorithm: CertificateCompressionAlgorithm, length: int
+) -> None:
+    if algorithm not in offered(lab):
+        pytest.skip(f"no {algorithm.name}")
+    scene = Compressed(lab, True, tmp_path)
+    with closing(scene.forger):
+        alert = scene.compressed(BOMBS[algorithm], length, algorithm)
+        assert alert is AlertDescription.bad_certificate
+
+
+@with_compression
+@pytest.mark.parametrize("what", ["a short length", "a long length", "no zlib", "nothing"])
 def test_what_does_not_decompress_to_its_length_is_a_bad_certificate(
     forged: Compressed, what: str
 ) -> None:
     plain = forged.certificate()
     compressed, length = {
-        "a bomb": (zlib.compress(bytes(8_000_000)), 60_000),
-        "a huge length": (zlib.compress(bytes(8_000_000)), 8_000_000),
         "a short length": (zlib.compress(plain), len(plain) - 1),
         "a long length": (zlib.compress(plain), len(plain) + 1),
         "no zlib": (plain, len(plain)),
@@ -147,7 +243,7 @@ def test_what_does_not_decompress_to_its_length_is_a_bad_certificate(
 @with_compression
 def test_an_algorithm_that_was_not_offered_is_refused(forged: Compressed) -> None:
     plain = forged.certificate()
-    alert = forged.compressed(plain, len(plain), ZSTD)
+    alert = forged.compressed(plain, len(plain), UNHEARD_OF)
     assert alert in {AlertDescription.bad_certificate, AlertDescription.illegal_parameter}
 
 

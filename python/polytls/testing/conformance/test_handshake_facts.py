@@ -23,6 +23,10 @@ from polytls.testing.conformance.selection import needs
 V12, V13 = TLSVersion.TLSv1_2, TLSVersion.TLSv1_3
 FACTS = (
     "early_data_offered",
+    "certificate_compression_offered",
+    "ech_offered",
+    "server_certificate_compression",
+    "client_certificate_compression",
     "hello_retry_request",
     "server_signature_scheme",
     "client_signature_scheme",
@@ -172,12 +176,13 @@ def test_a_client_without_a_certificate_signs_nothing(lab: Any, version: TLSVers
         assert side.info.client_signature_scheme is None
 
 
-def test_no_early_data_is_offered_unless_it_is_sent(lab: Any, version: TLSVersion) -> None:
+def test_nothing_is_offered_that_was_not_asked_for(lab: Any, version: TLSVersion) -> None:
     client, server = lab.client(version=version), lab.server()
     for _ in range(2):
         pair = lab.connect(client, server)
         lab.drain(pair.client)
-        assert told(pair, "early_data_offered") == (False, False)
+        for fact in ("early_data_offered", "certificate_compression_offered", "ech_offered"):
+            assert told(pair, fact) == (False, False)
 
 
 @pytest.mark.parametrize("takes", [True, False])
@@ -190,6 +195,12 @@ def test_an_offer_of_early_data_is_told_whether_it_is_taken_or_not(lab: Any, tak
     pair.handshake()
     assert told(pair, "early_data_offered") == (True, True)
     assert pair.client.info.early_data is takes
+
+
+@needs("ech")
+def test_grease_of_encrypted_client_hello_is_an_offer(lab: Any) -> None:
+    pair = lab.connect(lab.client(version=V13, ech="grease"), lab.server())
+    assert told(pair, "ech_offered") == (True, True)
 
 
 def test_the_facts_of_a_failed_handshake_stay_untold(lab: Any) -> None:
