@@ -234,6 +234,7 @@ class Capabilities:
     ech: Final[bool]
     clock: Final[bool]
     certificate_compression: Final[bool]
+    max_fragment: Final[bool]
     certificate_authorities: Final[bool]
     events: Final[bool]
     signature_schemes: Final[tuple[SignatureScheme | int, ...]]
@@ -265,6 +266,7 @@ class Capabilities:
         ech: bool = False,
         clock: bool = False,
         certificate_compression: bool = False,
+        max_fragment: bool = False,
         certificate_authorities: bool = False,
         events: bool = False,
         signature_schemes: Sequence[int] | None = None,

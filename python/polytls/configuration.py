@@ -172,6 +172,11 @@ class _Configuration(Record):
     #: peers that are not verified yet. Refused if `Capabilities.certificate_compression` says that
     #: the implementation does not support it.
     certificate_compression: bool
+    #: How many bytes of plaintext (512 to 16,384) a record that this side sends holds at most, in
+    #: its handshake and after; None: 16,384 (RFC 8446 5.1). For peers with small buffers, and to
+    #: have the first bytes of large data decrypted sooner. It limits nothing that the peer sends.
+    #: Refused if `Capabilities.max_fragment` says that the implementation does not support it.
+    max_fragment: int | None
     #: For tests: the clock that certificates, CRLs, sessions and tickets are checked against; None:
     #: the machine's clock. Timeouts always use the machine's clock.
     clock: Clock | None
@@ -219,9 +224,9 @@ class TLSClientConfiguration(_Configuration):
     `alternative_chains`, `ech`, `require_staple`: see the fields.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
     `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`,
-    `signature_schemes`, `certificate_authorities`, `certificate_compression`, `on_event`: see the
-    fields. Ciphers and signature schemes can be integers; groups can be integers or names such as
-    "x25519" or "P-256", in any case.
+    `signature_schemes`, `certificate_authorities`, `certificate_compression`, `max_fragment`,
+    `on_event`: see the fields. Ciphers and signature schemes can be integers; groups can be
+    integers or names such as "x25519" or "P-256", in any case.
 
     Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for an unknown
     group name. `validate_config` and the context check everything else.
@@ -268,6 +273,7 @@ class TLSClientConfiguration(_Configuration):
         certificate_authorities: Sequence[Certificate] | None = None,
         on_event: EventListener | None = None,
         certificate_compression: bool = False,
+        max_fragment: int | None = None,
         ech: Literal["grease"] | None = None,
         require_staple: bool = False,
     ) -> None:
@@ -282,9 +288,9 @@ class TLSServerConfiguration(_Configuration):
     selects one; the first is used if none matches.
     `ciphers`, `inner_protocols`, `lowest_supported_version`, `highest_supported_version`,
     `trust_store`, `sessions`, `groups`, `key_log`, `peer_verifier`, `early_data`, `clock`,
-    `signature_schemes`, `certificate_authorities`, `certificate_compression`, `on_event`: see the
-    fields. Ciphers and signature schemes can be integers; groups can be integers or names such as
-    "x25519" or "P-256", in any case.
+    `signature_schemes`, `certificate_authorities`, `certificate_compression`, `max_fragment`,
+    `on_event`: see the fields. Ciphers and signature schemes can be integers; groups can be
+    integers or names such as "x25519" or "P-256", in any case.
     `client_authentication`: whether clients are asked for a certificate; None: REQUIRED with a
     trust store, NONE without.
     `ticket_keys`: see the field.
@@ -322,6 +328,7 @@ class TLSServerConfiguration(_Configuration):
         certificate_authorities: Sequence[Certificate] | None = None,
         on_event: EventListener | None = None,
         certificate_compression: bool = False,
+        max_fragment: int | None = None,
     ) -> None:
         self._fill(locals(), _chains_of)
 
@@ -474,6 +481,7 @@ _FORMS: Final[dict[str, _Form]] = {
     "ech": _grease_of,
     "require_staple": partial(instance_of, kind=bool),
     "certificate_compression": partial(instance_of, kind=bool),
+    "max_fragment": _optional(int),
     "alternative_chains": lambda name, value: _chains_of(name, value) or (),
     "client_authentication": _optional(ClientAuthentication),
     "ticket_keys": _optional(TicketKeys),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -292,6 +293,44 @@ def test_our_server_staples_for_openssls_client(
     assert_echo(client)
     client.write(b"Q\n")
     served.outcome()
+
+
+# --- records ---
+
+
+def _sends_much(connection: Any) -> None:
+    connection.sendall(b"x" * 20_000 + b"the end\n")
+    connection.recv(1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit"), [(512, None), (4_096, None), (512, 1_000), (2_048, 1_000)]
+)
+@pytest.mark.parametrize("version", [V12, V13])
+def test_a_client_may_ask_for_short_records(
+    lab: Any,
+    serve: Starter,
+    s_client: Starter,
+    version: TLSVersion,
+    asked: int,
+    limit: int | None,
+) -> None:
+    """max_fragment_length (RFC 6066 4): OpenSSL obeys it, and our own limit counts as well."""
+    implementation = lab.implementation
+    if limit is not None and not implementation.capabilities.max_fragment:
+        pytest.skip("no max_fragment")
+    given = {} if limit is None else {"max_fragment": limit}
+    served = serve(lab.server(**given), _sends_much)
+    client = s_client(served.port, ONLY[version], "-maxfraglen", str(asked), "-msg")
+    client.expect(rb"the end\n")
+    headers = re.findall(
+        rb"<<<[^\n]*\[length 0005\]\n +17 03 03 ([0-9a-f]{2}) ([0-9a-f]{2})", client.output
+    )
+    longest = max(int(high + low, 16) for high, low in headers)
+    obeyed = asked if implementation.name != "rustls" else 16_384
+    expected = min(obeyed, limit or obeyed)
+    # What sealing adds: 17 bytes (TLS 1.3), 16 or 24.
+    assert expected < longest <= expected + 24
 
 
 # --- groups ---

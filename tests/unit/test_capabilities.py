@@ -545,6 +545,8 @@ def test_a_record_is_frozen_and_compared_by_value() -> None:
         "early_data",
         "ech",
         "clock",
+        "certificate_compression",
+        "max_fragment",
         "signature_schemes",
         "certificate_authorities",
         "events",
@@ -564,7 +566,7 @@ def test_a_record_shows_its_fields() -> None:
     shown = repr(LIBRARY)
     assert shown.startswith("Capabilities(trust_sources=frozenset({")
     assert "versions=(<TLSVersion.TLSv1_2" in shown
-    assert shown.endswith("certificate_compression=False)")
+    assert shown.endswith("max_fragment=False)")
 
 
 def test_grease_of_encrypted_client_hello_needs_it_and_tls13_alone() -> None:

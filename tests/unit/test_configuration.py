@@ -205,6 +205,8 @@ def test_a_server_keeps_its_chains_as_a_tuple() -> None:
         ("groups", [b"x25519"], r"groups\[0\] must be .*, not bytes"),
         ("groups", [None], r"groups\[0\] must be .*, not NoneType"),
         ("clock", 1, "clock must be Clock, not int"),
+        ("max_fragment", "512", "max_fragment must be int, not str"),
+        ("max_fragment", 512.0, "max_fragment must be int, not float"),
         ("on_event", 1, "on_event must be callable, not int"),
         (
             "signature_schemes",

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::names::{
     self, CIPHER_SUITES, GROUPS, SIGNATURE_SCHEMES, group_serves, version_of_suite,
 };
+use crate::record::MAX_FRAGMENT;
 
 /// Where certificates, keys and trust come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -153,6 +154,8 @@ pub struct Capabilities {
     pub ech: bool,
     /// Whether certificates can be compressed (RFC 8879).
     pub certificate_compression: bool,
+    /// Whether the length of the records that it sends can be limited.
+    pub max_fragment: bool,
     /// Whether it can be given a clock to judge certificates and tickets by.
     pub clock: bool,
     /// Whether the names of CAs that the peer is sent can be chosen (RFC 8446 section 4.2.4), and a
@@ -271,6 +274,8 @@ pub struct Requirements {
     pub early_data: bool,
     /// Whether certificates are compressed.
     pub certificate_compression: bool,
+    /// The most plaintext in a record that is sent; `None`: the protocol's limit.
+    pub max_fragment: Option<i64>,
     /// Whether a clock is given.
     pub clock: bool,
     /// Signature schemes by number; `None`: the library's own choice.
@@ -295,6 +300,10 @@ pub const PKCS1: [u16; 3] = [0x0401, 0x0501, 0x0601];
 /// bytes that count the list (RFC 8446 section 4.2).
 const LONGEST_PROTOCOL: usize = 255;
 const LONGEST_EXTENSION: usize = 0xffff;
+
+/// The least that OpenSSL limits records to (SSL_CTX_set_max_send_fragment(3)), and the least that RFC 6066 section 4
+/// can ask for.
+const SHORTEST_FRAGMENT: usize = 512;
 
 /// Peers that a session cache may remember: a guard against numbers that were meant for bytes.
 const LARGEST_CACHE: i64 = 1_000_000;
@@ -359,6 +368,9 @@ impl Capabilities {
                 "certificate_compression",
                 "this implementation does not compress certificates; leave it False",
             );
+        }
+        if let Some(length) = requirements.max_fragment {
+            self.check_fragment(length)?;
         }
         if requirements.clock && !self.clock {
             return refuse(
@@ -644,6 +656,24 @@ impl Capabilities {
             ),
             _ => Ok(()),
         }
+    }
+
+    fn check_fragment(&self, length: i64) -> Result<(), Error> {
+        let field = "max_fragment";
+        if !self.max_fragment {
+            return refuse(
+                field,
+                "this implementation cannot limit the records that it sends; leave it None",
+            );
+        }
+        let (least, most) = (SHORTEST_FRAGMENT, MAX_FRAGMENT);
+        if usize::try_from(length).is_ok_and(|length| (least..=most).contains(&length)) {
+            return Ok(());
+        }
+        refuse(
+            field,
+            format!("a record must hold {least} to {most} bytes, not {length}"),
+        )
     }
 
     fn check_early_data(&self, requirements: &Requirements) -> Result<(), Error> {

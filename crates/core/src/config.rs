@@ -12,6 +12,7 @@ use zeroize::Zeroize as _;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Cause, SignerFailure};
 use crate::events::Tracer;
+use crate::record::MAX_FRAGMENT;
 pub use crate::version::Version;
 
 /// What client and server configurations have in common.
@@ -41,6 +42,8 @@ pub struct Common {
     /// Whether certificates are compressed for peers that decompress them, and compressed ones are
     /// accepted (RFC 8879).
     pub certificate_compression: bool,
+    /// How many bytes of plaintext a record that is sent holds at most.
+    pub max_fragment: usize,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// CRLs. If there are any, every certificate of a path except the anchor must be covered by a
@@ -90,6 +93,7 @@ impl Default for Common {
             key_log: None,
             tracer: None,
             certificate_compression: false,
+            max_fragment: MAX_FRAGMENT,
             clock: Arc::new(SystemClock),
             crls: Vec::new(),
             staples: Staples::default(),

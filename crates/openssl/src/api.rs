@@ -402,6 +402,7 @@ pub(crate) const ERROR_ZERO_RETURN: c_int = 6;
 pub(crate) const CTRL_MODE: c_int = 33;
 pub(crate) const CTRL_SET_READ_AHEAD: c_int = 41;
 pub(crate) const CTRL_SET_SESS_CACHE_MODE: c_int = 44;
+pub(crate) const CTRL_SET_MAX_SEND_FRAGMENT: c_int = 52;
 pub(crate) const CTRL_SET_TLSEXT_HOSTNAME: c_int = 55;
 pub(crate) const CTRL_SET_TLSEXT_STATUS_REQ_CB: c_int = 63;
 pub(crate) const CTRL_SET_TLSEXT_STATUS_REQ_TYPE: c_int = 65;

@@ -8,7 +8,7 @@ use polytls_core::config::{
     ClientAuthentication, ClientConfig, Common, KeyLog, ServerConfig, Verification, Version,
 };
 use polytls_core::events::Tracer;
-use polytls_core::{Counters, Effective, Error};
+use polytls_core::{Counters, Effective, Error, MAX_FRAGMENT};
 use polytls_verdict::{Judge, Policy, SystemTrust, binding};
 
 use crate::api;
@@ -48,6 +48,8 @@ pub(crate) struct Context {
     /// What the last peer has presented, and the path that was verified.
     pub(crate) last: Last,
     pub(crate) early_data: bool,
+    /// How much plaintext a record that is sent holds at most.
+    pub(crate) max_fragment: usize,
     /// Whether GREASE of Encrypted ClientHello is sent.
     pub(crate) ech_grease: bool,
     /// What a client remembers.
@@ -115,6 +117,7 @@ impl Context {
             counters: Counters::default(),
             last: Last::default(),
             early_data: common.early_data,
+            max_fragment: common.max_fragment,
             ech_grease: config.ech_grease,
             sessions,
             tickets: None,
@@ -217,6 +220,7 @@ impl Context {
             counters: Counters::default(),
             last: Last::default(),
             early_data: common.early_data,
+            max_fragment: common.max_fragment,
             ech_grease: false,
             sessions: None,
             tickets,
@@ -339,6 +343,12 @@ fn begin(
             | api::MODE_AUTO_RETRY
             | api::MODE_NO_AUTO_CHAIN,
     );
+    if common.max_fragment < MAX_FRAGMENT {
+        let most = c_long::try_from(common.max_fragment).unwrap_or(c_long::MAX);
+        if set.number(api::CTRL_SET_MAX_SEND_FRAGMENT, most) != 1 {
+            return Err(set.refused("max_fragment"));
+        }
+    }
     // As far as `wire` lets it.
     set.number(api::CTRL_SET_READ_AHEAD, 1);
     let is_empty = |list: &CString| list.as_bytes().is_empty();

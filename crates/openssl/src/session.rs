@@ -23,8 +23,8 @@ use polytls_core::config::Version;
 use polytls_core::events::Tracer;
 use polytls_core::pki_types::ServerName;
 use polytls_core::{
-    Alert, Error, Facts, HostName, Inbound, Lineage, MAX_FRAGMENT, OUTGOING_LIMIT, Outbound,
-    Progress, Session, Shown, Sink, fork,
+    Alert, Error, Facts, HostName, Inbound, Lineage, OUTGOING_LIMIT, Outbound, Progress, Session,
+    Shown, Sink, fork,
 };
 use zeroize::Zeroizing;
 
@@ -340,7 +340,7 @@ impl Session for OpensslSession {
         let is_ready = self.is_plain
             && matches!(self.is_amid_message(), Ok(false))
             && matches!(self.has_to_answer(), Ok(false));
-        let records = plaintext.div_ceil(MAX_FRAGMENT);
+        let records = plaintext.div_ceil(self.context().max_fragment);
         is_ready.then_some(plaintext + records * self.overhead)
     }
 

@@ -146,6 +146,7 @@ impl Offered {
             ech: self.ech,
             clock: true,
             certificate_compression: self.compression,
+            max_fragment: true,
             certificate_authorities: true,
             signature_schemes: self.schemes.clone(),
             events: true,

@@ -199,6 +199,7 @@ impl Field for CipherChoice {
 /// `named_sessions`: a connection's session can be named for another to resume (`session=`).
 /// `ech`: clients can encrypt ClientHello (RFC 9849).
 /// `certificate_compression`: certificates can be compressed (RFC 8879).
+/// `max_fragment`: the length of the records that are sent can be limited.
 /// `clock`: certificates and sessions can be judged by a clock that a configuration gives.
 /// `certificate_authorities`: the names of CAs that the peer is sent can be chosen (RFC 8446 4.2.4), and a
 /// server chooses its chain by those that a client sends.
@@ -306,7 +307,7 @@ fields! {
     optional: channel_bindings, signature_schemes;
     flags: exporter, key_log, crl, peers, ticket_keys, ocsp_stapling, staple_verification, client_chain_selection,
         peer_verifier, early_data, named_sessions, ech, clock, certificate_authorities, events,
-        certificate_compression
+        certificate_compression, max_fragment
 }
 
 /// What a configuration comes to with an implementation.

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use polytls_core::Backend;
 use polytls_core::capabilities::{PKCS1, SideRequirements};
 use polytls_core::config::{
     Common, Identity, Key, KeyLog, PeerVerifier, Pins, Secret, Staples, TicketKeys, Trust,
@@ -14,6 +13,7 @@ use polytls_core::config::{
 use polytls_core::events::Tracer;
 use polytls_core::pem::{self, Malformed};
 use polytls_core::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use polytls_core::{Backend, MAX_FRAGMENT};
 use polytls_x509::ocsp_in_force;
 use pyo3::prelude::*;
 
@@ -123,6 +123,7 @@ impl<'py> Configuration<'_, 'py> {
             signature_schemes: requirements.signature_schemes.clone(),
             certificate_authorities: self.certificate_authorities()?,
             certificate_compression: requirements.certificate_compression,
+            max_fragment: self.max_fragment(),
             staples: self.staples(),
             ..Common::default()
         })
@@ -163,6 +164,12 @@ impl<'py> Configuration<'_, 'py> {
             } => Staples::Required,
             _ => Staples::Heeded,
         }
+    }
+
+    fn max_fragment(&self) -> usize {
+        let length = self.effective.requirements.max_fragment;
+        let length = length.and_then(|length| length.try_into().ok());
+        length.unwrap_or(MAX_FRAGMENT)
     }
 
     /// How many sessions to remember; `None`: no resumption.

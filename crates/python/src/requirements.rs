@@ -45,6 +45,7 @@ pub(crate) fn of(
         peer_verifier: is_given("peer_verifier")?,
         early_data: field("early_data")?.extract()?,
         certificate_compression: field("certificate_compression")?.extract()?,
+        max_fragment: given(&field("max_fragment")?).map(saturated),
         clock: is_given("clock")?,
         signature_schemes: numbers("signature_schemes")?,
         certificate_authorities: given(&field("certificate_authorities")?)

@@ -50,6 +50,8 @@ pub struct RecordLayer<K> {
     receiving: Direction,
     source: K,
     messages: Messages,
+    /// How much plaintext a record of data holds at most.
+    max_fragment: usize,
     empty_records: u32,
     warnings: u32,
     key_updates: u32,
@@ -78,6 +80,7 @@ impl<K: KeySource> RecordLayer<K> {
             receiving: Direction::new(receiving)?,
             source,
             messages: Messages::new(is_client),
+            max_fragment: MAX_FRAGMENT,
             empty_records: 0,
             warnings: 0,
             key_updates: 0,
@@ -85,6 +88,17 @@ impl<K: KeySource> RecordLayer<K> {
             closed: false,
             alert: None,
         })
+    }
+
+    /// The same with at most so many bytes of plaintext, and at least one, in each record of data.
+    #[must_use]
+    pub const fn with_max_fragment(mut self, length: usize) -> Self {
+        self.max_fragment = match length {
+            0 => 1,
+            length if length < MAX_FRAGMENT => length,
+            _ => MAX_FRAGMENT,
+        };
+        self
     }
 
     /// Where later keys come from.
@@ -139,10 +153,10 @@ impl<K: KeySource> RecordLayer<K> {
         if self.update_is_due {
             self.update_sending(false, out)?;
         }
-        let records = plaintext.len().div_ceil(MAX_FRAGMENT);
+        let records = plaintext.len().div_ceil(self.max_fragment);
         // Room for all at once, so that what is there is moved once at most.
         out.space(plaintext.len() + records * OVERHEAD);
-        for fragment in plaintext.chunks(MAX_FRAGMENT) {
+        for fragment in plaintext.chunks(self.max_fragment) {
             if self.sending.is_used_up() {
                 self.update_sending(true, out)?;
             }
@@ -155,7 +169,7 @@ impl<K: KeySource> RecordLayer<K> {
     /// before or among them.
     #[must_use]
     pub fn sealed_len(&self, plaintext: usize) -> Option<usize> {
-        let records = plaintext.div_ceil(MAX_FRAGMENT);
+        let records = plaintext.div_ceil(self.max_fragment);
         let fits = !self.update_is_due && self.sending.has_left(records);
         fits.then(|| plaintext + records * OVERHEAD)
     }
@@ -172,7 +186,7 @@ impl<K: KeySource> RecordLayer<K> {
             ));
         }
         let mut rest = into;
-        for fragment in plaintext.chunks(MAX_FRAGMENT) {
+        for fragment in plaintext.chunks(self.max_fragment) {
             let (record, behind) = rest.split_at_mut(fragment.len() + OVERHEAD);
             self.sending.seal(APPLICATION_DATA, fragment, record)?;
             rest = behind;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use polytls_core::clock::Clock;
 use polytls_core::config::{ClientConfig, Verification, Version};
 use polytls_core::ech::Ech;
-use polytls_core::events::Tracer;
 use polytls_core::{
     ClientEngine, Effective, Error, HostName, Lineage, Offer, Parameters, Session, Statistics,
 };
@@ -21,9 +20,9 @@ use crate::hello::Hellos;
 use crate::identity::{ClientChooser, certified_key};
 use crate::lineage::{self, Admitted, Number, Place, Server, ToOffer, not_resumable};
 use crate::observe::{Observed, observing};
-use crate::provider::{Selection, compression};
+use crate::provider::{Selection, compression, max_fragment_size};
 use crate::remembered::{self, ClientSessions};
-use crate::session::RustlsSession;
+use crate::session::{Manner, RustlsSession};
 use crate::verifier::ServerJudge;
 use crate::{key_log, server};
 use polytls_core::Counters;
@@ -38,8 +37,7 @@ pub(crate) struct Client {
     clock: Arc<dyn Clock>,
     effective: Effective,
     counters: Arc<Counters>,
-    tracer: Option<Arc<dyn Tracer>>,
-    without_record_layer: bool,
+    manner: Manner,
     sessions: Option<Arc<ClientSessions>>,
     names_are_checked: bool,
     /// Whether connections that encrypt no ClientHello pretend to.
@@ -81,6 +79,7 @@ impl Client {
         };
         built.enable_early_data = config.common.early_data;
         built.alpn_protocols.clone_from(&config.common.alpn);
+        built.max_fragment_size = max_fragment_size(&config.common);
         // As the features of rustls are there, they would be on by themselves.
         let (compressors, decompressors) = compression(&config.common);
         built.cert_compressors = compressors;
@@ -114,8 +113,7 @@ impl Client {
             clock: Arc::clone(&config.common.clock),
             effective,
             counters,
-            tracer: config.common.tracer.clone(),
-            without_record_layer,
+            manner: Manner::of(&config.common, without_record_layer),
             sessions,
             names_are_checked: config.verification == Verification::Full,
             grease: config.ech_grease,
@@ -218,8 +216,7 @@ impl ClientEngine for Client {
             resumption_check,
             early,
             Hellos::new(self.effective.versions.contains(&Version::Tls13)),
-            self.tracer.clone(),
-            self.without_record_layer,
+            self.manner.clone(),
         )))
     }
 

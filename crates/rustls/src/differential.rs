@@ -13,7 +13,7 @@ mod forgeries;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use polytls_conformance::{Cut, Pair, Random, other};
-use polytls_core::config::Version;
+use polytls_core::config::{Common, Version};
 use polytls_core::{
     Alert, Connection, Error, Facts, Inbound, MAX_FRAGMENT, Outbound, Progress, Role, Session, Sink,
 };
@@ -23,7 +23,7 @@ use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite};
 
-use super::{Early, Hellos, Protection, RustlsSession};
+use super::{Early, Hellos, Manner, Protection, RustlsSession};
 use crate::unbuffered::Side;
 
 const HOST: &str = "server.example";
@@ -99,8 +99,7 @@ impl<S: Side> Handle<S> {
             None,
             early,
             hellos,
-            None,
-            without_record_layer,
+            Manner::of(&Common::default(), without_record_layer),
         );
         Self(Arc::new(Mutex::new(Held {
             session,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use polytls_core::capabilities::{Capabilities, ChannelBinding, CipherChoice, Source};
 use polytls_core::config::{Common, Version};
 use polytls_core::names::{SIGNATURE_SCHEMES, name};
-use polytls_core::{Effective, Error};
+use polytls_core::{Effective, Error, MAX_FRAGMENT};
 use rustls::compress::{
     CertCompressor, CertDecompressor, default_cert_compressors, default_cert_decompressors,
 };
@@ -13,6 +13,9 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion, version};
 
 use crate::suites;
+
+/// RFC 8446 section 5.1.
+const RECORD_HEADER: usize = 5;
 
 /// What rustls can do with them.
 pub(crate) fn capabilities() -> Capabilities {
@@ -43,6 +46,7 @@ pub(crate) fn capabilities() -> Capabilities {
         ech: true,
         clock: true,
         certificate_compression: true,
+        max_fragment: true,
         certificate_authorities: true,
         signature_schemes: all_schemes(),
         events: true,
@@ -59,6 +63,11 @@ fn all_schemes() -> Vec<u16> {
         .collect();
     schemes.retain(|scheme| name(SIGNATURE_SCHEMES, *scheme).is_some());
     schemes
+}
+
+/// How long records are at most, as rustls counts: with their headers.
+pub(crate) fn max_fragment_size(common: &Common) -> Option<usize> {
+    (common.max_fragment < MAX_FRAGMENT).then_some(RECORD_HEADER + common.max_fragment)
 }
 
 /// What certificates are compressed and decompressed with (RFC 8879); nothing unless that is asked for. rustls

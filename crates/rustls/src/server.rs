@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use polytls_core::clock::Clock;
 use polytls_core::config::{ClientAuthentication, ServerConfig, Version};
-use polytls_core::events::Tracer;
 use polytls_core::{Effective, Error, ServerEngine, Session, Statistics};
 use polytls_verdict::Policy;
 use rustls::SignatureScheme;
@@ -18,8 +17,8 @@ use crate::early::{self, Early};
 use crate::hello::Hellos;
 use crate::identity::{Chooser, certified_key};
 use crate::observe::{self, Observed};
-use crate::provider::{Selection, compression};
-use crate::session::RustlsSession;
+use crate::provider::{Selection, compression, max_fragment_size};
+use crate::session::{Manner, RustlsSession};
 use crate::verifier::ClientJudge;
 use crate::{key_log, resumption};
 use polytls_core::Counters;
@@ -44,8 +43,7 @@ pub(crate) struct Server {
     clock: Arc<dyn Clock>,
     effective: Effective,
     counters: Arc<Counters>,
-    tracer: Option<Arc<dyn Tracer>>,
-    without_record_layer: bool,
+    manner: Manner,
 }
 
 impl Server {
@@ -85,6 +83,7 @@ impl Server {
         // An order that was asked for is kept.
         built.ignore_client_order = config.common.cipher_suites.is_some();
         built.alpn_protocols.clone_from(&config.common.alpn);
+        built.max_fragment_size = max_fragment_size(&config.common);
         // As the features of rustls are there, they would be on by themselves.
         let (compressors, decompressors) = compression(&config.common);
         built.cert_compressors = compressors;
@@ -105,8 +104,7 @@ impl Server {
             clock: Arc::clone(&config.common.clock),
             effective,
             counters,
-            tracer: config.common.tracer.clone(),
-            without_record_layer,
+            manner: Manner::of(&config.common, without_record_layer),
         })
     }
 }
@@ -148,8 +146,7 @@ impl ServerEngine for Server {
             resumption_check,
             Early::new(self.config.max_early_data_size > 0),
             Hellos::new(self.effective.versions.contains(&Version::Tls13)),
-            self.tracer.clone(),
-            self.without_record_layer,
+            self.manner.clone(),
         )))
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use polytls_core::config::Version;
+use polytls_core::config::{Common, Version};
 use polytls_core::events::Tracer;
 use polytls_core::{
     Alert, Error, Facts, INCOMING_LIMIT, Inbound, Lineage, Outbound, Progress, Session, Shown, Sink,
@@ -60,10 +60,28 @@ pub(crate) struct RustlsSession<S: Side> {
     incomplete: Vec<u8>,
     /// The encrypted messages of the handshake that were not asked for yet.
     shown: Vec<Shown>,
-    tracer: Option<Arc<dyn Tracer>>,
-    without_record_layer: bool,
+    manner: Manner,
     /// What goes with the error that ended it.
     alert: Option<Alert>,
+}
+
+/// What the sessions of a context have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Manner {
+    pub(crate) tracer: Option<Arc<dyn Tracer>>,
+    pub(crate) without_record_layer: bool,
+    /// How much plaintext a record that is sent holds at most.
+    pub(crate) max_fragment: usize,
+}
+
+impl Manner {
+    pub(crate) fn of(common: &Common, without_record_layer: bool) -> Self {
+        Self {
+            tracer: common.tracer.clone(),
+            without_record_layer,
+            max_fragment: common.max_fragment,
+        }
+    }
 }
 
 impl<S: Side> RustlsSession<S> {
@@ -73,8 +91,7 @@ impl<S: Side> RustlsSession<S> {
         resumption_check: Option<Box<ResumptionCheck>>,
         early: Early,
         hellos: Hellos,
-        tracer: Option<Arc<dyn Tracer>>,
-        without_record_layer: bool,
+        manner: Manner,
     ) -> Self {
         Self {
             protection: Protection::Rustls(Box::new(connection)),
@@ -85,8 +102,7 @@ impl<S: Side> RustlsSession<S> {
             retried: false,
             incomplete: Vec::new(),
             shown: Vec::new(),
-            tracer,
-            without_record_layer,
+            manner,
             alert: None,
         }
     }
@@ -265,7 +281,7 @@ impl<S: Side> RustlsSession<S> {
         let Protection::Rustls(connection) = &self.protection else {
             return Ok(());
         };
-        if self.without_record_layer
+        if self.manner.without_record_layer
             || connection.is_handshaking()
             || connection.wants_write()
             || connection.protocol_version() != Some(ProtocolVersion::TLSv1_3)
@@ -288,6 +304,7 @@ impl<S: Side> RustlsSession<S> {
             .into_kernel()
             .map_err(|error| Error::Internal(error.to_string()))?;
         let layer = kernel::record_layer(parts, self.observed.take())?;
+        let layer = layer.with_max_fragment(self.manner.max_fragment);
         self.protection = Protection::Ours(Box::new(RecordLayered { layer, facts }));
         Ok(())
     }
@@ -402,7 +419,7 @@ impl<S: Side> RustlsSession<S> {
         }
         if was_handshaking && !self.is_handshaking() {
             self.completed(out.since(before));
-            if self.tracer.is_none()
+            if self.manner.tracer.is_none()
                 && let Some(seen) = &mut self.observed
             {
                 seen.passing = None;
@@ -467,8 +484,9 @@ impl<S: Side> Session for RustlsSession<S> {
         let Protection::Rustls(connection) = &mut self.protection else {
             return Err(moving());
         };
+        let max_fragment = self.manner.max_fragment;
         let written = observe::observing(&mut self.observed, || {
-            unbuffered::write_early(&mut **connection, plaintext, out)
+            unbuffered::write_early(&mut **connection, plaintext, max_fragment, out)
         });
         let written = written.map_err(|error| {
             let ending = self.ended(error, before, out);
@@ -483,8 +501,9 @@ impl<S: Side> Session for RustlsSession<S> {
         if let Protection::Ours(layered) = &mut self.protection {
             return layered.layer.seal(plaintext, out);
         }
+        let max_fragment = self.manner.max_fragment;
         self.emit(out, |connection, shown, out| {
-            unbuffered::seal(connection, shown, plaintext, out)
+            unbuffered::seal(connection, shown, plaintext, max_fragment, out)
         })
     }
 
@@ -622,7 +641,7 @@ impl<S: Side> Session for RustlsSession<S> {
     }
 
     fn tracer(&self) -> Option<Arc<dyn Tracer>> {
-        self.tracer.clone()
+        self.manner.tracer.clone()
     }
 
     fn take_shown(&mut self) -> Vec<Shown> {

@@ -197,6 +197,7 @@ pub(crate) fn process<S: Side>(
 pub(crate) fn write_early<S: Side>(
     connection: &mut S,
     plaintext: &[u8],
+    max_fragment: usize,
     out: &mut Outbound,
 ) -> Result<usize, rustls::Error> {
     loop {
@@ -204,7 +205,7 @@ pub(crate) fn write_early<S: Side>(
             ConnectionState::EncodeTlsData(message) => encode(message, out)?,
             ConnectionState::TransmitTlsData(mut transmit) => {
                 // rustls counts what it is given even if it then has no room for it, so it has enough.
-                let records = plaintext.len().div_ceil(polytls_core::MAX_FRAGMENT);
+                let records = plaintext.len().div_ceil(max_fragment);
                 let into = out.space(plaintext.len() + records * OVERHEAD);
                 let written = S::seal_early(&mut transmit, plaintext, into)?;
                 // How much it has taken is not told, but by how long it has become.
@@ -260,9 +261,10 @@ pub(crate) fn seal<S: Side>(
     connection: &mut S,
     shown: &mut [u8],
     plaintext: &[u8],
+    max_fragment: usize,
     out: &mut Outbound,
 ) -> Result<(), Error> {
-    let records = plaintext.len().div_ceil(polytls_core::MAX_FRAGMENT);
+    let records = plaintext.len().div_ceil(max_fragment);
     let mut room = plaintext.len() + records * OVERHEAD + QUEUED;
     emit(connection, shown, out, |mut traffic, out| {
         let sealed = traffic.encrypt(plaintext, out.space(room));

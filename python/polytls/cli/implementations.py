@@ -75,6 +75,7 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "early data": can.early_data,
         "Encrypted ClientHello": can.ech,
         "certificate compression": can.certificate_compression,
+        "choice of the longest record": can.max_fragment,
         "a clock for tests": can.clock,
         "choice of signature schemes": bool(can.signature_schemes),
         "choice of CA names": can.certificate_authorities,

@@ -1,6 +1,6 @@
 //! Records of a connection whose handshake is done, in both directions.
 
-use polytls_core::{Error, Outbound, Progress, Sink};
+use polytls_core::{Error, MAX_FRAGMENT, Outbound, Progress, Sink};
 
 use super::OpensslSession;
 use super::trouble::Trouble;
@@ -90,8 +90,23 @@ impl OpensslSession {
         written
     }
 
-    /// Has OpenSSL seal all of it.
+    /// Has OpenSSL seal all of it. A client's max_fragment_length (RFC 6066 section 4), if it has sent one, counts for
+    /// OpenSSL instead of the context's.
     pub(super) fn put(
+        &self,
+        library: &'static Library,
+        ssl: *mut SSL,
+        data: &[u8],
+    ) -> Result<(), Error> {
+        let most = self.context().max_fragment;
+        if most == MAX_FRAGMENT {
+            return self.put_piece(library, ssl, data);
+        }
+        let mut pieces = data.chunks(most);
+        pieces.try_for_each(|piece| self.put_piece(library, ssl, piece))
+    }
+
+    fn put_piece(
         &self,
         library: &'static Library,
         ssl: *mut SSL,

@@ -31,6 +31,7 @@ FEATURES: Final = (
         (
             "handshake",
             "certificate_compression",
+            "max_fragment",
             "handshake_facts",
             "server_names",
             "hostile_peers",

@@ -61,6 +61,8 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "no ech": lambda target: not target.capabilities.ech,
     "certificate compression": lambda target: target.capabilities.certificate_compression,
     "no certificate compression": lambda target: not target.capabilities.certificate_compression,
+    "max fragment": lambda target: target.capabilities.max_fragment,
+    "no max fragment": lambda target: not target.capabilities.max_fragment,
     "clock": lambda target: target.capabilities.clock,
     "no clock": lambda target: not target.capabilities.clock,
     "signature schemes": lambda target: bool(target.capabilities.signature_schemes),
