@@ -35,6 +35,7 @@ FEATURES: Final = (
             "handshake_facts",
             "server_names",
             "hostile_peers",
+            "hello_retry_requests",
             "alerts",
             "sealed_alerts",
             "ech",
