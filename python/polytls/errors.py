@@ -270,6 +270,8 @@ class CertificateVerificationError(TLSError):
     UTC; otherwise None.
     `trust_source`: what the chain was verified against, such as "the system's trust store".
     `responsible`: who can fix it.
+    `ocsp_response`: the OCSP response that the server stapled, in DER, if the refusal is about it;
+    otherwise None.
     `__cause__`: the exception from `peer_verifier`, if it refused the peer.
     """
 
@@ -290,6 +292,7 @@ class CertificateVerificationError(TLSError):
         trust_source: str | None = None,
         responsible: Responsible | None = Responsible.PEER,
         explanation: str | None = None,
+        ocsp_response: bytes | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -300,6 +303,7 @@ class CertificateVerificationError(TLSError):
         self.not_before = not_before
         self.not_after = not_after
         self.trust_source = trust_source
+        self.ocsp_response = ocsp_response
         self.responsible = responsible
         self.explanation = explanation
 

@@ -189,6 +189,10 @@ class ConnectionInfo:
     #: The OCSP response that the server stapled and this client verified in this handshake. None on
     #: a server, if the server stapled none, and if the session was resumed.
     staple: Staple | None = None
+    #: The OCSP response that the server stapled, in DER as it was sent, whether or not it was
+    #: verified: `staple` is None for an error of the responder, which proves nothing, and for a
+    #: certificate that is pinned, or trusted itself. None also if this client verifies no staples.
+    ocsp_response: bytes | None = field(default=None, repr=False)
 
 
 @frozen(kw_only=True)

@@ -3,56 +3,42 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import polytls
+from inspection import NAME, Handle, Serve, serving
 from polytls import NextProtocol, TLSServerConfiguration
+from polytls.cli import main
 from polytls.testing import CertificateAuthority
-
-#: The name that the servers' certificate has.
-NAME = "server.example"
-#: What nothing in these tests may take, in seconds.
-PATIENCE = 30.0
-
-Handle = Callable[[socket.socket], None]
-Serve = Callable[[Handle], int]
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """A function that serves each connection with another; it gives the port."""
     with ExitStack() as ending:
+        yield lambda handle: ending.enter_context(serving(handle))
 
-        def start(handle: Handle) -> int:
-            listener = socket.create_server(("127.0.0.1", 0))
 
-            def accept() -> None:
-                while True:
-                    try:
-                        plain, _ = listener.accept()
-                    except OSError:  # It is closed.
-                        return
-                    with plain, suppress(OSError):
-                        plain.settimeout(PATIENCE)
-                        handle(plain)
+@pytest.fixture
+def run(
+    ca: CertificateAuthority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Runs the command against a port: its exit code, and what it printed."""
+    (tmp_path / "ca.pem").write_bytes(ca.certificate_pem)
 
-            def close() -> None:
-                listener.shutdown(socket.SHUT_RDWR)  # Ends accept(2) in the thread.
-                listener.close()
+    def run(port: int, *options: str, host: str = "127.0.0.1") -> tuple[int, str]:
+        given = ["--server-hostname", NAME, "--ca", str(tmp_path / "ca.pem"), *options]
+        code = main(["inspect", f"{host}:{port}", *given])
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        return code, printed.out
 
-            thread = threading.Thread(target=accept)
-            thread.start()
-            ending.callback(thread.join, PATIENCE)
-            ending.callback(close)
-            port: int = listener.getsockname()[1]
-            return port
-
-        yield start
+    return run
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import socket
 import ssl
 import sys
 import tempfile
-import threading
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from typing import Any, Final
 import pytest
 
 import polytls
+from inspection import NAME, Handle, accepting, serving
 from polytls import (
     Certificate,
     NextProtocol,
@@ -45,9 +45,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = ROOT / "docs" / "explain.md"
 CERTS: Final = Path(conformance.__file__).parent / "certs"
 FAULTS: Final = tomllib.loads((Path(__file__).parent / "faults.toml").read_text())["fault"]
-NAME: Final = "server.example"
 NOW: Final = datetime.now(UTC)
-PATIENCE: Final = 30.0
 
 
 # --- the servers ---
@@ -72,45 +70,25 @@ class Scene:
         )
         listener: Any = context.connect(("127.0.0.1", 0))
 
-        def accept() -> None:
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:  # It is closed.
-                    return
-                with connection, suppress(OSError):
-                    connection.settimeout(PATIENCE)
-                    while connection.recv(4096):
-                        pass
+        def handle(connection: Any) -> None:
+            while connection.recv(4096):
+                pass
 
-        self._run(accept, listener.close)
+        self.ending.enter_context(accepting(listener.accept, handle))
+        self.ending.callback(listener.close)
         port: int = listener.getsockname()[1]
         return port
 
-    def serve_plain(self, handle: Callable[[socket.socket], None]) -> int:
+    def serve_plain(self, handle: Handle) -> int:
         """A server that does whatever `handle` does with each connection; its port."""
-        listener = socket.create_server(("127.0.0.1", 0))
 
-        def accept() -> None:
-            while True:
-                try:
-                    plain, _ = listener.accept()
-                except OSError:  # It is closed.
-                    return
-                with plain, suppress(OSError):
-                    plain.settimeout(PATIENCE)
-                    handle(plain)
-                    plain.shutdown(socket.SHUT_WR)
-                    while plain.recv(4096):
-                        pass
+        def to_the_end(plain: socket.socket) -> None:
+            handle(plain)
+            plain.shutdown(socket.SHUT_WR)
+            while plain.recv(4096):
+                pass
 
-        def close() -> None:
-            listener.shutdown(socket.SHUT_RDWR)  # Ends accept(2) in the thread.
-            listener.close()
-
-        self._run(accept, close)
-        port: int = listener.getsockname()[1]
-        return port
+        return self.ending.enter_context(serving(to_the_end))
 
     def serve_ssl(self, context: ssl.SSLContext) -> int:
         """A server on `ssl`."""
@@ -120,12 +98,6 @@ class Scene:
                 connection.recv(1)
 
         return self.serve_plain(handle)
-
-    def _run(self, accept: Callable[[], None], close: Callable[[], None]) -> None:
-        thread = threading.Thread(target=accept)
-        thread.start()
-        self.ending.callback(thread.join, PATIENCE)
-        self.ending.callback(close)
 
 
 def chain_file(chain: SigningChain) -> list[bytes]:

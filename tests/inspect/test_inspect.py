@@ -18,68 +18,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
 
 import polytls
+from inspection import NAME, PATIENCE, Handle, Serve, result_of, results_of
 from polytls import TLSServerConfiguration
 from polytls.cli import main
 from polytls.cli.verdict import Failure, Outcome
 from polytls.testing import CertificateAuthority
 from polytls.testing.certificates import pem
 
-NAME = "server.example"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
-SCHEMA = PAGE.with_name("inspect.schema.json")
-PATIENCE = 30.0
 #: The services that speak in lines, and the others.
 IN_LINES = ("smtp", "lmtp", "imap", "pop3", "sieve", "nntp", "ftp")
 IN_BINARY = ("ldap", "xmpp", "xmpp-server", "postgres", "mysql")
 SERVICES = (*IN_LINES, *IN_BINARY)
 
-Handle = Callable[[socket.socket], None]
-Serve = Callable[[Handle], int]
 Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def run(ca: CertificateAuthority, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command against a port: its exit code, and what it printed."""
-    (tmp_path / "ca.pem").write_bytes(ca.certificate_pem)
-
-    def run(port: int, *options: str, host: str = "127.0.0.1") -> tuple[int, str]:
-        given = ["--server-hostname", NAME, "--ca", str(tmp_path / "ca.pem"), *options]
-        code = main(["inspect", f"{host}:{port}", *given])
-        printed = capsys.readouterr()
-        assert printed.err == ""
-        return code, printed.out
-
-    return run
-
-
-def closed(schema: Any) -> Any:
-    """A schema that allows no other fields than it names."""
-    if isinstance(schema, list):
-        return [closed(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    parts = {name: closed(part) for name, part in schema.items()}
-    return parts | ({"additionalProperties": False} if "required" in parts else {})
-
-
-VALIDATOR = Draft202012Validator(closed(json.loads(SCHEMA.read_text())))
-
-
-def results_of(printed: str) -> list[dict[str, Any]]:
-    """The results in a document, which has to be as the schema says."""
-    document = json.loads(printed)
-    VALIDATOR.validate(document)
-    return list(document["results"])
-
-
-def result_of(printed: str) -> dict[str, Any]:
-    """The one result in a document."""
-    (result,) = results_of(printed)
-    return result
 
 
 def wait_for_the_end(plain: socket.socket) -> None:

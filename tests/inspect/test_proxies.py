@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,10 @@ from typing import Any
 import pytest
 
 import polytls
+from inspection import NAME, PATIENCE, Handle, Serve
 from polytls.cli import main
 from polytls.cli.proxies import parse
 from polytls.testing import CertificateAuthority
-
-NAME = "server.example"
-PATIENCE = 30.0
-
-Handle = Callable[[socket.socket], None]
-Serve = Callable[[Handle], int]
 
 
 def relay(client: socket.socket, port: int) -> None:

@@ -103,6 +103,8 @@ pub struct CertificateFailure {
     pub rule: Option<u16>,
     /// Whether it is about a stapled OCSP response, or the absence of one (RFC 6066 section 8).
     pub of_staple: bool,
+    /// The OCSP response that it is about, as it was stapled.
+    pub ocsp_response: Option<Vec<u8>>,
     /// The cause given by the custom verifier.
     pub cause: Option<Cause>,
 }

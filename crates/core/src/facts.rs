@@ -29,8 +29,8 @@ pub struct Facts {
     /// What became of Encrypted ClientHello; `None` if there was none, or the library does not
     /// report it.
     pub ech: Option<ech::Status>,
-    /// The OCSP response that the server stapled, on a client that has verified it in this handshake.
-    pub staple: Option<Box<Staple>>,
+    /// The OCSP response that the server stapled, on a client that verifies such in this handshake.
+    pub staple: Option<Box<Stapled>>,
     /// What the records of the handshake told: the connection fills it in.
     pub handshake: Option<Course>,
 }
@@ -62,6 +62,15 @@ pub struct Course {
     pub round_trips: u32,
 }
 
+/// What a server stapled, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stapled {
+    /// It counts.
+    Verified(Staple),
+    /// It proves nothing, but nothing had to be proven: OCSPResponse, or whatever the server sent in its place.
+    Unverified(Vec<u8>),
+}
+
 /// A stapled OCSP response that says that the certificate is not revoked, and that was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Staple {
@@ -75,6 +84,26 @@ pub struct Staple {
     pub next_update: Option<i64>,
     /// The subject of the certificate whose key has signed it, for display.
     pub signer: String,
+}
+
+impl Stapled {
+    /// The response as it was sent.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        match self {
+            Self::Verified(staple) => &staple.der,
+            Self::Unverified(der) => der,
+        }
+    }
+
+    /// The response, if it counts.
+    #[must_use]
+    pub const fn verified(&self) -> Option<&Staple> {
+        match self {
+            Self::Verified(staple) => Some(staple),
+            Self::Unverified(_) => None,
+        }
+    }
 }
 
 impl Facts {

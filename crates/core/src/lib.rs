@@ -56,7 +56,7 @@ pub use connection::{Connection, INCOMING_LIMIT, Ours, Phase, Refused, Role, The
 pub use error::{
     Cause, CertificateFailure, Error, Responsible, SignerFailure, VerificationFailure,
 };
-pub use facts::{Course, Facts, Staple};
+pub use facts::{Course, Facts, Staple, Stapled};
 pub use host::{HostName, InvalidHostName};
 pub use id::{IdFailure, IdReason};
 pub use later::run_later;

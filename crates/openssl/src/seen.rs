@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use polytls_core::pki_types::{CertificateDer, ServerName};
-use polytls_core::{Alert, CertificateFailure, Error, HostName, Shown, Staple};
+use polytls_core::{Alert, CertificateFailure, Error, HostName, Shown, Stapled};
 use polytls_verdict::Verdict;
 
 use crate::api::SSL;
@@ -69,8 +69,8 @@ pub(crate) struct Notes {
     pub(crate) verified: Option<Path>,
     /// The verdict on a server's certificate, until what it stapled has been judged.
     pub(crate) pending: Option<Box<Verdict>>,
-    /// The OCSP response that was stapled and verified.
-    pub(crate) staple: Option<Box<Staple>>,
+    /// The OCSP response that was stapled.
+    pub(crate) staple: Option<Box<Stapled>>,
     /// Until when sessions of this connection may be resumed, if that is known.
     pub(crate) end: Option<u64>,
     /// Why the peer was refused.

@@ -86,6 +86,8 @@ fn exception(py: Python<'_>, implementation: &str, error: &Error) -> PyResult<Py
                 facts.set_item("not_after", info::moment(py, not_after)?)?;
             }
             facts.set_item("trust_source", &failure.trust_source)?;
+            let response = failure.ocsp_response.as_ref();
+            facts.set_item("ocsp_response", response.map(|der| PyBytes::new(py, der)))?;
             facts.set_item(
                 "responsible",
                 RESPONSIBLE.get(py)?.attribute(failure.responsible.name())?,

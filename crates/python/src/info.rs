@@ -2,7 +2,7 @@
 
 use polytls_core::config::{ClientAuthentication, Version};
 use polytls_core::ech::Status;
-use polytls_core::{Connection, Error, Facts, Staple};
+use polytls_core::{Connection, Error, Facts, Staple, Stapled};
 use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyTuple, PyTzInfo};
@@ -366,7 +366,10 @@ pub(crate) fn connection_info<'py>(
     let verified = verified.map(|verified| chain(py, verified));
     fields.set_item("verified_chain", verified.transpose()?)?;
     let stapled = facts.and_then(|facts| facts.staple.as_deref());
-    let stapled = stapled.map(|stapled| staple(py, stapled));
-    fields.set_item("staple", stapled.transpose()?)?;
+    let verified = stapled.and_then(Stapled::verified);
+    let verified = verified.map(|verified| staple(py, verified));
+    fields.set_item("staple", verified.transpose()?)?;
+    let response = stapled.map(|stapled| PyBytes::new(py, stapled.der()));
+    fields.set_item("ocsp_response", response)?;
     INFO.get(py)?.call_out((), Some(&fields))
 }

@@ -105,7 +105,12 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(backend::use_openssl, module)?)?;
     module.add_function(wrap_pyfunction!(capabilities::check, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::canonical_subject, module)?)?;
+    module.add_function(wrap_pyfunction!(
+        certificates::certificate_timestamps,
+        module
+    )?)?;
     module.add_function(wrap_pyfunction!(certificates::certificates, module)?)?;
+    module.add_function(wrap_pyfunction!(certificates::ocsp_facts, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::key_belongs, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::leaf_validity, module)?)?;
     module.add_function(wrap_pyfunction!(certificates::staple_validity, module)?)?;

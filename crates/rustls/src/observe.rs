@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use polytls_core::messages::Messages;
-use polytls_core::{CertificateFailure, Shown, SignerFailure, Staple, fork};
+use polytls_core::{CertificateFailure, Shown, SignerFailure, Stapled, fork};
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 
@@ -44,8 +44,8 @@ pub(crate) struct Observed {
     pub(crate) refusal: Option<CertificateFailure>,
     /// The path by which it was accepted, from the leaf to the anchor.
     pub(crate) verified_chain: Option<Vec<Vec<u8>>>,
-    /// The OCSP response that was stapled and verified (clients).
-    pub(crate) staple: Option<Box<Staple>>,
+    /// The OCSP response that was stapled (clients).
+    pub(crate) staple: Option<Box<Stapled>>,
     /// The client verifies no signature that our keys can make (servers).
     pub(crate) no_key_fits: bool,
     /// Until when sessions of this connection may be resumed, in seconds since 1970, where that is

@@ -110,6 +110,7 @@ pub fn explain(refused: Refused<'_>) -> CertificateFailure {
         responsible,
         rule: None,
         of_staple: refused.of_staple,
+        ocsp_response: None,
         cause: None,
     }
 }

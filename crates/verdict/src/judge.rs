@@ -8,7 +8,7 @@ use polytls_core::config::{
     Peer, PeerVerifier, Pins, Rules, Staples, Trust, TrustSource, Verification,
 };
 use polytls_core::pki_types::{CertificateDer, ServerName, UnixTime};
-use polytls_core::{CertificateFailure, Error, Staple, VerificationFailure};
+use polytls_core::{CertificateFailure, Error, Stapled, VerificationFailure};
 
 use crate::anchors::Anchors;
 use crate::errors::{reason_of, words};
@@ -164,8 +164,8 @@ pub struct Verdict {
     /// The last second, since 1970, in which all of it holds that was judged: the certificates of the path,
     /// the anchor included, the CRLs and the staple. `None`: nothing was judged that could end.
     pub ends: Option<u64>,
-    /// The OCSP response that was stapled, if it counts.
-    pub staple: Option<Box<Staple>>,
+    /// The OCSP response that was stapled.
+    pub staple: Option<Box<Stapled>>,
 }
 
 impl Verdict {

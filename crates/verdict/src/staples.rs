@@ -7,7 +7,7 @@
 //! certificate requires one.
 
 use polytls_core::config::Staples;
-use polytls_core::{CertificateFailure, Staple, VerificationFailure as F};
+use polytls_core::{CertificateFailure, Staple, Stapled, VerificationFailure as F};
 use polytls_x509::{
     CertificateStatus, IssuerHash, OcspAnswer, OcspResponse, OcspStatus, PathFacts, Responder,
     ocsp_answer, public_key, signed, summarize,
@@ -46,11 +46,14 @@ impl Judge {
         if !self.heeds_staples() {
             return Ok(verdict);
         }
+        let response = response.filter(|response| !response.is_empty());
         self.check_staple(case, verdict, response)
             .map_err(|mut no| {
                 no.of_staple = true;
                 no.index = Some(0);
-                self.refuse(&no, case)
+                let mut failure = self.refuse(&no, case);
+                failure.ocsp_response = response.map(<[u8]>::to_vec);
+                failure
             })
     }
 
@@ -61,6 +64,7 @@ impl Judge {
         response: Option<&[u8]>,
     ) -> Result<Verdict, No> {
         let asked = self.staples == Staples::Required;
+        verdict.staple = response.map(|response| Box::new(Stapled::Unverified(response.to_vec())));
         let Some(issuer) = verdict.path.as_ref().and_then(|path| path.get(1)) else {
             // It is trusted by itself, or by a platform that does not tell why.
             let why = "the certificate itself is in the trust store, so it has no issuer whose \
@@ -80,7 +84,7 @@ impl Judge {
             (false, false) => "",
         };
         let is_required = asked || leaf.must_staple;
-        let response = match response.filter(|response| !response.is_empty()) {
+        let response = match response {
             Some(response) => response,
             None if is_required => return Err(unknown(format!("the server sent none{why}"))),
             None => return Ok(verdict),
@@ -118,7 +122,7 @@ impl Judge {
             next_update: status.next_update,
             signer,
         };
-        verdict.staple = Some(Box::new(staple));
+        verdict.staple = Some(Box::new(Stapled::Verified(staple)));
         let last = u64::try_from(last).unwrap_or(0);
         verdict.ends = Some(verdict.ends.map_or(last, |ends| ends.min(last)));
         Ok(verdict)

@@ -17,6 +17,7 @@ mod pkcs8;
 mod revocation;
 mod signature;
 mod strict;
+mod transparency;
 mod unreadable;
 
 use std::net::IpAddr;
@@ -44,6 +45,7 @@ pub use pkcs8::pkcs8_of_version_1;
 pub use revocation::{RevocationList, check_revocation_list, revocation_list};
 pub use signature::{SignatureHash, Signed, signature_hash, signed};
 pub use strict::{StrictFault, strict_fault, strict_words};
+pub use transparency::{Timestamp, timestamps};
 pub use unreadable::Unreadable;
 
 use unreadable::{part, part_of};

@@ -8,6 +8,7 @@ use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
 
 use crate::der;
+use crate::transparency::{Timestamp, listed};
 use crate::{Signed, Unreadable, summarize};
 
 /// What a responder has answered.
@@ -75,6 +76,8 @@ pub struct OcspStatus<'a> {
     pub next_update: Option<i64>,
     /// Whether it has a critical extension; none is supported.
     pub has_critical: bool,
+    /// The value of the extension that has timestamps of logs (RFC 6962 section 3.3).
+    timestamps: Option<&'a [u8]>,
 }
 
 /// CertStatus.
@@ -159,7 +162,29 @@ pub fn public_key(spki: &[u8]) -> Option<&[u8]> {
     bits.split_first().map(|(_, key)| key)
 }
 
+impl<'a> OcspResponse<'a> {
+    /// The newest status of a certificate with this serial number. Who has issued it is not asked.
+    #[must_use]
+    pub fn about(&self, serial_number: &[u8]) -> Option<&OcspStatus<'a>> {
+        let statuses = self.statuses.iter();
+        statuses
+            .filter(|status| status.serial_number == serial_number)
+            .max_by_key(|status| status.this_update)
+    }
+}
+
 impl OcspStatus<'_> {
+    /// What logs have promised about the certificate, if its issuer has that from them.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`], as of [`crate::timestamps`].
+    pub fn timestamps(&self) -> Result<Vec<Timestamp>, Unreadable> {
+        self.timestamps.map_or(Ok(Vec::new()), |value| {
+            listed(value).map_err(Unreadable::timestamps)
+        })
+    }
+
     /// The first and the last second in which it counts, since 1970 UTC. As of CRLs, from nextUpdate on it does not.
     #[must_use]
     pub fn in_force(&self) -> RangeInclusive<i64> {
@@ -184,10 +209,8 @@ pub fn ocsp_in_force(der: &[u8], leaf: &[u8]) -> Result<RangeInclusive<i64>, Str
         Err(error) => return Err(error.to_string()),
     };
     let leaf = summarize(leaf).map_err(|error| format!("for a leaf that is {error}"))?;
-    let statuses = response.statuses.iter();
-    statuses
-        .filter(|status| status.serial_number == leaf.serial_number)
-        .max_by_key(|status| status.this_update)
+    response
+        .about(&leaf.serial_number)
         .map(OcspStatus::in_force)
         .ok_or_else(|| "about another certificate".to_owned())
 }
@@ -218,7 +241,7 @@ fn response_data<'a>(
     while !listed.is_empty() {
         statuses.push(status(listed.take(SEQUENCE)?.contents)?);
     }
-    let has_critical = critical_extension(&mut data)?;
+    let has_critical = extensions(&mut data)?.has_critical;
     data.end()?;
     Ok(OcspResponse {
         signed,
@@ -267,7 +290,7 @@ fn status(single: &[u8]) -> Result<OcspStatus<'_>, Unreadable> {
     } else {
         None
     };
-    let has_critical = critical_extension(&mut single)?;
+    let extensions = extensions(&mut single)?;
     single.end()?;
     Ok(OcspStatus {
         hash,
@@ -277,7 +300,8 @@ fn status(single: &[u8]) -> Result<OcspStatus<'_>, Unreadable> {
         status,
         this_update,
         next_update,
-        has_critical,
+        has_critical: extensions.has_critical,
+        timestamps: extensions.timestamps,
     })
 }
 
@@ -299,19 +323,29 @@ fn revoked(info: &[u8]) -> Result<CertificateStatus, Unreadable> {
     Ok(CertificateStatus::Revoked { at, reason })
 }
 
-/// Whether one of the extensions that may come next is critical.
-fn critical_extension(data: &mut Elements<'_>) -> Result<bool, Unreadable> {
-    let mut found = false;
+/// What is of interest of extensions.
+#[derive(Default)]
+struct Extensions<'a> {
+    has_critical: bool,
+    timestamps: Option<&'a [u8]>,
+}
+
+/// The extensions that may come next.
+fn extensions<'a>(data: &mut Elements<'a>) -> Result<Extensions<'a>, Unreadable> {
+    let mut found = Extensions::default();
     if data.is_next(context(1)) {
         let mut listed = Elements(data.explicit(context(1), SEQUENCE)?.contents);
         while !listed.is_empty() {
             let mut extension = Elements(listed.take(SEQUENCE)?.contents);
-            extension.take(OID)?;
+            let id = extension.take(OID)?.contents;
             if extension.is_next(BOOLEAN) {
-                found |= extension.take(BOOLEAN)?.contents != [0];
+                found.has_critical |= extension.take(BOOLEAN)?.contents != [0];
             }
-            extension.take(OCTETS)?;
+            let value = extension.take(OCTETS)?.contents;
             extension.end()?;
+            if id == TIMESTAMPS && found.timestamps.replace(value).is_some() {
+                return Err(malformed("it has a duplicate extension"));
+            }
         }
     }
     Ok(found)
@@ -333,6 +367,9 @@ const fn context(number: u8) -> u8 {
 
 /// id-pkix-ocsp-basic, 1.3.6.1.5.5.7.48.1.1.
 const BASIC: [u8; 9] = [0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
+
+/// The extension with timestamps of logs, 1.3.6.1.4.1.11129.2.4.5 (RFC 6962 section 3.3).
+const TIMESTAMPS: [u8; 10] = [0x2b, 0x06, 0x01, 0x04, 0x01, 0xd6, 0x79, 0x02, 0x04, 0x05];
 
 /// RFC 5280 section 5.3.1; 0, unspecified, says nothing.
 const REASONS: [(u8, &str); 9] = [
@@ -478,6 +515,7 @@ mod tests {
         assert_eq!((status.this_update, status.next_update), (AT, None));
         assert_eq!(status.in_force(), AT - 300..=AT + 86_400);
         assert!(!status.has_critical && !found.has_critical);
+        assert_eq!(status.timestamps(), Ok(Vec::new()));
     }
 
     #[test]
@@ -485,7 +523,10 @@ mod tests {
         let next = element(0xa0, &element(0x18, b"20260102000000Z"));
         let extension = |critical: &[u8]| {
             let parts = [&element(0x06, b"\x2a"), critical, &element(0x04, b"")].concat();
-            element(0xa1, &element(0x30, &element(0x30, &parts)))
+            let list = element(0x04, &element(0x04, b"\0\x03\0\x01\x01"));
+            let timestamps = [element(0x06, &TIMESTAMPS), list].concat();
+            let listed = [element(0x30, &parts), element(0x30, &timestamps)].concat();
+            element(0xa1, &element(0x30, &listed))
         };
         let reason = element(0xa0, &element(0x0a, &[4]));
         let revoked = element(0xa1, &[element(0x18, TIME), reason].concat());
@@ -503,6 +544,9 @@ mod tests {
             assert_eq!(status.status, revoked);
             assert_eq!(*status.in_force().end(), AT + 86_399);
             assert_eq!(status.has_critical, expected);
+            assert_eq!(status.timestamps(), Ok(vec![Timestamp::Other(1)]));
+            assert_eq!(found.about(&[0x12]), Some(status));
+            assert_eq!(found.about(&[0x13]), None);
         }
     }
 

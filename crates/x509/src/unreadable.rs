@@ -5,7 +5,7 @@ use std::fmt;
 use x509_parser::error::X509Error;
 use x509_parser::nom;
 
-/// Bytes that are no certificate, no CRL or no OCSP response.
+/// Bytes that are no certificate, no CRL, no OCSP response, or no list of timestamps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     what: &'static str,
@@ -30,6 +30,13 @@ impl Unreadable {
     pub(crate) fn ocsp_response(why: impl Into<String>) -> Self {
         Self {
             what: "OCSP response",
+            why: why.into(),
+        }
+    }
+
+    pub(crate) fn timestamps(why: impl Into<String>) -> Self {
+        Self {
+            what: "list of signed certificate timestamps",
             why: why.into(),
         }
     }

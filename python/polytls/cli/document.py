@@ -8,13 +8,14 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from .. import __version__
 from ..certificates import read
 from ..errors import Responsible
 from ..info import ConnectionInfo
+from .evidence import OCSPAnswer, Timestamp, ocsp_answer, timestamps_of
 from .findings import Findings
 from .offers import Offer, group_name, suite_name
 from .report import fault_text, name_of, protocol_name
@@ -69,6 +70,7 @@ def _result(findings: Findings, verdict: Verdict) -> dict[str, Any]:
             "resumed": findings.resumed,
             "error": None if resumption is None else fault_text(resumption),
         },
+        "staple": _staple(findings),
         "offers": None if findings.offers is None else [_offer(offer) for offer in findings.offers],
         "chain": [_certificate(der) for der in findings.chain],
         "verified_chain": None if verified is None else [_certificate(der) for der in verified],
@@ -152,8 +154,8 @@ def _certificate(der: bytes) -> dict[str, Any]:
             kind: [*getattr(certificate, kind)]
             for kind in ("dns_names", "ip_addresses", "email_addresses", "uris")
         },
-        "not_before": certificate.not_before.astimezone(UTC).isoformat(),
-        "not_after": certificate.not_after.astimezone(UTC).isoformat(),
+        "not_before": _moment(certificate.not_before),
+        "not_after": _moment(certificate.not_after),
         "days_left": days_left(certificate),
         "serial_number": f"{certificate.serial_number:x}",
         "key_type": certificate.key_type,
@@ -161,4 +163,46 @@ def _certificate(der: bytes) -> dict[str, Any]:
         "is_authority": certificate.is_authority,
         "sha256": certificate.sha256,
         "spki_sha256": certificate.spki_sha256,
+        **_scts_of(der),
     }
+
+
+def _staple(findings: Findings) -> dict[str, Any]:
+    der, info = findings.ocsp_response, findings.info
+    verified = None if info is None else info.staple
+    told = OCSPAnswer() if der is None else ocsp_answer(der, findings.chain[0])
+    moments = ("revoked_at", "produced_at", "this_update", "next_update")
+    return {
+        "stapled": True if der is not None else False if findings.tells_staple else None,
+        "der": None if der is None else base64.b64encode(der).decode(),
+        "verified": None if der is None else verified is not None,
+        "signer": None if verified is None else verified.signer,
+        "error": told.error,
+        "status": told.status,
+        "reason": told.reason,
+        **{name: _moment(getattr(told, name)) for name in moments},
+        "scts": [_sct(timestamp) for timestamp in told.timestamps],
+        "scts_error": told.timestamps_error,
+    }
+
+
+def _scts_of(der: bytes) -> dict[str, Any]:
+    try:
+        found = timestamps_of(der)
+    except ValueError as error:
+        return {"scts": [], "scts_error": str(error)}
+    return {"scts": [_sct(timestamp) for timestamp in found], "scts_error": None}
+
+
+def _sct(timestamp: Timestamp) -> dict[str, Any]:
+    log_id, scheme = timestamp.log_id, timestamp.scheme
+    return {
+        "version": timestamp.version,
+        "log_id": None if log_id is None else base64.b64encode(log_id).decode(),
+        "timestamp": _moment(timestamp.moment),
+        "signature_scheme": None if scheme is None else name_of(scheme),
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat()

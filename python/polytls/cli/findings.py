@@ -72,6 +72,8 @@ class Findings:
     resumption_fault: OSError | None = None
     #: How long each completed step took, in seconds, by the name that reports give it.
     timings: dict[str, float] = field(default_factory=dict)
+    #: Whether it is known what the server stapled, if anything, as soon as the handshake is done.
+    tells_staple: bool = False
     #: What the server accepts, version by version; None if it was not asked.
     offers: tuple[Offer, ...] | None = None
 
@@ -83,6 +85,13 @@ class Findings:
         if isinstance(self.error, CertificateVerificationError):
             return self.error.chain
         return (self.info.peer_chain if self.info else None) or ()
+
+    @property
+    def ocsp_response(self) -> bytes | None:
+        """What the server stapled, even if that was refused; None for nothing, or not known."""
+        if isinstance(self.error, CertificateVerificationError):
+            return self.error.ocsp_response
+        return self.info.ocsp_response if self.info else None
 
 
 def of_file(file: CertificateFile) -> Findings:
@@ -96,10 +105,13 @@ def gather(
     route: Route,
     wanted: Wanted | None = None,
     step: Callable[[str], None] = lambda _: None,
+    *,
+    tells_staple: bool = False,
 ) -> Findings:
     """Connect, and connect again to see whether sessions are resumed.
 
-    `wanted`: what else to ask by probes. `step` is called with the next thing to happen.
+    `wanted`: what else to ask by probes. `tells_staple`: whether the implementation verifies what
+    servers staple. `step` is called with the next thing to happen.
 
     Raises ValueError for an invalid host name or port.
     """
@@ -139,6 +151,7 @@ def gather(
             resumed=resumed,
             resumption_fault=fault,
             timings=timings | first.timings,
+            tells_staple=tells_staple and first.info is not None,
             offers=offers,
         )
     kind = {None: "", socket.AF_INET: "IPv4 ", socket.AF_INET6: "IPv6 "}[route.family]

@@ -197,10 +197,19 @@ def _look_at(
     if isinstance(target, CertificateFile):
         return of_file(target)
     # One for each: no target resumes another's session.
-    context = registry.implementation(arguments.implementation).client_context(configuration)
+    implementation = registry.implementation(arguments.implementation)
+    context = implementation.client_context(configuration)
     if not isinstance(context, SupportsClientWrapSocket):
         raise ConfigurationError("this implementation does not support wrap_socket")
-    return gather(target, context, route, arguments.enumerate, progress.part)
+    can = implementation.capabilities
+    return gather(
+        target,
+        context,
+        route,
+        arguments.enumerate,
+        progress.part,
+        tells_staple=can is not None and can.staple_verification,
+    )
 
 
 def _print(

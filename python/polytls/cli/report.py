@@ -13,6 +13,7 @@ from typing import Final
 from ..certificates import read
 from ..constants import CipherSuite, NamedGroup, NextProtocol, SignatureScheme
 from ..info import CertificateInfo, ConnectionInfo
+from .evidence import Timestamp, ocsp_answer, timestamps_of
 from .findings import Findings
 from .offers import Offer, group_name, suite_name
 from .targets import CertificateFile
@@ -26,6 +27,7 @@ _INDENT: Final = 2
 #: Names and certificates that are shown, if a server presents more.
 _NAMES: Final = 8
 _CERTIFICATES: Final = 10
+_TIMESTAMPS: Final = 8
 
 #: The steps that take time, by the name in `Findings.timings`.
 _STEPS: Final = {
@@ -66,6 +68,7 @@ def as_text(findings: Findings, verdict: Verdict) -> Iterator[str]:
         yield from _timings(findings.timings)
         if findings.info is not None:
             yield from _facts(findings, findings.info)
+        yield from _staple(findings)
         for offer in findings.offers or ():
             yield from _offer(offer)
         if count := len(findings.chain):
@@ -120,6 +123,57 @@ def _handshake(info: ConnectionInfo) -> Iterator[str]:
         yield from _line("ours", name_of(info.client_signature_scheme))
 
 
+def _staple(findings: Findings) -> Iterator[str]:
+    """What the server stapled: what became of it, and what it says."""
+    der, info = findings.ocsp_response, findings.info
+    verified = None if info is None else info.staple
+    if der is None:
+        if findings.tells_staple:
+            yield from _line("staple", "none")
+        return
+    told = ocsp_answer(der, findings.chain[0])
+    if verified is not None:
+        said = f"verified, signed by {verified.signer}"
+    else:
+        said = "refused" if findings.error is not None else "not verified"
+    if told.error is not None:
+        yield from _line("staple", f"{said}; {told.error}")
+        return
+    status = told.status or "about another certificate"
+    if told.revoked_at is not None:
+        reason = f" ({told.reason})" if told.reason else ""
+        status = f"revoked on {_date(told.revoked_at)}{reason}"
+    yield from _line("staple", f"{status}; {said}")
+    spans = [
+        f"{words} {_date(moment)}"
+        for words, moment in (
+            ("produced", told.produced_at),
+            ("this update", told.this_update),
+            ("next update", told.next_update),
+        )
+        if moment is not None
+    ]
+    yield from _line("", ", ".join(spans))
+    for text in _promises(told.timestamps, told.timestamps_error):
+        yield from _line("", f"SCTs: {text}")
+
+
+def _promises(found: tuple[Timestamp, ...], error: str | None) -> Iterator[str]:
+    """What there is to say of timestamps of logs."""
+    if error is not None:
+        yield f"cannot be read: {error}"
+    if found:
+        yield f"{len(found)}, not verified"
+    for timestamp in found[:_TIMESTAMPS]:
+        if timestamp.log_id is None or timestamp.moment is None:
+            yield f"v{timestamp.version}, which is not supported"
+            continue
+        log = base64.b64encode(timestamp.log_id).decode()
+        yield f"{_date(timestamp.moment)}, log {log}, {name_of(timestamp.scheme)}"
+    if len(found) > _TIMESTAMPS:
+        yield f"and {len(found) - _TIMESTAMPS} more"
+
+
 def _offer(offer: Offer) -> Iterator[str]:
     word = {True: "accepted", False: "not accepted", None: "not known"}[offer.accepted]
     fault = "" if offer.error is None else f"; stopped: {fault_text(offer.error)}"
@@ -160,6 +214,11 @@ def _about(certificate: CertificateInfo) -> Iterator[tuple[str, str]]:
     yield "key", f"{harmless(certificate.key_type)}{bits}"
     yield "SHA-256", certificate.sha256
     yield "its key", certificate.spki_sha256
+    try:
+        promises = [*_promises(timestamps_of(certificate.der), None)]
+    except ValueError as error:
+        promises = [*_promises((), str(error))]
+    yield from zip(("SCTs", *([""] * _TIMESTAMPS), ""), promises, strict=False)
 
 
 def _names(certificate: CertificateInfo) -> Iterator[str]:
