@@ -1,4 +1,4 @@
-"""`polytls inspect --proxy`: HTTP CONNECT and SOCKS 5, and proxies that do not connect."""
+"""`polytls inspect --proxy`: HTTP CONNECT, over TLS too, SOCKS 5, proxies that do not connect."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 import polytls
 from inspection import NAME, PATIENCE, Handle, Serve
+from polytls import NextProtocol, SigningChain, TLSServerConfiguration
 from polytls.cli import main
 from polytls.cli.proxies import parse
 from polytls.testing import CertificateAuthority
@@ -46,6 +47,28 @@ def through_http(port: int, seen: list[bytes], behind: bytes = b"") -> Handle:
         relay(client, port)
 
     return handle
+
+
+@pytest.fixture
+def proxy_ca(tmp_path: Path) -> CertificateAuthority:
+    """The proxy's authority, which is not that of the servers; proxy.pem has it."""
+    ca = CertificateAuthority("The Proxy's Root")
+    (tmp_path / "proxy.pem").write_bytes(ca.certificate_pem)
+    return ca
+
+
+def over_tls(chain: SigningChain, handle: Handle) -> Handle:
+    """The same over TLS to the proxy."""
+    context: Any = polytls.implementation("rustls").server_context(
+        TLSServerConfiguration([chain], inner_protocols=[NextProtocol.HTTP1])
+    )
+
+    def secured(client: socket.socket) -> None:
+        with context.wrap_socket(client) as connection:
+            assert connection.negotiated_protocol() is NextProtocol.HTTP1
+            handle(connection)
+
+    return secured
 
 
 def exactly(client: socket.socket, length: int) -> bytes:
@@ -116,6 +139,101 @@ def test_a_server_is_inspected_through_a_proxy(
     assert found["timings"]["proxy"] > 0
     assert found["resumption"]["resumed"] is True
     assert seen == [seen_by] * 2
+
+
+@pytest.mark.parametrize("name", polytls.implementations())
+def test_a_server_is_inspected_through_tls_to_a_proxy(
+    serve: Serve,
+    tls: Handle,
+    trusting: tuple[str, ...],
+    proxy_ca: CertificateAuthority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    seen: list[bytes] = []
+    port = serve(over_tls(proxy_ca.issue("127.0.0.1"), through_http(serve(tls), seen)))
+    url = f"https://joe:s%3Acret@127.0.0.1:{port}"
+    options = ("--proxy", url, "--proxy-ca", str(tmp_path / "proxy.pem"), "--implementation", name)
+    code, found = result(capsys, NAME, *options, *trusting)
+    assert code == 0, found["verdict"]
+    assert found["proxy"] == f"https://127.0.0.1:{port}"
+    assert found["timings"]["proxy"] > 0
+    assert found["resumption"]["resumed"] is True
+    assert found["connection"]["alpn"] is None
+    # It is the server that is shown, not the proxy.
+    assert found["chain"][0]["dns_names"] == [NAME]
+    assert len(seen) == 2
+    assert b"\r\nProxy-Authorization: Basic am9lOnM6Y3JldA==\r\n" in seen[0]
+
+
+def test_starttls_and_probes_go_through_tls_to_a_proxy(
+    serve: Serve,
+    tls: Handle,
+    trusting: tuple[str, ...],
+    proxy_ca: CertificateAuthority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def handle(plain: socket.socket) -> None:
+        assert exactly(plain, 6) == b"STLS\r\n"
+        plain.sendall(b"+OK begin\r\n")
+        tls(plain)
+
+    inner = through_http(serve(handle), [], b"+OK ready\r\n")
+    port = serve(over_tls(proxy_ca.issue("127.0.0.1"), inner))
+    through = ("--proxy", f"https://127.0.0.1:{port}", "--proxy-ca", str(tmp_path / "proxy.pem"))
+    options = (*through, "--starttls", "pop3", "--enumerate", "all")
+    code, found = result(capsys, NAME, *options, *trusting)
+    assert code == 0, found["verdict"]
+    assert [offer["accepted"] for offer in found["offers"]] == [True, True, False, False, False]
+    assert [offer["error"] for offer in found["offers"]] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("host", "trusted", "told"),
+    [
+        ("proxy.example", True, "hostname mismatch: "),
+        ("127.0.0.1", False, "unknown issuer"),
+    ],
+)
+def test_a_proxy_whose_certificate_is_refused_gets_nothing(
+    serve: Serve,
+    trusting: tuple[str, ...],
+    proxy_ca: CertificateAuthority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    host: str,
+    trusted: bool,
+    told: str,
+) -> None:
+    seen: list[bytes] = []
+    port = serve(over_tls(proxy_ca.issue(host), through_http(1, seen)))
+    store = "proxy.pem" if trusted else "ca.pem"
+    options = ("--proxy", f"https://joe:secret@127.0.0.1:{port}", "--proxy-ca", tmp_path / store)
+    code, found = result(capsys, NAME, *map(str, options), *trusting)
+    verdict = found["verdict"]
+    assert (code, found["stage"], verdict["reason"]) == (3, "proxy", "proxy")
+    assert (found["chain"], found["connection"]) == ([], None)
+    assert verdict["message"].startswith("the proxy's certificate was refused: ")
+    assert "--proxy-ca" in verdict["explanation"][-1]
+    assert seen == []
+
+
+def test_a_proxy_without_tls_is_told(
+    serve: Serve, trusting: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def handle(plain: socket.socket) -> None:
+        plain.recv(4096)
+        plain.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        plain.shutdown(socket.SHUT_WR)
+        while plain.recv(4096):
+            pass
+
+    url = f"https://127.0.0.1:{serve(handle)}"
+    code, found = result(capsys, NAME, "--proxy", url, *trusting)
+    assert (code, found["stage"], found["verdict"]["reason"]) == (3, "proxy", "proxy")
+    assert "HTTP" in found["verdict"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -236,11 +354,17 @@ def test_a_proxy_that_is_not_reached_is_told(capsys: pytest.CaptureFixture[str])
     assert (code, found["stage"], found["verdict"]["reason"]) == (3, "proxy", "proxy")
 
 
+def test_a_store_for_proxies_needs_one_with_tls(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["inspect", NAME, "--proxy", "http://127.0.0.1:3128", "--proxy-ca", "ca.pem"])
+    assert caught.value.code == 2
+    assert "--proxy-ca needs --proxy https://" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "url",
     [
         "127.0.0.1:3128",
-        "https://127.0.0.1:3128",
         "http://127.0.0.1",
         "http://127.0.0.1:99999",
         "http://:3128",

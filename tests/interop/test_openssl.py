@@ -281,6 +281,19 @@ def test_our_client_refuses_what_openssls_responder_says_is_revoked(
     server.expect(b"(certificate revoked|bad certificate status response)")
 
 
+def test_our_client_does_not_count_a_stapled_error_of_a_responder(
+    lab: Any, s_server: Starter, connect: Starter, tmp_path: Path, version: TLSVersion
+) -> None:
+    try_later = b"\x30\x03\x0a\x01\x03"
+    (tmp_path / "response.der").write_bytes(try_later)
+    given = (ONLY[version], "-status_file", str(tmp_path / "response.der"))
+    server, port = s_server(*given, chain=lab.chain())
+    client = connect(port)
+    assert client.info.staple is None
+    assert client.info.ocsp_response == try_later
+    assert_talk(client, server)
+
+
 def test_our_server_staples_for_openssls_client(
     lab: Any, serve: Starter, s_client: Starter, respond: Callable[..., Path], version: TLSVersion
 ) -> None:

@@ -1,4 +1,4 @@
-"""What is said over a plain socket before TLS begins: lines and messages, with limits.
+"""What is said over a connection before TLS to the server begins: lines and messages, with limits.
 
 A dialogue has one deadline however slowly it goes, and its lines, messages and replies have limits.
 What was received beyond a reply stays unread.
@@ -10,6 +10,8 @@ import socket
 from collections.abc import Callable
 from time import monotonic
 from typing import Final, NoReturn
+
+from ..interfaces import Connection
 
 __all__ = ["Dialogue", "DialogueError"]
 
@@ -26,10 +28,10 @@ class DialogueError(OSError):
 
 
 class Dialogue:
-    """Lines and messages over a plain socket."""
+    """Lines and messages over a plain socket, or over TLS to a proxy."""
 
-    def __init__(self, plain: socket.socket) -> None:
-        self.plain = plain
+    def __init__(self, stream: socket.socket | Connection) -> None:
+        self.stream = stream
         #: What has been received and not been read.
         self.unread = bytearray()
         self.begin("server", 0)
@@ -46,7 +48,7 @@ class Dialogue:
     def send(self, data: bytes) -> None:
         """Send all of it."""
         self._limit()
-        self.plain.sendall(data)
+        self.stream.sendall(data)
 
     def line(self) -> bytes:
         """Return the next line, without its end."""
@@ -92,7 +94,7 @@ class Dialogue:
 
     def _receive(self) -> None:
         self._limit()
-        data = self.plain.recv(_PIECE)
+        data = self.stream.recv(_PIECE)
         if not data:
             raise DialogueError(f"the {self._party} closed the connection before TLS started")
         self.unread += data
@@ -106,4 +108,4 @@ class Dialogue:
         left = self._deadline - monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
-        self.plain.settimeout(left)
+        self.stream.settimeout(left)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
@@ -25,7 +25,7 @@ from ..interfaces import (
     TLSSocket,
 )
 from .offers import Offer, Wanted, enumerate_offers
-from .route import Route, Stage
+from .route import Route, Stage, drop
 from .targets import CertificateFile, Target
 
 __all__ = ["Attempt", "Findings", "gather", "of_file"]
@@ -82,15 +82,22 @@ class Findings:
         """What the server presented, as DER, leaf first; empty if nothing is known."""
         if isinstance(self.target, CertificateFile):
             return self.target.certificates
-        if isinstance(self.error, CertificateVerificationError):
-            return self.error.chain
+        if refusal := self._refusal:
+            return refusal.chain
         return (self.info.peer_chain if self.info else None) or ()
+
+    @property
+    def _refusal(self) -> CertificateVerificationError | None:
+        """Why the server, and not the proxy, was refused."""
+        is_servers = self.stage is not Stage.PROXY
+        error = self.error
+        return error if is_servers and isinstance(error, CertificateVerificationError) else None
 
     @property
     def ocsp_response(self) -> bytes | None:
         """What the server stapled, even if that was refused; None for nothing, or not known."""
-        if isinstance(self.error, CertificateVerificationError):
-            return self.error.ocsp_response
+        if refusal := self._refusal:
+            return refusal.ocsp_response
         return self.info.ocsp_response if self.info else None
 
 
@@ -180,18 +187,23 @@ class _Connection:
         self.info: ConnectionInfo | None = None
         self.error: OSError | None = None
         self.timings: dict[str, float] = {}
-        with closing(plain):  # Detached by then, unless it failed before TLS.
-            try:
-                self._run(plain)
-            except OSError as error:
-                self.error = error
+        try:
+            self._run(plain)
+        except OSError as error:
+            self.error = error
 
     def _run(self, plain: socket.socket) -> None:
-        leftover, self.timings = self.route.prepare(plain, self.target, self._enter)
-        if self.target.starttls is None and not leftover:
-            _check_silence(plain)
-        begun = monotonic()
-        connection = self.context.wrap_socket(plain, self.target.server_hostname, leftover=leftover)
+        stream, leftover, self.timings = self.route.prepare(plain, self.target, self._enter)
+        try:
+            if self.target.starttls is None and not leftover and isinstance(stream, socket.socket):
+                _check_silence(stream)
+            begun = monotonic()
+            connection = self.context.wrap_socket(
+                stream, self.target.server_hostname, leftover=leftover
+            )
+        except BaseException:
+            drop(stream)
+            raise
         self.timings["handshake"] = monotonic() - begun
         try:
             self.info = _facts(connection)

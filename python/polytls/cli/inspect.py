@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from .. import registry
 from ..configuration import TLSClientConfiguration
-from ..constants import CipherSuite, TLSVersion
+from ..constants import CipherSuite, NextProtocol, TLSVersion
 from ..errors import ConfigurationError
 from ..identity import Certificate, PrivateKey, RevocationList, SigningChain, TrustStore
 from ..interfaces import SupportsClientWrapSocket
@@ -114,8 +114,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--proxy",
         metavar="URL",
-        help="connect through this proxy: http://[USER:PASSWORD@]HOST:PORT, or socks5://...; it "
-        "resolves the server's name",
+        help="connect through this proxy: http://[USER:PASSWORD@]HOST:PORT, https://... or "
+        "socks5://...; it resolves the server's name",
+    )
+    parser.add_argument(
+        "--proxy-ca",
+        metavar="FILE",
+        help="trust the CAs in this file (PEM) for an https:// proxy, instead of the system's "
+        "trust store",
     )
     for end in ("lowest", "highest"):
         parser.add_argument(
@@ -170,8 +176,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the findings; return the verdict as an exit code."""
     targets = [_asked(partial(_target, arguments, text)) for text in arguments.targets]
     configuration = _asked(lambda: _configuration(arguments))
-    proxy = None if arguments.proxy is None else _asked(lambda: proxies.parse(arguments.proxy))
-    route = Route(arguments.timeout, arguments.family, proxy)
+    route = _asked(lambda: _route(arguments))
     results: list[tuple[Findings, Verdict]] = []
     with Progress(len(targets), long=arguments.enumerate is not None) as progress:
         for target in targets:
@@ -197,11 +202,8 @@ def _look_at(
     if isinstance(target, CertificateFile):
         return of_file(target)
     # One for each: no target resumes another's session.
-    implementation = registry.implementation(arguments.implementation)
-    context = implementation.client_context(configuration)
-    if not isinstance(context, SupportsClientWrapSocket):
-        raise ConfigurationError("this implementation does not support wrap_socket")
-    can = implementation.capabilities
+    context = _context(arguments, configuration)
+    can = registry.implementation(arguments.implementation).capabilities
     return gather(
         target,
         context,
@@ -210,6 +212,30 @@ def _look_at(
         progress.part,
         tells_staple=can is not None and can.staple_verification,
     )
+
+
+def _context(
+    arguments: argparse.Namespace, configuration: TLSClientConfiguration
+) -> SupportsClientWrapSocket:
+    context = registry.implementation(arguments.implementation).client_context(configuration)
+    if not isinstance(context, SupportsClientWrapSocket):
+        raise ConfigurationError("this implementation does not support wrap_socket")
+    return context
+
+
+def _route(arguments: argparse.Namespace) -> Route:
+    proxy = None if arguments.proxy is None else proxies.parse(arguments.proxy)
+    context = None
+    if proxy is not None and proxy.kind == "https":
+        ca = arguments.proxy_ca
+        store = TrustStore.system() if ca is None else TrustStore.from_file(ca)
+        protocols = [NextProtocol.HTTP1]
+        context = _context(
+            arguments, TLSClientConfiguration(trust_store=store, inner_protocols=protocols)
+        )
+    elif arguments.proxy_ca is not None:
+        raise ValueError("--proxy-ca needs --proxy https://...")
+    return Route(arguments.timeout, arguments.family, proxy, context)
 
 
 def _print(

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import functools
 import os
-import socket
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
 from .. import _native, names
 from ..constants import NamedGroup
-from .route import Route
+from ..errors import RaggedEOF
+from .route import Route, Stream, drop
 from .targets import Target
 
 __all__ = ["Offer", "Wanted", "enumerate_offers", "group_name", "suite_name"]
@@ -217,12 +216,15 @@ class _Asking:
             self._name,
             os.urandom(64),
         )
-        with closing(self._route.dial(self._address)) as plain:
-            leftover, _ = self._route.prepare(plain, self._target)
+        plain = self._route.dial(self._address)
+        stream, leftover, _ = self._route.prepare(plain, self._target)
+        try:
             if leftover:
                 raise OSError("the server sent plaintext before TLS started")
             with_group = groups is not None
-            answer = _answer(plain, hello, with_group, monotonic() + self._route.timeout)
+            answer = _answer(stream, hello, with_group, monotonic() + self._route.timeout)
+        finally:
+            drop(stream)
         if answer is None or isinstance(answer, int):
             return None
         chosen, suite, group = answer
@@ -230,22 +232,22 @@ class _Asking:
 
 
 def _answer(
-    plain: socket.socket, hello: bytes, with_group: bool, deadline: float
+    stream: Stream, hello: bytes, with_group: bool, deadline: float
 ) -> tuple[int, int, int | None] | int | None:
     """What comes back: see `_native.probe_answer`; None if the connection ends."""
     data = b""
     try:
-        plain.sendall(hello)
+        stream.sendall(hello)
         while len(data) < _MOST_DATA:
-            plain.settimeout(max(deadline - monotonic(), 0.001))
-            piece = plain.recv(_PIECE)
+            stream.settimeout(max(deadline - monotonic(), 0.001))
+            piece = stream.recv(_PIECE)
             if not piece:
                 return None
             data += piece
             answer = _native.probe_answer(data, with_group)
             if answer is not None:
                 return answer
-    except ConnectionError:
+    except (ConnectionError, RaggedEOF):
         return None
     except ValueError as error:
         raise OSError(str(error)) from None

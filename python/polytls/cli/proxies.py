@@ -1,4 +1,4 @@
-"""Proxies: HTTP CONNECT (RFC 9110 9.3.6) and SOCKS 5 (RFC 1928, RFC 1929).
+"""Proxies: HTTP CONNECT (RFC 9110 9.3.6), also over TLS, and SOCKS 5 (RFC 1928, RFC 1929).
 
 A proxy sees host, port, and what a client of TLS shows: no less, and no more, than any router.
 """
@@ -15,7 +15,7 @@ from .dialogue import Dialogue, DialogueError
 
 __all__ = ["Proxy", "parse"]
 
-_KINDS: Final = ("http", "socks5")
+_KINDS: Final = ("http", "https", "socks5")
 #: The reply codes of RFC 1928 6.
 _SOCKS_REPLIES: Final = (
     "succeeded",
@@ -53,7 +53,7 @@ class Proxy:
 
         Raises DialogueError if it does not, TimeoutError, and what the socket raises.
         """
-        if self.kind == "http":
+        if self.kind in ("http", "https"):
             self._connect_by_http(dialogue, host, port)
         else:
             self._connect_by_socks(dialogue, host, port)
@@ -98,7 +98,7 @@ class Proxy:
 
 
 def parse(text: str) -> Proxy:
-    """Return the proxy that a URL names: http://[USER:PASSWORD@]HOST:PORT, or socks5://...
+    """Return the proxy that a URL names: http://[USER:PASSWORD@]HOST:PORT, https:// or socks5://...
 
     Raises ValueError, which never has the password.
     """
@@ -111,7 +111,9 @@ def parse(text: str) -> Proxy:
     except ValueError:
         raise ValueError("the proxy's URL is not valid") from None
     if url.scheme not in _KINDS or not host or not port or url.path not in ("", "/"):
-        raise ValueError("a proxy is given as http://HOST:PORT or socks5://HOST:PORT")
+        raise ValueError(
+            "a proxy is given as http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT"
+        )
     user = None if url.username is None else unquote(url.username)
     password = unquote(url.password or "")
     if max(len((user or "").encode()), len(password.encode())) > 255:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from time import monotonic
+from typing import cast
 
 from .. import names
+from ..interfaces import Connection, SupportsClientWrapSocket
 from .dialogue import Dialogue
 from .proxies import Proxy
 from .starttls import upgrade
 from .targets import Target
 
-__all__ = ["Route", "Stage"]
+__all__ = ["Route", "Stage", "Stream", "drop"]
+
+#: What carries the TLS to the server: a plain socket, or TLS to a proxy.
+Stream = socket.socket | Connection
 
 
 class Stage(Enum):
@@ -41,6 +47,8 @@ class Route:
     #: The only kind of addresses to use; None for both.
     family: socket.AddressFamily | None = None
     proxy: Proxy | None = None
+    #: Does TLS with the proxy; None for a proxy without TLS.
+    proxy_context: SupportsClientWrapSocket | None = None
 
     def addresses(self, target: Target) -> list[names.Address]:
         """Return the addresses to connect to, in this order: of the proxy, if there is one.
@@ -68,19 +76,37 @@ class Route:
         plain: socket.socket,
         target: Target,
         enter: Callable[[Stage], None] = lambda _: None,
-    ) -> tuple[bytes, dict[str, float]]:
+    ) -> tuple[Stream, bytes, dict[str, float]]:
         """Do all that comes before TLS: the proxy's part, and the dialogue of STARTTLS.
 
-        Returns what was received and is not for this part, and how long each step took. `enter`
-        is called with each stage before it begins.
+        Returns what TLS goes over, what was received and is not for this part, and how long each
+        step took. `enter` is called with each stage before it begins. `plain` is taken over: after
+        an error, it is closed.
 
         Raises DialogueError if either does not agree, TimeoutError, and other OSErrors.
         """
-        dialogue, timings = Dialogue(plain), {}
+        stream: Stream = plain
+        try:
+            begun = monotonic()
+            if self.proxy_context is not None and self.proxy is not None:
+                enter(Stage.PROXY)
+                made = self.proxy_context.wrap_socket(plain, self.proxy.host)
+                stream = cast("Connection", made)
+            leftover, timings = self._agree(Dialogue(stream), target, enter, begun)
+            stream.settimeout(self.timeout)
+        except BaseException:
+            drop(stream)
+            raise
+        enter(Stage.HANDSHAKE)
+        return stream, leftover, timings
+
+    def _agree(
+        self, dialogue: Dialogue, target: Target, enter: Callable[[Stage], None], begun: float
+    ) -> tuple[bytes, dict[str, float]]:
+        timings = {}
         if self.proxy is not None:
             enter(Stage.PROXY)
             dialogue.begin("proxy", self.timeout)
-            begun = monotonic()
             self.proxy.connect(dialogue, target.host, target.port)
             timings["proxy"] = monotonic() - begun
         if target.starttls is not None:
@@ -89,9 +115,16 @@ class Route:
             begun = monotonic()
             upgrade(dialogue, target.starttls, names.verified_name(target.server_hostname))
             timings["starttls"] = monotonic() - begun
-        plain.settimeout(self.timeout)
-        enter(Stage.HANDSHAKE)
         return bytes(dialogue.unread), timings
+
+
+def drop(stream: Stream) -> None:
+    """Close a connection, whatever its state, and wait for nobody."""
+    with suppress(OSError):
+        if isinstance(stream, socket.socket):
+            stream.close()
+        else:
+            stream.close(force=True)
 
 
 def _family(address: names.Address) -> socket.AddressFamily:

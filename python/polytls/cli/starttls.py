@@ -9,7 +9,6 @@ be refused: nothing that is received before ClientHello can be TLS.
 from __future__ import annotations
 
 import re
-import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,7 +55,7 @@ def _is_last_numbered(line: bytes) -> bool:
 
 
 def _smtp(dialogue: Dialogue, _: str, greeting: bytes = b"EHLO") -> None:
-    hello = greeting + b" " + _own_address(dialogue.plain)
+    hello = greeting + b" " + _own_address(dialogue)
     for text, wanted in ((None, b"220"), (hello, b"250"), (b"STARTTLS", b"220")):
         if text is not None:
             dialogue.say(text)
@@ -67,9 +66,9 @@ def _lmtp(dialogue: Dialogue, name: str) -> None:
     _smtp(dialogue, name, b"LHLO")
 
 
-def _own_address(plain: socket.socket) -> bytes:
+def _own_address(dialogue: Dialogue) -> bytes:
     """An address in place of a name (RFC 5321 4.1.3)."""
-    host = str(plain.getsockname()[0]).partition("%")[0]
+    host = str(dialogue.stream.getsockname()[0]).partition("%")[0]
     return f"[{'IPv6:' if ':' in host else ''}{host}]".encode()
 
 

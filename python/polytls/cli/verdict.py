@@ -118,6 +118,8 @@ def judge(findings: Findings, *, identified: bool = False, min_days: int | None 
     if error is None:
         return _judge_validity(findings, min_days) or Verdict(outcome=Outcome.GOOD)
     if isinstance(error, CertificateVerificationError):
+        if findings.stage is Stage.PROXY:
+            return _proxy_refused(error)
         return Verdict(
             outcome=Outcome.REFUSED,
             reason=error.reason.value,
@@ -143,6 +145,23 @@ def judge(findings: Findings, *, identified: bool = False, min_days: int | None 
         message=message,
         explanation=(*lines,),
         alert=alert,
+    )
+
+
+def _proxy_refused(error: CertificateVerificationError) -> Verdict:
+    reason, party = Failure.PROXY.value, Responsible.ADMINISTRATOR
+    message = f"the proxy's certificate was refused: {error}"
+    advice = "correct the proxy's certificate (or use --proxy-ca with the file of its CA)"
+    return Verdict(
+        outcome=Outcome.FAILED,
+        reason=reason,
+        responsible=party,
+        message=message,
+        explanation=(
+            f"{reason}: {message}",
+            *error.explain().splitlines()[1:-1],
+            f"To fix: {_party(party)} must {advice}",
+        ),
     )
 
 
