@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from polytls import (
     TLSVersion,
     VerificationFailure,
 )
+from polytls.cli import main
 from polytls.testing import CertificateAuthority
 from polytls.testing.conformance.ech_lists import COVER
 from polytls.testing.conformance.lab import Lab
@@ -71,6 +74,29 @@ def ech_server(start: Start, files: Any, libssl: str) -> Start:
         )
 
     return run
+
+
+@pytest.mark.parametrize("stale", [False, True], ids=["accepted", "rejected"])
+def test_inspect_shows_what_became_of_it(
+    lab: Lab,
+    chain: Any,
+    ech_server: Start,
+    ca: CertificateAuthority,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    stale: bool,
+) -> None:
+    _, port, current, old = ech_server(chain)
+    (tmp_path / "ca.pem").write_bytes(ca.certificate_pem)
+    (tmp_path / "list").write_bytes(old if stale else current)
+    name = lab.implementation.name
+    options = ["--ca", str(tmp_path / "ca.pem"), "--server-hostname", lab.host, "--json"]
+    options += ["--ech", str(tmp_path / "list"), "--implementation", str(name)]
+    code = main(["inspect", f"127.0.0.1:{port}", *options])
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert (code, result["ech"]["status"]) == ((3, "rejected") if stale else (0, "accepted"))
+    retry = result["ech"]["retry_configs"]
+    assert retry == (base64.b64encode(current).decode() if stale else None)
 
 
 @pytest.fixture

@@ -102,7 +102,17 @@ MODULES = {
     "net": BELOW_DRIVERS | {"asyncio", "certificates", "registry", "streams"},
     "testing": BELOW_DRIVERS | {"__init__", "insecure", "registry", "reload", "tokens", "_native"},
     "cli": BELOW_DRIVERS
-    | {"__init__", "compat", "registry", "testing", "certificates", "names", "tokens", "_native"},
+    | {
+        "__init__",
+        "certificates",
+        "compat",
+        "ech",
+        "names",
+        "registry",
+        "testing",
+        "tokens",
+        "_native",
+    },
     "__init__": BELOW_DRIVERS | {"registry"},
     "__main__": {"cli"},
 }

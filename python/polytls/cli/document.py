@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from .. import __version__
 from ..certificates import read
-from ..errors import Responsible
+from ..constants import ECHStatus
+from ..errors import ECHRejected, Responsible
 from ..info import ConnectionInfo
 from .evidence import OCSPAnswer, Timestamp, ocsp_answer, timestamps_of
 from .findings import Findings
@@ -70,6 +71,7 @@ def _result(findings: Findings, verdict: Verdict) -> dict[str, Any]:
             "resumed": findings.resumed,
             "error": None if resumption is None else fault_text(resumption),
         },
+        "ech": _ech(findings),
         "staple": _staple(findings),
         "offers": None if findings.offers is None else [_offer(offer) for offer in findings.offers],
         "chain": [_certificate(der) for der in findings.chain],
@@ -164,6 +166,17 @@ def _certificate(der: bytes) -> dict[str, Any]:
         "sha256": certificate.sha256,
         "spki_sha256": certificate.spki_sha256,
         **_scts_of(der),
+    }
+
+
+def _ech(findings: Findings) -> dict[str, Any]:
+    rejected = findings.error if isinstance(findings.error, ECHRejected) else None
+    status = findings.info.ech if findings.info else rejected and ECHStatus.REJECTED
+    retry = rejected.retry_configs if rejected else None
+    return {
+        "status": status.value if status else None,
+        "public_name": rejected.public_name if rejected else None,
+        "retry_configs": None if retry is None else base64.b64encode(retry).decode(),
     }
 
 

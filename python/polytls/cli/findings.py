@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Final
 
 from .. import names
-from ..errors import CertificateVerificationError, NotTLSError, RaggedEOF
+from ..errors import CertificateVerificationError, ConfigurationError, NotTLSError, RaggedEOF
 from ..info import ConnectionInfo
 from ..interfaces import (
     SupportsClientWrapSocket,
@@ -113,14 +113,17 @@ def gather(
     wanted: Wanted | None = None,
     step: Callable[[str], None] = lambda _: None,
     *,
+    ech: bytes | None = None,
     tells_staple: bool = False,
 ) -> Findings:
     """Connect, and connect again to see whether sessions are resumed.
 
-    `wanted`: what else to ask by probes. `tells_staple`: whether the implementation verifies what
+    `wanted`: what else to ask by probes. `ech`: the configurations for Encrypted ClientHello.
+    `tells_staple`: whether the implementation verifies what
     servers staple. `step` is called with the next thing to happen.
 
-    Raises ValueError for an invalid host name or port.
+    Raises ValueError for an invalid host name or port, ConfigurationError for what the
+    implementation does not support.
     """
     resolving, connecting = Stage.RESOLVING, Stage.CONNECTING
     if route.proxy is not None:
@@ -143,7 +146,7 @@ def gather(
             continue
         timings["connect"] = monotonic() - begun
         attempts.append(Attempt(*address[:2]))
-        first = _Connection(target, context, route, plain)
+        first = _Connection(target, context, route, plain, ech)
         resumed, fault = _again(first, address) if first.error is None else (None, None)
         offers = None
         if wanted is not None and first.stage in (Stage.HANDSHAKE, Stage.CONNECTED):
@@ -181,14 +184,17 @@ class _Connection:
         context: SupportsClientWrapSocket,
         route: Route,
         plain: socket.socket,
+        ech: bytes | None,
     ) -> None:
-        self.target, self.context, self.route = target, context, route
+        self.target, self.context, self.route, self.ech = target, context, route, ech
         self.stage = Stage.HANDSHAKE
         self.info: ConnectionInfo | None = None
         self.error: OSError | None = None
         self.timings: dict[str, float] = {}
         try:
             self._run(plain)
+        except ConfigurationError:
+            raise
         except OSError as error:
             self.error = error
 
@@ -199,7 +205,7 @@ class _Connection:
                 _check_silence(stream)
             begun = monotonic()
             connection = self.context.wrap_socket(
-                stream, self.target.server_hostname, leftover=leftover
+                stream, self.target.server_hostname, leftover=leftover, ech=self.ech
             )
         except BaseException:
             drop(stream)
@@ -223,7 +229,7 @@ def _again(first: _Connection, address: names.Address) -> tuple[bool | None, OSE
         plain = first.route.dial(address)
     except OSError as error:
         return None, error
-    second = _Connection(first.target, first.context, first.route, plain)
+    second = _Connection(first.target, first.context, first.route, plain, first.ech)
     return (None if second.info is None else second.info.resumed), second.error
 
 

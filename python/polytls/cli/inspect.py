@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from .. import registry
 from ..configuration import TLSClientConfiguration
@@ -22,6 +22,7 @@ from ..identity import Certificate, PrivateKey, RevocationList, SigningChain, Tr
 from ..interfaces import SupportsClientWrapSocket
 from . import proxies
 from .document import as_json
+from .ech import GREASE, configurations
 from .findings import Findings, gather, of_file
 from .offers import Wanted
 from .report import as_pem, as_text, verdict_lines
@@ -142,6 +143,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="offer these groups, by their names or numbers, separated by commas",
     )
     parser.add_argument(
+        "--ech",
+        metavar="CONFIGS",
+        help="encrypt the ClientHello: the server's ECH configurations as Base64, or a file with "
+        "them (a list, Base64, PEM, or the data of its HTTPS record); grease: only send an "
+        "extension that looks like it; offers TLS 1.3 only",
+    )
+    parser.add_argument(
         "--enumerate",
         metavar="WHAT",
         type=wanted,
@@ -175,6 +183,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; return the verdict as an exit code."""
     targets = [_asked(partial(_target, arguments, text)) for text in arguments.targets]
+    if arguments.ech is not None:
+        arguments.ech = _asked(partial(_ech, arguments))
     configuration = _asked(lambda: _configuration(arguments))
     route = _asked(lambda: _route(arguments))
     results: list[tuple[Findings, Verdict]] = []
@@ -210,6 +220,7 @@ def _look_at(
         route,
         arguments.enumerate,
         progress.part,
+        ech=arguments.ech if isinstance(arguments.ech, bytes) else None,
         tells_staple=can is not None and can.staple_verification,
     )
 
@@ -221,6 +232,14 @@ def _context(
     if not isinstance(context, SupportsClientWrapSocket):
         raise ConfigurationError("this implementation does not support wrap_socket")
     return context
+
+
+def _ech(arguments: argparse.Namespace) -> bytes | Literal["grease"]:
+    if arguments.enumerate is not None and arguments.ech != GREASE:
+        raise ValueError(
+            "--ech cannot be combined with --enumerate, which sends the host name unencrypted"
+        )
+    return configurations(arguments.ech)
 
 
 def _route(arguments: argparse.Namespace) -> Route:
@@ -278,14 +297,16 @@ def _configuration(arguments: argparse.Namespace) -> TLSClientConfiguration:
         )
     elif arguments.client_key is not None:
         raise ValueError("--client-key needs --client-cert")
+    lowest = arguments.lowest_version or ("" if arguments.ech is None else "1.3")
     protocols = [name.strip() for given in arguments.alpn for name in given.split(",")]
     return TLSClientConfiguration(
         chain,
         arguments.ciphers,
         inner_protocols=[name.encode() for name in protocols if name],
-        lowest_supported_version=_VERSIONS.get(arguments.lowest_version),
+        lowest_supported_version=_VERSIONS.get(lowest),
         highest_supported_version=_VERSIONS.get(arguments.highest_version),
         groups=arguments.groups,
+        ech=GREASE if arguments.ech == GREASE else None,
         trust_store=_trust_store(arguments),
     )
 

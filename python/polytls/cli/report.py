@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Final
 
 from ..certificates import read
-from ..constants import CipherSuite, NamedGroup, NextProtocol, SignatureScheme
+from ..constants import CipherSuite, ECHStatus, NamedGroup, NextProtocol, SignatureScheme
 from ..info import CertificateInfo, ConnectionInfo
 from .evidence import Timestamp, ocsp_answer, timestamps_of
 from .findings import Findings
@@ -99,6 +99,9 @@ def _facts(findings: Findings, info: ConnectionInfo) -> Iterator[str]:
     yield from _line("suite", name_of(info.cipher))
     yield from _line("group", name_of(info.group))
     yield from _line("ALPN", protocol_name(info.alpn) or "none")
+    if info.ech is not None:
+        grease = info.ech is ECHStatus.GREASE
+        yield from _line("ECH", "a random extension was sent" if grease else info.ech.value)
     yield from _handshake(info)
     if findings.resumption_fault is not None:
         again = f"unknown: the second connection failed: {fault_text(findings.resumption_fault)}"

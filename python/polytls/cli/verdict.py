@@ -6,6 +6,7 @@ here, where it is known what was asked for. Nothing is decided that the connecti
 
 from __future__ import annotations
 
+import base64
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from ..constants import AlertDescription
 from ..errors import (
     AlertReceived,
     CertificateVerificationError,
+    ECHRejected,
     NotTLSError,
     PeerIncompatible,
     PeerMisbehaved,
@@ -65,6 +67,7 @@ class Failure(Enum):
     NOT_TLS = "not TLS"
     NOTHING_IN_COMMON = "nothing in common"
     ALPN_REFUSED = "ALPN refused"
+    ECH_REJECTED = "ECH rejected"
     CLIENT_CERTIFICATE_DEMANDED = "client certificate demanded"
     CLIENT_CERTIFICATE_REFUSED = "client certificate refused"
     ALERT = "alert"
@@ -269,6 +272,12 @@ def _place_tls(error: TLSError, identified: bool) -> _Place:
         return _place_alert(error, identified)
     if isinstance(error, RaggedEOF):
         return Failure.CUT_OFF, Responsible.PEER, _PATH
+    if isinstance(error, ECHRejected):
+        advice = "look up the server's HTTPS record again (without --ech, the host name is visible)"
+        if error.retry_configs is not None:
+            given = base64.b64encode(error.retry_configs).decode()
+            advice = f"use the configurations that the server sent: --ech {given}"
+        return Failure.ECH_REJECTED, Responsible.YOU, advice
     if isinstance(error, PeerIncompatible):
         return Failure.NOTHING_IN_COMMON, Responsible.PEER, _MODERN
     if isinstance(error, NotTLSError):
@@ -302,6 +311,9 @@ def _words(error: OSError) -> str:
     """The error in words, without a number."""
     if isinstance(error, TimeoutError):
         return "nothing arrived in time"
+    if isinstance(error, ECHRejected):
+        others = "none" if error.retry_configs is None else "other configurations"
+        return f"the server, verified as {error.public_name}, rejected it and sent {others}"
     if isinstance(error, TLSError | socket.gaierror | DialogueError) or not error.strerror:
         return str(error.strerror or error)
     return error.strerror
