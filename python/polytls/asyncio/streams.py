@@ -29,6 +29,10 @@ __all__ = [
 #: asyncio's own limit for a line, and half of what a reader buffers.
 _LIMIT = 64 * 1024
 
+#: Handlers that are not done. Loops have only weak references to tasks, and asyncio's protocol has
+#: one as long as the connection: a handler that goes on after it could be garbage-collected.
+_handlers: set[asyncio.Task[None]] = set()
+
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
 
@@ -146,7 +150,8 @@ def _server(connected: _Handler, limit: int) -> Callable[[], asyncio.StreamReade
 
 
 class _ServerProtocol(asyncio.StreamReaderProtocol):
-    """Leaves the writer to the handler: an unreferenced writer closes itself.
+    """Keeps the handler until it is done, and leaves the writer to it, which closes itself if it is
+    unreferenced.
 
     As in CPython 3.13 and later. Before, the protocol kept the writer as long as the connection was
     open. (`asyncio.start_server(ssl=...)` closes at the peer's end even if the
@@ -156,3 +161,8 @@ class _ServerProtocol(asyncio.StreamReaderProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._stream_writer = None
+        # There is no public access to it. None if what was called is no coroutine function.
+        handler: asyncio.Task[None] | None = getattr(self, "_task", None)
+        if handler is not None:
+            _handlers.add(handler)
+            handler.add_done_callback(_handlers.discard)

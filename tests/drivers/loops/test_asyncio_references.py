@@ -1,4 +1,5 @@
-"""Connections that are over are freed when nobody has them, without the garbage collector."""
+"""Connections that are over are freed when nobody has them, without the garbage collector, and
+handlers are not."""
 
 from __future__ import annotations
 
@@ -154,6 +155,45 @@ def test_connections_that_have_ended_leave_nothing_to_the_collector(
             await until_gone(before)
 
     run(main)
+
+
+def test_a_handler_goes_on_after_its_connection(run: Any, serve: Any, dial: Any, lab: Lab) -> None:
+    answers: list[bytes] = []
+
+    async def main() -> None:
+        awaited, collected, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            awaited.set()
+            await collected.wait()
+            writer.write(b"answer")
+            writer.close()
+
+        async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+            await writer.wait_closed()
+            # Nothing of the loop refers to who reads this.
+            reader, writer = await asyncio.open_connection(*backend.sockets[0].getsockname())
+            answers.append(await reader.read())
+            writer.close()
+            await writer.wait_closed()
+            done.set()
+
+        backend = await asyncio.start_server(answer, "127.0.0.1", 0)
+        async with serve(ask, lab.server()) as address:
+            reader, writer = await dial(address)
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+            await awaited.wait()
+            gc.collect()
+            collected.set()
+            await done.wait()
+        backend.close()
+        await backend.wait_closed()
+
+    run(main)
+    assert answers == [b"answer"]
 
 
 async def until_gone(before: int) -> None:
