@@ -234,6 +234,7 @@ def test_a_proxy_without_tls_is_told(
     code, found = result(capsys, NAME, "--proxy", url, *trusting)
     assert (code, found["stage"], found["verdict"]["reason"]) == (3, "proxy", "proxy")
     assert "HTTP" in found["verdict"]["message"]
+    assert found["verdict"]["explanation"][-1].startswith("To fix: you must use http://")
 
 
 @pytest.mark.parametrize(
@@ -307,7 +308,8 @@ def test_starttls_and_probes_go_through_a_proxy(
 @pytest.mark.parametrize(
     ("kind", "replies", "told"),
     [
-        ("http", [b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"], "407 Proxy Auth"),
+        ("http", [b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"], "status 407"),
+        ("http", [b"HTTP/1.1 403 Forbidden\r\n\r\n"], "403 Forbidden"),
         ("http", [b"220 mail.example \x1b[2J\r\n"], "220 mail.example"),
         ("http", [b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 101], "more than 100 lines"),
         ("http", [b"x" * 9000], "more than 8192 bytes"),
@@ -343,7 +345,10 @@ def test_a_proxy_that_does_not_connect_is_told(
     printed = capsys.readouterr().out
     assert "\n    proxy: " in printed
     assert told in " ".join(printed.split())
-    assert "To fix: your administrator must check the proxy" in printed
+    who = "your administrator must check the proxy"
+    if "status 407" in told or "authentication" in told or "user name" in told:
+        who = "you must give a user name and password"
+    assert f"To fix: {who}" in " ".join(printed.split())
     assert "\x1b" not in printed
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from .dialogue import Dialogue, DialogueError
 
-__all__ = ["Proxy", "parse"]
+__all__ = ["AuthenticationError", "Proxy", "parse"]
 
 _KINDS: Final = ("http", "https", "socks5")
 #: The reply codes of RFC 1928 6.
@@ -30,6 +30,10 @@ _SOCKS_REPLIES: Final = (
 )
 _NO_AUTHENTICATION: Final = 0
 _PASSWORD: Final = 2
+
+
+class AuthenticationError(DialogueError):
+    """The proxy wants to know who we are, or did not accept it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class Proxy:
         dialogue.send("".join(f"{line}\r\n" for line in (*lines, "")).encode())
         status = dialogue.line()
         version, _, rest = status.partition(b" ")
+        if version.startswith(b"HTTP/1.") and rest[:3] == b"407":
+            raise AuthenticationError("the proxy requires authentication (HTTP status 407)")
         if not version.startswith(b"HTTP/1.") or rest[:1] != b"2":
             dialogue.refuse(status)
         dialogue.reply(lambda line: not line)
@@ -78,11 +84,11 @@ class Proxy:
         if version != 5:
             raise DialogueError("the proxy's reply is not SOCKS 5")
         if method not in methods:
-            raise DialogueError("the proxy requires authentication")
+            raise AuthenticationError("the proxy requires authentication")
         if method == _PASSWORD:
             dialogue.send(b"\x01" + _counted(self.user or "") + _counted(self.password))
             if dialogue.exactly(2)[1] != 0:
-                raise DialogueError("the proxy refused the user name and password")
+                raise AuthenticationError("the proxy refused the user name and password")
         dialogue.send(b"\x05\x01\x00" + _address(host) + struct.pack(">H", port))
         version, code, _, kind = dialogue.exactly(4)
         if version != 5:

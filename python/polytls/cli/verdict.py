@@ -30,6 +30,7 @@ from ..errors import (
 from ..info import CertificateInfo
 from .dialogue import DialogueError
 from .findings import Findings
+from .proxies import AuthenticationError
 from .route import Stage
 from .targets import CertificateFile
 
@@ -238,6 +239,12 @@ _MODERN = "offer TLS 1.2 or 1.3 with current suites and groups"
 
 def _place(error: OSError, stage: Stage, identified: bool) -> _Place:
     if stage is Stage.PROXY:
+        if isinstance(error, NotTLSError):
+            advice = "use http:// for a proxy without TLS (or check its port)"
+            return Failure.PROXY, Responsible.YOU, advice
+        if isinstance(error, AuthenticationError):
+            advice = "give a user name and password that the proxy accepts: USER:PASSWORD@HOST:PORT"
+            return Failure.PROXY, Responsible.YOU, advice
         advice = "check the proxy, and that it allows connections to this host and port"
         return Failure.PROXY, Responsible.ADMINISTRATOR, advice
     if stage is Stage.RESOLVING:
