@@ -10,11 +10,10 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, Literal, TypeAlias
 
 from .loopback import connected_server, on_client_core, tcp
-from .peers import Contexts, Library, Unable
+from .peers import Contexts, Library, Unable, imported
 from .requests import ECHO, MESSAGE, PIECE, REQUEST, SEND, Request
 from .rounds import Bench, Case, Sample
 
@@ -28,10 +27,7 @@ def new_loop(name: LoopName) -> asyncio.AbstractEventLoop:
     """A loop of the kind; raises Unable."""
     if name == "asyncio":
         return asyncio.new_event_loop()
-    try:
-        loop: asyncio.AbstractEventLoop = import_module("uvloop").new_event_loop()
-    except ImportError as error:
-        raise Unable("there is no uvloop: pip install -r requirements/bench.txt") from error
+    loop: asyncio.AbstractEventLoop = imported("uvloop").new_event_loop()
     return loop
 
 

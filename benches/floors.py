@@ -3,20 +3,16 @@ every round, on the core that the measured code runs on."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
-from types import TracebackType
 
 from .machine import Cores
+from .programs import example
 
 __all__ = ["Floors", "Run"]
 
 #: Does something so many times, and returns the seconds that it took.
 Run = Callable[[int], float]
-
-_ROOT = Path(__file__).resolve().parents[1]
 
 
 class Floors:
@@ -29,12 +25,7 @@ class Floors:
     def __enter__(self) -> Floors:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.communicate()
 
@@ -81,19 +72,9 @@ class Floors:
 
     def _start(self) -> subprocess.Popen[str]:
         with self._cores.released():
-            program = _build()
+            program = example("floors")
         process = subprocess.Popen(
             [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._cores.pin(process.pid, -1)
         return process
-
-
-def _build() -> str:
-    """Build with the features of the whole workspace, so that nothing is built twice."""
-    command = ["cargo", "build", "--quiet", "--release", "--locked", "--workspace"]
-    command += ["--example", "floors", "--message-format=json"]
-    answer = subprocess.run(command, cwd=_ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    messages = [json.loads(line) for line in answer.stdout.splitlines()]
-    programs: list[str] = [m["executable"] for m in messages if m.get("executable")]
-    return programs[-1]

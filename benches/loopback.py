@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from .floors import Run
@@ -18,6 +13,7 @@ from .in_memory import at_once
 from .loops import Link
 from .peers import Contexts, Library, Setting, Unable
 from .peers.plain import PlainTcp
+from .programs import Child
 from .requests import ECHO, MESSAGE, SEND, Request, receive_exactly
 from .rounds import Bench, Case, Sample, check_hellos
 
@@ -33,10 +29,10 @@ _PATIENCE = 10
 
 
 @dataclass
-class Server(AbstractContextManager["Server"]):
+class Server:
     """A server's process, and contexts here to dial it with."""
 
-    process: subprocess.Popen[str]
+    child: Child
     contexts: Contexts
     answering: int
     counting: int
@@ -51,51 +47,23 @@ class Server(AbstractContextManager["Server"]):
             link = Link.make(contexts)
             link.client.check(resumed=False)
             check_hellos([link.flight], Setting("default"), resumed=False)
-        command = [sys.executable, "-m", "benches", "--serve", library.name]
-        process = subprocess.Popen(
-            command,
-            cwd=Path(__file__).resolve().parents[1],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        bench.cores.pin(process.pid, -1)
-        process.stdin.write(bench.credentials.to_json() + "\n")
-        process.stdin.flush()
-        ports = process.stdout.readline().split()
+        arguments = ("--serve", library.name)
+        child = bench.stack.enter_context(Child(bench.cores, bench.credentials, *arguments))
+        ports = child.said.split()
         if not ports:
             raise RuntimeError(f"the server of {library.name} did not start: see its error above")
         answering, counting, *looping = map(int, ports)
-        return cls(process, contexts, answering, counting, looping)
+        return cls(child, contexts, answering, counting, looping)
 
     def tally(self) -> tuple[int, int]:
         """How many connections it has counted, and how many failed."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        served, failed = map(int, self.process.stdout.readline().split())
+        served, failed = map(int, self.child.ask().split())
         return served, failed
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.process.communicate()
 
 
 def connected_server(bench: Bench, library: Library) -> Server:
     """One for each library and run."""
-    key = ("server", library.name)
-    if key not in bench.kept:
-        bench.kept[key] = bench.stack.enter_context(Server.start(bench, library))
-    server = bench.kept[key]
-    assert isinstance(server, Server)
-    return server
+    return bench.once(("server", library.name), lambda: Server.start(bench, library))
 
 
 def _connection(bench: Bench, library: Library) -> Any:
@@ -205,7 +173,7 @@ def _two_downloads(bench: Bench, library: Library) -> Sample:
         count *= 2
 
     def sample() -> float:
-        with bench.cores.released(), bench.cores.lent(server.process.pid):
+        with bench.cores.released(), bench.cores.lent(server.child.process.pid):
             return sum(run(count) for run in runs) / at_once(runs, count)
 
     return sample

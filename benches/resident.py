@@ -7,12 +7,12 @@ import gc
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from .credentials import Credentials
 from .loops import Link
 from .machine import resident
 from .peers import Library, Setting
+from .programs import ROOT
 from .rounds import Bench, Case, Sample
 
 __all__ = ["CASES", "used"]
@@ -49,8 +49,7 @@ def in_a_fresh_process(library: Library, pairs: int, *, moved: bool) -> float:
     """The same, asked of another process."""
     command = [sys.executable, "-m", "benches", "--resident", library.name, "--pairs", str(pairs)]
     command += ["--moved"] if moved else []
-    root = Path(__file__).resolve().parents[1]
-    return float(subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE).stdout)
+    return float(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def _resident(*, moved: bool) -> Callable[[Bench, Library], Sample]:

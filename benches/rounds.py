@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar, cast
 
 from polytls import PrivateKey
 from polytls.testing.softhsm import SoftHSM
@@ -27,6 +28,8 @@ __all__ = ["Bench", "Case", "Figures", "Sample", "check_hellos", "measure"]
 
 #: One figure, in the unit of its case.
 Sample = Callable[[], float]
+
+Made = TypeVar("Made")
 
 #: More is of no use, and connections of their own for each cost ports.
 _MOST = 1 << 22
@@ -54,8 +57,8 @@ class Bench:
 
     def token(self) -> str:
         """The URI of the credentials' key in a SoftHSM of this run. Raises Unable without one."""
-        kept = ("SoftHSM", "key")
-        if kept not in self.kept:
+
+        def make() -> str:
             folder = self.stack.enter_context(TemporaryDirectory())
             try:
                 made = SoftHSM(Path(folder))
@@ -66,8 +69,15 @@ class Bench:
             for name in made.environment:
                 self.stack.callback(os.environ.pop, name)
             made.add("bench", PrivateKey.from_buffer(self.credentials.key.encode()))
-            self.kept[kept] = made.uri("bench")
-        return str(self.kept[kept])
+            return made.uri("bench")
+
+        return self.once(("SoftHSM", "key"), make)
+
+    def once(self, key: tuple[str, str], make: Callable[[], Made]) -> Made:
+        """What `make` has made for this key at its first call in this run."""
+        if key not in self.kept:
+            self.kept[key] = make()
+        return cast("Made", self.kept[key])
 
     def rate(self, run: Run, amount: float = 1.0, most: int = _MOST) -> Sample:
         """A sample of `amount` a second for each time that `run` does it.
@@ -147,7 +157,10 @@ def measure(bench: Bench, case: Case, libraries: list[Library], rounds: int) -> 
             figures.unable[library.name] = str(reason)
     if case.floor is not None and samples:
         name, prepare = case.floor
-        samples[name] = prepare(bench)
+        try:
+            samples[name] = prepare(bench)
+        except Unable as reason:
+            figures.unable[name] = str(reason)
     order = list(samples)
     figures.values = {name: [] for name in order}
     for _ in range(min(rounds, case.rounds or rounds)):

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from .credentials import Credentials
 from .loopback import on_client_core, tcp
 from .peers import Library, Setting, Unable
 from .peers.plain import PlainTcp
+from .programs import Child, installed
 from .rounds import Bench, Case, Sample
 
 __all__ = ["CASES", "serve_application"]
@@ -65,54 +61,27 @@ def serve_application(library: Library, setting: Setting) -> None:
     os._exit(0)
 
 
-@dataclass
-class _Server(AbstractContextManager["_Server"]):
-    process: subprocess.Popen[str]
-    port: int
+def _started(bench: Bench, library: Library) -> int:
+    """The port of the server: one for each library and run."""
 
-    @classmethod
-    def start(cls, bench: Bench, library: Library) -> _Server:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "benches", "--application", library.name],
-            cwd=Path(__file__).resolve().parents[1],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        bench.cores.pin(process.pid, -1)
-        process.stdin.write(bench.credentials.to_json() + "\n")
-        process.stdin.flush()
-        said = process.stdout.readline().strip()
-        if not said.isdecimal():
-            process.communicate()
-            raise Unable(said) if said else RuntimeError(f"uvicorn over {library.name} failed")
-        return cls(process, int(said))
+    def start() -> int:
+        arguments = ("--application", library.name)
+        server = bench.stack.enter_context(Child(bench.cores, bench.credentials, *arguments))
+        if not server.said.isdecimal():
+            raise (
+                Unable(server.said)
+                if server.said
+                else RuntimeError(f"uvicorn over {library.name} failed")
+            )
+        return int(server.said)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.process.communicate()
+    return bench.once(("application", library.name), start)
 
 
-def _started(bench: Bench, library: Library) -> _Server:
-    """One for each library and run."""
-    key = ("application", library.name)
-    if key not in bench.kept:
-        bench.kept[key] = bench.stack.enter_context(_Server.start(bench, library))
-    server = bench.kept[key]
-    assert isinstance(server, _Server)
-    return server
-
-
-def _requests(url: str, seconds: int, *, kept: bool) -> float:
+def _requests(wrk: str, url: str, seconds: int, *, kept: bool) -> float:
     """How many requests a second wrk had answered; raises RuntimeError if some failed."""
     more = [] if kept else ["-H", "Connection: close"]
-    command = ["wrk", "-t1", f"-c{_AT_ONCE}", f"-d{seconds}s", *more, url]
+    command = [wrk, "-t1", f"-c{_AT_ONCE}", f"-d{seconds}s", *more, url]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     told = re.search(r"^Requests/sec: +([\d.]+)$", done.stdout, re.MULTILINE)
     if told is None or "Non-2xx" in done.stdout or re.search(r"errors: .*[1-9]", done.stdout):
@@ -122,14 +91,12 @@ def _requests(url: str, seconds: int, *, kept: bool) -> float:
 
 def _case(*, kept: bool) -> Callable[[Bench, Library], Sample]:
     def prepare(bench: Bench, library: Library) -> Sample:
-        if shutil.which("wrk") is None:
-            raise Unable("there is no wrk: install it (Debian: apt-get install wrk)")
-        server = _started(bench, library)
+        wrk, port = installed("wrk", "wrk"), _started(bench, library)
         scheme = "http" if isinstance(library, PlainTcp) else "https"
-        url = f"{scheme}://127.0.0.1:{server.port}/"
+        url = f"{scheme}://127.0.0.1:{port}/"
         # It takes whole seconds.
         seconds = max(1, ceil(bench.target))
-        sample = on_client_core(bench, lambda: _requests(url, seconds, kept=kept))
+        sample = on_client_core(bench, lambda: _requests(wrk, url, seconds, kept=kept))
         if bench.target:
             sample()
         return sample
