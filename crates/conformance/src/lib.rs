@@ -5,7 +5,7 @@
 //! everything with one line, [`tests!`]: a test per case and choice of [`Versions`], each under
 //! its own name.
 //!
-//! It knows no TLS library, no X.509, no socket and no clock. How the public Python API behaves is
+//! It knows no TLS library, no X.509, no socket, and no clock but for [`cost`]. How the public Python API behaves is
 //! the business of the kit in `polytls.testing`. Rules:
 //!
 //! 1. A case that a library cannot pass stays in the table; the library's own tests say so.
@@ -14,6 +14,7 @@
 //! 4. A panic inside a session is an [`polytls_core::Error::Internal`], which no case accepts.
 
 mod cases;
+mod cost;
 mod credentials;
 mod input;
 mod pair;
@@ -22,6 +23,7 @@ mod records;
 mod scene;
 
 pub use cases::{Case, Deviation, cases, run, run_with};
+pub use cost::cost;
 pub use credentials::{ADDRESS, Credentials, DEVICE, EXACT_HOST, HOST, WILDCARD_HOST};
 pub use input::Input;
 pub use pair::{Cut, Outcome, Pair, other};

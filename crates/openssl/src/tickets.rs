@@ -386,3 +386,78 @@ unsafe fn give(
             } == 1
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use polytls_conformance::cost;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn library() -> &'static Scope {
+        let library = crate::library::load().expect("OpenSSL");
+        Scope::of(library, &crate::Options::default()).expect("a scope")
+    }
+
+    fn tickets(library: &Scope, secret: u8, previous: Option<u8>) -> Tickets {
+        let bytes = |byte| Secret::new(vec![byte; KEY]);
+        let keys = TicketKeys {
+            secret: bytes(secret),
+            previous: previous.map(bytes),
+            rotation: Duration::from_secs(3600),
+            lifetime: Duration::from_secs(6 * 3600),
+        };
+        Tickets::new(library, Some((&keys, [0; 32]))).expect("keys")
+    }
+
+    fn sealed(library: &Scope, tickets: &Tickets, now: u64) -> ([u8; NAME], Keys) {
+        let mut name = [0; NAME];
+        let keys = tickets.seal(library, now, &mut name).expect("keys");
+        (name, keys)
+    }
+
+    fn opens(library: &Scope, tickets: &Tickets, name: &[u8; NAME], keys: &Keys) -> bool {
+        let found = tickets.open(library, name);
+        found.is_some_and(|found| {
+            found.encryption == keys.encryption && found.authentication == keys.authentication
+        })
+    }
+
+    #[test]
+    fn keys_are_those_of_the_secret_and_the_previous_one_whatever_the_time() {
+        let library = library();
+        let [one, same, other] = [1, 1, 2].map(|secret| tickets(library, secret, None));
+        let both = tickets(library, 2, Some(1));
+        for hours in [0, 1, 7] {
+            let (name, keys) = sealed(library, &one, NOW + hours * 3600);
+            assert!(opens(library, &same, &name, &keys));
+            assert!(opens(library, &both, &name, &keys));
+            assert!(!opens(library, &other, &name, &keys));
+        }
+        let (name, _) = sealed(library, &one, NOW);
+        let (next, _) = sealed(library, &one, NOW + 3600);
+        assert_ne!(name[..EPOCH], next[..EPOCH]);
+    }
+
+    #[test]
+    #[ignore = "prints figures of docs/fleets.md, which says how to run it"]
+    fn what_a_ticket_costs() {
+        let library = library();
+        let server = tickets(library, 1, Some(2));
+        let [current, previous] = [1, 2].map(|secret| tickets(library, secret, None));
+        let [own, old] = [&current, &previous].map(|it| sealed(library, it, NOW));
+        cost("openssl", "the secret's key, once for each context", || {
+            tickets(library, 1, None).bound.len() == 1
+        });
+        cost("openssl", "the keys of a ticket that is made", || {
+            sealed(library, &server, NOW).0 != own.0
+        });
+        cost("openssl", "the keys of a ticket that is opened", || {
+            opens(library, &server, &own.0, &own.1)
+        });
+        cost("openssl", "the keys of one of the previous secret", || {
+            opens(library, &server, &old.0, &old.1)
+        });
+    }
+}

@@ -179,6 +179,7 @@ impl ProducesTickets for FleetTicketer {
 
 #[cfg(test)]
 mod tests {
+    use polytls_conformance::cost;
     use polytls_core::clock::ManualClock;
     use polytls_core::config::{
         self, ClientAuthentication, Secret, Trust, TrustStore, Verification,
@@ -468,5 +469,25 @@ mod tests {
             );
         }
         assert_eq!(format!("{:?}", server.ticketer), "FleetTicketer");
+    }
+
+    #[test]
+    #[ignore = "prints figures of docs/fleets.md, which says how to run it"]
+    fn what_a_ticket_costs() {
+        let both = server(1, Some(2));
+        let [current, previous] = [1, 2].map(|secret| server(secret, None));
+        let [own, old] = [&current, &previous].map(Server::gives);
+        let header = &own[..HEADER];
+        cost("rustls", "the secret's key, once for each context", || {
+            server(1, None).ticketer.bound.len() == 1
+        });
+        cost("rustls", "a ticket's key", || {
+            FleetTicketer::key(&both.ticketer.bound[0], header).is_ok()
+        });
+        cost("rustls", "making a ticket", || both.gives().len() > HEADER);
+        cost("rustls", "opening a ticket", || both.takes(&own));
+        cost("rustls", "opening a ticket of the previous secret", || {
+            both.takes(&old)
+        });
     }
 }

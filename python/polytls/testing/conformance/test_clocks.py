@@ -126,6 +126,24 @@ def test_tickets_of_a_fleet_live_as_long_as_they_may(lab: Any, clock: Clock) -> 
 
 
 @with_clock
+@needs("ticket keys")
+@pytest.mark.parametrize(
+    ("ahead", "resumed"), [(-HOUR, True), (-3 * HOUR, False), (55, True), (65, False)]
+)
+def test_clocks_of_a_fleet_may_be_a_minute_apart(
+    lab: Any, clock: Clock, ahead: int, resumed: bool
+) -> None:
+    keys = TicketKeys(b"s" * 32, rotation=HOUR, lifetime=2 * HOUR)
+    client = lab.client(clock=clock, sessions=SessionCache())
+    other = Clock()
+    other.now = clock.now + ahead
+    assert not visit(lab, client, lab.server(clock=other, ticket_keys=keys)).client.info.resumed
+    # A ticket from further in the future is refused, and one that is too old.
+    server = lab.server(clock=clock, ticket_keys=keys)
+    assert visit(lab, client, server).client.info.resumed is resumed
+
+
+@with_clock
 def test_the_machines_clock_goes_on(lab: Any, clock: Clock) -> None:
     before = time.time()
     assert abs(clock.now - before) < 5
