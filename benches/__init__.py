@@ -9,4 +9,5 @@ docs/performance.md says what is measured and how. In reading order:
 - `floors`: what the machine does without TLS, or without Python
 - `rounds`: taking turns, timing, medians; `machine`: cores and facts
 - `report`, `chart`: the table, JSON, the page, the drawings; `scaling`: whether costs stay flat
+- `programs`: what a run starts; `fleet`: fleets of processes against nginx, a benchmark of its own
 """

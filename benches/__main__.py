@@ -8,16 +8,20 @@ from pathlib import Path
 
 from .cases import CASES, libraries, library
 from .chart import draw
+from .fleet.figures import Plan, markdown, measured
 from .machine import facts
-from .peers import Setting
-from .report import Printer, Report
+from .peers import Library, Setting
+from .peers.pep748 import Pep748
+from .programs import ROOT
+from .report import Printer, Report, write_figures
 from .resident import used
 from .rounds import Bench, measure
 from .scaling import tables
 from .server import serve
 from .serving import serve_application
 
-_PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+_DOCS = ROOT / "docs"
+_PAGE = _DOCS / "performance.md"
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -37,10 +41,13 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         help="of polytls, rustls by default; may be repeated: the first is told of in each line",
     )
     add("--scaling", action="store_true", help="whether costs stay flat as sizes grow (minutes)")
+    add("--fleet", action="store_true", help="fleets of servers against nginx, nothing else")
+    add("--connections", type=int, default=50_000, help="with --fleet: to each fleet (50,000)")
+    add("--processes", type=int, default=16, help="with --fleet: of each fleet (16)")
     add("--check", action="store_true", help="exit with 1 where a mark is missed")
     add("--json", type=Path, metavar="FILE", help="write every figure of every round")
     add("--svg", type=Path, metavar="FOLDER", help="draw ratios and distances to the floors")
-    add("--docs", action="store_true", help="write figures and drawings into docs/performance.md")
+    add("--docs", action="store_true", help="write figures and drawings into docs/")
     add("--from", type=Path, dest="source", metavar="FILE", help="measure nothing: such JSON")
     # For processes of the same run.
     add("--serve", help=argparse.SUPPRESS)
@@ -54,6 +61,14 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"--only: no case has {wanted.only!r} in its name; there are: {names}")
     if wanted.rounds < 1 or wanted.seconds <= 0:
         parser.error("--rounds and --seconds must be positive")
+    if wanted.connections < 1 or wanted.processes < 1:
+        parser.error("--connections and --processes must be positive")
+    others = ("only", "scaling", "json", "svg", "source")
+    if wanted.fleet and any(getattr(wanted, name) for name in others):
+        parser.error(
+            "--fleet measures fleets alone: only --docs, --check, --rounds, --quick and "
+            "--implementation go with it, and the sizes"
+        )
     return wanted
 
 
@@ -85,6 +100,21 @@ def run(wanted: argparse.Namespace) -> Report:
     return report
 
 
+def fleets(wanted: argparse.Namespace) -> list[str]:
+    """Measure fleets, print the table, write it where asked; return the marks that are missed."""
+    connections, rounds = (600, 1) if wanted.quick else (wanted.connections, wanted.rounds)
+    plan = Plan(wanted.processes, connections, rounds=rounds)
+    bench = Bench(wanted.seconds)
+    peers: list[Library] = [Pep748(name) for name in wanted.implementation or ["rustls", "openssl"]]
+    with bench.stack:
+        found = measured(bench, peers, plan)
+        table = markdown(bench, peers, plan, found)
+    print(table)
+    if wanted.docs:
+        write_figures(_DOCS / "fleets.md", table)
+    return found.missed()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Do what was asked for."""
     wanted = arguments(argv)
@@ -97,17 +127,23 @@ def main(argv: list[str] | None = None) -> int:
     if wanted.resident:
         print(used(library(wanted.resident), wanted.pairs, moved=wanted.moved))
         return 0
+    if wanted.fleet:
+        return verdict(wanted, fleets(wanted))
     report = Report.from_json(wanted.source.read_text()) if wanted.source else run(wanted)
     if wanted.json:
         wanted.json.write_text(report.to_json() + "\n")
     if wanted.svg:
         draw(report, wanted.svg)
     if wanted.docs:
-        draw(report, _PAGE.parent)
+        draw(report, _DOCS)
         report.write_page(_PAGE)
+    return verdict(wanted, report.missed())
+
+
+def verdict(wanted: argparse.Namespace, missed: list[str]) -> int:
+    """The exit status: 1 if marks are checked and some are missed, which are printed."""
     if not wanted.check:
         return 0
-    missed = report.missed()
     print(*(["Missed:", *missed] if missed else ["All marks are met."]), sep="\n")
     return 1 if missed else 0
 

@@ -12,7 +12,7 @@ from .marks import Mark, marks_of
 from .rounds import Figures
 from .scaling import Table
 
-__all__ = ["Printer", "Report"]
+__all__ = ["Printer", "Report", "line", "number", "ratio", "write_figures"]
 
 #: A process that had less of its core was disturbed.
 _UNDISTURBED = 0.95
@@ -80,7 +80,7 @@ class Report:
     def _row(self, figures: Figures, library: str) -> list[str]:
         case = figures.case
         floor = case.floor[0] if case.floor else ""
-        ratio = figures.ratio(library, BASE)
+        quotient = figures.ratio(library, BASE)
         spread = figures.spread(library, BASE)
         share = figures.ratio(library, floor)
         marks = self._marks(figures, library)
@@ -88,10 +88,10 @@ class Report:
         return [
             case.name if first else f"… {library}",
             case.unit if first else "",
-            *(_number(figures.median(name)) if first else "" for name in self.versions),
-            _ratio(ratio),
-            "–" if spread is None else f"{_ratio(spread[0])} to {_ratio(spread[1])}",
-            f"{_number(figures.median(floor))} {floor}" if floor else "–",
+            *(number(figures.median(name)) if first else "" for name in self.versions),
+            ratio(quotient),
+            "–" if spread is None else f"{ratio(spread[0])} to {ratio(spread[1])}",
+            f"{number(figures.median(floor))} {floor}" if floor else "–",
             "–" if share is None else f"{share:.0%}",
             ", ".join(map(str, marks)),
             ", ".join("yes" if _met(mark, figures) else "no" for mark in marks),
@@ -100,7 +100,7 @@ class Report:
     def missed(self) -> list[str]:
         """The marks that do not hold, of the cases that were run."""
         return [
-            f"{figures.case.name}: {name}: {mark}, found {_number(mark.value(figures, name, BASE))}"
+            f"{figures.case.name}: {name}: {mark}, found {number(mark.value(figures, name, BASE))}"
             for figures in self.figures
             for name in self.versions
             for mark in self._marks(figures, name)
@@ -164,27 +164,22 @@ class Report:
         """The part of the page that is made."""
         columns = self.columns()
         lines = [line + "\n" for line in self.header()]
-        lines += [_line(columns), _line(["---", "---", *["---:"] * (len(columns) - 2)])]
-        lines += [_line(row) for figures in self.figures for row in self.rows(figures)]
+        lines += [line(columns), line(["---", "---", *["---:"] * (len(columns) - 2)])]
+        lines += [line(row) for figures in self.figures for row in self.rows(figures)]
         footer = [f"- {line}" for line in self.footer()]
         lines += ["", "What is missing, and why:", "", *footer] if footer else []
         for table in self.tables:
             lines += ["", f"**{table.name}**, {table.unit}", ""]
-            lines += [_line(["", *self.versions]), _line(["---", *["---:"] * len(self.versions)])]
+            lines += [line(["", *self.versions]), line(["---", *["---:"] * len(self.versions)])]
             lines += [
-                _line([size, *(_number(row.get(name)) for name in self.versions)])
+                line([size, *(number(row.get(name)) for name in self.versions)])
                 for size, row in table.rows.items()
             ]
         return "\n".join(lines)
 
     def write_page(self, page: Path) -> None:
         """Put the figures between the two markers of a page."""
-        text = page.read_text()
-        before, begin, rest = text.partition(_BEGIN)
-        _, end, after = rest.partition(_END)
-        if not (begin and end):
-            raise SystemExit(f"{page.name}: there is no {_BEGIN} before a {_END}")
-        page.write_text(f"{before}{begin}\n\n{self.markdown()}\n\n{end}{after}")
+        write_figures(page, self.markdown())
 
 
 class Printer:
@@ -207,7 +202,7 @@ class Printer:
         for table in self._report.tables:
             print(f"\n{table.name}, {table.unit}")
             for size, row in table.rows.items():
-                costs = "  ".join(f"{name} {_number(cost)}" for name, cost in row.items())
+                costs = "  ".join(f"{name} {number(cost)}" for name, cost in row.items())
                 print(f"  {size:>9}  {costs}")
         print("", *self._report.footer(), sep="\n")
 
@@ -220,21 +215,34 @@ class Printer:
         print("".join(padded).rstrip(), flush=True)
 
 
+def write_figures(page: Path, markdown: str) -> None:
+    """Put figures between the two markers of a page."""
+    text = page.read_text()
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise SystemExit(f"{page.name}: there is no {_BEGIN} before a {_END}")
+    page.write_text(f"{before}{begin}\n\n{markdown}\n\n{end}{after}")
+
+
 def _met(mark: Mark, figures: Figures) -> bool:
     return mark.met(figures, mark.library, BASE)
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """With three digits, or with all before the point."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _ratio(value: float | None) -> str:
+def ratio(value: float | None) -> str:
+    """With two digits after the point, or more where it is small."""
     if value is None:
         return "–"
     return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
-def _line(cells: list[str]) -> str:
+def line(cells: list[str]) -> str:
+    """A line of a table in Markdown."""
     return f"| {' | '.join(cells)} |"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the programs that `make test-peers` talks to, where they are missing (Debian and kin);
-# with the argument «libraries», the servers that `make test-libraries` talks to; with «token», SoftHSM; with «windows»,
-# Wine and a compiler for Windows.
+# with the argument «libraries», the servers that `make test-libraries` talks to; with «token», SoftHSM; with «bench»,
+# what `make bench` measures with; with «windows», Wine and a compiler for Windows.
 set -eu
 
 # Providers of OpenSSL are unpacked, not installed: nothing of the system changes. apt checks the packages as it does
@@ -53,6 +53,12 @@ libraries() {
 
 token() {
 	need softhsm2-util softhsm2
+}
+
+bench() {
+	token
+	need wrk wrk
+	PATH="$PATH:/usr/sbin" need nginx nginx-light
 }
 
 windows() {

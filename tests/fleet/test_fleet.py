@@ -1,20 +1,24 @@
-"""Several server processes behind one port resume each other's sessions, given one secret."""
+"""Several server processes behind one port resume each other's sessions, given one secret.
+
+The processes are those of the benchmark (`benches/fleet`), and so is one of the two clients.
+"""
 
 from __future__ import annotations
 
 import os
-import pickle
 import socket
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
+from benches.fleet import figures
+from benches.fleet.servers import Workers, workers
+from benches.peers.pep748 import Pep748
+from benches.rounds import Bench
 
 import polytls
 from polytls import TicketKeys
@@ -34,13 +38,15 @@ pytestmark = pytest.mark.skipif(
 #: How many connections a client makes; `make soak` asks for the long form.
 CONNECTIONS = 2000 if "POLYTLS_SOAK" in os.environ else 200
 
+#: Those that take ticket keys.
+IMPLEMENTATIONS = ["rustls", "openssl"]
+
 
 class Fleet:
     """Server processes, and one client that connects to them all."""
 
-    def __init__(self, port: int, processes: list[Any], ca: CertificateAuthority) -> None:
-        self._port = port
-        self._processes = processes
+    def __init__(self, servers: Workers, ca: CertificateAuthority) -> None:
+        self._servers = servers
         self._client = polytls.implementation("rustls").client_context(
             polytls.TLSClientConfiguration(trust_store=ca.trust_store())
         )
@@ -50,55 +56,29 @@ class Fleet:
     def connect(self) -> bool:
         """Connect once; whether a session was resumed."""
         with self._client.connect(
-            ("127.0.0.1", self._port), server_hostname="fleet.example", timeout=PATIENCE
+            ("127.0.0.1", self._servers.port), server_hostname="fleet.example", timeout=PATIENCE
         ) as connection:
-            number = b""
-            while not number.endswith(b"\n"):
-                number += connection.recv(100)
-            self.served[number] += 1
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: fleet.example\r\n\r\n")
+            response = b""
+            while received := connection.recv(1000):
+                response += received
+            self.served[response.rpartition(b"\r\n")[2]] += 1
             resumed: bool = connection.info.resumed
             return resumed
 
     def exchange(self, index: int) -> None:
         """Have one process go on to its next ticket keys."""
-        process = self._processes[index]
-        process.stdin.write(b"next\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == b"ready\n"
+        self._servers.exchange(index)
 
 
 @contextmanager
-def fleet(keys: list[list[TicketKeys | None]], forks: int = 0) -> Iterator[Fleet]:
+def fleet(
+    keys: list[list[TicketKeys | None]], forks: int = 0, implementation: str = "rustls"
+) -> Iterator[Fleet]:
     """A process for each list of keys, all behind one port; `forks`: how often each one forks."""
     ca = CertificateAuthority()
-    chain = ca.issue("fleet.example")
-    with socket.socket() as reserved:
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved.bind(("127.0.0.1", 0))  # It does not listen, so nothing comes here.
-        port = reserved.getsockname()[1]
-        processes = []
-        try:
-            for own in keys:
-                process = subprocess.Popen(
-                    [sys.executable, str(Path(__file__).parent / "server.py")],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                )
-                processes.append(process)
-                assert process.stdin
-                pickle.dump(
-                    {"chain": chain, "port": port, "keys": own, "forks": forks}, process.stdin
-                )
-                process.stdin.flush()
-            for process in processes:
-                assert process.stdout
-                for _ in range(forks + 1):
-                    assert process.stdout.readline() == b"ready\n"
-            yield Fleet(port, processes, ca)
-        finally:
-            for process in processes:
-                # They end with their input, the forks too.
-                process.communicate(timeout=PATIENCE)
+    with workers(implementation, ca.issue("fleet.example"), keys, forks) as servers:
+        yield Fleet(servers, ca)
 
 
 def keys(secret: int, previous: int | None = None, **given: Any) -> TicketKeys:
@@ -165,3 +145,54 @@ def test_forked_workers_resume_each_others_sessions_without_being_given_anything
         resumed = sum(servers.connect() for _ in range(100))
     assert len(servers.served) > 1
     assert resumed >= 95
+
+
+@pytest.fixture(scope="module")
+def loads() -> dict[tuple[str, str], figures.Row]:
+    """What the benchmark finds with few processes and connections, by load and servers."""
+    plan = figures.Plan(SERVERS, CONNECTIONS, clients=8, rounds=2, pause=0.02, lifetime=3)
+    bench = Bench(target=0)
+    with bench.stack:
+        found = figures.measured(bench, [Pep748(name) for name in IMPLEMENTATIONS], plan)
+    assert all(note.startswith("nginx: there is no nginx") for note in found.notes), found.notes
+    return {(row.load, row.servers): row for row in found.rows}
+
+
+def _with(load: str, found: dict[tuple[str, str], figures.Row]) -> list[figures.Row]:
+    rows = [row for (its_load, _), row in found.items() if its_load == load]
+    assert {f"polytls/{name}" for name in IMPLEMENTATIONS} <= {row.servers for row in rows}
+    return rows
+
+
+def test_a_load_without_tickets_is_served_by_all_processes_with_full_handshakes(
+    loads: dict[tuple[str, str], figures.Row],
+) -> None:
+    for row in _with("full", loads):
+        assert row.total(lambda it: it.full) >= CONNECTIONS
+        assert row.total(lambda it: it.resumed) == 0
+        assert row.total(lambda it: it.failed) == 0
+        assert row.reached == SERVERS
+
+
+@pytest.mark.parametrize("load", ["resumed", "resumed, keys rotate"])
+def test_tickets_of_a_load_are_resumed_at_whichever_process(
+    loads: dict[tuple[str, str], figures.Row], load: str
+) -> None:
+    for row in _with(load, loads):
+        resumed = row.total(lambda it: it.resumed)
+        handshakes = row.total(lambda it: it.handshakes)
+        assert handshakes >= CONNECTIONS
+        # A client that gets no turn for the lifetime of its ticket does a full handshake.
+        assert resumed >= (0.95 if "rotate" in load else 1) * handshakes
+        assert row.total(lambda it: it.failed) == 0
+        assert row.reached == SERVERS
+        # One in four is at the process whose ticket it is.
+        assert 0.5 * resumed < row.total(lambda it: it.elsewhere) < resumed
+
+
+def test_figures_of_a_fleet_stand_in_a_table(loads: dict[tuple[str, str], figures.Row]) -> None:
+    for row in loads.values():
+        cells = row.cells()
+        assert len(cells) == len(figures.COLUMNS)
+        assert cells[:2] == [row.load, row.servers]
+        assert all(float(cells[at].replace(",", "")) > 0 for at in (2, 3, 5, 9, 10))
