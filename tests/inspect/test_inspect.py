@@ -92,6 +92,35 @@ def test_a_server_in_order_is_shown_as_a_document(
     }
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in polytls.implementations()
+        if getattr(polytls.implementation(name).capabilities, "certificate_compression", False)
+    ],
+)
+def test_compressed_certificates_are_told(
+    serve: Serve, run: Run, ca: CertificateAuthority, name: str
+) -> None:
+    context: Any = polytls.implementation("rustls").server_context(
+        TLSServerConfiguration([ca.issue(NAME)], certificate_compression=True)
+    )
+
+    def handle(plain: socket.socket) -> None:
+        with context.wrap_socket(plain) as connection:
+            wait_for_the_end(connection)
+
+    port = serve(handle)
+    for options, compressed in (((), None), (("--certificate-compression",), "zlib")):
+        given = (*options, "--implementation", name)
+        connection = result_of(run(port, *given, "--json")[1])["connection"]
+        assert connection["server_certificate_compression"] == compressed
+        assert connection["client_certificate_compression"] is None
+        assert connection["certificate_compression_offered"] is bool(options)
+        assert ("compressed   certificates, zlib" in run(port, *given)[1]) is bool(options)
+
+
 def test_the_document_has_the_same_fields_whatever_happened(
     serve: Serve, tls: Handle, run: Run
 ) -> None:

@@ -105,11 +105,13 @@ def _target(target: Target | CertificateFile) -> dict[str, Any]:
 
 
 def _connection(info: ConnectionInfo) -> dict[str, Any]:
-    schemes = {
+    numbers = {
         name: None if number is None else name_of(number)
         for name, number in (
             ("server_signature_scheme", info.server_signature_scheme),
             ("client_signature_scheme", info.client_signature_scheme),
+            ("server_certificate_compression", info.server_certificate_compression),
+            ("client_certificate_compression", info.client_certificate_compression),
         )
     }
     return {
@@ -119,7 +121,8 @@ def _connection(info: ConnectionInfo) -> dict[str, Any]:
         "group": None if info.group is None else name_of(info.group),
         "alpn": protocol_name(info.alpn),
         "server_name": info.server_name,
-        **schemes,
+        **numbers,
+        "certificate_compression_offered": info.certificate_compression_offered,
         "early_data_offered": info.early_data_offered,
         "hello_retry_request": info.hello_retry_request,
         "handshake_bytes_sent": info.handshake_bytes_sent,

@@ -143,6 +143,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="offer these groups, by their names or numbers, separated by commas",
     )
     parser.add_argument(
+        "--certificate-compression",
+        action="store_true",
+        help="accept compressed certificates; off by default",
+    )
+    parser.add_argument(
         "--ech",
         metavar="CONFIGS",
         help="encrypt the ClientHello: the server's ECH configurations as Base64, or a file with "
@@ -306,6 +311,7 @@ def _configuration(arguments: argparse.Namespace) -> TLSClientConfiguration:
         lowest_supported_version=_VERSIONS.get(lowest),
         highest_supported_version=_VERSIONS.get(arguments.highest_version),
         groups=arguments.groups,
+        certificate_compression=arguments.certificate_compression,
         ech=GREASE if arguments.ech == GREASE else None,
         trust_store=_trust_store(arguments),
     )

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Final
 
 from ..certificates import read
-from ..constants import CipherSuite, ECHStatus, NamedGroup, NextProtocol, SignatureScheme
+from ..constants import ECHStatus, NextProtocol
 from ..info import CertificateInfo, ConnectionInfo
 from .evidence import Timestamp, ocsp_answer, timestamps_of
 from .findings import Findings
@@ -124,6 +124,10 @@ def _handshake(info: ConnectionInfo) -> Iterator[str]:
         yield from _line("signature", name_of(info.server_signature_scheme))
     if info.client_signature_scheme is not None:
         yield from _line("ours", name_of(info.client_signature_scheme))
+    if info.server_certificate_compression is not None:
+        yield from _line(
+            "compressed", f"certificates, {name_of(info.server_certificate_compression)}"
+        )
 
 
 def _staple(findings: Findings) -> Iterator[str]:
@@ -264,8 +268,8 @@ def _date(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def name_of(number: CipherSuite | NamedGroup | SignatureScheme | int | None) -> str:
-    """The name of a suite, group or signature scheme, or its number."""
+def name_of(number: int | None) -> str:
+    """The name of a suite, group, signature scheme or algorithm, or its number."""
     if number is None:
         return "not told"
     return number.name if isinstance(number, IntEnum) else f"0x{number:04X}"
