@@ -150,6 +150,12 @@ pub fn choose(
     ))
 }
 
+/// Whether a server's list for another attempt can be read (RFC 9849 section 6.1.6).
+#[must_use]
+pub fn is_well_formed(list: &[u8]) -> bool {
+    configurations(list).is_ok()
+}
+
 fn refuse<T>(message: impl Into<String>) -> Result<T, Error> {
     Err(Error::configuration(FIELD, message))
 }
@@ -466,8 +472,10 @@ mod tests {
     #[test]
     fn malformed_lists_are_refused() {
         let list = vector(&good());
+        assert!(is_well_formed(&list));
         for end in 0..list.len() {
             chosen(&list[..end]).expect_err("torn");
+            assert!(!is_well_formed(&list[..end]));
             // Torn inside, with a length that fits.
             if let Some(inside) = list[..end].get(2..) {
                 chosen(&vector(inside)).expect_err("torn");
@@ -483,6 +491,7 @@ mod tests {
                 "configuration 2 is incomplete",
             ),
         ] {
+            assert!(!is_well_formed(&wrong));
             let told = chosen(&wrong).expect_err("malformed");
             assert!(
                 told.contains("malformed") && told.contains(expected),

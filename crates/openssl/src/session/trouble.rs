@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 
+use polytls_core::ech::is_well_formed;
 use polytls_core::{CertificateFailure, Error, VerificationFailure};
 use polytls_verdict::{Case, No};
 
@@ -11,6 +12,9 @@ use crate::blame::{Blame, Fault};
 use crate::ech;
 use crate::library::Library;
 use crate::remote;
+
+const MALFORMED: &str = "its list of configurations for another attempt with Encrypted ClientHello \
+                         is malformed (RFC 9849 section 6.1.6)";
 
 /// Why a call has not done what was asked.
 pub(super) enum Trouble {
@@ -59,10 +63,18 @@ impl OpensslSession {
         let rejected = notes.rejected && passed && fault.requires_ech();
         drop(notes);
         if rejected && let (Some(name), Ok(ssl)) = (&seen.public_name, self.ssl()) {
+            // SAFETY: the connection is ours.
+            let retry_configs = unsafe { ech::retry_configs(self.library(), ssl) };
+            // OpenSSL does not read them.
+            if retry_configs
+                .as_deref()
+                .is_some_and(|list| !is_well_formed(list))
+            {
+                return Error::PeerMisbehaved(MALFORMED.to_owned());
+            }
             return Error::EchRejected {
                 public_name: name.to_str().into_owned(),
-                // SAFETY: the connection is ours.
-                retry_configs: unsafe { ech::retry_configs(self.library(), ssl) },
+                retry_configs,
             };
         }
         let judge = seen.context.judge.as_ref();

@@ -39,6 +39,7 @@ FEATURES: Final = (
             "alerts",
             "sealed_alerts",
             "ech",
+            "ech_answers",
         ),
     ),
     Feature("configurations", ("bad_input", "encodings", "more")),
