@@ -1,4 +1,4 @@
-"""What tests of `polytls inspect` share: plain servers, and documents held against the schema."""
+"""What tests of `polytls inspect` share: servers, and documents held against the schema."""
 
 from __future__ import annotations
 
@@ -12,7 +12,20 @@ from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 
-__all__ = ["NAME", "PATIENCE", "Handle", "Serve", "accepting", "result_of", "results_of", "serving"]
+import polytls
+from polytls import SigningChain, TLSServerConfiguration
+
+__all__ = [
+    "NAME",
+    "PATIENCE",
+    "Handle",
+    "Serve",
+    "accepting",
+    "doing_tls",
+    "result_of",
+    "results_of",
+    "serving",
+]
 
 #: The name that the servers' certificate has.
 NAME: Final = "server.example"
@@ -58,6 +71,23 @@ def serving(handle: Handle) -> Iterator[int]:
             yield listener.getsockname()[1]
         finally:
             listener.shutdown(socket.SHUT_RDWR)  # Ends accept(2) in the thread.
+
+
+def doing_tls(chain: SigningChain, **given: Any) -> Handle:
+    """Do TLS on a plain socket with this chain, to the end of what the client says.
+
+    `given`: other fields of the server's configuration.
+    """
+    context: Any = polytls.implementation("rustls").server_context(
+        TLSServerConfiguration([chain], **given)
+    )
+
+    def handle(plain: socket.socket) -> None:
+        with context.wrap_socket(plain) as connection:
+            while connection.recv(4096):
+                pass
+
+    return handle
 
 
 def _closed(schema: Any) -> Any:

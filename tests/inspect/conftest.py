@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import polytls
-from inspection import NAME, Handle, Serve, serving
-from polytls import NextProtocol, TLSServerConfiguration
+from inspection import NAME, Handle, Serve, doing_tls, serving
+from polytls import NextProtocol
 from polytls.cli import main
 from polytls.testing import CertificateAuthority
 
@@ -44,13 +41,4 @@ def run(
 @pytest.fixture
 def tls(ca: CertificateAuthority) -> Handle:
     """Does TLS on a plain socket, to the end of what the client says."""
-    context: Any = polytls.implementation("rustls").server_context(
-        TLSServerConfiguration([ca.issue(NAME)], inner_protocols=[NextProtocol.HTTP1])
-    )
-
-    def handle(plain: socket.socket) -> None:
-        with context.wrap_socket(plain) as connection:
-            while connection.recv(4096):
-                pass
-
-    return handle
+    return doing_tls(ca.issue(NAME), inner_protocols=[NextProtocol.HTTP1])

@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import polytls
-from inspection import NAME, Serve, result_of
-from polytls import TLSServerConfiguration
+from inspection import NAME, Serve, doing_tls, result_of
 from polytls.cli import main
 from polytls.testing import CertificateAuthority
 from polytls.testing.certificates import pem
@@ -37,16 +35,7 @@ FORMS: dict[str, bytes] = {
 @pytest.fixture
 def port(serve: Serve, ca: CertificateAuthority) -> int:
     """A server with the public name, and without Encrypted ClientHello."""
-    context: Any = polytls.implementation("rustls").server_context(
-        TLSServerConfiguration([ca.issue(NAME, COVER)])
-    )
-
-    def handle(plain: Any) -> None:
-        with context.wrap_socket(plain) as connection:
-            while connection.recv(4096):
-                pass
-
-    return serve(handle)
+    return serve(doing_tls(ca.issue(NAME, COVER)))
 
 
 @pytest.mark.parametrize("name", ABLE)

@@ -16,13 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import polytls
-from inspection import NAME, Serve, result_of
+from inspection import NAME, Serve, doing_tls, result_of
 from polytls import (
     Certificate,
     OCSPResponse,
     PrivateKey,
     SigningChain,
-    TLSServerConfiguration,
 )
 from polytls.certificates import read
 from polytls.cli import main
@@ -163,24 +162,13 @@ def test_a_list_that_cannot_be_read_does_not_hide_the_certificate(
 def test_timestamps_of_a_refused_certificate_are_shown(serve: Serve, run: Run, name: str) -> None:
     der, key = certificate(listed(sct(7)))
     chain = SigningChain((Certificate.from_buffer(der), PrivateKey.from_buffer(key)))
-    code, printed = run(serve_chain(serve, chain), "--implementation", name, "--json")
+    code, printed = run(serve(doing_tls(chain)), "--implementation", name, "--json")
     result = result_of(printed)
     assert (code, result["connection"]) == (1, None)
     assert [each["version"] for each in result["chain"][0]["scts"]] == [1]
 
 
 # --- staples ---
-
-
-def serve_chain(serve: Serve, chain: SigningChain) -> int:
-    context: Any = polytls.implementation("rustls").server_context(TLSServerConfiguration([chain]))
-
-    def handle(plain: Any) -> None:
-        with context.wrap_socket(plain) as connection:
-            while connection.recv(4096):
-                pass
-
-    return serve(handle)
 
 
 def stapling(chain: SigningChain, response: bytes | OCSPResponse) -> SigningChain:
@@ -203,7 +191,7 @@ def test_a_staple_that_counts_is_shown(
 ) -> None:
     chain = ca.issue(NAME)
     response = ca.ocsp_response(chain)
-    port = serve_chain(serve, stapling(chain, response))
+    port = serve(doing_tls(stapling(chain, response)))
     options = ("--implementation", name, "--highest-version", version)
     code, printed = run(port, *options, "--json")
     staple = result_of(printed)["staple"]
@@ -230,7 +218,7 @@ def test_a_staple_that_revokes_is_shown_with_time_and_reason(
     chain = ca.issue(NAME)
     since = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=5)
     response = ca.ocsp_response(chain, status="revoked", this_update=since)
-    port = serve_chain(serve, stapling(chain, response))
+    port = serve(doing_tls(stapling(chain, response)))
     code, printed = run(port, "--implementation", name, "--json")
     result = result_of(printed)
     staple = result["staple"]
@@ -252,7 +240,7 @@ def test_a_staple_that_nobody_verifies_is_shown_as_that(
 ) -> None:
     # Whoever is pinned needs no issuer, so there is none whose response it could be.
     chain = ca.issue(NAME)
-    port = serve_chain(serve, stapling(chain, ca.ocsp_response(chain)))
+    port = serve(doing_tls(stapling(chain, ca.ocsp_response(chain))))
     pin = read(chain.leaf[0].buffer or b"").spki_sha256
     pinned = ("--server-hostname", NAME, "--pin-sha256", pin, "--implementation", name)
     assert main(["inspect", f"127.0.0.1:{port}", *pinned, "--json"]) == 0
@@ -294,7 +282,7 @@ def test_what_proves_nothing_is_told(
 def test_a_server_that_staples_nothing_is_told(
     serve: Serve, run: Run, ca: CertificateAuthority, name: str
 ) -> None:
-    port = serve_chain(serve, ca.issue(NAME))
+    port = serve(doing_tls(ca.issue(NAME)))
     _, printed = run(port, "--implementation", name, "--json")
     staple = result_of(printed)["staple"]
     assert staple["stapled"] is (False if name in VERIFYING else None)

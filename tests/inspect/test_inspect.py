@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import polytls
-from inspection import NAME, PATIENCE, Handle, Serve, result_of, results_of
+from inspection import NAME, PATIENCE, Handle, Serve, doing_tls, result_of, results_of
 from polytls import TLSServerConfiguration
 from polytls.cli import main
 from polytls.cli.verdict import Failure, Outcome
@@ -103,15 +103,7 @@ def test_a_server_in_order_is_shown_as_a_document(
 def test_compressed_certificates_are_told(
     serve: Serve, run: Run, ca: CertificateAuthority, name: str
 ) -> None:
-    context: Any = polytls.implementation("rustls").server_context(
-        TLSServerConfiguration([ca.issue(NAME)], certificate_compression=True)
-    )
-
-    def handle(plain: socket.socket) -> None:
-        with context.wrap_socket(plain) as connection:
-            wait_for_the_end(connection)
-
-    port = serve(handle)
+    port = serve(doing_tls(ca.issue(NAME), certificate_compression=True))
     for options, compressed in (((), None), (("--certificate-compression",), "zlib")):
         given = (*options, "--implementation", name)
         connection = result_of(run(port, *given, "--json")[1])["connection"]
@@ -243,22 +235,12 @@ def test_a_host_without_an_address_of_the_chosen_kind_is_told(run: Run) -> None:
 # --- how long certificates are valid ---
 
 
-def serve_chain(serve: Serve, chain: polytls.SigningChain) -> int:
-    context: Any = polytls.implementation("rustls").server_context(TLSServerConfiguration([chain]))
-
-    def handle(plain: socket.socket) -> None:
-        with context.wrap_socket(plain) as connection:
-            wait_for_the_end(connection)
-
-    return serve(handle)
-
-
 @pytest.mark.parametrize("days", [0, 1, 20])
 def test_days_left_are_told_and_decide_the_exit_code(
     serve: Serve, run: Run, ca: CertificateAuthority, days: int
 ) -> None:
     ends = datetime.now(UTC) + timedelta(days=days, hours=12)
-    port = serve_chain(serve, ca.issue(NAME, not_after=ends))
+    port = serve(doing_tls(ca.issue(NAME, not_after=ends)))
     for least, code in ((days, 0), (days + 1, 4)):
         found, printed = run(port, "--min-days", str(least), "--json")
         result = result_of(printed)
@@ -282,10 +264,10 @@ def test_an_intermediate_counts_and_its_root_does_not(
     late = soon + timedelta(days=300)
     (tmp_path / "root.pem").write_bytes(root.certificate_pem)
     trusting = ("--ca", str(tmp_path / "root.pem"), "--min-days", "30", "--json")
-    code, printed = run(serve_chain(serve, root.issue(NAME, not_after=late)), *trusting)
+    code, printed = run(serve(doing_tls(root.issue(NAME, not_after=late))), *trusting)
     assert code == 0
     issuer = root.intermediate("An Issuer", not_after=soon)
-    code, printed = run(serve_chain(serve, issuer.issue(NAME, not_after=late)), *trusting)
+    code, printed = run(serve(doing_tls(issuer.issue(NAME, not_after=late))), *trusting)
     assert code == 4
     assert result_of(printed)["verdict"]["certificate"] == 1
     assert "An Issuer" in result_of(printed)["verdict"]["message"]
@@ -422,7 +404,7 @@ def test_the_chain_is_printed_as_pem_even_if_it_was_refused(
     serve: Serve, ca: CertificateAuthority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chain = ca.intermediate("An Issuer").issue(NAME)
-    port = serve_chain(serve, chain)
+    port = serve(doing_tls(chain))
     sent = [each.buffer or b"" for each in (chain.leaf[0], *chain.chain)]
     expected = b"".join(pem("CERTIFICATE", each) for each in sent).decode()
     (tmp_path / "ca.pem").write_bytes(ca.certificate_pem)
