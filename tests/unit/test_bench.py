@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -143,3 +144,58 @@ def test_the_wire_tells_resumed_handshakes_from_full_ones(bench: Any, peers: lis
 def test_costs_by_size_are_measured_in_the_same_way(bench: Any, peers: list[Any]) -> None:
     for table in import_module("benches.scaling").tables(bench, peers):
         assert all(set(row) == NAMES for row in table.rows.values())
+
+
+def test_costs_are_those_of_each_function_by_itself(benches: None) -> None:
+    profile = import_module("benches.profile")
+    text = """
+events: Ir
+ob=(1) /lib/libpython3.11.so.1.0
+fl=(1) ceval.c
+fn=(1) eval
+10 5
+cob=(2) /lib/libc.so.6
+cfn=(2) malloc
+calls=1 20
+10 700
++1 7
+ob=(2)
+fn=(2)
+20 30
+fi=(2) inlined.h
+* 40
+ob=(1)
+fn=(3) eval'2
+10 1
+"""
+    costs = profile.callgrind_costs(iter(text.splitlines()))
+    assert costs == {
+        ("/lib/libpython3.11.so.1.0", "eval"): 13,
+        ("/lib/libc.so.6", "malloc"): 70,
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "function", "layer"),
+    [
+        ("/x/polytls/_native.abi3.so", "polytls_core::connection::Connection::read", "polytls"),
+        ("/x/polytls/_native.abi3.so", "core::ptr::drop_in_place<_native::bytes::View>", "polytls"),
+        ("/x/polytls/_native.abi3.so", "pyo3::impl_::trampoline::trampoline", "PyO3"),
+        ("/x/polytls/_native.abi3.so", "webpki::der::expect_tag", "rustls"),
+        ("/x/polytls/_native.abi3.so", "alloc::raw_vec::finish_grow", "other Rust"),
+        ("/x/polytls/_native.abi3.so", "_aesni_ctr32_ghash_6x", "aws-lc"),
+        ("/x/libpython3.11.so.1.0", "_PyEval_EvalFrameDefault", "interpreter"),
+        ("/x/lib-dynload/_ssl.cpython-311-x86_64-linux-gnu.so", "write", "ssl"),
+        ("/x/libcrypto.so.3", "malloc_hook", "OpenSSL"),
+        ("/x/libc.so.6", "_int_free", "malloc"),
+        ("/x/libc.so.6", "__memmove_avx512_unaligned_erms", "libc"),
+        ("[kernel.kallsyms]", "tcp_ack", "system"),
+    ],
+)
+def test_functions_belong_to_layers(benches: None, file: str, function: str, layer: str) -> None:
+    assert import_module("benches.profile").layer((file, function)) == layer
+
+
+def test_what_is_profiled_runs() -> None:
+    command = [sys.executable, "-m", "benches.profile", "bulk 1,400 B, methods", "--run", "1"]
+    subprocess.run(command, cwd=ROOT, check=True)

@@ -575,10 +575,13 @@ impl Connection {
     /// Like [`Self::write`], except for the limit.
     pub fn get_ready_to_write(&mut self) -> Result<(), Error> {
         const CLOSED: Error = Error::Misuse("the connection is shut down for sending");
-        match self.do_handshake() {
-            Err(Error::WantRead) if self.answerable => {}
-            done => done?,
+        if self.is_handshaking() {
+            match self.do_handshake() {
+                Err(Error::WantRead) if self.answerable => {}
+                done => done?,
+            }
         }
+        self.check()?;
         if self.closed {
             return Err(CLOSED);
         }

@@ -12,16 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::error::Error;
+use crate::later::this_thread;
 use crate::{fork, later};
-
-thread_local! {
-    static HERE: u8 = const { 0 };
-}
-
-/// A number that no other living thread has; not 0.
-fn this_thread() -> usize {
-    HERE.with(|here| std::ptr::from_ref(here).addr())
-}
 
 /// Why a thread must not wait for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +72,7 @@ struct After {
 
 impl Drop for After {
     fn drop(&mut self) {
-        later::unlocked();
-        if self.runs && !std::thread::panicking() {
+        if later::unlocked() && self.runs && !std::thread::panicking() {
             later::run_later();
         }
     }
@@ -141,8 +132,7 @@ impl<T> Lock<T> {
     }
 
     fn guard<'a>(&'a self, value: MutexGuard<'a, T>, runs: bool) -> Guard<'a, T> {
-        self.owner.store(this_thread(), Ordering::Relaxed);
-        later::locked();
+        self.owner.store(later::locked(), Ordering::Relaxed);
         Guard {
             owner: &self.owner,
             value,

@@ -30,6 +30,9 @@ impl Unread {
     }
 
     pub(crate) fn take(&mut self, into: &mut [u8]) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
         let taken = self.0.len().min(into.len());
         into[..taken].copy_from_slice(&self.0.filled()[..taken]);
         self.0.consume(taken);

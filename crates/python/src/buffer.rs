@@ -251,13 +251,14 @@ impl Buffer {
         }
     }
 
-    /// Seals all of `source` after the handshake, and gives all that is to be sent.
-    pub(crate) fn sealed<'py>(
-        &self,
+    /// Seals all of `source` on the locked `connection` of this buffer, after the handshake, and gives all that is
+    /// to be sent.
+    pub(crate) fn sealed<'a, 'py>(
+        &'a self,
         py: Python<'py>,
+        mut connection: Guard<'a, Connection>,
         source: &Source<'_, 'py>,
     ) -> PyResult<Result<Bound<'py, PyBytes>, Error>> {
-        let mut connection = self.lock(py)?;
         let length = match connection.sealed_len(source.len()) {
             Ok(length) => length,
             Err(error) => {
@@ -417,11 +418,13 @@ impl $class {
     #[pyo3(signature = (buf, /))]
     fn seal<'py>(&self, py: Python<'py>, buf: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let source = Source::new(buf, "buf")?;
-        let handshaking = self.lock(py)?.is_handshaking();
-        if handshaking {
+        let mut connection = self.lock(py)?;
+        if connection.is_handshaking() {
+            drop(connection);
             self.detached(py, Connection::do_handshake)?;
+            connection = self.lock(py)?;
         }
-        self.sealed(py, &source)?
+        self.sealed(py, connection, &source)?
             .map_err(|error| self.raised(py, &error))
     }
 

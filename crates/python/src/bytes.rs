@@ -19,6 +19,7 @@
 #![allow(unsafe_code)]
 
 use std::any::Any;
+use std::mem::MaybeUninit;
 use std::ptr;
 
 use polytls_core::{Memory, Room};
@@ -39,7 +40,11 @@ pub(crate) const WHOLE_FROM: usize = 1024;
 
 /// The bytes of an object, pinned while this lives: simple and contiguous, whatever its items are.
 pub(crate) struct View<'py> {
-    buffer: Box<ffi::Py_buffer>,
+    /// In one place, as long as it is filled. Python does that: nothing is zeroed first.
+    buffer: Box<MaybeUninit<ffi::Py_buffer>>,
+    start: *mut u8,
+    length: usize,
+    is_readonly: bool,
     /// A view is released while attached.
     py: Python<'py>,
 }
@@ -47,13 +52,19 @@ pub(crate) struct View<'py> {
 impl<'py> View<'py> {
     fn new(object: &Bound<'py, PyAny>, parameter: &str) -> PyResult<Self> {
         let py = object.py();
-        let mut buffer = Box::new(ffi::Py_buffer::new());
-        // SAFETY: the structure is empty, stays in place, and is released once if it was filled.
-        let filled = unsafe {
-            ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *buffer, ffi::PyBUF_SIMPLE)
-        };
-        if filled == 0 {
-            return Ok(Self { buffer, py });
+        let mut buffer = Box::new_uninit();
+        let view: *mut ffi::Py_buffer = buffer.as_mut_ptr();
+        // SAFETY: the structure is filled if the call succeeds. It stays in place, and is released once then.
+        unsafe {
+            if ffi::PyObject_GetBuffer(object.as_ptr(), view, ffi::PyBUF_SIMPLE) == 0 {
+                return Ok(Self {
+                    start: (*view).buf.cast(),
+                    length: (*view).len.unsigned_abs(),
+                    is_readonly: (*view).readonly != 0,
+                    buffer,
+                    py,
+                });
+            }
         }
         let refused = PyErr::fetch(py);
         if refused.is_instance_of::<PyBufferError>(py) {
@@ -69,25 +80,13 @@ impl<'py> View<'py> {
             "{parameter} must be bytes-like, not {kind}"
         )))
     }
-
-    const fn start(&self) -> *mut u8 {
-        self.buffer.buf.cast()
-    }
-
-    fn len(&self) -> usize {
-        self.buffer.len.unsigned_abs()
-    }
-
-    const fn is_readonly(&self) -> bool {
-        self.buffer.readonly != 0
-    }
 }
 
 impl Drop for View<'_> {
     fn drop(&mut self) {
         let _ = self.py;
         // SAFETY: it was filled and is released for the only time; `py` shows that this is attached.
-        unsafe { ffi::PyBuffer_Release(&raw mut *self.buffer) }
+        unsafe { ffi::PyBuffer_Release(self.buffer.as_mut_ptr()) }
     }
 }
 
@@ -116,13 +115,13 @@ impl<'a, 'py> Source<'a, 'py> {
             Self::Bytes(bytes) => return bytes.as_bytes(),
             Self::View(view, _) => view,
         };
-        let length = view.len();
+        let length = view.length;
         if length == 0 {
             return &[];
         }
         // SAFETY: the view pins `length` contiguous bytes, which are initialised as all memory
         // behind Python's buffers is. They do not change while this slice lives: see the module.
-        unsafe { std::slice::from_raw_parts(view.start(), length) }
+        unsafe { std::slice::from_raw_parts(view.start, length) }
     }
 
     /// Runs `call` on the bytes while detached; bytes that others could change are copied first.
@@ -204,7 +203,7 @@ pub(crate) struct Destination<'py> {
 impl<'py> Destination<'py> {
     pub(crate) fn new(object: &Bound<'py, PyAny>, parameter: &str) -> PyResult<Self> {
         let view = View::new(object, parameter)?;
-        if view.is_readonly() {
+        if view.is_readonly {
             return Err(PyTypeError::new_err(format!(
                 "{parameter} must be writable"
             )));
@@ -216,12 +215,12 @@ impl<'py> Destination<'py> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.view.len()
+        self.view.length
     }
 
     /// Whether some of it is `data` as well.
     pub(crate) fn overlaps(&self, data: &[u8]) -> bool {
-        let start = self.view.start() as usize;
+        let start = self.view.start as usize;
         let other = data.as_ptr() as usize;
         start < other + data.len() && other < start + self.len()
     }
@@ -242,7 +241,7 @@ impl<'py> Destination<'py> {
         // memory behind Python's buffers is; one more if there are more, or if it is a bytearray,
         // behind whose bytes there always is a null byte (PyByteArray_AsString). The caller lends
         // them for the call.
-        let memory = unsafe { std::slice::from_raw_parts_mut(self.view.start(), length + scratch) };
+        let memory = unsafe { std::slice::from_raw_parts_mut(self.view.start, length + scratch) };
         Lent { memory, length }
     }
 

@@ -746,7 +746,7 @@ impl SslConnection {
             return Ok(0);
         }
         let Some(line) = this.wire.line(py)? else {
-            let sealed = buffer.sealed(py, &source)?;
+            let sealed = buffer.sealed(py, buffer.lock(py)?, &source)?;
             let sealed = sealed.map_err(|error| this.written(py, &buffer, &error))?;
             this.wire.write(py, sealed)?;
             return Ok(total);
