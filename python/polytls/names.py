@@ -56,13 +56,17 @@ def resolve(address: object, *, passive: bool = False) -> list[Address]:
     Raises `socket.gaierror` if the name cannot be resolved; TypeError and ValueError for an invalid
     address.
     """
+    host, port = host_of(address), port_of(address)
+    if host:
+        name = _without_zone(host)
+        zone = host[len(name) :]
+        name, is_address = _native.host_name(name, "address")
+        if is_address and not zone:
+            return [(name, port, 0, 0)]
+        host = name + zone
     # Takes milliseconds to import; buffers do not need it.
     import socket
 
-    host, port = host_of(address), port_of(address)
-    if host:
-        zone = host[len(_without_zone(host)) :]
-        host = _native.host_name(_without_zone(host), "address")[0] + zone
     found = socket.getaddrinfo(
         host or None,
         port,

@@ -123,13 +123,13 @@ def test_sessions_of_one_address_are_kept_by_its_zone(monkeypatch: pytest.Monkey
     zones = iter((1, 2, 1))
 
     def resolved(host: str, port: int, **_: object) -> list[Any]:
-        assert host == "::1"
-        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (host, port, 0, next(zones)))]
+        assert host == "localhost"
+        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, next(zones)))]
 
     client = TLS.client_context(polytls.TLSClientConfiguration(trust_store=CA.trust_store()))
     server = TLS.server_context(polytls.TLSServerConfiguration([CA.issue("::1")]))
     with server.connect(("::1", 0)) as listener:
-        address = ("::1", listener.getsockname()[1])
+        address = ("localhost", listener.getsockname()[1])
         monkeypatch.setattr(socket, "getaddrinfo", resolved)
 
         def serve() -> None:
@@ -142,7 +142,7 @@ def test_sessions_of_one_address_are_kept_by_its_zone(monkeypatch: pytest.Monkey
         serving.start()
         resumed = []
         for _ in range(3):
-            with client.connect(address) as connection:
+            with client.connect(address, server_hostname="::1") as connection:
                 assert connection.recv(1)
                 resumed.append(connection.info.resumed)
         serving.join()

@@ -7,6 +7,7 @@ contexts, `InsecureClient` or `InsecureServer` precedes its own class among the 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, NoReturn, TypedDict, TypeVar, cast
 
 from .. import _native
@@ -34,6 +35,7 @@ from .misuse import NotSSLContext
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from typing_extensions import Buffer
 
@@ -107,11 +109,13 @@ def _wrapping(
     }
 
 
-def _made(handle: _native.SocketHandle) -> StreamSocket:
+@cache
+def _maker() -> Callable[[_native.SocketHandle], StreamSocket]:
+    """What makes sockets of what the core has created."""
     # Takes milliseconds to import; buffers do not need it.
     from ..streams.connection import made_of
 
-    return made_of(handle)
+    return made_of
 
 
 def _opened(
@@ -242,7 +246,7 @@ class Client(_Context, Generic[_Buffer, _Socket]):
         offer, chosen = self._offer(session, verified), self._ech(ech, verified)
         addresses = resolve(address)
         # The same in all of them: only a zone in the host sets one.
-        scope = next((scope or None for *_, scope in addresses), None)
+        scope = addresses[0][3] or None if addresses else None
         handle = self._engine.connect(
             self,
             _Parameters(verified, port_of(address), offer, scope, chosen),
@@ -250,7 +254,7 @@ class Client(_Context, Generic[_Buffer, _Socket]):
             timeout=seconds,
             accept_truncated_end=accept_truncated_end,
         )
-        return cast("_Socket", _made(handle))
+        return cast("_Socket", _maker()(handle))
 
     @explained_call
     def wrap_socket(
@@ -406,7 +410,7 @@ class Server(_Context, Generic[_Buffer, _Socket]):
             handshake_may_block=self.handshake_may_block,
             accept_truncated_end=instance_of("accept_truncated_end", accept_truncated_end, bool),
         )
-        return cast("_Socket", _made(handle))
+        return cast("_Socket", _maker()(handle))
 
     @explained_call
     def wrap_socket(
