@@ -87,6 +87,8 @@ _OTHERS: Final = {
 
 MARKS: list[Mark] = [
     Mark("bulk 1,400 B, methods", "ssl", 2.2),
+    Mark("bulk 1,400 B, methods", "floor", 0.50),
+    Mark("bulk 1,400 B, fused", "floor", 0.70),
     *(
         mark
         for size in ("16 KiB", "256 KiB")
@@ -99,9 +101,9 @@ MARKS: list[Mark] = [
     ),
     Mark("ping-pong 100 B, methods", "ssl", 2.2),
     Mark("full handshakes, X25519", "ssl", 2.6),
-    Mark("full handshakes, X25519", "floor", 0.85),
+    Mark("full handshakes, X25519", "floor", 0.95),
     Mark("full handshakes, default group", "ssl", 2.0),
-    Mark("full handshakes, default group", "floor", 0.85),
+    Mark("full handshakes, default group", "floor", 0.95),
     Mark("resumed handshakes, X25519", "ssl", 3.0),
     Mark("full handshakes, key in SoftHSM", "figure", 0.8, where_able=True),
     Mark("two threads, bulk 256 KiB", "figure", 1.8),
@@ -109,12 +111,12 @@ MARKS: list[Mark] = [
     Mark("loopback download", "floor", 0.70),
     Mark("loopback echo 100 B", "ssl", 1.05),
     Mark("loopback echo 100 B", "floor", 0.90),
-    Mark("loopback connects", "ssl", 1.8),
+    Mark("loopback connects", "ssl", 2.2),
     Mark("http.client, requests 1 KiB", "ssl", 1.0),
     Mark("http.client, connections 1 KiB", "ssl", 1.8),
     Mark("http.client, download 10 MiB", "ssl", 1.5),
     Mark("asyncio download", "ssl", 2.5),
-    Mark("asyncio download", "floor", 0.60),
+    Mark("asyncio download", "floor", 0.80),
     Mark("asyncio echo 100 B", "ssl", 1.15),
     Mark("asyncio echo 100 B", "floor", 0.85),
     Mark("uvloop download", "ssl", 1.5),

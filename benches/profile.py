@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import re
 import subprocess
 import sys
@@ -33,6 +34,9 @@ Costs = Counter[tuple[str, str]]
 _ROOT: Final = Path(__file__).resolve().parents[1]
 #: Samples a second.
 _FREQUENCY: Final = 10_000
+
+#: Imports, and what they take, are the same in each process.
+_ENVIRONMENT: Final = {**os.environ, "PYTHONHASHSEED": "0"}
 
 _OURS: Final = r"/_native\."
 #: The layer of a function: the first line that fits its object file and its name.
@@ -100,7 +104,7 @@ def by_callgrind(command: list[str], folder: Path) -> Costs:
     """Instructions."""
     file = folder / "callgrind.out"
     tool = ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={file}"]
-    subprocess.run([*tool, *command], cwd=_ROOT, check=True)
+    subprocess.run([*tool, *command], cwd=_ROOT, env=_ENVIRONMENT, check=True)
     with file.open() as lines:
         return callgrind_costs(line.rstrip("\n") for line in lines)
 
@@ -109,7 +113,8 @@ def by_perf(command: list[str], folder: Path) -> Costs:
     """Nanoseconds on a core."""
     file = folder / "perf.data"
     tool = ["perf", "record", "--quiet", "--event=cpu-clock", f"--freq={_FREQUENCY}"]
-    subprocess.run([*tool, "--no-inherit", f"--output={file}", *command], cwd=_ROOT, check=True)
+    tool += ["--no-inherit", f"--output={file}"]
+    subprocess.run([*tool, *command], cwd=_ROOT, env=_ENVIRONMENT, check=True)
     shown = ["perf", "script", f"--input={file}", "--fields=ip,sym,dso"]
     answer = subprocess.run(shown, check=True, stdout=subprocess.PIPE, text=True)
     costs: Costs = Counter()
