@@ -816,11 +816,11 @@ def test_host_and_port_are_read(
 ) -> None:
     asked: list[tuple[object, ...]] = []
 
-    def look_up(*arguments: object, **_: object) -> list[Any]:
-        asked.append(arguments[:2])
+    def resolve(address: tuple[object, ...]) -> list[Any]:
+        asked.append(address)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr("polytls.names.resolve", resolve)
     options = [] if service is None else ["--starttls", service]
     assert main(["inspect", text, *options]) == 3
     assert asked == [expected]
