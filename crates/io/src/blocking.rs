@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::bell::Bell;
 use crate::error::Error;
-use crate::system::Bell;
 use crate::transport::{Fault, Transport};
 use crate::wait::{Interest, Interrupt};
 

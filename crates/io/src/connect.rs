@@ -1,18 +1,17 @@
 //! A client's way from addresses to a [`Stream`].
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd as _, OwnedFd};
 use std::net::SocketAddr;
 
 use polytls_core::{Connection, Error as TlsError, Role, Session};
-use rustix::event::PollFd;
 
 use crate::deadline::{Deadline, Timeout};
 use crate::descriptor::Descriptor;
 use crate::error::Error;
+use crate::fork;
+use crate::socket;
 use crate::stream::Stream;
-use crate::system::fork;
-use crate::system::socket;
-use crate::wait::{Interest, Interrupt, poll_until};
+use crate::wait::{Interrupt, connecting_until};
 
 /// Connects to the first of `addresses` that answers and completes the handshake, all within
 /// `timeout`. `make` makes the session, once there is a connection. Later calls on the stream may
@@ -64,8 +63,7 @@ fn dial(
 ) -> Result<OwnedFd, Error> {
     let (socket, connected) = socket::connect(address)?;
     if !connected {
-        let mut fds = [PollFd::new(&socket, Interest::WRITE.flags())];
-        if !poll_until(&mut fds, deadline.instant(), interrupt)? {
+        if !connecting_until(socket.as_fd(), deadline.instant(), interrupt)? {
             return Err(Error::TimedOut);
         }
         socket::connected(&socket)?;

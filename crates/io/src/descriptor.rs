@@ -1,6 +1,6 @@
 //! A socket of the system's as a [`Transport`]: its own, or lent by somebody who goes on using it.
 
-use rustix::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::any::Any;
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFd;
 
+use crate::address::Address;
+use crate::bell::Bell;
 use crate::error::Error;
+use crate::socket;
 use crate::system;
-use crate::system::Bell;
-use crate::system::socket::{self, Address};
+use crate::system::lent;
+use crate::system::number::{Number, number};
+use crate::system::socket::WAKES_READERS;
 use crate::transport::{Fault, Transport};
 use crate::wait::{Interest, Interrupt, is_writable, poll_until};
 
@@ -30,10 +34,7 @@ pub fn wait_for(
     let own = PollFd::from_borrowed_fd(descriptor, interest.flags());
     match bell {
         None => poll_until(&mut [own], until, interrupt),
-        Some(bell) => {
-            let bell = PollFd::new(bell, Interest::READ.flags());
-            poll_until(&mut [own, bell], until, interrupt)
-        }
+        Some(bell) => poll_until(&mut [own, bell.watched()], until, interrupt),
     }
 }
 
@@ -61,7 +62,7 @@ impl Descriptor {
     pub(crate) fn owned(descriptor: OwnedFd, peer: Address) -> Self {
         Self {
             owner: Owner::Us(descriptor),
-            wakes_readers: matches!(peer, Address::Ip(_)),
+            wakes_readers: WAKES_READERS && matches!(peer, Address::Ip(_)),
         }
     }
 
@@ -76,8 +77,15 @@ impl Descriptor {
         matches!(self.owner, Owner::Us(_))
     }
 
-    pub(crate) fn number(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
+    pub(crate) fn number(&self) -> Number {
+        number(self.as_fd())
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.owner {
+            Owner::Us(owned) => owned.as_fd(),
+            Owner::Lender(borrowed) => *borrowed,
+        }
     }
 
     /// The descriptor itself, for its next user; another one for the same socket while some thread waits
@@ -108,26 +116,26 @@ impl Descriptor {
     }
 }
 
-impl AsFd for Descriptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.owner {
-            Owner::Us(owned) => owned.as_fd(),
-            Owner::Lender(borrowed) => *borrowed,
-        }
-    }
-}
-
 impl Transport for Descriptor {
     fn try_recv(&self, into: &mut [u8]) -> Result<usize, Fault> {
-        Ok(socket::receive(self, into)?)
+        Ok(match &self.owner {
+            Owner::Us(owned) => socket::receive(owned.as_fd(), into),
+            Owner::Lender(lent) => lent::receive(*lent, into),
+        }?)
     }
 
     fn try_send(&self, from: &[u8]) -> Result<usize, Fault> {
-        Ok(socket::send(self, from)?)
+        Ok(match &self.owner {
+            Owner::Us(owned) => socket::send(owned.as_fd(), from),
+            Owner::Lender(lent) => lent::send(*lent, from),
+        }?)
     }
 
     fn peek(&self) -> Result<usize, Fault> {
-        Ok(socket::peek(self)?)
+        Ok(match &self.owner {
+            Owner::Us(owned) => socket::peek(owned.as_fd()),
+            Owner::Lender(lent) => lent::peek(*lent),
+        }?)
     }
 
     fn wait(
@@ -153,10 +161,10 @@ impl Transport for Descriptor {
         match how {
             // Elsewhere the peer could not send any more.
             Shutdown::Read if !self.wakes_readers => return false,
-            Shutdown::Read => socket::end_reading(self),
+            Shutdown::Read => socket::end_reading(self.as_fd()),
             // The system answers what comes after the end of both with a reset, which destroys what is on
             // its way.
-            Shutdown::Write | Shutdown::Both => socket::end_writing(self),
+            Shutdown::Write | Shutdown::Both => socket::end_writing(self.as_fd()),
         }
         true
     }
@@ -165,7 +173,7 @@ impl Transport for Descriptor {
         // This ends the connection for other processes that have the descriptor, too. Those who wait for it
         // hold it until they have woken.
         if waited_for && self.is_ours() {
-            socket::end(self);
+            socket::end(self.as_fd());
         }
         Ok(())
     }
@@ -179,7 +187,7 @@ impl Transport for Descriptor {
     }
 
     fn fault(&self) -> Option<Fault> {
-        socket::fault(self).map(Fault::from)
+        socket::fault(self.as_fd()).map(Fault::from)
     }
 
     fn socket(&self) -> Option<BorrowedFd<'_>> {

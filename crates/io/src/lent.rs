@@ -1,12 +1,11 @@
 //! System calls on a descriptor that stays its owner's, for whoever drives a connection over a socket that it
 //! does not own, and whose mode it must not change. They return at once, but for one; [`crate::wait_for`] waits.
 
-use std::os::fd::BorrowedFd;
-
+use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::system::socket;
+use crate::system::lent as system;
 use crate::wait::Interrupt;
 
 /// Receives what is there; `None`: nothing yet. 0 bytes are the end.
@@ -15,11 +14,11 @@ use crate::wait::Interrupt;
 ///
 /// [`Error::Io`].
 pub fn receive(descriptor: BorrowedFd<'_>, into: &mut [u8]) -> Result<Option<usize>, Error> {
-    at_once(socket::receive(descriptor, into))
+    at_once(system::receive(descriptor, into))
 }
 
-/// Like [`receive`], but waits for it, without an end, if the descriptor is one that waits: one call of the system
-/// where there would be three.
+/// Like [`receive`], but waits for it, without an end, if the descriptor is one that waits, and the system's call can
+/// be ended by a signal: one call where there would be three.
 ///
 /// # Errors
 ///
@@ -30,7 +29,7 @@ pub fn receive_waiting(
     interrupt: &mut dyn Interrupt,
 ) -> Result<Option<usize>, Error> {
     loop {
-        match socket::receive_waiting(descriptor, into) {
+        match system::receive_waiting(descriptor, into) {
             Err(Errno::INTR) if interrupt.should_stop() => return Err(Error::Interrupted),
             Err(Errno::INTR) => {}
             received => return at_once(received),
@@ -44,7 +43,7 @@ pub fn receive_waiting(
 ///
 /// [`Error::Io`].
 pub fn send(descriptor: BorrowedFd<'_>, data: &[u8]) -> Result<Option<usize>, Error> {
-    at_once(socket::send(descriptor, data))
+    at_once(system::send(descriptor, data))
 }
 
 fn at_once(result: rustix::io::Result<usize>) -> Result<Option<usize>, Error> {

@@ -13,7 +13,7 @@
 //!                  |
 //!              transport    what carries the bytes: a descriptor, owned or borrowed, or a stream of the caller
 //!                  |
-//!            wait, system      poll(2), time and signals; the one folder for platform code: sockets, the bell, fork(2)
+//!       wait, socket, system   poll(2), time and signals; the calls on sockets; a folder a platform for what differs
 //! ```
 //!
 //! Rules:
@@ -31,10 +31,10 @@
 //!    has not accepted yet works in both.
 //! 6. If a signal interrupts a wait, the caller's [`Interrupt`] is asked, without a lock.
 //!
-//! Linux and macOS; on other platforms this crate is empty.
+//! Linux, macOS and Windows. What Unix calls a descriptor is the handle of a socket on Windows.
 
-#![cfg(unix)]
-
+mod address;
+mod bell;
 mod blocking;
 mod close;
 mod connect;
@@ -43,13 +43,16 @@ mod descriptor;
 mod ending;
 mod error;
 mod exit;
+mod fork;
 pub mod lent;
 mod link;
 mod listener;
 mod pool;
 mod settings;
+mod socket;
 mod stream;
-#[path = "unix/mod.rs"]
+#[cfg_attr(unix, path = "unix/mod.rs")]
+#[cfg_attr(windows, path = "windows/mod.rs")]
 mod system;
 mod take_over;
 mod transport;
@@ -57,7 +60,11 @@ mod turns;
 mod wait;
 mod workers;
 
+#[cfg(windows)]
+pub use self::system::KeyPipe;
 pub use self::{
+    address::Address,
+    bell::Bell,
     blocking::{Blocking, BlockingTransport},
     close::{CLOSE_TIMEOUT, LINGER},
     connect::connect,
@@ -65,11 +72,11 @@ pub use self::{
     descriptor::wait_for,
     error::Error,
     exit::{end_workers, in_application, is_worker},
+    fork::watch_forks,
     listener::Listener,
     settings::ListenerSettings,
     stream::Stream,
-    system::socket::Address,
-    system::{Bell, unacknowledged, watch_forks},
+    system::{number, unacknowledged},
     take_over::take_over,
     transport::{Fault, Transport},
     wait::{Interest, Interrupt, is_writable},

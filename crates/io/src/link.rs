@@ -12,7 +12,7 @@ use std::sync::Arc;
 use polytls_core::{Connection, Error, MAX_FRAGMENT, Room};
 use rustix::io::Errno;
 
-use crate::system::Bell;
+use crate::bell::Bell;
 use crate::system::socket::SURELY_TAKEN;
 use crate::transport::{Fault, Transport};
 use crate::wait::Interest;

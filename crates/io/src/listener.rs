@@ -15,25 +15,28 @@
 //! spins. Handshakes in progress continue. Only if there are none, the caller gets the error, and
 //! can close something. After that moment, accepting works again.
 
-use rustix::fd::{AsRawFd as _, OwnedFd, RawFd};
+use rustix::fd::{AsFd as _, OwnedFd};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use polytls_core::{Connection, Error as TlsError, Role, Session};
 use rustix::event::PollFd;
 
+use crate::address::Address;
+use crate::bell::Bell;
 use crate::deadline::{Deadline, Timeout, TimeoutCell};
 use crate::descriptor::Descriptor;
 use crate::error::Error;
+use crate::fork::{self, OwningProcess};
 use crate::pool::{Pending, Pool};
 use crate::settings::ListenerSettings;
+use crate::socket;
 use crate::stream::Stream;
-use crate::system::Bell;
-use crate::system::fork::{self, OwningProcess};
-use crate::system::socket::{self, Address};
+use crate::system::number::{AtomicNumber, Number, number};
+use crate::system::socket::is_shortage;
 use crate::wait::{Interest, Interrupt, poll_until};
 use crate::workers::{Keep, Shared};
 
@@ -58,7 +61,7 @@ pub struct Listener {
     born: OwningProcess,
     /// Whether it has accepted.
     used: AtomicBool,
-    descriptor: AtomicI32,
+    descriptor: AtomicNumber,
     timeout: TimeoutCell,
     family: u16,
     settings: ListenerSettings,
@@ -104,7 +107,7 @@ impl Listener {
         };
         Ok(Self {
             family,
-            descriptor: AtomicI32::new(socket.as_raw_fd()),
+            descriptor: AtomicNumber::new(number(&socket)),
             shared: Arc::new(Shared::new(Pool::new(socket, Bell::new()?), settings)),
             born: OwningProcess::here(),
             used: AtomicBool::new(false),
@@ -210,7 +213,7 @@ impl Listener {
                     Ok(None) if deadline == Deadline::NonBlocking => return Err(Error::WantRead),
                     Ok(None) => {}
                     Err(errno) => {
-                        if socket::is_shortage(errno) {
+                        if is_shortage(errno) {
                             self.lock()?.pause();
                         }
                         return Err(errno.into());
@@ -218,7 +221,7 @@ impl Listener {
                 }
             }
             let flags = Interest::READ.flags();
-            let mut fds = [PollFd::new(&*bell, flags), PollFd::new(&*listener, flags)];
+            let mut fds = [bell.watched(), PollFd::new(&*listener, flags)];
             let fds = if paused.is_some() {
                 &mut fds[..1]
             } else {
@@ -264,7 +267,7 @@ impl Listener {
         };
         pool.followers.push_back(Arc::clone(&bell));
         drop(pool);
-        let mut fds = [PollFd::new(&*bell, Interest::READ.flags())];
+        let mut fds = [bell.watched()];
         let outcome = poll_until(&mut fds, deadline.instant(), interrupt);
         self.lock_anyway()
             .followers
@@ -291,7 +294,7 @@ impl Listener {
                 fds.push(PollFd::from_borrowed_fd(socket, *flags));
             }
         }
-        fds.push(PollFd::new(&*bell, Interest::READ.flags()));
+        fds.push(bell.watched());
         if let Some(listener) = watch.listener.as_deref() {
             fds.push(PollFd::new(listener, Interest::READ.flags()));
         }
@@ -342,7 +345,7 @@ impl Listener {
                 }
                 Ok(None) => break,
                 Err(errno) => {
-                    let shortage = socket::is_shortage(errno);
+                    let shortage = is_shortage(errno);
                     let alone = if shortage {
                         pool.pause()
                     } else {
@@ -457,7 +460,7 @@ impl Listener {
     /// [`Error::Closed`], [`Error::Io`].
     pub fn local_address(&self) -> Result<SocketAddr, Error> {
         let socket = self.lock()?.socket.clone().ok_or(Error::Closed)?;
-        match socket::local_address(&socket)? {
+        match socket::local_address(socket.as_fd())? {
             Address::Ip(address) => Ok(address),
             Address::Other(_) => Err(rustix::io::Errno::AFNOSUPPORT.into()),
         }
@@ -471,7 +474,7 @@ impl Listener {
 
     /// The descriptor, for selectors; -1 after closing. Readable when a connection is waiting.
     #[must_use]
-    pub fn descriptor(&self) -> RawFd {
+    pub fn descriptor(&self) -> Number {
         self.descriptor.load(Ordering::Acquire)
     }
 

@@ -25,12 +25,12 @@ use std::time::{Duration, Instant};
 use polytls_core::Connection;
 use rustix::event::PollFlags;
 
+use crate::address::Address;
+use crate::bell::Bell;
 use crate::close::LINGER;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::stream::Stream;
-use crate::system::Bell;
-use crate::system::socket::Address;
 use crate::transport::Transport;
 use crate::wait::Interest;
 

@@ -1,21 +1,23 @@
 //! A connected TLS socket.
 
-use rustix::fd::{AsFd, RawFd};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use polytls_core::{Connection, Error as TlsError, Facts, Lineage, Lock, Room};
 use rustix::io::Errno;
 
+use crate::address::Address;
 use crate::deadline::{Deadline, Timeout, TimeoutCell};
 use crate::descriptor::Descriptor;
 use crate::error::Error;
+use crate::fork;
 use crate::link::{Guard, Link};
+use crate::socket;
 use crate::system::file;
-use crate::system::fork;
-use crate::system::socket::{self, Address};
+use crate::system::number::{AtomicNumber, Number};
 use crate::transport::Transport;
 use crate::wait::{Interest, Interrupt};
 
@@ -42,7 +44,7 @@ pub struct Stream {
     pub(crate) turn: Mutex<()>,
     pub(crate) link: Lock<Link>,
     /// The result of `fileno()`, without the lock; -1 after closing, and if there is none.
-    pub(crate) descriptor: AtomicI32,
+    pub(crate) descriptor: AtomicNumber,
     /// Whether we have to close the descriptor.
     owned: bool,
     pub(crate) closed: AtomicBool,
@@ -78,7 +80,7 @@ impl Stream {
 
     pub(crate) fn around(
         transport: Arc<dyn Transport>,
-        descriptor: RawFd,
+        descriptor: Number,
         connection: Connection,
         peer: Address,
         timeout: Timeout,
@@ -86,7 +88,7 @@ impl Stream {
         Self {
             turn: Mutex::new(()),
             link: Lock::new(Link::new(connection, transport)),
-            descriptor: AtomicI32::new(descriptor),
+            descriptor: AtomicNumber::new(descriptor),
             owned: false,
             closed: AtomicBool::new(false),
             timeout: TimeoutCell::new(timeout),
@@ -241,7 +243,7 @@ impl Stream {
     /// Like [`Self::send_all`], and those of reading the file.
     pub fn send_file(
         &self,
-        file: impl AsFd,
+        file: &File,
         offset: u64,
         count: Option<u64>,
         sent: &mut u64,
@@ -254,7 +256,7 @@ impl Stream {
             let left = count.map_or(u64::MAX, |count| count - *sent);
             let room = usize::try_from(left).map_or(FILE_PIECE, |left| left.min(FILE_PIECE));
             let position = offset.saturating_add(*sent);
-            let read = file::read_at(&file, &mut piece[..room], position)?;
+            let read = file::read_at(file, &mut piece[..room], position)?;
             if read == 0 {
                 return Ok(());
             }
@@ -488,7 +490,7 @@ impl Stream {
     /// The descriptor, for selectors; -1 once closed, and over a transport that has none. Never waits for the
     /// lock.
     #[must_use]
-    pub fn descriptor(&self) -> RawFd {
+    pub fn descriptor(&self) -> Number {
         self.descriptor.load(Ordering::Acquire)
     }
 

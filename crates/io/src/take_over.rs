@@ -1,19 +1,22 @@
 //! Connections that change hands: TLS begins on one that exists (STARTTLS, HTTP CONNECT), ends and
 //! leaves it to others (FTP's CCC), or lets go of it.
 
-use rustix::fd::{BorrowedFd, OwnedFd, RawFd};
+use rustix::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use polytls_core::{Connection, Error as TlsError, Role};
 use rustix::io::Errno;
 
+use crate::address::Address;
 use crate::deadline::Timeout;
 use crate::descriptor::Descriptor;
 use crate::error::Error;
+use crate::fork;
 use crate::link::Guard;
+use crate::socket;
 use crate::stream::Stream;
-use crate::system::fork;
-use crate::system::socket::{self, Address};
+use crate::system::number::Number;
+use crate::system::socket::protocol;
 use crate::transport::Transport;
 use crate::wait::Interrupt;
 
@@ -35,7 +38,7 @@ pub fn take_over(
 ) -> Result<Stream, Error> {
     fork::watch_forks()?;
     let peer = socket::take_over(&socket)?;
-    let protocol = socket::protocol(&socket, peer);
+    let protocol = protocol(&socket, peer);
     let mut stream = Stream::new(Descriptor::owned(socket, peer), connection, peer, timeout);
     stream.protocol = protocol;
     stream.speak_first()?;
@@ -56,7 +59,7 @@ impl Stream {
     pub fn lent(descriptor: BorrowedFd<'static>, connection: Connection) -> Result<Self, Error> {
         fork::watch_forks()?;
         let peer = socket::peer_address(descriptor)?;
-        let protocol = socket::protocol(descriptor, peer);
+        let protocol = protocol(descriptor, peer);
         let lent = Descriptor::lent(descriptor);
         let mut stream = Self::new(lent, connection, peer, Timeout::NonBlocking);
         stream.protocol = protocol;
@@ -72,7 +75,7 @@ impl Stream {
     /// [`Error::Io`]: no memory.
     pub fn over(
         transport: Arc<dyn Transport>,
-        descriptor: RawFd,
+        descriptor: Number,
         connection: Connection,
         (peer, protocol): (Address, u32),
         timeout: Timeout,

@@ -19,8 +19,9 @@ use std::time::Instant;
 use polytls_core::Cause;
 use rustix::io::Errno;
 
+use crate::bell::Bell;
 use crate::error::Error;
-use crate::system::Bell;
+use crate::system::socket::is_broken_pipe;
 use crate::wait::{Interest, Interrupt};
 
 /// See the module.
@@ -151,7 +152,7 @@ impl Fault {
     /// Whether it says no more than that the peer takes nothing: that follows a FIN as well.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         match self {
-            Self::Os(errno) => *errno == Errno::PIPE,
+            Self::Os(errno) => is_broken_pipe(*errno),
             Self::Foreign { broken_pipe, .. } => *broken_pipe,
             Self::WouldBlock | Self::Interrupted => false,
         }

@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use polytls_core::Error as TlsError;
 
+use crate::bell::Bell;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::link::{Guard, Link};
 use crate::stream::Stream;
-use crate::system::Bell;
 use crate::wait::{Interest, Interrupt};
 
 /// How long a transport that cannot be asked is waited for, to see whether something has come.

@@ -1,11 +1,12 @@
 //! Waiting: poll(2) with a deadline and with signals.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{self, PollFd, PollFlags, Timespec};
 use rustix::fd::BorrowedFd;
 
 use crate::error::Error;
+use crate::system::wait::{ENDLESS_POLL, LONGEST_POLL, poll_connecting};
 
 /// Asked whenever a signal has interrupted a wait, on the thread that waits, with no lock held.
 ///
@@ -56,9 +57,6 @@ impl Interest {
     }
 }
 
-/// No single poll(2) takes longer: some systems count milliseconds in 31 bits.
-const LONGEST_POLL: Duration = Duration::from_secs(24 * 3600);
-
 /// Whether the socket takes something now, or fails.
 #[must_use]
 pub fn is_writable(socket: BorrowedFd<'_>) -> bool {
@@ -81,6 +79,20 @@ pub(crate) fn poll_until(
     poll_with(event::poll, fds, until, interrupt)
 }
 
+/// Waits until it is decided what becomes of a connect that is under way. `false`: `until` has come before that.
+///
+/// # Errors
+///
+/// Like [`poll_until`].
+pub(crate) fn connecting_until(
+    socket: BorrowedFd<'_>,
+    until: Option<Instant>,
+    interrupt: &mut dyn Interrupt,
+) -> Result<bool, Error> {
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
+    poll_with(poll_connecting, &mut fds, until, interrupt)
+}
+
 fn poll_with(
     mut poll: impl FnMut(&mut [PollFd<'_>], Option<&Timespec>) -> rustix::io::Result<usize>,
     fds: &mut [PollFd<'_>],
@@ -89,10 +101,11 @@ fn poll_with(
 ) -> Result<bool, Error> {
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let timespec = left.map(|left| Timespec {
-            tv_sec: left.min(LONGEST_POLL).as_secs().try_into().unwrap_or(0),
-            tv_nsec: left.subsec_nanos().into(),
-        });
+        let step = match left {
+            None => ENDLESS_POLL,
+            Some(left) => Some(left.min(LONGEST_POLL)),
+        };
+        let timespec = step.and_then(|step| Timespec::try_from(step).ok());
         if interrupt.should_stop() {
             return Err(Error::Interrupted);
         }
@@ -109,6 +122,8 @@ fn poll_with(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use rustix::io::Errno;
 

@@ -31,6 +31,9 @@ mod engines;
 mod hello;
 mod identity;
 mod library;
+#[cfg_attr(unix, path = "loading/unix.rs")]
+#[cfg_attr(windows, path = "loading/windows.rs")]
+mod loading;
 mod objects;
 mod opened;
 mod provider;

@@ -17,19 +17,8 @@ use libloading::Library as Loaded;
 use polytls_core::Unavailable;
 
 use crate::api::{self, Api};
+use crate::loading::{self, NAMES, present};
 use crate::wire::Transport;
-
-/// What the libraries are called, the preferred first.
-#[cfg(target_os = "macos")]
-const NAMES: [&str; 2] = ["libssl.4.dylib", "libssl.3.dylib"];
-#[cfg(all(windows, target_arch = "x86_64"))]
-const NAMES: [&str; 2] = ["libssl-4-x64.dll", "libssl-3-x64.dll"];
-#[cfg(all(windows, target_arch = "aarch64"))]
-const NAMES: [&str; 2] = ["libssl-4-arm64.dll", "libssl-3-arm64.dll"];
-#[cfg(all(windows, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
-const NAMES: [&str; 2] = ["libssl-4.dll", "libssl-3.dll"];
-#[cfg(not(any(windows, target_os = "macos")))]
-const NAMES: [&str; 2] = ["libssl.so.4", "libssl.so.3"];
 
 /// Versions that can be used, as `OPENSSL_VERSION_NUMBER` has them: 3.0 up to 5.0.
 const VERSIONS: std::ops::Range<c_ulong> = 0x3000_0000..0x5000_0000;
@@ -136,34 +125,9 @@ fn unavailable(failures: &[String]) -> Unavailable {
     ))
 }
 
-/// The library of this name, if this process has it already.
-#[cfg(unix)]
-fn present(name: &str) -> Option<Loaded> {
-    use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-
-    // dlfcn.h; libloading has no name for it.
-    #[cfg(target_os = "linux")]
-    const RTLD_NOLOAD: c_int = 4;
-    #[cfg(any(target_os = "macos", target_os = "ios"))]
-    const RTLD_NOLOAD: c_int = 0x10;
-    #[cfg(not(any(target_os = "linux", target_os = "macos", target_os = "ios")))]
-    const RTLD_NOLOAD: c_int = 0x2000;
-    // SAFETY: nothing is loaded, so nothing is run.
-    unsafe { Library::open(Some(name), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD) }
-        .ok()
-        .map(Loaded::from)
-}
-
-#[cfg(windows)]
-fn present(name: &str) -> Option<Loaded> {
-    libloading::os::windows::Library::open_already_loaded(name)
-        .ok()
-        .map(Loaded::from)
-}
-
 fn open(name: &str) -> Result<Loaded, String> {
     // SAFETY: OpenSSL may be loaded at any time.
-    unsafe { Loaded::new(name) }.map_err(|error| {
+    unsafe { loading::load(name) }.map_err(|error| {
         // What the system says is behind it.
         let behind = std::error::Error::source(&error).map(ToString::to_string);
         let why = behind.unwrap_or_else(|| error.to_string());

@@ -1,6 +1,8 @@
 //! Signatures of TLS by the mechanisms of PKCS#11: hashed here, and where a token can only do raw RSA
 //! padded here too.
 
+use std::ffi::c_ulong;
+
 use aws_lc_rs::digest::{self, Algorithm, SHA256, SHA384, SHA512};
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsPssParams};
@@ -201,8 +203,8 @@ impl<'a> Task<'a> {
 }
 
 fn pss(hash: &'static Algorithm) -> PkcsPssParams {
-    let (hash_alg, mgf, length) = if *hash == SHA256 {
-        (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256, 32_u64)
+    let (hash_alg, mgf, length): (_, _, c_ulong) = if *hash == SHA256 {
+        (MechanismType::SHA256, PkcsMgfType::MGF1_SHA256, 32)
     } else if *hash == SHA384 {
         (MechanismType::SHA384, PkcsMgfType::MGF1_SHA384, 48)
     } else {

@@ -6,15 +6,10 @@ use polytls_io::Address as Place;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::system::EAFNOSUPPORT;
+
 /// IP, port, and for IPv6 flow label and scope: what `socket.getaddrinfo` gives.
 pub(crate) type Address = (String, u16, u32, u32);
-
-// Not the same number everywhere.
-const EAFNOSUPPORT: i32 = if cfg!(target_vendor = "apple") {
-    47
-} else {
-    97
-};
 
 fn socket_address(address: &Address) -> PyResult<SocketAddr> {
     let (host, port, flow, scope) = address;

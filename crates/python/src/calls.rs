@@ -21,31 +21,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule, PyString, PyTuple};
 
-/// As in `pyo3::ffi`, but for the unwinding, which other systems do not know.
-#[cfg(unix)]
-mod raw {
-    use pyo3::ffi::PyObject;
-
-    unsafe extern "C-unwind" {
-        pub(super) fn PyObject_Call(
-            callable: *mut PyObject,
-            arguments: *mut PyObject,
-            keywords: *mut PyObject,
-        ) -> *mut PyObject;
-        pub(super) fn PyObject_GetAttr(object: *mut PyObject, name: *mut PyObject)
-        -> *mut PyObject;
-        pub(super) fn PyObject_CallMethodObjArgs(
-            object: *mut PyObject,
-            name: *mut PyObject,
-            ...
-        ) -> *mut PyObject;
-        pub(super) fn PyObject_Str(object: *mut PyObject) -> *mut PyObject;
-        pub(super) fn PyImport_Import(name: *mut PyObject) -> *mut PyObject;
-        pub(super) fn PyErr_WriteUnraisable(object: *mut PyObject);
-    }
-}
-#[cfg(not(unix))]
-use pyo3::ffi as raw;
+use crate::system::raw;
 
 /// Stops the thread for ever where its stack is unwound.
 struct Hang;

@@ -7,13 +7,13 @@
 //! - An OSError of the stream is a fault of the transport: later calls raise a copy of it. Any other exception is raised by the call under way as it is, and once.
 
 use std::net::Shutdown;
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 use std::{any, fmt};
 
 use polytls_core::Cause;
+use polytls_io::number::Number;
 use polytls_io::{Address as Place, Bell, Blocking, Error, Fault, Interest, Interrupt, Transport};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{
@@ -39,7 +39,7 @@ const STEP: Duration = Duration::from_secs(1);
 pub(crate) struct Carrier {
     object: Py<PyAny>,
     /// What can be polled in both directions; -1 if nothing can.
-    descriptor: RawFd,
+    descriptor: Number,
     keeps_time: bool,
     /// Whether the system ends receiving for whoever waits to receive.
     wakes_readers: bool,
@@ -64,7 +64,7 @@ impl Carrier {
         }))
     }
 
-    pub(crate) const fn descriptor(&self) -> RawFd {
+    pub(crate) const fn descriptor(&self) -> Number {
         self.descriptor
     }
 

@@ -3,14 +3,16 @@
 //! `unsafe`, since a number says nothing of who owns it. What makes it sound is at each block.
 #![allow(unsafe_code)]
 
-use std::os::fd::{BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
+use std::fs::File;
 use std::time::Instant;
 
+use polytls_io::number::{self, BorrowedFd, Number, OwnedFd};
 use polytls_io::{Bell, Error, Interest, Interrupt};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::calls::{CallsOut as _, import};
+use crate::system;
 
 const EBADF: i32 = 9;
 
@@ -22,67 +24,60 @@ fn bad_descriptor() -> PyErr {
 pub(crate) fn taken(socket: &Bound<'_, PyAny>) -> PyResult<OwnedFd> {
     // The class's own method: a subclass's may give anything.
     let class = import(socket.py(), "_socket")?.attribute("socket")?;
-    let descriptor: RawFd = class.method_out("detach", (socket,))?.extract()?;
+    let descriptor: Number = class.method_out("detach", (socket,))?.extract()?;
     if descriptor < 0 {
         return Err(bad_descriptor());
     }
     // SAFETY: the socket owned it until just now, and gave it away.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    Ok(unsafe { number::taken(descriptor) })
 }
 
 /// Another descriptor of an open file, which stays the caller's.
-pub(crate) fn duplicated(descriptor: RawFd) -> PyResult<OwnedFd> {
+pub(crate) fn opened(py: Python<'_>, descriptor: i32) -> PyResult<File> {
     if descriptor < 0 {
         return Err(PyValueError::new_err("a file that is closed"));
     }
-    // SAFETY: it is used for this one system call, which says so if it is not open.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    Ok(borrowed.try_clone_to_owned()?)
-}
-
-/// Gives a descriptor to the caller, by its number.
-pub(crate) fn given(descriptor: OwnedFd) -> RawFd {
-    descriptor.into_raw_fd()
+    system::file(py, descriptor)
 }
 
 /// How many bytes of data the peer has not acknowledged of what was sent by the socket with this
 /// descriptor; `after_fin`: its sending side has been shut down. None where the system does not tell,
 /// and for what is no open socket.
 #[pyfunction]
-pub(crate) fn unacknowledged(descriptor: RawFd, after_fin: bool) -> Option<u64> {
+pub(crate) fn unacknowledged(descriptor: Number, after_fin: bool) -> Option<u64> {
     if descriptor < 0 {
         return None;
     }
     // SAFETY: it is used for these system calls, which say so if it is not open.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let borrowed = unsafe { number::borrowed(descriptor) };
     polytls_io::unacknowledged(borrowed, after_fin)
 }
 
 /// Runs `call` on the descriptor of a socket that stays its owner's. As with the calls of `socket`, whoever
 /// closes it meanwhile in another thread may have `call` fail, or find another file under its number.
-pub(crate) fn with_borrowed<R>(descriptor: RawFd, call: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
+pub(crate) fn with_borrowed<R>(descriptor: Number, call: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
     debug_assert!(descriptor >= 0, "the caller has looked");
     // SAFETY: it is not negative, and used for system calls, which say so if it is not open.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let borrowed = unsafe { number::borrowed(descriptor) };
     call(borrowed)
 }
 
 /// Whether a socket that a stream of Python's keeps open takes something now, or fails.
-pub(crate) fn is_writable(descriptor: RawFd) -> bool {
+pub(crate) fn is_writable(descriptor: Number) -> bool {
     // SAFETY: it is used for poll(2) only, which says so if it is not open.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let borrowed = unsafe { number::borrowed(descriptor) };
     polytls_io::is_writable(borrowed)
 }
 
 /// Waits for a descriptor that a stream of Python's keeps open.
 pub(crate) fn wait(
-    descriptor: RawFd,
+    descriptor: Number,
     interest: Interest,
     bell: Option<&Bell>,
     until: Option<Instant>,
     interrupt: &mut dyn Interrupt,
 ) -> Result<bool, Error> {
     // SAFETY: it is used for poll(2) only, which says so if it is not open.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let borrowed = unsafe { number::borrowed(descriptor) };
     polytls_io::wait_for(borrowed, interest, bell, until, interrupt)
 }

@@ -12,7 +12,8 @@
 //!   ([`carrier`]); Python memory for both ([`bytes`](mod@bytes));
 //! - facts and errors ([`info`], [`errors`]), and keying material ([`exporter`]), in classes of the
 //!   Python package ([`imported`]);
-//! - the end of the interpreter ([`calls`]), and which interpreter it is ([`interpreters`]);
+//! - the end of the interpreter ([`calls`]), and which interpreter it is ([`interpreters`]); what
+//!   differs between platforms ([`system`]);
 //! - connections on Python's `ssl` ([`ssl`]), on third-party buffers and contexts ([`foreign`]),
 //!   and for programs that only know `ssl` ([`compat`]);
 //! - host names, and the names of TLS's numbers ([`names`]), parsed certificates
@@ -51,6 +52,8 @@ mod imported;
 mod info;
 mod interpreters;
 mod key_log;
+#[cfg(windows)]
+mod key_pipe;
 mod lineage;
 mod names;
 mod probe;
@@ -58,6 +61,9 @@ mod requirements;
 mod signer;
 mod socket;
 mod ssl;
+#[cfg_attr(unix, path = "system/unix.rs")]
+#[cfg_attr(windows, path = "system/windows.rs")]
+mod system;
 mod testing;
 mod testing_signer;
 mod tokens;
@@ -99,6 +105,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<testing::CertificateAuthority>()?;
     module.add_class::<tokens::Key>()?;
 
+    #[cfg(windows)]
+    module.add_class::<key_pipe::PythonKeyPipe>()?;
     compat::add(module)?;
     module.add_function(wrap_pyfunction!(backend::backend, module)?)?;
     module.add_function(wrap_pyfunction!(backend::openssl_backend, module)?)?;

@@ -4,9 +4,9 @@
 //! and what its library can do beyond the others. A socket is made of a [`SocketHandle`]. Every call that may touch the network runs detached.
 
 use std::net::Shutdown;
-use std::os::fd::{OwnedFd, RawFd};
 
 use polytls_core::MAX_FRAGMENT;
+use polytls_io::number::{self, Number, OwnedFd};
 use polytls_io::{Address as Place, Error, Listener, Stream};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyTypeError, PyValueError};
@@ -117,8 +117,8 @@ impl TlsSocket {
 }
 
 /// The number of a descriptor for the caller to close; -1 if there is none to give.
-fn given(descriptor: Option<OwnedFd>) -> RawFd {
-    descriptor.map_or(-1, descriptors::given)
+fn given(descriptor: Option<OwnedFd>) -> Number {
+    descriptor.map_or(-1, number::given)
 }
 
 #[pymethods]
@@ -238,12 +238,12 @@ impl TlsSocket {
     fn _send_file(
         &self,
         py: Python<'_>,
-        file: RawFd,
+        file: i32,
         offset: u64,
         count: Option<u64>,
     ) -> PyResult<(u64, Option<PyErr>)> {
         let stream = self.stream()?;
-        let file = descriptors::duplicated(file)?;
+        let file = descriptors::opened(py, file)?;
         let mut sent = 0;
         let outcome = self.run(py, |signals| {
             stream.send_file(&file, offset, count, &mut sent, signals)
@@ -277,7 +277,7 @@ impl TlsSocket {
     }
 
     /// Ends TLS in both directions; gives the descriptor, and what came behind the peer's end.
-    fn _unwrap<'py>(&self, py: Python<'py>) -> PyResult<(RawFd, Bound<'py, PyBytes>)> {
+    fn _unwrap<'py>(&self, py: Python<'py>) -> PyResult<(Number, Bound<'py, PyBytes>)> {
         let stream = self.stream()?;
         let (descriptor, behind) = self.run(py, |signals| stream.unwrap(signals))?;
         Ok((given(descriptor), PyBytes::new(py, &behind)))
@@ -285,7 +285,7 @@ impl TlsSocket {
 
     /// Gives the descriptor away, with nothing said to the peer; -1 if it was closed before, and over a byte
     /// stream, which is let go of.
-    fn detach(&self, py: Python<'_>) -> PyResult<RawFd> {
+    fn detach(&self, py: Python<'_>) -> PyResult<Number> {
         if self._is_closed() {
             return Ok(-1);
         }
@@ -333,12 +333,12 @@ impl TlsSocket {
     }
 
     /// Another descriptor of the same socket, for the caller to close.
-    fn _duplicate(&self, py: Python<'_>) -> PyResult<RawFd> {
+    fn _duplicate(&self, py: Python<'_>) -> PyResult<Number> {
         let duplicated: PyResult<OwnedFd> = self.run(py, |_| match &self.kind {
             Kind::Stream(stream) => stream.duplicate(),
             Kind::Listener(listener) => listener.duplicate(),
         });
-        duplicated.map(descriptors::given)
+        duplicated.map(number::given)
     }
 
     /// Ends the connection: sends close_notify and, unless `force`, waits until all is delivered.
@@ -414,7 +414,7 @@ impl TlsSocket {
     }
 
     /// The descriptor; -1 once closed.
-    fn fileno(&self) -> i32 {
+    fn fileno(&self) -> Number {
         match &self.kind {
             Kind::Stream(stream) => stream.descriptor(),
             Kind::Listener(listener) => listener.descriptor(),

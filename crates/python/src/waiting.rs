@@ -17,8 +17,9 @@ use crate::callbacks;
 use crate::calls::{CallsOut as _, import};
 use crate::errors::{INHERITED, raised};
 use crate::foreign::Raised;
+use crate::system::os_error;
 
-/// The number of Linux and macOS alike.
+/// The number everywhere.
 const EBADF: i32 = 9;
 
 /// A timeout of `socket`'s.
@@ -129,7 +130,6 @@ pub(crate) fn outcome<R>(
 
 /// The exception for the error of a call that `signals` were run for.
 fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) -> PyErr {
-    let os_error = |number: i32, message: String| PyOSError::new_err((number, message));
     match error {
         Error::Tls(error) => raised(py, implementation, &error),
         Error::WantRead => raised(py, implementation, &TlsError::WantRead),
@@ -137,17 +137,13 @@ fn failed(py: Python<'_>, implementation: &str, error: Error, signals: Signals) 
         Error::TimedOut => PyTimeoutError::new_err("timed out"),
         Error::Undelivered { .. } => PyTimeoutError::new_err(error.to_string()),
         Error::Foreign(cause) => foreign(py, &cause),
-        Error::Closed => os_error(EBADF, "the socket has been closed".to_owned()),
+        Error::Closed => PyOSError::new_err((EBADF, "the socket has been closed")),
         Error::Inherited => raised(py, implementation, &INHERITED),
         Error::Interrupted => signals
             .raised
             .unwrap_or_else(|| PyInterruptedError::new_err("interrupted")),
         Error::Io(error) => match error.raw_os_error() {
-            // OSError picks its subclass by the number, as for plain sockets.
-            Some(number) => match strerror(py, number) {
-                Ok(message) => os_error(number, message),
-                Err(error) => error,
-            },
+            Some(number) => os_error(py, number),
             None => PyOSError::new_err(error.to_string()),
         },
     }
@@ -159,10 +155,4 @@ fn foreign(py: Python<'_>, cause: &Cause) -> PyErr {
     raised
         .and_then(|raised| raised.exception(py))
         .unwrap_or_else(|| PyOSError::new_err(Error::Foreign(cause.clone()).to_string()))
-}
-
-fn strerror(py: Python<'_>, number: i32) -> PyResult<String> {
-    import(py, "os")?
-        .method_out("strerror", (number,))?
-        .extract()
 }

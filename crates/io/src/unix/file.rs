@@ -1,10 +1,11 @@
 //! Files that are sent.
 
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::io::Result;
 
-use rustix::io::{Result, pread, retry_on_intr};
+use rustix::io::{pread, retry_on_intr};
 
 /// Reads from that position; 0 is the end of the file.
-pub(crate) fn read_at(file: impl AsFd, into: &mut [u8], position: u64) -> Result<usize> {
-    retry_on_intr(|| pread(&file, &mut *into, position))
+pub(crate) fn read_at(file: &File, into: &mut [u8], position: u64) -> Result<usize> {
+    Ok(retry_on_intr(|| pread(file, &mut *into, position))?)
 }

@@ -1,14 +1,16 @@
 //! All that differs between Unix and other systems, and between its kinds.
 //!
-//! Another system brings a folder of its own with the same names (`system` in the crate). The rest of the crate
-//! calls rustix only for what is the same everywhere: poll, and the types of descriptors, which on Windows are
-//! those of sockets. There the bell has another form, calls on lent sockets cannot be told one by one not to
-//! wait, nobody forks, and nothing tells what a peer has acknowledged.
+//! Every system has a folder with the same names (`system` in the crate). The rest of the crate calls rustix
+//! only for what is the same everywhere: poll, calls on sockets, and the types of descriptors, which on Windows
+//! are those of sockets.
 
-mod bell;
+pub(crate) mod channel;
 mod delivery;
 pub(crate) mod file;
 pub(crate) mod fork;
+pub(crate) mod lent;
+pub mod number;
 pub(crate) mod socket;
+pub(crate) mod wait;
 
-pub use self::{bell::Bell, delivery::unacknowledged, fork::watch_forks};
+pub use self::delivery::unacknowledged;

@@ -1,15 +1,15 @@
 //! What is below a connection: a pair of `ssl.MemoryBIO`, or a socket that stays its owner's.
 
-use std::os::fd::{BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use polytls_io::number::{BorrowedFd, Number};
 use polytls_io::{Error, Interest, lent};
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyWeakrefReference};
 
-use super::faults::{self, Fault, Number};
+use super::faults::{self, Fault, Number as Reason};
 use crate::calls::CallsOut as _;
 use crate::descriptors;
 use crate::imported::Imported;
@@ -36,7 +36,7 @@ pub(super) enum Patience {
 /// The socket as one call finds it.
 #[derive(Clone, Copy)]
 pub(super) struct Line {
-    pub(super) descriptor: RawFd,
+    pub(super) descriptor: Number,
     pub(super) patience: Patience,
 }
 
@@ -53,7 +53,7 @@ impl Wire {
         // greenlet waits, and not how long the descriptor does.
         let class = SOCKET.get(py)?;
         let fileno = class.plain_method(intern!(py, "fileno"), Some(&socket))?;
-        let descriptor: RawFd = fileno.extract()?;
+        let descriptor: Number = fileno.extract()?;
         if descriptor < 0 {
             return Err(gone(py));
         }
@@ -141,7 +141,7 @@ impl Wire {
 }
 
 fn gone(py: Python<'_>) -> PyErr {
-    Fault::new(Number::NoSocket, None, "Underlying socket connection gone").exception(py)
+    Fault::new(Reason::NoSocket, None, "Underlying socket connection gone").exception(py)
 }
 
 /// What a call is about, for its timeout.

@@ -1,26 +1,27 @@
-//! What wakes a thread out of poll(2): a pipe.
+//! What wakes a thread out of a wait.
 
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rustix::event::PollFd;
+use rustix::fd::AsFd as _;
 
 use crate::error::Error;
+use crate::system::channel::{Reader, Writer, channel};
 use crate::wait::{Interest, Interrupt, poll_until};
 
-/// Wakes a thread out of poll(2). At most one byte is ever in the pipe, so ringing never blocks.
+/// Wakes a thread out of poll(2). At most one byte is ever in the channel, so ringing never blocks.
 #[derive(Debug)]
 pub struct Bell {
-    reader: io::PipeReader,
-    writer: io::PipeWriter,
+    reader: Reader,
+    writer: Writer,
     rung: AtomicBool,
 }
 
 impl Bell {
     pub(crate) fn new() -> io::Result<Self> {
-        let (reader, writer) = io::pipe()?;
+        let (reader, writer) = channel()?;
         Ok(Self {
             reader,
             writer,
@@ -42,47 +43,34 @@ impl Bell {
             let _ = (&self.reader).read_exact(&mut [0]);
         }
     }
-}
 
-impl Bell {
     /// Waits until it is rung; `false`: `until` has come before that.
     ///
     /// # Errors
     ///
-    /// Like [`poll_until`].
+    /// [`Error::Interrupted`], and what poll(2) gives.
     pub(crate) fn wait(
         &self,
         until: Option<Instant>,
         interrupt: &mut dyn Interrupt,
     ) -> Result<bool, Error> {
-        let mut fds = [PollFd::new(self, Interest::READ.flags())];
-        poll_until(&mut fds, until, interrupt)
+        poll_until(&mut [self.watched()], until, interrupt)
     }
-}
 
-impl AsFd for Bell {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reader.as_fd()
+    /// It, among what one poll(2) waits for.
+    pub(crate) fn watched(&self) -> PollFd<'_> {
+        PollFd::from_borrowed_fd(self.reader.as_fd(), Interest::READ.flags())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use rustix::event::PollFlags;
-
     use super::*;
 
     #[test]
     fn a_bell_is_heard_until_it_is_hushed() {
         let bell = Bell::new().unwrap();
-        let heard = || {
-            poll_until(
-                &mut [PollFd::new(&bell, PollFlags::IN)],
-                Some(Instant::now()),
-                &mut || false,
-            )
-            .unwrap()
-        };
+        let heard = || bell.wait(Some(Instant::now()), &mut || false).unwrap();
         assert!(!heard());
         bell.ring();
         bell.ring();
