@@ -35,13 +35,20 @@ MADE = ROOT / "target" / "release-files"
 #: Debian's compiler, unpacked.
 DEBIAN = ROOT / ".tools" / "rust-web"
 BIN = Path(sys.executable).parent
-#: Behind a wheel's name and version: the oldest C library that it must run with.
+#: Behind a wheel's name and version: the oldest C library that it must run with, or the system.
 TAGS = {
     "x86_64-unknown-linux-gnu": "manylinux_2_17_x86_64.manylinux2014_x86_64",
     "aarch64-unknown-linux-gnu": "manylinux_2_17_aarch64.manylinux2014_aarch64",
     "x86_64-unknown-linux-musl": "musllinux_1_2_x86_64",
     "aarch64-unknown-linux-musl": "musllinux_1_2_aarch64",
+    "x86_64-pc-windows-gnu": "win_amd64",
 }
+#: What a wheel for Windows may be linked with: parts of Windows, and what every Python brings.
+WINDOWS = re.compile(
+    r"(advapi32|bcrypt|bcryptprimitives|crypt32|kernel32|msvcrt|ntdll|python3|secur32|userenv|ws2_32"
+    r"|api-ms-win-c(ore|rt)-[-a-z0-9]+)\.dll",
+    re.IGNORECASE,
+)
 #: musl's names: its own, and Alpine's.
 MUSL = re.compile(r"libc\.so|libc\.musl-\w+\.so\.1")
 #: What an sdist must have, that it can be built, tested and read without anything else.
@@ -176,7 +183,7 @@ def build(targets: list[str]) -> None:
     for target in targets:
         run(
             *(BIN / "maturin", "build", "--release", "--locked", "--zig", "--target", target),
-            *("--compatibility", TAGS[target].partition(".")[0], "--auditwheel", "check"),
+            *compatibility(TAGS[target]),
             *("--sbom-include", bill, "--out", DIST),
             cwd=source,
             PATH=f"{BIN}{os.pathsep}{os.environ['PATH']}",
@@ -185,6 +192,13 @@ def build(targets: list[str]) -> None:
             **compiler(target),
         )
     check()
+
+
+def compatibility(tag: str) -> tuple[str, ...]:
+    """How maturin is told of a tag; that of Windows goes without saying."""
+    if tag.startswith("win"):
+        return ()
+    return ("--compatibility", tag.partition(".")[0], "--auditwheel", "check")
 
 
 # --- checking ---
@@ -231,6 +245,12 @@ def _check_wheel(wheel: Path) -> None:
 
 def _check_tag(wheel: Path) -> None:
     tags = wheel.stem.split("-", 4)[4].split(".")
+    if tags[0].startswith("win"):
+        # Nothing that only the machine of the build has.
+        strangers = [name for name in _imported(wheel) if not WINDOWS.fullmatch(name)]
+        if strangers:
+            raise ReleaseError(f"{wheel.name} needs {', '.join(strangers)}")
+        return
     if tags[0].startswith("musllinux"):
         # auditwheel knows musl only by the name that Alpine gives it, and maturin has checked the
         # rest. musl's loader takes both names for itself (load_library in ldso/dynlink.c).
@@ -253,6 +273,17 @@ def _needed(wheel: Path) -> list[str]:
         module = ELFFile(io.BytesIO(zipped.read(name)))
     entries = module.get_section_by_name(".dynamic").iter_tags("DT_NEEDED")
     return [entry.needed for entry in entries]
+
+
+def _imported(wheel: Path) -> list[str]:
+    """The DLLs that a wheel's module is linked with."""
+    # It comes with abi3audit.
+    from pefile import PE
+
+    with zipfile.ZipFile(wheel) as zipped:
+        (name,) = (name for name in zipped.namelist() if name.endswith(".pyd"))
+        module = PE(data=zipped.read(name))
+    return [entry.dll.decode() for entry in module.DIRECTORY_ENTRY_IMPORT]
 
 
 def _try(wheels: list[Path]) -> None:
