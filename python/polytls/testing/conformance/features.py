@@ -88,7 +88,10 @@ FEATURES: Final = (
     ),
     Feature(
         "threads, signals and processes",
-        ("socket_threads", "socket_signals", "slow_callbacks", "socket_fork", "exit"),
+        (
+            *("socket_threads", "socket_interrupts", "socket_signals", "slow_callbacks"),
+            *("socket_fork", "exit"),
+        ),
     ),
     Feature("certificate reloading", ("reload",)),
     Feature("what objects claim and leave", ("claims", "leftovers")),

@@ -79,39 +79,6 @@ def test_a_handler_that_raises_ends_recv_and_no_data_is_lost(
     assert accepted.recv(100) == b"after it"
 
 
-@pytest.fixture
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C raises, even if this process was started in the background of a shell."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_interruptible")
-def test_ctrl_c_ends_recv(ends: Any, threads: ThreadPoolExecutor) -> None:
-    client, accepted = ends
-    main = threading.main_thread().ident
-    assert main is not None
-    waits = threading.Event()
-
-    def interrupt() -> None:
-        waits.wait(PATIENCE)
-        # There is no telling when the call waits, so it has time to begin.
-        threading.Event().wait(SOON)
-        signal.pthread_kill(main, signal.SIGINT)
-
-    def receive() -> bytes:
-        waits.set()
-        return accepted.recv(100)
-
-    interrupting = threads.submit(interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        receive()
-    interrupting.result()
-    client.send(b"still here")
-    assert accepted.recv(100) == b"still here"
-
-
 def test_a_handler_that_raises_ends_sendall_and_the_stream_stays_whole(
     ends: Any, handler: Any, threads: ThreadPoolExecutor
 ) -> None:

@@ -19,12 +19,21 @@ from typing import Final
 
 from .lab import PATIENCE
 
-__all__ = ["Watch"]
+__all__ = ["Watch", "interrupt_main"]
 
 #: What no case may take, in seconds.
 LIMIT: Final = 3 * PATIENCE
 #: How long the process may go on after that, in seconds.
 GRACE: Final = 10.0
+
+
+def interrupt_main() -> None:
+    """Give the main thread what Ctrl-C gives."""
+    if hasattr(signal, "pthread_kill"):
+        # Wakes it from what it waits in.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)
 
 
 class Watch:
@@ -65,10 +74,6 @@ class Watch:
 
     def _interrupt(self) -> None:
         faulthandler.dump_traceback(sys.__stderr__ or 2)
-        if hasattr(signal, "pthread_kill"):
-            # Wakes it from what it waits in.
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-        else:
-            signal.raise_signal(signal.SIGINT)
+        interrupt_main()
         time.sleep(GRACE)
         os._exit(1)
