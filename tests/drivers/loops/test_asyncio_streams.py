@@ -322,6 +322,7 @@ def test_a_server_knows_its_client(run: Any, serve: Any, dial: Any, leave: Any, 
     run(main)
 
 
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="this system has no Unix sockets")
 def test_unix_sockets_carry_it_too(
     run: Any, echo: Any, leave: Any, lab: Lab, tmp_path: Path
 ) -> None:
