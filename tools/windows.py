@@ -97,6 +97,7 @@ RUNS = {
     ),
     "programs": ("tests/docs/test_programs.py", "-k", "test_a_program_runs"),
 }
+NO_OPENSSL = "`openssl` finds no libssl that it can use"
 #: What is otherwise there: patterns of tests, «RUN MODULE::TEST», and why they fail.
 LIMITS: dict[str, str] = {
     "asyncio test_asyncio_streams::test_a_reset_stays_a_reset*": (
@@ -106,6 +107,13 @@ LIMITS: dict[str, str] = {
     "asyncio *::test_a_client_refuses_what_was_sent_before_tls*proactor*system*": (
         "the proactor loop has received it by the time that reading is paused; it is refused as "
         "what is no TLS"
+    ),
+    "programs *: Another TLS library?": NO_OPENSSL,
+    "programs *openssl.md: *": NO_OPENSSL,
+    "programs *net.md: Servers?": "Windows does not fork: it has no socketserver.ForkingTCPServer",
+    "programs *sockets.md: Forks?": "Windows does not fork",
+    "programs *https-client.md: Trust your own CA*": (
+        "it takes more than its 60 seconds; why is not known"
     ),
 }
 #: How long a run may take, in seconds.
