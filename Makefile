@@ -12,7 +12,7 @@ FUZZ_SECONDS ?= 620
 NATIVE_SOURCES := .cargo/config.toml Cargo.toml Cargo.lock pyproject.toml $(shell find crates -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := $(shell find python -type f -not -name '*.pyc')
 
-.PHONY: help needs build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-oldest test-suites test-distributions test-openssl lint docs format bench bench-check soak fuzz asan audit wheels check-macos test-aarch64 test-windows licences clean
+.PHONY: help needs build demo check test test-all test-rust test-python test-peers test-cpython test-libraries test-oldest test-suites test-distributions test-openssl lint docs format bench bench-check soak fuzz asan audit wheels check-macos test-aarch64 test-windows test-free-threaded licences clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1: /p' $(MAKEFILE_LIST)
@@ -138,6 +138,10 @@ test-aarch64: $(VENV)/.release ## some of the kit on ARM64 under qemu-user, with
 # WINDOWS="stdlib asyncio" takes some of the runs (tools/windows.py list).
 test-windows: $(VENV)/.maturin ## the kit and other tests on Windows' Python under Wine, which it installs (Debian)
 	$(BIN)/python tools/windows.py test $(WINDOWS)
+
+# MODULES="test_basics test_socket_threads" takes some of them.
+test-free-threaded: $(VENV)/.tools ## the kit without a GIL, on a free-threaded CPython that it puts together (Debian, x86-64)
+	$(BIN)/python tools/free_threaded.py $(MODULES)
 
 licences: ## LICENSE-THIRD-PARTY, once Cargo.lock has changed
 	$(PYTHON) tools/linked.py licences

@@ -77,8 +77,8 @@ use crate::calls::{CallsOut as _, import};
 
 /// The Rust core of polytls; its parts are reached through `polytls.engines`.
 ///
-/// It says that it needs the GIL: no test has run on a free-threaded CPython (docs/releasing.md), which therefore
-/// turns the GIL on when it imports this.
+/// It says that it needs the GIL: the tests have not all passed without one (docs/releasing.md). A free-threaded
+/// CPython therefore turns the GIL on when it imports this.
 #[pymodule(gil_used = true)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     interpreters::refuse_others(module.py())?;
