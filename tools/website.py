@@ -115,6 +115,7 @@ REFERENCE = [
         (
             "Certificate",
             "PrivateKey",
+            "ECHKey",
             "Signer",
             "SigningChain",
             "TrustStore",

@@ -47,6 +47,7 @@ from .errors import (
 )
 from .identity import (
     Certificate,
+    ECHKey,
     OCSPResponse,
     Pins,
     PrivateKey,
@@ -119,6 +120,7 @@ __all__ = [
     "Connection",
     "ConnectionEvent",
     "ConnectionInfo",
+    "ECHKey",
     "ECHRejected",
     "ECHStatus",
     "EventListener",

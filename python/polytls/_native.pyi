@@ -78,6 +78,7 @@ __all__ = [
     "token_listing",
     "unacknowledged",
     "use_openssl",
+    "x25519",
 ]
 
 __version__: Final[str]
@@ -203,6 +204,7 @@ def self_signed(
     not_after: int,
     authority: bool | None,
 ) -> tuple[bytes, bytes]: ...
+def x25519() -> tuple[bytes, bytes]: ...
 def check(
     configuration: TLSClientConfiguration | TLSServerConfiguration,
     capabilities: Capabilities,
@@ -239,6 +241,7 @@ class Capabilities:
     clock: Final[bool]
     certificate_compression: Final[bool]
     max_fragment: Final[bool]
+    ech_keys: Final[bool]
     certificate_authorities: Final[bool]
     events: Final[bool]
     signature_schemes: Final[tuple[SignatureScheme | int, ...]]
@@ -271,6 +274,7 @@ class Capabilities:
         clock: bool = False,
         certificate_compression: bool = False,
         max_fragment: bool = False,
+        ech_keys: bool = False,
         certificate_authorities: bool = False,
         events: bool = False,
         signature_schemes: Sequence[int] | None = None,

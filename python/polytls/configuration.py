@@ -27,7 +27,7 @@ from .constants import (
 )
 from .errors import ConfigurationError
 from .frozen import Record, fill, frozen
-from .identity import Certificate, SigningChain, Source, TrustStore, map_sources
+from .identity import Certificate, ECHKey, SigningChain, Source, TrustStore, map_sources
 from .info import ConnectionEvent, PresentedPeer
 from .tickets import TicketKeys
 
@@ -205,6 +205,7 @@ class _Configuration(Record):
             "alternative_chains": (),
             "sessions": _DEFAULT_SESSIONS,
             "early_data": False,
+            "ech_keys": (),
             "require_staple": False,
             "certificate_compression": False,
         }
@@ -293,7 +294,7 @@ class TLSServerConfiguration(_Configuration):
     integers or names such as "x25519" or "P-256", in any case.
     `client_authentication`: whether clients are asked for a certificate; None: REQUIRED with a
     trust store, NONE without.
-    `ticket_keys`: see the field.
+    `ticket_keys`, `ech_keys`: see the fields.
 
     Raises TypeError for a wrong type, naming the parameter, and ConfigurationError for an unknown
     group name. `validate_config` and the context check everything else.
@@ -305,6 +306,13 @@ class TLSServerConfiguration(_Configuration):
     client_authentication: ClientAuthentication | None
     #: Ticket keys; None for random keys in each context.
     ticket_keys: TicketKeys | None
+    #: What Encrypted ClientHello is decrypted with (RFC 9849, docs/ech.md); requires TLS 1.3.
+    #:
+    #: The configurations of the first are sent to clients whose ClientHello cannot be decrypted,
+    #: for another attempt. The others are for clients that still use older configurations. Empty:
+    #: ClientHello is not decrypted. Refused if `Capabilities.ech_keys` says that the implementation
+    #: does not support it.
+    ech_keys: tuple[ECHKey, ...]
 
     @explained_call
     def __init__(
@@ -329,6 +337,7 @@ class TLSServerConfiguration(_Configuration):
         on_event: EventListener | None = None,
         certificate_compression: bool = False,
         max_fragment: int | None = None,
+        ech_keys: Sequence[ECHKey] = (),
     ) -> None:
         self._fill(locals(), _chains_of)
 
@@ -380,6 +389,13 @@ def _authorities_of(name: str, value: object) -> tuple[Certificate, ...] | None:
     return tuple(
         instance_of(f"{name}[{index}]", item, Certificate)
         for index, item in enumerate(items_of(name, value, "Certificate"))
+    )
+
+
+def _ech_keys_of(name: str, value: object) -> tuple[ECHKey, ...]:
+    return tuple(
+        instance_of(f"{name}[{index}]", item, ECHKey)
+        for index, item in enumerate(items_of(name, value, "ECHKey"))
     )
 
 
@@ -485,6 +501,7 @@ _FORMS: Final[dict[str, _Form]] = {
     "alternative_chains": lambda name, value: _chains_of(name, value) or (),
     "client_authentication": _optional(ClientAuthentication),
     "ticket_keys": _optional(TicketKeys),
+    "ech_keys": _ech_keys_of,
 }
 
 

@@ -233,7 +233,7 @@ class AlertDescription(IntEnum):
 class ECHStatus(Enum):
     """What became of Encrypted ClientHello on a connection (RFC 9849)."""
 
-    #: The server decrypted the ClientHello.
+    #: The server decrypted the ClientHello; on a server, this side did.
     ACCEPTED = "accepted"
     #: The server did not decrypt it, and the handshake failed with ECHRejected.
     REJECTED = "rejected"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Certificate",
+    "ECHKey",
     "OCSPResponse",
     "Pins",
     "PrivateKey",
@@ -235,6 +236,18 @@ class PrivateKey(Source):
         Raises TypeError for anything but a `Signer`.
         """
         return cls(signer=_given("signer", signer))
+
+
+@frozen()
+class ECHKey(Source):
+    """A server's key of Encrypted ClientHello with its configurations, by its source (RFC 9934).
+
+    Its contents are PEM with a PRIVATE KEY section and an ECHCONFIG section, as `openssl ech`
+    writes them. The list in the second is what the HTTPS record of the host publishes. A
+    `ReloadingServerContext` reads its file again.
+
+    Requires exactly one parameter: ValueError otherwise, TypeError for wrong types.
+    """
 
 
 @explained_call

@@ -175,8 +175,8 @@ class ConnectionInfo:
     #: How many round trips the client waited for: 1 in TLS 1.3, and in TLS 1.2 if a session was
     #: resumed; 2 in TLS 1.2 otherwise; one more with a HelloRetryRequest.
     handshake_round_trips: int | None = None
-    #: What became of Encrypted ClientHello on a client; None if it was not used. After ECHRejected,
-    #: this is the only fact of the connection that is known.
+    #: What became of Encrypted ClientHello; None if it was not used. After ECHRejected, this is the
+    #: only fact of the connection that is known. On a server ACCEPTED, or None: see `ech_offered`.
     ech: ECHStatus | None = None
     #: The parsed certificate of the peer; None if it presented none, or one that cannot be parsed.
     peer: CertificateInfo | None = None

@@ -23,7 +23,7 @@ from polytls import (
     VerificationFailure,
 )
 from polytls.cli import main
-from polytls.testing import CertificateAuthority
+from polytls.testing import CertificateAuthority, Pair, ech_key
 from polytls.testing.conformance.ech_lists import COVER
 from polytls.testing.conformance.lab import Lab
 
@@ -182,3 +182,30 @@ def test_grease_is_answered_as_if_it_were_not_there(
     client = lab.client(ech="grease", version=TLSVersion.TLSv1_3)
     assert visit(lab, client, port).ech is ECHStatus.GREASE
     server.expect(f"grease,{lab.host}".encode())
+
+
+@pytest.mark.parametrize("groups", [None, ["secp384r1"]], ids=["", "HelloRetryRequest"])
+def test_our_server_decrypts_for_clients_of_another_library(
+    ca: CertificateAuthority, groups: list[str] | None
+) -> None:
+    openssl = polytls.implementation("openssl")
+    if not openssl.capabilities.ech_keys:
+        pytest.skip("this OpenSSL has no Encrypted ClientHello: tools/openssls.py test 4.0")
+    (current, configs), (_, lost) = ech_key(COVER), ech_key(COVER)
+    lab = Lab(openssl, ca)
+    server = lab.server(lab.chain(lab.host, COVER), ech_keys=[current], groups=groups)
+    rustls = Lab(polytls.implementation("rustls"), ca)
+    client = rustls.client(groups=["x25519", "secp384r1"], sessions=None)
+
+    def meet(ech: bytes) -> tuple[Pair, Any]:
+        pair = Pair(client.create_buffer(lab.host, ech=ech), server.create_buffer())
+        return pair, lab.settle(pair)
+
+    pair, outcome = meet(lost)
+    assert type(outcome.client) is ECHRejected
+    assert outcome.client.retry_configs == configs
+    pair, outcome = meet(configs)
+    assert (outcome.client, outcome.server) == (None, None)
+    for side in (pair.client, pair.server):
+        assert (side.info.ech, side.info.server_name) == (ECHStatus.ACCEPTED, lab.host)
+        assert side.info.hello_retry_request is bool(groups)

@@ -547,6 +547,7 @@ def test_a_record_is_frozen_and_compared_by_value() -> None:
         "clock",
         "certificate_compression",
         "max_fragment",
+        "ech_keys",
         "signature_schemes",
         "certificate_authorities",
         "events",
@@ -566,7 +567,7 @@ def test_a_record_shows_its_fields() -> None:
     shown = repr(LIBRARY)
     assert shown.startswith("Capabilities(trust_sources=frozenset({")
     assert "versions=(<TLSVersion.TLSv1_2" in shown
-    assert shown.endswith("max_fragment=False)")
+    assert shown.endswith("ech_keys=False)")
 
 
 def test_grease_of_encrypted_client_hello_needs_it_and_tls13_alone() -> None:

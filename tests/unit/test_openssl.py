@@ -19,7 +19,7 @@ from polytls import (
     VerificationFailure,
 )
 from polytls.engines import libssl, openssl
-from polytls.testing import CertificateAuthority, KeyType, tie
+from polytls.testing import CertificateAuthority, KeyType, ech_key, tie
 
 POLICIES = Path(__file__).resolve().parents[2] / "tools" / "policies"
 
@@ -466,3 +466,14 @@ def test_a_stranger_is_refused_with_options_too(ca: CertificateAuthority) -> Non
     with pytest.raises(polytls.CertificateVerificationError) as caught:
         tie(client.create_buffer("localhost"), server.create_buffer())
     assert caught.value.reason is VerificationFailure.UNKNOWN_ISSUER
+
+
+def test_an_ech_key_that_only_openssl_refuses_is_named(ca: CertificateAuthority) -> None:
+    tls = polytls.implementation("openssl")
+    if not tls.capabilities.ech_keys:
+        pytest.skip("this OpenSSL has no Encrypted ClientHello on servers")
+    # It wants public names of four characters.
+    keys = [ech_key(name)[0] for name in ("cover.example", "a.b")]
+    with pytest.raises(ConfigurationError, match="key 2: OpenSSL cannot use") as refused:
+        tls.server_context(TLSServerConfiguration([ca.issue("server.example")], ech_keys=keys))
+    assert refused.value.field == "ech_keys"

@@ -120,6 +120,7 @@ impl Scene<'_> {
             trust: None,
             verification: Verification::Full,
             ticket_keys: None,
+            ech_keys: Vec::new(),
             tickets: None,
         }
     }

@@ -152,6 +152,8 @@ pub struct Capabilities {
     pub named_sessions: bool,
     /// Whether clients can encrypt ClientHello (RFC 9849).
     pub ech: bool,
+    /// Whether servers can be given keys to decrypt ClientHello with (RFC 9849).
+    pub ech_keys: bool,
     /// Whether certificates can be compressed (RFC 8879).
     pub certificate_compression: bool,
     /// Whether the length of the records that it sends can be limited.
@@ -246,6 +248,8 @@ pub enum SideRequirements {
         client_authentication: Option<ClientAuthentication>,
         /// Whether ticket keys are given.
         ticket_keys: bool,
+        /// Whether keys of Encrypted ClientHello are given.
+        ech_keys: bool,
     },
 }
 
@@ -393,6 +397,9 @@ impl Capabilities {
         } = requirements.side
         {
             self.check_grease(&effective)?;
+        }
+        if let SideRequirements::Server { ech_keys: true, .. } = requirements.side {
+            self.check_ech_keys(&effective)?;
         }
         self.check_chains(&requirements.side)?;
         self.check_trust(requirements)?;
@@ -729,6 +736,24 @@ impl Capabilities {
                 ech::FIELD,
                 "Encrypted ClientHello requires TLS 1.3, and this configuration allows TLS 1.2; set \
                  lowest_supported_version to TLSVersion.TLSv1_3",
+            );
+        }
+        Ok(())
+    }
+
+    fn check_ech_keys(&self, effective: &Effective) -> Result<(), Error> {
+        if !self.ech_keys {
+            return refuse(
+                ech::KEYS,
+                "this implementation does not support Encrypted ClientHello on servers; leave it \
+                 empty",
+            );
+        }
+        if !effective.versions.contains(&Version::Tls13) {
+            return refuse(
+                ech::KEYS,
+                "Encrypted ClientHello requires TLS 1.3, and this configuration allows only TLS \
+                 1.2; set highest_supported_version to TLSVersion.TLSv1_3",
             );
         }
         Ok(())

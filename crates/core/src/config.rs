@@ -351,6 +351,9 @@ pub struct ServerConfig {
     pub verification: Verification,
     /// Ticket keys; `None`: random keys for this engine only.
     pub ticket_keys: Option<TicketKeys>,
+    /// What ClientHello is decrypted with (RFC 9849). The configurations of the first are sent to
+    /// clients whose ClientHello cannot be decrypted.
+    pub ech_keys: Vec<EchKey>,
     /// How many tickets a TLS 1.3 handshake issues to a client; `None`: the library's default.
     pub tickets: Option<usize>,
 }
@@ -366,6 +369,24 @@ pub struct TicketKeys {
     pub rotation: Duration,
     /// How long a ticket is accepted.
     pub lifetime: Duration,
+}
+
+/// A key of Encrypted ClientHello with its configurations.
+#[derive(Debug)]
+pub struct EchKey {
+    /// The private key; its `Debug` shows no key bytes.
+    pub key: PrivateKeyDer<'static>,
+    /// The list of configurations that have its public key (RFC 9849 section 4).
+    pub list: Vec<u8>,
+}
+
+impl Clone for EchKey {
+    fn clone(&self) -> Self {
+        Self {
+            key: self.key.clone_key(),
+            list: self.list.clone(),
+        }
+    }
 }
 
 /// Bytes that are not shown, and are wiped when dropped.

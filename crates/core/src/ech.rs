@@ -21,6 +21,9 @@ pub const FIELD: &str = "ech";
 pub const UNSUPPORTED: &str =
     "this implementation does not support Encrypted ClientHello; leave it None";
 
+/// The field of servers.
+pub const KEYS: &str = "ech_keys";
+
 /// What a refusal of a certificate adds if the server has rejected.
 pub const JUDGED: &str = "; the server rejected Encrypted ClientHello, so its certificate was verified for the \
                           public name";
@@ -154,6 +157,24 @@ pub fn choose(
 #[must_use]
 pub fn is_well_formed(list: &[u8]) -> bool {
     configurations(list).is_ok()
+}
+
+/// The identifiers of the configurations in a server's own list.
+///
+/// # Errors
+///
+/// What is wrong with the list, or with the first configuration that cannot be used.
+pub fn identifiers(list: &[u8], usable: impl Fn(Suite, &[u8]) -> bool) -> Result<Vec<u8>, String> {
+    let configs = configurations(list)
+        .map_err(|what| format!("the ECHCONFIG section is malformed: {what}"))?;
+    let mut found = Vec::new();
+    for (index, config) in configs.iter().enumerate() {
+        config
+            .check(&usable)
+            .map_err(|why| format!("configuration {} cannot be used: {why}", index + 1))?;
+        found.extend(config.contents.first());
+    }
+    Ok(found)
 }
 
 fn refuse<T>(message: impl Into<String>) -> Result<T, Error> {
@@ -505,6 +526,25 @@ mod tests {
                 // Whatever it says, it does not panic.
                 let _ = chosen(&garbled);
             }
+        }
+    }
+
+    #[test]
+    fn a_server_learns_what_is_wrong_with_its_own_list() {
+        let told = |list: &[u8]| identifiers(list, |suite, _| suite == X25519);
+        assert_eq!(told(&vector(&[good(), good()].concat())), Ok(vec![7, 7]));
+        let other = config(VERSION, Suite { aead: 9, ..X25519 }, b"a.example", &[]);
+        for (list, expected) in [
+            (vec![], "malformed"),
+            (good(), "malformed"),
+            (vector(&other), "configuration 1 cannot be used"),
+            (
+                vector(&[good(), config(0xfe0a, X25519, b"a.example", &[])].concat()),
+                "configuration 2 cannot be used: version 0xfe0a",
+            ),
+        ] {
+            let told = told(&list).expect_err("wrong");
+            assert!(told.contains(expected), "{told}");
         }
     }
 

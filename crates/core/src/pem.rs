@@ -8,6 +8,8 @@ use std::fmt;
 use rustls_pki_types::pem::{self, PemObject, SectionKind};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
+use crate::config::EchKey;
+
 use foreign::Wanted;
 
 /// Why bytes hold no usable certificate or key. The text says what to do about it.
@@ -216,6 +218,25 @@ pub fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Malformed> {
                  DER"
                 .to_owned()
             }),
+        )),
+    }
+}
+
+/// The key of Encrypted ClientHello in `bytes`: PEM with a PRIVATE KEY and an ECHCONFIG section (RFC 9934).
+///
+/// # Errors
+///
+/// [`Malformed`] unless there is one of each.
+pub fn ech_key(bytes: &[u8]) -> Result<EchKey, Malformed> {
+    let key = private_key(bytes)?;
+    let mut lists = sections(&only(bytes, b"ECHCONFIG-----")?)?
+        .into_iter()
+        .filter(|section| section.0 == SectionKind::EchConfigList);
+    match (lists.next(), lists.next()) {
+        (Some(list), None) => Ok(EchKey { key, list: list.1 }),
+        (Some(_), Some(_)) => Err(Malformed::new("more than one ECHCONFIG section")),
+        (None, _) => Err(Malformed::new(
+            "a private key, but no ECHCONFIG section: expected PEM with both (RFC 9934)",
         )),
     }
 }

@@ -27,7 +27,7 @@ macro_rules! opaque {
 opaque! {
     BIO BIO_METHOD COMP_METHOD CONF EVP_CIPHER EVP_CIPHER_CTX EVP_MAC_CTX EVP_MD EVP_MD_CTX EVP_PKEY EVP_PKEY_CTX OPENSSL_STACK
     OSSL_STORE_CTX OSSL_STORE_INFO UI UI_METHOD UI_STRING
-    OSSL_CORE_HANDLE OSSL_HPKE_CTX OSSL_LIB_CTX OSSL_PROVIDER SSL SSL_CIPHER SSL_CTX SSL_METHOD SSL_SESSION X509 X509_NAME
+    OSSL_CORE_HANDLE OSSL_ECHSTORE OSSL_HPKE_CTX OSSL_LIB_CTX OSSL_PROVIDER SSL SSL_CIPHER SSL_CTX SSL_METHOD SSL_SESSION X509 X509_NAME
     X509_STORE_CTX
 }
 
@@ -88,6 +88,7 @@ pub(crate) type BioRead = unsafe extern "C" fn(*mut BIO, *mut c_char, usize, *mu
 pub(crate) type BioWrite =
     unsafe extern "C" fn(*mut BIO, *const c_char, usize, *mut usize) -> c_int;
 pub(crate) type BioCtrl = unsafe extern "C" fn(*mut BIO, c_int, c_long, *mut c_void) -> c_long;
+pub(crate) type ClientHello = unsafe extern "C" fn(*mut SSL, *mut c_int, *mut c_void) -> c_int;
 pub(crate) type CertChoice = unsafe extern "C" fn(*mut SSL, *mut c_void) -> c_int;
 pub(crate) type KeyLogLine = unsafe extern "C" fn(*const SSL, *const c_char);
 pub(crate) type Message =
@@ -390,6 +391,19 @@ functions! {
         fn SSL_set1_ech_config_list(*mut SSL, *const c_uchar, usize) -> c_int;
         fn SSL_ech_get1_status(*mut SSL, *mut *mut c_char, *mut *mut c_char) -> c_int;
         fn SSL_ech_get1_retry_config(*mut SSL, *mut *mut c_uchar, *mut usize) -> c_int;
+        fn OSSL_ECHSTORE_new(*mut OSSL_LIB_CTX, *const c_char) -> *mut OSSL_ECHSTORE;
+        fn OSSL_ECHSTORE_free(*mut OSSL_ECHSTORE);
+        fn OSSL_ECHSTORE_set1_key_and_read_pem(*mut OSSL_ECHSTORE, *mut EVP_PKEY, *mut BIO, c_int) -> c_int;
+        fn OSSL_ECHSTORE_num_entries(*const OSSL_ECHSTORE, *mut c_int) -> c_int;
+        fn OSSL_ECHSTORE_num_keys(*mut OSSL_ECHSTORE, *mut c_int) -> c_int;
+        fn SSL_CTX_set1_echstore(*mut SSL_CTX, *mut OSSL_ECHSTORE) -> c_int;
+        // Older, and used with it.
+        fn BIO_s_mem() -> *const BIO_METHOD;
+        fn BIO_free(*mut BIO) -> c_int;
+        fn PEM_write_bio(*mut BIO, *const c_char, *const c_char, *const c_uchar, c_long) -> c_int;
+        fn SSL_CTX_set_client_hello_cb(*mut SSL_CTX, ClientHello, *mut c_void);
+        fn SSL_client_hello_get0_ciphers(*mut SSL, *mut *const c_uchar) -> usize;
+        fn SSL_client_hello_get0_ext(*mut SSL, c_uint, *mut *const c_uchar, *mut usize) -> c_int;
     }
 }
 
@@ -428,6 +442,7 @@ pub(crate) const OP_CIPHER_SERVER_PREFERENCE: u64 = 1 << 22;
 pub(crate) const OP_NO_ANTI_REPLAY: u64 = 1 << 24;
 pub(crate) const OP_NO_RENEGOTIATION: u64 = 1 << 30;
 pub(crate) const OP_ECH_GREASE: u64 = 1 << 37;
+pub(crate) const OP_ECH_TRIALDECRYPT: u64 = 1 << 38;
 
 pub(crate) const SESS_CACHE_OFF: c_long = 0;
 pub(crate) const SESS_CACHE_CLIENT: c_long = 1;

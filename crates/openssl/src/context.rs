@@ -15,6 +15,7 @@ use crate::api;
 use crate::blame::Fault;
 use crate::callbacks::{self, A_WEEK};
 use crate::compression;
+use crate::ech_keys;
 use crate::identity::Identities;
 use crate::objects::{SslContext, names};
 use crate::remembered::{ClientSessions, limit};
@@ -52,6 +53,8 @@ pub(crate) struct Context {
     pub(crate) max_fragment: usize,
     /// Whether GREASE of Encrypted ClientHello is sent.
     pub(crate) ech_grease: bool,
+    /// Whether a server has keys to decrypt ClientHello with.
+    pub(crate) decrypts_hello: bool,
     /// What a client remembers.
     pub(crate) sessions: Option<Arc<ClientSessions>>,
     /// What a server's tickets are sealed with; `None`: there are none.
@@ -119,6 +122,7 @@ impl Context {
             early_data: common.early_data,
             max_fragment: common.max_fragment,
             ech_grease: config.ech_grease,
+            decrypts_hello: false,
             sessions,
             tickets: None,
             store: None,
@@ -204,6 +208,7 @@ impl Context {
                 library.SSL_CTX_set_options(raw, api::OP_NO_ANTI_REPLAY);
             }
         }
+        ech_keys::set(library, &ctx, &config.ech_keys)?;
         library.clean();
         Ok(Self {
             library,
@@ -222,6 +227,7 @@ impl Context {
             early_data: common.early_data,
             max_fragment: common.max_fragment,
             ech_grease: false,
+            decrypts_hello: !config.ech_keys.is_empty(),
             sessions: None,
             tickets,
             store,

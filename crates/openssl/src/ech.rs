@@ -35,6 +35,11 @@ pub(crate) struct Prepared {
 /// What OpenSSL has for it; all or nothing.
 struct Functions {
     set: unsafe extern "C" fn(*mut SSL, *const c_uchar, usize) -> c_int,
+    usable: Usable,
+}
+
+/// What tells whether something can be encrypted to a key; all or nothing.
+pub(crate) struct Usable {
     check: unsafe extern "C" fn(HpkeSuite) -> c_int,
     begin: unsafe extern "C" fn(
         c_int,
@@ -62,12 +67,58 @@ impl Functions {
         library.SSL_ech_get1_retry_config?;
         Some(Self {
             set: library.SSL_set1_ech_config_list?,
+            usable: Usable::new(library)?,
+        })
+    }
+}
+
+impl Usable {
+    pub(crate) fn new(library: &Library) -> Option<Self> {
+        Some(Self {
             check: library.OSSL_HPKE_suite_check?,
             begin: library.OSSL_HPKE_CTX_new?,
             end: library.OSSL_HPKE_CTX_free?,
             size: library.OSSL_HPKE_get_public_encap_size?,
             encapsulate: library.OSSL_HPKE_encap?,
         })
+    }
+
+    /// Whether something can be encrypted to this key: OpenSSL would find out when it sends ClientHello.
+    pub(crate) fn is(&self, library: &Scope, suite: Suite, key: &[u8]) -> bool {
+        let suite = HpkeSuite {
+            kem: suite.kem,
+            kdf: suite.kdf,
+            aead: suite.aead,
+        };
+        // SAFETY: the context is ours, and freed; memory is as long as it says.
+        unsafe {
+            if (self.check)(suite) != 1 {
+                return false;
+            }
+            let context = (self.begin)(
+                MODE_BASE,
+                suite,
+                SENDER,
+                library.context,
+                library.properties(),
+            );
+            if context.is_null() {
+                return false;
+            }
+            let mut encapsulated = vec![0; (self.size)(suite)];
+            let mut length = encapsulated.len();
+            let result = (self.encapsulate)(
+                context,
+                encapsulated.as_mut_ptr(),
+                &raw mut length,
+                key.as_ptr(),
+                key.len(),
+                ptr::null(),
+                0,
+            );
+            (self.end)(context);
+            result == 1
+        }
     }
 }
 
@@ -88,7 +139,7 @@ pub(crate) fn prepare(
     let _call = fork::undivided();
     library.clean();
     let chosen = ech::choose(list, host, &effective.versions, |suite, key| {
-        let usable = is_usable(library, &functions, suite, key);
+        let usable = functions.usable.is(library, suite, key);
         library.clean();
         usable
     })?;
@@ -98,44 +149,6 @@ pub(crate) fn prepare(
         host: host.clone(),
         public_name: chosen.public_name,
     })))
-}
-
-/// Whether something can be encrypted to this key: OpenSSL would find out when it sends ClientHello.
-fn is_usable(library: &Scope, functions: &Functions, suite: Suite, key: &[u8]) -> bool {
-    let suite = HpkeSuite {
-        kem: suite.kem,
-        kdf: suite.kdf,
-        aead: suite.aead,
-    };
-    // SAFETY: the context is ours, and freed; memory is as long as it says.
-    unsafe {
-        if (functions.check)(suite) != 1 {
-            return false;
-        }
-        let context = (functions.begin)(
-            MODE_BASE,
-            suite,
-            SENDER,
-            library.context,
-            library.properties(),
-        );
-        if context.is_null() {
-            return false;
-        }
-        let mut encapsulated = vec![0; (functions.size)(suite)];
-        let mut length = encapsulated.len();
-        let result = (functions.encapsulate)(
-            context,
-            encapsulated.as_mut_ptr(),
-            &raw mut length,
-            key.as_ptr(),
-            key.len(),
-            ptr::null(),
-            0,
-        );
-        (functions.end)(context);
-        result == 1
-    }
 }
 
 /// Has a new connection, `ssl`, encrypt its ClientHello, and offer TLS 1.3 alone.

@@ -75,21 +75,47 @@ impl Hello {
         let mut extensions = body.vector(2)?;
         while !extensions.0.is_empty() {
             let kind = u16::try_from(extensions.number(2)?).ok()?;
-            let mut content = extensions.vector(2)?;
-            match kind {
-                SERVER_NAME => hello.name = name(content),
-                SUPPORTED_GROUPS => hello.groups = content.vector(2)?.numbers(),
-                SIGNATURE_ALGORITHMS => hello.schemes = content.vector(2)?.numbers(),
-                CERTIFICATE_AUTHORITIES => {
-                    let mut names = content.vector(2)?;
-                    while !names.0.is_empty() {
-                        hello.authorities.push(names.vector(2)?.0.to_vec());
-                    }
-                }
-                _ => {}
+            hello.extension(kind, extensions.vector(2)?)?;
+        }
+        Some(hello)
+    }
+
+    /// A message that OpenSSL has taken apart: its cipher suites, and what finds an extension by number.
+    pub(crate) fn of<'a>(
+        suites: &[u8],
+        extension: impl Fn(u16) -> Option<&'a [u8]>,
+    ) -> Option<Self> {
+        let mut hello = Self {
+            suites: Reader(suites).numbers(),
+            ..Self::default()
+        };
+        for kind in [
+            SERVER_NAME,
+            SUPPORTED_GROUPS,
+            SIGNATURE_ALGORITHMS,
+            CERTIFICATE_AUTHORITIES,
+        ] {
+            if let Some(content) = extension(kind) {
+                hello.extension(kind, Reader(content))?;
             }
         }
         Some(hello)
+    }
+
+    fn extension(&mut self, kind: u16, mut content: Reader<'_>) -> Option<()> {
+        match kind {
+            SERVER_NAME => self.name = name(content),
+            SUPPORTED_GROUPS => self.groups = content.vector(2)?.numbers(),
+            SIGNATURE_ALGORITHMS => self.schemes = content.vector(2)?.numbers(),
+            CERTIFICATE_AUTHORITIES => {
+                let mut names = content.vector(2)?;
+                while !names.0.is_empty() {
+                    self.authorities.push(names.vector(2)?.0.to_vec());
+                }
+            }
+            _ => {}
+        }
+        Some(())
     }
 }
 

@@ -27,6 +27,7 @@ mod compression;
 mod context;
 mod crypto;
 mod ech;
+mod ech_keys;
 mod engines;
 mod hello;
 mod identity;

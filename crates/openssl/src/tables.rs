@@ -48,6 +48,7 @@ pub(crate) struct Offered {
     versions: Vec<Version>,
     /// Whether clients can encrypt ClientHello.
     ech: bool,
+    ech_keys: bool,
     compression: bool,
 }
 
@@ -114,6 +115,7 @@ impl Offered {
             groups: known(OPENSSL_GROUPS, hello.groups),
             schemes: known(SIGNATURE_SCHEMES, hello.schemes),
             ech: crate::ech::is_supported(library),
+            ech_keys: crate::ech_keys::is_supported(library),
             compression: crate::compression::is_supported(library),
         }
     }
@@ -144,6 +146,7 @@ impl Offered {
             early_data: true,
             named_sessions: true,
             ech: self.ech,
+            ech_keys: self.ech_keys,
             clock: true,
             certificate_compression: self.compression,
             max_fragment: true,

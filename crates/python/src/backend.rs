@@ -186,6 +186,7 @@ impl Backend {
             trust: configuration.trust()?,
             verification: verification(insecure)?,
             ticket_keys: configuration.ticket_keys()?,
+            ech_keys: configuration.ech_keys()?,
             tickets: None,
         };
         let implementation = self.0.id();

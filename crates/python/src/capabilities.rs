@@ -198,6 +198,7 @@ impl Field for CipherChoice {
 /// `early_data`: early data can be sent and received (RFC 8446 2.3).
 /// `named_sessions`: a connection's session can be named for another to resume (`session=`).
 /// `ech`: clients can encrypt ClientHello (RFC 9849).
+/// `ech_keys`: servers can be given keys to decrypt ClientHello with (RFC 9849).
 /// `certificate_compression`: certificates can be compressed (RFC 8879).
 /// `max_fragment`: the length of the records that are sent can be limited.
 /// `clock`: certificates and sessions can be judged by a clock that a configuration gives.
@@ -307,7 +308,7 @@ fields! {
     optional: channel_bindings, signature_schemes;
     flags: exporter, key_log, crl, peers, ticket_keys, ocsp_stapling, staple_verification, client_chain_selection,
         peer_verifier, early_data, named_sessions, ech, clock, certificate_authorities, events,
-        certificate_compression, max_fragment
+        certificate_compression, max_fragment, ech_keys
 }
 
 /// What a configuration comes to with an implementation.

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use polytls_core::capabilities::{PKCS1, SideRequirements};
 use polytls_core::config::{
-    Common, Identity, Key, KeyLog, PeerVerifier, Pins, Secret, Staples, TicketKeys, Trust,
+    Common, EchKey, Identity, Key, KeyLog, PeerVerifier, Pins, Secret, Staples, TicketKeys, Trust,
     TrustStore, Verification, Version,
 };
+use polytls_core::ech::KEYS;
 use polytls_core::events::Tracer;
 use polytls_core::pem::{self, Malformed};
 use polytls_core::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use polytls_core::{Backend, MAX_FRAGMENT};
 use polytls_x509::ocsp_in_force;
 use pyo3::prelude::*;
+use zeroize::Zeroize as _;
 
 use crate::callbacks::Callbacks;
 use crate::calls::CallsOut as _;
@@ -400,6 +402,19 @@ impl<'py> Configuration<'_, 'py> {
             );
         }
         Ok(lists)
+    }
+
+    /// What a server decrypts ClientHello with.
+    pub(crate) fn ech_keys(&self) -> PyResult<Vec<EchKey>> {
+        let keys = items(&self.field(KEYS)?)?;
+        keys.iter()
+            .map(|source| {
+                let mut data = self.data(source, KEYS)?;
+                let read = pem::ech_key(&data.bytes);
+                data.bytes.zeroize();
+                read.map_err(|error| self.wrong(KEYS, data.said(&error)))
+            })
+            .collect()
     }
 
     /// The keys of a server's tickets, if they were given.

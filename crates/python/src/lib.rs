@@ -137,6 +137,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(ssl::ssl_client, module)?)?;
     module.add_function(wrap_pyfunction!(ssl::ssl_server, module)?)?;
     module.add_function(wrap_pyfunction!(testing::self_signed, module)?)?;
+    module.add_function(wrap_pyfunction!(testing::x25519, module)?)?;
     module.add_function(wrap_pyfunction!(testing_signer::public_half, module)?)?;
     module.add_function(wrap_pyfunction!(testing_signer::sign, module)?)?;
     module.add_function(wrap_pyfunction!(tokens::token_certificates, module)?)?;

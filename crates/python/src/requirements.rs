@@ -63,6 +63,7 @@ pub(crate) fn of(
                     .map(client_authentication)
                     .transpose()?,
                 ticket_keys: is_given("ticket_keys")?,
+                ech_keys: !items(&field("ech_keys")?)?.is_empty(),
             }
         } else {
             SideRequirements::Client {

@@ -3,8 +3,9 @@
 
 use std::str::FromStr;
 
-use aws_lc_rs::digest;
+use aws_lc_rs::agreement::{self, X25519};
 use aws_lc_rs::signature::Ed25519KeyPair;
+use aws_lc_rs::{digest, rand};
 use polytls_x509::der::element;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -510,4 +511,17 @@ pub(crate) fn self_signed<'py>(
         PyBytes::new(py, certificate.der()),
         PyBytes::new(py, key.serialized_der()),
     ))
+}
+
+/// A private key of X25519 and its public key, 32 bytes each (RFC 7748 section 5).
+#[pyfunction]
+pub(crate) fn x25519<'py>(py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+    let none = |_| PyValueError::new_err("no X25519 key could be made");
+    let mut secret = [0; 32];
+    rand::fill(&mut secret).map_err(none)?;
+    let public = agreement::PrivateKey::from_private_key(&X25519, &secret)
+        .map_err(|_| PyValueError::new_err("no X25519 key could be made"))?
+        .compute_public_key()
+        .map_err(none)?;
+    Ok((PyBytes::new(py, &secret), PyBytes::new(py, public.as_ref())))
 }

@@ -217,6 +217,7 @@ mod tests {
             trust: Some(Trust::given(ders(trusted))),
             verification: Verification::Full,
             ticket_keys: None,
+            ech_keys: Vec::new(),
             tickets: None,
         }
     }

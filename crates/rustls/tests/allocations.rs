@@ -76,6 +76,7 @@ fn connected() -> Pair {
             trust: None,
             verification: Verification::Full,
             ticket_keys: None,
+            ech_keys: Vec::new(),
             tickets: None,
         })
         .expect("an engine");

@@ -51,6 +51,7 @@ fn pair(parameters: &Parameters, of_client: &[&[u8]], of_server: &[&[u8]]) -> Pa
             trust: None,
             verification: Verification::Full,
             ticket_keys: None,
+            ech_keys: Vec::new(),
             tickets: None,
         })
         .expect("a server's engine");
@@ -122,6 +123,7 @@ fn tickets_with_long_client_chains_take_several_records() {
             trust: Some(trust()),
             verification: Verification::Full,
             ticket_keys: None,
+            ech_keys: Vec::new(),
             tickets: None,
         })
         .unwrap();

@@ -74,6 +74,7 @@ def _flags(can: Capabilities) -> dict[str, bool]:
         "named sessions": can.named_sessions,
         "early data": can.early_data,
         "Encrypted ClientHello": can.ech,
+        "Encrypted ClientHello on servers": can.ech_keys,
         "certificate compression": can.certificate_compression,
         "choice of the longest record": can.max_fragment,
         "a clock for tests": can.clock,

@@ -366,6 +366,10 @@ impl OpensslSession {
             early_data,
             ech: match &seen.public_name {
                 Some(_) => Some(Status::Accepted),
+                None if seen.context.decrypts_hello => {
+                    // SAFETY: the connection is ours.
+                    unsafe { ech::was_accepted(library, ssl) }.then_some(Status::Accepted)
+                }
                 None => seen.context.ech_grease.then_some(Status::Grease),
             },
             staple: notes.staple.clone(),

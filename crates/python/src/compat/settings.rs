@@ -153,6 +153,7 @@ impl Settings {
             trust: self.verifies.then(|| self.trust()),
             verification: Verification::Full,
             ticket_keys: None,
+            ech_keys: Vec::new(),
             tickets: Some(self.tickets),
         })
     }

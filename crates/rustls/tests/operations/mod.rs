@@ -64,6 +64,7 @@ fn engines(versions: &[Version], asks: bool) -> Engines {
         trust: asks.then_some(trust),
         verification: Verification::Full,
         ticket_keys: None,
+        ech_keys: Vec::new(),
         tickets: None,
     });
     (client.expect("a client"), server.expect("a server"))

@@ -40,6 +40,7 @@ FEATURES: Final = (
             "sealed_alerts",
             "ech",
             "ech_answers",
+            "ech_servers",
         ),
     ),
     Feature("configurations", ("bad_input", "encodings", "more")),

@@ -59,6 +59,8 @@ NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "no early data": lambda target: not target.capabilities.early_data,
     "ech": lambda target: target.capabilities.ech,
     "no ech": lambda target: not target.capabilities.ech,
+    "ech keys": lambda target: target.capabilities.ech_keys,
+    "no ech keys": lambda target: not target.capabilities.ech_keys,
     "certificate compression": lambda target: target.capabilities.certificate_compression,
     "no certificate compression": lambda target: not target.capabilities.certificate_compression,
     "max fragment": lambda target: target.capabilities.max_fragment,
