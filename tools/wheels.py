@@ -6,10 +6,10 @@
     tools/wheels.py links ADDRESS           make README's links absolute, below ADDRESS
 
 Wheels are made of the sdist, so that it has all that a build takes. zig, as PyPI has it, is the C
-compiler and the linker of all of them: it has the symbols of old C libraries, and builds for other
-machines. Rust's standard library for a target comes from rustup. Where rustup has none to give, it
-is compiled from its source (build-std), with the compiler that Debian packages for its browsers
-(rustc-web), which comes with that source.
+compiler and the linker of those for Linux: it has the symbols of old C libraries, and builds for
+other machines. For Windows it is MinGW-w64. Rust's standard library for a target comes from
+rustup. Where rustup has none to give, it is compiled from its source (build-std), with the compiler
+that Debian packages for its browsers (rustc-web), which comes with that source.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ TAGS = {
     "aarch64-unknown-linux-musl": "musllinux_1_2_aarch64",
     "x86_64-pc-windows-gnu": "win_amd64",
 }
+#: The compiler and linker for Windows.
+MINGW = "x86_64-w64-mingw32-gcc"
 #: What a wheel for Windows may be linked with: parts of Windows, and what every Python brings.
 WINDOWS = re.compile(
     r"(advapi32|bcrypt|bcryptprimitives|crypt32|kernel32|msvcrt|ntdll|python3|secur32|userenv|ws2_32"
@@ -182,8 +184,8 @@ def build(targets: list[str]) -> None:
     bill.write_text(linked.sbom())
     for target in targets:
         run(
-            *(BIN / "maturin", "build", "--release", "--locked", "--zig", "--target", target),
-            *compatibility(TAGS[target]),
+            *(BIN / "maturin", "build", "--release", "--locked", "--target", target),
+            *toolchain(TAGS[target]),
             *("--sbom-include", bill, "--out", DIST),
             cwd=source,
             PATH=f"{BIN}{os.pathsep}{os.environ['PATH']}",
@@ -194,11 +196,17 @@ def build(targets: list[str]) -> None:
     check()
 
 
-def compatibility(tag: str) -> tuple[str, ...]:
-    """How maturin is told of a tag; that of Windows goes without saying."""
+def toolchain(tag: str) -> tuple[str, ...]:
+    """What maturin is told of the compiler, and of a tag.
+
+    For Windows that is MinGW-w64, which rustc and cc take by themselves: with zig, maturin 1.16 has
+    the linker export `PyInit_polytls._native`, package and all, which nobody defines.
+    """
     if tag.startswith("win"):
+        if not shutil.which(MINGW):
+            raise ReleaseError(f"{MINGW} is missing: sh tools/install-peers.sh windows")
         return ()
-    return ("--compatibility", tag.partition(".")[0], "--auditwheel", "check")
+    return ("--zig", "--compatibility", tag.partition(".")[0], "--auditwheel", "check")
 
 
 # --- checking ---
