@@ -136,7 +136,9 @@ def waits(ground: Ground) -> None:
     listener = ground.server().connect(LOOPBACK)
     ground.kept.append(listener)
     ground.daemon(waiting(listener.accept))
-    _wakes.append(lambda: socket.create_connection(address).close())
+    # No resolver (`create_connection`): its encoding cannot be imported any more by then.
+    caller = socket.socket()
+    _wakes.append(lambda: caller.connect(address))
     address = listener.getsockname()
     silent = socket.create_server(LOOPBACK)
     there = silent.getsockname()
