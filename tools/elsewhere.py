@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,30 +25,23 @@ MODULES = (
 KIT = "polytls/testing/conformance"
 
 
-class Apt:
-    """A release of Debian for one architecture, whatever this machine has."""
-
-    def __init__(self, folder: Path, suite: str, architecture: str) -> None:
-        self.folder = folder
-        self.suite = suite
-        self.options = {
-            "Dir::Etc::sourcelist": folder / "sources.list",
-            "Dir::Etc::sourceparts": "-",
-            "Dir::State::lists": folder / "lists",
-            "Dir::Cache": folder / "cache",
-            "APT::Architecture": architecture,
-            "APT::Architectures": architecture,
-            "APT::Sandbox::User": "",
-        }
-
-    def run(self, kind: str, *command: str) -> None:
-        """Update the lists of `kind`, "deb" or "deb-src", and run a command of apt-get."""
-        (self.folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
-        (self.folder / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
-        (self.folder / "sources.list").write_text(f"{kind} {MIRROR} {self.suite} main\n")
-        given = [part for key, value in self.options.items() for part in ("-o", f"{key}={value}")]
-        wheels.run("apt-get", "-qq", *given, "update")
-        wheels.run("apt-get", "-qq", *given, *command, cwd=self.folder)
+def download(folder: Path, suite: str, architecture: str, *packages: str) -> None:
+    """Put packages of a release of Debian into `folder`, whatever this machine has."""
+    (folder / "lists" / "partial").mkdir(parents=True)
+    (folder / "cache" / "archives" / "partial").mkdir(parents=True)
+    (folder / "sources.list").write_text(f"deb {MIRROR} {suite} main\n")
+    options = {
+        "Dir::Etc::sourcelist": folder / "sources.list",
+        "Dir::Etc::sourceparts": "-",
+        "Dir::State::lists": folder / "lists",
+        "Dir::Cache": folder / "cache",
+        "APT::Architecture": architecture,
+        "APT::Architectures": architecture,
+        "APT::Sandbox::User": "",
+    }
+    given = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
+    wheels.run("apt-get", "-qq", *given, "update")
+    wheels.run("apt-get", "-qq", *given, "download", *packages, cwd=folder)
 
 
 def unpack(root: Path, suite: str, architecture: str, *packages: str) -> Path:
@@ -60,24 +52,11 @@ def unpack(root: Path, suite: str, architecture: str, *packages: str) -> Path:
         shutil.rmtree(root, ignore_errors=True)
         root.mkdir(parents=True)
         with tempfile.TemporaryDirectory() as name:
-            apt = Apt(Path(name), suite, architecture)
-            apt.run("deb", "download", *packages)
-            for package in sorted(apt.folder.glob("*.deb")):
+            download(Path(name), suite, architecture, *packages)
+            for package in sorted(Path(name).glob("*.deb")):
                 wheels.run("dpkg-deb", "--extract", package, root)
         done.write_text(wanted)
     return root
-
-
-def source(into: Path, suite: str, package: str) -> Path:
-    """The source of a package as its authors have published it."""
-    with tempfile.TemporaryDirectory() as name:
-        apt = Apt(Path(name), suite, "amd64")
-        apt.run("deb-src", "source", "--download-only", "--tar-only", package)
-        (archive,) = apt.folder.glob("*.orig.tar.*z")
-        with tarfile.open(archive) as tar:
-            tar.extractall(into, filter="data")
-    (folder,) = into.iterdir()
-    return folder
 
 
 def wheel(pattern: str, target: str) -> Path:
