@@ -98,7 +98,7 @@ RUNS = {
     "programs": ("tests/docs/test_programs.py", "-k", "test_a_program_runs"),
 }
 NO_OPENSSL = "`openssl` finds no libssl that it can use"
-#: What is otherwise there: patterns of tests, «RUN MODULE::TEST», and why they fail.
+#: Known failures: patterns of tests, «RUN MODULE::TEST», and why they fail.
 LIMITS: dict[str, str] = {
     "asyncio test_asyncio_streams::test_a_reset_stays_a_reset*": (
         "asyncio tells of the end of the stream, not of the reset; whether it does on Windows is "
@@ -106,7 +106,7 @@ LIMITS: dict[str, str] = {
     ),
     "asyncio *::test_a_client_refuses_what_was_sent_before_tls*proactor*system*": (
         "the proactor loop has received it by the time that reading is paused; it is refused as "
-        "what is no TLS"
+        "data that is not TLS"
     ),
     "programs *: Another TLS library?": NO_OPENSSL,
     "programs *openssl.md: *": NO_OPENSSL,

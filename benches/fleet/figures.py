@@ -91,7 +91,7 @@ class Row:
 
     @property
     def mark(self) -> float | None:
-        """The most that the ratio of CPU time may be; None if there is no such mark."""
+        """The largest ratio of CPU time that is allowed; None without a mark."""
         return MARKS.get((self.load, self.servers))
 
     @property

@@ -67,7 +67,7 @@ class Workers(Fleet):
 def _shared_port() -> Iterator[int]:
     """A port that sockets with SO_REUSEPORT can listen on, and no others."""
     if sys.platform != "linux":
-        raise Unable("there is no Linux: it alone spreads connections over sockets of one port")
+        raise Unable("needs Linux, which alone spreads connections over sockets that share a port")
     with socket.socket() as reserved:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reserved.bind(("127.0.0.1", 0))  # It does not listen, so nothing comes here.

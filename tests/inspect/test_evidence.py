@@ -266,7 +266,7 @@ def test_a_staple_that_nobody_verifies_is_shown_as_that(
 def test_what_proves_nothing_is_told(
     ca: CertificateAuthority, response: Callable[[CertificateAuthority], bytes], told: str
 ) -> None:
-    """Servers of ours do not staple that: tests/interop has one of OpenSSL's."""
+    """Our servers do not staple this; tests/interop has an OpenSSL server that does."""
     leaf = ca.issue(NAME).leaf[0].buffer or b""
     info = polytls.ConnectionInfo(
         implementation="rustls", peer_chain=(leaf,), ocsp_response=response(ca)

@@ -161,7 +161,7 @@ class _ServerProtocol(asyncio.StreamReaderProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._stream_writer = None
-        # There is no public access to it. None if what was called is no coroutine function.
+        # No public attribute has it. It is None if the callback is not a coroutine function.
         handler: asyncio.Task[None] | None = getattr(self, "_task", None)
         if handler is not None:
             _handlers.add(handler)

@@ -32,7 +32,7 @@ def test_ctrl_c_ends_recv(ends: Any, threads: ThreadPoolExecutor) -> None:
 
     def interrupt() -> None:
         waits.wait(PATIENCE)
-        # There is no telling when the call waits, so it has time to begin.
+        # Nothing reports that the call waits: give it time to begin.
         threading.Event().wait(SOON)
         interrupt_main()
 

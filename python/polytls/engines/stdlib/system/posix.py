@@ -15,7 +15,7 @@ from ..refusals import refuse
 
 __all__ = ["NO_PATH", "load_store", "path_to", "store"]
 
-#: Why there is no path, if `path_to` raises OSError.
+#: What a message says if `path_to` raises OSError.
 NO_PATH: Final = "this system has neither memory files nor pipes under /dev/fd"
 
 #: Where descriptors have paths.

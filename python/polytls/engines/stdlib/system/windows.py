@@ -18,7 +18,7 @@ assert sys.platform == "win32"  # noqa: S101 - type checkers read it
 
 __all__ = ["NO_PATH", "load_store", "path_to", "store"]
 
-#: Why there is no path, if `path_to` raises OSError.
+#: What a message says if `path_to` raises OSError.
 NO_PATH: Final = "a named pipe could not pass them on"
 
 
