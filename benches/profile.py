@@ -24,6 +24,7 @@ from typing import Final
 
 from .cases import CASES, library
 from .floors import Run
+from .programs import ROOT
 from .rounds import Bench, Sample
 
 __all__ = ["Costs", "by_callgrind", "by_perf", "callgrind_costs", "layer", "main"]
@@ -31,7 +32,6 @@ __all__ = ["Costs", "by_callgrind", "by_perf", "callgrind_costs", "layer", "main
 #: Costs by object file and function.
 Costs = Counter[tuple[str, str]]
 
-_ROOT: Final = Path(__file__).resolve().parents[1]
 #: Samples a second.
 _FREQUENCY: Final = 10_000
 
@@ -104,7 +104,7 @@ def by_callgrind(command: list[str], folder: Path) -> Costs:
     """Instructions."""
     file = folder / "callgrind.out"
     tool = ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={file}"]
-    subprocess.run([*tool, *command], cwd=_ROOT, env=_ENVIRONMENT, check=True)
+    subprocess.run([*tool, *command], cwd=ROOT, env=_ENVIRONMENT, check=True)
     with file.open() as lines:
         return callgrind_costs(line.rstrip("\n") for line in lines)
 
@@ -114,7 +114,7 @@ def by_perf(command: list[str], folder: Path) -> Costs:
     file = folder / "perf.data"
     tool = ["perf", "record", "--quiet", "--event=cpu-clock", f"--freq={_FREQUENCY}"]
     tool += ["--no-inherit", f"--output={file}"]
-    subprocess.run([*tool, *command], cwd=_ROOT, env=_ENVIRONMENT, check=True)
+    subprocess.run([*tool, *command], cwd=ROOT, env=_ENVIRONMENT, check=True)
     shown = ["perf", "script", f"--input={file}", "--fields=ip,sym,dso"]
     answer = subprocess.run(shown, check=True, stdout=subprocess.PIPE, text=True)
     costs: Costs = Counter()

@@ -749,14 +749,7 @@ impl Capabilities {
                  empty",
             );
         }
-        if !effective.versions.contains(&Version::Tls13) {
-            return refuse(
-                ech::KEYS,
-                "Encrypted ClientHello requires TLS 1.3, and this configuration allows only TLS \
-                 1.2; set highest_supported_version to TLSVersion.TLSv1_3",
-            );
-        }
-        Ok(())
+        ech::require_tls13(ech::KEYS, "configuration", &effective.versions)
     }
 
     fn check_chains(&self, side: &SideRequirements) -> Result<(), Error> {

@@ -109,12 +109,7 @@ pub fn choose(
     if host.is_none_or(HostName::is_ip) {
         return refuse("Encrypted ClientHello needs a host name, and this connection has none");
     }
-    if !versions.contains(&Version::Tls13) {
-        return refuse(
-            "Encrypted ClientHello requires TLS 1.3, and this context allows only TLS 1.2; set \
-             highest_supported_version to TLSVersion.TLSv1_3",
-        );
-    }
+    require_tls13(FIELD, "context", versions)?;
     let configs = match configurations(list) {
         Ok(configs) => configs,
         Err(what) => {
@@ -175,6 +170,22 @@ pub fn identifiers(list: &[u8], usable: impl Fn(Suite, &[u8]) -> bool) -> Result
         found.extend(config.contents.first());
     }
     Ok(found)
+}
+
+/// Refuses `field` unless the versions that `what` allows include TLS 1.3.
+///
+/// # Errors
+///
+/// [`Error::Configuration`].
+pub fn require_tls13(field: &'static str, what: &str, versions: &[Version]) -> Result<(), Error> {
+    if versions.contains(&Version::Tls13) {
+        return Ok(());
+    }
+    let message = format!(
+        "Encrypted ClientHello requires TLS 1.3, and this {what} allows only TLS 1.2; set \
+         highest_supported_version to TLSVersion.TLSv1_3"
+    );
+    Err(Error::configuration(field, message))
 }
 
 fn refuse<T>(message: impl Into<String>) -> Result<T, Error> {

@@ -16,7 +16,7 @@ use crate::ech;
 use crate::hello::{Hello, certificates};
 use crate::library::{Library, loaded};
 use crate::objects::{certificate_der, items, name_der};
-use crate::seen::{Presented, Seen, called, length};
+use crate::seen::{Presented, Seen, called};
 
 /// The most time between a full handshake and the last that resumes it, by however many tickets in a
 /// row (RFC 8446 section 4.6.1).
@@ -433,18 +433,5 @@ pub(crate) unsafe extern "C" fn received_session(
             seen.note().new_sessions.extend(session);
             1
         })
-    }
-}
-
-/// The bytes that a callback is given.
-///
-/// # Safety
-///
-/// There are so many.
-pub(crate) unsafe fn bytes<'a>(data: *const c_uchar, count: c_int) -> &'a [u8] {
-    match length(count) {
-        0 => &[],
-        // SAFETY: the caller's.
-        count => unsafe { std::slice::from_raw_parts(data, count) },
     }
 }

@@ -15,9 +15,9 @@ use crate::blame::Fault;
 use crate::ech::Usable;
 use crate::hello::Hello;
 use crate::library::Library;
-use crate::objects::{PrivateKey, SslContext};
+use crate::objects::{PrivateKey, SslContext, length};
 use crate::scope::Scope;
-use crate::seen::called;
+use crate::seen::{bytes, called};
 use crate::tables::nothing;
 
 /// `SSL_CLIENT_HELLO_SUCCESS` and `SSL_CLIENT_HELLO_ERROR`.
@@ -93,9 +93,9 @@ impl Store<'_> {
             if memory.is_null() {
                 return false;
             }
-            let length = c_long::try_from(list.len()).unwrap_or(c_long::MAX);
             let label = c"ECHCONFIG".as_ptr();
-            let written = (functions.write)(memory, label, c"".as_ptr(), list.as_ptr(), length);
+            let written =
+                (functions.write)(memory, label, c"".as_ptr(), list.as_ptr(), length(list));
             let added = written > 0
                 && (functions.add)(self.object, key.as_ptr(), memory, c_int::from(offered)) == 1;
             (functions.free_memory)(memory);
@@ -205,25 +205,14 @@ unsafe extern "C" fn decrypted(ssl: *mut SSL, _: *mut c_int, _: *mut c_void) -> 
             };
             let mut suites: *const c_uchar = ptr::null();
             let count = ciphers(ssl, &raw mut suites);
-            let hello = Hello::of(shown(suites, count), |kind| {
+            let hello = Hello::of(bytes(suites, count), |kind| {
                 let (mut content, mut size) = (ptr::null(), 0);
                 let kind = c_uint::from(kind);
                 (extension(ssl, kind, &raw mut content, &raw mut size) == 1)
-                    .then(|| shown(content, size))
+                    .then(|| bytes(content, size))
             });
             seen.note().hello = hello.map(Box::new);
             GO_ON
         })
     }
-}
-
-/// # Safety
-///
-/// `at` is null, or has so many bytes for as long as they are used.
-unsafe fn shown<'a>(at: *const c_uchar, size: usize) -> &'a [u8] {
-    if at.is_null() {
-        return &[];
-    }
-    // SAFETY: as the caller says.
-    unsafe { std::slice::from_raw_parts(at, size) }
 }

@@ -63,7 +63,7 @@ owned! {
 }
 
 /// How much of it there is, as OpenSSL takes it.
-fn length(der: &[u8]) -> c_long {
+pub(crate) fn length(der: &[u8]) -> c_long {
     c_long::try_from(der.len()).unwrap_or(c_long::MAX)
 }
 

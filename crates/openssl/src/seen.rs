@@ -4,7 +4,7 @@
 //! `SSL` that they are given. What they note is looked at after the call.
 
 use std::cell::{Ref, RefCell, RefMut};
-use std::ffi::c_int;
+use std::ffi::{c_int, c_uchar};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -195,4 +195,17 @@ pub(crate) unsafe fn called<R>(
 /// A length of OpenSSL's; what is negative is none.
 pub(crate) fn length(told: c_int) -> usize {
     usize::try_from(told).unwrap_or(0)
+}
+
+/// Bytes that OpenSSL shows; it may point nowhere if there are none.
+///
+/// # Safety
+///
+/// There are so many, for as long as they are used.
+pub(crate) unsafe fn bytes<'a>(at: *const c_uchar, size: usize) -> &'a [u8] {
+    match size {
+        0 => &[],
+        // SAFETY: the caller's.
+        size => unsafe { std::slice::from_raw_parts(at, size) },
+    }
 }

@@ -12,10 +12,10 @@ use lru::LruCache;
 use polytls_core::fork::PerProcess;
 
 use crate::api::{SSL, SSL_SESSION};
-use crate::callbacks::{A_WEEK, bytes};
+use crate::callbacks::A_WEEK;
 use crate::library::Library;
 use crate::objects::SslSession;
-use crate::seen::called;
+use crate::seen::{bytes, called, length};
 use crate::tickets::TicketState;
 
 type Named = LruCache<Vec<u8>, (SslSession, TicketState)>;
@@ -52,7 +52,7 @@ unsafe fn id(library: &Library, session: *const SSL_SESSION) -> Vec<u8> {
     // SAFETY: the caller's session, whose id is lent.
     unsafe {
         let id = library.SSL_SESSION_get_id(session, &raw mut size);
-        bytes(id, c_int::try_from(size).unwrap_or(0)).to_vec()
+        bytes(id, size as usize).to_vec()
     }
 }
 
@@ -102,7 +102,7 @@ pub(crate) unsafe extern "C" fn get(
                 return ptr::null_mut();
             };
             *copy = 0;
-            let id = bytes(id, size);
+            let id = bytes(id, length(size));
             // In TLS 1.3 each is good for once.
             let found = match store.cache().peek(id) {
                 Some((session, _)) if session.is_tls13() => None,

@@ -47,10 +47,6 @@ fn scheme(py: Python<'_>, number: u16) -> PyResult<Bound<'_, PyAny>> {
     known(&SCHEMES, number.into_pyobject(py)?.into_any())
 }
 
-fn algorithm(py: Python<'_>, number: u16) -> PyResult<Bound<'_, PyAny>> {
-    known(&COMPRESSION, number.into_pyobject(py)?.into_any())
-}
-
 pub(crate) fn schemes<'py>(py: Python<'py>, numbers: &[u16]) -> PyResult<Bound<'py, PyTuple>> {
     let schemes: Vec<_> = numbers
         .iter()
@@ -338,18 +334,22 @@ pub(crate) fn connection_info<'py>(
             fields.set_item("ech_offered", offered.ech)?;
         }
         fields.set_item("hello_retry_request", course.retried)?;
-        for (name, number) in [
-            ("server_signature_scheme", course.server_scheme),
-            ("client_signature_scheme", course.client_scheme),
+        for (name, kind, number) in [
+            ("server_signature_scheme", &SCHEMES, course.server_scheme),
+            ("client_signature_scheme", &SCHEMES, course.client_scheme),
+            (
+                "server_certificate_compression",
+                &COMPRESSION,
+                course.server_compression,
+            ),
+            (
+                "client_certificate_compression",
+                &COMPRESSION,
+                course.client_compression,
+            ),
         ] {
-            fields.set_item(name, number.map(|number| scheme(py, number)).transpose()?)?;
-        }
-        for (name, number) in [
-            ("server_certificate_compression", course.server_compression),
-            ("client_certificate_compression", course.client_compression),
-        ] {
-            let algorithm = number.map(|number| algorithm(py, number));
-            fields.set_item(name, algorithm.transpose()?)?;
+            let member = number.map(|number| known(kind, number.into_pyobject(py)?.into_any()));
+            fields.set_item(name, member.transpose()?)?;
         }
         fields.set_item("handshake_bytes_sent", course.sent)?;
         fields.set_item("handshake_bytes_received", course.received)?;

@@ -196,6 +196,16 @@ def refused(lab: Any, scene: Scene, version: TLSVersion, **given: Any) -> Any:
     return lab.settle(lab.pair(client, lab.server(scene.chain)))
 
 
+def assert_told(
+    refusal: object, reason: VerificationFailure, told: object, alert: AlertDescription
+) -> None:
+    """Hold both sides to it: who refuses says why, and the other gets the alert for that."""
+    assert type(refusal) is CertificateVerificationError
+    assert refusal.reason is reason
+    assert type(told) is PeerRejectedCertificate
+    assert told.alert is alert
+
+
 @with_refusals
 def test_a_server_that_is_refused_is_told_why(
     lab: Any,
@@ -205,10 +215,7 @@ def test_a_server_that_is_refused_is_told_why(
     alert: AlertDescription,
 ) -> None:
     outcome = refused(lab, make(lab.host), version)
-    assert type(outcome.client) is CertificateVerificationError
-    assert outcome.client.reason is reason
-    assert type(outcome.server) is PeerRejectedCertificate
-    assert outcome.server.alert is alert
+    assert_told(outcome.client, reason, outcome.server, alert)
 
 
 @needs("events")
@@ -245,16 +252,13 @@ def test_a_client_that_is_refused_is_told_why(
     client = lab.client(version=version, certificate_chain=scene.chain)
     pair = lab.pair(client, server)
     outcome = lab.settle(pair)
-    assert type(outcome.server) is CertificateVerificationError
-    assert outcome.server.reason is reason
     # A TLS 1.3 client is done before it is judged.
     theirs = outcome.client
     if theirs is None:
         with pytest.raises(PeerRejectedCertificate) as caught:
             pair.client.read(1)
         theirs = caught.value
-    assert type(theirs) is PeerRejectedCertificate
-    assert theirs.alert is alert
+    assert_told(outcome.server, reason, theirs, alert)
 
 
 @needs("early data", *STAPLES)
@@ -278,7 +282,4 @@ def test_a_server_that_has_refused_early_data_is_told_why(
     pair = lab.pair(client, lab.server(scene.chain, early_data=True))
     assert pair.client.write_early_data(b"early") == 5
     outcome = lab.settle(pair)
-    assert type(outcome.client) is CertificateVerificationError
-    assert outcome.client.reason is reason
-    assert type(outcome.server) is PeerRejectedCertificate
-    assert outcome.server.alert is alert
+    assert_told(outcome.client, reason, outcome.server, alert)
