@@ -23,6 +23,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -148,19 +149,28 @@ class Run:
         return self.root / self.cache.relative_to("/")
 
     def run(self, *more: str) -> tuple[bool, str]:
-        """Whether it passes, and what it prints."""
+        """Whether it passes, and what it prints.
+
+        Each has a folder of its own for temporary files: pytest deletes there what earlier runs
+        have left, and fails where another deletes the same.
+        """
         if not more:
             shutil.rmtree(self.here(), ignore_errors=True)
-        done = subprocess.run(
-            [*self.pytest, "-o", f"cache_dir={self.cache}", *self.arguments, *more],
-            cwd=ROOT,
-            env=self.environment,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        files = tempfile.mkdtemp(prefix="polytls-", dir=self.root / "tmp")
+        environment = os.environ if self.environment is None else self.environment
+        try:
+            done = subprocess.run(
+                [*self.pytest, "-o", f"cache_dir={self.cache}", *self.arguments, *more],
+                cwd=ROOT,
+                env={**environment, "TMPDIR": f"/{Path(files).relative_to(self.root)}"},
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        finally:
+            shutil.rmtree(files, ignore_errors=True)
         return done.returncode == 0, done.stdout
 
 
