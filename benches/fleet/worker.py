@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import polytls
+from polytls.reload import ReloadingServerContext
 
 __all__ = ["Given"]
 
@@ -44,23 +44,6 @@ def _listener(context: Any, port: int) -> Callable[[], polytls.Connection]:
     def accept() -> polytls.Connection:
         connection: polytls.Connection = listener.accept()[0]
         connection.settimeout(_PATIENCE)
-        return connection
-
-    return accept
-
-
-def _wrapping(current: Callable[[], Any], port: int) -> Callable[[], polytls.Connection]:
-    """The same by a plain socket, whose connections get the context that is current."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen(128)
-
-    def accept() -> polytls.Connection:
-        accepted, _ = listener.accept()
-        accepted.settimeout(_PATIENCE)
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection: polytls.Connection = current().wrap_socket(accepted)
         return connection
 
     return accept
@@ -98,18 +81,20 @@ def main() -> None:
     given: Given = pickle.load(sys.stdin.buffer)  # noqa: S301 # of the process that runs it
     tls = polytls.implementation(given.implementation)
     configuration = polytls.TLSServerConfiguration([given.chain])
-    contexts = [tls.server_context(configuration.replace(ticket_keys=keys)) for keys in given.keys]
-    if len(contexts) == 1:
-        accept = _listener(contexts[0], given.port)
+    first, *following = given.keys
+    configuration = configuration.replace(ticket_keys=first)
+    if not following:
+        accept = _listener(tls.server_context(configuration), given.port)
     else:
-        accept = _wrapping(lambda: contexts[0], given.port)
+        server = ReloadingServerContext(tls, configuration)
+        accept = _listener(server, given.port)
     for _ in range(given.forks):
         if os.fork() == 0:
             break
     threading.Thread(target=_serve, args=(accept,), daemon=True).start()
     _ready()
     while sys.stdin.buffer.readline() == b"next\n":
-        del contexts[0]
+        server.replace(ticket_keys=following.pop(0))
         _ready()
 
 

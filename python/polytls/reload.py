@@ -180,26 +180,42 @@ class ReloadingServerContext:
 
     # --- replacing the context ---
 
-    def replace(self, chains: Sequence[SigningChain]) -> None:
-        """Replace the signing chains for new connections.
+    def replace(
+        self,
+        chains: Sequence[SigningChain] | None = None,
+        *,
+        ticket_keys: TicketKeys | None = None,
+    ) -> None:
+        """Replace the signing chains, the ticket keys, or both, for new connections.
 
-        When it returns, new connections use them. Everything else stays as it was configured and
-        read, including the ticket keys.
+        When it returns, new connections use them, those of listeners included. Everything else
+        stays as it was configured and read. `TicketKeys.from_secret` tells in which steps a fleet
+        replaces its secret.
 
-        Raises ConfigurationError for unusable chains: those that cannot be read or parsed, keys for
-        other certificates, leaves and OCSP responses that have expired or are not valid yet. The
-        current chains then stay.
+        Raises TypeError if neither is given. Raises ConfigurationError for unusable chains (those
+        that cannot be read or parsed, keys for other certificates, leaves and OCSP responses that
+        have expired or are not valid yet), and for ticket keys if the implementation or the
+        configuration does not support them. The current ones then stay.
         """
-        given = tuple(
-            instance_of(f"chains[{index}]", chain, SigningChain)
-            for index, chain in enumerate(items_of("chains", chains, "SigningChain"))
-        )
+        if chains is None and ticket_keys is None:
+            raise TypeError("replace() needs chains, ticket_keys, or both")
+        named: dict[str, Any] = {}
+        if chains is not None:
+            named["certificate_chain"] = tuple(
+                instance_of(f"chains[{index}]", chain, SigningChain)
+                for index, chain in enumerate(items_of("chains", chains, "SigningChain"))
+            )
+        if ticket_keys is not None:
+            named["ticket_keys"] = instance_of("ticket_keys", ticket_keys, TicketKeys)
         with self._replacing:
-            # Only the files of the chains are read, so a fault in another file does not stop new
-            # certificates.
-            read = map_sources(given, partial(self._read, "certificate_chain"))
-            self._use(self._current.configuration.replace(certificate_chain=read))
-            self._named = self._named.replace(certificate_chain=given)
+            read = dict(named)
+            if chains is not None:
+                # Only the files of the chains are read, so a fault in another file does not stop
+                # new certificates.
+                field = "certificate_chain"
+                read[field] = map_sources(named[field], partial(self._read, field))
+            self._use(self._current.configuration.replace(**read))
+            self._named = self._named.replace(**named)
 
     def reload(self) -> bool:
         """Read all files in the configuration again; return whether anything has changed.

@@ -16,6 +16,7 @@ from polytls import (
     VerificationFailure,
     WantReadError,
 )
+from polytls.reload import ReloadingServerContext
 from polytls.testing import CertificateAuthority
 from polytls.testing.conformance.selection import needs
 
@@ -62,6 +63,42 @@ def test_a_secret_is_exchanged_without_a_session_lost(lab: Any, version: TLSVers
     visits = [resumed(lab, client, lab.server(ticket_keys=keys)) for keys in stages]
     assert visits == [False, True, True, True]
     assert resumed(lab, client, lab.server(ticket_keys=shared(1))) is False
+
+
+@needs("ticket keys")
+def test_a_running_server_exchanges_its_secret_without_a_session_lost(
+    lab: Any, version: TLSVersion
+) -> None:
+    client = lab.client(version=version)
+    server = ReloadingServerContext(
+        lab.implementation, lab.server(ticket_keys=shared(1)).configuration
+    )
+    visits = [resumed(lab, client, server)]
+    for keys in (shared(1, previous=2), shared(2, previous=1), shared(2)):
+        server.replace(ticket_keys=keys)
+        assert server.configuration.ticket_keys == keys
+        visits.append(resumed(lab, client, server))
+    assert visits == [False, True, True, True]
+    server.replace([lab.chain()], ticket_keys=shared(3))
+    assert resumed(lab, client, server) is False
+    # They stay with what is read again, or replaced.
+    server.reload()
+    server.replace([lab.chain()])
+    assert server.configuration.ticket_keys == shared(3)
+    assert resumed(lab, client, server) is True
+
+
+def test_a_running_server_takes_no_ticket_keys_that_it_could_not_have_begun_with(lab: Any) -> None:
+    server = ReloadingServerContext(lab.implementation, lab.server(sessions=None).configuration)
+    current = server.current
+    with pytest.raises(ConfigurationError) as refused:
+        server.replace(ticket_keys=shared())
+    assert refused.value.field == "ticket_keys"
+    with pytest.raises(TypeError, match="ticket_keys"):
+        server.replace(ticket_keys=b"\1" * 32)
+    with pytest.raises(TypeError, match="chains, ticket_keys, or both"):
+        server.replace()
+    assert server.current is current
 
 
 @needs("ticket keys")
