@@ -44,6 +44,9 @@ PARTS = (
     ("tests/drivers", "--ignore=tests/drivers/loops"),
     ("tests", "--ignore=tests/drivers", "--ignore=tests/faults"),
 )
+#: In place of the last part, under versions between the oldest and the newest: what stands on
+#: those modules of the standard library that change most.
+BETWEEN = ("tests/compat", "tests/net", "tests/unit/test_stdlib.py")
 #: The implementation on Python's own `ssl`.
 OWN = "stdlib"
 #: A look at most things, for `check`: not at tests of tests and benchmarks, which take most time.
@@ -187,16 +190,24 @@ def implementations(python: str) -> list[str]:
 
 
 def runs_of(
-    version: str, executable: str, *, proves_kit: bool, goes_without: bool, own_only: bool = False
+    version: str,
+    executable: str,
+    *,
+    proves_kit: bool,
+    goes_without: bool,
+    own_only: bool = False,
+    between: bool = False,
 ) -> Iterator[Run]:
     """All runs under one version.
 
     `proves_kit`: whether the kit itself is tested, too. `goes_without`: whether rustls is tested
     without our record layer as well. `own_only`: whether the kit is run only on the implementation
-    whose library is the interpreter's own.
+    whose library is the interpreter's own. `between`: whether an older and a newer version are
+    tested, too.
     """
     python = environment(version, executable)
-    for part in PARTS:
+    *most, last = PARTS
+    for part in (*most, BETWEEN if between else last):
         if proves_kit or part != FAULTS:
             yield under(version, python, "-q", *part, "-m", "not peers")
     for name in [OWN] if own_only else implementations(python):
@@ -278,6 +289,7 @@ def main(arguments: list[str]) -> int:
                             proves_kit=version == oldest,
                             goes_without=version == newest,
                             own_only=version != oldest,
+                            between=version not in (oldest, newest),
                         )
                     ],
                     found,
