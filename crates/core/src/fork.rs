@@ -157,16 +157,12 @@ impl<T> PerProcess<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, mpsc};
+    use std::sync::mpsc;
 
     use super::*;
 
-    /// Both tests are about numbers of the whole process.
-    static ALONE: Mutex<()> = Mutex::new(());
-
     #[test]
     fn a_fork_waits_for_calls_of_other_threads_and_those_for_it() {
-        let _alone = ALONE.lock().unwrap();
         let (begun, has_begun) = mpsc::channel();
         let (end, ends) = mpsc::channel::<()>();
         let other = thread::spawn(move || {
@@ -194,22 +190,5 @@ mod tests {
         late.join().unwrap();
         drop(outer);
         assert_eq!(UNDIVIDED.load(Ordering::SeqCst), 0);
-    }
-
-    #[test]
-    fn each_process_makes_its_value_once_from_its_parents() {
-        let _alone = ALONE.lock().unwrap();
-        let value = PerProcess::new(1);
-        assert_eq!(*value.get(|_| unreachable!()), 1);
-        static FIRST: PerProcess<u32> = PerProcess::of_the_first(1);
-        assert_eq!(*FIRST.get(|_| unreachable!()), 1);
-        // As after a fork; other tests of this process do not look.
-        entered_child();
-        assert_eq!(*value.get(|parent| parent + 1), 2);
-        assert_eq!(*value.get(|_| unreachable!()), 2);
-        entered_child();
-        entered_child();
-        assert_eq!(*value.get(|parent| parent + 1), 3);
-        assert_eq!(*FIRST.get(|parent| parent + 1), 2);
     }
 }
