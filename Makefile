@@ -106,6 +106,7 @@ lint: build $(VENV)/.lint ## the checks that CI runs before the tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 	$(BIN)/python tools/pages.py check
 	cd tests && ../$(BIN)/python -m mypy.stubtest polytls._native --mypy-config-file ../pyproject.toml
 

@@ -6,12 +6,16 @@ import os
 import platform
 import re
 import resource
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-__all__ = ["Cores", "cpu_seconds", "facts", "resident"]
+__all__ = ["Cores", "cpu_seconds", "cpu_seconds_of_ended", "facts", "resident"]
+
+if sys.platform == "win32":
+    raise ImportError("benchmarks need POSIX: they ask the system for CPU time and memory its way")
 
 
 class Cores:
@@ -44,32 +48,24 @@ class Cores:
         middle = len(self.all) // 2
         return self._among([self.all[:middle], self.all[middle:]][number] or self.all)
 
+    def lent(self, process: int) -> AbstractContextManager[None]:
+        """Let another process, with all its threads, run anywhere for a while."""
+        threads = [int(thread.name) for thread in Path(f"/proc/{process}/task").glob("*")]
+        return self._among(self.all, threads)
+
     @contextmanager
-    def _among(self, cores: list[int]) -> Iterator[None]:
+    def _among(self, cores: list[int], threads: Sequence[int] = (0,)) -> Iterator[None]:
         if not cores:
             yield
             return
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, cores)
-        try:
-            yield
-        finally:
-            os.sched_setaffinity(0, before)
-
-    @contextmanager
-    def lent(self, process: int) -> Iterator[None]:
-        """Let another process, with all its threads, run anywhere for a while."""
-        threads = [int(thread.name) for thread in Path(f"/proc/{process}/task").glob("*")]
-        if not self.all:
-            yield
-            return
+        before = {thread: os.sched_getaffinity(thread) for thread in threads}
         for thread in threads:
-            os.sched_setaffinity(thread, self.all)
+            os.sched_setaffinity(thread, cores)
         try:
             yield
         finally:
             for thread in threads:
-                self.pin(thread, -1)
+                os.sched_setaffinity(thread, before[thread])
 
 
 def resident() -> int:
@@ -85,6 +81,12 @@ def cpu_seconds(process: int) -> float:
     finds on Linux."""
     of_all_threads = 2
     return time.clock_gettime(~process << 3 | of_all_threads)
+
+
+def cpu_seconds_of_ended() -> float:
+    """The CPU time of the child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def facts(cores: Cores) -> dict[str, object]:

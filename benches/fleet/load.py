@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from ..credentials import HOST, Credentials
+from ..machine import cpu_seconds_of_ended
 from ..programs import example
 from .servers import Fleet
 
@@ -81,7 +81,7 @@ def loaded(fleet: Fleet, credentials: Credentials, load: Load) -> Iterator[Outco
         authority.flush()
         command = [example("load"), str(fleet.port), authority.name, HOST, load.kind]
         command += [str(load.clients), str(load.connections)]
-        server_cpu, client_cpu = fleet.cpu_seconds(), _of_ended_children()
+        server_cpu, client_cpu = fleet.cpu_seconds(), cpu_seconds_of_ended()
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -93,9 +93,4 @@ def loaded(fleet: Fleet, credentials: Credentials, load: Load) -> Iterator[Outco
             raise RuntimeError("the load has failed: see its error above")
     outcome.read(output)
     outcome.server_cpu = fleet.cpu_seconds() - server_cpu
-    outcome.client_cpu = _of_ended_children() - client_cpu
-
-
-def _of_ended_children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    outcome.client_cpu = cpu_seconds_of_ended() - client_cpu

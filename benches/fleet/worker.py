@@ -89,6 +89,8 @@ def main() -> None:
         server = ReloadingServerContext(tls, configuration)
         accept = _listener(server, given.port)
     for _ in range(given.forks):
+        if sys.platform == "win32":
+            raise OSError("Windows does not fork")
         if os.fork() == 0:
             break
     threading.Thread(target=_serve, args=(accept,), daemon=True).start()

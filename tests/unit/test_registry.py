@@ -285,8 +285,8 @@ before = {name: getattr(polytls, name) for name in polytls.__all__}
 left_out = ["polytls.testing"]
 if sys.version_info >= (3, 13):
     left_out.append("polytls.net.nntp") # nntplib ended with Python 3.12.
-if sys.platform != "win32":
-    left_out.append("polytls.engines.stdlib.system.windows")
+another = "posix" if sys.platform == "win32" else "windows"
+left_out.append(f"polytls.engines.stdlib.system.{another}")
 for module in pkgutil.walk_packages(polytls.__path__, "polytls."):
     if not module.name.endswith("__main__") and not module.name.startswith(tuple(left_out)):
         importlib.import_module(module.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from contextlib import suppress
 from typing import Any, Final
 
@@ -38,8 +39,9 @@ def peer_of(stream: Any) -> tuple[str, int] | None:
 def protocol_of(stream: Any) -> int:
     """Return a socket's protocol number; 0 for anything but a socket."""
     # A socket created with 0, for the default protocol, does not know the number itself.
-    with suppress(AttributeError, OSError):
-        return int(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL))
+    if sys.platform != "win32":  # It has no such option.
+        with suppress(AttributeError, OSError):
+            return int(stream.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL))
     usual = socket.IPPROTO_TCP if getattr(stream, "family", None) in TCP_FAMILIES else 0
     return getattr(stream, "proto", 0) or usual
 

@@ -7,6 +7,7 @@ return it first, and then the rest of the stream. A selector does not see it: us
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -59,7 +60,7 @@ class UnwrappedSocket(socket.socket):
                 return super().recvfrom_into(view, nbytes, flags)
             return self._fill([view[: nbytes or len(view)]], flags), None
 
-    if hasattr(socket.socket, "recvmsg"):  # Not on Windows.
+    if sys.platform != "win32":  # It has no such calls.
 
         def recvmsg(
             self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /

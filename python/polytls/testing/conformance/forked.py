@@ -59,6 +59,8 @@ class Ground:
 
 def in_child(work: Callable[[], None]) -> Callable[[], None]:
     """Fork, and run `work` in the child; what is returned waits for it to succeed."""
+    if sys.platform == "win32":
+        raise OSError("Windows does not fork")
     child = os.fork()
     if not child:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Final
 
 from .... import _native
 from ..refusals import refuse
+
+assert sys.platform != "win32"  # noqa: S101 - type checkers read it
 
 __all__ = ["NO_PATH", "load_store", "path_to", "store"]
 
