@@ -29,8 +29,10 @@ def mapped():
         return {line.split()[-1] for line in maps if "libssl" in line}
 """
 
+#: Wine shows the files of Linux, but no program for Windows reads them.
 needs_maps = pytest.mark.skipif(
-    not Path("/proc/self/maps").exists(), reason="this system does not list what is loaded"
+    sys.platform == "win32" or not Path("/proc/self/maps").exists(),
+    reason="this system does not list what is loaded",
 )
 
 
@@ -146,6 +148,7 @@ def test_the_copy_that_comes_with_a_python_is_taken_before_the_systems(tmp_path:
     )
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no OpenSSL of its own")
 def test_a_python_without_ssl_has_it_too() -> None:
     run(
         "import sys; sys.modules['_ssl'] = None\n"
@@ -153,16 +156,43 @@ def test_a_python_without_ssl_has_it_too() -> None:
     )
 
 
+def assert_unusable(path: Path, said: str) -> None:
+    run(
+        "import pathlib, polytls; from polytls import registry\n"
+        "from polytls.engines import libssl\n"
+        f"libssl.use(pathlib.Path({str(path)!r}))\n"
+        "assert 'openssl' not in polytls.implementations()\n"
+        f"reason = str(registry.unusable()['openssl'])\n"
+        f"assert {str(path)!r} in reason and {said!r} in reason, reason"
+    )
+
+
 def test_a_library_that_cannot_be_used_is_a_reason(tmp_path: Path) -> None:
     (tmp_path / "libssl.so").write_text("not a library")
     for path in (tmp_path / "libssl.so", tmp_path / "missing.so"):
-        run(
-            "import pathlib, polytls; from polytls import registry\n"
-            "from polytls.engines import libssl\n"
-            f"libssl.use(pathlib.Path({str(path)!r}))\n"
-            "assert 'openssl' not in polytls.implementations()\n"
-            f"assert {str(path)!r} in str(registry.unusable()['openssl'])"
-        )
+        assert_unusable(path, "cannot be loaded")
+
+
+def test_a_library_that_is_not_openssl_is_a_reason() -> None:
+    assert_unusable(Path(polytls._native.__file__), "has OpenSSL_version_num")
+
+
+@pytest.mark.skipif(sys.platform != "win32", reason="the libraries of Python for Windows")
+def test_functions_are_those_of_the_libcrypto_that_libssl_is_linked_to(tmp_path: Path) -> None:
+    """Windows looks for a function in one library only. These are copies of other names."""
+    names = {f"lib{part}-3.dll": f"lib{part}-9.dll" for part in ("crypto", "ssl")}
+    for name, new in names.items():
+        data = (Path(sys.base_prefix) / "DLLs" / name).read_bytes()
+        (tmp_path / new).write_bytes(data.replace(b"libcrypto-3.dll", b"libcrypto-9.dll"))
+    run(
+        "import ctypes, sys; sys.modules['_ssl'] = sys.modules['_hashlib'] = None\n"
+        "import polytls; from polytls.engines import libssl\n"
+        f"libssl.use({(tmp_path / 'libssl-9.dll').as_posix()!r})\n"
+        "assert polytls.implementation('openssl').version.startswith('OpenSSL ')\n"
+        "loaded = ctypes.WinDLL('kernel32').GetModuleHandleW\n"
+        "loaded.restype = ctypes.c_void_p\n"
+        "assert loaded('libcrypto-9.dll') and not loaded('libcrypto-3.dll')"
+    )
 
 
 def test_it_is_chosen_before_it_is_used() -> None:
@@ -221,7 +251,7 @@ def client():
 """
 
 
-def test_signers_leave_the_rest_of_the_process_as_it_is() -> None:
+def test_signers_leave_the_rest_of_the_process_as_it_is(tmp_path: Path) -> None:
     """A provider in the default library context would switch off the default one."""
     run(
         SIGNS + "pair = tie(client().create_buffer('localhost'), server().create_buffer())\n"
@@ -230,12 +260,11 @@ def test_signers_leave_the_rest_of_the_process_as_it_is() -> None:
         "from polytls.testing.certificates import pem\n"
         "assert hashlib.new('sha512_256').digest_size == 32\n"
         "import hmac; hmac.new(b'key', b'data', 'sha3_256').digest()\n"
-        "import tempfile, os\n"
-        "with tempfile.NamedTemporaryFile() as file:\n"
-        "    file.write(pem('CERTIFICATE', certificate.buffer) + pem('PRIVATE KEY', key.buffer))\n"
-        "    file.flush()\n"
-        "    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n"
-        "    theirs.load_cert_chain(file.name)\n"
+        f"import pathlib; file = pathlib.Path({str(tmp_path / 'chain.pem')!r})\n"
+        "texts = pem('CERTIFICATE', certificate.buffer), pem('PRIVATE KEY', key.buffer)\n"
+        "file.write_bytes(b''.join(texts))\n"
+        "theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n"
+        "theirs.load_cert_chain(file)\n"
         "ours = ssl.create_default_context(cadata=ca.certificate_pem.decode())\n"
         "a, b = ssl.MemoryBIO(), ssl.MemoryBIO()\n"
         "one = ours.wrap_bio(a, b, server_hostname='localhost')\n"

@@ -13,6 +13,8 @@
 
 use std::ffi::{c_char, c_int, c_long, c_uchar, c_uint, c_ulong, c_void};
 
+use crate::loading::Libssl;
+
 macro_rules! opaque {
     ($($name:ident)*) => {
         $(
@@ -146,21 +148,21 @@ macro_rules! functions {
         }
 
         impl Api {
-            /// Looks all of them up in libssl, and in libcrypto, which it needs.
+            /// Looks all of them up in libssl, and in the libcrypto that it is linked to.
             ///
             /// # Errors
             ///
             /// The name of a function that is missing.
-            pub(crate) fn find(library: &libloading::Library) -> Result<Self, &'static str> {
+            pub(crate) fn find(libssl: &Libssl) -> Result<Self, &'static str> {
                 Ok(Self {
                     $($name: {
                         // SAFETY: the type is that of OpenSSL's headers.
-                        let found = unsafe { library.get(stringify!($name)) };
-                        *found.map_err(|_| stringify!($name))?
+                        let found = unsafe { libssl.function(stringify!($name)) };
+                        found.ok_or(stringify!($name))?
                     },)*
                     $($extra: {
                         // SAFETY: the type is that of OpenSSL's headers.
-                        unsafe { library.get(stringify!($extra)) }.ok().map(|found| *found)
+                        unsafe { libssl.function(stringify!($extra)) }
                     },)*
                 })
             }

@@ -13,11 +13,10 @@ use std::path::PathBuf;
 use std::ptr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use libloading::Library as Loaded;
 use polytls_core::Unavailable;
 
 use crate::api::{self, Api};
-use crate::loading::{self, NAMES, present};
+use crate::loading::{Libssl, NAMES, REMEDY};
 use crate::wire::Transport;
 
 /// Versions that can be used, as `OPENSSL_VERSION_NUMBER` has them: 3.0 up to 5.0.
@@ -105,7 +104,10 @@ fn find(state: &State) -> Result<Library, Unavailable> {
             open(&name).map_err(|why| Unavailable(format!("it cannot be loaded: {why}")))?;
         return Library::new(opened, &name);
     }
-    if let Some((name, present)) = NAMES.iter().find_map(|name| Some((name, present(name)?))) {
+    if let Some((name, present)) = NAMES
+        .iter()
+        .find_map(|name| Some((name, Libssl::present(name)?)))
+    {
         return Library::new(present, name);
     }
     let mut failures = Vec::new();
@@ -120,14 +122,14 @@ fn find(state: &State) -> Result<Library, Unavailable> {
 
 fn unavailable(failures: &[String]) -> Unavailable {
     Unavailable(format!(
-        "OpenSSL 3 or 4 was not found ({}); install it (Debian: the package libssl3)",
+        "OpenSSL 3 or 4 was not found ({}); {REMEDY}",
         failures.join("; ")
     ))
 }
 
-fn open(name: &str) -> Result<Loaded, String> {
+fn open(name: &str) -> Result<Libssl, String> {
     // SAFETY: OpenSSL may be loaded at any time.
-    unsafe { loading::load(name) }.map_err(|error| {
+    unsafe { Libssl::load(name) }.map_err(|error| {
         // What the system says is behind it.
         let behind = std::error::Error::source(&error).map(ToString::to_string);
         let why = behind.unwrap_or_else(|| error.to_string());
@@ -140,11 +142,13 @@ fn open(name: &str) -> Result<Loaded, String> {
 }
 
 impl Library {
-    fn new(loaded: Loaded, name: &str) -> Result<Self, Unavailable> {
+    fn new(libssl: Libssl, name: &str) -> Result<Self, Unavailable> {
         // Never unloaded, see the module.
-        let loaded = Box::leak(Box::new(loaded));
-        let api = Api::find(loaded).map_err(|missing| {
-            Unavailable(format!("{name} is not OpenSSL 3 or 4: it has no {missing}"))
+        let libssl = Box::leak(Box::new(libssl));
+        let api = Api::find(libssl).map_err(|missing| {
+            Unavailable(format!(
+                "{name} is not OpenSSL 3 or 4: neither it nor what it is linked to has {missing}"
+            ))
         })?;
         // SAFETY: they may be called at any time; the text is a constant of the library.
         let (version, text) = unsafe {
