@@ -107,7 +107,7 @@ impl Listener {
         };
         Ok(Self {
             family,
-            descriptor: AtomicNumber::new(number(&socket)),
+            descriptor: AtomicNumber::new(number(socket.as_fd())),
             shared: Arc::new(Shared::new(Pool::new(socket, Bell::new()?), settings)),
             born: OwningProcess::here(),
             used: AtomicBool::new(false),

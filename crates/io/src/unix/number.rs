@@ -1,7 +1,7 @@
 //! Descriptors by their numbers.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, IntoRawFd as _, RawFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, IntoRawFd as _, RawFd};
 use std::sync::atomic::AtomicI32;
 
 pub use std::os::fd::{BorrowedFd, OwnedFd};
@@ -12,8 +12,8 @@ pub type Number = RawFd;
 pub(crate) type AtomicNumber = AtomicI32;
 
 /// The number of an open descriptor.
-pub(crate) fn number(descriptor: impl AsFd) -> Number {
-    descriptor.as_fd().as_raw_fd()
+pub(crate) fn number(descriptor: BorrowedFd<'_>) -> Number {
+    descriptor.as_raw_fd()
 }
 
 /// Gives a descriptor to somebody else, by its number.

@@ -4,8 +4,6 @@
 use std::os::windows::io::{AsRawSocket as _, FromRawSocket as _, IntoRawSocket as _, RawSocket};
 use std::sync::atomic::AtomicI64;
 
-use rustix::fd::AsFd;
-
 pub use std::os::windows::io::{BorrowedSocket as BorrowedFd, OwnedSocket as OwnedFd};
 
 /// What Python's sockets have as their number; -1: none.
@@ -14,8 +12,8 @@ pub type Number = i64;
 pub(crate) type AtomicNumber = AtomicI64;
 
 /// The number of an open socket.
-pub(crate) fn number(socket: impl AsFd) -> Number {
-    socket.as_fd().as_raw_socket().cast_signed()
+pub(crate) fn number(socket: BorrowedFd<'_>) -> Number {
+    socket.as_raw_socket().cast_signed()
 }
 
 /// Gives a socket to somebody else, by its number.
