@@ -84,6 +84,15 @@ RUNS = {
         *("preferences", "resumption", "fleets", "exporters", "key_log", "socket_basics"),
         *("socket_interrupts",),
     ),
+    "openssl": (
+        *kit(
+            "openssl",
+            *("basics", "buffer", "handshake", "handshake_facts", "alerts", "bad_input", "more"),
+            *("verification", "chains", "insecure_contexts", "client_authentication", "signers"),
+            *("resumption", "exporters"),
+        ),
+        "tests/unit/test_openssl.py",
+    ),
     "stdlib": kit(
         "stdlib",
         *("basics", "handshake", "buffer", "verification", "resumption", "client_authentication"),
@@ -97,7 +106,6 @@ RUNS = {
     ),
     "programs": ("tests/docs/test_programs.py", "-k", "test_a_program_runs"),
 }
-NO_OPENSSL = "`openssl` finds no libssl that it can use"
 #: Known failures: patterns of tests, «RUN MODULE::TEST», and why they fail.
 LIMITS: dict[str, str] = {
     "asyncio test_asyncio_streams::test_a_reset_stays_a_reset*": (
@@ -108,8 +116,6 @@ LIMITS: dict[str, str] = {
         "the proactor loop has received it by the time that reading is paused; it is refused as "
         "data that is not TLS"
     ),
-    "programs *: Another TLS library?": NO_OPENSSL,
-    "programs *openssl.md: *": NO_OPENSSL,
     "programs *net.md: Servers?": "Windows does not fork: it has no socketserver.ForkingTCPServer",
     "programs *sockets.md: Forks?": "Windows does not fork",
     "programs *https-client.md: Trust your own CA*": (
