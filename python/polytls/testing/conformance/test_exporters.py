@@ -138,7 +138,8 @@ def test_a_connection_that_failed_exports_nothing(connected: Pair) -> None:
         ({"length": -1}, ValueError),
         ({"length": 8161}, ValueError),
     ],
-    ids=str,
+    # pytest has the name of a test in its environment, which Windows limits.
+    ids=lambda value: str(value)[:40],
 )
 def test_what_cannot_be_exported_is_refused_by_name(
     lab: Any, given: dict[str, Any], error: type[Exception]
