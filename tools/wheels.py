@@ -47,7 +47,7 @@ TAGS = {
 MINGW = "x86_64-w64-mingw32-gcc"
 #: What a wheel for Windows may be linked with: parts of Windows, and what every Python brings.
 WINDOWS = re.compile(
-    r"(advapi32|bcrypt|bcryptprimitives|crypt32|kernel32|msvcrt|ntdll|python3|secur32|userenv|ws2_32"
+    r"(advapi32|bcrypt|bcryptprimitives|crypt32|iphlpapi|kernel32|msvcrt|ntdll|python3|secur32|userenv|ws2_32"
     r"|api-ms-win-c(ore|rt)-[-a-z0-9]+)\.dll",
     re.IGNORECASE,
 )

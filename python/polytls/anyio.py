@@ -261,9 +261,10 @@ class TLSStream(ByteStream):
         """Send close_notify, and close when the peer has acknowledged all data that was sent.
 
         It takes at most `CLOSE_TIMEOUT`, and discards data that arrives in the meantime. If
-        everything was acknowledged before, it does not wait. If delivery cannot be measured (the
-        underlying stream is not a socket, or the system is not Linux or macOS), it waits for the
-        peer's end instead, unless another task is receiving. A receiving task gets
+        everything was acknowledged before, it does not wait (Windows reports that only after the
+        end: there it always waits). If delivery cannot be measured (the underlying stream is not a
+        socket, or the system is not Linux, macOS or Windows), it waits for the peer's end instead,
+        unless another task is receiving. A receiving task gets
         ClosedResourceError. If it is cancelled, the stream is still closed.
 
         Raises BrokenResourceError, with the cause, if data may be lost. The stream is closed then.
@@ -529,7 +530,8 @@ class TLSStream(ByteStream):
         if in_flight is None:
             return None
         # What was sent after the last data, above all close_notify, does not count.
-        missing = max(0, in_flight - (self._tls._sent - data_end))
+        # Windows reports that something is in flight, not how much.
+        missing = min(data_end, max(0, in_flight - (self._tls._sent - data_end)))
         if not missing:
             self._delivered = data_end
         return missing

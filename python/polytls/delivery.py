@@ -32,7 +32,10 @@ def unacknowledged(known: _HasFileno | None, *, after_fin: bool = False) -> int 
     `after_fin`: the sending direction of the socket has been shut down. After a reset, the number
     is what was lost; over AF_UNIX it is 0, because sent data is already in the peer's queue.
 
-    None if it is unknown: there is no socket, it is closed, or the system is not Linux or macOS.
+    Windows does not count: the number is 0, or 2**64 - 1 until the FIN has been acknowledged.
+
+    None if it is unknown: there is no socket, it is closed, or the system does not report it.
+    Windows does not before the FIN, nor after a reset.
     """
     try:
         descriptor = -1 if known is None else known.fileno()

@@ -270,6 +270,7 @@ UNSAFE = {
     "crates/io/src/unix/delivery.rs",
     "crates/io/src/unix/fork.rs",
     "crates/io/src/unix/number.rs",
+    "crates/io/src/windows/delivery.rs",
     "crates/io/src/windows/key_pipe.rs",
     "crates/io/src/windows/number.rs",
     "crates/io/src/windows/socket.rs",

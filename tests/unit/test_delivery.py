@@ -13,8 +13,16 @@ import pytest
 
 from polytls.delivery import naps, unacknowledged
 
-TELLS = sys.platform in ("linux", "darwin")
+COUNTS = sys.platform in ("linux", "darwin")
 PATIENCE = 30.0
+
+
+def soon(here: socket.socket, wanted: int) -> None:
+    """Wait until so much is unacknowledged."""
+    deadline = time.monotonic() + PATIENCE
+    while unacknowledged(here, after_fin=True) != wanted:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -23,7 +31,7 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
         return here, there.accept()[0]
 
 
-@pytest.mark.skipif(not TELLS, reason="this system does not tell what is unacknowledged")
+@pytest.mark.skipif(not COUNTS, reason="this system does not tell how much is unacknowledged")
 def test_what_the_peer_has_no_room_for_is_unacknowledged_until_it_reads() -> None:
     here, there = tcp_pair()
     with here, there:
@@ -36,13 +44,26 @@ def test_what_the_peer_has_no_room_for_is_unacknowledged_until_it_reads() -> Non
         here.shutdown(socket.SHUT_WR)
         while there.recv(1 << 20):
             pass
-        deadline = time.monotonic() + PATIENCE
-        while unacknowledged(here, after_fin=True):
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+        soon(here, 0)
 
 
-@pytest.mark.skipif(not TELLS, reason="this system does not tell what is unacknowledged")
+@pytest.mark.skipif(sys.platform != "win32", reason="other systems count")
+def test_windows_tells_after_the_fin_whether_there_is_something() -> None:
+    here, there = tcp_pair()
+    with here, there:
+        here.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                here.send(bytes(65536))
+        assert unacknowledged(here) is None
+        here.shutdown(socket.SHUT_WR)
+        soon(here, (1 << 64) - 1)
+        while there.recv(1 << 20):
+            pass
+        soon(here, 0)
+
+
+@pytest.mark.skipif(not COUNTS, reason="this system has no local sockets")
 def test_what_was_sent_over_a_local_socket_has_arrived() -> None:
     here, there = socket.socketpair()
     with here, there:

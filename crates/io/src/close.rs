@@ -284,7 +284,8 @@ impl Stream {
                 read: link.may_become_readable(),
                 write: link.has_unsent(),
             };
-            let tells = link.unacknowledged().is_some();
+            // Some systems tell only after the FIN.
+            let tells = link.fin_sent || link.unacknowledged().is_some();
             let until = if interest.write || (interest.read && !tells) {
                 deadline
             } else {

@@ -48,7 +48,7 @@ impl Link {
                 .map_or_else(|| self.peer_has_ended(), |count| count == 0)
     }
 
-    /// How many bytes of what was sent the peer has not acknowledged; `None` where the system does not tell.
+    /// [`Transport::unacknowledged`]: `None` where the system does not tell.
     pub(crate) fn unacknowledged(&self) -> Option<u64> {
         self.transport.as_ref()?.unacknowledged(self.fin_sent)
     }

@@ -95,8 +95,8 @@ pub trait Transport: Any + fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// How many of the accepted bytes the peer has not acknowledged; `None` where nobody knows.
-    /// `after_fin`: sending has been shut down.
+    /// How many of the accepted bytes the peer has not acknowledged, [`u64::MAX`] if it is not known how many;
+    /// `None` where nobody knows whether there are any. `after_fin`: sending has been shut down.
     fn unacknowledged(&self, _after_fin: bool) -> Option<u64> {
         None
     }

@@ -358,7 +358,7 @@ impl Transport for Selectable {
 
     fn unacknowledged(&self, after_fin: bool) -> Option<u64> {
         let below = descriptors::unacknowledged(self.carrier.descriptor, after_fin)?;
-        Some(below + self.unsent() as u64)
+        Some(below.saturating_add(self.unsent() as u64))
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn any::Any + Send + Sync> {

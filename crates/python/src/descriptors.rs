@@ -41,8 +41,8 @@ pub(crate) fn opened(py: Python<'_>, descriptor: i32) -> PyResult<File> {
 }
 
 /// How many bytes of data the peer has not acknowledged of what was sent by the socket with this
-/// descriptor; `after_fin`: its sending side has been shut down. None where the system does not tell,
-/// and for what is no open socket.
+/// descriptor; `after_fin`: its sending side has been shut down. 2**64 - 1 where the system does not tell how
+/// many; None where it does not tell whether there are any, and for what is no open socket.
 #[pyfunction]
 pub(crate) fn unacknowledged(descriptor: Number, after_fin: bool) -> Option<u64> {
     if descriptor < 0 {

@@ -50,7 +50,8 @@ def undelivered(tls: Handle, below: asyncio.Transport, *, after_fin: bool) -> in
     in_flight = unacknowledged(below.get_extra_info("socket"), after_fin=after_fin)
     if in_flight is None:
         return waiting - behind if waiting > behind else None
-    return max(0, waiting + in_flight - behind)
+    # Windows reports that something is in flight, not how much.
+    return min(tls._data_end, max(0, waiting + in_flight - behind))
 
 
 class Ending:
@@ -93,7 +94,9 @@ class Ending:
             # After the end of the data, the loop does not report a reset.
             connection.give_up(OSError(number, os.strerror(number)))
         elif now < self._until:
-            nap = self._timeout if missing is None else next(self._naps)
+            # Windows reports nothing before the FIN.
+            known = missing is not None or (connection.after_fin and _has_socket(connection.below))
+            nap = next(self._naps) if known else self._timeout
             connection.call_later(min(nap, self._until - now), self.look)
         else:
             connection.give_up(self._too_long(missing))
@@ -108,6 +111,10 @@ class Ending:
             f"the peer acknowledged nothing for {self._timeout} seconds after close(): the last "
             f"{missing} bytes may be lost"
         )
+
+
+def _has_socket(below: asyncio.Transport) -> bool:
+    return below.get_extra_info("socket") is not None
 
 
 def _error_of(below: asyncio.Transport) -> int:
