@@ -275,6 +275,9 @@ UNSAFE = {
     "crates/io/src/windows/number.rs",
     "crates/io/src/windows/socket.rs",
     "crates/io/src/windows/wait.rs",
+    "crates/openssl/src/lib.rs",
+    "crates/pkcs11/src/one_shot.rs",
+    "crates/pkcs11/src/session.rs",
     "crates/python/src/bytes.rs",
     "crates/python/src/calls.rs",
     "crates/python/src/descriptors.rs",
@@ -283,12 +286,14 @@ UNSAFE = {
     "crates/python/src/system/windows.rs",
 }
 
+ALLOWS_UNSAFE = re.compile(r"\b(allow|expect|warn)\(\s*unsafe_code\b")
+
 
 def test_unsafe_rust_is_allowed_only_in_the_files_that_security_names() -> None:
     allowed = {
         str(path.relative_to(ROOT))
         for path in ROOT.glob("crates/*/**/*.rs")
-        if "allow(unsafe_code" in path.read_text() and "tests" not in path.parts
+        if ALLOWS_UNSAFE.search(path.read_text()) and "tests" not in path.parts
     }
     assert allowed == UNSAFE
     named = (ROOT / "SECURITY.md").read_text()
