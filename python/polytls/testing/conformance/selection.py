@@ -12,7 +12,14 @@ from typing import Final
 
 import pytest
 
-from polytls import SupportsOpen, SupportsSeal, TLSClientConfiguration, TLSVersion, interfaces
+from polytls import (
+    NamedGroup,
+    SupportsOpen,
+    SupportsSeal,
+    TLSClientConfiguration,
+    TLSVersion,
+    interfaces,
+)
 from polytls.testing import CertificateAuthority
 
 from .basics import SOON, within
@@ -39,6 +46,7 @@ def _has_fused_calls(target: Target) -> bool:
 NEEDS: Final[Mapping[str, Callable[[Target], bool]]] = {
     "exact ciphers": lambda target: target.capabilities.cipher_choice == "exact",
     "groups": lambda target: bool(target.capabilities.groups),
+    "x25519": lambda target: NamedGroup.x25519 in target.capabilities.groups,
     "client authentication": lambda target: target.capabilities.client_authentication,
     "selection by name": lambda target: target.capabilities.sni_selection,
     "resumption": lambda target: target.capabilities.resumption,
