@@ -24,9 +24,11 @@ HERE = Path(__file__).parent
 KIT_NAME = conformance.__name__
 KIT = Path(conformance.__file__).parent
 
-#: How long the kit may take for one fault, in seconds. Some faults might make it wait for ever.
+#: How long the kit may take to start, and how long for each function of it, in seconds. Some faults
+#: might make it wait for ever.
 PATIENCE = 60.0
-#: In how many runs the honest implementation has all cases, so that each has patience of its own.
+EACH = 5.0
+#: In how many runs the honest implementation has all cases: some go on beside the faults'.
 PARTS = 4
 
 #: The same wrapper without a fault.
@@ -96,7 +98,7 @@ def run(name: str, cases: list[str], folder: Path) -> Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=PATIENCE,
+            timeout=PATIENCE + EACH * len(cases),
         )
     except subprocess.TimeoutExpired as error:
         return Run(-1, frozenset(), {}, frozenset(), f"it hung: {error.output!r}")
