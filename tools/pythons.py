@@ -36,16 +36,15 @@ WHEELS = ROOT / "target" / "wheels"
 REQUIREMENTS = ROOT / "requirements" / "dev.txt"
 KIT = ("-q", "--pyargs", "polytls.testing.conformance")
 WITHOUT_RECORDS = ("-p", "tests.without_record_layer", *KIT, "--polytls-implementation", "rustls")
-#: The tests of this tree, those that take longest first. The last part is what the others leave.
+#: The tests of this tree.
 FAULTS = ("tests/faults",)
-PARTS = (
-    FAULTS,
-    ("tests/drivers/loops",),
-    ("tests/drivers", "--ignore=tests/drivers/loops"),
-    ("tests", "--ignore=tests/drivers", "--ignore=tests/faults"),
+DRIVERS = (("tests/drivers/loops",), ("tests/drivers", "--ignore=tests/drivers/loops"))
+REST = (
+    ("tests", *(f"--ignore=tests/{it}" for it in ("drivers", "faults", "unit"))),
+    ("tests/unit",),
 )
-#: In place of the last part, under versions between the oldest and the newest: what stands on
-#: those modules of the standard library that change most.
+#: In place of the rest, under versions between the oldest and the newest: what stands on those
+#: modules of the standard library that change most.
 BETWEEN = ("tests/compat", "tests/net", "tests/unit/test_stdlib.py")
 #: The implementation on Python's own `ssl`.
 OWN = "stdlib"
@@ -206,10 +205,9 @@ def runs_of(
     tested, too.
     """
     python = environment(version, executable)
-    *most, last = PARTS
-    for part in (*most, BETWEEN if between else last):
-        if proves_kit or part != FAULTS:
-            yield under(version, python, "-q", *part, "-m", "not peers")
+    rest = (BETWEEN,) if between else REST
+    for part in (*((FAULTS,) if proves_kit else ()), *rest, *DRIVERS):
+        yield under(version, python, "-q", *part, "-m", "not peers")
     for name in [OWN] if own_only else implementations(python):
         yield under(version, python, *KIT, "--polytls-implementation", name)
     if goes_without:
