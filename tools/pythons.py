@@ -159,6 +159,8 @@ class Run:
         if not more:
             shutil.rmtree(self.here(), ignore_errors=True)
         files = tempfile.mkdtemp(prefix="polytls-", dir=self.root / "tmp")
+        # Like /tmp: some servers that tests start run as users of their own.
+        Path(files).chmod(0o1777)
         environment = os.environ if self.environment is None else self.environment
         try:
             done = subprocess.run(
