@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,8 @@ __all__ = ["Cores", "cpu_seconds", "cpu_seconds_of_ended", "facts", "resident"]
 
 if sys.platform == "win32":
     raise ImportError("benchmarks need POSIX: they ask the system for CPU time and memory its way")
+
+import resource
 
 
 class Cores:

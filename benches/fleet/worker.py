@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polytls
@@ -82,12 +83,9 @@ def main() -> None:
     tls = polytls.implementation(given.implementation)
     configuration = polytls.TLSServerConfiguration([given.chain])
     first, *following = given.keys
-    configuration = configuration.replace(ticket_keys=first)
-    if not following:
-        accept = _listener(tls.server_context(configuration), given.port)
-    else:
-        server = ReloadingServerContext(tls, configuration)
-        accept = _listener(server, given.port)
+    make = partial(ReloadingServerContext, tls) if following else tls.server_context
+    context: Any = make(configuration.replace(ticket_keys=first))
+    accept = _listener(context, given.port)
     for _ in range(given.forks):
         if sys.platform == "win32":
             raise OSError("Windows does not fork")
@@ -96,7 +94,7 @@ def main() -> None:
     threading.Thread(target=_serve, args=(accept,), daemon=True).start()
     _ready()
     while sys.stdin.buffer.readline() == b"next\n":
-        server.replace(ticket_keys=following.pop(0))
+        context.replace(ticket_keys=following.pop(0))
         _ready()
 
 

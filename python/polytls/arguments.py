@@ -23,6 +23,7 @@ __all__ = [
     "bytes_of",
     "explained_call",
     "instance_of",
+    "instances_of",
     "items_of",
     "kind_of",
     "not_copied",
@@ -195,6 +196,14 @@ def items_of(name: str, value: object, kind: str, hint: str = "") -> tuple[objec
     if text or not isinstance(value, Sequence):
         raise TypeError(f"{name} must be a sequence of {kind}, not {kind_of(value)}{hint}")
     return tuple(value)
+
+
+def instances_of(name: str, value: object, kind: type[_T], hint: str = "") -> tuple[_T, ...]:
+    """Return the sequence `value` as a tuple whose items are all of `kind`; TypeError otherwise."""
+    return tuple(
+        instance_of(f"{name}[{index}]", item, kind)
+        for index, item in enumerate(items_of(name, value, kind.__name__, hint))
+    )
 
 
 def bytes_of(name: str, value: Buffer) -> bytes:

@@ -15,7 +15,7 @@ from enum import Enum, IntEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, TypeVar
 
-from .arguments import explained_call, instance_of, items_of, kind_of, path_of
+from .arguments import explained_call, instance_of, instances_of, items_of, kind_of, path_of
 from .constants import (
     CipherSuite,
     ClientAuthentication,
@@ -343,7 +343,6 @@ class TLSServerConfiguration(_Configuration):
 
 
 _C = TypeVar("_C", bound=_Configuration)
-_T = TypeVar("_T")
 
 
 def with_sources(configuration: _C, change: Callable[[str, Source], Source]) -> _C:
@@ -363,18 +362,11 @@ def _optional(kind: type[Any]) -> _Form:
     return lambda name, value: None if value is None else instance_of(name, value, kind)
 
 
-def _instances_of(name: str, value: object, kind: type[_T], hint: str = "") -> tuple[_T, ...]:
-    return tuple(
-        instance_of(f"{name}[{index}]", item, kind)
-        for index, item in enumerate(items_of(name, value, kind.__name__, hint))
-    )
-
-
 def _chains_of(name: str, value: object) -> tuple[SigningChain, ...] | None:
     if value is None:
         return None
     hint = " (a server takes a list of chains)" if isinstance(value, SigningChain) else ""
-    return _instances_of(name, value, SigningChain, hint)
+    return instances_of(name, value, SigningChain, hint)
 
 
 def _numbers_of(name: str, value: object, *, kind: type[IntEnum]) -> tuple[int, ...] | None:
@@ -391,7 +383,7 @@ def _numbers_of(name: str, value: object, *, kind: type[IntEnum]) -> tuple[int, 
 def _authorities_of(name: str, value: object) -> tuple[Certificate, ...] | None:
     if value is None:
         return None
-    return _instances_of(name, value, Certificate)
+    return instances_of(name, value, Certificate)
 
 
 def _protocols_of(name: str, value: object) -> tuple[NextProtocol | bytes, ...]:
@@ -496,7 +488,7 @@ _FORMS: Final[dict[str, _Form]] = {
     "alternative_chains": lambda name, value: _chains_of(name, value) or (),
     "client_authentication": _optional(ClientAuthentication),
     "ticket_keys": _optional(TicketKeys),
-    "ech_keys": partial(_instances_of, kind=ECHKey),
+    "ech_keys": partial(instances_of, kind=ECHKey),
 }
 
 

@@ -18,7 +18,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, runtime_checkable
 
-from .arguments import bytes_of, explained_call, instance_of, items_of, path_of
+from .arguments import bytes_of, explained_call, instance_of, instances_of, items_of, path_of
 from .constants import SignatureScheme
 from .frozen import Record, fill, frozen
 
@@ -333,7 +333,7 @@ class Pins(Record):
         hashes = items_of("spki_sha256", spki_sha256, "str or bytes")
         fill(
             self,
-            certificates=_sources_of("certificates", certificates, Certificate),
+            certificates=instances_of("certificates", certificates, Certificate),
             spki_sha256=tuple(
                 _hash_of(f"spki_sha256[{index}]", item) for index, item in enumerate(hashes)
             ),
@@ -369,13 +369,6 @@ def _hash_of(name: str, value: object) -> bytes:
     if len(digest) != _SHA256_LENGTH:
         raise ValueError(f"{name} has {len(digest)} bytes; a SHA-256 hash has {_SHA256_LENGTH}")
     return digest
-
-
-def _sources_of(name: str, value: object, kind: type[_T]) -> tuple[_T, ...]:
-    return tuple(
-        instance_of(f"{name}[{index}]", item, kind)
-        for index, item in enumerate(items_of(name, value, kind.__name__))
-    )
 
 
 @frozen()
@@ -434,10 +427,10 @@ class TrustStore(Source):
     ) -> None:
         fill(
             self,
-            extra=_sources_of("extra", extra, Certificate),
-            peers=_sources_of("peers", peers, Certificate),
+            extra=instances_of("extra", extra, Certificate),
+            peers=instances_of("peers", peers, Certificate),
             v1_authorities=instance_of("v1_authorities", v1_authorities, bool),
-            crls=_sources_of("crls", crls, RevocationList),
+            crls=instances_of("crls", crls, RevocationList),
             pins=None if pins is None else instance_of("pins", pins, Pins),
         )
         Source.__init__(self, buffer, path, id)
@@ -577,7 +570,7 @@ class SigningChain(Record):
         fill(
             self,
             leaf=(instance_of("leaf[0]", certificate, Certificate), key),
-            chain=() if chain is None else _sources_of("chain", chain, Certificate),
+            chain=() if chain is None else instances_of("chain", chain, Certificate),
             ocsp_response=_response_of("ocsp_response", ocsp_response),
         )
 

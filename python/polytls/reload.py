@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from .arguments import DEFAULT, instance_of, items_of, not_copied, seconds_of
+from .arguments import DEFAULT, instance_of, instances_of, not_copied, seconds_of
 from .certificates import contents_of, leaf_validity, staple_validity
 from .configuration import TLSServerConfiguration, with_sources
 from .errors import ConfigurationError, refusal
@@ -201,10 +201,7 @@ class ReloadingServerContext:
             raise TypeError("replace() needs chains, ticket_keys, or both")
         named: dict[str, Any] = {}
         if chains is not None:
-            named["certificate_chain"] = tuple(
-                instance_of(f"chains[{index}]", chain, SigningChain)
-                for index, chain in enumerate(items_of("chains", chains, "SigningChain"))
-            )
+            named["certificate_chain"] = instances_of("chains", chains, SigningChain)
         if ticket_keys is not None:
             named["ticket_keys"] = instance_of("ticket_keys", ticket_keys, TicketKeys)
         with self._replacing:
