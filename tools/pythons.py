@@ -43,7 +43,7 @@ REST = (
     ("tests", *(f"--ignore=tests/{it}" for it in ("drivers", "faults", "unit"))),
     ("tests/unit",),
 )
-#: In place of the rest, under versions between the oldest and the newest: what stands on those
+#: In place of the rest, under versions between the oldest and the newest: tests of what uses the
 #: modules of the standard library that change most.
 BETWEEN = ("tests/compat", "tests/net", "tests/unit/test_stdlib.py")
 #: The implementation on Python's own `ssl`.

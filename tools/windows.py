@@ -122,7 +122,7 @@ RUNS = {
     ),
     "programs": ("tests/docs/test_programs.py", "-k", "test_a_program_runs"),
 }
-#: The run that is no pytest's.
+#: The run that does not use pytest.
 RUST = "rust"
 BEFORE_FIN = "Windows does not tell what a peer has acknowledged before the FIN"
 #: Known failures: patterns of tests, «RUN MODULE::TEST», and why they fail.

@@ -23,8 +23,7 @@ use windows_sys::Win32::NetworkManagement::IpHelper::{
 /// connection has been shut down.
 ///
 /// 0, or [`u64::MAX`], which says that it has not acknowledged the FIN. `None` if it is unknown: before the FIN
-/// is on its way, once the connection is no more, by a reset or because both sides have ended, and for what is no
-/// TCP socket.
+/// is sent, after the connection has ended (by a reset, or on both sides), and for anything but a TCP socket.
 #[must_use]
 pub fn unacknowledged(socket: BorrowedFd<'_>, after_fin: bool) -> Option<u64> {
     static V4: Mutex<Option<Listed>> = Mutex::new(None);
@@ -231,7 +230,7 @@ mod tests {
             here.shutdown(Shutdown::Write).unwrap();
             soon(&here, Some(u64::MAX));
             let reader = std::thread::spawn(move || there.read_to_end(&mut Vec::new()).unwrap());
-            // The connection is no more.
+            // The connection has ended.
             soon(&here, None);
             assert!(reader.join().unwrap() > 0);
         }
